@@ -1,0 +1,54 @@
+"""Avatars: portraits in flat vector style with exact masks of nine classes."""
+
+from ..labels import LabelSet
+from .layers import Avatar, LayerArt, LayerComposer, LayerSpec, make_dataset
+
+__all__ = ["AVATARS", "AVATAR_LABELS", "Avatar", "AvatarComposer", "make_dataset"]
+
+AVATAR_LABELS = LabelSet.of(
+    [
+        ("background", "#8fa3ad"),
+        ("skin", "#e0ac7e"),
+        ("eyes", "#2f6fde"),
+        ("eyebrows", "#7a4a21"),
+        ("mouth", "#d6334a"),
+        ("clothes", "#3fa35b"),
+        ("facial_hair", "#a86bd1"),
+        ("top", "#f2c230"),
+        ("accessories", "#22c3c9"),
+    ]
+)
+
+AVATARS = LayerArt(
+    kind="avatars",
+    folder="set5",
+    layers=(
+        LayerSpec("000#Body", "skin"),
+        LayerSpec("001#Eye", "eyes"),
+        LayerSpec("002#Eyebrow", "eyebrows"),
+        LayerSpec("003#Mouth", "mouth"),
+        LayerSpec("004#Cloth", "clothes"),
+        LayerSpec("005#FacialHair", "facial_hair", chance=0.4),
+        LayerSpec("006#Top", "top"),
+        LayerSpec("007#Accessories", "accessories", chance=0.4),
+    ),
+    labels=AVATAR_LABELS,
+    framings={"head": (122, 45, 780), "full": (0, 0, 1024)},
+    terms={
+        "authors": "Pablo Stanley (avataaars.com)",
+        "terms": "free for personal and commercial use",
+        "package": "robohash 2.0, set5 (code: MIT)",
+    },
+)
+
+
+class AvatarComposer(LayerComposer):
+    """Composes avatars; see :class:`~proxymask.data.layers.LayerComposer`.
+
+    Args:
+        size: side of the picture in pixels, 8 to 1024.
+        framing: "head" (head and shoulders) or "full" (the whole drawing).
+    """
+
+    def __init__(self, size: int, framing: str = "head") -> None:
+        super().__init__(AVATARS, size, framing)

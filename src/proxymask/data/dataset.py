@@ -1,0 +1,114 @@
+"""``ImageSet``: a prepared set of pictures on disk, memory-mapped, with masks where there are any.
+
+A prepared set is a folder of ``images.npy`` (uint8 N, H, W, 3), ``index.json`` and, for a set with masks, ``masks.npy``
+(uint8 N, H, W) and ``labels.json``. ``index.json`` is written last, so a folder that has it is whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import ProxymaskError
+from ..labels import LabelSet
+from ..modeling import read_json
+
+SET_FORMAT = 1
+FINGERPRINT_SAMPLES = 64
+
+
+class ImageSet:
+    """Pictures (and masks) of one size; nothing is read before it is asked for. Open one with :meth:`open`."""
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        self.folder = folder
+        self.names: list[str] = index["names"]
+        self.size: int = index["size"]
+        shape = (len(self.names), self.size, self.size)
+        self._images = _map(folder / "images.npy", (*shape, 3))
+        self._masks = _map(folder / "masks.npy", shape) if index["masks"] else None
+        self.labels: LabelSet | None = LabelSet.load(folder / "labels.json") if index["masks"] else None
+
+    @classmethod
+    def open(cls, path: str | Path, size: int | None = None, progress: Callable[[int, int], None] | None = None) -> "ImageSet":
+        """Open a prepared set, or prepare a folder of pictures first.
+
+        Args:
+            path: a prepared set; or any folder of pictures, or a dataset of ``make_dataset``, which is then prepared once into
+                ``<path>/.prepared-<size>`` and prepared again when its files change.
+            size: side of the pictures in pixels; needed where ``path`` is not prepared yet, checked where it is.
+            progress: called with (files done, files) while preparing.
+
+        Raises:
+            ProxymaskError: nothing there, no picture in it, another size or format, damaged files.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise ProxymaskError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
+        if not (path / "index.json").is_file():
+            if size is None:
+                raise ProxymaskError(f"{path} is not a prepared set (no index.json): give the size to prepare it at, or prepare it first")
+            from .prepare import prepare_once
+
+            path = prepare_once(path, size, progress)
+        index = read_json(path / "index.json")
+        if not isinstance(index, dict) or not {"format", "names", "size", "masks"} <= index.keys():
+            raise ProxymaskError(f"{path / 'index.json'} is not the index of a prepared set")
+        if index["format"] != SET_FORMAT:
+            raise ProxymaskError(f"{path} has format {index['format']}, this version reads {SET_FORMAT}: prepare it again")
+        if size is not None and size != index["size"]:
+            raise ProxymaskError(f"{path} is prepared at {index['size']} pixels, not {size}: prepare it again at {size}")
+        return cls(path, index)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageSet.open, (self.folder,)  # a worker process maps the files again instead of receiving their content
+
+    def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """The pictures ``indices``: float32 (B, 3, H, W) in [-1, 1]."""
+        batch = torch.from_numpy(self._images[_indices(indices)])
+        return batch.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
+
+    def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """The masks ``indices``: int64 (B, H, W) of label ids; a :class:`ProxymaskError` where the set has none."""
+        if self._masks is None:
+            raise ProxymaskError(f"{self.folder} has no masks")
+        return torch.from_numpy(self._masks[_indices(indices)]).long()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the names, the size, the labels and a sample of pictures and masks; the same wherever the set lies."""
+        digest = hashlib.sha256()
+        labels = [[label.id, label.name, label.hex] for label in self.labels.labels] if self.labels else None
+        digest.update(json.dumps([SET_FORMAT, self.size, self.names, labels]).encode())
+        sample = np.unique(np.linspace(0, len(self) - 1, FINGERPRINT_SAMPLES).round().astype(np.int64))
+        for array in (self._images, self._masks):
+            if array is not None:
+                digest.update(array[sample].tobytes())
+        return digest.hexdigest()
+
+
+def _indices(indices: Sequence[int] | torch.Tensor) -> np.ndarray:
+    if isinstance(indices, torch.Tensor):
+        return indices.detach().cpu().numpy().astype(np.int64)
+    return np.asarray(indices, dtype=np.int64)
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Memory-map a uint8 array of exactly this shape."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise ProxymaskError(f"{path} is missing: prepare the set again") from None
+    except (ValueError, OSError) as error:
+        raise ProxymaskError(f"{path} is damaged or truncated ({error}): prepare the set again") from None
+    if array.dtype != np.uint8 or array.shape != shape:
+        raise ProxymaskError(f"{path} holds {array.dtype} {array.shape}, its index.json says uint8 {shape}: prepare the set again")
+    return array

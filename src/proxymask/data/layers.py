@@ -1,0 +1,332 @@
+"""Pictures with exact masks, composed from layered drawings (shared by ``avatars.py`` and ``cats.py``).
+
+Every layer is a transparent drawing on one common canvas. A picture is a random choice of layers under one random similarity
+transform; its mask says, for every pixel, the last drawn layer that covers it. Picture and mask come from the same resampled
+layers, so they agree by construction.
+"""
+
+import importlib.util
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ProxymaskError
+from ..labels import LabelSet
+from ..modeling import read_json, write_json
+from ..seeding import derive_seed
+
+CANVAS = 1024  # side of the drawings of both sets
+SUPERSAMPLE = 2  # layers are resampled at twice the target and averaged down: clean edges under any rotation
+BLEED = 128  # canvas pixels by which drawings that end at the lower edge go on below it, for a shift or rotation to find
+MAX_ROTATION, MAX_SCALE, MAX_SHIFT = 6.0, 0.05, 0.03  # degrees, fraction, fraction of the side
+DATASET_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer: its ``folder`` in the set, the ``label`` it paints, the ``chance`` that a picture has it at all, and the
+    ``threshold`` on its alpha (0..1) above which it owns a pixel."""
+
+    folder: str
+    label: str
+    chance: float = 1.0
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class LayerArt:
+    """One set of drawings: where it lies, its layers in drawing order, its classes, its framings and its terms.
+
+    ``framings`` maps a name to the square (x, y, side) of the canvas that a picture shows.
+    """
+
+    kind: str
+    folder: str
+    layers: tuple[LayerSpec, ...]
+    labels: LabelSet
+    framings: dict[str, tuple[int, int, int]]
+    terms: dict[str, str]
+
+
+class Avatar(NamedTuple):
+    """A composed picture: ``image`` uint8 (H, W, 3), its exact ``mask`` uint8 (H, W), the file chosen for each label."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    layers: dict[str, str]
+
+
+class _Drawing(NamedTuple):
+    """A drawing at working scale, premultiplied (mode RGBa), cut to what it covers; x, y is where the cut begins."""
+
+    picture: Image.Image
+    x: int
+    y: int
+
+
+class LayerComposer:
+    """Composes the pictures of one :class:`LayerArt`, deterministic in ``(seed, index)``.
+
+    Args:
+        art: the drawings.
+        size: side of the picture in pixels, 8 to 1024.
+        framing: a key of ``art.framings``.
+
+    Raises:
+        ProxymaskError: unknown framing, size out of range, or the drawings are not installed.
+    """
+
+    def __init__(self, art: LayerArt, size: int, framing: str) -> None:
+        if framing not in art.framings:
+            raise ProxymaskError(f"framing {framing!r} is unknown for {art.kind}: use one of {', '.join(art.framings)}")
+        if not 8 <= size <= CANVAS:
+            raise ProxymaskError(f"size must be 8 to {CANVAS} pixels, got {size}")
+        self.art, self.size, self.framing = art, size, framing
+        self.labels = art.labels
+        root = _art_folder(art.folder)
+        self._choices: list[list[Path]] = []
+        for spec in art.layers:
+            files = sorted((root / spec.folder).glob("*.png"))
+            # Where a layer is optional, `chance` decides that it is absent, not a blank drawing among the choices.
+            files = [file for file in files if spec.chance == 1.0 or file.stem != "Blank"]
+            if not files:
+                raise ProxymaskError(f"{root / spec.folder} holds no drawings: reinstall with pip install --force-reinstall robohash==2.0")
+            self._choices.append(files)
+        self._cache: dict[Path, _Drawing | None] = {}
+
+    def compose(self, seed: int, index: int) -> Avatar:
+        """The picture number ``index`` of the set with ``seed``."""
+        rng = np.random.default_rng(derive_seed(seed, self.art.kind, index))
+        background = rng.integers(90, 246, size=3)
+        angle = math.radians(rng.uniform(-MAX_ROTATION, MAX_ROTATION))
+        scale = 1 + rng.uniform(-MAX_SCALE, MAX_SCALE)
+        shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, size=2)
+        mirror = -1.0 if rng.random() < 0.5 else 1.0
+        x0, y0, side = self.art.framings[self.framing]
+        fine = self.size * SUPERSAMPLE
+        # From pixels of the picture to pixels of the drawing, both at working scale: turn, scale, mirror and shift about the centre.
+        a, b = mirror * math.cos(angle) / scale, mirror * math.sin(angle) / scale
+        d, e = -math.sin(angle) / scale, math.cos(angle) / scale
+        centre = fine / 2
+        c = centre + x0 * fine / side - (a + b) * centre + shift[0] * fine
+        f = centre + y0 * fine / side - (d + e) * centre + shift[1] * fine
+
+        picture = Image.new("RGBA", (self.size, self.size), (*(int(v) for v in background), 255))
+        mask = np.zeros((self.size, self.size), dtype=np.uint8)
+        chosen: dict[str, str] = {}
+        for spec, files in zip(self.art.layers, self._choices, strict=True):
+            # Both numbers are drawn for every layer, so that no layer's choice hangs on whether another is there.
+            present, number = rng.random() < spec.chance, int(rng.integers(len(files)))
+            drawing = self._drawing(files[number]) if present else None
+            if drawing is None:
+                continue
+            chosen[spec.label] = files[number].stem
+            left, upper, right, lower = _landing(drawing, (a, b, c, d, e, f), self.size)
+            if left >= right or upper >= lower:
+                continue
+            x, y = left * SUPERSAMPLE, upper * SUPERSAMPLE
+            matrix = (a, b, c + a * x + b * y - drawing.x, d, e, f + d * x + e * y - drawing.y)
+            extent = ((right - left) * SUPERSAMPLE, (lower - upper) * SUPERSAMPLE)
+            layer = drawing.picture.transform(extent, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR).reduce(SUPERSAMPLE)
+            region = mask[upper:lower, left:right]
+            region[np.asarray(layer.getchannel("a")) > 255 * spec.threshold] = self.labels.by_name(spec.label).id
+            picture.alpha_composite(layer.convert("RGBA"), (left, upper))
+        return Avatar(np.asarray(picture.convert("RGB")), mask, chosen)
+
+    def _drawing(self, file: Path) -> _Drawing | None:
+        """The drawing at working scale, read once; None where it is blank."""
+        if file not in self._cache:
+            self._cache[file] = self._read(file)
+        return self._cache[file]
+
+    def _read(self, file: Path) -> _Drawing | None:
+        scale = self.size * SUPERSAMPLE / self.art.framings[self.framing][2]
+        try:
+            with Image.open(file) as opened:
+                picture = opened.convert("RGBA").convert("RGBa")
+        except OSError as error:
+            raise ProxymaskError(f"{file} cannot be read ({error}): pip install --force-reinstall robohash==2.0") from None
+        covered = picture.getbbox()
+        if covered is None:
+            return None
+        # Working pixel k is the canvas from k / scale to (k + 1) / scale. Only the working pixels that the drawing reaches are made,
+        # and one more all round, because resampling ends hard where a picture ends.
+        left, upper = (math.floor(v * scale) - 2 for v in covered[:2])
+        right = math.ceil(covered[2] * scale) + 2
+        reach = CANVAS + BLEED if covered[3] == CANVAS else covered[3]
+        lower = math.ceil(reach * scale) + 2
+        margin = math.ceil(2 / scale) + 2  # what the filter sees beyond its box
+        x, y = math.floor(left / scale) - margin, math.floor(upper / scale) - margin
+        cut = picture.crop((x, y, math.ceil(right / scale) + margin, math.ceil(lower / scale) + margin))
+        if reach > CANVAS:
+            last = picture.crop((x, CANVAS - 1, x + cut.width, CANVAS))
+            cut.paste(last.resize((cut.width, BLEED), Image.Resampling.NEAREST), (0, CANVAS - y))
+        box = (left / scale - x, upper / scale - y, right / scale - x, lower / scale - y)
+        return _Drawing(cut.resize((right - left, lower - upper), Image.Resampling.HAMMING, box=box), left, upper)
+
+
+def _landing(drawing: _Drawing, affine: tuple[float, ...], size: int) -> tuple[int, int, int, int]:
+    """The part (left, upper, right, lower) of a picture that a drawing can reach; resampling the rest would be wasted."""
+    a, b, c, d, e, f = affine
+    determinant = a * e - b * d
+    u = np.array([drawing.x, drawing.x + drawing.picture.width]) - c
+    v = np.array([drawing.y, drawing.y + drawing.picture.height]) - f
+    u, v = np.meshgrid(u, v)
+    x = (e * u - b * v) / determinant / SUPERSAMPLE
+    y = (a * v - d * u) / determinant / SUPERSAMPLE
+    left, upper = max(0, math.floor(x.min())), max(0, math.floor(y.min()))
+    return left, upper, min(size, math.ceil(x.max())), min(size, math.ceil(y.max()))
+
+
+def art_of(kind: str) -> LayerArt:
+    """The drawings called ``kind``: "avatars" or "cats"."""
+    from .avatars import AVATARS
+    from .cats import CATS
+
+    arts = {art.kind: art for art in (AVATARS, CATS)}
+    if kind not in arts:
+        raise ProxymaskError(f"{kind!r} is no kind of drawing: use one of {', '.join(arts)}")
+    return arts[kind]
+
+
+def make_dataset(
+    out: str | Path,
+    kind: str = "avatars",
+    count: int = 10_000,
+    size: int = 128,
+    seed: int = 0,
+    framing: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write ``count`` pictures with exact masks: ``images/000000.png``, ``masks/000000.png``, ``labels.json``, ``dataset.json``.
+
+    Stopped and started again with the same arguments it goes on where it was; with a larger ``count`` it adds pictures.
+
+    Args:
+        out: the folder; new, empty, or begun by an earlier call with the same kind, size, seed and framing.
+        kind: "avatars" or "cats".
+        framing: the art's first framing where None.
+        workers: processes; all cores where None, this process alone where 1.
+        progress: called with (pictures done, ``count``).
+
+    Raises:
+        ProxymaskError: the folder holds something else, an argument is out of range, the disk is full.
+    """
+    out, art = Path(out), art_of(kind)
+    framing = framing or next(iter(art.framings))
+    if count < 1:
+        raise ProxymaskError(f"count must be 1 or more, got {count}")
+    composer = LayerComposer(art, size, framing)  # checks the arguments before anything is written
+    about = {"kind": kind, "size": size, "seed": seed, "framing": framing}
+    _claim(out, about, count, art)
+    missing = [i for i in range(count) if not (_path(out, "images", i).exists() and _path(out, "masks", i).exists())]
+    done = count - len(missing)
+    chunks = [missing[i : i + 50] for i in range(0, len(missing), 50)]
+    workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
+    try:
+        if workers == 1:
+            for chunk in chunks:
+                _write_pictures(composer, out, seed, chunk)
+                done += len(chunk)
+                if progress:
+                    progress(done, count)
+        else:
+            _run_pool(chunks, workers, (kind, size, framing, str(out), seed), lambda n: progress and progress(done + n, count))
+    except OSError as error:
+        raise ProxymaskError(f"cannot write to {out} ({error.strerror or error}): mend that, then run it again to go on") from None
+    return out
+
+
+def _run_pool(chunks: list[list[int]], workers: int, job: tuple[Any, ...], report: Callable[[int], Any]) -> None:
+    """Write all chunks in ``workers`` processes; ``report`` gets the pictures written so far."""
+    context = multiprocessing.get_context("spawn")  # a forked child of a process that ran torch can hang
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=job)
+    written = 0
+    try:
+        pending: set[Future[int]] = {pool.submit(_work, chunk) for chunk in chunks}
+        while pending:
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                written += future.result()
+            report(written)
+    except BrokenProcessPool:
+        raise ProxymaskError(
+            "a worker process died: use fewer workers if memory is short; a script must call this under if __name__ == '__main__':"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_job: tuple[LayerComposer, Path, int] | None = None  # of this worker process
+
+
+def _start_worker(kind: str, size: int, framing: str, out: str, seed: int) -> None:
+    global _job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it lets the running chunks end
+    _job = LayerComposer(art_of(kind), size, framing), Path(out), seed
+
+
+def _work(indices: list[int]) -> int:
+    assert _job is not None
+    composer, out, seed = _job
+    _write_pictures(composer, out, seed, indices)
+    return len(indices)
+
+
+def _path(out: Path, folder: str, index: int) -> Path:
+    return out / folder / f"{index:06d}.png"
+
+
+def _write_pictures(composer: LayerComposer, out: Path, seed: int, indices: list[int]) -> None:
+    palette = composer.labels.palette()
+    for index in indices:
+        avatar = composer.compose(seed, index)
+        mask = Image.fromarray(avatar.mask)
+        mask.putpalette(palette)
+        for folder, picture in (("masks", mask), ("images", Image.fromarray(avatar.image))):
+            path = _path(out, folder, index)
+            temporary = path.with_suffix(".tmp")
+            picture.save(temporary, format="PNG", compress_level=2)
+            os.replace(temporary, path)  # a picture that is there is whole
+
+
+def _claim(out: Path, about: dict[str, Any], count: int, art: LayerArt) -> None:
+    """Make ``out`` the folder of this dataset, or say why it cannot be."""
+    record = out / "dataset.json"
+    if record.is_file():
+        stored = read_json(record)
+        was = {key: stored.get(key) for key in about} if isinstance(stored, dict) else {}
+        if was != about:
+            raise ProxymaskError(f"{out} holds another dataset ({was}, asked for {about}): choose a new folder")
+        count = max(count, int(stored.get("count", 0)))  # a smaller request leaves the larger set as it is
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
+    try:
+        for folder in ("images", "masks"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        art.labels.save(out / "labels.json")
+        write_json(record, {"format": DATASET_FORMAT, **about, "count": count, "art": art.terms})
+    except OSError as error:
+        raise ProxymaskError(f"cannot write to {out} ({error.strerror or error})") from None
+
+
+def _art_folder(name: str) -> Path:
+    """The folder of a set inside the package ``robohash``, which is found but not imported."""
+    spec = importlib.util.find_spec("robohash")
+    if spec is None or not spec.submodule_search_locations:
+        raise ProxymaskError("the drawings come with the package robohash, which is not installed: pip install 'proxymask[data]'")
+    folder = Path(next(iter(spec.submodule_search_locations))) / "sets" / name
+    if not folder.is_dir():
+        raise ProxymaskError(f"{folder} is missing: pip install --force-reinstall robohash==2.0")
+    return folder

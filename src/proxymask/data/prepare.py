@@ -1,0 +1,230 @@
+"""Any folder of pictures -> a prepared set of one size (see ``dataset.py``)."""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import ProxymaskError
+from ..labels import LabelSet
+from ..masks import read_mask
+from ..modeling import read_json, write_json
+from .dataset import SET_FORMAT
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+NPY_HEADER = 128  # bytes; fixed, so that the number of pictures can be filled in at the end
+
+
+@dataclass
+class PrepareReport:
+    """What :func:`prepare_folder` did: pictures ``kept``, files ``skipped`` with the reason, pictures ``upscaled``, which were
+    smaller than the set."""
+
+    kept: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    upscaled: int = 0
+
+
+def prepare_folder(images: str | Path, out: str | Path, size: int, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
+    """Write the pictures of a folder as a prepared set: upright, RGB, centre square, ``size`` x ``size``, LANCZOS.
+
+    Every PNG, JPEG and WebP below ``images`` is taken, in the order of the paths; hidden folders are left out. Transparency is laid
+    on white. A file that cannot be read is skipped and named in the report. Where ``images`` is a dataset with ``images/``,
+    ``masks/`` and ``labels.json``, the masks are cut alike and resized by nearest neighbour.
+
+    Args:
+        images: the folder.
+        out: the prepared set; new, empty, or an older prepared set, which is replaced.
+        size: side of the pictures in pixels, 8 to 4096.
+        progress: called with (files done, files).
+
+    Raises:
+        ProxymaskError: no folder, no readable picture, ``out`` holds something else, a disk that is full.
+    """
+    images, out = Path(images), Path(out)
+    if not 8 <= size <= 4096:
+        raise ProxymaskError(f"size must be 8 to 4096 pixels, got {size}")
+    root, masks, labels = _layout(images)
+    files = _pictures(root)
+    if not files:
+        raise ProxymaskError(f"{images} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    if out.exists() and (not out.is_dir() or any(not _ours(entry) for entry in out.iterdir())):
+        raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
+    source = _source_hash(images)
+    report, names = PrepareReport(), []
+
+    def read(file: Path) -> tuple[np.ndarray, np.ndarray | None, bool] | str:
+        try:
+            return _read_pair(file, masks / file.relative_to(root).with_suffix(".png") if masks else None, labels, size)
+        except ProxymaskError as error:
+            return str(error)
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "index.json").unlink(missing_ok=True)  # until the new index is there, this folder is not a set
+        with _Npy(out / "images.npy", (size, size, 3)) as pictures, _Npy(out / "masks.npy", (size, size), masks is not None) as ids:
+            for number, (file, result) in enumerate(_in_threads(read, files), start=1):
+                if isinstance(result, str):
+                    report.skipped.append((file, result))
+                else:
+                    pictures.append(result[0])
+                    if result[1] is not None:
+                        ids.append(result[1])
+                    report.upscaled += result[2]
+                    names.append(file.relative_to(root).as_posix())
+                if progress:
+                    progress(number, len(files))
+        report.kept = len(names)
+        if not names:
+            file, reason = report.skipped[0]
+            raise ProxymaskError(f"none of the {len(files)} files in {images} can be used; the first, {file.name}: {reason}")
+        if labels:
+            labels.save(out / "labels.json")
+        write_json(out / "index.json", {"format": SET_FORMAT, "size": size, "masks": masks is not None, "source": source, "names": names})
+    except OSError as error:
+        raise ProxymaskError(f"cannot write {out} ({error.strerror or error}): make room or choose another folder") from None
+    return report
+
+
+def prepare_once(folder: Path, size: int, progress: Callable[[int, int], None] | None = None) -> Path:
+    """``<folder>/.prepared-<size>``, prepared now unless it is there and the files of ``folder`` are as they were."""
+    out = folder / f".prepared-{size}"
+    if (out / "index.json").is_file():
+        index = read_json(out / "index.json")
+        if isinstance(index, dict) and index.get("format") == SET_FORMAT and index.get("source") == _source_hash(folder):
+            return out
+    prepare_folder(folder, out, size, progress)
+    return out
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """A picture file as upright RGB: EXIF rotation applied, transparency laid on white, 16 bit, grey, palette and CMYK converted.
+
+    Raises:
+        ProxymaskError: missing, truncated, not a picture, or too large to be one.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            picture = ImageOps.exif_transpose(opened)
+    except FileNotFoundError:
+        raise ProxymaskError(f"{path} is missing") from None
+    except Image.DecompressionBombError:
+        raise ProxymaskError(f"{path} has too many pixels: make it smaller") from None
+    except Exception as error:  # on broken files Pillow's readers raise nearly anything, and none of it may end a run
+        raise ProxymaskError(f"{path} cannot be read as a picture ({error}): it is truncated, damaged or not a picture") from None
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
+        values = np.asarray(picture).astype(np.int64)
+        picture = Image.fromarray((values >> 8 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        white.alpha_composite(picture)
+        picture = white
+    return picture.convert("RGB")
+
+
+def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size: int) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """A picture uint8 (size, size, 3), its mask uint8 (size, size), and whether the picture was smaller than that."""
+    picture = read_picture(file)
+    side = min(picture.size)
+    left, upper = (picture.width - side) // 2, (picture.height - side) // 2
+    box = (left, upper, left + side, upper + side)
+    mask = None
+    if mask_file is not None and labels is not None:
+        ids = read_mask(mask_file, labels)
+        if ids.shape != (picture.height, picture.width):
+            raise ProxymaskError(f"its mask is {ids.shape[1]}x{ids.shape[0]}, the picture {picture.width}x{picture.height}")
+        mask = np.asarray(Image.fromarray(ids).crop(box).resize((size, size), Image.Resampling.NEAREST))
+    # Cut first: resizing with a box would let the filter see beyond it.
+    resized = picture.crop(box).resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(resized), mask, side < size
+
+
+def _layout(folder: Path) -> tuple[Path, Path | None, LabelSet | None]:
+    """Where the pictures and, in a dataset, the masks and labels of ``folder`` are."""
+    if not folder.is_dir():
+        raise ProxymaskError(f"{folder} is not a folder" if folder.exists() else f"{folder} does not exist")
+    if not ((folder / "images").is_dir() and (folder / "masks").is_dir() and (folder / "labels.json").is_file()):
+        return folder, None, None
+    if (folder / "dataset.json").is_file():
+        about, there = read_json(folder / "dataset.json"), sum(1 for _ in (folder / "images").glob("*.png"))
+        if there < about.get("count", 0):
+            raise ProxymaskError(f"{folder} has {there} of its {about['count']} pictures: make the dataset again with the same arguments")
+    return folder / "images", folder / "masks", LabelSet.load(folder / "labels.json")
+
+
+def _pictures(root: Path) -> list[Path]:
+    """Every picture file below ``root``, by path; hidden files and folders are left out."""
+    found = []
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def _source_hash(folder: Path) -> str:
+    """Changes when a picture or mask of ``folder`` is added, removed or edited; from names, lengths and times, not from content."""
+    digest = hashlib.sha256()
+    for file in _pictures(folder):
+        stat = file.stat()
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    if (folder / "labels.json").is_file():
+        digest.update((folder / "labels.json").read_bytes())
+    return digest.hexdigest()
+
+
+def _ours(entry: Path) -> bool:
+    return entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
+
+
+def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
+    """``read`` of every file, in order, a bounded number ahead (decoding releases the interpreter lock)."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        iterator = iter(files)
+        while block := list(itertools.islice(iterator, 16 * workers)):
+            yield from zip(block, pool.map(read, block), strict=True)
+
+
+class _Npy:
+    """Writes a uint8 array row by row, its length unknown until the end; the file appears under its name only when whole."""
+
+    def __init__(self, path: Path, row: tuple[int, ...], active: bool = True) -> None:
+        self.path, self.row, self.active, self.count = path, row, active, 0
+        self.temporary = path.with_name(path.name + ".tmp")
+
+    def __enter__(self) -> "_Npy":
+        if self.active:
+            self.file = self.temporary.open("wb")
+            self.file.write(bytes(NPY_HEADER))
+        return self
+
+    def append(self, array: np.ndarray) -> None:
+        assert (array.dtype, array.shape) == (np.uint8, self.row)
+        self.file.write(np.ascontiguousarray(array).tobytes())
+        self.count += 1
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if not self.active:
+            self.path.unlink(missing_ok=True)  # masks of an older set that had them
+            return
+        try:
+            if kind is None:
+                text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(self.count, *self.row)}, }}"
+                self.file.seek(0)
+                self.file.write(b"\x93NUMPY\x01\x00" + (NPY_HEADER - 10).to_bytes(2, "little"))
+                self.file.write(text.ljust(NPY_HEADER - 11).encode() + b"\n")
+        finally:
+            self.file.close()
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""The frozen generator cut in two (method: G = G2 o G1): ``features`` runs G1, ``render`` runs G2.
+
+StyleGAN2 accumulates a low-resolution RGB image beside its features, so the state at a cut is the pair
+(features, accumulated RGB). The cut at resolution r lies after the second styled convolution of block r; the RGB is
+the skip of all lower blocks, already upsampled to r, and the block's own toRGB belongs to G2. Untouched, ``render``
+of ``features`` is the uncut network to the last bit, at every cut.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ..errors import ProxymaskError
+from .ops import upsample2
+from .stylegan2 import Generator, NoiseMode
+
+
+class CutState(NamedTuple):
+    """What crosses the cut: ``features`` (B, C, r, r) and ``rgb`` (B, img_channels, r, r), float32 skip image of the lower blocks."""
+
+    features: torch.Tensor
+    rgb: torch.Tensor
+
+
+class CutGenerator(nn.Module):
+    """A generator with a cut at ``resolution`` (the paper: 64).
+
+    Raises:
+        ProxymaskError: where the generator has no block of that resolution above 4.
+    """
+
+    def __init__(self, generator: Generator, resolution: int = 64) -> None:
+        super().__init__()
+        blocks = generator.synthesis.block_resolutions
+        if resolution not in blocks[1:]:
+            raise ProxymaskError(f"cannot cut a {generator.resolution}-pixel generator at {resolution}: choose one of {blocks[1:]}")
+        self.generator, self.resolution = generator, resolution
+        self.channels = generator.synthesis.block(resolution).conv1.weight.shape[0]
+
+    def w(self, z: torch.Tensor, truncation: float = 1.0, c: torch.Tensor | None = None) -> torch.Tensor:
+        """z (B, z_dim) -> w (B, w_dim)."""
+        return self.generator.mapping(z, c, truncation)
+
+    def features(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> CutState:
+        """G1: w (B, w_dim) or ws (B, num_ws, w_dim) -> the state at the cut."""
+        synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
+        x: torch.Tensor | None = None
+        rgb: torch.Tensor | None = None
+        for res in synthesis.block_resolutions:
+            block, part = synthesis.block(res), synthesis.block_ws(ws, res)
+            x = block.convs(x, part, noise_mode)
+            rgb = None if rgb is None else upsample2(rgb, block.kernel)
+            if res == self.resolution:
+                break
+            rgb = block.image(x, rgb, part)
+        assert x is not None
+        assert rgb is not None
+        return CutState(x, rgb)
+
+    def render(self, state: CutState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+        """G2: the state at the cut and w or ws -> picture (B, img_channels, R, R)."""
+        synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
+        x, rgb = state.features, state.rgb
+        for res in synthesis.block_resolutions:
+            if res < self.resolution:
+                continue
+            block, part = synthesis.block(res), synthesis.block_ws(ws, res)
+            if res > self.resolution:
+                x = block.convs(x, part, noise_mode)
+                rgb = upsample2(rgb, block.kernel)
+            rgb = block.image(x, rgb, part)
+        return rgb
+
+    def pyramid(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Outputs of every block's last styled convolution (the few-shot segmenter's hypercolumn) and the picture."""
+        synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
+        x: torch.Tensor | None = None
+        rgb: torch.Tensor | None = None
+        levels = []
+        for res in synthesis.block_resolutions:
+            block, part = synthesis.block(res), synthesis.block_ws(ws, res)
+            x = block.convs(x, part, noise_mode)
+            levels.append(x)
+            rgb = block.image(x, None if rgb is None else upsample2(rgb, block.kernel), part)
+        assert rgb is not None
+        return levels, rgb

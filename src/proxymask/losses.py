@@ -1,0 +1,77 @@
+"""One function a loss, with its equation. Sources: supplement A.2 and B.1; StyleGAN2 (Karras et al. 2020)."""
+
+import torch
+import torch.nn.functional as F
+
+
+def adversarial_g(fake_logits: torch.Tensor) -> torch.Tensor:
+    """L_adv of the generating side, non-saturating logistic: ``mean softplus(-D(fake))``."""
+    return F.softplus(-fake_logits.float()).mean()
+
+
+def adversarial_d(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+    """L_adv of the discriminator, logistic: ``mean softplus(-D(real)) + mean softplus(D(fake))``."""
+    return F.softplus(-real_logits.float()).mean() + F.softplus(fake_logits.float()).mean()
+
+
+def r1(real_logits: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """R1 (Mescheder et al. 2018): ``mean_b ||d D(x_b) / d x_b||^2``; weigh it with gamma / 2 (the paper: gamma 10)."""
+    (grad,) = torch.autograd.grad(real_logits.float().sum(), real, create_graph=True)
+    return grad.float().square().sum(dim=(1, 2, 3)).mean()
+
+
+def path_length(picture: torch.Tensor, ws: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Path lengths (B,): ``sqrt(mean_layers sum_dims (J_w^T y)^2)``, y ~ N(0, 1) / side of the picture.
+
+    Args:
+        picture: (B, C, H, W), made from ``ws``.
+        ws: (B, num_ws, w_dim), requires grad.
+        noise: y * side, as ``picture``.
+    """
+    scaled = noise / (picture.shape[2] * picture.shape[3]) ** 0.5
+    (grad,) = torch.autograd.grad((picture.float() * scaled).sum(), ws, create_graph=True)
+    return grad.float().square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def mask_loss(features: torch.Tensor, asked: torch.Tensor, centroids: torch.Tensor, temperature: float) -> torch.Tensor:
+    """L_mask: cross-entropy of the rearranged features' soft cluster assignment to the asked proxy mask.
+
+    ``-mean_x sum_k m_k(x) log softmax_k(<f'(x) / |f'(x)|, c_k> / tau)``
+
+    Args:
+        features: (B, C, r, r) rearranged features f'.
+        asked: proxy mask, ids (B, r, r) int64 or weights (B, K, r, r).
+        centroids: (K, C) unit vectors.
+        temperature: tau.
+    """
+    unit = F.normalize(features.float(), dim=1)
+    scores = torch.einsum("bchw,kc->bkhw", unit, centroids.float()) / temperature
+    return F.cross_entropy(scores, asked)
+
+
+def relative_l1(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The feature part of L_self: ``mean |f' - f| / mean |f|``: without unit, so that one weight suits every generator."""
+    target = target.float()
+    return (features.float() - target).abs().mean() / target.abs().mean().clamp_min(1e-8)
+
+
+def picture_l1(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The picture part of L_self: ``mean |G2(f') - G(z)|``."""
+    return (picture.float() - target.float()).abs().mean()
+
+
+def perceptual(features: list[torch.Tensor], targets: list[torch.Tensor]) -> torch.Tensor:
+    """Distance of two pictures in the features of a network (channels normalised at each position, as LPIPS does, unit weights).
+
+    ``mean_l mean_x ||phi_l(x) / |phi_l(x)| - psi_l(x) / |psi_l(x)|||^2``
+    """
+    terms = [
+        (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(dim=1).mean()
+        for a, b in zip(features, targets, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def reconstruction(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """L_recon of the mapper: cross-entropy of its logits (B, K, r, r) to the sample's own proxy mask (B, r, r)."""
+    return F.cross_entropy(logits.float(), target)

@@ -1,0 +1,142 @@
+"""The mapper for masks: the OASIS generator (Sushko et al. 2021) without its noise, at proxy size (supplement A.1).
+
+Written from the paper's description: SPADE residual blocks with spectral norm on their convolutions and batch norm
+without parameters inside SPADE; the output is logits over clusters instead of a picture.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as dist_nn
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ..errors import ProxymaskError
+from ..modeling import ConfigModel
+
+Resize = Literal["nearest", "area"]
+
+
+class PlainBatchNorm(nn.Module):
+    """Batch norm without parameters whose batch statistics span all processes.
+
+    PyTorch's SyncBatchNorm has no CPU path; this one runs everywhere, because two small all-reduces that autograd
+    follows are all it takes.
+    """
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            mean, var = self.running_mean, self.running_var
+        else:
+            moments = torch.stack([x.float().mean(dim=(0, 2, 3)), x.float().square().mean(dim=(0, 2, 3))])
+            if dist.is_initialized() and dist.get_world_size() > 1:
+                moments = dist_nn.all_reduce(moments) / dist.get_world_size()
+            mean, var = moments[0], (moments[1] - moments[0].square()).clamp_min(0)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.float(), self.momentum)
+                self.running_var.lerp_(var.float(), self.momentum)
+        scale = (var + self.eps).rsqrt()
+        return x * scale.to(x.dtype)[None, :, None, None] - (mean * scale).to(x.dtype)[None, :, None, None]
+
+
+class Spade(nn.Module):
+    """Spatially adaptive normalisation: ``norm(x) * (1 + gamma(mask)) + beta(mask)``."""
+
+    def __init__(self, channels: int, num_labels: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = PlainBatchNorm(channels)
+        self.shared = nn.Conv2d(num_labels, hidden, 3, padding=1)
+        self.gamma_beta = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        gamma, beta = self.gamma_beta(F.relu(self.shared(mask))).chunk(2, dim=1)
+        return self.norm(x) * (1 + gamma) + beta
+
+
+class SpadeBlock(nn.Module):
+    """SPADE residual block (Park et al. 2019) with spectral norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, num_labels: int, hidden: int) -> None:
+        super().__init__()
+        middle = min(in_channels, out_channels)
+        self.norm0, self.norm1 = Spade(in_channels, num_labels, hidden), Spade(middle, num_labels, hidden)
+        self.conv0 = spectral_norm(nn.Conv2d(in_channels, middle, 3, padding=1))
+        self.conv1 = spectral_norm(nn.Conv2d(middle, out_channels, 3, padding=1))
+        self.shortcut = None
+        if in_channels != out_channels:
+            self.norm_s = Spade(in_channels, num_labels, hidden)
+            self.shortcut = spectral_norm(nn.Conv2d(in_channels, out_channels, 1, bias=False))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        skip = x if self.shortcut is None else self.shortcut(self.norm_s(x, mask))
+        x = self.conv0(F.leaky_relu(self.norm0(x, mask), 0.2))
+        return skip + self.conv1(F.leaky_relu(self.norm1(x, mask), 0.2))
+
+
+class OasisMapper(ConfigModel):
+    """Semantic mask -> proxy-mask logits.
+
+    Args:
+        num_labels: classes of the mask.
+        num_clusters: K.
+        resolution: r, side of the proxy mask; it is 2^(blocks - 1) times the start size.
+        widths: channels at the start and after each block, len(blocks) + 1 numbers (OASIS: 1024, 1024, 1024, 512, 256, ...).
+        hidden: width inside SPADE (OASIS: 128).
+        resize: how the mask's one-hot planes are brought to each block's size: "nearest" as published, or "area", which
+            keeps the share of a cell that a thin part covers.
+    """
+
+    def __init__(
+        self,
+        num_labels: int = 19,
+        num_clusters: int = 25,
+        resolution: int = 64,
+        widths: Sequence[int] = (1024, 1024, 1024, 512, 256),
+        hidden: int = 128,
+        resize: Resize = "nearest",
+    ) -> None:
+        super().__init__()
+        blocks = len(widths) - 1
+        if blocks < 1 or resolution % 2 ** (blocks - 1):
+            raise ProxymaskError(f"{len(widths)} widths do not fit a proxy mask of {resolution}: too many halvings")
+        self.num_labels, self.resolution, self.resize = num_labels, resolution, resize
+        self.start = resolution // 2 ** (blocks - 1)
+        self.head = nn.Conv2d(num_labels, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList(SpadeBlock(a, b, num_labels, hidden) for a, b in zip(widths, widths[1:], strict=False))
+        self.tail = nn.Conv2d(widths[-1], num_clusters, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight
+                nn.init.xavier_normal_(weight, gain=0.02 if module is not self.tail else 1.0)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def at(self, mask: torch.Tensor, size: int) -> torch.Tensor:
+        """One-hot planes (B, N, H, W) at ``size``."""
+        if mask.shape[-1] == size:
+            return mask
+        if self.resize == "area" and mask.shape[-1] > size:
+            return F.adaptive_avg_pool2d(mask, size)
+        return F.interpolate(mask, size=size, mode="nearest-exact")
+
+    def forward(self, mask: torch.Tensor) -> torch.Tensor:
+        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, r, r)."""
+        planes = F.one_hot(mask, self.num_labels).permute(0, 3, 1, 2).float() if mask.ndim == 3 else mask
+        x = self.head(self.at(planes, self.start))
+        for index, block in enumerate(self.blocks):
+            if index:
+                x = F.interpolate(x, scale_factor=2, mode="nearest")
+            x = block(x, self.at(planes, x.shape[-1]))
+        return self.tail(F.leaky_relu(x, 0.2))

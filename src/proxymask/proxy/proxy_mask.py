@@ -1,0 +1,209 @@
+"""``ProxyClusters``: centroids of generator features, and the proxy masks they make of feature maps."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ProxymaskError
+from ..modeling import ConfigModel
+from . import kmeans
+
+FeatureSource = Callable[[], Iterable[Tensor]]
+
+
+class ProxyClusters(ConfigModel):
+    """K unit centroids of the features at the generator's cut; the id of the nearest one, at every position, is the proxy mask.
+
+    Buffers: ``centroids`` (K, C) float32, ``counts`` (K,) int64 feature vectors of the fit in each, ``inertia`` () mean of 1 - cosine.
+    A new object holds zeros; :func:`fit_proxy_clusters` makes a fitted one.
+
+    Args:
+        num_clusters: K. The paper uses 25 throughout.
+        channels: C, the channels of the features.
+        resolution: r, the side of the feature maps.
+        cut: where the generator was cut, in the words of its config; recorded only.
+        sample_count: pictures the centroids were made from; recorded only.
+    """
+
+    centroids: Tensor
+    counts: Tensor
+    inertia: Tensor
+
+    def __init__(
+        self,
+        num_clusters: int = 25,
+        channels: int = 512,
+        resolution: int = 64,
+        cut: str | int | None = None,
+        sample_count: int = 256,
+    ) -> None:
+        super().__init__()
+        if min(num_clusters, channels, resolution) < 1:
+            raise ProxymaskError("proxy clusters want at least one cluster, channel and position")
+        self.num_clusters, self.channels, self.resolution = num_clusters, channels, resolution
+        self.cut, self.sample_count = cut, sample_count
+        self.register_buffer("centroids", torch.zeros(num_clusters, channels))
+        self.register_buffer("counts", torch.zeros(num_clusters, dtype=torch.int64))
+        self.register_buffer("inertia", torch.zeros(()))
+
+    def save_pretrained(self, folder: str | Path, half: bool = False) -> Path:
+        """As every ``ConfigModel``, but never in half: rounded centroids would draw other masks, to save some 25 KB."""
+        return super().save_pretrained(folder)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Cosine (B, K, r, r), float32 in [-1, 1], of ``features`` (B, C, r, r) to every centroid; differentiable.
+
+        A zero vector scores 0 everywhere, with a finite gradient. Float32 also under autocast.
+        """
+        self._check(features)
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+            unit = features / torch.where(norm > 0, norm, 1.0)
+            return torch.einsum("bchw,kc->bkhw", unit, self.centroids)
+
+    def assign(self, features: Tensor) -> Tensor:
+        """The proxy mask (B, r, r), int64 in [0, K), of ``features`` (B, C, r, r): :func:`kmeans.assign` at every position."""
+        self._check(features)
+        b, c, h, w = features.shape
+        return kmeans.assign(features.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
+
+    def one_hot(self, mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Ids (B, r, r) to (B, K, r, r) of 0 and 1. An id outside [0, K) raises ``ProxymaskError``."""
+        self._check_ids(mask)
+        hot = torch.zeros((len(mask), self.num_clusters, *mask.shape[1:]), dtype=dtype, device=mask.device)
+        return hot.scatter_(1, mask.long()[:, None], 1)
+
+    def soft(self, features: Tensor, temperature: float) -> Tensor:
+        """Softmax of ``scores / temperature``, (B, K, r, r), sums to 1 over K; differentiable. Small temperatures near the hard mask."""
+        if not temperature > 0:
+            raise ProxymaskError(f"the temperature of a soft proxy mask is {temperature}: it must be above 0")
+        return (self.scores(features) / temperature).softmax(dim=1)
+
+    def colors(self) -> np.ndarray:
+        """uint8 (K, 3) RGB, distinct, well apart to the eye; colour i is the same for every K up to 700."""
+        return _palette(self.num_clusters)
+
+    def colorize(self, mask: Tensor | np.ndarray) -> np.ndarray:
+        """Ids (B, r, r), or any other shape, to uint8 (..., 3) RGB in numpy. An id outside [0, K) raises ``ProxymaskError``."""
+        mask = torch.as_tensor(mask).detach().cpu()
+        self._check_ids(mask)
+        return self.colors()[mask.numpy()]
+
+    def report(self) -> str:
+        """Some lines for people: what was clustered, how tightly, the clusters by size, and which are empty."""
+        sizes = self.counts.tolist()
+        total = sum(sizes)
+        if total == 0:
+            return f"{self.num_clusters} proxy clusters, not fitted"
+        empty = [i for i, size in enumerate(sizes) if size == 0]
+        where = "" if self.cut is None else f", cut {self.cut}"
+        lines = [
+            f"{self.num_clusters} proxy clusters of {total:,} vectors ({self.sample_count} pictures, {self.channels} channels at "
+            f"{self.resolution} x {self.resolution}{where})",
+            f"mean 1 - cosine to the centroid: {float(self.inertia):.4f}",
+            f"empty: {', '.join(map(str, empty)) or 'none'}",
+        ]
+        order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
+        return "\n".join([*lines, *(f"{i:4d}  {sizes[i]:12,d}  {sizes[i] / total:6.1%}" for i in order)])
+
+    def _check(self, features: Tensor) -> None:
+        c, r = self.channels, self.resolution
+        if features.ndim != 4 or features.shape[1:] != (c, r, r):
+            raise ProxymaskError(f"features are {tuple(features.shape)}, these proxy clusters read (batch, {c}, {r}, {r})")
+
+    def _check_ids(self, mask: Tensor) -> None:
+        if mask.is_floating_point() or mask.dtype == torch.bool:
+            raise ProxymaskError(f"a proxy mask holds integer ids, not {mask.dtype}")
+        if mask.numel() and (mask.min() < 0 or mask.max() >= self.num_clusters):
+            raise ProxymaskError(f"proxy mask ids run from {int(mask.min())} to {int(mask.max())}; there are {self.num_clusters} clusters")
+
+
+def fit_proxy_clusters(
+    feature_source: FeatureSource,
+    num_clusters: int = 25,
+    resolution: int = 64,
+    seed: int = 0,
+    *,
+    cut: str | int | None = None,
+    max_iterations: int = 100,
+    tolerance: float = 1e-5,
+    restarts: int = 1,
+    init_sample: int = 65536,
+    progress: kmeans.Progress | None = None,
+) -> ProxyClusters:
+    """Cluster the features of sample pictures by :func:`kmeans.spherical_kmeans`; the result is on the CPU, in eval mode.
+
+    Args:
+        feature_source: called once a pass; gives the same feature maps (B, C, r, r), in any batches, each time.
+        resolution: r; other sizes raise ``ProxymaskError``.
+        cut: recorded in the result's config.
+
+    The other arguments and errors are those of ``spherical_kmeans``.
+    """
+
+    def chunks() -> Iterator[Tensor]:
+        for features in feature_source():
+            if features.ndim != 4 or features.shape[2:] != (resolution, resolution):
+                raise ProxymaskError(f"features are {tuple(features.shape)}, wanted (batch, channels, {resolution}, {resolution})")
+            rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+            del features  # the reshape copied it; do not keep both
+            yield rows
+            del rows
+
+    found = kmeans.spherical_kmeans(
+        chunks,
+        num_clusters,
+        seed=seed,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        restarts=restarts,
+        init_sample=init_sample,
+        progress=progress,
+    )
+    pictures = (found.points + found.zero_vectors) // resolution**2
+    clusters = ProxyClusters(num_clusters, found.centroids.shape[1], resolution, cut, pictures)
+    clusters.centroids.copy_(found.centroids)
+    clusters.counts.copy_(found.counts)
+    clusters.inertia.fill_(found.inertia)
+    return clusters.eval().requires_grad_(False)
+
+
+def _palette(count: int) -> np.ndarray:
+    """Farthest-point choice in OKLab (Ottosson 2020, perceptually even) over a grid of RGB: each colour is farthest from those before."""
+    levels = max(12, round((2 * count) ** (1 / 3)) + 1)
+    steps = np.linspace(0, 255, levels).round()
+    rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = _oklab(rgb)
+    visible = (lab[:, 0] > 0.35) & (lab[:, 0] < 0.95)  # near black and near white read as "nothing here"
+    rgb, lab = rgb[visible], lab[visible]
+    chosen = [int(np.abs(rgb - [230, 25, 75]).sum(axis=1).argmin())]
+    distance = np.linalg.norm(lab - lab[chosen[0]], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
+    return rgb[chosen].astype(np.uint8)
+
+
+def _oklab(rgb: np.ndarray) -> np.ndarray:
+    """sRGB in 0..255 (..., 3) to OKLab (..., 3)."""
+    value = rgb / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    to_lms = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return np.cbrt(linear @ to_lms.T) @ to_lab.T

@@ -1,0 +1,175 @@
+"""The rearranger: one cross-attention that lays the features of a style sample out as a proxy mask asks (supplement A.1).
+
+Query = proxy mask, key and value = the style sample's features at the cut. A 4-layer residual block stands before the
+attention on either input and one behind it; a sinusoidal position encoding is added before the first ones, so that
+positions with the same cluster can be told apart.
+
+What nothing states is a field of the config, its default chosen by measurement (docs/experiments.md).
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .errors import ProxymaskError
+from .generators.cut import CutState
+from .layers import EqualConv, ResidualBlock, position_encoding
+from .modeling import ConfigModel
+
+Value = Literal["features", "projection"]
+Skip = Literal["keep", "drop", "rearrange"]
+Init = Literal["centroids", "random"]
+
+
+class StyleKeys(NamedTuple):
+    """What depends on the style sample alone: ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given."""
+
+    key: torch.Tensor
+    value: torch.Tensor
+    rgb: torch.Tensor
+
+
+class Rearranger(ConfigModel):
+    """Cross-attention from a proxy mask to the features of a style sample.
+
+    Args:
+        channels: feature channels at the cut.
+        resolution: r, side of the features at the cut.
+        num_clusters: K.
+        position_channels: channels of the position encoding (a multiple of 4), the last ones of the token.
+        overlap: the position encoding shares the token's channels with the embeddings (added, as in the paper) instead of
+            having channels of its own.
+        hidden: width inside the residual blocks.
+        layers: convolutions of a residual block.
+        value: "features": rearrange the features themselves; "projection": a learned linear map of them.
+        rgb: what becomes of the accumulated RGB: "keep" it in the style sample's layout, "drop" it, or "rearrange" it as
+            further value channels.
+        init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
+            "random": they start at random.
+        sharpness: with ``init="centroids"``, the logit of a perfect cluster match at the start.
+        position_weight: with ``init="centroids"``, the logit of a perfect position match at the start.
+        img_channels: channels of the accumulated RGB.
+    """
+
+    position: torch.Tensor
+    feature_rms: torch.Tensor
+    rgb_rms: torch.Tensor
+
+    def __init__(
+        self,
+        channels: int = 512,
+        resolution: int = 64,
+        num_clusters: int = 25,
+        position_channels: int = 64,
+        overlap: bool = False,
+        hidden: int = 128,
+        layers: int = 4,
+        value: Value = "features",
+        rgb: Skip = "rearrange",
+        init: Init = "centroids",
+        sharpness: float = 30.0,
+        position_weight: float = 6.0,
+        img_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
+        self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
+        self.sharpness, self.position_weight = sharpness, position_weight
+        self.dim = max(channels, position_channels) if overlap else channels + position_channels
+        self.embed_mask = nn.Parameter(torch.randn(self.dim, num_clusters))
+        self.embed_features = EqualConv(channels, self.dim, 1)
+        self.query_block = ResidualBlock(self.dim, hidden, layers)
+        self.key_block = ResidualBlock(self.dim, hidden, layers)
+        self.to_query = EqualConv(self.dim, self.dim, 1, bias=False)
+        self.to_key = EqualConv(self.dim, self.dim, 1, bias=False)
+        self.to_value = EqualConv(channels, channels, 1) if value == "projection" else None
+        self.out_block = ResidualBlock(channels, hidden, layers)
+        encoding = position_encoding(position_channels, resolution, resolution)
+        self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
+        self.position_gain = nn.Parameter(torch.ones(()))
+        self.register_buffer("feature_rms", torch.ones(()))  # so that blocks see features of unit size
+        self.register_buffer("rgb_rms", torch.ones(()))
+
+    @torch.no_grad()
+    def initialize(self, centroids: torch.Tensor, feature_rms: float, rgb_rms: float = 1.0) -> None:
+        """Fit the start to the clusters, once, before training.
+
+        With ``init="centroids"`` the logit of query x and key y starts as
+        ``sharpness * <c_m(x), f(y)/|f(y)|> + position_weight * <p(x), p(y)> / |p|^2``.
+
+        Args:
+            centroids: (K, channels) unit vectors.
+            feature_rms: root mean square of the features at the cut.
+            rgb_rms: the same of the accumulated RGB.
+        """
+        self.feature_rms.fill_(feature_rms)
+        self.rgb_rms.fill_(rgb_rms)
+        if self.init_kind == "random":
+            return
+        scale = self.dim**0.25  # undoes the 1/sqrt(dim) of the attention, half on either side
+        a = self.sharpness**0.5 * scale
+        self.embed_mask.zero_()
+        self.embed_mask[: self.channels] = centroids.t() * a
+        self.embed_features.weight.zero_()
+        for c in range(self.channels):  # its input has unit length times sqrt(channels)
+            self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
+        for layer in (self.to_query, self.to_key):
+            layer.weight.copy_((torch.eye(self.dim) / layer.gain)[:, :, None, None])
+        length = self.position.square().sum(dim=0).mean()
+        self.position_gain.fill_(float((self.position_weight / length) ** 0.5 * scale))
+
+    def encode_style(self, state: CutState) -> StyleKeys:
+        """The part that depends on the style sample alone; compute it once a style."""
+        features = state.features
+        direction = F.normalize(features.float(), dim=1) * self.channels**0.5
+        token = self.embed_features(direction) + self.position * self.position_gain
+        key = self.to_key(self.key_block(token))
+        value = features.float() / self.feature_rms
+        if self.to_value is not None:
+            value = self.to_value(value)
+        if self.rgb_kind == "rearrange":
+            value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb)
+
+    def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
+        """Queries (B, n, dim) of a proxy mask, one-hot or soft (B, K, r, r).
+
+        Raises:
+            ProxymaskError: another number of clusters or another size.
+        """
+        expected = (self.num_clusters, self.resolution, self.resolution)
+        if tuple(mask.shape[1:]) != expected:
+            raise ProxymaskError(f"a proxy mask of shape {tuple(mask.shape[1:])} does not fit this rearranger, which takes {expected}")
+        token = torch.einsum("bkhw,dk->bdhw", mask.to(self.embed_mask.dtype), self.embed_mask) + self.position * self.position_gain
+        return _tokens(self.to_query(self.query_block(token)))
+
+    def attend(self, query: torch.Tensor, style: StyleKeys) -> CutState:
+        """Rearranged state at the cut."""
+        dtype = torch.promote_types(query.dtype, style.key.dtype) if query.dtype != style.key.dtype else query.dtype
+        moved = F.scaled_dot_product_attention(query.to(dtype)[:, None], style.key.to(dtype)[:, None], style.value.to(dtype)[:, None])[:, 0]
+        r = self.resolution
+        grid = moved.transpose(1, 2).unflatten(2, (r, r))
+        features = self.out_block(grid[:, : self.channels]).float() * self.feature_rms
+        if self.rgb_kind == "rearrange":
+            rgb = grid[:, self.channels :].float() * self.rgb_rms
+        elif self.rgb_kind == "drop":
+            rgb = torch.zeros_like(style.rgb)
+        else:
+            rgb = style.rgb
+        return CutState(features, rgb)
+
+    def forward(self, state: CutState, mask: torch.Tensor) -> CutState:
+        """State of the style sample and proxy mask (B, K, r, r) -> rearranged state."""
+        return self.attend(self.encode_mask(mask), self.encode_style(state))
+
+    def attention_map(self, query: torch.Tensor, style: StyleKeys) -> torch.Tensor:
+        """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = r * r. For viewing only."""
+        logits = query.float() @ style.key.float().transpose(1, 2) / self.dim**0.5
+        return logits.softmax(dim=-1)
+
+
+def _tokens(grid: torch.Tensor) -> torch.Tensor:
+    """(B, C, r, r) -> (B, r * r, C)."""
+    return grid.flatten(2).transpose(1, 2)

@@ -1,0 +1,182 @@
+"""Stage 0: train or fine-tune an unconditional StyleGAN2 on a folder of pictures (method: StyleGAN2's own recipe)."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import nn
+
+from .. import losses
+from ..generators.stylegan2 import Discriminator, Generator
+from .augment import diff_augment
+from .grids import tile, to_uint8
+from .loop import Run
+
+
+class Pictures(Protocol):
+    """A source of real pictures."""
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) float in [-1, 1]."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """Network widths and the training recipe of the generator."""
+
+    z_dim: int = 512
+    """Width of z and of w."""
+    mapping_layers: int = 8
+    """Layers of the mapping network."""
+    channel_base: int = 32768
+    """Channels at a resolution are channel_base / resolution ..."""
+    channel_max: int = 512
+    """... and at most this many."""
+    learning_rate: float = 0.002
+    """Adam, both networks."""
+    r1_gamma: float = 10.0
+    """Weight of R1."""
+    r1_every: int = 16
+    """Steps between R1 terms (lazy regularisation)."""
+    path_weight: float = 2.0
+    """Weight of path length regularisation (0: off)."""
+    path_every: int = 4
+    """Steps between path length terms."""
+    style_mixing: float = 0.9
+    """Share of samples drawn from two latents."""
+    augment: tuple[str, ...] = ()
+    """Differentiable augmentation for small sets: color, translation, cutout."""
+    flip: bool = False
+    """Mirror half of the real pictures."""
+
+
+def lazy_adam(parameters: Iterator[nn.Parameter], learning_rate: float, every: int) -> torch.optim.Adam:
+    """Adam (0, 0.99) with StyleGAN2's correction for a regulariser run every ``every`` steps (0: none)."""
+    ratio = every / (every + 1) if every else 1.0
+    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8)
+
+
+def discriminator_update(
+    run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float, optimizer: str = "discriminator"
+) -> None:
+    """One discriminator step: logistic loss, and R1 with the weight ``penalty`` (0: none). ``fake`` carries no gradient."""
+
+    def terms() -> Iterator[torch.Tensor]:
+        for real_part, fake_part in run.rounds(real, fake):
+            x = real_part.detach().requires_grad_(penalty > 0)
+            with run.cast():
+                real_logits, fake_logits = discriminator(x), discriminator(fake_part)
+            loss = losses.adversarial_d(real_logits, fake_logits)
+            run.log("d/loss", loss)
+            run.log("d/real", real_logits.float().mean())
+            run.log("d/fake", fake_logits.float().mean())
+            if penalty:
+                r1 = losses.r1(real_logits, x)
+                run.log("d/r1", r1)
+                loss = loss + penalty * r1
+            yield loss
+
+    run.update(optimizer, terms)
+
+
+class GeneratorStage:
+    """Both networks of StyleGAN2 and one alternating step."""
+
+    name = "generator"
+    averaged = ("generator",)
+
+    def __init__(self, generator: Generator, discriminator: Discriminator, pictures: Pictures, config: GeneratorConfig) -> None:
+        self.config, self.pictures = config, pictures
+        self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
+        path = _PathMean()
+        self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator, "path": path}
+        self.path = path
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "generator": lazy_adam(generator.parameters(), config.learning_rate, config.path_every if config.path_weight else 0),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
+        }
+
+    def latents(self, run: Run, purpose: str) -> torch.Tensor:
+        """Per-layer w (B, num_ws, w_dim) with style mixing, for this process' share of a batch; updates w_avg."""
+        g, rng, batch = self.generator, run.rng(purpose), run.config.batch
+        z = torch.randn(batch, 2, g.z_dim, generator=rng)
+        cut = torch.randint(1, g.num_ws, (batch,), generator=rng)
+        mixed = torch.rand(batch, generator=rng) < self.config.style_mixing
+        z, cut = run.share(z), run.share(torch.where(mixed, cut, torch.full_like(cut, g.num_ws)))
+        w = g.mapping(z.flatten(0, 1)).unflatten(0, (-1, 2))
+        with torch.no_grad():
+            g.mapping.w_avg.lerp_(w[:, 0].mean(dim=0).float(), 0.005)
+        layer = torch.arange(g.num_ws, device=z.device)[None, :, None]
+        return torch.where(layer < cut[:, None, None], w[:, :1], w[:, 1:])
+
+    def real(self, run: Run) -> torch.Tensor:
+        """This process' share of a batch of real pictures."""
+        rng = run.rng("real")
+        index = torch.randint(len(self.pictures), (run.config.batch,), generator=rng)
+        mirrored = torch.rand(run.config.batch, generator=rng) < 0.5
+        x = run.share(self.pictures.images(index))
+        if self.config.flip:
+            x = torch.where(run.share(mirrored)[:, None, None, None], x.flip(3), x)
+        return x
+
+    def augmented(self, run: Run, x: torch.Tensor, purpose: str) -> torch.Tensor:
+        """Differentiable augmentation where the config asks for it."""
+        return diff_augment(x, self.config.augment, run.rng(f"augment/{purpose}/{run.rank}")) if self.config.augment else x
+
+    def step(self, run: Run) -> None:
+        c = self.config
+        self.discriminator.requires_grad_(False)
+
+        def g_terms() -> Iterator[torch.Tensor]:
+            for (ws,) in run.rounds(self.latents(run, "g")):
+                with run.cast():
+                    fake = self.generator.synthesis(ws, "random")
+                    logits = self.discriminator(self.augmented(run, fake, "g"))
+                loss = losses.adversarial_g(logits)
+                run.log("g/loss", loss)
+                yield loss
+
+        run.update("generator", g_terms)
+        if c.path_weight and run.index % c.path_every == 0:
+            run.update("generator", lambda: self.path_terms(run))
+        self.discriminator.requires_grad_(True)
+        with torch.no_grad(), run.cast():
+            fakes = torch.cat([self.generator.synthesis(ws, "random") for (ws,) in run.rounds(self.latents(run, "d"))])
+        due = c.r1_every > 0 and run.index % c.r1_every == 0
+        real, fake = self.augmented(run, self.real(run), "real"), self.augmented(run, fakes, "fake")
+        discriminator_update(run, self.discriminator, real, fake, c.r1_gamma / 2 * c.r1_every if due else 0.0)
+
+    def path_terms(self, run: Run) -> Iterator[torch.Tensor]:
+        """Path length regularisation on half a batch, in float32 (its gradient is a second derivative)."""
+        ws = self.latents(run, "path")
+        ws = ws[: max(1, ws.shape[0] // 2)]
+        picture = self.generator.synthesis(ws, "random")
+        noise = torch.randn(picture.shape, generator=run.rng(f"path-noise/{run.rank}")).to(picture.device)
+        lengths = losses.path_length(picture, ws, noise)
+        with torch.no_grad():
+            self.path.mean.lerp_(lengths.mean().float(), 0.01)
+        run.log("g/path", lengths.mean())
+        penalty = (lengths - self.path.mean).square().mean() * self.config.path_weight * self.config.path_every
+        yield penalty * run.config.accumulate  # one term, however many rounds the batch takes
+
+    def grid(self, run: Run) -> Image.Image:
+        average = run.averages["generator"]
+        assert isinstance(average, Generator)
+        z = torch.randn(40, average.z_dim, generator=torch.Generator().manual_seed(0)).to(run.device)
+        x = to_uint8(torch.cat([average(part) for part in z.split(8)]))
+        return tile([x[i : i + 8] for i in range(0, 40, 8)], scale=max(1, 128 // average.resolution))
+
+
+class _PathMean(nn.Module):
+    """The running mean of path lengths, kept in the checkpoint."""
+
+    mean: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))

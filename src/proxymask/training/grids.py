@@ -1,0 +1,24 @@
+"""Picture grids."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+def to_uint8(pictures: torch.Tensor) -> np.ndarray:
+    """(B, 3, H, W) in [-1, 1] -> uint8 (B, H, W, 3)."""
+    scaled = pictures.detach().float().clamp(-1, 1).add(1).mul(127.5).round()
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def tile(rows: list[np.ndarray], scale: int = 1, gap: int = 2) -> Image.Image:
+    """A sheet with one array (N, H, W, 3) uint8 a row; ``scale`` enlarges by nearest neighbour, ``gap`` separates in white."""
+    height, width = rows[0].shape[1:3]
+    columns = max(len(row) for row in rows)
+    sheet = np.full((len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, cell in enumerate(row):
+            top, left = gap + y * (height + gap), gap + x * (width + gap)
+            sheet[top : top + height, left : left + width] = cell
+    picture = Image.fromarray(sheet)
+    return picture if scale == 1 else picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

@@ -1,0 +1,176 @@
+"""Stage 4: the semantic mapper (supplement A.1-A.2): L_recon to the sample's own proxy mask, then L_adv through the frozen rest."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from PIL import Image
+from torch import nn
+
+from .. import losses
+from ..generators.cut import CutGenerator
+from ..generators.stylegan2 import Discriminator
+from ..mappers.handover import handover
+from ..mappers.oasis import OasisMapper, Resize
+from ..proxy.proxy_mask import ProxyClusters
+from ..rearranger import Rearranger
+from .generator import Pictures, discriminator_update, lazy_adam
+from .grids import tile, to_uint8
+from .loop import Run
+
+Labeller = Callable[[torch.Tensor], torch.Tensor]
+"""w (B, w_dim) -> label ids (B, R, R) of the generated pictures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MapperConfig:
+    """The mapper's widths and recipe."""
+
+    widths: Sequence[int] = (1024, 1024, 1024, 512, 256)
+    """Channels at the start and after each SPADE block."""
+    hidden: int = 128
+    """Width inside SPADE."""
+    resize: Resize = "nearest"
+    """How masks are brought to a block's size."""
+    learning_rate: float = 0.002
+    """Adam, mapper and discriminator."""
+    lambda_recon: float = 10.0
+    """Weight of L_recon in the first phase ..."""
+    lambda_recon_adv: float = 100.0
+    """... and in the second, beside L_adv."""
+    lambda_adv: float = 1.0
+    """Weight of L_adv."""
+    adv_last: float = 0.0909
+    """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
+    handover: str = "soft"
+    """What the rearranger gets: "soft" probabilities or "hard" one-hot masks (with the straight-through gradient in training)."""
+    flip: bool = True
+    """Mirror half of the pairs."""
+    r1_gamma: float = 10.0
+    """Weight of R1."""
+    r1_every: int = 16
+    """Discriminator steps between R1 terms."""
+
+
+class MapperStage:
+    """The mapper on pairs (label mask, proxy mask) of generated pictures, made on the fly."""
+
+    name = "mapper"
+    averaged = ("mapper",)
+
+    def __init__(
+        self,
+        cut: CutGenerator,
+        clusters: ProxyClusters,
+        rearranger: Rearranger,
+        mapper: OasisMapper,
+        discriminator: Discriminator,
+        labeller: Labeller,
+        pictures: Pictures | None,
+        config: MapperConfig,
+        steps: int,
+        colors: torch.Tensor | None = None,
+    ) -> None:
+        """``labeller``: the few-shot segmenter; ``pictures``: as for the rearranger; ``colors`` (N, 3) uint8: labels' colours, for the grid."""
+        self.cut, self.clusters, self.rearranger = cut.eval(), clusters.eval(), rearranger.eval()
+        for module in (cut, clusters, rearranger):
+            module.requires_grad_(False)
+        self.mapper, self.discriminator = mapper.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
+        self.labeller, self.pictures, self.config, self.colors = labeller, pictures, config, colors
+        self.adversarial_from = round(steps * (1 - config.adv_last)) if config.lambda_adv else steps
+        self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "mapper": lazy_adam(mapper.parameters(), config.learning_rate, 0),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
+        }
+
+    @torch.no_grad()
+    def pairs(self, run: Run, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Label masks (B, R, R) and proxy masks (B, r, r) of this process' share of a batch."""
+        z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
+        mirrored = run.share(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)[:, None, None]
+        w = self.cut.w(z)
+        with run.cast():
+            labels = self.labeller(w)
+            proxy = self.clusters.assign(self.cut.features(w).features)
+        if not self.config.flip:
+            return labels, proxy
+        return torch.where(mirrored, labels.flip(2), labels), torch.where(mirrored, proxy.flip(2), proxy)
+
+    def step(self, run: Run) -> None:
+        c = self.config
+        for module in (self.cut, self.clusters, self.rearranger):
+            module.to(run.device)
+        labels, proxy = self.pairs(run, "pairs")
+        adversarial = run.index >= self.adversarial_from
+        weight = c.lambda_recon_adv if adversarial else c.lambda_recon
+        w = self.cut.w(run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("style"))))
+        self.discriminator.requires_grad_(False)
+        fakes: list[torch.Tensor] = []
+
+        def terms() -> Iterator[torch.Tensor]:
+            for labels_, proxy_, w_ in run.rounds(labels, proxy, w):
+                with run.cast():
+                    logits = self.mapper(labels_)
+                recon = losses.reconstruction(logits, proxy_)
+                run.log("loss/recon", recon)
+                run.log("loss/accuracy", (logits.argmax(dim=1) == proxy_).float().mean())
+                loss = weight * recon
+                if adversarial:
+                    with run.cast():
+                        fake = self.cut.render(self.rearranger(self.cut.features(w_), handover(logits, c.handover)), w_)
+                        adv = losses.adversarial_g(self.discriminator(fake))
+                    fakes.append(fake.detach())
+                    run.log("loss/adv", adv)
+                    loss = loss + c.lambda_adv * adv
+                yield loss
+
+        run.update("mapper", terms)
+        self.discriminator.requires_grad_(True)
+        if adversarial:
+            due = (run.index - self.adversarial_from) % c.r1_every == 0
+            penalty = c.r1_gamma / 2 * c.r1_every if due else 0.0
+            discriminator_update(run, self.discriminator, self.real(run), torch.cat(fakes), penalty)
+
+    @torch.no_grad()
+    def real(self, run: Run) -> torch.Tensor:
+        """This process' share of a batch of real pictures."""
+        if self.pictures is not None:
+            index = torch.randint(len(self.pictures), (run.config.batch,), generator=run.rng("real"))
+            return run.share(self.pictures.images(index))
+        z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("real")))
+        with run.cast():
+            return self.cut.generator(z).float()
+
+    @torch.no_grad()
+    def grid(self, run: Run) -> Image.Image:
+        """Rows: generated pictures, their labels, their proxy masks, the mapper's, and pictures from those in other styles."""
+        average = run.averages["mapper"]
+        z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
+        w = self.cut.w(z)
+        with run.cast():
+            labels = self.labeller(w)
+            state = self.cut.features(w)
+            proxy = self.clusters.assign(state.features)
+            logits = average(labels)
+            moved = self.rearranger(state, handover(logits, self.config.handover).roll(-1, dims=0))
+            rows = [to_uint8(self.cut.render(state, w))]
+            size = rows[0].shape[1]
+            if self.colors is not None:
+                rows.append(self.colors[labels.cpu()].numpy())
+            for mask in (proxy, logits.argmax(dim=1)):
+                rows.append(self.clusters.colorize(mask).repeat(size // mask.shape[-1], axis=1).repeat(size // mask.shape[-1], axis=2))
+            rows.append(to_uint8(self.cut.render(moved, w)))
+        return tile(rows, scale=max(1, 128 // size))
+
+
+def segmenter_labeller(cut: CutGenerator, segmenter: nn.Module) -> Labeller:
+    """The few-shot segmenter as a :data:`Labeller`."""
+
+    def label(w: torch.Tensor) -> torch.Tensor:
+        levels, _ = cut.pyramid(w)
+        return segmenter([level.float() for level in levels]).float().argmax(dim=1)
+
+    return label
+
+

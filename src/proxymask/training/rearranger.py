@@ -1,0 +1,228 @@
+"""Stage 2: the rearranger (supplement A.1-A.2): L_self, L_mask and L_adv, flip, alternation, two phases.
+
+Every step serves both passes of the paper's alternation, on the same style features:
+self  (mask and features of the same noise):  L_self + L_mask
+cross (mask of another sample of the batch):  L_mask, and L_adv on the steps where it is due.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+from PIL import Image
+from torch import nn
+
+from .. import losses
+from ..generators.cut import CutGenerator, CutState
+from ..generators.stylegan2 import Discriminator
+from ..proxy.proxy_mask import ProxyClusters
+from ..rearranger import Init, Rearranger, Skip, Value
+from .generator import Pictures, discriminator_update, lazy_adam
+from .grids import tile, to_uint8
+from .loop import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class RearrangerConfig:
+    """The rearranger's widths and its training recipe; every field that the paper leaves open is named in docs/experiments.md."""
+
+    position_channels: int = 64
+    """Channels of the sinusoidal position encoding."""
+    overlap: bool = False
+    """Add the encoding onto the embeddings' channels instead of beside them."""
+    hidden: int = 128
+    """Width inside the residual blocks."""
+    layers: int = 4
+    """Convolutions of a residual block."""
+    value: Value = "features"
+    """Attention values: the features themselves, or a learned projection."""
+    rgb: Skip = "rearrange"
+    """The accumulated RGB below the cut: keep, drop or rearrange."""
+    init: Init = "centroids"
+    """Start of the attention."""
+    sharpness: float = 30.0
+    """Logit of a perfect cluster match at the start."""
+    position_weight: float = 6.0
+    """Logit of a perfect position match at the start."""
+    learning_rate: float = 0.002
+    """Adam, rearranger and discriminator."""
+    lambda_self: float = 10.0
+    """Weight of L_self."""
+    lambda_mask: float = 1.0
+    """Weight of L_mask."""
+    lambda_adv: float = 1.0
+    """Weight of L_adv."""
+    self_features: float = 1.0
+    """Share of the feature term in L_self ..."""
+    self_picture: float = 1.0
+    """... of the L1 picture term ..."""
+    self_perceptual: float = 0.0
+    """... and of the perceptual term, in the features of the generator's own frozen discriminator."""
+    temperature: float = 0.1
+    """tau of L_mask."""
+    flip: bool = True
+    """Mirror half of the style samples, the guard against a shortcut of L_self."""
+    adv_every: int = 5
+    """In the first phase L_adv is taken every this many steps."""
+    adv_last: float = 0.2857
+    """Share of the steps, at the end, that take L_adv at every step (the paper: 40k of 140k)."""
+    r1_gamma: float = 10.0
+    """Weight of R1."""
+    r1_every: int = 16
+    """Discriminator steps between R1 terms."""
+
+
+class RearrangerStage:
+    """The rearranger and its discriminator against the frozen generator."""
+
+    name = "rearranger"
+    averaged = ("rearranger",)
+
+    def __init__(
+        self,
+        cut: CutGenerator,
+        clusters: ProxyClusters,
+        rearranger: Rearranger,
+        discriminator: Discriminator,
+        pictures: Pictures | None,
+        config: RearrangerConfig,
+        steps: int,
+    ) -> None:
+        """``pictures``: real pictures for L_adv; without any, the frozen generator's own samples are the real ones."""
+        self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
+        self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
+        self.every_step_from = round(steps * (1 - config.adv_last))
+        self.judge_steps = 0
+        self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "rearranger": lazy_adam(rearranger.parameters(), config.learning_rate, 0),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
+        }
+        # a copy of the discriminator as it came, for the perceptual term: features that do not move with training
+        self.critic: Discriminator | None = None
+        if config.self_perceptual:
+            self.critic = Discriminator(**discriminator.config).requires_grad_(False).eval()
+            self.critic.load_state_dict(discriminator.state_dict())
+
+    def to_device(self, run: Run) -> None:
+        """Frozen parts are no part of ``modules``; they follow the run's device here."""
+        for module in (self.cut, self.clusters, self.critic):
+            if module is not None:
+                module.to(run.device)
+
+    @torch.no_grad()
+    def samples(self, run: Run, purpose: str) -> tuple[torch.Tensor, CutState, torch.Tensor, torch.Tensor]:
+        """This process' share of a batch: w, state, own proxy mask (ids) and the proxy mask of another sample of the batch."""
+        z = torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose))
+        w = self.cut.w(z.to(run.device))
+        with run.cast():
+            state = self.cut.features(w)
+        own = self.clusters.assign(state.features)
+        other = own.roll(1, dims=0)
+        state = CutState(run.share(state.features), run.share(state.rgb))
+        return run.share(w), state, run.share(own), run.share(other)
+
+    def adversarial_due(self, index: int) -> bool:
+        """Whether this step takes L_adv (every fifth in the first phase, each in the second)."""
+        return self.config.lambda_adv > 0 and (index >= self.every_step_from or index % self.config.adv_every == 0)
+
+    def step(self, run: Run) -> None:
+        c = self.config
+        self.to_device(run)
+        w, state, own, other = self.samples(run, "samples")
+        mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
+        mirror = run.share(mirrored)[:, None, None, None] if c.flip else torch.zeros(w.shape[0], 1, 1, 1, dtype=torch.bool, device=w.device)
+        due = self.adversarial_due(run.index)
+        self.discriminator.requires_grad_(False)
+        fakes: list[torch.Tensor] = []
+
+        def terms() -> Iterator[torch.Tensor]:
+            for w_, f_, rgb_, own_, other_, mirror_ in run.rounds(w, state.features, state.rgb, own, other, mirror):
+                target = CutState(f_, rgb_)
+                given = CutState(torch.where(mirror_, f_.flip(3), f_), torch.where(mirror_, rgb_.flip(3), rgb_))
+                with run.cast():
+                    style = self.rearranger.encode_style(given)
+                    same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
+                    cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
+                loss, parts = self.self_loss(run, same, target, w_)
+                mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
+                mask_cross = losses.mask_loss(cross.features, other_, self.clusters.centroids, c.temperature)
+                loss = c.lambda_self * loss + c.lambda_mask * (mask_self + mask_cross)
+                parts |= {"mask_self": mask_self, "mask_cross": mask_cross}
+                if due:
+                    with run.cast():
+                        fake = self.cut.render(cross, w_)
+                        logits = self.discriminator(fake)
+                    fakes.append(fake.detach())
+                    adv = losses.adversarial_g(logits)
+                    parts["adv"] = adv
+                    loss = loss + c.lambda_adv * adv
+                with torch.no_grad():
+                    parts["agreement"] = (self.clusters.assign(cross.features.detach()) == other_).float().mean()
+                for key, value in parts.items():
+                    run.log(f"loss/{key}", value)
+                yield loss
+
+        run.update("rearranger", terms)
+        self.discriminator.requires_grad_(True)
+        if due:
+            penalty = c.r1_gamma / 2 * c.r1_every if self.r1_due(run.index) else 0.0
+            discriminator_update(run, self.discriminator, self.real(run), torch.cat(fakes), penalty)
+
+    def r1_due(self, index: int) -> bool:
+        """Whether the discriminator step of training step ``index`` takes R1: every ``r1_every`` of its own steps."""
+        before = min(index, self.every_step_from)
+        done = -(-before // self.config.adv_every) + max(0, index - self.every_step_from)
+        return done % self.config.r1_every == 0
+
+    def self_loss(self, run: Run, same: CutState, target: CutState, w: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """L_self of a round and its parts."""
+        c = self.config
+        parts = {"self_features": losses.relative_l1(same.features, target.features)}
+        loss = c.self_features * parts["self_features"]
+        if c.self_picture or self.critic is not None:
+            with run.cast():
+                picture = self.cut.render(same, w)
+                with torch.no_grad():
+                    original = self.cut.render(target, w)
+            parts["self_picture"] = losses.picture_l1(picture, original)
+            loss = loss + c.self_picture * parts["self_picture"]
+            with torch.no_grad():
+                error = (picture.float().clamp(-1, 1) - original.float().clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+                parts["self_psnr"] = (10 * torch.log10(4 / error.clamp_min(1e-8))).mean()
+            if self.critic is not None:
+                with run.cast():
+                    parts["self_perceptual"] = losses.perceptual(self.critic.features(picture), self.critic.features(original))
+                loss = loss + c.self_perceptual * parts["self_perceptual"]
+        return loss, parts
+
+    @torch.no_grad()
+    def real(self, run: Run) -> torch.Tensor:
+        """This process' share of a batch of real pictures: the user's, or the frozen generator's own."""
+        if self.pictures is not None:
+            index = torch.randint(len(self.pictures), (run.config.batch,), generator=run.rng("real"))
+            return run.share(self.pictures.images(index))
+        z = torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("real"))
+        with run.cast():
+            return self.cut.generator(run.share(z)).float()
+
+    @torch.no_grad()
+    def grid(self, run: Run) -> Image.Image:
+        """Rows: style samples, their proxy masks, self pictures, and the styles under the mask of the sample to the right."""
+        self.to_device(run)
+        average = run.averages["rearranger"]
+        assert isinstance(average, Rearranger)
+        z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(1)).to(run.device)
+        w = self.cut.w(z)
+        with run.cast():
+            state = self.cut.features(w)
+            own = self.clusters.assign(state.features)
+            other = own.roll(-1, dims=0)
+            original = self.cut.render(state, w)
+            style = average.encode_style(state)
+            same = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(own)), style), w)
+            cross = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(other)), style), w)
+        size = original.shape[-1]
+        masks = self.clusters.colorize(own).repeat(size // own.shape[-1], axis=1).repeat(size // own.shape[-1], axis=2)
+        rows = [to_uint8(original), masks, to_uint8(same), to_uint8(cross)]
+        return tile(rows, scale=max(1, 128 // size))

@@ -1,0 +1,87 @@
+"""Stage 3: the few-shot segmenter, from 1 to 16 labelled samples (method 4.3)."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from ..generators.cut import CutGenerator
+from ..segmenter import FewShotSegmenter
+from .loop import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmenterConfig:
+    """The few-shot segmenter's widths and recipe."""
+
+    width: int = 64
+    """Channels after the hypercolumn."""
+    learning_rate: float = 0.001
+    """Adam."""
+    weight_decay: float = 0.001
+    """Adam's L2 term."""
+    class_balance: float = 0.5
+    """Classes weigh as frequency to the minus this power: small parts count for more (0: as they come)."""
+    shift: int = 4
+    """Largest random shift of a labelled sample, in picture pixels."""
+
+
+class SegmenterStage:
+    """The segmenter on the features of a handful of labelled samples."""
+
+    name = "segmenter"
+    averaged = ("segmenter",)
+
+    def __init__(self, cut: CutGenerator, segmenter: FewShotSegmenter, ws: torch.Tensor, masks: torch.Tensor, config: SegmenterConfig) -> None:
+        """``ws``: w of the labelled samples (n, w_dim) or (n, num_ws, w_dim); ``masks``: their labels (n, R, R) int64."""
+        self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
+        self.ws, self.masks = ws, masks
+        counts = torch.bincount(masks.flatten(), minlength=segmenter.out.out_channels).float()
+        weight = (counts / counts.sum()).clamp_min(1e-6) ** -config.class_balance * (counts > 0)
+        self.weight = weight / (weight * counts).sum() * counts.sum()
+        self.modules: dict[str, nn.Module] = {"segmenter": segmenter}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "segmenter": torch.optim.Adam(segmenter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        }
+
+    def step(self, run: Run) -> None:
+        self.cut.to(run.device)
+        pick = torch.randint(len(self.masks), (run.config.batch,), generator=run.rng("pick"))
+        mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
+        reach = self.config.shift
+        shift = torch.randint(-reach, reach + 1, (run.config.batch, 2), generator=run.rng("shift"))
+
+        def terms() -> Iterator[torch.Tensor]:
+            for index, mirror, move in run.rounds(run.share(pick), run.share(mirrored), run.share(shift)):
+                with torch.no_grad(), run.cast():
+                    levels, _ = self.cut.pyramid(self.ws.to(run.device)[index], noise_mode="random")
+                mask = self.masks.to(run.device)[index]
+                levels = [_moved(level.float(), mirror, move, mask.shape[-1]) for level in levels]
+                target = _moved(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
+                with run.cast():
+                    logits = self.segmenter(levels)
+                loss = F.cross_entropy(logits.float(), target, self.weight.to(run.device))
+                run.log("loss/cross_entropy", loss)
+                run.log("loss/accuracy", (logits.argmax(dim=1) == target).float().mean())
+                yield loss
+
+        run.update("segmenter", terms)
+
+    def grid(self, run: Run) -> Image.Image | None:
+        """Nothing to show: the labelled samples are fitted almost at once."""
+        return None
+
+
+def _moved(x: torch.Tensor, mirror: torch.Tensor, move: torch.Tensor, size: int) -> torch.Tensor:
+    """Mirror and shift maps of any resolution by whole cells, edges repeated; ``move`` is in pixels of a ``size``-pixel picture."""
+    x = torch.where(mirror[:, None, None, None], x.flip(3), x)
+    r = x.shape[-1]
+    cells = (move.float() * r / size).round().long()
+    base = torch.arange(r, device=x.device)
+    rows = (base[None] + cells[:, :1]).clamp(0, r - 1)
+    cols = (base[None] + cells[:, 1:]).clamp(0, r - 1)
+    x = x.gather(2, rows[:, None, :, None].expand(-1, x.shape[1], -1, r))
+    return x.gather(3, cols[:, None, None, :].expand(-1, x.shape[1], r, -1))
