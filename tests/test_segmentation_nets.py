@@ -1,20 +1,22 @@
-import json
-
 import pytest
 import torch
 
 from proxymask import segmentation_nets
 from proxymask.errors import ProxymaskError
+from proxymask.labels import LabelSet
 from proxymask.segmentation_nets import DilatedSegmenter, UNetSegmenter
+from proxymask.training.loop import LoopConfig, Run
 from proxymask.training.segmentation import (
     NO_CLASS,
-    STATE_FILE,
+    SegmentationConfig,
+    SegmentationStage,
     augment,
     class_weights,
     evaluate_segmentation_net,
     train_segmentation_net,
 )
 
+CPU = {"device": "cpu", "precision": "fp32"}
 NETS = [lambda n: UNetSegmenter(n, width=8), lambda n: DilatedSegmenter(n, width=16)]
 
 
@@ -118,7 +120,7 @@ def test_augment_moves_picture_and_mask_together():
 
 def test_class_weights():
     data = Shapes()
-    weights = class_weights(data, 5)
+    weights = class_weights(data, 5, power=0.25)
     share = torch.bincount(data._masks.flatten(), minlength=5) / data._masks.numel()
     assert weights[3:].sum() == 0
     assert float((weights * share).sum()) == pytest.approx(1)
@@ -129,64 +131,81 @@ def test_class_weights():
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_learns(kind):
-    data = Shapes(64)
-    log = []
-    net = train_segmentation_net(
-        small(kind=kind), data, steps=80, batch=8, lr=5e-3, device="cpu", precision="fp32", log=lambda *a: log.append(a)
-    )
-    matrix = evaluate_segmentation_net(net, data, device="cpu", precision="fp32")
+    data, log = Shapes(64), []
+    config = SegmentationConfig(learning_rate=5e-3, balance=0.25)
+    net = train_segmentation_net(small(kind=kind), data, steps=80, batch=8, config=config, log=lambda *a: log.append(a), **CPU)
+    matrix = evaluate_segmentation_net(net, data, **CPU)
     assert matrix.iou()[:2].min() > 0.9  # of few steps: the thin bar comes later
     assert int(matrix.counts.sum()) == 64 * 16 * 16
     assert not net.training
-    assert [step for step, _ in log] == [50, 80]
-    assert log[-1][1]["loss"] < log[0][1]["loss"]
+    assert not any(p.requires_grad for p in net.parameters())
+    assert [step for step, _, _ in log] == list(range(1, 81))
+    assert log[-1][2]["loss/cross_entropy"] < log[49][2]["loss/cross_entropy"]
+
+
+class Breaks(Shapes):
+    """Stops the run as a kill does, in the middle of a step."""
+
+    reads = 0
+
+    def images(self, indices):
+        self.reads += 1
+        if self.reads > 5:
+            raise RuntimeError("killed")
+        return super().images(indices)
 
 
 def test_stop_and_resume_is_exact(tmp_path):
-    data = Shapes()
-    settings = {"steps": 6, "batch": 4, "device": "cpu", "precision": "fp32", "seed": 3, "log_every": 1, "save_every": 2}
-    straight = train_segmentation_net(small(), data, **settings)
-
-    def stop(step, values):
-        if step == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train_segmentation_net(small(), data, out=tmp_path, log=stop, **settings)
-    assert (tmp_path / STATE_FILE).is_file()
-    with pytest.raises(ProxymaskError, match="other batch"):
-        train_segmentation_net(small(), data, out=tmp_path, **{**settings, "batch": 5})
+    settings = {"steps": 8, "batch": 4, "seed": 3, "checkpoint_every": 2, **CPU}
+    straight = train_segmentation_net(small(), Shapes(), **settings)
+    with pytest.raises(RuntimeError, match="killed"):
+        train_segmentation_net(small(), Breaks(), out=tmp_path, **settings)
+    with pytest.raises(ProxymaskError, match="other settings"):
+        train_segmentation_net(small(), Shapes(), out=tmp_path, **{**settings, "steps": 9})
     seen = []
-    resumed = train_segmentation_net(small(9), data, out=tmp_path, log=lambda step, _: seen.append(step), **settings)
-    assert seen == [5, 6]
+    resumed = train_segmentation_net(small(9), Shapes(), out=tmp_path, log=lambda step, *_: seen.append(step), **settings)
+    assert seen == [5, 6, 7, 8]
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-    assert not (tmp_path / STATE_FILE).exists()
-    stored = DilatedSegmenter.from_pretrained(tmp_path)
-    assert torch.equal(stored.head.weight, straight.head.weight)
-    assert json.loads((tmp_path / "config.json").read_text())["config"]["num_classes"] == 3
+    assert torch.equal(DilatedSegmenter.from_pretrained(tmp_path).head.weight, straight.head.weight)
+    again = train_segmentation_net(small(9), Shapes(), out=tmp_path, **settings)  # finished: nothing is left to do
+    assert torch.equal(again.head.weight, straight.head.weight)
+
+
+def test_rounds_of_accumulation_change_nothing():
+    def gradients(accumulate):
+        stage = SegmentationStage(small(), Shapes(), SegmentationConfig(), steps=10)
+        run = Run(LoopConfig(batch=8, accumulate=accumulate, **CPU), stage)
+        stage.step(run)
+        return torch.cat([p.grad.flatten() for p in stage.net.parameters()])
+
+    torch.testing.assert_close(gradients(1), gradients(4), rtol=1e-3, atol=1e-5)
+
+
+def test_grid():
+    data = Shapes()
+    data.labels = LabelSet.of([("ground", "#000000"), ("square", "#ff0000"), ("bar", "#00ff00")])
+    stage = SegmentationStage(small(), data, SegmentationConfig(), steps=10)
+    run = Run(LoopConfig(**CPU), stage)
+    run.averages = {"net": stage.net}
+    picture = stage.grid(run)
+    assert (0, 255, 0) in {color for _, color in picture.getcolors(1 << 20)}
+    data.labels = None
+    assert stage.grid(run) is None
 
 
 def test_pixels_without_class_teach_nothing_and_are_not_scored():
     blank = Shapes()
     blank._masks[:, :8] = NO_CLASS
-    settings = {"steps": 2, "batch": 4, "device": "cpu", "precision": "fp32"}
-    net = train_segmentation_net(small(), blank, **settings)
+    net = train_segmentation_net(small(), blank, steps=2, batch=4, **CPU)
     assert all(p.isfinite().all() for p in net.parameters())
-    assert int(evaluate_segmentation_net(net, blank, [0, 1], device="cpu").counts.sum()) == 2 * 8 * 16
+    assert int(evaluate_segmentation_net(net, blank, [0, 1], **CPU).counts.sum()) == 2 * 8 * 16
 
 
-def test_errors(tmp_path):
+def test_empty_set():
     class Empty(Shapes):
         def __len__(self):
             return 0
 
     with pytest.raises(ProxymaskError, match="empty"):
-        train_segmentation_net(small(), Empty(), steps=1, device="cpu")
-    broken = Shapes()
-    broken._images[:] = float("nan")
-    with pytest.raises(ProxymaskError, match="the loss is nan"):
-        train_segmentation_net(small(), broken, steps=1, batch=2, device="cpu")
-    (tmp_path / STATE_FILE).write_bytes(b"half a file")
-    with pytest.raises(ProxymaskError, match="damaged"):
-        train_segmentation_net(small(), Shapes(), steps=1, device="cpu", out=tmp_path)
+        train_segmentation_net(small(), Empty(), steps=1, **CPU)

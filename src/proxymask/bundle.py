@@ -84,6 +84,8 @@ class Bundle:
             card: text of README.md; a plain one is written where none is given.
         """
         folder = Path(folder)
+        if folder.is_file():
+            raise ProxymaskError(f"{folder} is a file: a bundle is a folder, choose another --out")
         if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").is_file():
             raise ProxymaskError(f"{folder} is not empty and holds no bundle: choose another --out")
         temporary = folder.with_name(folder.name + ".tmp")
@@ -112,7 +114,8 @@ class Bundle:
             )
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise ProxymaskError(f"cannot write the bundle {folder} ({error.strerror or error}); nothing of the old one was touched") from None
+            reason = error.strerror or error
+            raise ProxymaskError(f"cannot write the bundle {folder} ({reason}); nothing of the old one was touched") from None
         old = folder.with_name(folder.name + ".old")
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
@@ -203,7 +206,8 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
         return ["bundle.json lacks fields: it is damaged"]
     if about["format"] != BUNDLE_FORMAT:
         made = about.get("proxymask", "an unknown version")
-        return [f"bundle format {about['format']} (made by proxymask {made}), this is proxymask {__version__} and reads format {BUNDLE_FORMAT}"]
+        ours = f"this is proxymask {__version__} and reads format {BUNDLE_FORMAT}"
+        return [f"bundle format {about['format']} (made by proxymask {made}), {ours}"]
     problems = []
     for name, digest in about["sha256"].items():
         path = folder / name

@@ -1,6 +1,7 @@
 """Small building blocks shared by the networks."""
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +43,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         widths = [channels, *[hidden] * (layers - 1), channels]
         self.convs = nn.ModuleList(
-            EqualConv(a, b, size, zero=index == layers - 1) for index, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            EqualConv(a, b, size, zero=index == layers - 1) for index, (a, b) in enumerate(pairwise(widths))
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

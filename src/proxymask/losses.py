@@ -50,9 +50,13 @@ def mask_loss(features: torch.Tensor, asked: torch.Tensor, centroids: torch.Tens
 
 
 def relative_l1(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The feature part of L_self: ``mean |f' - f| / mean |f|``: without unit, so that one weight suits every generator."""
+    """The feature part of L_self: ``mean_b (mean |f'_b - f_b| / mean |f_b|)``: without unit, so that one weight suits every generator.
+
+    Each sample has its own denominator, so that the loss does not depend on how a batch is split.
+    """
     target = target.float()
-    return (features.float() - target).abs().mean() / target.abs().mean().clamp_min(1e-8)
+    error = (features.float() - target).abs().mean(dim=(1, 2, 3))
+    return (error / target.abs().mean(dim=(1, 2, 3)).clamp_min(1e-8)).mean()
 
 
 def picture_l1(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

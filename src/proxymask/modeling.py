@@ -1,5 +1,6 @@
 """``ConfigModel``: a module whose ``__init__`` arguments are its config, saved as JSON beside safetensors."""
 
+import errno
 import functools
 import inspect
 import json
@@ -35,7 +36,11 @@ def read_json(path: Path) -> Any:
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], half: bool = False) -> None:
-    """Write safetensors atomically; ``half`` stores floating tensors as float16."""
+    """Write safetensors atomically; ``half`` stores floating tensors as float16.
+
+    Raises:
+        OSError: as any writing does; safetensors' own error is turned into it.
+    """
     ready = {}
     for name, tensor in tensors.items():
         value = tensor.detach().cpu()
@@ -43,8 +48,14 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], half: bool = Fals
             value = value.half()
         ready[name] = value.contiguous().clone()
     temporary = path.with_name(path.name + ".tmp")
-    save_file(ready, temporary)
-    os.replace(temporary, path)
+    try:
+        save_file(ready, temporary)
+        os.replace(temporary, path)
+    except SafetensorError as error:
+        full = "No space left" in str(error) or "os error 28" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, os.strerror(errno.ENOSPC) if full else str(error), str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -105,7 +116,7 @@ class ConfigModel(nn.Module):
             )
         try:
             model = cls(**stored["config"])
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ProxymaskError(f"{folder / 'config.json'} does not fit {cls.__name__}: {error}") from None
         tensors = load_tensors(folder / "model.safetensors")
         expected = model.state_dict()
@@ -113,7 +124,8 @@ class ConfigModel(nn.Module):
         wrong = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]
         if missing or extra or wrong:
             raise ProxymaskError(
-                f"{folder / 'model.safetensors'} does not fit its config.json: missing {missing[:3]}, unknown {extra[:3]}, wrong shape {wrong[:3]}"
+                f"{folder / 'model.safetensors'} does not fit its config.json: missing {missing[:3]}, unknown {extra[:3]}, "
+                f"wrong shape {wrong[:3]}"
             )
         model.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
         return model.eval().requires_grad_(False)

@@ -24,11 +24,15 @@ Init = Literal["centroids", "random"]
 
 
 class StyleKeys(NamedTuple):
-    """What depends on the style sample alone: ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given."""
+    """What depends on the style sample alone.
+
+    ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``present`` (B, K): whether it has the cluster.
+    """
 
     key: torch.Tensor
     value: torch.Tensor
     rgb: torch.Tensor
+    present: torch.Tensor
 
 
 class Rearranger(ConfigModel):
@@ -46,13 +50,17 @@ class Rearranger(ConfigModel):
         value: "features": rearrange the features themselves; "projection": a learned linear map of them.
         rgb: what becomes of the accumulated RGB: "keep" it in the style sample's layout, "drop" it, or "rearrange" it as
             further value channels.
+        key_mask: the style sample's own proxy mask is embedded into the keys, in K channels of its own, so that a match of
+            clusters can be told from mere likeness of features; off, keys see the features alone, as in the paper.
         init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
             "random": they start at random.
-        sharpness: with ``init="centroids"``, the logit of a perfect cluster match at the start.
-        position_weight: with ``init="centroids"``, the logit of a perfect position match at the start.
+        match: with ``init="centroids"`` and ``key_mask``, what the same cluster adds to a logit at the start.
+        sharpness: with ``init="centroids"``, what a feature equal to the asked centroid adds to a logit at the start.
+        position_weight: with ``init="centroids"``, what the same position adds to a logit at the start.
         img_channels: channels of the accumulated RGB.
     """
 
+    centroids: torch.Tensor
     position: torch.Tensor
     feature_rms: torch.Tensor
     rgb_rms: torch.Tensor
@@ -68,18 +76,23 @@ class Rearranger(ConfigModel):
         layers: int = 4,
         value: Value = "features",
         rgb: Skip = "rearrange",
+        key_mask: bool = True,
         init: Init = "centroids",
-        sharpness: float = 30.0,
-        position_weight: float = 6.0,
+        match: float = 12.0,
+        sharpness: float = 10.0,
+        position_weight: float = 8.0,
         img_channels: int = 3,
     ) -> None:
         super().__init__()
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
         self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
-        self.sharpness, self.position_weight = sharpness, position_weight
-        self.dim = max(channels, position_channels) if overlap else channels + position_channels
+        self.match, self.sharpness, self.position_weight = match, sharpness, position_weight
+        codes = num_clusters if key_mask else 0
+        used = max(channels, position_channels) + codes if overlap else channels + codes + position_channels
+        self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
         self.embed_mask = nn.Parameter(torch.randn(self.dim, num_clusters))
         self.embed_features = EqualConv(channels, self.dim, 1)
+        self.embed_key_mask = nn.Parameter(torch.randn(self.dim, num_clusters)) if key_mask else None
         self.query_block = ResidualBlock(self.dim, hidden, layers)
         self.key_block = ResidualBlock(self.dim, hidden, layers)
         self.to_query = EqualConv(self.dim, self.dim, 1, bias=False)
@@ -89,6 +102,7 @@ class Rearranger(ConfigModel):
         encoding = position_encoding(position_channels, resolution, resolution)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
+        self.register_buffer("centroids", torch.zeros(num_clusters, channels))
         self.register_buffer("feature_rms", torch.ones(()))  # so that blocks see features of unit size
         self.register_buffer("rgb_rms", torch.ones(()))
 
@@ -97,13 +111,14 @@ class Rearranger(ConfigModel):
         """Fit the start to the clusters, once, before training.
 
         With ``init="centroids"`` the logit of query x and key y starts as
-        ``sharpness * <c_m(x), f(y)/|f(y)|> + position_weight * <p(x), p(y)> / |p|^2``.
+        ``match * [m(x) = m(y)] + sharpness * <c_m(x), f(y)/|f(y)|> + position_weight * <p(x), p(y)> / |p|^2``.
 
         Args:
             centroids: (K, channels) unit vectors.
             feature_rms: root mean square of the features at the cut.
             rgb_rms: the same of the accumulated RGB.
         """
+        self.centroids.copy_(centroids)
         self.feature_rms.fill_(feature_rms)
         self.rgb_rms.fill_(rgb_rms)
         if self.init_kind == "random":
@@ -115,6 +130,11 @@ class Rearranger(ConfigModel):
         self.embed_features.weight.zero_()
         for c in range(self.channels):  # its input has unit length times sqrt(channels)
             self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
+        if self.embed_key_mask is not None:
+            codes = torch.eye(self.num_clusters) * (self.match**0.5 * scale)
+            self.embed_key_mask.zero_()
+            for embedding in (self.embed_mask, self.embed_key_mask):
+                embedding[self.channels : self.channels + self.num_clusters] = codes
         for layer in (self.to_query, self.to_key):
             layer.weight.copy_((torch.eye(self.dim) / layer.gain)[:, :, None, None])
         length = self.position.square().sum(dim=0).mean()
@@ -125,13 +145,18 @@ class Rearranger(ConfigModel):
         features = state.features
         direction = F.normalize(features.float(), dim=1) * self.channels**0.5
         token = self.embed_features(direction) + self.position * self.position_gain
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):  # the proxy mask: the same in every precision
+            own = torch.einsum("bchw,kc->bkhw", direction, self.centroids).argmax(dim=1)
+            present = torch.zeros(len(own), self.num_clusters, dtype=torch.bool, device=own.device).scatter_(1, own.flatten(1), True)
+        if self.embed_key_mask is not None:
+            token = token + self.embed_key_mask.t()[own].permute(0, 3, 1, 2)
         key = self.to_key(self.key_block(token))
         value = features.float() / self.feature_rms
         if self.to_value is not None:
             value = self.to_value(value)
         if self.rgb_kind == "rearrange":
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
-        return StyleKeys(_tokens(key), _tokens(value), state.rgb)
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb, present)
 
     def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
         """Queries (B, n, dim) of a proxy mask, one-hot or soft (B, K, r, r).
@@ -147,8 +172,10 @@ class Rearranger(ConfigModel):
 
     def attend(self, query: torch.Tensor, style: StyleKeys) -> CutState:
         """Rearranged state at the cut."""
-        dtype = torch.promote_types(query.dtype, style.key.dtype) if query.dtype != style.key.dtype else query.dtype
-        moved = F.scaled_dot_product_attention(query.to(dtype)[:, None], style.key.to(dtype)[:, None], style.value.to(dtype)[:, None])[:, 0]
+        width = style.value.shape[-1]
+        # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
+        value = F.pad(style.value, (0, max(0, self.dim - width))).to(query.dtype)
+        moved = F.scaled_dot_product_attention(query[:, None], style.key.to(query.dtype)[:, None], value[:, None])[:, 0, :, :width]
         r = self.resolution
         grid = moved.transpose(1, 2).unflatten(2, (r, r))
         features = self.out_block(grid[:, : self.channels]).float() * self.feature_rms

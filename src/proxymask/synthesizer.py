@@ -21,9 +21,9 @@ from .device import autocast, resolve_device, resolve_precision
 from .errors import ProxymaskError
 from .generators.cut import CutState
 from .generators.stylegan2 import seed_to_z
+from .mappers.handover import Handover, handover
 from .masks import read_mask
 from .rearranger import StyleKeys
-from .mappers.handover import handover
 
 MaskLike = str | Path | np.ndarray | Image.Image
 
@@ -66,8 +66,8 @@ class Synthesizer:
         for part in bundle.parts().values():
             part.eval().requires_grad_(False)
             if self.device.type != "mps":
-                part.to(memory_format=torch.channels_last)
-        self.handover = str(bundle.about.get("handover", "soft"))
+                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.handover: Handover = bundle.about.get("handover", "soft")
         self._style: Style | None = None
 
     @classmethod
@@ -106,26 +106,35 @@ class Synthesizer:
     def read_mask(self, mask: MaskLike) -> np.ndarray:
         """Check a mask against the bundle's labels and bring it to picture size: ids (R, R) uint8."""
         if self.bundle.labels is None:
-            raise ProxymaskError(f"the bundle {self.bundle.name} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)")
+            how = "proxymask fit --bundle ... --labels ..."
+            raise ProxymaskError(f"the bundle {self.bundle.name} has no labels yet: train its mapper first ({how})")
         return read_mask(mask, self.bundle.labels, self.size)
 
     @torch.inference_mode()
     def map(self, masks: np.ndarray, mapper: str = "mask") -> torch.Tensor:
-        """Label ids (B, R, R) -> what the rearranger takes, (B, K, r, r)."""
+        """Label ids (B, R, R) -> the mapper's logits (B, K, r, r): all that depends on the mask alone."""
         if mapper not in self.bundle.mappers:
             have = ", ".join(sorted(self.bundle.mappers)) or "none"
             raise ProxymaskError(f"the bundle {self.bundle.name} has no mapper {mapper!r} (it has: {have})")
-        ids = torch.from_numpy(np.ascontiguousarray(masks)).to(self.device, torch.long)
+        ids = torch.tensor(masks, dtype=torch.long, device=self.device)
         with autocast(self.device, self.dtype):
-            logits = self.bundle.mappers[mapper](ids)
-        return handover(logits, self.handover)
+            return self.bundle.mappers[mapper](ids)
+
+    @torch.inference_mode()
+    def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
+        """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, r, r)."""
+        return handover(logits, self.handover, self._chosen(style).keys.present)
+
+    def _chosen(self, style: Style | None) -> Style:
+        style = style or self._style
+        if style is None:
+            raise ProxymaskError("choose a style first: synth.set_style(seed=3)")
+        return style
 
     @torch.inference_mode()
     def render(self, proxy: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """Proxy masks (B, K, r, r), one-hot or soft, in a style -> pictures (B, 3, R, R) in [-1, 1], float32."""
-        style = style or self._style
-        if style is None:
-            raise ProxymaskError("choose a style first: synth.set_style(seed=3)")
+        style = self._chosen(style)
         b = proxy.shape[0]
         keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
         with autocast(self.device, self.dtype):
@@ -135,7 +144,7 @@ class Synthesizer:
     def generate(self, mask: MaskLike, style: Style | None = None, mapper: str = "mask") -> Result:
         """A mask (path, PIL picture or array of ids) to a picture, with its proxy mask."""
         ids = self.read_mask(mask)
-        proxy = self.map(ids[None], mapper)
+        proxy = self.proxy(self.map(ids[None], mapper), style)
         return self._result(self.render(proxy, style), proxy, ids)
 
     def __call__(self, mask: MaskLike) -> Image.Image:

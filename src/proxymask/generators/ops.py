@@ -39,12 +39,13 @@ def fir(x: torch.Tensor, kernel: torch.Tensor, padding: tuple[int, int], gain: f
 
 
 def upsample2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Twice the size: zeros inserted, then filtered with gain 4. (B, C, H, W) -> (B, C, 2H, 2W)."""
+    """Twice the size: zeros inserted, then filtered with gain 4, in the precision of ``x``. (B, C, H, W) -> (B, C, 2H, 2W)."""
     b, c, h, w = x.shape
     n = kernel.shape[-1]
     spread = x.new_zeros(b, c, h, 2, w, 2)
     spread[:, :, :, 0, :, 0] = x
-    return fir(spread.reshape(b, c, 2 * h, 2 * w), kernel, ((n + 1) // 2, (n - 2) // 2), gain=4.0)
+    with torch.autocast(x.device.type, enabled=False):  # the skip image stays float32
+        return fir(spread.reshape(b, c, 2 * h, 2 * w), kernel, ((n + 1) // 2, (n - 2) // 2), gain=4.0)
 
 
 def downsample2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:

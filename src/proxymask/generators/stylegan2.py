@@ -34,7 +34,9 @@ def check_resolution(resolution: int, least: int = 8) -> list[int]:
 class FullyConnected(nn.Module):
     """Equalised linear layer; ``lr_multiplier`` scales weight and bias at run time."""
 
-    def __init__(self, in_features: int, out_features: int, lrelu: bool = False, lr_multiplier: float = 1.0, bias_init: float = 0.0) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, lrelu: bool = False, lr_multiplier: float = 1.0, bias_init: float = 0.0
+    ) -> None:
         super().__init__()
         self.lrelu = lrelu
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
@@ -64,14 +66,15 @@ class MappingNetwork(nn.Module):
 
     def forward(self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0) -> torch.Tensor:
         """Returns w (B, w_dim), float32: ``w_avg + truncation * (mapped - w_avg)``."""
-        x = normalize_2nd_moment(z.float())
-        if self.c_dim:
-            if c is None:
-                raise ProxymaskError(f"this generator is class-conditional: give a class (one of {self.c_dim})")
-            x = torch.cat([x, normalize_2nd_moment(self.embed(c.float()))], dim=1)
-        for index in range(self.num_layers):
-            x = getattr(self, f"fc{index}")(x)
-        return x if truncation == 1.0 else torch.lerp(self.w_avg, x, truncation)
+        with torch.autocast(z.device.type, enabled=False):
+            x = normalize_2nd_moment(z.float())
+            if self.c_dim:
+                if c is None:
+                    raise ProxymaskError(f"this generator is class-conditional: give a class (one of {self.c_dim})")
+                x = torch.cat([x, normalize_2nd_moment(self.embed(c.float()))], dim=1)
+            for index in range(self.num_layers):
+                x = getattr(self, f"fc{index}")(x)
+            return x if truncation == 1.0 else torch.lerp(self.w_avg, x, truncation)
 
 
 def normalize_2nd_moment(x: torch.Tensor) -> torch.Tensor:
@@ -239,7 +242,7 @@ class Generator(ConfigModel):
 
 def seed_to_z(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
     """z (N, z_dim) for integer seeds, each drawn as ``numpy.random.RandomState(seed).randn(z_dim)`` (the field's custom)."""
-    rows = [np.random.RandomState(seed % 2**32).randn(z_dim) for seed in seeds]  # noqa: NPY002 - seeds must match other tools
+    rows = [np.random.RandomState(seed % 2**32).randn(z_dim) for seed in seeds]  # seeds must match other tools
     return torch.from_numpy(np.stack(rows)).float()
 
 
@@ -256,11 +259,11 @@ class Conv(nn.Module):
         self.register_buffer("kernel", fir_kernel(), persistent=False)
 
     def forward(self, x: torch.Tensor, gain: float = 1.0, clamp: float | None = None) -> torch.Tensor:
-        """Convolve, then leaky ReLU with gain sqrt(2) where asked; ``gain`` multiplies the result, ``clamp`` limits it before that gain."""
-        gain = gain * SQRT2 if self.lrelu else gain
-        weight = (self.weight * (self.weight_gain * gain)).to(x.dtype)
+        """Convolve, then leaky ReLU with gain sqrt(2) where asked; ``gain`` multiplies the result and the limit ``clamp``."""
+        total = gain * SQRT2 if self.lrelu else gain
+        weight = (self.weight * (self.weight_gain * total)).to(x.dtype)
         x = conv_down2(x, weight, self.kernel) if self.down else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        return bias_lrelu(x, self.bias, gain=gain, clamp=None if clamp is None else clamp * gain) if self.lrelu else x
+        return bias_lrelu(x, self.bias, gain=total, clamp=None if clamp is None else clamp * gain) if self.lrelu else x
 
 
 class DiscriminatorBlock(nn.Module):
@@ -282,19 +285,21 @@ class DiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorEpilogue(nn.Module):
-    """Minibatch standard deviation, a convolution and two linear layers at 4x4."""
+    """Minibatch standard deviation, a convolution and two linear layers at 4x4, in float32."""
 
-    def __init__(self, channels: int, mbstd_group: int, mbstd_channels: int, cmap_dim: int) -> None:
+    def __init__(self, channels: int, mbstd_group: int, mbstd_channels: int, cmap_dim: int, clamp: float | None) -> None:
         super().__init__()
-        self.mbstd_group, self.mbstd_channels, self.cmap_dim = mbstd_group, mbstd_channels, cmap_dim
+        self.mbstd_group, self.mbstd_channels, self.cmap_dim, self.clamp = mbstd_group, mbstd_channels, cmap_dim, clamp
         self.conv = Conv(channels + mbstd_channels, channels, 3)
         self.fc = FullyConnected(channels * 16, channels, lrelu=True)
         self.out = FullyConnected(channels, cmap_dim or 1)
 
     def forward(self, x: torch.Tensor, cmap: torch.Tensor | None) -> torch.Tensor:
-        if self.mbstd_channels:
-            x = minibatch_std(x, self.mbstd_group, self.mbstd_channels)
-        x = self.out(self.fc(self.conv(x).flatten(1))).float()
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            if self.mbstd_channels:
+                x = minibatch_std(x, self.mbstd_group, self.mbstd_channels)
+            x = self.out(self.fc(self.conv(x, clamp=self.clamp).flatten(1)))
         return x if cmap is None else (x * cmap).sum(dim=1, keepdim=True) / self.cmap_dim**0.5
 
 
@@ -330,7 +335,7 @@ class Discriminator(ConfigModel):
             here, below = channels_at(res, channel_base, channel_max), channels_at(res // 2, channel_base, channel_max)
             setattr(self, f"b{res}", DiscriminatorBlock(here, below, img_channels if res == resolution else 0, conv_clamp))
         width = channels_at(4, channel_base, channel_max)
-        self.b4 = DiscriminatorEpilogue(width, mbstd_group, mbstd_channels, width if c_dim else 0)
+        self.b4 = DiscriminatorEpilogue(width, mbstd_group, mbstd_channels, width if c_dim else 0, conv_clamp)
         self.mapping = MappingNetwork(0, width, mapping_layers, c_dim) if c_dim else None
 
     def features(self, picture: torch.Tensor) -> list[torch.Tensor]:

@@ -5,6 +5,7 @@ without parameters inside SPADE; the output is logits over clusters instead of a
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -40,15 +41,21 @@ class PlainBatchNorm(nn.Module):
         if not self.training:
             mean, var = self.running_mean, self.running_var
         else:
-            moments = torch.stack([x.float().mean(dim=(0, 2, 3)), x.float().square().mean(dim=(0, 2, 3))])
-            if dist.is_initialized() and dist.get_world_size() > 1:
-                moments = dist_nn.all_reduce(moments) / dist.get_world_size()
-            mean, var = moments[0], (moments[1] - moments[0].square()).clamp_min(0)
+            mean = _over_processes(x.float().mean(dim=(0, 2, 3)))
+            var = _over_processes((x.float() - mean[None, :, None, None]).square().mean(dim=(0, 2, 3)))
             with torch.no_grad():
-                self.running_mean.lerp_(mean.float(), self.momentum)
-                self.running_var.lerp_(var.float(), self.momentum)
+                count = x.numel() // x.shape[1] * (dist.get_world_size() if dist.is_initialized() else 1)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var * (count / max(count - 1, 1)), self.momentum)  # unbiased, as in PyTorch
         scale = (var + self.eps).rsqrt()
-        return x * scale.to(x.dtype)[None, :, None, None] - (mean * scale).to(x.dtype)[None, :, None, None]
+        return ((x.float() - mean[None, :, None, None]) * scale[None, :, None, None]).to(x.dtype)
+
+
+def _over_processes(value: torch.Tensor) -> torch.Tensor:
+    """The mean of ``value`` over all processes; autograd follows."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        return dist_nn.all_reduce(value) / dist.get_world_size()
+    return value
 
 
 class Spade(nn.Module):
@@ -114,14 +121,13 @@ class OasisMapper(ConfigModel):
         self.num_labels, self.resolution, self.resize = num_labels, resolution, resize
         self.start = resolution // 2 ** (blocks - 1)
         self.head = nn.Conv2d(num_labels, widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(SpadeBlock(a, b, num_labels, hidden) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(SpadeBlock(a, b, num_labels, hidden) for a, b in pairwise(widths))
         self.tail = nn.Conv2d(widths[-1], num_clusters, 3, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight
-                nn.init.xavier_normal_(weight, gain=0.02 if module is not self.tail else 1.0)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.xavier_normal_(parameter, gain=1.0 if name.startswith("tail") else 0.02)
 
     def at(self, mask: torch.Tensor, size: int) -> torch.Tensor:
         """One-hot planes (B, N, H, W) at ``size``."""

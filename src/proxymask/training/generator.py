@@ -101,18 +101,18 @@ class GeneratorStage:
             "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
         }
 
-    def latents(self, run: Run, purpose: str) -> torch.Tensor:
-        """Per-layer w (B, num_ws, w_dim) with style mixing, for this process' share of a batch; updates w_avg."""
+    def latents(self, run: Run, purpose: str) -> Iterator[torch.Tensor]:
+        """Per-layer w (b, num_ws, w_dim) with style mixing: this process' share of a batch, round by round; updates w_avg."""
         g, rng, batch = self.generator, run.rng(purpose), run.config.batch
         z = torch.randn(batch, 2, g.z_dim, generator=rng)
         cut = torch.randint(1, g.num_ws, (batch,), generator=rng)
         mixed = torch.rand(batch, generator=rng) < self.config.style_mixing
-        z, cut = run.share(z), run.share(torch.where(mixed, cut, torch.full_like(cut, g.num_ws)))
-        w = g.mapping(z.flatten(0, 1)).unflatten(0, (-1, 2))
-        with torch.no_grad():
-            g.mapping.w_avg.lerp_(w[:, 0].mean(dim=0).float(), 0.005)
-        layer = torch.arange(g.num_ws, device=z.device)[None, :, None]
-        return torch.where(layer < cut[:, None, None], w[:, :1], w[:, 1:])
+        layer, means = torch.arange(g.num_ws, device=run.device)[None, :, None], []
+        for z_, cut_ in run.rounds(run.share(z), run.share(torch.where(mixed, cut, torch.full_like(cut, g.num_ws)))):
+            w = g.mapping(z_.flatten(0, 1)).unflatten(0, (-1, 2))
+            means.append(w[:, 0].detach().mean(dim=0))
+            yield torch.where(layer < cut_[:, None, None], w[:, :1], w[:, 1:])
+        g.mapping.w_avg.lerp_(run.mean(torch.stack(means).mean(dim=0)), 0.005)
 
     def real(self, run: Run) -> torch.Tensor:
         """This process' share of a batch of real pictures."""
@@ -133,7 +133,7 @@ class GeneratorStage:
         self.discriminator.requires_grad_(False)
 
         def g_terms() -> Iterator[torch.Tensor]:
-            for (ws,) in run.rounds(self.latents(run, "g")):
+            for ws in self.latents(run, "g"):
                 with run.cast():
                     fake = self.generator.synthesis(ws, "random")
                     logits = self.discriminator(self.augmented(run, fake, "g"))
@@ -146,23 +146,22 @@ class GeneratorStage:
             run.update("generator", lambda: self.path_terms(run))
         self.discriminator.requires_grad_(True)
         with torch.no_grad(), run.cast():
-            fakes = torch.cat([self.generator.synthesis(ws, "random") for (ws,) in run.rounds(self.latents(run, "d"))])
+            fakes = torch.cat([self.generator.synthesis(ws, "random") for ws in self.latents(run, "d")])
         due = c.r1_every > 0 and run.index % c.r1_every == 0
         real, fake = self.augmented(run, self.real(run), "real"), self.augmented(run, fakes, "fake")
         discriminator_update(run, self.discriminator, real, fake, c.r1_gamma / 2 * c.r1_every if due else 0.0)
 
     def path_terms(self, run: Run) -> Iterator[torch.Tensor]:
         """Path length regularisation on half a batch, in float32 (its gradient is a second derivative)."""
-        ws = self.latents(run, "path")
-        ws = ws[: max(1, ws.shape[0] // 2)]
-        picture = self.generator.synthesis(ws, "random")
-        noise = torch.randn(picture.shape, generator=run.rng(f"path-noise/{run.rank}")).to(picture.device)
-        lengths = losses.path_length(picture, ws, noise)
-        with torch.no_grad():
-            self.path.mean.lerp_(lengths.mean().float(), 0.01)
-        run.log("g/path", lengths.mean())
-        penalty = (lengths - self.path.mean).square().mean() * self.config.path_weight * self.config.path_every
-        yield penalty * run.config.accumulate  # one term, however many rounds the batch takes
+        rng = run.rng(f"path-noise/{run.rank}")
+        for ws in self.latents(run, "path"):
+            ws = ws[: max(1, ws.shape[0] // 2)]
+            picture = self.generator.synthesis(ws, "random")
+            lengths = losses.path_length(picture, ws, torch.randn(picture.shape, generator=rng).to(picture.device))
+            with torch.no_grad():
+                self.path.mean.lerp_(run.mean(lengths.mean()), 0.01 / run.config.accumulate)
+            run.log("g/path", lengths.mean())
+            yield (lengths - self.path.mean).square().mean() * self.config.path_weight * self.config.path_every
 
     def grid(self, run: Run) -> Image.Image:
         average = run.averages["generator"]

@@ -76,8 +76,11 @@ class Stage(Protocol):
     modules: dict[str, nn.Module]
     """Everything that trains, by name."""
     optimizers: dict[str, torch.optim.Optimizer]
-    averaged: tuple[str, ...]
-    """Names in ``modules`` of which a moving average is kept."""
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """Names in ``modules`` of which a moving average is kept."""
+        ...
 
     def step(self, run: "Run") -> None:
         """One optimisation step, by means of ``run``."""
@@ -101,7 +104,7 @@ class Run:
             raise ProxymaskError(f"batch {config.batch} must be a multiple of processes x accumulate = {self.world} x {config.accumulate}")
         self.index = 0
         self.bad_steps = 0
-        self.bad_in_row = 0
+        self.bad_in_row: dict[str, int] = {}
         self.averages: dict[str, nn.Module] = {}
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
@@ -118,6 +121,14 @@ class Run:
     def rounds(self, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
         """Split this process' part into the accumulation rounds."""
         yield from zip(*(t.chunk(self.config.accumulate) for t in tensors), strict=True)
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean over all processes of a statistic without gradient."""
+        if self.world == 1:
+            return value
+        total = value.detach().clone()
+        dist.all_reduce(total)
+        return total / self.world
 
     @contextmanager
     def cast(self) -> Iterator[None]:
@@ -141,9 +152,11 @@ class Run:
     def update(self, optimizer: str, losses: Callable[[], Iterator[torch.Tensor]]) -> bool:
         """Zero gradients, run backward on every loss (one an accumulation round), average over processes, step.
 
-        A step whose loss or gradient is not finite is skipped and counted, and the weights stay as they were; after
-        25 in a row the run stops (:class:`ProxymaskError`), its last checkpoint being good.
+        A step whose loss or gradient is not finite is skipped and counted, and weights and buffers stay as they were; after
+        25 in a row of one optimiser the run stops (:class:`ProxymaskError`), its last checkpoint being good.
         """
+        buffers = [b for module in self.stage.modules.values() for b in module.buffers()]  # running means follow the forward pass
+        before = [b.clone() for b in buffers]
         chosen = self.stage.optimizers[optimizer]
         parameters = [p for group in chosen.param_groups for p in group["params"]]
         chosen.zero_grad(set_to_none=True)
@@ -153,7 +166,7 @@ class Run:
             (loss / self.config.accumulate).backward()
         grads = [p.grad for p in parameters if p.grad is not None]
         if self.world > 1:
-            flag = torch.tensor([1.0 if finite else 0.0])
+            flag = torch.tensor([1.0 if finite else 0.0], device=self.device)
             dist.all_reduce(flag, op=dist.ReduceOp.MIN)
             finite = bool(flag.item() > 0)
             flat = torch.cat([g.flatten() for g in grads])
@@ -164,15 +177,17 @@ class Run:
         norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in grads])) if grads else torch.zeros(())
         if not finite or not bool(torch.isfinite(norm)):
             chosen.zero_grad(set_to_none=True)
+            for buffer, old in zip(buffers, before, strict=True):
+                buffer.copy_(old)
             self.bad_steps += 1
-            self.bad_in_row += 1
-            if self.bad_in_row >= MAX_BAD_STEPS:
+            self.bad_in_row[optimizer] = self.bad_in_row.get(optimizer, 0) + 1
+            if self.bad_in_row[optimizer] >= MAX_BAD_STEPS:
                 raise ProxymaskError(
                     f"{self.stage.name}: {MAX_BAD_STEPS} steps in a row were not finite; the last checkpoint is good: "
                     "resume from it with a lower learning rate or --precision fp32"
                 )
             return False
-        self.bad_in_row = 0
+        self.bad_in_row[optimizer] = 0
         self.log(f"grad_norm/{optimizer}", norm)
         chosen.step()
         return True
@@ -192,12 +207,12 @@ def _update_average(run: Run) -> None:
         source = run.stage.modules[name]
         for target, value in zip(average.parameters(), source.parameters(), strict=True):
             target.lerp_(value, 1 - beta)
-        for target, value in zip(average.buffers(), source.buffers(), strict=True):
-            target.copy_(value)
+        for kept, buffer in zip(average.buffers(), source.buffers(), strict=True):
+            kept.copy_(buffer)
 
 
 def _state(run: Run) -> dict[str, torch.Tensor]:
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, module in run.stage.modules.items():
         tensors |= {f"module.{name}.{k}": v for k, v in module.state_dict().items()}
     for name, module in run.averages.items():
@@ -228,35 +243,53 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("checkpoint-*") if p.suffix != ".tmp" and (p / "state.json").is_file())
 
 
+@contextmanager
+def _full_disk(folder: Path) -> Iterator[None]:
+    """Turn "no space left" into a :class:`ProxymaskError` that says what is still there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        have = checkpoints(folder)
+        kept = f"the last checkpoint is whole: {have[-1]}" if have else "there is no checkpoint yet"
+        raise ProxymaskError(f"no space left on the disk of {folder} ({kept}); free some and run the same command again") from None
+
+
 def save_checkpoint(run: Run, folder: Path, identity: dict[str, Any]) -> Path:
     """Write a checkpoint under a temporary name, then rename: what is there is always whole."""
     final = folder / f"checkpoint-{run.index:08d}"
     temporary = final.with_name(final.name + ".tmp")
     if temporary.exists():
         shutil.rmtree(temporary)
-    try:
-        temporary.mkdir(parents=True)
-        save_tensors(temporary / "state.safetensors", _state(run))
-        state = {"format": CHECKPOINT_FORMAT, "step": run.index, "bad_steps": run.bad_steps, "identity": identity}
-        write_json(temporary / "state.json", state)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(temporary, final)
-    except Exception as error:  # safetensors reports a full disk by an error class of its own
-        shutil.rmtree(temporary, ignore_errors=True)
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-            have = checkpoints(folder)
-            kept = f"the last one is whole: {have[-1]}" if have else "there is none yet"
-            raise ProxymaskError(f"no space left on the disk of {folder} for a checkpoint ({kept}); free some and run the same command again") from None
-        raise
+    with _full_disk(folder):
+        try:
+            temporary.mkdir(parents=True)
+            save_tensors(temporary / "state.safetensors", _state(run))
+            state = {"format": CHECKPOINT_FORMAT, "step": run.index, "bad_steps": run.bad_steps, "identity": identity}
+            write_json(temporary / "state.json", state)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     for old in checkpoints(folder)[: -run.config.keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def load_checkpoint(run: Run, folder: Path, identity: dict[str, Any]) -> bool:
-    """Restore the newest readable checkpoint of ``folder``; a damaged one is named and the one before is taken."""
-    for path in reversed(checkpoints(folder)):
+    """Restore the newest readable checkpoint of ``folder``; a damaged one is named and the one before is taken.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ProxymaskError: none of those there can be read; another run's; another format; networks of another shape.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
         try:
             state = read_json(path / "state.json")
             tensors = load_tensors(path / "state.safetensors")
@@ -264,15 +297,26 @@ def load_checkpoint(run: Run, folder: Path, identity: dict[str, Any]) -> bool:
             print(f"{error}; trying the checkpoint before it", file=sys.stderr)
             continue
         if state.get("format") != CHECKPOINT_FORMAT:
-            raise ProxymaskError(f"{path} has checkpoint format {state.get('format')}, this version reads {CHECKPOINT_FORMAT}: start a new run folder")
+            raise ProxymaskError(
+                f"{path} has checkpoint format {state.get('format')}, this version reads {CHECKPOINT_FORMAT}: start a new run folder"
+            )
         old = state["identity"]
         changed = sorted(k for k in identity.keys() | old.keys() if identity.get(k) != old.get(k))
         if changed:
             what = ", ".join(f"{k}: {old.get(k)} -> {identity.get(k)}" for k in changed[:4])
             raise ProxymaskError(f"{folder} holds a run with other settings ({what}); use the same settings or another --out")
-        _restore(run, tensors)
+        try:
+            _restore(run, tensors)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ProxymaskError(
+                f"{path} does not fit these networks ({str(error).splitlines()[0]}); use the same settings or another --out"
+            ) from None
         run.index, run.bad_steps = int(state["step"]), int(state["bad_steps"])
         return True
+    if found:
+        raise ProxymaskError(
+            f"no checkpoint in {folder} can be read; remove its checkpoint-* folders to start the run over, or use another --out"
+        )
     return False
 
 
@@ -299,7 +343,7 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
         yield lambda: stopped
     finally:
         for number, old in previous.items():
-            signal.signal(number, old)
+            signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
 def train(
@@ -336,7 +380,7 @@ def train(
     for module in stage.modules.values():
         module.to(run.device)
         if channels_last:
-            module.to(memory_format=torch.channels_last)
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run.averages = {name: deepcopy(stage.modules[name]).requires_grad_(False).eval() for name in stage.averaged}
     if main:
         try:
@@ -352,7 +396,7 @@ def train(
     latest: dict[str, float] = {}
     began, began_at, elapsed_before = time.time(), run.index, _elapsed(out / "stats.jsonl")
     saved_at = run.index if resumed else -1
-    with _stop_flag() as stop_asked:
+    with _full_disk(out), _stop_flag() as stop_asked:
         try:
             while run.index < config.steps:
                 torch.manual_seed(derive_seed(config.seed, run.index, "global", run.rank))
@@ -388,13 +432,14 @@ def train(
                 if main and progress is not None:
                     progress(run.index, config.steps, latest)
                 if _agree(stop_asked(), run):
+                    if main and saved_at != run.index:
+                        save_checkpoint(run, out, identity)
+                    _agree(True, run)  # the others wait: a launcher ends all processes when the first one leaves
                     break
         finally:
             if writer is not None:
                 writer.close()
     if run.index < config.steps:
-        if main and saved_at != run.index:
-            save_checkpoint(run, out, identity)
         raise Stopped(f"{stage.name}: stopped at step {run.index} of {config.steps}; run the same command again to go on")
     return run
 
@@ -403,7 +448,7 @@ def _agree(flag: bool, run: Run) -> bool:
     """Whether any process was asked to stop, so that all stop at the same step."""
     if run.world == 1:
         return flag
-    value = torch.tensor([1.0 if flag else 0.0])
+    value = torch.tensor([1.0 if flag else 0.0], device=run.device)
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value.item() > 0)
 

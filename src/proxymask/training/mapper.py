@@ -10,7 +10,7 @@ from torch import nn
 from .. import losses
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator
-from ..mappers.handover import handover
+from ..mappers.handover import Handover, handover
 from ..mappers.oasis import OasisMapper, Resize
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
@@ -42,8 +42,8 @@ class MapperConfig:
     """Weight of L_adv."""
     adv_last: float = 0.0909
     """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
-    handover: str = "soft"
-    """What the rearranger gets: "soft" probabilities or "hard" one-hot masks (with the straight-through gradient in training)."""
+    handover: Handover = "soft"
+    """What the rearranger gets of the mapper's output: see mappers/handover.py."""
     flip: bool = True
     """Mirror half of the pairs."""
     r1_gamma: float = 10.0
@@ -71,7 +71,7 @@ class MapperStage:
         steps: int,
         colors: torch.Tensor | None = None,
     ) -> None:
-        """``labeller``: the few-shot segmenter; ``pictures``: as for the rearranger; ``colors`` (N, 3) uint8: labels' colours, for the grid."""
+        """``labeller``: the few-shot segmenter; ``pictures``: as for the rearranger; ``colors``: the labels', (N, 3), for the grid."""
         self.cut, self.clusters, self.rearranger = cut.eval(), clusters.eval(), rearranger.eval()
         for module in (cut, clusters, rearranger):
             module.requires_grad_(False)
@@ -118,7 +118,9 @@ class MapperStage:
                 loss = weight * recon
                 if adversarial:
                     with run.cast():
-                        fake = self.cut.render(self.rearranger(self.cut.features(w_), handover(logits, c.handover)), w_)
+                        style = self.rearranger.encode_style(self.cut.features(w_))
+                        asked = self.rearranger.encode_mask(handover(logits, c.handover, style.present))
+                        fake = self.cut.render(self.rearranger.attend(asked, style), w_)
                         adv = losses.adversarial_g(self.discriminator(fake))
                     fakes.append(fake.detach())
                     run.log("loss/adv", adv)
@@ -153,7 +155,9 @@ class MapperStage:
             state = self.cut.features(w)
             proxy = self.clusters.assign(state.features)
             logits = average(labels)
-            moved = self.rearranger(state, handover(logits, self.config.handover).roll(-1, dims=0))
+            style = self.rearranger.encode_style(state)
+            asked = handover(logits.roll(-1, dims=0), self.config.handover, style.present)
+            moved = self.rearranger.attend(self.rearranger.encode_mask(asked), style)
             rows = [to_uint8(self.cut.render(state, w))]
             size = rows[0].shape[1]
             if self.colors is not None:

@@ -38,12 +38,16 @@ class RearrangerConfig:
     """Attention values: the features themselves, or a learned projection."""
     rgb: Skip = "rearrange"
     """The accumulated RGB below the cut: keep, drop or rearrange."""
+    key_mask: bool = True
+    """Embed the style sample's own proxy mask into the keys."""
     init: Init = "centroids"
     """Start of the attention."""
-    sharpness: float = 30.0
-    """Logit of a perfect cluster match at the start."""
-    position_weight: float = 6.0
-    """Logit of a perfect position match at the start."""
+    match: float = 12.0
+    """What the same cluster adds to a logit at the start."""
+    sharpness: float = 10.0
+    """What a feature equal to the asked centroid adds to a logit at the start."""
+    position_weight: float = 8.0
+    """What the same position adds to a logit at the start."""
     learning_rate: float = 0.002
     """Adam, rearranger and discriminator."""
     lambda_self: float = 10.0
@@ -92,7 +96,6 @@ class RearrangerStage:
         self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
         self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         self.every_step_from = round(steps * (1 - config.adv_last))
-        self.judge_steps = 0
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "rearranger": lazy_adam(rearranger.parameters(), config.learning_rate, 0),

@@ -4,27 +4,30 @@ The pictures are disturbed on the way in (blur, noise, blotches, colour, shift, 
 pictures, whose edges and colours are less clean than those they learn from.
 """
 
-import json
+import dataclasses
 import math
-import time
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from torch import nn
 
 from ..device import autocast, resolve_device, resolve_precision
 from ..errors import ProxymaskError
 from ..metrics.segmentation import ConfusionMatrix
-from ..modeling import ConfigModel, load_tensors, save_tensors
+from ..modeling import ConfigModel
 from ..seeding import derive_rng
+from .grids import tile, to_uint8
+from .loop import LoopConfig, Run, train
 
 NO_CLASS = 255  # id of pixels without a class in other people's masks; they teach nothing and are not scored
-STATE_FILE = "state.safetensors"
 
 Net = TypeVar("Net", bound=ConfigModel)
-Log = Callable[[int, dict[str, float]], None]
 
 
 class LabeledImages(Protocol):
@@ -32,9 +35,9 @@ class LabeledImages(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images(self, indices: Sequence[int]) -> torch.Tensor: ...
+    def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor: ...
 
-    def masks(self, indices: Sequence[int]) -> torch.Tensor: ...
+    def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor: ...
 
 
 def _uniform(rng: torch.Generator, shape: tuple[int, ...], low: float, high: float) -> torch.Tensor:
@@ -49,14 +52,13 @@ def _blur(x: torch.Tensor) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Disturb pictures (B, 3, H, W) in [-1, 1]; masks (B, H, W) follow where the geometry changes.
+    """Disturb pictures (B, 3, H, W) in [-1, 1], on the CPU; masks (B, H, W) follow where the geometry changes.
 
     Each picture for itself: mirrored or not, shifted by up to 1/16 of its side, colours stretched and offset a channel at a time,
-    blotched (smooth noise, as regions of generated pictures are not flat), blurred by up to two 3x3 binomials, grained.
-    All numbers come from ``rng``, a CPU generator, so that they do not depend on the device.
+    and, one picture in two each, blotched (smooth noise, as regions of generated pictures are not flat) and grained; blurred by up to
+    two 3x3 binomials. All numbers come from ``rng``.
     """
     batch, _, height, width = images.shape
-    device = images.device
 
     reach = max(height, width) // 16
     shift = torch.randint(-reach, reach + 1, (2, batch, 1), generator=rng)
@@ -64,24 +66,24 @@ def augment(images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator) -> 
     rows = (torch.arange(height) + shift[0]).clamp(0, height - 1)
     columns = (torch.arange(width) + shift[1]).clamp(0, width - 1)
     columns = torch.where(mirror, width - 1 - columns, columns)
-    flat = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, -1).to(device)
+    flat = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, -1)
     masks = masks.flatten(1).gather(1, flat[:, 0]).view_as(masks)
     images = images.flatten(2).gather(2, flat.expand(-1, 3, -1)).view_as(images)
 
     gain, offset = _uniform(rng, (batch, 3, 1, 1), 0.75, 1.25), _uniform(rng, (batch, 3, 1, 1), -0.2, 0.2)
-    blotches = torch.randn(batch, 3, 8, 8, generator=rng) * _uniform(rng, (batch, 1, 1, 1), 0.0, 0.15)
-    images = images * gain.to(device) + offset.to(device)
-    images = images + F.interpolate(blotches.to(device), (height, width), mode="bilinear")
+    blotches = torch.randn(batch, 3, 8, 8, generator=rng) * _uniform(rng, (batch, 1, 1, 1), -0.1, 0.1).clamp(min=0)
+    images = images * gain + offset
+    images = images + F.interpolate(blotches, (height, width), mode="bilinear")
     for _ in range(2):
-        images = images.lerp(_blur(images), _uniform(rng, (batch, 1, 1, 1), -0.5, 1.0).clamp(min=0).to(device))
-    grain = torch.randn(images.shape, generator=rng) * _uniform(rng, (batch, 1, 1, 1), 0.0, 0.1)
-    return (images + grain.to(device)).clamp(-1, 1), masks
+        images = images.lerp(_blur(images), _uniform(rng, (batch, 1, 1, 1), -0.5, 1.0).clamp(min=0))
+    grain = torch.randn(images.shape, generator=rng) * _uniform(rng, (batch, 1, 1, 1), -0.1, 0.1).clamp(min=0)
+    return (images + grain).clamp(-1, 1), masks
 
 
-def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sample: int = 1000, power: float = 0.25) -> torch.Tensor:
+def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sample: int = 1000, power: float = 0.5) -> torch.Tensor:
     """Cross-entropy weights (N,) proportional to ``frequency ** -power``, their mean over pixels 1; 0 for classes never seen.
 
-    Mild on purpose: the full inverse frequency (power 1) makes small parts spill over their edges.
+    Powers below 1 are mild: the full inverse frequency makes small parts spill over their edges.
     """
     order = torch.randperm(len(dataset), generator=derive_rng(seed, "class weights"))[:sample].tolist()
     counts = torch.zeros(num_classes, dtype=torch.float64)
@@ -96,131 +98,121 @@ def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sampl
     return (weights / (weights * frequency).sum().clamp(min=1e-12)).float()
 
 
+@dataclasses.dataclass(frozen=True)
+class SegmentationConfig:
+    """How a segmentation network learns; the same for annotator and judge."""
+
+    learning_rate: float = 0.003
+    """Adam; warm-up over 50 steps, then a cosine to zero."""
+    balance: float = 0.5
+    """Classes weigh as frequency to the minus this power (see :func:`class_weights`)."""
+
+
+class SegmentationStage:
+    """A segmentation network on disturbed pictures with exact masks."""
+
+    name = "segmentation"
+    averaged: tuple[str, ...] = ("net",)
+
+    def __init__(self, net: ConfigModel, dataset: LabeledImages, config: SegmentationConfig, steps: int, seed: int = 0) -> None:
+        """``net``: logits (B, N, H, W) from pictures, ``num_classes`` in its config; ``steps``: length of the cosine."""
+        if not len(dataset):
+            raise ProxymaskError("the data set is empty: there is nothing to train on")
+        self.net, self.dataset, self.config, self.steps = net.requires_grad_(True).train(), dataset, config, steps
+        self.weight = class_weights(dataset, net.config["num_classes"], seed, power=config.balance)
+        self.modules: dict[str, nn.Module] = {"net": net}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "net": torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        }
+
+    def batch(self, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+        """This process' share of a step's disturbed pictures and their masks."""
+        indices = torch.randint(len(self.dataset), (run.config.batch,), generator=run.rng("pictures"))
+        images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), run.rng("augment"))
+        return run.share(images), run.share(masks)
+
+    def step(self, run: Run) -> None:
+        if run.device.type == "cpu":  # the loop's channels_last makes GroupNorm's backward pass the slowest part there
+            self.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for group in self.optimizers["net"].param_groups:
+            cosine = 0.5 * (1 + math.cos(math.pi * min(run.index / self.steps, 1.0)))
+            group["lr"] = self.config.learning_rate * min(1.0, (run.index + 1) / 50) * cosine
+        images, masks = self.batch(run)
+
+        def terms() -> Iterator[torch.Tensor]:
+            for images_, masks_ in run.rounds(images, masks):
+                with run.cast():
+                    logits = self.net(images_)
+                losses = F.cross_entropy(logits.float(), masks_, self.weight.to(run.device), ignore_index=NO_CLASS, reduction="none")
+                loss = losses.mean()  # over all pixels: a mean over weights would not split evenly over rounds and processes
+                known = masks_ != NO_CLASS
+                run.log("loss/cross_entropy", loss)
+                run.log("loss/accuracy", (logits.argmax(1) == masks_)[known].float().mean())
+                yield loss
+
+        run.update("net", terms)
+
+    @torch.no_grad()
+    def grid(self, run: Run) -> Image.Image | None:
+        """Rows: disturbed pictures, what the averaged network says, the masks; nothing for a set without label colours."""
+        labels = getattr(self.dataset, "labels", None)
+        if labels is None:
+            return None
+        indices = torch.randperm(len(self.dataset), generator=derive_rng(0, "grid"))[:10]
+        images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), derive_rng(0, "grid augment"))
+        with run.cast():
+            pred = run.averages["net"](images.to(run.device)).argmax(1).cpu()
+        colors = [labels.colors[mask.clamp(max=len(labels) - 1).numpy()] for mask in (pred, masks)]
+        return tile([to_uint8(images), *colors], scale=max(1, 128 // images.shape[-1]))
+
+
 def train_segmentation_net(
     net: Net,
     dataset: LabeledImages,
     *,
     steps: int,
     batch: int = 32,
-    lr: float = 2e-3,
-    balance: float = 0.25,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
     out: str | Path | None = None,
-    log: Log | None = None,
-    log_every: int = 50,
-    save_every: int = 500,
-    channels_last: bool | None = None,
+    log: Callable[[int, int, dict[str, float]], None] | None = None,
+    config: SegmentationConfig | None = None,
+    checkpoint_every: int = 500,
 ) -> Net:
-    """Train ``net`` with cross-entropy, Adam, a warm-up and a cosine to zero; return it with the averaged (EMA) weights, in eval mode.
+    """Train ``net`` by the shared loop; return it with the averaged weights, in eval mode, gradients off.
 
-    With ``out`` the state is saved there every ``save_every`` steps and taken up again by the next call with the same arguments; the
-    result is the same as without the stop. At the end the state gives way to ``save_pretrained``'s files.
+    ``out`` becomes a run folder, from which the same call goes on after a stop, and at the end also holds ``save_pretrained``'s
+    files, for ``from_pretrained(out)``. Without ``out`` nothing is kept.
 
     Args:
-        net: logits (B, N, H, W) from pictures; its ``config`` has ``num_classes``.
+        net: logits (B, N, H, W) from pictures, ``num_classes`` in its ``config``.
         dataset: pictures with masks; pixels of id 255 teach nothing.
-        balance: power of :func:`class_weights`.
-        log: called every ``log_every`` steps with (steps done, {"loss", "accuracy", "seconds_per_step"}), of the disturbed pictures.
-        channels_last: None is CUDA only: GroupNorm in that layout is several times slower on a CPU.
+        log: called after every step with (step, steps, latest means).
 
     Raises:
-        ProxymaskError: no pictures, ids that the network lacks, a state saved with other arguments, or a loss that is not finite.
+        ProxymaskError: no pictures, ids that the network lacks, or what :func:`~proxymask.training.loop.train` raises.
     """
-    if not len(dataset):
-        raise ProxymaskError("the data set is empty: there is nothing to train on")
-    place = resolve_device(device)
-    dtype = resolve_precision(precision, place)
-    layout = torch.channels_last if (place.type == "cuda" if channels_last is None else channels_last) else torch.contiguous_format
-    net.to(place, memory_format=layout).train().requires_grad_(True)  # type: ignore[call-overload]
-    weights = class_weights(dataset, net.config["num_classes"], seed, power=balance).to(place)
-    optimizer = torch.optim.Adam(net.parameters(), lr=lr, betas=(0.9, 0.99))
-    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-    settings = {"net": type(net).__name__, **net.config, "steps": steps, "batch": batch, "lr": lr, "balance": balance, "seed": seed}
-    settings["pictures"] = len(dataset)
-    folder = Path(out) if out is not None else None
-    first = 0
-    if folder is not None and (folder / STATE_FILE).is_file():
-        first = _load_state(folder / STATE_FILE, net, average, optimizer, settings)
-
-    since, began = first, time.perf_counter()
-    for step in range(first, steps):
-        rng = derive_rng(seed, "segmentation", step)
-        indices = torch.randint(len(dataset), (batch,), generator=rng).tolist()
-        images, masks = augment(dataset.images(indices).to(place), dataset.masks(indices).to(place), rng)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        with autocast(place, dtype):
-            logits = net(images.contiguous(memory_format=layout))
-        loss = F.cross_entropy(logits.float(), masks, weights, ignore_index=NO_CLASS)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        decay = min(0.998, (step + 1) / (step + 10))
-        for name, value in net.state_dict().items():
-            average[name].lerp_(value, 1 - decay)
-
-        done = step + 1
-        if done % log_every == 0 or done == steps:
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise ProxymaskError(f"the loss is {value} at step {done}: lower lr (it is {lr}) or use precision fp32")
-            if log:
-                known = masks != NO_CLASS
-                accuracy = float((logits.detach().argmax(1)[known] == masks[known]).float().mean())
-                log(done, {"loss": value, "accuracy": accuracy, "seconds_per_step": (time.perf_counter() - began) / (done - since)})
-            since, began = done, time.perf_counter()
-        if folder is not None and done % save_every == 0 and done < steps:
-            _save_state(folder / STATE_FILE, net, average, optimizer, settings, done)
-
-    net.load_state_dict(average)
+    config = config or SegmentationConfig()
+    loop = LoopConfig(
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        device=device,
+        precision=precision,
+        checkpoint_every=checkpoint_every,
+        grid_every=checkpoint_every if out is not None else 0,
+        tensorboard=out is not None,
+    )
+    identity = {"net": type(net).__name__, **net.config, **dataclasses.asdict(config), "steps": steps, "pictures": len(dataset)}
+    stage = SegmentationStage(net, dataset, config, steps, seed)
+    with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as folder:
+        run = train(stage, loop, Path(folder), identity=identity, progress=log)
+    net.load_state_dict(run.averages["net"].state_dict())
     net.eval().requires_grad_(False)
-    if folder is not None:
-        net.save_pretrained(folder)
-        (folder / STATE_FILE).unlink(missing_ok=True)
+    if out is not None and run.rank == 0:
+        net.save_pretrained(out)
     return net
-
-
-def _save_state(
-    path: Path, net: ConfigModel, average: dict[str, torch.Tensor], optimizer: torch.optim.Adam, settings: dict[str, Any], step: int
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"step": step, "settings": settings}).encode()
-    tensors = {"about": torch.frombuffer(bytearray(text), dtype=torch.uint8)}  # inside, so that one rename changes all at once
-    tensors |= {f"net.{name}": value for name, value in net.state_dict().items()}
-    tensors |= {f"ema.{name}": value for name, value in average.items()}
-    for index, entry in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{name}": value for name, value in entry.items()}
-    save_tensors(path, tensors)
-
-
-def _load_state(
-    path: Path, net: ConfigModel, average: dict[str, torch.Tensor], optimizer: torch.optim.Adam, settings: dict[str, Any]
-) -> int:
-    """Put back what :func:`_save_state` wrote; returns the number of steps done."""
-    tensors = load_tensors(path)
-    try:
-        about = json.loads(bytes(tensors.pop("about").tolist()))
-        step, stored = int(about["step"]), about["settings"]
-    except (KeyError, TypeError, ValueError):
-        raise ProxymaskError(f"{path} is no training state: remove it to start again") from None
-    if stored != settings:
-        differing = sorted(key for key in stored.keys() | settings.keys() if stored.get(key) != settings.get(key))
-        raise ProxymaskError(
-            f"{path} is of a training with other {', '.join(differing)}: choose another folder, or remove it to start again"
-        )
-    net.load_state_dict({name: tensors[f"net.{name}"] for name in net.state_dict()})
-    for name, value in average.items():
-        value.copy_(tensors[f"ema.{name}"])
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        if key.startswith("adam."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
 
 
 @torch.no_grad()

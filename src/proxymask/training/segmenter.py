@@ -35,7 +35,9 @@ class SegmenterStage:
     name = "segmenter"
     averaged = ("segmenter",)
 
-    def __init__(self, cut: CutGenerator, segmenter: FewShotSegmenter, ws: torch.Tensor, masks: torch.Tensor, config: SegmenterConfig) -> None:
+    def __init__(
+        self, cut: CutGenerator, segmenter: FewShotSegmenter, ws: torch.Tensor, masks: torch.Tensor, config: SegmenterConfig
+    ) -> None:
         """``ws``: w of the labelled samples (n, w_dim) or (n, num_ws, w_dim); ``masks``: their labels (n, R, R) int64."""
         self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
         self.ws, self.masks = ws, masks
@@ -63,7 +65,8 @@ class SegmenterStage:
                 target = _moved(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
                 with run.cast():
                     logits = self.segmenter(levels)
-                loss = F.cross_entropy(logits.float(), target, self.weight.to(run.device))
+                # weights average one over the labelled samples; a weighted mean would depend on how a batch is split
+                loss = F.cross_entropy(logits.float(), target, self.weight.to(run.device), reduction="none").mean()
                 run.log("loss/cross_entropy", loss)
                 run.log("loss/accuracy", (logits.argmax(dim=1) == target).float().mean())
                 yield loss

@@ -1,0 +1,57 @@
+# Everything runs from a fresh clone with make and Python 3.11 or newer; all that is installed goes into .venv.
+#
+#   make demo     masks to pictures with the embedded model: writes demo/contact_sheet.png
+#   make test     lint, types, tests
+#   make setup    install only: the package, editable, with all it needs for tests and development
+#   make lint     ruff and mypy alone
+#   make clean    remove .venv, demo/ and caches (runs/ stays)
+#
+# PYTHON=python3.12       another interpreter
+# TORCH='torch==2.12.0'   another PyTorch, any pip requirement from 2.11 on
+# TORCH_INDEX=URL         where to look for it besides pip's usual index, as https://download.pytorch.org/whl/cu130; empty: nowhere else
+#
+# PyPI's PyTorch for Linux brings CUDA along, some gigabytes. Where no NVIDIA GPU is seen, the small CPU build is taken from PyTorch's
+# own index, if that can be reached.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+# Recursive, so that the question is asked only while PyTorch is being installed.
+TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && \
+	$(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=3)" 2>/dev/null && echo $(CPU_INDEX))
+
+.PHONY: demo test setup lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/proxymask demo
+
+setup: $(VENV)/.installed-dev
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, as in: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	index='$(TORCH_INDEX)'; $(BIN)/python -m pip install $${index:+--extra-index-url "$$index"} '$(TORCH)'
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -e '.[test,dev,data]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

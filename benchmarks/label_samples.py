@@ -1,0 +1,93 @@
+"""Label samples of a generator with the annotator, where nobody has painted them: STEM.mask.png beside each STEM.png.
+
+    proxymask sample --bundle runs/stage-bundle --count 16 --out labelled
+    python benchmarks/label_samples.py --generator runs/g64 --clusters runs/clusters --annotator runs/annotator --count 16 --out labelled
+
+The samples are those most worth labelling; of them the one whose mask shows the most classes, each well, comes first, so that
+``--count 1`` is the sample of a one-label model. ``--random`` takes random ones instead.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.generators.cut import CutGenerator
+from proxymask.generators.stylegan2 import Generator, seed_to_z
+from proxymask.masks import write_mask
+from proxymask.proxy.proxy_mask import ProxyClusters
+from proxymask.sampling import most_worth_labelling, write_samples
+from proxymask.segmentation_nets import UNetSegmenter
+from proxymask.stages import load_part
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """Write labelled samples."""
+
+    generator: Path
+    """The generator."""
+    clusters: Path
+    """Its clusters."""
+    annotator: Path
+    """The annotator."""
+    out: Path
+    """Folder for samples and masks."""
+    count: int = 16
+    """How many."""
+    candidates: int = 512
+    """Out of how many."""
+    random: bool = False
+    """Take the first seeds instead of choosing."""
+    seed: int = 5_000_000
+    """First seed of the candidates."""
+
+
+@torch.no_grad()
+def annotate(generator: Generator, annotator: UNetSegmenter, seeds: list[int]) -> np.ndarray:
+    """Masks (n, R, R) uint8 of the samples with these seeds."""
+    out = []
+    for start in range(0, len(seeds), 32):
+        picture = generator(seed_to_z(seeds[start : start + 32], generator.z_dim)).clamp(-1, 1)
+        out.append(annotator(picture).argmax(dim=1).to(torch.uint8).numpy())
+    return np.concatenate(out)
+
+
+def richness(mask: np.ndarray, usual: np.ndarray) -> float:
+    """How well a mask shows all classes: the sum of min(1, pixels / usual pixels) over them."""
+    counts = np.bincount(mask.ravel(), minlength=len(usual))
+    return float(np.minimum(1, counts / np.maximum(usual, 1)).sum())
+
+
+def main() -> None:
+    args = tyro.cli(Label)
+    generator = load_part(args.generator, "generator", Generator)
+    clusters = load_part(args.clusters, "clusters", ProxyClusters)
+    annotator = UNetSegmenter.from_pretrained(args.annotator)
+    cut = CutGenerator(generator, clusters.resolution)
+    if args.random:
+        seeds = list(range(args.seed, args.seed + args.count))
+    else:
+        candidates = list(range(args.seed, args.seed + args.candidates))
+        masks = annotate(generator, annotator, candidates)
+        per_mask = np.stack([np.bincount(mask.ravel(), minlength=len(AVATAR_LABELS)) for mask in masks])
+        usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 0 for column in per_mask.T])
+        scores = [richness(mask, usual) for mask in masks]
+        first = candidates[int(np.argmax(scores))]
+        rest = [s for s in most_worth_labelling(cut, clusters, args.count, args.candidates, args.seed) if s != first]
+        seeds = [first, *rest][: args.count]
+    masks = annotate(generator, annotator, seeds)
+    write_samples(cut, len(seeds), args.out, seeds=seeds, with_proxy=True, clusters=clusters)
+    for index, mask in enumerate(masks):
+        write_mask(args.out / f"{index:06d}.mask.png", mask, AVATAR_LABELS)
+    AVATAR_LABELS.save(args.out / "labels.json")
+    shown = [sorted(AVATAR_LABELS.names[i] for i in np.unique(mask)) for mask in masks]
+    print(json.dumps({"seeds": seeds, "classes": [len(s) for s in shown]}))
+
+
+if __name__ == "__main__":
+    main()

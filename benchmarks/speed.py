@@ -1,0 +1,122 @@
+"""Time of one new mask to a picture with the style cached, as a ratio to the uncut generator's own time in the same run.
+
+    python benchmarks/speed.py --bundle avatars            # the embedded size
+    python benchmarks/speed.py --paper                     # 256 pixels, 512 channels at 64x64, random weights: time only
+
+Parts are timed one after the other in the same rounds, and medians are reported, so that a slow moment of the machine
+falls on all of them.
+"""
+
+import dataclasses
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from proxymask.bundle import Bundle
+from proxymask.device import autocast
+from proxymask.generators.stylegan2 import Generator
+from proxymask.labels import LabelSet
+from proxymask.mappers.oasis import OasisMapper
+from proxymask.proxy.proxy_mask import ProxyClusters
+from proxymask.rearranger import Rearranger, StyleKeys
+from proxymask.synthesizer import Synthesizer
+from proxymask.training.presets import PRESETS
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """Time a bundle, or the paper's sizes."""
+
+    bundle: str = "avatars"
+    """Bundle to time."""
+    paper: bool = False
+    """Instead: the paper-256 preset with random weights."""
+    rounds: int = 30
+    """Rounds; the median counts."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: str = "auto"
+    """auto, fp32 or bf16."""
+    out: Path | None = None
+    """Also write the numbers here."""
+
+
+def paper_bundle() -> Bundle:
+    """Networks of the paper's size, with random weights."""
+    preset = PRESETS["paper-256"]
+    generator = Generator(resolution=256)
+    clusters = ProxyClusters(num_clusters=25, channels=512, resolution=64)
+    clusters.centroids.copy_(torch.nn.functional.normalize(torch.randn(25, 512), dim=1))
+    config = preset.rearranger
+    rearranger = Rearranger(channels=512, resolution=64, num_clusters=25, position_channels=config.position_channels, hidden=config.hidden)
+    rearranger.initialize(clusters.centroids, 1.0)
+    labels = LabelSet.of([(f"class {i}", f"#{i * 9:02x}{255 - i * 9:02x}80") for i in range(19)])
+    mapper = OasisMapper(19, 25, 64, widths=preset.mapper.widths, hidden=preset.mapper.hidden)
+    return Bundle(generator, 64, clusters, rearranger, labels=labels, mappers={"mask": mapper}, name="paper-256 (random weights)")
+
+
+def main() -> None:
+    args = tyro.cli(Speed)
+    bundle = paper_bundle() if args.paper else Bundle.load(args.bundle)
+    synth = Synthesizer(bundle, args.device, args.precision)
+    style = synth.set_style(seed=1)
+    ids = np.zeros((1, synth.size, synth.size), np.uint8)
+    ids[:, synth.size // 4 : -synth.size // 4, synth.size // 4 : -synth.size // 4] = 1
+    rearranger = bundle.rearranger
+    logits = synth.map(ids)
+    proxy = synth.proxy(logits)
+    keys = StyleKeys(*style.keys)
+    with torch.inference_mode(), autocast(synth.device, synth.dtype):
+        query = rearranger.encode_mask(proxy)
+        moved = rearranger.attend(query, keys)
+
+    def whole() -> None:
+        synth.render(synth.proxy(synth.map(ids)))
+
+    def cast(job: Callable[[], object]) -> Callable[[], object]:
+        def run() -> None:
+            with torch.inference_mode(), autocast(synth.device, synth.dtype):
+                job()
+
+        return run
+
+    jobs: dict[str, Callable[[], object]] = {
+        "generator, uncut": cast(lambda: bundle.generator.synthesis(bundle.generator.broadcast(style.w))),
+        "mask to picture": whole,
+        "  mapper": lambda: synth.map(ids),
+        "  query": cast(lambda: rearranger.encode_mask(proxy)),
+        "  attention and block behind": cast(lambda: rearranger.attend(query, keys)),
+        "  G2": cast(lambda: synth.cut.render(moved, style.w)),
+        "a new style": lambda: synth.make_style(seed=2),
+    }
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for index in range(args.rounds + 2):
+        for name, job in jobs.items():
+            began = time.perf_counter()
+            job()
+            if synth.device.type == "cuda":
+                torch.cuda.synchronize()
+            if index >= 2:
+                times[name].append(time.perf_counter() - began)
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    base = middle["generator, uncut"]
+    print(f"{bundle.name}: {synth.size} pixels, cut at {bundle.cut}, {synth.device}, {synth.dtype}, {torch.get_num_threads()} threads, {args.rounds} rounds")
+    for name, value in middle.items():
+        print(f"{name:28s} {value * 1000:9.2f} ms   {value / base:5.2f} x")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of this process  {peak:9.0f} MiB")
+    if args.out is not None:
+        result = {"bundle": bundle.name, "resolution": synth.size, "cut": bundle.cut, "device": str(synth.device), "dtype": str(synth.dtype)}
+        numbers = {name.strip(): {"ms": round(v * 1000, 3), "ratio": round(v / base, 3)} for name, v in middle.items()}
+        args.out.write_text(json.dumps(result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

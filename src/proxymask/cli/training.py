@@ -1,0 +1,421 @@
+"""The verbs that train: ``train generator|rearranger|segmenter|mapper``, ``cluster`` and ``fit``."""
+
+import ast
+import dataclasses
+import inspect
+import typing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from ..data.dataset import ImageSet
+from ..device import resolve_device
+from ..errors import ProxymaskError
+from ..fit import FitConfig, fit
+from ..generators.cut import CutGenerator
+from ..generators.stylegan2 import Discriminator, Generator, check_resolution
+from ..proxy.proxy_mask import ProxyClusters
+from ..rearranger import Rearranger
+from ..sampling import generator_hash, labels_hash, read_label_set, read_labelled
+from ..segmenter import FewShotSegmenter
+from ..stages import (
+    build_generator,
+    build_mapper,
+    build_rearranger,
+    build_segmenter,
+    check_out,
+    cluster_features,
+    discriminator_beside,
+    find_part,
+    finish,
+    identity_of,
+    is_done,
+    load_part,
+    new_generator,
+    open_pictures,
+    pictures_id,
+    run_stage,
+    short_hash,
+)
+from ..training.distributed import is_main, processes
+from ..training.generator import GeneratorConfig
+from ..training.loop import LoopConfig
+from ..training.mapper import MapperConfig
+from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
+from ..training.rearranger import RearrangerConfig
+from ..training.segmenter import SegmenterConfig
+from .progress import Terminal, progress
+from .verbs import Common, Computing, OptionalPath
+
+
+def overrides(config: type, attribute: str) -> type:
+    """A dataclass with every field of ``config``, each None ("as the preset says") unless it is given.
+
+    So one flag changes one setting of a preset, and help shows what each preset says. Fields that all verbs have elsewhere
+    (device, precision, seed) are left out.
+    """
+    hints, texts = typing.get_type_hints(config), _field_texts(config)
+    fields: list[Any] = []
+    for entry in dataclasses.fields(config):
+        if entry.name in ("device", "precision", "seed"):
+            continue
+        values = {name: _shown(getattr(getattr(preset, attribute), entry.name)) for name, preset in PRESETS.items()}
+        same = len(set(values.values())) == 1
+        default = f"(default: {next(iter(values.values()))})" if same else "(" + ", ".join(f"{k}: {v}" for k, v in values.items()) + ")"
+        metavar = _metavar(hints[entry.name])
+        argument = tyro.conf.arg(help=texts[entry.name], help_behavior_hint=default, metavar=metavar)
+        fields.append((entry.name, Annotated[hints[entry.name] | None, argument], None))
+    return dataclasses.make_dataclass(f"{config.__name__}Overrides", fields, frozen=True)
+
+
+def _field_texts(config: type) -> dict[str, str]:
+    """The docstring under each field."""
+    [node] = ast.parse(inspect.getsource(config)).body
+    assert isinstance(node, ast.ClassDef)
+    texts = {}
+    for line, below in pairwise(node.body):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            assert isinstance(below, ast.Expr)
+            assert isinstance(below.value, ast.Constant)
+            texts[line.target.id] = " ".join(str(below.value.value).split())
+    return texts
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return " ".join(map(str, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _metavar(hint: Any) -> str:
+    if hint is bool:
+        return "{True,False}"
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return "{" + ",".join(map(str, inner)) + "}"
+    return f"{inner[0].__name__.upper()} ..." if inner else str(hint.__name__).upper()
+
+
+if TYPE_CHECKING:
+    GeneratorOverrides = GeneratorConfig
+    GeneratorLoop = LoopConfig
+    RearrangerOverrides = RearrangerConfig
+    RearrangerLoop = LoopConfig
+    SegmenterOverrides = SegmenterConfig
+    SegmenterLoop = LoopConfig
+    MapperOverrides = MapperConfig
+    MapperLoop = LoopConfig
+else:
+    GeneratorOverrides, GeneratorLoop = overrides(GeneratorConfig, "generator"), overrides(LoopConfig, "generator_loop")
+    RearrangerOverrides, RearrangerLoop = overrides(RearrangerConfig, "rearranger"), overrides(LoopConfig, "rearranger_loop")
+    SegmenterOverrides, SegmenterLoop = overrides(SegmenterConfig, "segmenter"), overrides(LoopConfig, "segmenter_loop")
+    MapperOverrides, MapperLoop = overrides(MapperConfig, "mapper"), overrides(LoopConfig, "mapper_loop")
+
+Flat = tyro.conf.arg(name="")  # --steps instead of --loop.steps
+OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")]
+
+
+def _settings(stage: StageName, preset: str, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:
+    """The settings of a stage: the preset's, with what was given on the command line."""
+    chosen = load_preset(preset).with_loops(device=common.device, precision=common.precision, seed=common.seed)
+    return _changed(getattr(chosen, stage), config), _changed(chosen.loop(stage), loop)
+
+
+def _changed(base: Any, given: Any) -> Any:
+    values = {entry.name: getattr(given, entry.name) for entry in dataclasses.fields(given)}
+    return dataclasses.replace(base, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None})
+
+
+def _pictures(path: Path | None, size: int) -> ImageSet | None:
+    if path is None:
+        return None
+    with progress("preparing pictures") as count:
+        return open_pictures(path, size, count)
+
+
+def _discriminator(given: Path | None, beside: Path, name: str, resolution: int) -> Discriminator | None:
+    if given is None:
+        return discriminator_beside(beside, name, resolution)
+    found = load_part(given, "discriminator", Discriminator)
+    if found.resolution != resolution:
+        raise ProxymaskError(f"--discriminator {given} judges pictures of {found.resolution}, the generator makes {resolution}")
+    return found
+
+
+def _say(text: str) -> None:
+    Terminal().say(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainGenerator:
+    """An unconditional generator (StyleGAN2), from a folder of pictures.
+
+    OUT gets generator/ (averaged weights) and discriminator/, and while it trains checkpoints, grids/ of pictures, stats.jsonl and
+    TensorBoard events. The same command goes on after a stop; a larger --steps goes on after the end.
+
+    Examples:
+      proxymask train generator --images photos --out runs/generator
+      proxymask train generator --images few-photos --out runs/tuned --resume-from runs/generator --augment color translation
+      torchrun --nproc-per-node 4 -m proxymask train generator --images photos --out runs/generator --preset paper-256
+    """
+
+    images: Path
+    """Folder of pictures, or a prepared set."""
+    out: Path
+    """Run folder; one that holds checkpoints is gone on with."""
+    resume_from: OptionalPath = None
+    """Fine-tune this generator (its run, its saved network, or a bundle) instead of starting from nothing."""
+    resolution: OptionalNumber = None
+    """Side of the pictures, a power of two; that of a prepared set where it is one."""
+    preset: str = DEFAULT_PRESET
+    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    config: Annotated[GeneratorOverrides, Flat] = field(default_factory=GeneratorOverrides)
+    loop: Annotated[GeneratorLoop, Flat] = field(default_factory=GeneratorLoop)
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Train it."""
+        with processes(self.common.device):
+            config, loop = _settings("generator", self.preset, self.common, self.config, self.loop)
+            check_out(self.out)
+            start = discriminator = None
+            size = self.resolution
+            if self.resume_from is not None:
+                start = load_part(self.resume_from, "generator", Generator)
+                if size not in (None, start.resolution):
+                    raise ProxymaskError(f"--resolution {size}: the generator in {self.resume_from} makes pictures of {start.resolution}")
+                size, discriminator = start.resolution, discriminator_beside(self.resume_from, "generator", start.resolution)
+            if size is None and not (self.images / "index.json").is_file():
+                size = load_preset(self.preset).resolution
+            if size is not None:
+                check_resolution(size)
+            with progress("preparing pictures") as count:
+                pictures = open_pictures(self.images, size, count)
+            check_resolution(pictures.size)
+            made_of = {"resolution": pictures.size, "pictures": pictures_id(pictures)}
+            if start is not None:
+                made_of |= {"start": short_hash(start)}
+            generator = start or new_generator(config, pictures.size, loop.seed)
+            stage = build_generator(config, generator, discriminator, pictures, loop.seed)
+            with progress("generator") as update:
+                run_stage(stage, loop, self.out, identity_of(config, loop, made_of, schedule=False), update)
+        _say(f"generator: {self.out / 'generator'}; next: proxymask fit --generator {self.out} --images {self.images} --out my-bundle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The proxy clusters of a generator: spherical k-means of its features at the cut.
+
+    Examples:
+      proxymask cluster --generator runs/generator --out runs/clusters
+    """
+
+    generator: Path
+    """The generator: its run, its saved network, or a bundle."""
+    out: Path
+    """Folder for clusters/."""
+    cut: OptionalNumber = None
+    """Side of the features at the cut; the preset's, or half the pictures for another size."""
+    clusters: OptionalNumber = None
+    """K, how many; 25 in the paper."""
+    samples: OptionalNumber = None
+    """Samples whose features are clustered; 256 in the paper."""
+    preset: str = DEFAULT_PRESET
+    """Settings: demo, paper-256, paper-1024, or a JSON file."""
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Cluster, and report the sizes."""
+        check_out(self.out)
+        preset = load_preset(self.preset)
+        generator = load_part(self.generator, "generator", Generator)
+        side = self.cut or preset.cut_for(generator.resolution)
+        count, samples = self.clusters or preset.num_clusters, self.samples or preset.cluster_samples
+        identity = {"clusters": count, "samples": samples, "cut": side, "seed": self.common.seed, "generator": short_hash(generator)}
+        if not is_done(self.out, identity, 0):
+            if (self.out / "clusters").exists():
+                raise ProxymaskError(f"{self.out} holds clusters of another generator or with other settings: choose another --out")
+            cut = CutGenerator(generator, side).eval().requires_grad_(False)
+            with progress("clusters, pass") as update:
+                found = cluster_features(
+                    cut,
+                    count,
+                    samples,
+                    self.common.seed,
+                    resolve_device(self.common.device),
+                    lambda index, inertia: update(index, 0, {"inertia": inertia}),
+                )
+            finish(self.out, identity, 0, {"clusters": found})
+        _say(f"{load_part(self.out, 'clusters', ProxyClusters).report()}\nclusters: {self.out / 'clusters'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRearranger:
+    """The rearranger: lays the features of one sample out as a proxy mask asks. Needs no labels.
+
+    OUT gets rearranger/ (averaged weights) and discriminator/. The same command goes on after a stop.
+
+    Examples:
+      proxymask train rearranger --generator runs/generator --clusters runs/clusters --out runs/rearranger --images photos
+    """
+
+    generator: Path
+    """The generator: its run, its saved network, or a bundle."""
+    clusters: Path
+    """Its clusters: what proxymask cluster wrote, or a bundle."""
+    out: Path
+    """Run folder; one that holds checkpoints is gone on with."""
+    images: OptionalPath = None
+    """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
+    discriminator: OptionalPath = None
+    """Where L_adv starts; the discriminator beside the generator where there is one, else a fresh one."""
+    preset: str = DEFAULT_PRESET
+    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    config: Annotated[RearrangerOverrides, Flat] = field(default_factory=RearrangerOverrides)
+    loop: Annotated[RearrangerLoop, Flat] = field(default_factory=RearrangerLoop)
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Train it."""
+        with processes(self.common.device):
+            config, loop = _settings("rearranger", self.preset, self.common, self.config, self.loop)
+            check_out(self.out)
+            generator = load_part(self.generator, "generator", Generator)
+            clusters = load_part(self.clusters, "clusters", ProxyClusters)
+            cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
+            discriminator = _discriminator(self.discriminator, self.generator, "generator", generator.resolution)
+            pictures = _pictures(self.images, generator.resolution)
+            made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
+            made_of |= {"discriminator": short_hash(discriminator)}
+            device = resolve_device(self.common.device)
+            stage = build_rearranger(config, cut, clusters, discriminator, pictures, loop.steps, loop.seed, device)
+            with progress("rearranger") as update:
+                run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
+        _say(f"rearranger: {self.out / 'rearranger'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSegmenter:
+    """The few-shot segmenter: labels the generator's samples, from 1 to 16 that you painted.
+
+    The samples must be the generator's own, with the .json that proxymask sample writes beside each; the mask of 000000.png is
+    000000.mask.png in the same folder, and labels.json there names the classes.
+
+    Examples:
+      proxymask train segmenter --generator runs/generator --labels painted --out runs/segmenter
+    """
+
+    generator: Path
+    """The generator: its run, its saved network, or a bundle."""
+    labels: Path
+    """Folder of painted masks and labels.json."""
+    out: Path
+    """Run folder; one that holds checkpoints is gone on with."""
+    samples: OptionalPath = None
+    """Folder of the samples' .json files, where it is not that of the masks."""
+    preset: str = DEFAULT_PRESET
+    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
+    loop: Annotated[SegmenterLoop, Flat] = field(default_factory=SegmenterLoop)
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Train it."""
+        with processes(self.common.device):
+            config, loop = _settings("segmenter", self.preset, self.common, self.config, self.loop)
+            check_out(self.out)
+            generator = load_part(self.generator, "generator", Generator)
+            labels = read_label_set(self.labels)
+            ws, masks, names = read_labelled(self.labels, labels, generator_hash(generator), self.samples)
+            cut = CutGenerator(generator, generator.synthesis.block_resolutions[-1])  # the segmenter reads all blocks: any cut will do
+            made_of = {"labels": labels_hash(labels, ws, masks), "generator": short_hash(generator)}
+            stage = build_segmenter(config, cut, ws, masks, len(labels), loop.seed, resolve_device(self.common.device))
+            with progress("segmenter") as update:
+                run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
+            if is_main():
+                labels.save(self.out / "labels.json")
+        _say(f"segmenter, of {len(names)} labelled samples: {self.out / 'segmenter'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainMapper:
+    """The mapper: turns masks of your labels into proxy masks.
+
+    OUT gets mapper/ (averaged weights). The same command goes on after a stop.
+
+    Examples:
+      proxymask train mapper --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger
+        --segmenter runs/segmenter --out runs/mapper
+    """
+
+    generator: Path
+    """The generator: its run, its saved network, or a bundle."""
+    clusters: Path
+    """Its clusters: what proxymask cluster wrote, or a bundle."""
+    rearranger: Path
+    """Its rearranger: its run, its saved network, or a bundle."""
+    segmenter: Path
+    """Its segmenter: its run, its saved network, or a bundle; labels.json is found there too."""
+    out: Path
+    """Run folder; one that holds checkpoints is gone on with."""
+    images: OptionalPath = None
+    """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
+    discriminator: OptionalPath = None
+    """Where L_adv starts; the discriminator beside the rearranger where there is one, else a fresh one."""
+    preset: str = DEFAULT_PRESET
+    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
+    loop: Annotated[MapperLoop, Flat] = field(default_factory=MapperLoop)
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Train it."""
+        with processes(self.common.device):
+            config, loop = _settings("mapper", self.preset, self.common, self.config, self.loop)
+            check_out(self.out)
+            generator = load_part(self.generator, "generator", Generator)
+            clusters = load_part(self.clusters, "clusters", ProxyClusters)
+            rearranger = load_part(self.rearranger, "rearranger", Rearranger)
+            segmenter = load_part(self.segmenter, "segmenter", FewShotSegmenter)
+            part = find_part(self.segmenter, "segmenter")
+            labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
+            cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
+            discriminator = _discriminator(self.discriminator, self.rearranger, "rearranger", generator.resolution)
+            pictures = _pictures(self.images, generator.resolution)
+            made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
+            made_of |= {"rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
+            made_of |= {"discriminator": short_hash(discriminator)}
+            device = resolve_device(self.common.device)
+            stage = build_mapper(
+                config, cut, clusters, rearranger, segmenter, labels, discriminator, pictures, loop.steps, loop.seed, device
+            )
+            with progress("mapper") as update:
+                run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
+            if is_main():
+                labels.save(self.out / "labels.json")
+        _say(f"mapper: {self.out / 'mapper'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit(FitConfig):
+    """Everything: from a folder of pictures, or a generator, to a bundle that paints with your masks.
+
+    First says how long it will take, how much memory and disk it needs. Runs every stage that is missing: generator, clusters,
+    rearranger, segmenter, mapper. Can be stopped at any time; the same command goes on. Labels are asked for on the way: samples
+    are written, you paint one of them (or some), and the same command goes on.
+
+    Examples:
+      proxymask fit --images photos --out my-bundle
+      proxymask fit --generator runs/generator --labels painted --out my-bundle
+      proxymask fit --bundle avatars --labels painted-otherwise --out my-bundle
+    """
+
+    def run(self) -> None:
+        """Run every missing stage."""
+        fit(self, Terminal())
+
+
+TRAIN = {"generator": TrainGenerator, "rearranger": TrainRearranger, "segmenter": TrainSegmenter, "mapper": TrainMapper}

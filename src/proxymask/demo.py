@@ -1,0 +1,161 @@
+"""The demonstration: example masks in several styles of the embedded model, and one contact sheet that shows how it comes about."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from .errors import ProxymaskError
+from .generators.stylegan2 import seed_to_z
+from .labels import LabelSet
+from .mask_files import example_masks, find_masks
+from .masks import colorize
+from .pictures import FAINT, INK, PAPER, enlarged, font, legend, write_picture
+from .synthesizer import Synthesizer
+from .training.grids import to_uint8
+
+CELL, GAP, MARGIN, CAPTION, TITLE = 192, 8, 24, 22, 44
+CANDIDATES = 48  # styles looked at to choose varied ones
+SECTIONS = {"": "from the data", "free-form": "free-form: nothing like these is in the data"}  # of the examples, by folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One mask and what became of it."""
+
+    section: str
+    name: str
+    mask: np.ndarray
+    """Ids (R, R)."""
+    proxy: np.ndarray
+    """Colours of the proxy mask, uint8 (r, r, 3)."""
+    pictures: list[np.ndarray]
+    """One a style, uint8 (R, R, 3)."""
+
+
+def run_demo(
+    synth: Synthesizer,
+    out: str | Path,
+    masks: str | Path | None = None,
+    styles: int = 6,
+    seed: int = 0,
+    truncation: float = 1.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render every mask in several styles; write the pictures, the styles' own samples, the proxy masks and the contact sheet.
+
+    Args:
+        synth: an opened bundle with a mapper for masks.
+        out: folder; files of an earlier demo are written over.
+        masks: a mask file or a folder of masks; the examples where None.
+        styles: how many styles.
+        seed: first of the style seeds that are looked at.
+        truncation: psi of the styles.
+        progress: called with (pictures done, pictures).
+
+    Returns:
+        The contact sheet.
+
+    Raises:
+        ProxymaskError: no masks or bad ones, a bundle without labels, a folder that cannot be written.
+    """
+    out, labels = Path(out), synth.bundle.labels
+    if labels is None:
+        raise ProxymaskError(f"the bundle {synth.bundle.name} has no labels yet, so there is nothing to paint with: train its mapper first")
+    if styles < 1:
+        raise ProxymaskError(f"--styles must be 1 or more, got {styles}")
+    files = find_masks(masks or example_masks(), labels)
+    ids = [synth.read_mask(file.path) for file in files]  # bad masks are found before any work is done
+    total, done = len(files) * styles, 0
+    seeds, samples = varied_styles(synth, styles, seed, truncation)
+    chosen = [synth.make_style(style, truncation=truncation) for style in seeds]
+    for number, sample in zip(seeds, samples, strict=True):
+        write_picture(out / "styles" / f"{number}.png", Image.fromarray(sample))
+    rows = []
+    for file, mask in zip(files, ids, strict=True):
+        proxy = synth.map(mask[None])
+        shown = synth.bundle.clusters.colorize(proxy[0].argmax(dim=0))
+        write_picture(out / "proxy" / f"{file.name}.png", Image.fromarray(shown))
+        pictures = []
+        for number, style in zip(seeds, chosen, strict=True):
+            pixels = to_uint8(synth.render(proxy, style))[0]
+            write_picture(out / "pictures" / f"{file.name}__{number}.png", Image.fromarray(pixels))
+            pictures.append(pixels)
+            done += 1
+            if progress:
+                progress(done, total)
+        section, _, name = file.name.rpartition("/")
+        section = SECTIONS.get(section, section) if masks is None else section or "masks"
+        rows.append(Row(section, name, mask, shown, pictures))
+    title = (
+        f"{synth.bundle.name}: {synth.size}x{synth.size}, cut at {synth.bundle.cut}, {synth.bundle.clusters.num_clusters} proxy clusters"
+    )
+    return write_picture(out / "contact_sheet.png", contact_sheet(rows, seeds, samples, labels, title))
+
+
+@torch.inference_mode()
+def varied_styles(synth: Synthesizer, count: int, seed: int = 0, truncation: float = 1.0) -> tuple[list[int], list[np.ndarray]]:
+    """Style seeds that look different, with their samples uint8 (R, R, 3).
+
+    Out of the next ``CANDIDATES`` seeds, judged by their samples' coarse colours: the third that is least like any other is left out,
+    because what stands alone is often a failure; then the one nearest to the mean, and always the one farthest from those chosen.
+    """
+    candidates = list(range(seed, seed + max(CANDIDATES, 2 * count)))
+    z = seed_to_z(candidates, synth.bundle.generator.z_dim).to(synth.device)
+    samples = np.concatenate([to_uint8(synth.sample(synth.cut.w(part, truncation))[0]) for part in z.split(8)])
+    coarse = np.stack([np.asarray(Image.fromarray(x).resize((8, 8), Image.Resampling.BOX), dtype=np.float32).ravel() for x in samples])
+    apart = np.linalg.norm(coarse[:, None] - coarse[None], axis=2)
+    lonely = np.sort(apart, axis=1)[:, 1:5].mean(axis=1)
+    usual = np.argsort(lonely, kind="stable")[: -(len(candidates) // 3)]
+    chosen = [int(usual[np.linalg.norm(coarse[usual] - coarse.mean(axis=0), axis=1).argmin()])]
+    while len(chosen) < count:
+        chosen.append(int(usual[apart[usual][:, chosen].min(axis=1).argmax()]))
+    return [candidates[i] for i in chosen], [samples[i] for i in chosen]
+
+
+def contact_sheet(rows: Sequence[Row], seeds: Sequence[int], samples: Sequence[np.ndarray], labels: LabelSet, title: str) -> Image.Image:
+    """The sheet: a row a mask (mask, proxy mask, a picture a style) under a row of the styles' own samples; the legend at the end."""
+    sections = [(name, list(members)) for name, members in groupby(rows, key=lambda row: row.section)]
+    step = CELL + GAP
+    width = 2 * MARGIN + (2 + len(seeds)) * step - GAP
+    key = legend(labels, width - 2 * MARGIN)
+    height = 2 * MARGIN + TITLE + (len(rows) + 1) * (step + CAPTION) + len(sections) * TITLE + key.height
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw, small, large = ImageDraw.Draw(sheet), font(15), font(22)
+
+    def put(picture: Image.Image, column: int, y: int, caption: str = "") -> None:
+        x = MARGIN + column * step
+        sheet.paste(picture, (x, y))
+        draw.text((x + CELL / 2, y + CELL + CAPTION / 2), _fitted(caption, small), FAINT, small, anchor="mm")
+
+    y = MARGIN
+    draw.text((MARGIN, y), title, INK, large)
+    y += TITLE
+    for column, text in enumerate(("mask", "proxy mask")):
+        draw.text((MARGIN + column * step + CELL / 2, y + CELL), text, INK, large, anchor="md")
+    for column, (number, sample) in enumerate(zip(seeds, samples, strict=True), start=2):
+        put(enlarged(sample, CELL, smooth=True), column, y, f"style {number}, its own sample")
+    y += step + CAPTION
+    for section, members in sections:
+        draw.line((MARGIN, y + 2, width - MARGIN, y + 2), FAINT)
+        draw.text((MARGIN, y + TITLE / 2), section, INK, large, anchor="lm")
+        y += TITLE
+        for row in members:
+            put(enlarged(colorize(row.mask, labels), CELL, smooth=False), 0, y, row.name)
+            put(enlarged(row.proxy, CELL, smooth=False), 1, y)
+            for column, pixels in enumerate(row.pictures, start=2):
+                put(enlarged(pixels, CELL, smooth=True), column, y)
+            y += step + CAPTION
+    sheet.paste(key, (MARGIN, y))
+    return sheet
+
+
+def _fitted(text: str, face: object) -> str:
+    """``text`` cut to the width of a cell."""
+    while text and face.getlength(text) > CELL:  # type: ignore[attr-defined]
+        text = text[:-2] + "…"
+    return text

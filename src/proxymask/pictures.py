@@ -1,0 +1,69 @@
+"""Writing pictures, and the few things that sheets for people are drawn with."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .errors import ProxymaskError
+from .labels import LabelSet
+
+INK, FAINT, PAPER = (32, 36, 42), (108, 116, 128), (255, 255, 255)
+
+
+def picture_format(path: Path) -> str:
+    """Pillow's name of the format that the suffix of ``path`` asks for; a :class:`ProxymaskError` where it asks for none."""
+    formats = {suffix: name for suffix, name in Image.registered_extensions().items() if name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF")}
+    if path.suffix.lower() not in formats:
+        raise ProxymaskError(f"{path}: pictures are written as .png, .jpg or .webp; end the name in one of these")
+    return formats[path.suffix.lower()]
+
+
+def write_picture(path: str | Path, picture: Image.Image) -> Path:
+    """Write a picture whole or not at all, making its folder; the suffix chooses the format.
+
+    Raises:
+        ProxymaskError: an unknown suffix, a folder that cannot be written, a full disk.
+    """
+    path = Path(path)
+    kind = picture_format(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, format=kind)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary.is_file():
+            temporary.unlink()
+        raise ProxymaskError(f"cannot write {path} ({error.strerror or error}): make room or choose another --out") from None
+    return path
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: there on every machine."""
+    return ImageFont.load_default(size)
+
+
+def enlarged(pixels: np.ndarray, side: int, smooth: bool) -> Image.Image:
+    """uint8 (H, W, 3) as a picture of ``side`` pixels: Lanczos for pictures, nearest neighbour for masks."""
+    return Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
+
+
+def legend(labels: LabelSet, width: int, size: int = 16, used: Sequence[int] | None = None) -> Image.Image:
+    """A swatch, id, name and colour for every class (or those ``used``), in as many columns as fit ``width``."""
+    face, gap = font(size), size // 2
+    shown = [label for label in labels.labels if used is None or label.id in used]
+    texts = [f"{label.id} {label.name}  {label.hex}" for label in shown]
+    cell = int(max(face.getlength(text) for text in texts)) + 4 * size
+    columns = min(max(1, width // cell), len(shown))
+    rows = -(-len(shown) // columns)
+    line = size + gap
+    picture = Image.new("RGB", (width, rows * line + gap), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, (label, text) in enumerate(zip(shown, texts, strict=True)):
+        x, y = number // rows * cell + gap, number % rows * line + gap
+        draw.rectangle((x, y, x + 1.5 * size, y + size), fill=label.color, outline=FAINT)
+        draw.text((x + 2 * size, y + size / 2), text, INK, face, anchor="lm")
+    return picture

@@ -1,0 +1,401 @@
+"""From settings to networks to run folders: what the verbs of ``proxymask train`` and ``fit`` have in common.
+
+A stage's folder ends with its networks in ``save_pretrained`` form (``generator/``, ``discriminator/``, ...) and with
+``stage.json``, written last: what the networks were made of, and the SHA-256 of their files.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from .bundle import EMBEDDED, embedded_bundles, file_hash
+from .data.dataset import ImageSet
+from .errors import ProxymaskError
+from .generators.cut import CutGenerator
+from .generators.stylegan2 import Discriminator, Generator
+from .labels import LabelSet
+from .mappers.oasis import OasisMapper
+from .modeling import ConfigModel, read_json, write_json
+from .proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
+from .rearranger import Rearranger
+from .sampling import weights_hash
+from .seeding import derive_rng, derive_seed
+from .segmenter import FewShotSegmenter
+from .training.distributed import barrier, is_main, main_first
+from .training.generator import GeneratorConfig, GeneratorStage, Pictures
+from .training.loop import LoopConfig, Stage, checkpoints, train
+from .training.mapper import MapperConfig, MapperStage, segmenter_labeller
+from .training.rearranger import RearrangerConfig, RearrangerStage
+from .training.segmenter import SegmenterConfig, SegmenterStage
+
+MARK = "stage.json"
+# what a run folder may hold, by the start of the name
+OURS = (
+    "checkpoint-",
+    "events.",
+    "stats.jsonl",
+    "grids",
+    "labels.json",
+    MARK,
+    "generator",
+    "discriminator",
+    "clusters",
+    "rearranger",
+    "segmenter",
+    "mapper",
+)
+KEEP_FEATURES = 512 * 2**20  # bytes of features that clustering may hold instead of computing them anew for every pass
+STATISTICS_SAMPLES = 64
+BATCH = 8  # samples a forward pass, outside of training
+
+Progress = Callable[[int, int, dict[str, float]], None]
+Passes = Callable[[int, float], None]
+Model = TypeVar("Model", bound=ConfigModel)
+
+
+# ---------------------------------------------------------------------------------------------------------------- networks
+
+
+@contextmanager
+def seeded(seed: int, *keys: int | str) -> Iterator[None]:
+    """Start weights that depend on ``(seed, keys)`` alone, and so are the same on every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, *keys))
+        yield
+
+
+def new_generator(config: GeneratorConfig, resolution: int, seed: int) -> Generator:
+    """An untrained generator."""
+    with seeded(seed, "init", "generator"):
+        return Generator(
+            z_dim=config.z_dim,
+            w_dim=config.z_dim,
+            resolution=resolution,
+            mapping_layers=config.mapping_layers,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+        )
+
+
+def new_discriminator(generator: Generator, seed: int) -> Discriminator:
+    """An untrained discriminator as wide as ``generator``."""
+    same = {name: generator.config[name] for name in ("resolution", "img_channels", "channel_base", "channel_max", "conv_clamp")}
+    with seeded(seed, "init", "discriminator"):
+        return Discriminator(**same)
+
+
+def build_generator(
+    config: GeneratorConfig, generator: Generator, discriminator: Discriminator | None, pictures: Pictures, seed: int
+) -> GeneratorStage:
+    """Stage 0, from an untrained generator or, to fine-tune, a trained one."""
+    return GeneratorStage(generator, discriminator or new_discriminator(generator, seed), pictures, config)
+
+
+def build_rearranger(
+    config: RearrangerConfig,
+    cut: CutGenerator,
+    clusters: ProxyClusters,
+    discriminator: Discriminator | None,
+    pictures: Pictures | None,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    rms: tuple[float, float] | None = None,
+) -> RearrangerStage:
+    """Stage 2. Without a discriminator (the generator's own) a fresh one is made; without ``rms``, :func:`state_rms` finds it."""
+    check_fit(cut, clusters)
+    taken = inspect.signature(Rearranger.__init__).parameters
+    widths = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in taken}
+    with seeded(seed, "init", "rearranger"):
+        rearranger = Rearranger(
+            channels=cut.channels,
+            resolution=cut.resolution,
+            num_clusters=clusters.num_clusters,
+            img_channels=cut.generator.img_channels,
+            **widths,
+        )
+    rearranger.initialize(clusters.centroids.cpu(), *(rms or state_rms(cut, seed, device)))
+    return RearrangerStage(cut, clusters, rearranger, discriminator or new_discriminator(cut.generator, seed), pictures, config, steps)
+
+
+def build_segmenter(
+    config: SegmenterConfig, cut: CutGenerator, ws: torch.Tensor, masks: torch.Tensor, num_labels: int, seed: int, device: torch.device
+) -> SegmenterStage:
+    """Stage 3, of labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim) and ``masks`` (n, R, R)."""
+    generator = cut.generator.to(device)
+    if ws.shape[-1] != generator.w_dim:
+        raise ProxymaskError(
+            f"the labelled samples have latents of {ws.shape[-1]} numbers, this generator has {generator.w_dim}: sample from it"
+        )
+    z = torch.randn(BATCH // 2, generator.z_dim, generator=derive_rng(seed, "segmenter", "statistics"))
+    with torch.no_grad():
+        levels, _ = cut.pyramid(cut.w(z.to(device)))
+    with seeded(seed, "init", "segmenter"):
+        segmenter = FewShotSegmenter([level.shape[1] for level in levels], generator.resolution, num_labels, width=config.width)
+    segmenter.calibrate([level.cpu() for level in levels])
+    return SegmenterStage(cut, segmenter, ws, masks, config)
+
+
+def build_mapper(
+    config: MapperConfig,
+    cut: CutGenerator,
+    clusters: ProxyClusters,
+    rearranger: Rearranger,
+    segmenter: FewShotSegmenter,
+    labels: LabelSet,
+    discriminator: Discriminator | None,
+    pictures: Pictures | None,
+    steps: int,
+    seed: int,
+    device: torch.device,
+) -> MapperStage:
+    """Stage 4. Without a discriminator (the rearranger's) a fresh one is made."""
+    check_fit(cut, clusters, rearranger)
+    if segmenter.out.out_channels != len(labels):
+        raise ProxymaskError(
+            f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {len(labels)}: train it with this file"
+        )
+    with seeded(seed, "init", "mapper"):
+        mapper = OasisMapper(
+            len(labels), clusters.num_clusters, cut.resolution, widths=tuple(config.widths), hidden=config.hidden, resize=config.resize
+        )
+    return MapperStage(
+        cut,
+        clusters,
+        rearranger,
+        mapper,
+        discriminator or new_discriminator(cut.generator, seed),
+        segmenter_labeller(cut, segmenter.to(device).eval().requires_grad_(False)),
+        pictures,
+        config,
+        steps,
+        torch.from_numpy(labels.colors.copy()),
+    )
+
+
+def check_fit(cut: CutGenerator, clusters: ProxyClusters, rearranger: Rearranger | None = None) -> None:
+    """A :class:`ProxymaskError` where clusters or rearranger belong to another generator or cut."""
+    if (clusters.channels, clusters.resolution) != (cut.channels, cut.resolution):
+        raise ProxymaskError(
+            f"these clusters read {clusters.channels} channels at {clusters.resolution}, the generator has {cut.channels} at "
+            f"{cut.resolution}: cluster this generator's features (proxymask cluster)"
+        )
+    if rearranger is None:
+        return
+    have = (rearranger.channels, rearranger.resolution, rearranger.num_clusters)
+    if have != (cut.channels, cut.resolution, clusters.num_clusters):
+        raise ProxymaskError(f"this rearranger was trained for other features or clusters ({have}): train one for these")
+
+
+@torch.no_grad()
+def state_rms(cut: CutGenerator, seed: int, device: torch.device) -> tuple[float, float]:
+    """Root mean square of features and accumulated RGB at the cut, over 64 samples."""
+    cut.to(device)
+    z = torch.randn(STATISTICS_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "statistics"))
+    features, rgb = 0.0, 0.0
+    for part in z.split(BATCH):
+        state = cut.features(cut.w(part.to(device)))
+        features += float(state.features.square().mean()) * len(part)
+        rgb += float(state.rgb.square().mean()) * len(part)
+    return (features / STATISTICS_SAMPLES) ** 0.5, (rgb / STATISTICS_SAMPLES) ** 0.5
+
+
+def cluster_features(
+    cut: CutGenerator,
+    num_clusters: int,
+    samples: int,
+    seed: int,
+    device: torch.device,
+    progress: Passes | None = None,
+    max_iterations: int = 100,
+) -> ProxyClusters:
+    """Stage 1: spherical k-means of the features of random samples, float32, streamed unless they fit into half a GiB."""
+    if samples < 1:
+        raise ProxymaskError(f"clusters need samples, got {samples}: 256 is the paper's number")
+    cut.to(device)
+    z = torch.randn(samples, cut.generator.z_dim, generator=derive_rng(seed, "clusters"))
+
+    @torch.no_grad()
+    def computed() -> Iterator[torch.Tensor]:
+        for part in z.split(BATCH):
+            yield cut.features(cut.w(part.to(device))).features
+
+    source: Callable[[], Any] = computed
+    if samples * cut.channels * cut.resolution**2 * 4 <= KEEP_FEATURES:
+        held = list(computed())
+        source = held.__iter__
+    return fit_proxy_clusters(
+        source, num_clusters, cut.resolution, seed, cut=cut.resolution, progress=progress, max_iterations=max_iterations
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- run folders
+
+
+def identity_of(config: Any, loop: LoopConfig, made_of: Mapping[str, Any], schedule: bool = True) -> dict[str, Any]:
+    """What must be the same for a stage to be continued: its settings, one key a field, and what it is made of.
+
+    ``schedule``: the number of steps decides what a step does, so that it cannot be changed halfway.
+    """
+    fields = {f"config.{key}": value for key, value in dataclasses.asdict(config).items()}
+    return {**fields, "batch": loop.batch, "seed": loop.seed, **({"steps": loop.steps} if schedule else {}), **made_of}
+
+
+def short_hash(module: ConfigModel | None) -> str:
+    """The first 16 digits of :func:`weights_hash`; "fresh" of nothing."""
+    return "fresh" if module is None else weights_hash(module)[:16]
+
+
+def pictures_id(pictures: Pictures | None) -> str:
+    """What run folders call a set of real pictures by; "samples" where the generator's own take their place."""
+    return pictures.fingerprint[:16] if isinstance(pictures, ImageSet) else "samples"
+
+
+def run_stage(stage: Stage, loop: LoopConfig, out: Path, identity: Mapping[str, Any], progress: Progress | None = None) -> None:
+    """Train ``stage`` in ``out``, going on from its newest checkpoint, and save its networks, averaged where an average is kept.
+
+    Raises:
+        Stopped, ProxymaskError: as :func:`train` does; ``out`` is a file, or a folder that is no run.
+    """
+    check_out(out)
+    run = train(stage, loop, out, identity=dict(identity), progress=progress if is_main() else None)
+    if is_main():
+        networks = {name: run.averages.get(name, module) for name, module in stage.modules.items()}
+        finish(out, identity, loop.steps, {name: module for name, module in networks.items() if isinstance(module, ConfigModel)})
+    barrier()
+
+
+def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping[str, ConfigModel]) -> None:
+    """Save ``networks`` under their names in ``out``, then the mark that the stage is done."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        files: list[Path] = []
+        for name, network in networks.items():
+            folder = network.save_pretrained(out / name)
+            files += [folder / "config.json", folder / "model.safetensors"]
+        digests = {path.relative_to(out).as_posix(): file_hash(path) for path in files}
+        write_json(out / MARK, {"identity": dict(identity), "steps": steps, "sha256": digests})
+    except OSError as error:
+        raise ProxymaskError(f"cannot write {out} ({error.strerror or error}); make room and run the same command again") from None
+
+
+def mark_of(out: Path) -> dict[str, Any] | None:
+    """The mark of a finished stage; None where there is none, or none that can be read."""
+    try:
+        mark = read_json(out / MARK)
+    except ProxymaskError:
+        return None
+    return mark if isinstance(mark, dict) and {"identity", "steps", "sha256"} <= mark.keys() else None
+
+
+def is_done(out: Path, identity: Mapping[str, Any], steps: int) -> bool:
+    """Whether the stage in ``out`` was made of exactly this, to its end, and its files are whole."""
+    mark = mark_of(out)
+    if mark is None or mark["steps"] != steps or mark["identity"] != _as_json(identity):
+        return False
+    return all((out / name).is_file() and file_hash(out / name) == digest for name, digest in mark["sha256"].items())
+
+
+def claim(out: Path, identity: Mapping[str, Any]) -> Path | None:
+    """Make ``out`` the folder of a stage with this identity, losing nothing.
+
+    What is there of another identity moves aside, to ``<out>.<hash of that identity>``; what moved aside earlier with this
+    identity comes back.
+
+    Returns:
+        Where the other one went, if there was one.
+    """
+    wanted, aside = _digest(identity), None
+    have = _found_identity(out)
+    if have is not None and _digest(have) != wanted:
+        aside = out.with_name(f"{out.name}.{_digest(have)}")
+        os.replace(out, aside)
+    earlier = out.with_name(f"{out.name}.{wanted}")
+    if not out.exists() and earlier.exists():
+        os.replace(earlier, out)
+    return aside
+
+
+def steps_done(out: Path) -> int:
+    """The step of the newest checkpoint, 0 without one."""
+    have = checkpoints(out)
+    return int(read_json(have[-1] / "state.json")["step"]) if have else 0
+
+
+def _found_identity(out: Path) -> dict[str, Any] | None:
+    """The identity of what is in ``out``: by its mark, or by its newest checkpoint where it is not finished."""
+    mark = mark_of(out)
+    if mark is not None:
+        return mark["identity"]
+    for path in reversed(checkpoints(out)):
+        try:
+            stored = dict(read_json(path / "state.json")["identity"])
+        except (ProxymaskError, KeyError, TypeError, ValueError):
+            continue
+        return {key: value for key, value in stored.items() if key != "stage"}  # which the loop adds
+    return None
+
+
+def _digest(identity: Mapping[str, Any]) -> str:
+    text = repr(sorted(_as_json(identity).items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _as_json(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in identity.items()}
+
+
+def check_out(out: Path) -> None:
+    """A :class:`ProxymaskError` where ``out`` cannot become a run folder or is something else already."""
+    if out.exists() and not out.is_dir():
+        raise ProxymaskError(f"{out} is a file: --out names a folder")
+    foreign = [entry.name for entry in out.iterdir() if not entry.name.startswith(OURS)] if out.is_dir() else []
+    if foreign:
+        raise ProxymaskError(f"{out} holds something else ({foreign[0]}): choose another --out")
+
+
+def find_part(path: str | Path, name: str) -> Path:
+    """The folder of a network: ``path`` itself, or ``<path>/<name>`` where ``path`` is a run, a bundle, or an embedded bundle's name.
+
+    Raises:
+        ProxymaskError: nothing there, a run that has not finished, something else.
+    """
+    folder = Path(path)
+    if not folder.exists() and str(path) in embedded_bundles():
+        folder = EMBEDDED / str(path)
+    if not folder.is_dir():
+        raise ProxymaskError(f"{path} is not a folder" if folder.exists() else f"{path} does not exist")
+    for candidate in (folder, folder / name):
+        if (candidate / "config.json").is_file():
+            return candidate
+    if checkpoints(folder):
+        raise ProxymaskError(f"the run in {path} has not finished (step {steps_done(folder)}): run its command again first")
+    raise ProxymaskError(f"{path} holds no {name}: give the folder of a run, of a saved network, or of a bundle")
+
+
+def load_part(path: str | Path, name: str, kind: type[Model]) -> Model:
+    """The network that :func:`find_part` finds, in eval mode, float32."""
+    return kind.from_pretrained(find_part(path, name))
+
+
+def discriminator_beside(path: str | Path, name: str, resolution: int) -> Discriminator | None:
+    """The discriminator that was trained with the network at ``path``, where there is one of this resolution."""
+    part = find_part(path, name)
+    for folder in (part / "discriminator", part.parent / "discriminator"):
+        if (folder / "config.json").is_file():
+            found = Discriminator.from_pretrained(folder)
+            return found if found.resolution == resolution else None
+    return None
+
+
+def open_pictures(path: str | Path, size: int | None, progress: Callable[[int, int], None] | None = None) -> ImageSet:
+    """A prepared set, or a folder of pictures prepared now at ``size``, by process 0 alone."""
+    with main_first():
+        return ImageSet.open(path, size, progress if is_main() else None)

@@ -1,0 +1,75 @@
+"""Several processes: ``torchrun --nproc-per-node N -m proxymask train ...`` works for every stage.
+
+Tensors on the CPU travel by gloo, those on CUDA by nccl. Process 0 alone prints and writes.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from ..device import resolve_device
+from ..errors import ProxymaskError
+
+PATIENCE = timedelta(hours=12)  # the others wait this long while process 0 clusters or writes; torchrun ends them if it dies
+
+T = TypeVar("T")
+
+
+@contextmanager
+def processes(device: str = "auto") -> Iterator[None]:
+    """Join the process group that ``torchrun`` describes in the environment; without one, or inside another, do nothing.
+
+    Raises:
+        ProxymaskError: more processes than CUDA devices, or MPS.
+    """
+    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    if world <= 1 or dist.is_initialized():
+        yield
+        return
+    kind = resolve_device(device).type
+    if kind == "mps":
+        raise ProxymaskError("several processes cannot share an Apple GPU: run one, or use --device cpu")
+    if kind == "cuda":
+        if local >= torch.cuda.device_count():
+            raise ProxymaskError(f"process {local} has no CUDA device of its own: start at most {torch.cuda.device_count()} a machine")
+        torch.cuda.set_device(local)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def is_main() -> bool:
+    """Whether this process prints and writes."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if dist.is_initialized():
+        dist.all_reduce(torch.zeros(1))  # by gloo also where CUDA trains: dist.barrier would need a device
+
+
+def agreed(value: T) -> T:
+    """What process 0 has, on every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    return box[0]
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Process 0 runs the body while the others wait, then they run it too: for work whose result stays on disk."""
+    if not is_main():
+        barrier()
+    yield
+    if is_main():
+        barrier()

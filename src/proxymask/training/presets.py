@@ -1,0 +1,152 @@
+"""Named settings of all stages: ``demo`` for what is at hand, ``paper-256`` and ``paper-1024`` for the published schedule (supplement A.2).
+
+What the supplement states is marked with its number; the rest is StyleGAN2's own recipe or a choice of this project.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from ..errors import ProxymaskError
+from ..modeling import read_json
+from .generator import GeneratorConfig
+from .loop import LoopConfig
+from .mapper import MapperConfig
+from .rearranger import RearrangerConfig
+from .segmenter import SegmenterConfig
+
+StageName = Literal["generator", "rearranger", "segmenter", "mapper"]
+STAGES: tuple[StageName, ...] = ("generator", "rearranger", "segmenter", "mapper")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Settings of every stage, in the order in which they run."""
+
+    resolution: int
+    """Side of the pictures, for a generator that is still to be trained."""
+    cut: int
+    """Side of the features at the cut, for a generator of ``resolution``; see :meth:`cut_for`."""
+    generator: GeneratorConfig
+    rearranger: RearrangerConfig
+    segmenter: SegmenterConfig
+    mapper: MapperConfig
+    generator_loop: LoopConfig
+    rearranger_loop: LoopConfig
+    segmenter_loop: LoopConfig
+    mapper_loop: LoopConfig
+    num_clusters: int = 25
+    """K."""
+    cluster_samples: int = 256
+    """Samples whose features are clustered."""
+
+    def cut_for(self, resolution: int) -> int:
+        """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
+        return self.cut if resolution == self.resolution else min(64, resolution // 2)
+
+    def loop(self, stage: StageName) -> LoopConfig:
+        """The loop of a stage."""
+        return getattr(self, f"{stage}_loop")
+
+    def with_loops(self, **changes: Any) -> Self:
+        """The same with ``changes`` in the loop of every stage (device, precision, seed)."""
+        loops: dict[str, Any] = {f"{stage}_loop": dataclasses.replace(self.loop(stage), **changes) for stage in STAGES}
+        return dataclasses.replace(self, **loops)
+
+    def scaled(self, factor: float) -> Self:
+        """The same with the steps of every stage times ``factor``, at least one."""
+        if not factor > 0:
+            raise ProxymaskError(f"the scale of the steps must be above 0, got {factor}")
+        loops: dict[str, Any] = {
+            f"{stage}_loop": dataclasses.replace(self.loop(stage), steps=max(1, round(self.loop(stage).steps * factor))) for stage in STAGES
+        }
+        return dataclasses.replace(self, **loops)
+
+
+_PAPER_256 = Preset(
+    resolution=256,
+    cut=64,  # 1.2
+    generator=GeneratorConfig(),  # config-F: 32768 / 512, z 512, 8 mapping layers, lr 0.002, R1 10
+    rearranger=RearrangerConfig(hidden=512, position_channels=64, layers=4, adv_every=5, adv_last=40 / 140),
+    segmenter=SegmenterConfig(),
+    mapper=MapperConfig(
+        widths=(1024, 1024, 1024, 512, 256), hidden=128, lambda_recon=10.0, lambda_recon_adv=100.0, lambda_adv=1.0, adv_last=10 / 110
+    ),
+    # 25 million pictures, as StyleGAN2; the paper takes generators that are already trained
+    generator_loop=LoopConfig(steps=781_250, batch=32, log_every=100, checkpoint_every=5000, grid_every=5000),
+    rearranger_loop=LoopConfig(steps=140_000, batch=8, log_every=100, checkpoint_every=2000, grid_every=2000),
+    segmenter_loop=LoopConfig(steps=1000, batch=1, checkpoint_every=500, grid_every=0),  # batch and steps as RepurposeGAN
+    mapper_loop=LoopConfig(steps=110_000, batch=8, log_every=100, checkpoint_every=2000, grid_every=2000),
+)
+
+PRESETS: Mapping[str, Preset] = {
+    "demo": Preset(
+        resolution=64,
+        cut=32,
+        generator=GeneratorConfig(z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0),
+        rearranger=RearrangerConfig(position_channels=32, hidden=32),
+        segmenter=SegmenterConfig(),
+        mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32),
+        generator_loop=LoopConfig(steps=8000, batch=16),
+        rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
+        segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
+        mapper_loop=LoopConfig(steps=4400, batch=8, checkpoint_every=500),
+    ),
+    "paper-256": _PAPER_256,
+    "paper-1024": dataclasses.replace(
+        _PAPER_256,
+        resolution=1024,
+        rearranger=dataclasses.replace(_PAPER_256.rearranger, adv_last=65 / 215),
+        rearranger_loop=dataclasses.replace(_PAPER_256.rearranger_loop, steps=215_000),
+    ),
+}
+DEFAULT_PRESET = "demo"
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by name, or a JSON file that says what differs from one.
+
+    Such a file reads ``{"base": "demo", "resolution": 32, "cut": 16, "rearranger": {"hidden": 32}, "rearranger_loop": {"steps": 500}}``;
+    ``base`` may be left out (demo).
+
+    Raises:
+        ProxymaskError: no such preset or file, a field that does not exist or has a value of another kind.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    path = Path(name)
+    if not path.is_file():
+        raise ProxymaskError(f"no preset {name!r}: there are {', '.join(PRESETS)}, or give a JSON file")
+    stored = read_json(path)
+    if not isinstance(stored, dict):
+        raise ProxymaskError(f'{path} must hold an object, as {{"base": "demo", "cut": 16}}')
+    base = stored.pop("base", DEFAULT_PRESET)
+    if base not in PRESETS:
+        raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(PRESETS)}")
+    return _changed(PRESETS[base], stored, str(path))
+
+
+def _changed(config: Any, changes: Mapping[str, Any], where: str) -> Any:
+    """A frozen dataclass with some fields changed by what a JSON file says; everything is checked."""
+    values: dict[str, Any] = {}
+    names = [field.name for field in dataclasses.fields(config)]
+    for key, value in changes.items():
+        if key not in names:
+            raise ProxymaskError(f"{where}: no setting {key!r}; there are {', '.join(names)}")
+        old = getattr(config, key)
+        if dataclasses.is_dataclass(old):
+            if not isinstance(value, dict):
+                raise ProxymaskError(f"{where}: {key} must be an object of settings, got {value!r}")
+            values[key] = _changed(old, value, f"{where}: {key}")
+        elif isinstance(old, Sequence) and not isinstance(old, str):
+            if not isinstance(value, list):
+                raise ProxymaskError(f"{where}: {key} must be a list, got {value!r}")
+            values[key] = tuple(value)
+        elif isinstance(old, float) and type(value) is int:
+            values[key] = float(value)
+        elif type(value) is not type(old):
+            raise ProxymaskError(f"{where}: {key} must be a {type(old).__name__}, got {value!r}")
+        else:
+            values[key] = value
+    return dataclasses.replace(config, **values)

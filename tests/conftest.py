@@ -1,0 +1,61 @@
+"""Fixtures that several folders of tests share, for the whole session: a test that trains or changes one makes its own with ``tiny``."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from proxymask.bundle import Bundle
+from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.generators.cut import CutGenerator
+from proxymask.generators.stylegan2 import Generator, seed_to_z
+from proxymask.mappers.oasis import OasisMapper
+from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
+from proxymask.rearranger import Rearranger
+from proxymask.segmenter import FewShotSegmenter
+
+torch.set_num_threads(1)  # all is tiny here: threads cost more than they give
+
+
+def make_tiny_bundle(resolution: int = 32, cut: int = 16, clusters: int = 5) -> Bundle:
+    """A whole bundle of avatars' labels with random weights: everything runs, nothing is pretty."""
+    torch.manual_seed(0)
+    generator = Generator(z_dim=16, w_dim=16, resolution=resolution, mapping_layers=2, channel_base=256, channel_max=16)
+    generator.eval().requires_grad_(False)
+    half = CutGenerator(generator, cut)
+    w = half.w(seed_to_z(range(8), 16))
+    features = half.features(w).features
+    found = fit_proxy_clusters(lambda: [features], clusters, cut)
+    rearranger = Rearranger(half.channels, cut, clusters, position_channels=8, hidden=8, layers=2)
+    rearranger.initialize(found.centroids, float(features.square().mean().sqrt()))
+    labels = len(AVATAR_LABELS)
+    levels, _ = half.pyramid(w)
+    segmenter = FewShotSegmenter([level.shape[1] for level in levels], resolution, labels, width=8)
+    mapper = OasisMapper(labels, clusters, cut, widths=(8, 8, 8), hidden=8)
+    about = {"licences": {"avatars": "free for personal and commercial use"}, "handover": "soft"}
+    return Bundle(generator, cut, found, rearranger.eval(), AVATAR_LABELS, segmenter.eval(), {"mask": mapper.eval()}, "tiny", about)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a saved tiny bundle. Read only: tests that damage it copy it first."""
+    return make_tiny_bundle().save(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def cut() -> CutGenerator:
+    """A frozen 16-pixel generator, cut at 8."""
+    return tiny.make_cut()
+
+
+@pytest.fixture(scope="session")
+def clusters(cut: CutGenerator) -> ProxyClusters:
+    """Five clusters of its features."""
+    return tiny.make_clusters(cut)
+
+
+@pytest.fixture(scope="session")
+def w(cut: CutGenerator) -> torch.Tensor:
+    """Eight latents w."""
+    return cut.w(seed_to_z(range(8), tiny.Z))

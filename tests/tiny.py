@@ -1,0 +1,162 @@
+"""Tiny real parts for the tests: a 16-pixel generator cut at 8, K = 5, and the stages on it. Everything is a function of its arguments."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from proxymask.bundle import Bundle
+from proxymask.generators.cut import CutGenerator
+from proxymask.generators.stylegan2 import Discriminator, Generator, seed_to_z
+from proxymask.labels import LabelSet
+from proxymask.mappers.oasis import OasisMapper
+from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
+from proxymask.rearranger import Rearranger
+from proxymask.segmenter import FewShotSegmenter
+from proxymask.training import loop
+from proxymask.training.generator import GeneratorConfig, GeneratorStage
+from proxymask.training.mapper import MapperConfig, MapperStage, segmenter_labeller
+from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
+from proxymask.training.segmenter import SegmenterConfig, SegmenterStage
+
+SIZE, CUT, K, N, Z = 16, 8, 5, 4, 16
+LEVELS = (16, 16, 8)
+WIDTHS = {"channel_base": 128, "channel_max": 16}
+LABELS = LabelSet.of([("ground", "#000000"), ("left", "#ff0000"), ("right", "#00ff00"), ("top", "#0000ff")])
+STAGES = ("generator", "rearranger", "segmenter", "mapper")
+
+
+@torch.no_grad()
+def unsettle(module: nn.Module, noise: float = 0.1) -> None:
+    """Make every bias and noise strength matter, which initialisation leaves at zero."""
+    for name, parameter in module.named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.fill_(noise)
+        elif name.endswith("bias"):
+            parameter.add_(0.2 * torch.randn_like(parameter) / (1.0 if ".fc" not in f".{name}" else 0.01))
+
+
+def make_generator(seed: int = 0, noise: float = 0.1, **config: Any) -> Generator:
+    torch.manual_seed(seed)
+    generator = Generator(**{"z_dim": Z, "w_dim": Z, "resolution": SIZE, "mapping_layers": 2, **WIDTHS, **config})
+    unsettle(generator, noise)
+    if not generator.c_dim:
+        with torch.no_grad():
+            generator.mapping.w_avg.copy_(generator.mapping(torch.randn(64, generator.z_dim)).mean(dim=0))
+    return generator.eval().requires_grad_(False)
+
+
+def make_discriminator(seed: int = 1, **config: Any) -> Discriminator:
+    torch.manual_seed(seed)
+    discriminator = Discriminator(**{"resolution": SIZE, **WIDTHS, **config})
+    unsettle(discriminator)
+    return discriminator
+
+
+def make_cut(noise: float = 0.1) -> CutGenerator:
+    return CutGenerator(make_generator(noise=noise), CUT).eval().requires_grad_(False)
+
+
+def make_clusters(cut: CutGenerator) -> ProxyClusters:
+    with torch.no_grad():
+        features = cut.features(cut.w(seed_to_z(range(1000, 1016), Z))).features
+    return fit_proxy_clusters(lambda: [features], K, CUT, seed=0, cut=CUT)
+
+
+def make_rearranger(cut: CutGenerator, clusters: ProxyClusters, seed: int = 2, **config: Any) -> Rearranger:
+    torch.manual_seed(seed)
+    rearranger = Rearranger(**{"channels": 16, "resolution": CUT, "num_clusters": K, "position_channels": 8, "hidden": 8, **config})
+    with torch.no_grad():
+        state = cut.features(cut.w(seed_to_z(range(16), Z)))
+    rearranger.initialize(clusters.centroids, float(state.features.square().mean().sqrt()), float(state.rgb.square().mean().sqrt()))
+    return rearranger
+
+
+@torch.no_grad()
+def make_segmenter(cut: CutGenerator, seed: int = 3, num_labels: int = N) -> FewShotSegmenter:
+    torch.manual_seed(seed)
+    segmenter = FewShotSegmenter(LEVELS, SIZE, num_labels, width=16, dilations=(1, 2))
+    segmenter.calibrate(cut.pyramid(cut.w(seed_to_z(range(16), Z)))[0])
+    return segmenter
+
+
+def make_mapper(seed: int = 4, **config: Any) -> OasisMapper:
+    torch.manual_seed(seed)
+    return OasisMapper(**{"num_labels": N, "num_clusters": K, "resolution": CUT, "widths": (12, 12, 8), "hidden": 8, **config})
+
+
+def make_bundle() -> Bundle:
+    cut = make_cut()
+    clusters = make_clusters(cut)
+    parts = {"rearranger": make_rearranger(cut, clusters), "segmenter": make_segmenter(cut), "mappers": {"mask": make_mapper()}}
+    return Bundle(cut.generator, CUT, clusters, labels=LABELS, name="tiny", about={"licence": "none"}, **parts)
+
+
+class Pictures:
+    """32 smooth pictures at random."""
+
+    def __init__(self, seed: int = 5) -> None:
+        coarse = torch.randn(32, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        self.all = nn.functional.interpolate(coarse, size=SIZE, mode="bilinear").tanh()
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def images(self, indices: torch.Tensor) -> torch.Tensor:
+        return self.all[indices]
+
+
+def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> loop.Stage:
+    """A stage with new networks; ``steps`` is what its schedule counts on. Every kind of step falls due within six."""
+    if name == "generator":
+        recipe = GeneratorConfig(**{"z_dim": Z, "r1_every": 2, "path_every": 2, "flip": True, "augment": ("color",), **config})
+        return GeneratorStage(make_generator(noise=noise), make_discriminator(mbstd_group=1), Pictures(), recipe)
+    cut = make_cut(noise)
+    if name == "segmenter":
+        ws = cut.w(seed_to_z([0, 1], Z))
+        masks = torch.arange(SIZE)[None, :, None] // 8 * 2 + torch.arange(SIZE)[None, None, :] // 8
+        return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), SegmenterConfig(**config))
+    clusters = make_clusters(cut)
+    rearranger = make_rearranger(cut, clusters)
+    schedule = {"r1_every": 2, "adv_last": 0.34}
+    if name == "rearranger":
+        recipe = RearrangerConfig(**{**schedule, "adv_every": 2, "self_perceptual": 0.1, **config})
+        return RearrangerStage(cut, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
+    recipe = MapperConfig(**{**schedule, "adv_last": 0.5, **config})
+    colors = torch.from_numpy(LABELS.colors)
+    labeller = segmenter_labeller(cut, make_segmenter(cut))
+    return MapperStage(
+        cut, clusters, rearranger, make_mapper(), make_discriminator(mbstd_group=1), labeller, Pictures(), recipe, steps, colors
+    )
+
+
+def loop_config(**config: Any) -> loop.LoopConfig:
+    quiet = {"device": "cpu", "precision": "fp32", "tensorboard": False, "grid_every": 0, "log_every": 1}
+    return loop.LoopConfig(**{"steps": 6, "batch": 4, **quiet, **config})
+
+
+def run(stage: loop.Stage, out: Path, **config: Any) -> loop.Run:
+    return loop.train(stage, loop_config(**config), out)
+
+
+def state(run: loop.Run) -> dict[str, torch.Tensor]:
+    """Everything a run is: networks, averages, optimiser state."""
+    out = {f"{name}/{k}": v for name, module in run.stage.modules.items() for k, v in module.state_dict().items()}
+    out |= {f"average {name}/{k}": v for name, module in run.averages.items() for k, v in module.state_dict().items()}
+    for name, optimizer in run.stage.optimizers.items():
+        for index, slots in optimizer.state_dict()["state"].items():
+            out |= {f"optimizer {name}/{index}/{slot}": torch.as_tensor(v) for slot, v in slots.items()}
+    return {k: v.detach().clone() for k, v in out.items()}
+
+
+def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[str]:
+    """Names that only one has or whose values are not the same to the last bit."""
+    return sorted(k for k in a.keys() | b.keys() if k not in a or k not in b or not torch.equal(a[k], b[k]))
+
+
+def use_sgd(stage: loop.Stage, rate: float = 0.01) -> loop.Stage:
+    """Plain SGD instead of Adam, which turns the sign of a vanishing gradient into a step."""
+    for name, optimizer in stage.optimizers.items():
+        stage.optimizers[name] = torch.optim.SGD([p for group in optimizer.param_groups for p in group["params"]], lr=rate)
+    return stage
