@@ -7,7 +7,7 @@
 #   make clean    remove .venv, demo/ and caches (runs/ stays)
 #
 # PYTHON=python3.12       another interpreter
-# TORCH='torch==2.12.0'   another PyTorch, any pip requirement from 2.11 on
+# TORCH='torch==2.12.0'   another PyTorch, any pip requirement from 2.11 on (in a .venv that is there already: make clean first)
 # TORCH_INDEX=URL         where to look for it besides pip's usual index, as https://download.pytorch.org/whl/cu130; empty: nowhere else
 #
 # PyPI's PyTorch for Linux brings CUDA along, some gigabytes. Where no NVIDIA GPU is seen, the small CPU build is taken from PyTorch's

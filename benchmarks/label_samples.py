@@ -41,6 +41,8 @@ class Label:
     """How many."""
     candidates: int = 512
     """Out of how many."""
+    first: int | None = None
+    """Seed of the first sample, chosen by eye; else the one whose mask shows the most classes at their usual size."""
     random: bool = False
     """Take the first seeds instead of choosing."""
     seed: int = 5_000_000
@@ -77,7 +79,7 @@ def main() -> None:
         per_mask = np.stack([np.bincount(mask.ravel(), minlength=len(AVATAR_LABELS)) for mask in masks])
         usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 0 for column in per_mask.T])
         scores = [richness(mask, usual) for mask in masks]
-        first = candidates[int(np.argmax(scores))]
+        first = candidates[int(np.argmax(scores))] if args.first is None else args.first
         rest = [s for s in most_worth_labelling(cut, clusters, args.count, args.candidates, args.seed) if s != first]
         seeds = [first, *rest][: args.count]
     masks = annotate(generator, annotator, seeds)

@@ -22,11 +22,12 @@ from baselines.no_learning import LabelTable, nearest_copy
 from proxymask.data.dataset import ImageSet
 from proxymask.device import autocast
 from proxymask.generators.cut import CutState
-from proxymask.mappers.handover import handover
+from proxymask.mappers.handover import Handover, handover
 from proxymask.metrics.agreement import mask_agreement, psnr, region_colors, style_consistency
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.kernel import kernel_distance
 from proxymask.metrics.segmentation import ConfusionMatrix
+from proxymask.sampling import read_label_set, read_labelled
 from proxymask.segmentation_nets import DilatedSegmenter
 from proxymask.synthesizer import Synthesizer
 
@@ -47,6 +48,8 @@ class Quality:
     """Bundle to measure."""
     mapper: str = "mask"
     """Which of its mappers."""
+    labelled: Path | None = None
+    """Folder of the labelled samples, for the baseline without a mapper."""
     count: int = 500
     """Masks for the segmentation scores, pairs for agreement and reconstruction."""
     distance_count: int = 10_000
@@ -55,6 +58,8 @@ class Quality:
     """Pictures for the two baselines (and ours beside them)."""
     seed: int = 1_000_000
     """First of the style seeds."""
+    handover: Handover | None = None
+    """Another handover than the bundle's own."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     out: Path = Path("quality.json")
@@ -67,6 +72,8 @@ class Measure:
     def __init__(self, args: Quality) -> None:
         self.args = args
         self.synth = Synthesizer.from_pretrained(args.bundle, device=args.device)
+        if args.handover is not None:
+            self.synth.handover = args.handover
         self.judge = DilatedSegmenter.from_pretrained(args.judge).to(self.synth.device)
         self.real, self.fresh = ImageSet.open(args.real, self.synth.size), ImageSet.open(args.masks, self.synth.size)
         assert self.synth.bundle.labels is not None
@@ -96,11 +103,19 @@ class Measure:
         return self.synth.bundle.clusters.one_hot(ids)
 
     @torch.inference_mode()
+    def present(self, state: CutState) -> torch.Tensor:
+        with autocast(self.synth.device, self.synth.dtype):
+            return self.synth.bundle.rearranger.encode_style(state).present
+
+    def of_another(self, state: CutState) -> torch.Tensor:
+        """Proxy masks of the neighbours in the batch, for the styles in it, as a transfer asks for them."""
+        clusters = self.synth.bundle.clusters
+        return self.one_hot(clusters.substitute(clusters.assign(state.features).roll(1, dims=0), self.present(state)))
+
+    @torch.inference_mode()
     def mapped(self, masks: torch.Tensor, state: CutState) -> torch.Tensor:
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.args.mapper)
-        with autocast(self.synth.device, self.synth.dtype):
-            present = self.synth.bundle.rearranger.encode_style(state).present
-        return handover(logits, self.synth.handover, present)
+        return handover(logits, self.synth.handover, self.present(state))
 
     def batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, CutState]]:
         """Mask ids, random w and its state; masks are taken round and round."""
@@ -145,6 +160,7 @@ def measure(args: Quality) -> dict[str, Any]:
     out: dict[str, Any] = {
         "bundle": args.bundle,
         "mapper": args.mapper,
+        "handover": m.synth.handover,
         "resolution": synth.size,
         "cut": synth.bundle.cut,
         "clusters": clusters.num_clusters,
@@ -172,7 +188,12 @@ def measure(args: Quality) -> dict[str, Any]:
         quality.append(psnr(m.render(m.rearranged(state, m.one_hot(own)), w), picture))
         ignored.append(((m.render(moved, w) - picture).abs().amax(dim=1) < 0.05).float().mean(dim=(1, 2)))
     assert total is not None
-    out["agreement"] = {"count": args.count, "present": round(total.present, 4), "absent": round(total.absent, 4), "overall": round(total.overall, 4)}
+    out["agreement"] = {
+        "count": args.count,
+        "present": round(total.present, 4),
+        "absent": round(total.absent, 4),
+        "overall": round(total.overall, 4),
+    }
     done("agreement")
     out["self_psnr_db"] = round(float(torch.cat(quality).mean()), 2)
     done("self_psnr_db")
@@ -213,9 +234,8 @@ def measure(args: Quality) -> dict[str, Any]:
     for start in range(0, args.count, BATCH):
         w = m.latents(start, BATCH)
         state = m.state(w)
-        other = clusters.assign(state.features).roll(1, dims=0)
         truth = m.labels_of(m.render(state, w)).roll(1, dims=0)
-        matrix.update(m.labels_of(m.render(m.rearranged(state, m.one_hot(other)), w)), truth)
+        matrix.update(m.labels_of(m.render(m.rearranged(state, m.of_another(state)), w)), truth)
     out["proxy_only"] = m.table(matrix, args.count)
     done("proxy_only")
 
@@ -227,11 +247,11 @@ def measure(args: Quality) -> dict[str, Any]:
     baselines = {}
     result, features_a = m.score(copied, few)
     baselines["a_nearest_copy"] = result
-    labelled = synth.bundle.about.get("labelled_samples")
     features = {"ours": ours_features[:few], "a_nearest_copy": features_a}
-    if labelled:
-        w = torch.tensor(labelled["w"], device=synth.device)
-        table = LabelTable(torch.tensor(labelled["masks"]), clusters.assign(m.state(w).features))
+    if args.labelled is not None:
+        labels = read_label_set(args.labelled)
+        latents, masks, _ = read_labelled(args.labelled, labels, None)
+        table = LabelTable(masks, clusters.assign(m.state(latents.to(synth.device)).features))
 
         def tabled(masks: torch.Tensor, w: torch.Tensor, state: CutState) -> torch.Tensor:
             return m.render(m.rearranged(state, m.one_hot(table(masks).to(synth.device))), w)
@@ -250,8 +270,7 @@ def measure(args: Quality) -> dict[str, Any]:
     free = np.concatenate([m.features_of(m.render(state, w)) for _, w, state in m.batches(half)])
     proxy_only = []
     for _, w, state in m.batches(half):
-        other = clusters.assign(state.features).roll(1, dims=0)
-        proxy_only.append(m.features_of(m.render(m.rearranged(state, m.one_hot(other)), w)))
+        proxy_only.append(m.features_of(m.render(m.rearranged(state, m.of_another(state)), w)))
     reference_stats = stats_of(real)
     distances: dict[str, Any] = {"count": half, "features": "judge", "floor": round(frechet_distance(stats_of(floor), reference_stats), 4)}
     sets = {"mask_driven": driven, "proxy_driven": np.concatenate(proxy_only), "generator": free, "floor": floor}
@@ -259,7 +278,9 @@ def measure(args: Quality) -> dict[str, Any]:
         kid = kernel_distance(value, real, seed=0)
         distances[name] = round(frechet_distance(stats_of(value), reference_stats), 4)
         distances[f"{name}_kernel"] = [round(kid.mean, 5), round(kid.std, 5)]
-    distances["ratio_less_floor"] = round((distances["mask_driven"] - distances["floor"]) / (distances["generator"] - distances["floor"]), 3)
+    distances["ratio_less_floor"] = round(
+        (distances["mask_driven"] - distances["floor"]) / (distances["generator"] - distances["floor"]), 3
+    )
     out["feature_distance"] = distances
     done("feature_distance")
     out["seconds"] = round(time.time() - began)

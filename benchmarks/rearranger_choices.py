@@ -45,6 +45,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "no-self": {"lambda_self": 0.0},
     "no-mask": {"lambda_mask": 0.0},
     "no-adv": {"lambda_adv": 0.0},
+    "mask-absent": {"mask_absent": True},
     "no-flip": {"flip": False},
 }
 
@@ -74,7 +75,9 @@ class Choices:
 
 
 @torch.inference_mode()
-def numbers(cut: CutGenerator, clusters: Any, rearranger: Any, judge: DilatedSegmenter, args: Choices, sheet: Path | None) -> dict[str, Any]:
+def numbers(
+    cut: CutGenerator, clusters: Any, rearranger: Any, judge: DilatedSegmenter, args: Choices, sheet: Path | None
+) -> dict[str, Any]:
     device = next(cut.parameters()).device
     dtype = resolve_precision("auto", device)
     total, quality, moved_features, own_features = None, [], [], []
@@ -118,7 +121,13 @@ def main() -> None:
         began, rearranger = time.time(), stage.rearranger
         if name != "untrained":
             loop = dataclasses.replace(
-                preset.rearranger_loop, steps=args.steps, seed=args.seed, checkpoint_every=10**9, grid_every=0, ema_samples=2000, tensorboard=False
+                preset.rearranger_loop,
+                steps=args.steps,
+                seed=args.seed,
+                checkpoint_every=10**9,
+                grid_every=0,
+                ema_samples=2000,
+                tensorboard=False,
             )
             folder = Path(tempfile.mkdtemp())
             rearranger = train(stage, loop, folder).averages["rearranger"]

@@ -107,13 +107,22 @@ def main() -> None:
                 times[name].append(time.perf_counter() - began)
     middle = {name: statistics.median(values) for name, values in times.items()}
     base = middle["generator, uncut"]
-    print(f"{bundle.name}: {synth.size} pixels, cut at {bundle.cut}, {synth.device}, {synth.dtype}, {torch.get_num_threads()} threads, {args.rounds} rounds")
+    print(
+        f"{bundle.name}: {synth.size} pixels, cut at {bundle.cut}, {synth.device}, "
+        f"{synth.dtype}, {torch.get_num_threads()} threads, {args.rounds} rounds"
+    )
     for name, value in middle.items():
         print(f"{name:28s} {value * 1000:9.2f} ms   {value / base:5.2f} x")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process  {peak:9.0f} MiB")
     if args.out is not None:
-        result = {"bundle": bundle.name, "resolution": synth.size, "cut": bundle.cut, "device": str(synth.device), "dtype": str(synth.dtype)}
+        result = {
+            "bundle": bundle.name,
+            "resolution": synth.size,
+            "cut": bundle.cut,
+            "device": str(synth.device),
+            "dtype": str(synth.dtype),
+        }
         numbers = {name.strip(): {"ms": round(v * 1000, 3), "ratio": round(v / base, 3)} for name, v in middle.items()}
         args.out.write_text(json.dumps(result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers}, indent=2) + "\n")
 

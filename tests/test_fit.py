@@ -23,9 +23,12 @@ from proxymask.cli.verbs import Computing
 from proxymask.errors import ProxymaskError
 from proxymask.estimate import step_kinds
 from proxymask.fit import FitConfig, amount, duration, fit
-from proxymask.generators.stylegan2 import Discriminator, Generator
+from proxymask.generators.cut import CutGenerator
+from proxymask.generators.stylegan2 import Discriminator, Generator, seed_to_z
+from proxymask.losses import relative_l1
 from proxymask.masks import read_mask
 from proxymask.modeling import load_tensors
+from proxymask.rearranger import Rearranger
 from proxymask.sampling import write_samples
 from proxymask.stages import is_done, mark_of
 from proxymask.synthesizer import Synthesizer
@@ -66,7 +69,8 @@ class Log:
 
     @contextmanager
     def progress(self, title):
-        self.shown.append(title)
+        if "measuring" not in title:
+            self.shown.append(title)
 
         def update(done, total=0, numbers=None):
             if title == self.at and done == self.step:
@@ -90,7 +94,7 @@ def world(tmp_path_factory):
         y, x = rng.integers(2, 8, 2)
         pixels[y : y + 8, x : x + 8] = rng.integers(0, 150, 3)
         Image.fromarray(pixels).save(root / "pictures" / f"{i}.png")
-    (root / "broken.png").write_bytes(b"nothing")
+    (root / "pictures" / "broken.png").write_bytes(b"nothing")
     (root / "toy.json").write_text(json.dumps(TOY))
     log = Log()
     result = fit(config(root), log)
@@ -140,6 +144,7 @@ def test_without_labels_up_to_the_rearranger(world):
     assert "disk about" in said
     work, folder = world / "model.work", world / "model.work" / "to-label"
     assert str(folder) in said
+    assert "12 pictures of 16x16; 1 files could not be used" in said
     assert "000000.mask.png" in said
     assert "labels.json" in (folder / "README.txt").read_text()
     assert len(list(folder.glob("0*.json"))) == 16
@@ -182,6 +187,22 @@ def test_goes_on_when_the_masks_are_there(copy):
     assert digests(copy / "model", ".") == whole
 
 
+def test_end_to_end_with_labels_from_the_start(copy):
+    """The same seed trains the same generator, to the last bit, so labels of its samples serve another fit of the same pictures."""
+    paint(copy / "model.work" / "to-label" / "000000.mask.png")
+    labels = copy / "painted"
+    shutil.move(copy / "model.work" / "to-label", labels)
+    log = Log()
+    assert fit(config(copy, labels=labels, out=copy / "fresh"), log).to_label is None
+    assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper"]
+    assert digests(copy / "fresh", *FROZEN) == digests(copy / "model", *FROZEN)
+    log = Log()
+    with pytest.raises(ProxymaskError, match="another generator"):
+        fit(config(copy, labels=labels, out=copy / "else", seed=1), log)
+    assert log.shown == ["generator"]  # told before anything is built on it, and the generator is kept
+    assert is_done(copy / "else.work" / "generator", mark_of(copy / "else.work" / "generator")["identity"], 6)
+
+
 def test_retraining_keeps_the_hashes(copy):
     paint(copy / "model.work" / "to-label" / "000000.mask.png")
     fit(config(copy))
@@ -203,7 +224,7 @@ def test_retraining_keeps_the_hashes(copy):
 
     fit(config(copy, images=None, bundle=str(model), labels=labels))  # in place
     assert digests(model, *FROZEN) == before
-    assert digests(model, ".") | {"README.md": ""} == digests(model, ".") | {"README.md": ""}
+    assert check_bundle(model) == []
     assert Bundle.load(model).labels.names == ["new 0", "new 1", "new 2"]
     assert len(list(work.glob("mapper.*"))) == 1  # the earlier one is kept
 
@@ -299,6 +320,8 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
     says("does not exist", generator=nowhere)
     says("holds no generator", generator=copy / "pictures")
     says("no preset 'huge'", preset="huge")
+    says("holds no pictures", images=copy / "model")
+    says("name a folder", out=Path("."))
     says("power of two", resolution=20, out=copy / "new")
     says("--cut 32", cut=32)
     says("too many halvings", preset=_preset(copy, mapper={"widths": [8] * 9}), out=copy / "new")
@@ -330,7 +353,6 @@ def test_wrong_labels_are_told_before_training(copy):
     with pytest.raises(ProxymaskError, match="data set of pictures with masks"):
         fit(config(copy, labels=dataset))
     other = Generator(z_dim=16, w_dim=16, resolution=SIZE, mapping_layers=2, channel_base=128, channel_max=16)
-    from proxymask.generators.cut import CutGenerator
 
     write_samples(CutGenerator(other.eval(), 8), 1, copy / "foreign")
     paint(copy / "foreign" / "000000.mask.png")
@@ -394,10 +416,17 @@ def test_two_processes_do_what_one_does(copy):
     done = subprocess.run([sys.executable, *launch], capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("rearranger: done") == 1  # process 0 alone speaks
-    one, two = (load_tensors(copy / f"{name}.work" / "rearranger" / "rearranger" / "model.safetensors") for name in ("one", "two"))
     assert file_hash(copy / "one" / "clusters" / "model.safetensors") == file_hash(copy / "two" / "clusters" / "model.safetensors")
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], atol=2e-4, rtol=2e-3)
+    # Some weights have no gradient but rounding (a constant added to all keys changes nothing) and Adam follows that: compare results.
+    cut = CutGenerator(Generator.from_pretrained(given.generator / "generator"), 8)
+    state = cut.features(cut.w(seed_to_z(range(4), 16)))
+    mask = torch.nn.functional.one_hot(torch.randint(5, (4, 8, 8), generator=torch.Generator().manual_seed(0)), 5).permute(0, 3, 1, 2)
+    one, two, before = (
+        Rearranger.from_pretrained(folder / "rearranger")(state, mask.float()).features
+        for folder in (copy / "one.work" / "rearranger", copy / "two.work" / "rearranger", copy / "model.work" / "rearranger")
+    )
+    assert relative_l1(two, one) < 1e-3
+    assert relative_l1(before, one) > 1e-2  # which is a difference
 
 
 # ------------------------------------------------------------------------------------------------------------ small things

@@ -73,6 +73,10 @@ def test_mask_loss() -> None:
     assert torch.allclose(losses.mask_loss(f, weights, centroids, tau), loss)
     mixed = losses.mask_loss(f, 0.5 * weights + 0.5 * weights.roll(1, dims=1), centroids, tau)
     assert torch.allclose(mixed, (loss + losses.mask_loss(f, (ids + 1) % k, centroids, tau)) / 2)
+    some = ids.masked_fill(torch.arange(r) == 2, -100)  # a column left out adds nothing and takes no weight from the others
+    kept = torch.stack(terms).view(b, r, r)[:, :, [0, 1, 3, 4]].sum() / (b * r * r)
+    assert float(losses.mask_loss(f, some, centroids, tau).detach()) == pytest.approx(float(kept), rel=1e-5)
+    assert float(losses.mask_loss(f, torch.full_like(ids, -100), centroids, tau).detach()) == 0
     (grad,) = torch.autograd.grad(loss, f)
     assert float((grad * f.detach()).sum(dim=1).abs().max()) < 1e-6  # only the direction counts: no pull along a feature
     assert torch.allclose(losses.mask_loss(7 * f, ids, centroids, tau), loss)

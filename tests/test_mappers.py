@@ -86,6 +86,9 @@ def test_resizing() -> None:
     assert torch.equal(got, planes[:, :, 2::4, 2::4])
     assert torch.equal(got.sum(dim=1), torch.ones(1, 4, 4))
     assert not got[0, 1].any()  # lost
+    grains = torch.rand(2, tiny.N, 16, 16)
+    assert torch.equal(nearest.at(grains, 4), grains[:, :, 2::4, 2::4])  # from the middle of the cell
+    assert torch.allclose(area.at(grains, 4), F.avg_pool2d(grains, 4))
     share = area.at(planes, 4)
     assert torch.allclose(share[0, 1], torch.tensor([0.0, 0.25, 0.0, 0.0]).expand(4, 4))
     assert torch.equal(share.sum(dim=1), torch.ones(1, 4, 4))
@@ -163,12 +166,19 @@ def test_learns_what_a_mask_says() -> None:
         assert float((mapper.eval()(mask).argmax(dim=1) == table[mask[:, ::2, ::2]]).float().mean()) > 0.9
 
 
-def test_handover() -> None:
+@pytest.mark.parametrize("kind", ["", "present"])
+def test_handover(kind: str) -> None:
+    """Probabilities, or one-hot with their gradient; over all clusters, or over those that the style has."""
     logits = torch.randn(2, tiny.K, 4, 4, requires_grad=True)
-    soft = handover(logits, "soft")
-    assert torch.allclose(soft, logits.softmax(dim=1))
-    hard = handover(logits, "hard")
-    assert torch.allclose(hard, F.one_hot(logits.argmax(dim=1), tiny.K).permute(0, 3, 1, 2).float(), atol=1e-6)
+    present = torch.tensor([[True, False, True, True, False], [True] * 5])
+    chosen = logits.masked_fill(~present[:, :, None, None], -torch.inf) if kind else logits
+    soft = handover(logits, "present-soft" if kind else "soft", present)
+    assert torch.allclose(soft, chosen.softmax(dim=1))
+    hard = handover(logits, "present" if kind else "hard", present)
+    assert torch.allclose(hard, F.one_hot(chosen.argmax(dim=1), tiny.K).permute(0, 3, 1, 2).float(), atol=1e-6)
+    if kind:
+        assert not soft[0, [1, 4]].any()
+        assert not hard[0, [1, 4]].any()
     weight = torch.randn(soft.shape)
     (wanted,) = torch.autograd.grad((soft * weight).sum(), logits)
     (got,) = torch.autograd.grad((hard * weight).sum(), logits)

@@ -135,7 +135,7 @@ def test_misfits(saved: Path) -> None:
         Net.from_pretrained(saved)
     edit(config, lambda c: c.update(format=1))
     edit(config, lambda c: c["config"].update(colour=3))
-    with pytest.raises(ProxymaskError, match="does not fit Net.*colour"):
+    with pytest.raises(ProxymaskError, match=r"does not fit Net.*colour"):
         Net.from_pretrained(saved)
     edit(config, lambda c: c["config"].pop("colour"))
     edit(config, lambda c: c["config"].update(width=0))

@@ -16,7 +16,8 @@ def test_hypercolumn(cut: CutGenerator, w: torch.Tensor) -> None:
     """A 1x1 convolution of the concatenated, upsampled levels; the first level is left out."""
     segmenter = tiny.make_segmenter(cut)
     levels, _ = cut.pyramid(w)
-    column = torch.cat([F.interpolate(x, size=tiny.SIZE, mode="bilinear", align_corners=False) / x.square().mean().sqrt() for x in levels[1:]], 1)
+    grown = [F.interpolate(level, size=tiny.SIZE, mode="bilinear", align_corners=False) for level in levels[1:]]
+    column = torch.cat([x / level.square().mean().sqrt() for x, level in zip(grown, levels[1:], strict=True)], dim=1)
     segmenter.calibrate(levels)
     assert column.shape[1] == sum(tiny.LEVELS[1:])
     weight = torch.cat([conv.weight for conv in segmenter.project], dim=1)

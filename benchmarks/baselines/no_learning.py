@@ -15,7 +15,7 @@ from proxymask.proxy.proxy_mask import ProxyClusters
 
 def nearest_copy(state: CutState, asked: torch.Tensor, clusters: ProxyClusters) -> CutState:
     """Baseline (a): style state and asked proxy mask (B, r, r) -> state of copied features (and RGB)."""
-    b, c, r, _ = state.features.shape
+    b, _, r, _ = state.features.shape
     grid = torch.stack(torch.meshgrid(torch.arange(r), torch.arange(r), indexing="ij"), dim=-1).view(-1, 2).float().to(asked.device)
     distance = torch.cdist(grid, grid)[None].expand(b, -1, -1)  # (B, asked, style)
     own = clusters.assign(state.features).flatten(1)

@@ -30,6 +30,7 @@ from .training.presets import Preset, StageName
 from .training.rearranger import RearrangerStage
 
 PATIENCE = 1.0  # seconds that one measured step may take; longer ones are measured on part of the batch
+SLOW = 5.0  # seconds; a step that takes longer is not repeated
 PASSES = 25  # over the features until k-means has settled, typically
 
 
@@ -121,11 +122,13 @@ def _measure(stage: Stage, loop: LoopConfig) -> Cost:
 
     kinds = step_kinds(stage, loop.steps)
     first = next(iter(kinds))
-    timed(unit, first, 0.0)  # the first step also allocates
     alone = timed(unit, first, 0.0)
+    if alone < SLOW:  # the first step also allocates, which matters where steps are short
+        alone = timed(unit, first, 0.0)
     batch = unit * max(1, min(int(PATIENCE / alone), loop.batch // unit))
     scale = loop.batch / batch
-    seconds = sum(share * timed(batch, index, 0.1) for index, share in kinds.items()) * scale
+    costs = {index: alone if batch == unit and index == first else timed(batch, index, 0.1) for index in kinds}
+    seconds = sum(share * costs[index] for index, share in kinds.items()) * scale
     peak = _memory(run.device)
     memory = round(before + (peak - before) * scale) if peak else 0
     averaged = sum(t.numel() * t.element_size() for name in stage.averaged for t in stage.modules[name].state_dict().values())

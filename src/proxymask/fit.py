@@ -194,6 +194,8 @@ class _Fit:
         self.config, self.report = config, report
         self.device = resolve_device(config.device)
         self.dtype = resolve_precision(config.precision, self.device)
+        if config.out.name in ("", ".."):
+            raise ProxymaskError(f"--out {config.out}: name a folder, which will be made")
         self.out = config.out
         self.work = config.out.with_name(config.out.name + ".work")
         preset = load_preset(config.preset).scaled(config.steps_scale)
@@ -218,7 +220,8 @@ class _Fit:
         """Everything that is missing."""
         missing = self._missing()
         if missing != ["bundle"]:
-            plan = self._plan(missing)
+            with self.report.progress("measuring how fast this machine is") as count:
+                plan = self._plan(missing, count)
             self.report.say("\n".join(plan.lines))
             _check_disk(self.out.parent, plan.disk)
         if is_main():
@@ -258,6 +261,9 @@ class _Fit:
         for flag, path in (("--images", config.images), ("--labels", config.labels), ("--samples", config.samples)):
             if path is not None and not path.is_dir():
                 raise ProxymaskError(f"{flag} {path} is not a folder" if path.exists() else f"{flag} {path} does not exist")
+        images = config.images
+        if images is not None and not (images / "index.json").is_file() and not _picture_files(images):
+            raise ProxymaskError(f"--images {images} holds no pictures ({', '.join(sorted(SUFFIXES))})")
         for path in (self.out, self.work):
             if path.exists() and not path.is_dir():
                 raise ProxymaskError(f"{path} is a file: choose another --out")
@@ -316,15 +322,15 @@ class _Fit:
 
     # ------------------------------------------------------------------------------------------------------------- the plan
 
-    def _plan(self, missing: Sequence[str]) -> Plan:
+    def _plan(self, missing: Sequence[str], count: Count) -> Plan:
         """Measure the missing stages."""
-        self.report.say("measuring how fast this machine is ...")
         config = self._generator_config()
         later = "labels" in missing  # the stages after it wait for masks
         rows: list[tuple[str, str, float, bool]] = []
         costs: dict[str, Cost] = {}
         disk = 0
-        for stage in missing:
+        for number, stage in enumerate(missing):
+            count(number, len(missing))
             waiting = later and stage in ("segmenter", "mapper")
             if stage == "pictures" and self.config.images is not None:
                 files = _picture_files(self.config.images)
@@ -381,7 +387,9 @@ class _Fit:
         assert self.config.images is not None
         with self.report.progress("preparing pictures") as count:
             self.pictures = open_pictures(self.config.images, self.resolution, count)
-        self.report.say(f"{len(self.pictures):,} pictures of {self.resolution}x{self.resolution}")
+        unread = len(_picture_files(self.config.images)) - len(self.pictures)
+        rest = f"; {unread:,} files could not be used (proxymask data prepare names them)" if unread > 0 else ""
+        self.report.say(f"{len(self.pictures):,} pictures of {self.resolution}x{self.resolution}{rest}")
 
     def _identity(self, stage: str) -> dict[str, Any]:
         """What a stage is made of, as far as it can be known now."""
@@ -642,7 +650,7 @@ class _Fit:
         config, source = self.config, self.source
         about = dict(source.about) if source is not None else {}
         if source is None:
-            about |= {"made by": "proxymask fit", "preset": config.preset, "generator": self._hash("generator")}
+            about |= {"made by": "proxymask fit", "preset": Path(config.preset).stem, "generator": self._hash("generator")}
             about |= {"pictures": len(self.pictures) if self.pictures is not None else "none; the generator's own samples"}
         if config.licence:
             about["licence"] = config.licence

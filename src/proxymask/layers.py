@@ -42,9 +42,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, hidden: int, layers: int = 4, size: int = 3) -> None:
         super().__init__()
         widths = [channels, *[hidden] * (layers - 1), channels]
-        self.convs = nn.ModuleList(
-            EqualConv(a, b, size, zero=index == layers - 1) for index, (a, b) in enumerate(pairwise(widths))
-        )
+        self.convs = nn.ModuleList(EqualConv(a, b, size, zero=index == layers - 1) for index, (a, b) in enumerate(pairwise(widths)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x

@@ -40,13 +40,13 @@ def mask_loss(features: torch.Tensor, asked: torch.Tensor, centroids: torch.Tens
 
     Args:
         features: (B, C, r, r) rearranged features f'.
-        asked: proxy mask, ids (B, r, r) int64 or weights (B, K, r, r).
+        asked: proxy mask, ids (B, r, r) int64 (-100: left out) or weights (B, K, r, r).
         centroids: (K, C) unit vectors.
         temperature: tau.
     """
     unit = F.normalize(features.float(), dim=1)
     scores = torch.einsum("bchw,kc->bkhw", unit, centroids.float()) / temperature
-    return F.cross_entropy(scores, asked)
+    return F.cross_entropy(scores, asked, reduction="none").mean()  # over all positions, so that a split batch has the same loss
 
 
 def relative_l1(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

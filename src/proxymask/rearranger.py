@@ -15,6 +15,7 @@ from torch import nn
 
 from .errors import ProxymaskError
 from .generators.cut import CutState
+from .generators.ops import downsample2, fir_kernel, upsample2
 from .layers import EqualConv, ResidualBlock, position_encoding
 from .modeling import ConfigModel
 
@@ -62,6 +63,7 @@ class Rearranger(ConfigModel):
 
     centroids: torch.Tensor
     position: torch.Tensor
+    kernel: torch.Tensor
     feature_rms: torch.Tensor
     rgb_rms: torch.Tensor
 
@@ -103,6 +105,7 @@ class Rearranger(ConfigModel):
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
         self.register_buffer("centroids", torch.zeros(num_clusters, channels))
+        self.register_buffer("kernel", fir_kernel(), persistent=False)
         self.register_buffer("feature_rms", torch.ones(()))  # so that blocks see features of unit size
         self.register_buffer("rgb_rms", torch.ones(()))
 
@@ -180,7 +183,9 @@ class Rearranger(ConfigModel):
         grid = moved.transpose(1, 2).unflatten(2, (r, r))
         features = self.out_block(grid[:, : self.channels]).float() * self.feature_rms
         if self.rgb_kind == "rearrange":
-            rgb = grid[:, self.channels :].float() * self.rgb_rms
+            # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
+            with torch.autocast(grid.device.type, enabled=False):
+                rgb = upsample2(downsample2(grid[:, self.channels :].float() * self.rgb_rms, self.kernel), self.kernel)
         elif self.rgb_kind == "drop":
             rgb = torch.zeros_like(style.rgb)
         else:

@@ -375,7 +375,7 @@ def find_part(path: str | Path, name: str) -> Path:
     for candidate in (folder, folder / name):
         if (candidate / "config.json").is_file():
             return candidate
-    if checkpoints(folder):
+    if mark_of(folder) is None and checkpoints(folder):
         raise ProxymaskError(f"the run in {path} has not finished (step {steps_done(folder)}): run its command again first")
     raise ProxymaskError(f"{path} holds no {name}: give the folder of a run, of a saved network, or of a bundle")
 

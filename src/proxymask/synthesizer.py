@@ -156,8 +156,9 @@ class Synthesizer:
         """Shape of one sample, style of another, no mapper (supplement, section F)."""
         with autocast(self.device, self.dtype):
             features = self.cut.features(self.w([shape_seed], truncation)).features
-        proxy = self.bundle.clusters.one_hot(self.bundle.clusters.assign(features))
-        return self._result(self.render(proxy, self.make_style(style_seed, truncation=truncation)), proxy, None)
+        style, clusters = self.make_style(style_seed, truncation=truncation), self.bundle.clusters
+        proxy = clusters.one_hot(clusters.substitute(clusters.assign(features), style.keys.present))
+        return self._result(self.render(proxy, style), proxy, None)
 
     @torch.inference_mode()
     def sample(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:

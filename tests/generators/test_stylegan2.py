@@ -191,6 +191,16 @@ def test_styled_layers(big: Generator, layer: str, up: bool, clamp: float | None
         assert 0.05 < float((got.abs() == clamp).float().mean()) < 0.95
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-4])
+def test_demodulation(size: float) -> None:
+    """Also where styles are so small that the 1e-8 below the root counts."""
+    x, weight, style = torch.randn(2, 6, 5, 5), torch.randn(4, 6, 3, 3), size * torch.randn(2, 6)
+    wanted = modulated(x.double(), weight.double(), style.double(), True)
+    assert distance(ops.modulated_conv(x, weight, style, demodulate=True), wanted) < 1e-5
+    up = ops.modulated_conv(x, weight, style, demodulate=True, up_kernel=ops.fir_kernel(), gain=3.0)
+    assert distance(up, 3 * modulated(x.double(), weight.double(), style.double(), True, True)) < 1e-5
+
+
 def test_to_rgb(big: Generator) -> None:
     module = big.synthesis.b8.torgb
     x, w = torch.randn(3, 16, 8, 8), torch.randn(3, tiny.Z)

@@ -1,14 +1,18 @@
 """Runs stages in another process, for tests of signals and of several processes: ``python worker.py OUT KIND``."""
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import tiny
 import torch
 import torch.distributed as dist
 
+import tiny
+from proxymask.modeling import save_tensors
 from proxymask.training import loop
 
 
@@ -42,17 +46,29 @@ def main() -> int:
     dist.init_process_group("gloo")
     for name, stage in shared_stages().items():
         run = tiny.run(stage, out / name, steps=4)
-        print(name, run.rank, run.world, {k: float(v.double().sum()) for k, v in tiny.state(run).items()}["/".join(FIRST[name])])
+        assert run.world == 2
+        save_tensors(out / f"{name}-{run.rank}.safetensors", tiny.state(run))
+    stage = tiny.make_stage("segmenter")
+    step = stage.step
+
+    def interrupted(run: loop.Run) -> None:
+        step(run)
+        if run.rank == 1 and run.index == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def slowly(*args: object) -> None:
+        time.sleep(0.5)
+        save_tensors(*args)  # type: ignore[arg-type]
+
+    stage.step = interrupted  # type: ignore[method-assign]
+    loop.save_tensors = slowly
+    try:
+        tiny.run(stage, out / "stopped", steps=100, checkpoint_every=100)
+    except loop.Stopped as stopped:
+        (out / f"stopped-{dist.get_rank()}").write_text(f"{stopped} {[p.name for p in loop.checkpoints(out / 'stopped')]}")
     dist.destroy_process_group()
     return 0
 
-
-FIRST = {
-    "generator": ("generator", "mapping.w_avg"),
-    "rearranger": ("rearranger", "position_gain"),
-    "segmenter": ("segmenter", "out.bias"),
-    "mapper": ("mapper", "blocks.0.norm0.norm.running_var"),
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,11 +6,10 @@ without parameters inside SPADE; the output is logits over clusters instead of a
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_nn
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -51,10 +50,26 @@ class PlainBatchNorm(nn.Module):
         return ((x.float() - mean[None, :, None, None]) * scale[None, :, None, None]).to(x.dtype)
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """A sum over all processes; the gradient of one share is the sum of the gradients that all processes ask of it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        total = grads[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
 def _over_processes(value: torch.Tensor) -> torch.Tensor:
     """The mean of ``value`` over all processes; autograd follows."""
     if dist.is_initialized() and dist.get_world_size() > 1:
-        return dist_nn.all_reduce(value) / dist.get_world_size()
+        return _SumOverProcesses.apply(value) / dist.get_world_size()
     return value
 
 

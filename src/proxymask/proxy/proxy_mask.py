@@ -17,7 +17,8 @@ FeatureSource = Callable[[], Iterable[Tensor]]
 class ProxyClusters(ConfigModel):
     """K unit centroids of the features at the generator's cut; the id of the nearest one, at every position, is the proxy mask.
 
-    Buffers: ``centroids`` (K, C) float32, ``counts`` (K,) int64 feature vectors of the fit in each, ``inertia`` () mean of 1 - cosine.
+    Buffers: ``centroids`` (K, C) float32, ``counts`` (K,) int64 feature vectors of the fit in each, ``inertia`` () mean of 1 - cosine,
+    ``occupancy`` (K, r, r) the share of the samples that have the cluster at a position.
     A new object holds zeros; :func:`fit_proxy_clusters` makes a fitted one.
 
     Args:
@@ -31,6 +32,7 @@ class ProxyClusters(ConfigModel):
     centroids: Tensor
     counts: Tensor
     inertia: Tensor
+    occupancy: Tensor
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class ProxyClusters(ConfigModel):
         self.register_buffer("centroids", torch.zeros(num_clusters, channels))
         self.register_buffer("counts", torch.zeros(num_clusters, dtype=torch.int64))
         self.register_buffer("inertia", torch.zeros(()))
+        self.register_buffer("occupancy", torch.zeros(num_clusters, resolution, resolution))
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> Path:
         """As every ``ConfigModel``, but never in half: rounded centroids would draw other masks, to save some 25 KB."""
@@ -70,6 +73,22 @@ class ProxyClusters(ConfigModel):
         self._check(features)
         b, c, h, w = features.shape
         return kmeans.assign(features.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
+
+    def substitute(self, mask: Tensor, present: Tensor) -> Tensor:
+        """The proxy mask with every cluster that the style sample lacks replaced by the one of its clusters that is found in the same
+        places: light skin asked of a dark style becomes dark skin, because over the samples both stand where skin stands.
+
+        Args:
+            mask: ids (B, r, r).
+            present: (B, K) bool, what the style samples have (``StyleKeys.present``); at least one cluster each.
+
+        Returns:
+            ids (B, r, r), all of them present.
+        """
+        places = torch.nn.functional.normalize(self.occupancy.flatten(1), dim=1)
+        likeness = (places @ places.t()).fill_diagonal_(2.0)  # a cluster that is there stays
+        replacement = likeness[None].masked_fill(~present[:, None, :], -1.0).argmax(dim=2)  # (B, K)
+        return replacement.gather(1, mask.flatten(1)).view_as(mask)
 
     def one_hot(self, mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Ids (B, r, r) to (B, K, r, r) of 0 and 1. An id outside [0, K) raises ``ProxymaskError``."""
@@ -169,6 +188,10 @@ def fit_proxy_clusters(
     clusters.centroids.copy_(found.centroids)
     clusters.counts.copy_(found.counts)
     clusters.inertia.fill_(found.inertia)
+    for features in feature_source():
+        rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        ids = kmeans.assign(rows, found.centroids).view(len(features), resolution, resolution)
+        clusters.occupancy += clusters.one_hot(ids.cpu()).sum(dim=0) / pictures
     return clusters.eval().requires_grad_(False)
 
 

@@ -176,5 +176,3 @@ def segmenter_labeller(cut: CutGenerator, segmenter: nn.Module) -> Labeller:
         return segmenter([level.float() for level in levels]).float().argmax(dim=1)
 
     return label
-
-

@@ -67,11 +67,39 @@ class Preset:
 _PAPER_256 = Preset(
     resolution=256,
     cut=64,  # 1.2
-    generator=GeneratorConfig(),  # config-F: 32768 / 512, z 512, 8 mapping layers, lr 0.002, R1 10
-    rearranger=RearrangerConfig(hidden=512, position_channels=64, layers=4, adv_every=5, adv_last=40 / 140),
+    generator=GeneratorConfig(  # config-F
+        z_dim=512,
+        mapping_layers=8,
+        channel_base=32768,
+        channel_max=512,
+        learning_rate=0.002,
+        r1_gamma=10.0,
+        path_weight=2.0,
+        style_mixing=0.9,
+    ),
+    rearranger=RearrangerConfig(
+        hidden=512,
+        position_channels=64,
+        layers=4,  # A.1
+        learning_rate=0.002,
+        r1_gamma=10.0,
+        lambda_self=10.0,
+        lambda_mask=1.0,
+        lambda_adv=1.0,
+        flip=True,
+        adv_every=5,
+        adv_last=40 / 140,  # A.2, to here
+    ),
     segmenter=SegmenterConfig(),
     mapper=MapperConfig(
-        widths=(1024, 1024, 1024, 512, 256), hidden=128, lambda_recon=10.0, lambda_recon_adv=100.0, lambda_adv=1.0, adv_last=10 / 110
+        widths=(1024, 1024, 1024, 512, 256),  # OASIS without its last two blocks: 64 pixels
+        hidden=128,
+        learning_rate=0.002,
+        r1_gamma=10.0,
+        lambda_recon=10.0,
+        lambda_recon_adv=100.0,
+        lambda_adv=1.0,
+        adv_last=10 / 110,  # A.2
     ),
     # 25 million pictures, as StyleGAN2; the paper takes generators that are already trained
     generator_loop=LoopConfig(steps=781_250, batch=32, log_every=100, checkpoint_every=5000, grid_every=5000),
@@ -84,10 +112,12 @@ PRESETS: Mapping[str, Preset] = {
     "demo": Preset(
         resolution=64,
         cut=32,
-        generator=GeneratorConfig(z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0),
+        generator=GeneratorConfig(
+            z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0
+        ),
         rearranger=RearrangerConfig(position_channels=32, hidden=32),
         segmenter=SegmenterConfig(),
-        mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32),
+        mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32, resize="area", handover="present"),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),

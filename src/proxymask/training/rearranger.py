@@ -21,6 +21,8 @@ from .generator import Pictures, discriminator_update, lazy_adam
 from .grids import tile, to_uint8
 from .loop import Run
 
+IGNORED = -100  # cross-entropy leaves such positions out
+
 
 @dataclasses.dataclass(frozen=True)
 class RearrangerConfig:
@@ -64,6 +66,10 @@ class RearrangerConfig:
     """... and of the perceptual term, in the features of the generator's own frozen discriminator."""
     temperature: float = 0.1
     """tau of L_mask."""
+    substitute: bool = True
+    """Clusters that the style sample lacks are replaced in the other sample's mask, as they are when pictures are made."""
+    mask_absent: bool = False
+    """Without substitution: let L_mask also ask for clusters that the style sample does not have."""
     flip: bool = True
     """Mirror half of the style samples, the guard against a shortcut of L_self."""
     adv_every: int = 5
@@ -145,11 +151,16 @@ class RearrangerStage:
                 given = CutState(torch.where(mirror_, f_.flip(3), f_), torch.where(mirror_, rgb_.flip(3), rgb_))
                 with run.cast():
                     style = self.rearranger.encode_style(given)
+                    if c.substitute:
+                        other_ = self.clusters.substitute(other_, style.present)
                     same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
                     cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
                 loss, parts = self.self_loss(run, same, target, w_)
                 mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
-                mask_cross = losses.mask_loss(cross.features, other_, self.clusters.centroids, c.temperature)
+                asked = other_
+                if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
+                    asked = other_.masked_fill(~style.present.gather(1, other_.flatten(1)).view_as(other_), IGNORED)
+                mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
                 loss = c.lambda_self * loss + c.lambda_mask * (mask_self + mask_cross)
                 parts |= {"mask_self": mask_self, "mask_cross": mask_cross}
                 if due:
@@ -223,6 +234,7 @@ class RearrangerStage:
             other = own.roll(-1, dims=0)
             original = self.cut.render(state, w)
             style = average.encode_style(state)
+            other = self.clusters.substitute(other, style.present)
             same = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(own)), style), w)
             cross = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(other)), style), w)
         size = original.shape[-1]

@@ -209,10 +209,23 @@ def train_segmentation_net(
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as folder:
         run = train(stage, loop, Path(folder), identity=identity, progress=log)
     net.load_state_dict(run.averages["net"].state_dict())
+    unweight(net, stage.weight)
     net.eval().requires_grad_(False)
     if out is not None and run.rank == 0:
         net.save_pretrained(out)
     return net
+
+
+@torch.no_grad()
+def unweight(net: ConfigModel, weight: torch.Tensor) -> None:
+    """Take the class weights back out of a trained net: a loss weighted by v makes ``p v`` of the posterior p, so log v leaves the bias.
+
+    The weights help small classes to be learnt at all; left in, they are drawn too large.
+    """
+    head = net.head
+    assert isinstance(head, nn.Conv2d)
+    assert head.bias is not None
+    head.bias -= weight.to(head.bias).clamp_min(1e-6).log()
 
 
 @torch.no_grad()

@@ -1,0 +1,42 @@
+"""Clusters that a style lacks give way to those that stand in the same places."""
+
+import torch
+
+from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
+
+
+def clusters_with(occupancy: torch.Tensor) -> ProxyClusters:
+    k, r, _ = occupancy.shape
+    clusters = ProxyClusters(num_clusters=k, channels=4, resolution=r)
+    clusters.occupancy.copy_(occupancy)
+    return clusters
+
+
+def test_substitute_takes_the_cluster_of_the_same_places() -> None:
+    top, bottom = torch.zeros(4, 4), torch.zeros(4, 4)
+    top[:2], bottom[2:] = 1.0, 1.0
+    clusters = clusters_with(torch.stack([top * 0.7, top * 0.3, bottom * 0.6, bottom * 0.4]))  # 0 and 1 share the top, 2 and 3 the bottom
+    mask = torch.tensor([[0, 1, 2, 3]] * 4)[None]
+    present = torch.tensor([[False, True, True, False]])
+    expected = torch.tensor([[1, 1, 2, 2]] * 4)[None]
+    assert torch.equal(clusters.substitute(mask, present), expected)
+
+
+def test_what_is_present_stays_and_samples_are_told_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clusters = clusters_with(torch.rand(5, 8, 8, generator=generator))
+    mask = torch.randint(0, 5, (2, 8, 8), generator=generator)
+    assert torch.equal(clusters.substitute(mask, torch.ones(2, 5, dtype=torch.bool)), mask)
+    present = torch.tensor([[True, False, False, False, False], [False, False, False, False, True]])
+    out = clusters.substitute(mask, present)
+    assert bool((out[0] == 0).all())
+    assert bool((out[1] == 4).all())
+
+
+def test_occupancy_is_the_share_of_samples_at_each_position() -> None:
+    features = torch.randn(12, 6, 4, 4, generator=torch.Generator().manual_seed(1))
+    clusters = fit_proxy_clusters(lambda: features.split(5), 3, 4, seed=0)
+    masks = clusters.assign(features)
+    for k in range(3):
+        assert torch.allclose(clusters.occupancy[k], (masks == k).float().mean(dim=0), atol=1e-6)
+    assert torch.allclose(clusters.occupancy.sum(dim=0), torch.ones(4, 4))
