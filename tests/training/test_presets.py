@@ -35,12 +35,21 @@ def test_schedules_of_the_supplement():
         assert (preset.rearranger_loop.batch, preset.mapper_loop.batch) == (8, 8)
 
 
-def test_demo_is_narrower_only():
-    """The losses, schedules and choices of the demo are the paper preset's; its widths, steps and generator recipe are its own."""
+def same(a, b):
+    return a == pytest.approx(b, rel=1e-3) if isinstance(a, float) else a == b
+
+
+def test_demo_differs_in_widths_and_in_what_was_measured_at_its_size():
+    """The losses, schedules and choices of the demo are the paper preset's, but for widths, steps, the generator's recipe and two
+    settings that docs/experiments.md shows to need another value at 64 pixels."""
     demo, paper = PRESETS["demo"], PRESETS["paper-256"]
-    for stage, widths in (("rearranger", {"hidden", "position_channels"}), ("mapper", {"widths", "hidden"}), ("segmenter", set())):
+    for stage, widths in (
+        ("rearranger", {"hidden", "position_channels", "lambda_adv"}),
+        ("mapper", {"widths", "hidden", "resize"}),
+        ("segmenter", set()),
+    ):
         ours, theirs = dataclasses.asdict(getattr(demo, stage)), dataclasses.asdict(getattr(paper, stage))
-        differing = {key for key in ours if ours[key] != theirs[key] and ours[key] != pytest.approx(theirs[key], rel=1e-3)}
+        differing = {key for key in ours if not same(ours[key], theirs[key])}
         assert differing <= widths
 
 

@@ -30,7 +30,7 @@ class MapperConfig:
     """Channels at the start and after each SPADE block."""
     hidden: int = 128
     """Width inside SPADE."""
-    resize: Resize = "nearest"
+    resize: Resize = "area"
     """How masks are brought to a block's size."""
     learning_rate: float = 0.002
     """Adam, mapper and discriminator."""
@@ -42,7 +42,7 @@ class MapperConfig:
     """Weight of L_adv."""
     adv_last: float = 0.0909
     """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
-    handover: Handover = "soft"
+    handover: Handover = "present"
     """What the rearranger gets of the mapper's output: see mappers/handover.py."""
     flip: bool = True
     """Mirror half of the pairs."""

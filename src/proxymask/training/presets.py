@@ -115,9 +115,9 @@ PRESETS: Mapping[str, Preset] = {
         generator=GeneratorConfig(
             z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0
         ),
-        rearranger=RearrangerConfig(position_channels=32, hidden=32),
+        rearranger=RearrangerConfig(position_channels=32, hidden=32, lambda_adv=0.3),
         segmenter=SegmenterConfig(),
-        mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32, resize="area", handover="present"),
+        mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
