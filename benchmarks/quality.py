@@ -105,7 +105,7 @@ class Measure:
     @torch.inference_mode()
     def present(self, state: CutState) -> torch.Tensor:
         with autocast(self.synth.device, self.synth.dtype):
-            return self.synth.bundle.rearranger.encode_style(state).present
+            return self.synth.bundle.clusters.available(self.synth.bundle.rearranger.encode_style(state).counts)
 
     def of_another(self, state: CutState) -> torch.Tensor:
         """Proxy masks of the neighbours in the batch, for the styles in it, as a transfer asks for them."""

@@ -170,8 +170,9 @@ def test_present_clusters() -> None:
     own[0].clamp_(max=2)
     own[1].fill_(4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        present = rearranger.encode_style(clustered(own, 3)).present
-    assert present.tolist() == [[True, True, True, False, False], [False] * 4 + [True], [True] * 5]
+        counts = rearranger.encode_style(clustered(own, 3)).counts
+    assert counts.sum(dim=1).tolist() == [R * R] * 3
+    assert (counts > 0).tolist() == [[True, True, True, False, False], [False] * 4 + [True], [True] * 5]
 
 
 @pytest.mark.parametrize("rgb", ["keep", "drop", "rearrange"])

@@ -154,9 +154,9 @@ def test_handover_of_the_bundle(kind: str) -> None:
     logits = synth.map(mask()[None])
     with torch.inference_mode():
         own = bundle.clusters.assign(synth.cut.features(style.w).features).unique()
-        assert style.keys.present[0].nonzero().flatten().tolist() == own.tolist()
-        assert torch.equal(asked(synth, mask()[None]), handover(logits, kind, style.keys.present))
-    few = dataclasses.replace(style, keys=style.keys._replace(present=torch.tensor([[False, True, False, False, True]])))
+        assert style.keys.counts[0].nonzero().flatten().tolist() == own.tolist()
+        assert torch.equal(asked(synth, mask()[None]), handover(logits, kind, bundle.clusters.available(style.keys.counts)))
+    few = dataclasses.replace(style, keys=style.keys._replace(counts=torch.tensor([[0, 32, 0, 0, 32]])))
     proxy = asked(synth, mask()[None], few)
     elsewhere = float(proxy[:, [0, 2, 3]].max())
     assert elsewhere == 0 if kind.startswith("present") else elsewhere > 0
@@ -170,7 +170,7 @@ def test_transfer(synth: Synthesizer) -> None:
     clusters, style = synth.bundle.clusters, synth.make_style(seed=2)
     with torch.inference_mode():
         shape = clusters.assign(synth.cut.features(synth.w([1])).features)
-        given = clusters.substitute(shape, style.keys.present)  # where the style has no such cluster, the nearest by place
+        given = clusters.substitute(shape, clusters.available(style.keys.counts))  # where the style has no such cluster, the nearest by place
         assert np.array_equal(result.proxy_mask, given[0].numpy())
         wanted = synth.render(clusters.one_hot(given), style)
     assert np.array_equal(pixels(result.picture), ((wanted[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())

@@ -27,13 +27,13 @@ Init = Literal["centroids", "random"]
 class StyleKeys(NamedTuple):
     """What depends on the style sample alone.
 
-    ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``present`` (B, K): whether it has the cluster.
+    ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster has.
     """
 
     key: torch.Tensor
     value: torch.Tensor
     rgb: torch.Tensor
-    present: torch.Tensor
+    counts: torch.Tensor
 
 
 class Rearranger(ConfigModel):
@@ -150,7 +150,7 @@ class Rearranger(ConfigModel):
         token = self.embed_features(direction) + self.position * self.position_gain
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):  # the proxy mask: the same in every precision
             own = torch.einsum("bchw,kc->bkhw", direction, self.centroids).argmax(dim=1)
-            present = torch.zeros(len(own), self.num_clusters, dtype=torch.bool, device=own.device).scatter_(1, own.flatten(1), True)
+            counts = F.one_hot(own.flatten(1), self.num_clusters).sum(dim=1)
         if self.embed_key_mask is not None:
             token = token + self.embed_key_mask.t()[own].permute(0, 3, 1, 2)
         key = self.to_key(self.key_block(token))
@@ -159,7 +159,7 @@ class Rearranger(ConfigModel):
             value = self.to_value(value)
         if self.rgb_kind == "rearrange":
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
-        return StyleKeys(_tokens(key), _tokens(value), state.rgb, present)
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts)
 
     def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
         """Queries (B, n, dim) of a proxy mask, one-hot or soft (B, K, r, r).

@@ -123,7 +123,7 @@ class Synthesizer:
     @torch.inference_mode()
     def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, r, r)."""
-        return handover(logits, self.handover, self._chosen(style).keys.present)
+        return handover(logits, self.handover, self.bundle.clusters.available(self._chosen(style).keys.counts))
 
     def _chosen(self, style: Style | None) -> Style:
         style = style or self._style
@@ -157,7 +157,7 @@ class Synthesizer:
         with autocast(self.device, self.dtype):
             features = self.cut.features(self.w([shape_seed], truncation)).features
         style, clusters = self.make_style(style_seed, truncation=truncation), self.bundle.clusters
-        proxy = clusters.one_hot(clusters.substitute(clusters.assign(features), style.keys.present))
+        proxy = clusters.one_hot(clusters.substitute(clusters.assign(features), clusters.available(style.keys.counts)))
         return self._result(self.render(proxy, style), proxy, None)
 
     @torch.inference_mode()

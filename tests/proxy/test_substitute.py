@@ -40,3 +40,13 @@ def test_occupancy_is_the_share_of_samples_at_each_position() -> None:
     for k in range(3):
         assert torch.allclose(clusters.occupancy[k], (masks == k).float().mean(dim=0), atol=1e-6)
     assert torch.allclose(clusters.occupancy.sum(dim=0), torch.ones(4, 4))
+    sizes = (masks.flatten(1)[:, :, None] == torch.arange(3)).sum(dim=1).float()
+    assert torch.allclose(clusters.typical, sizes.sum(dim=0) / (sizes > 0).sum(dim=0))
+
+
+def test_a_few_positions_are_not_enough() -> None:
+    clusters = ProxyClusters(num_clusters=3, channels=4, resolution=4)
+    clusters.typical.copy_(torch.tensor([8.0, 8.0, 1.0]))
+    counts = torch.tensor([[14, 1, 1], [0, 0, 0], [12, 4, 0]])
+    expected = torch.tensor([[True, False, True], [True, True, True], [True, True, False]])
+    assert torch.equal(clusters.available(counts), expected)

@@ -18,7 +18,8 @@ class ProxyClusters(ConfigModel):
     """K unit centroids of the features at the generator's cut; the id of the nearest one, at every position, is the proxy mask.
 
     Buffers: ``centroids`` (K, C) float32, ``counts`` (K,) int64 feature vectors of the fit in each, ``inertia`` () mean of 1 - cosine,
-    ``occupancy`` (K, r, r) the share of the samples that have the cluster at a position.
+    ``occupancy`` (K, r, r) the share of the samples that have the cluster at a position, ``typical`` (K,) its mean size, in positions,
+    in those samples that have it at all.
     A new object holds zeros; :func:`fit_proxy_clusters` makes a fitted one.
 
     Args:
@@ -33,6 +34,7 @@ class ProxyClusters(ConfigModel):
     counts: Tensor
     inertia: Tensor
     occupancy: Tensor
+    typical: Tensor
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class ProxyClusters(ConfigModel):
         self.register_buffer("counts", torch.zeros(num_clusters, dtype=torch.int64))
         self.register_buffer("inertia", torch.zeros(()))
         self.register_buffer("occupancy", torch.zeros(num_clusters, resolution, resolution))
+        self.register_buffer("typical", torch.zeros(num_clusters))
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> Path:
         """As every ``ConfigModel``, but never in half: rounded centroids would draw other masks, to save some 25 KB."""
@@ -74,13 +77,27 @@ class ProxyClusters(ConfigModel):
         b, c, h, w = features.shape
         return kmeans.assign(features.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
 
+    def available(self, counts: Tensor, share: float = 0.25) -> Tensor:
+        """Whether style samples have enough of a cluster to be asked for it: at least ``share`` of its typical size.
+
+        A few positions are not enough: the dark rim of a pair of glasses falls into the cluster of dark skin, and would be spread over
+        a whole face.
+
+        Args:
+            counts: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
+
+        Returns:
+            (B, K) bool, true at least once in every row.
+        """
+        return (counts >= self.typical * share) & (counts > 0) | (counts == counts.amax(dim=1, keepdim=True))
+
     def substitute(self, mask: Tensor, present: Tensor) -> Tensor:
         """The proxy mask with every cluster that the style sample lacks replaced by the one of its clusters that is found in the same
         places: light skin asked of a dark style becomes dark skin, because over the samples both stand where skin stands.
 
         Args:
             mask: ids (B, r, r).
-            present: (B, K) bool, what the style samples have (``StyleKeys.present``); at least one cluster each.
+            present: (B, K) bool, what the style samples have (:meth:`available`); at least one cluster each.
 
         Returns:
             ids (B, r, r), all of them present.
@@ -188,10 +205,13 @@ def fit_proxy_clusters(
     clusters.centroids.copy_(found.centroids)
     clusters.counts.copy_(found.counts)
     clusters.inertia.fill_(found.inertia)
+    having = torch.zeros(num_clusters)
     for features in feature_source():
         rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        ids = kmeans.assign(rows, found.centroids).view(len(features), resolution, resolution)
-        clusters.occupancy += clusters.one_hot(ids.cpu()).sum(dim=0) / pictures
+        masks = clusters.one_hot(kmeans.assign(rows, found.centroids).view(len(features), resolution, resolution).cpu())
+        clusters.occupancy += masks.sum(dim=0) / pictures
+        having += masks.amax(dim=(2, 3)).sum(dim=0)
+    clusters.typical.copy_(clusters.occupancy.sum(dim=(1, 2)) * pictures / having.clamp_min(1))
     return clusters.eval().requires_grad_(False)
 
 

@@ -119,7 +119,7 @@ class MapperStage:
                 if adversarial:
                     with run.cast():
                         style = self.rearranger.encode_style(self.cut.features(w_))
-                        asked = self.rearranger.encode_mask(handover(logits, c.handover, style.present))
+                        asked = self.rearranger.encode_mask(handover(logits, c.handover, self.clusters.available(style.counts)))
                         fake = self.cut.render(self.rearranger.attend(asked, style), w_)
                         adv = losses.adversarial_g(self.discriminator(fake))
                     fakes.append(fake.detach())
@@ -156,7 +156,7 @@ class MapperStage:
             proxy = self.clusters.assign(state.features)
             logits = average(labels)
             style = self.rearranger.encode_style(state)
-            asked = handover(logits.roll(-1, dims=0), self.config.handover, style.present)
+            asked = handover(logits.roll(-1, dims=0), self.config.handover, self.clusters.available(style.counts))
             moved = self.rearranger.attend(self.rearranger.encode_mask(asked), style)
             rows = [to_uint8(self.cut.render(state, w))]
             size = rows[0].shape[1]

@@ -100,6 +100,7 @@ _PAPER_256 = Preset(
         lambda_recon_adv=100.0,
         lambda_adv=1.0,
         adv_last=10 / 110,  # A.2
+        resize="nearest",  # as published
     ),
     # 25 million pictures, as StyleGAN2; the paper takes generators that are already trained
     generator_loop=LoopConfig(steps=781_250, batch=32, log_every=100, checkpoint_every=5000, grid_every=5000),

@@ -152,14 +152,14 @@ class RearrangerStage:
                 with run.cast():
                     style = self.rearranger.encode_style(given)
                     if c.substitute:
-                        other_ = self.clusters.substitute(other_, style.present)
+                        other_ = self.clusters.substitute(other_, self.clusters.available(style.counts))
                     same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
                     cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
                 loss, parts = self.self_loss(run, same, target, w_)
                 mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
                 asked = other_
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
-                    asked = other_.masked_fill(~style.present.gather(1, other_.flatten(1)).view_as(other_), IGNORED)
+                    asked = other_.masked_fill((style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_), IGNORED)
                 mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
                 loss = c.lambda_self * loss + c.lambda_mask * (mask_self + mask_cross)
                 parts |= {"mask_self": mask_self, "mask_cross": mask_cross}
@@ -234,7 +234,7 @@ class RearrangerStage:
             other = own.roll(-1, dims=0)
             original = self.cut.render(state, w)
             style = average.encode_style(state)
-            other = self.clusters.substitute(other, style.present)
+            other = self.clusters.substitute(other, self.clusters.available(style.counts))
             same = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(own)), style), w)
             cross = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(other)), style), w)
         size = original.shape[-1]
