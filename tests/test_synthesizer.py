@@ -170,7 +170,7 @@ def test_transfer(synth: Synthesizer) -> None:
     clusters, style = synth.bundle.clusters, synth.make_style(seed=2)
     with torch.inference_mode():
         shape = clusters.assign(synth.cut.features(synth.w([1])).features)
-        given = clusters.substitute(shape, clusters.available(style.keys.counts))  # where the style has no such cluster, the nearest by place
+        given = clusters.substitute(shape, clusters.available(style.keys.counts))  # what the style lacks is replaced
         assert np.array_equal(result.proxy_mask, given[0].numpy())
         wanted = synth.render(clusters.one_hot(given), style)
     assert np.array_equal(pixels(result.picture), ((wanted[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())

@@ -115,7 +115,8 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
     cut = make_cut(noise)
     if name == "segmenter":
         ws = cut.w(seed_to_z([0, 1], Z))
-        masks = torch.arange(SIZE)[None, :, None] // 8 * 2 + torch.arange(SIZE)[None, None, :] // 8
+        at = torch.arange(SIZE)
+        masks = (at[None, :, None] >= 12) * 2 + (at[None, None, :] >= 5) * 1  # classes of four sizes
         return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), SegmenterConfig(**config))
     clusters = make_clusters(cut)
     rearranger = make_rearranger(cut, clusters)

@@ -40,11 +40,11 @@ def same(a, b):
 
 
 def test_demo_differs_in_widths_and_in_what_was_measured_at_its_size():
-    """The losses, schedules and choices of the demo are the paper preset's, but for widths, steps, the generator's recipe and two
+    """The losses, schedules and choices of the demo are the paper preset's, but for widths, steps, the generator's recipe and three
     settings that docs/experiments.md shows to need another value at 64 pixels."""
     demo, paper = PRESETS["demo"], PRESETS["paper-256"]
     for stage, widths in (
-        ("rearranger", {"hidden", "position_channels", "lambda_adv"}),
+        ("rearranger", {"hidden", "position_channels", "lambda_mask", "learning_rate"}),
         ("mapper", {"widths", "hidden", "resize"}),
         ("segmenter", set()),
     ):

@@ -25,6 +25,15 @@ def run_of(stage: loop.Stage, **config: object) -> loop.Run:
     return run
 
 
+def totals(stage: loop.Stage, index: int = 0, **config: object) -> tuple[list[tuple[str, float]], dict[str, float]]:
+    """The loss that each optimiser is given in one step, and what is logged; nothing is updated."""
+    run, seen = run_of(stage, **config), []
+    run.index = index
+    run.update = lambda name, terms: seen.append((name, sum(float(loss.detach()) for loss in terms()))) is None  # type: ignore[method-assign]
+    stage.step(run)
+    return seen, run.take_stats()
+
+
 # The generator.
 
 
@@ -104,6 +113,35 @@ def test_generator_schedule(tmp_path: Path) -> None:
     assert "g/path" not in run.take_stats()
 
 
+def test_generator_weights() -> None:
+    """The lazy terms are multiplied by their interval, and path length takes half a batch."""
+    stage = tiny.make_stage("generator", r1_gamma=6.0, r1_every=5, path_weight=3.0, path_every=7)
+    sizes: list[int] = []
+    stage.generator.synthesis.register_forward_hook(lambda module, given, out: sizes.append(len(out)))
+    seen, stats = totals(stage, batch=8)
+    assert [name for name, _ in seen] == ["generator", "generator", "discriminator"]
+    assert sizes == [8, 4, 8]
+    assert seen[0][1] == pytest.approx(stats["g/loss"], rel=1e-5)
+    assert seen[2][1] == pytest.approx(stats["d/loss"] + 6 / 2 * 5 * stats["d/r1"], rel=1e-5)
+    assert float(stage.path.mean) == pytest.approx(0.01 * stats["g/path"], rel=1e-4)
+    single, _ = totals(tiny.make_stage("generator", path_weight=1.0, path_every=1), batch=8)
+    assert seen[1][1] == pytest.approx(21 * single[1][1], rel=1e-4)
+    assert single[1][1] >= (0.99 * stats["g/path"]) ** 2  # squared distances from the running mean
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_real_pictures(flip: bool) -> None:
+    stage = tiny.make_stage("generator", flip=flip)
+    run = run_of(stage, batch=32)
+    x, everything = stage.real(run), stage.pictures.all
+    straight = [bool((everything == picture).flatten(1).all(dim=1).any()) for picture in x]
+    turned = [bool((everything == picture.flip(2)).flatten(1).all(dim=1).any()) for picture in x]
+    assert all(a != b for a, b in zip(straight, turned, strict=True))
+    assert any(turned) == flip
+    run.rank, run.world = 1, 2
+    assert torch.equal(stage.real(run), x[16:])
+
+
 def test_generator_learns_a_colour(tmp_path: Path) -> None:
     """On pictures of one colour the generator's own mean colour comes nearer, and both networks changed."""
     stage = tiny.make_stage("generator", augment=(), path_weight=0.0, learning_rate=0.01)
@@ -177,6 +215,44 @@ def test_adversarial_schedule(adv_every: int, r1_every: int, last: float) -> Non
     assert [stage.r1_due(i) for i in due] == [n % r1_every == 0 for n in range(len(due))]
     off = tiny.make_stage("rearranger", lambda_adv=0.0)
     assert not any(off.adversarial_due(i) for i in range(20))
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_rearranger_weights(index: int) -> None:
+    stage = tiny.make_stage(
+        "rearranger",
+        lambda_self=3.0,
+        lambda_mask=5.0,
+        lambda_adv=7.0,
+        self_features=2.0,
+        self_picture=0.5,
+        self_perceptual=0.25,
+        adv_every=2,
+    )
+    seen, stats = totals(stage, index)
+    own = 2 * stats["loss/self_features"] + 0.5 * stats["loss/self_picture"] + 0.25 * stats["loss/self_perceptual"]
+    wanted = 3 * own + 5 * (stats["loss/mask_self"] + stats["loss/mask_cross"])
+    assert len(seen) == (2 if index == 0 else 1)
+    assert seen[0] == ("rearranger", pytest.approx(wanted + (7 * stats["loss/adv"] if index == 0 else 0), rel=1e-4))
+    if index == 0:
+        assert seen[1] == ("discriminator", pytest.approx(stats["d/loss"] + 10 / 2 * 2 * stats["d/r1"], rel=1e-4))
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_style_samples_are_mirrored(flip: bool) -> None:
+    """Half of them, features and RGB alike; what they shall become again is not."""
+    stage = tiny.make_stage("rearranger", flip=flip, lambda_adv=0.0)
+    given: list[CutState] = []
+    real = stage.rearranger.encode_style
+    stage.rearranger.encode_style = lambda state: given.append(state) or real(state)
+    seen, _ = totals(stage, batch=16)
+    assert len(seen) == 1
+    _, state, _, _ = stage.samples(run_of(stage, batch=16), "samples")
+    turned = [bool(torch.equal(a, b.flip(2))) for a, b in zip(given[0].features, state.features, strict=True)]
+    assert any(turned) == flip
+    for i, mirrored in enumerate(turned):
+        assert torch.equal(given[0].features[i], state.features[i].flip(2) if mirrored else state.features[i])
+        assert torch.equal(given[0].rgb[i], state.rgb[i].flip(2) if mirrored else state.rgb[i])
 
 
 @pytest.mark.parametrize("name", ["rearranger", "mapper"])
@@ -264,6 +340,15 @@ def test_mapper_phases(tmp_path: Path) -> None:
         assert ("loss/adv" in stats) == ("d/loss" in stats) == (index >= 3)
         assert ("d/r1" in stats) == (index in (3, 5))
     assert tiny.make_stage("mapper", steps=6, lambda_adv=0.0).adversarial_from == 6
+
+
+def test_mapper_weights() -> None:
+    stage = tiny.make_stage("mapper", steps=4, adv_last=0.5, lambda_recon=3.0, lambda_recon_adv=5.0, lambda_adv=7.0, r1_gamma=6.0)
+    seen, stats = totals(stage, 0)
+    assert seen == [("mapper", pytest.approx(3 * stats["loss/recon"], rel=1e-5))]
+    seen, stats = totals(stage, 2)
+    assert seen[0] == ("mapper", pytest.approx(5 * stats["loss/recon"] + 7 * stats["loss/adv"], rel=1e-5))
+    assert seen[1] == ("discriminator", pytest.approx(stats["d/loss"] + 6 / 2 * 2 * stats["d/r1"], rel=1e-4))
 
 
 @pytest.mark.parametrize("kind", ["soft", "hard", "present-soft", "present"])

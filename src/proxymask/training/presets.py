@@ -116,7 +116,7 @@ PRESETS: Mapping[str, Preset] = {
         generator=GeneratorConfig(
             z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0
         ),
-        rearranger=RearrangerConfig(position_channels=32, hidden=32, lambda_adv=0.3),
+        rearranger=RearrangerConfig(position_channels=32, hidden=32, lambda_mask=4.0, learning_rate=0.001),
         segmenter=SegmenterConfig(),
         mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32),
         generator_loop=LoopConfig(steps=8000, batch=16),
