@@ -272,6 +272,8 @@ class TrainRearranger:
     """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
     discriminator: OptionalPath = None
     """Where L_adv starts; the discriminator beside the generator where there is one, else a fresh one."""
+    start: OptionalPath = None
+    """A trained rearranger of the same widths to go on from, with other settings or other real pictures."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[RearrangerOverrides, Flat] = field(default_factory=RearrangerOverrides)
@@ -292,6 +294,14 @@ class TrainRearranger:
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
             stage = build_rearranger(config, cut, clusters, discriminator, pictures, loop.steps, loop.seed, device)
+            if self.start is not None:
+                first = load_part(self.start, "rearranger", Rearranger)
+                if first.state_dict().keys() != stage.rearranger.state_dict().keys() or first.dim != stage.rearranger.dim:
+                    raise ProxymaskError(
+                        f"{self.start} holds a rearranger of other widths or choices: give the settings it was trained with"
+                    )
+                stage.rearranger.load_state_dict(first.state_dict())
+                made_of |= {"start": short_hash(first)}
             with progress("rearranger") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
         _say(f"rearranger: {self.out / 'rearranger'}")
