@@ -426,7 +426,7 @@ def test_two_processes_do_what_one_does(copy):
         for folder in (copy / "one.work" / "rearranger", copy / "two.work" / "rearranger", copy / "model.work" / "rearranger")
     )
     assert relative_l1(two, one) < 1e-3
-    assert relative_l1(before, one) > 1e-2  # which is a difference
+    assert relative_l1(before, one) > 3e-3  # three times what is allowed above: training moved it further than that
 
 
 # ------------------------------------------------------------------------------------------------------------ small things

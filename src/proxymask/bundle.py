@@ -146,11 +146,14 @@ class Bundle:
         if problems:
             raise ProxymaskError(f"{folder}: " + "; ".join(problems))
         about = read_json(folder / "bundle.json")
+        clusters = ProxyClusters.from_pretrained(folder / "clusters")
+        rearranger = Rearranger.from_pretrained(folder / "rearranger")
+        rearranger.centroids.copy_(clusters.centroids)  # its own copy may have been rounded to float16, which moves ties
         return cls(
             generator=Generator.from_pretrained(folder / "generator"),
             cut=int(about["cut"]),
-            clusters=ProxyClusters.from_pretrained(folder / "clusters"),
-            rearranger=Rearranger.from_pretrained(folder / "rearranger"),
+            clusters=clusters,
+            rearranger=rearranger,
             labels=LabelSet.load(folder / "labels.json") if (folder / "labels.json").is_file() else None,
             segmenter=FewShotSegmenter.from_pretrained(folder / "segmenter") if about["segmenter"] else None,
             mappers={name: OasisMapper.from_pretrained(folder / "mappers" / name) for name in about["mappers"]},
