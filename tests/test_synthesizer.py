@@ -222,3 +222,8 @@ def test_bf16_is_near(synth: Synthesizer) -> None:
     assert two.dtype == torch.float32
     assert float((one - two).abs().mean()) < 0.05
     assert not torch.equal(one, two)
+
+
+def test_render_refuses_logits(synth: Synthesizer) -> None:
+    with pytest.raises(ProxymaskError, match=r"synth\.proxy"):
+        synth.render(synth.map(mask()[None]) - 1.0, synth.make_style(seed=1))

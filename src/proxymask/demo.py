@@ -77,12 +77,12 @@ def run_demo(
         write_picture(out / "styles" / f"{number}.png", Image.fromarray(sample))
     rows = []
     for file, mask in zip(files, ids, strict=True):
-        proxy = synth.map(mask[None])
-        shown = synth.bundle.clusters.colorize(proxy[0].argmax(dim=0))
+        logits = synth.map(mask[None])
+        shown = synth.bundle.clusters.colorize(logits[0].argmax(dim=0))
         write_picture(out / "proxy" / f"{file.name}.png", Image.fromarray(shown))
         pictures = []
         for number, style in zip(seeds, chosen, strict=True):
-            pixels = to_uint8(synth.render(proxy, style))[0]
+            pixels = to_uint8(synth.render(synth.proxy(logits, style), style))[0]
             write_picture(out / "pictures" / f"{file.name}__{number}.png", Image.fromarray(pixels))
             pictures.append(pixels)
             done += 1

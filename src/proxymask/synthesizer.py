@@ -135,6 +135,8 @@ class Synthesizer:
     def render(self, proxy: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """Proxy masks (B, K, r, r), one-hot or soft, in a style -> pictures (B, 3, R, R) in [-1, 1], float32."""
         style = self._chosen(style)
+        if float(proxy.amin()) < 0:
+            raise ProxymaskError("render takes proxy masks, which are not negative; the mapper's logits go through synth.proxy first")
         b = proxy.shape[0]
         keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
         with autocast(self.device, self.dtype):

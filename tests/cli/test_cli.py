@@ -17,6 +17,7 @@ from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.errors import ProxymaskError
 from proxymask.mask_files import example_masks, find_masks
 from proxymask.masks import write_mask
+from proxymask.synthesizer import Synthesizer
 
 MASK = example_masks() / "beard.png"
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -100,6 +101,13 @@ def test_generate_one_picture_repeats_exactly(bundle, tmp_path, capsys):
     assert a == b
     assert a != c
     assert pixels(tmp_path / "a.png").shape == (32, 32, 3)
+
+
+def test_generate_is_what_the_api_paints(bundle, tmp_path):
+    assert run("generate", "--mask", MASK, "--out", tmp_path / "cli.png", "--style-seed", 3, *bundle) == 0
+    synth = Synthesizer.from_pretrained(bundle[bundle.index("--bundle") + 1], "cpu", "fp32")
+    synth.set_style(seed=3)
+    np.testing.assert_array_equal(pixels(tmp_path / "cli.png"), np.asarray(synth(MASK)))
 
 
 def test_generate_folder_in_several_styles(bundle, tmp_path):

@@ -108,6 +108,8 @@ class Generate:
     """How many styles: the first one, and the next seeds."""
     truncation: float = 1.0
     """Psi: 1 takes styles as they come, smaller ones nearer to the average."""
+    mapper: str = "mask"
+    """Which of the bundle's mappers; proxymask inspect BUNDLE lists them."""
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
@@ -146,11 +148,11 @@ class Generate:
         done = 0
         with progress("rendering") as report:
             for start in range(0, len(good), CHUNK):
-                proxies = [(name, synth.map(ids[None])) for name, ids in good[start : start + CHUNK]]
+                mapped = [(name, synth.map(ids[None], self.mapper)) for name, ids in good[start : start + CHUNK]]
                 for style_seed in styles:
                     style = synth.make_style(style_seed, truncation=self.truncation)
-                    for name, proxy in proxies:
-                        picture = Image.fromarray(to_uint8(synth.render(proxy, style))[0])
+                    for name, logits in mapped:
+                        picture = Image.fromarray(to_uint8(synth.render(synth.proxy(logits, style), style))[0])
                         write_picture(self.out / f"{name}__{style_seed}.png" if into_folder else self.out, picture)
                         done += 1
                         report(done, len(good) * self.count)
@@ -159,7 +161,7 @@ class Generate:
             raise ProxymaskError(f"{len(bad)} of {len(files)} masks could not be used (named above); the others are rendered")
 
 
-CHUNK = 64  # masks whose proxy masks are kept at once; a style is computed once a chunk
+CHUNK = 64  # masks whose mapper outputs are kept at once; a style is computed once a chunk
 
 
 @dataclass(frozen=True)
