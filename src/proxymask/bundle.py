@@ -37,6 +37,16 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def replace_folder(new: Path, folder: Path) -> None:
+    """Let ``new`` take the place of ``folder``, on the same disk."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 @dataclasses.dataclass
 class Bundle:
     """Networks and label set of one model, in memory."""
@@ -116,12 +126,7 @@ class Bundle:
             shutil.rmtree(temporary, ignore_errors=True)
             reason = error.strerror or error
             raise ProxymaskError(f"cannot write the bundle {folder} ({reason}); nothing of the old one was touched") from None
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(temporary, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        replace_folder(temporary, folder)
         self.folder = folder
         return folder
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Protocol
 import torch
 import tyro
 
-from .bundle import Bundle, check_bundle, file_hash, find_bundle
+from .bundle import Bundle, check_bundle, file_hash, find_bundle, replace_folder
 from .data.dataset import ImageSet
 from .data.prepare import SUFFIXES
 from .device import DeviceName, Precision, resolve_device, resolve_precision
@@ -676,7 +676,7 @@ class _Fit:
         problems = check_bundle(staging)
         if problems:
             raise ProxymaskError(f"{staging}: {'; '.join(problems)}")
-        _replace(staging, self.out)
+        replace_folder(staging, self.out)
 
 
 def _keep_files(source: Path, target: Path) -> None:
@@ -688,16 +688,6 @@ def _keep_files(source: Path, target: Path) -> None:
         if about["sha256"][name] != old[name]:
             raise ProxymaskError(f"{source / name} changed while it was copied: copy the bundle again")
     write_json(target / "bundle.json", about)
-
-
-def _replace(new: Path, folder: Path) -> None:
-    """Let ``new`` take the place of ``folder``, on the same disk."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _has_mapper(folder: Path) -> bool:
