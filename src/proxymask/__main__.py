@@ -1,7 +1,13 @@
 """``python -m proxymask`` (and ``torchrun -m proxymask``): the command."""
 
+import os
 import sys
 
 from .cli import main
 
-sys.exit(main())
+code = main()
+if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    from .training.distributed import leave
+
+    leave(code)
+sys.exit(code)

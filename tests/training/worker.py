@@ -14,6 +14,7 @@ import torch.distributed as dist
 import tiny
 from proxymask.modeling import save_tensors
 from proxymask.training import loop
+from proxymask.training.distributed import leave
 
 
 def shared_stages() -> dict[str, loop.Stage]:
@@ -67,7 +68,7 @@ def main() -> int:
     except loop.Stopped as stopped:
         (out / f"stopped-{dist.get_rank()}").write_text(f"{stopped} {[p.name for p in loop.checkpoints(out / 'stopped')]}")
     dist.destroy_process_group()
-    return 0
+    leave(0)
 
 
 if __name__ == "__main__":
