@@ -1,4 +1,4 @@
-"""The on-disk model: one folder of safetensors and JSON that holds all a person needs to make pictures from masks.
+"""The on-disk model: one folder of safetensors and JSON that holds all a person needs to make pictures from masks and drawings.
 
 ``bundle.json``   format, name, sizes, conditions, licences, how it was made, and the SHA-256 of every file
 ``labels.json``   the label set of the masks (where a mapper is there)
@@ -21,13 +21,14 @@ from .errors import ProxymaskError
 from .generators.cut import CutGenerator
 from .generators.stylegan2 import Generator
 from .labels import LabelSet
-from .mappers.oasis import OasisMapper
+from .mappers import Mapper, load_mapper
 from .modeling import ConfigModel, read_json, write_json
 from .proxy.proxy_mask import ProxyClusters
 from .rearranger import Rearranger
 from .segmenter import FewShotSegmenter
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2  # 1: mappers of masks only, which is still written where there are no others, so that older versions read it
+MASK: dict[str, Any] = {"condition": "mask"}
 EMBEDDED = Path(__file__).parent / "bundles"
 
 
@@ -57,7 +58,9 @@ class Bundle:
     rearranger: Rearranger
     labels: LabelSet | None = None
     segmenter: FewShotSegmenter | None = None
-    mappers: dict[str, OasisMapper] = dataclasses.field(default_factory=dict)
+    mappers: dict[str, Mapper] = dataclasses.field(default_factory=dict)
+    conditions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """By mapper: the condition it reads, as ``Condition.about`` says; a mapper that is not in it reads masks."""
     name: str = "unnamed"
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Free JSON for the card: licences, data, commands, numbers, mapper handover."""
@@ -67,6 +70,25 @@ class Bundle:
     def resolution(self) -> int:
         """Side of the pictures."""
         return self.generator.resolution
+
+    def condition_of(self, mapper: str) -> dict[str, Any]:
+        """What is known of the condition that a mapper reads: at least ``condition``, its name."""
+        return self.conditions.get(mapper, MASK)
+
+    def mapper_for(self, condition: str) -> str:
+        """The name of the mapper that reads ``condition``: the one called like it, else the first.
+
+        Raises:
+            ProxymaskError: there is none; the message says what there is.
+        """
+        able = [name for name in sorted(self.mappers) if self.condition_of(name)["condition"] == condition]
+        if not able:
+            have = ", ".join(sorted({str(self.condition_of(name)["condition"]) for name in self.mappers})) or "none"
+            raise ProxymaskError(
+                f"the bundle {self.name} has no mapper for {condition} (it reads: {have}): train one with "
+                f"proxymask train mapper --condition {condition}, and put it in with proxymask bundle add"
+            )
+        return condition if condition in able else able[0]
 
     def cut_generator(self) -> CutGenerator:
         """The generator, cut."""
@@ -111,12 +133,13 @@ class Bundle:
             write_json(
                 temporary / "bundle.json",
                 {
-                    "format": BUNDLE_FORMAT,
+                    "format": BUNDLE_FORMAT if self.conditions else 1,
                     "proxymask": __version__,
                     "name": self.name,
                     "resolution": self.resolution,
                     "cut": self.cut,
                     "mappers": sorted(self.mappers),
+                    **({"conditions": dict(sorted(self.conditions.items()))} if self.conditions else {}),
                     "segmenter": self.segmenter is not None,
                     "about": self.about,
                     "sha256": {p.relative_to(temporary).as_posix(): file_hash(p) for p in files},
@@ -130,10 +153,18 @@ class Bundle:
         self.folder = folder
         return folder
 
+    def mappers_text(self) -> str:
+        """The mappers' names, with what each reads where the name does not say it."""
+        shown = []
+        for name in sorted(self.mappers):
+            condition = self.condition_of(name)["condition"]
+            shown.append(name if condition == name else f"{name} (reads: {condition})")
+        return ", ".join(shown) or "none"
+
     def card(self) -> str:
         """A plain model card from what the bundle knows of itself."""
         lines = [f"# {self.name}", "", f"A Proxymask bundle: {self.resolution}x{self.resolution} pictures, cut at {self.cut}."]
-        lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {', '.join(sorted(self.mappers)) or 'none'}.", ""]
+        lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {self.mappers_text()}.", ""]
         if self.labels is not None:
             lines += ["Labels: " + ", ".join(f"{label.id} {label.name}" for label in self.labels.labels), ""]
         lines += [f"- {key}: {value}" for key, value in self.about.items()]
@@ -161,7 +192,8 @@ class Bundle:
             rearranger=rearranger,
             labels=LabelSet.load(folder / "labels.json") if (folder / "labels.json").is_file() else None,
             segmenter=FewShotSegmenter.from_pretrained(folder / "segmenter") if about["segmenter"] else None,
-            mappers={name: OasisMapper.from_pretrained(folder / "mappers" / name) for name in about["mappers"]},
+            mappers={name: load_mapper(folder / "mappers" / name) for name in about["mappers"]},
+            conditions=about.get("conditions", {}),
             name=str(about["name"]),
             about=about["about"],
             folder=folder,
@@ -212,9 +244,9 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
         return [str(error)]
     if not isinstance(about, Mapping) or not {"format", "cut", "mappers", "segmenter", "sha256", "name", "about"} <= about.keys():
         return ["bundle.json lacks fields: it is damaged"]
-    if about["format"] != BUNDLE_FORMAT:
+    if about["format"] not in (1, BUNDLE_FORMAT):
         made = about.get("proxymask", "an unknown version")
-        ours = f"this is proxymask {__version__} and reads format {BUNDLE_FORMAT}"
+        ours = f"this is proxymask {__version__} and reads format 1 or {BUNDLE_FORMAT}"
         return [f"bundle format {about['format']} (made by proxymask {made}), {ours}"]
     problems = []
     for name, digest in about["sha256"].items():

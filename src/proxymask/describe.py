@@ -94,7 +94,7 @@ def _bundle(folder: Path) -> Description:
         f"{folder}: a whole bundle, every file as it was written (by proxymask {made})",
         f"name: {bundle.name}",
         f"pictures: {bundle.resolution}x{bundle.resolution}, the generator cut at {bundle.cut}",
-        f"mappers: {', '.join(sorted(bundle.mappers)) or 'none yet: it cannot read masks'}",
+        f"mappers: {bundle.mappers_text() if bundle.mappers else 'none yet: it cannot read masks'}",
         "parameters:",
     ]
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in bundle.parts().items()}

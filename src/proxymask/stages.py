@@ -16,22 +16,26 @@ from typing import Any, TypeVar
 import torch
 
 from .bundle import EMBEDDED, embedded_bundles, file_hash
+from .conditions.base import Condition
 from .data.dataset import ImageSet
+from .depth_net import DepthNet
 from .errors import ProxymaskError
 from .generators.cut import CutGenerator
 from .generators.stylegan2 import Discriminator, Generator
 from .labels import LabelSet
 from .mappers.oasis import OasisMapper
+from .mappers.unet import UNetMapper
 from .modeling import ConfigModel, read_json, write_json
 from .proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
 from .rearranger import Rearranger
 from .sampling import weights_hash
 from .seeding import derive_rng, derive_seed
 from .segmenter import FewShotSegmenter
+from .training.depth import DepthConfig, DepthImages, DepthStage
 from .training.distributed import barrier, is_main, main_first
 from .training.generator import GeneratorConfig, GeneratorStage, Pictures
 from .training.loop import LoopConfig, Stage, checkpoints, train
-from .training.mapper import MapperConfig, MapperStage, segmenter_labeller
+from .training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage, segmenter_labeller
 from .training.rearranger import RearrangerConfig, RearrangerStage
 from .training.segmenter import SegmenterConfig, SegmenterStage
 
@@ -50,6 +54,8 @@ OURS = (
     "rearranger",
     "segmenter",
     "mapper",
+    "condition.json",
+    "depth",
 )
 KEEP_FEATURES = 512 * 2**20  # bytes of features that clustering may hold instead of computing them anew for every pass
 STATISTICS_SAMPLES = 64
@@ -178,6 +184,47 @@ def build_mapper(
         steps,
         torch.from_numpy(labels.colors.copy()),
     )
+
+
+def build_condition_mapper(
+    config: MapperConfig,
+    widths: ConditionConfig,
+    condition: Condition,
+    cut: CutGenerator,
+    clusters: ProxyClusters,
+    rearranger: Rearranger,
+    segmenter: FewShotSegmenter | None,
+    discriminator: Discriminator | None,
+    pictures: Pictures | None,
+    steps: int,
+    seed: int,
+    device: torch.device,
+) -> MapperStage:
+    """Stage 4 for a condition other than a mask: a U-Net mapper (supplement A.1). ``segmenter``: where it is made of labels."""
+    check_fit(cut, clusters, rearranger)
+    if condition.needs_labels and segmenter is not None and segmenter.out.out_channels != condition.channels:
+        raise ProxymaskError(
+            f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {condition.channels}: train it with this file"
+        )
+    with seeded(seed, "init", "mapper", condition.name):
+        mapper = UNetMapper(
+            condition.channels, clusters.num_clusters, cut.resolution, cut.generator.resolution, widths.unet_base, widths.unet_max
+        )
+    if widths.unet_start == "discriminator":
+        if discriminator is None:
+            raise ProxymaskError("there is no discriminator to start the mapper from: name one with --discriminator")
+        mapper.start_from(discriminator)
+    frozen = None if segmenter is None else segmenter.to(device).eval().requires_grad_(False)
+    source = ConditionSource(cut, clusters, condition, frozen)
+    discriminator = discriminator or new_discriminator(cut.generator, seed)
+    return MapperStage(cut, clusters, rearranger, mapper, discriminator, source, pictures, config, steps)
+
+
+def build_depth(config: DepthConfig, data: DepthImages, steps: int, seed: int) -> DepthStage:
+    """The depth network of drawn pictures."""
+    with seeded(seed, "init", "depth"):
+        net = DepthNet(config.width)
+    return DepthStage(net, data, config, steps)
 
 
 def check_fit(cut: CutGenerator, clusters: ProxyClusters, rearranger: Rearranger | None = None) -> None:

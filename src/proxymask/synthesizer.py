@@ -1,4 +1,4 @@
-"""The API people use: a style set once, then a picture for every mask.
+"""The API people use: a style set once, then a picture for every mask or drawing.
 
 >>> synth = Synthesizer.from_pretrained("avatars")
 >>> synth.set_style(seed=3)
@@ -11,21 +11,29 @@ mask costs the mapper, the query, the attention and G2.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from .bundle import Bundle
+from .conditions import Condition, Reading, get_condition
 from .device import autocast, resolve_device, resolve_precision
 from .errors import ProxymaskError
 from .generators.cut import CutState
 from .generators.stylegan2 import seed_to_z
 from .mappers.handover import Handover, handover
+from .mappers.unet import UNetMapper
 from .masks import read_mask
 from .rearranger import StyleKeys
 
 MaskLike = str | Path | np.ndarray | Image.Image
+Unpainted = Literal["style", "mapper"]
+"""What stands where nothing was painted: the style sample's own layout, or what the mapper believes."""
+JOIN_REACH = 2.0  # cells of the proxy mask over which one condition gives way to another
+SURE = 30.0  # logit of a cluster that is certain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +54,9 @@ class Result:
     proxy_mask: np.ndarray
     """Clusters (r, r) uint8, the most likely where the mapper gave probabilities."""
     mask: np.ndarray | None
-    """The mask as it was understood, ids (R, R) uint8; None for a transfer."""
+    """The mask as it was understood, ids (R, R) uint8; None for a transfer and for other conditions."""
+    notes: tuple[str, ...] = ()
+    """What was noticed while the input was read."""
 
 
 class Synthesizer:
@@ -143,11 +153,133 @@ class Synthesizer:
             state = self.bundle.rearranger.attend(self.bundle.rearranger.encode_mask(proxy), keys)
             return self.cut.render(state, style.w.expand(b, *style.w.shape[1:])).float().clamp(-1, 1)
 
-    def generate(self, mask: MaskLike, style: Style | None = None, mapper: str = "mask") -> Result:
-        """A mask (path, PIL picture or array of ids) to a picture, with its proxy mask."""
-        ids = self.read_mask(mask)
-        proxy = self.proxy(self.map(ids[None], mapper), style)
-        return self._result(self.render(proxy, style), proxy, ids)
+    def condition(self, name: str, extractor: str | None = None, weights: Path | None = None) -> Condition:
+        """The condition ``name`` (or ``FILE.py:NAME``) as this bundle's mapper for it takes it.
+
+        Raises:
+            ProxymaskError: no such condition, no labels where they are needed, an extractor that gives something else.
+        """
+        plain = name.rpartition(":")[2]
+        known = [about for mapper, about in self.bundle.conditions.items() if about["condition"] == plain and mapper in self.bundle.mappers]
+        return get_condition(name, self.bundle.labels, extractor, weights, known[0] if known else None)
+
+    def read_condition(self, source: MaskLike, condition: str | Condition, from_photo: bool = False, invert: bool = False) -> Reading:
+        """A person's input as what the mapper sees.
+
+        Args:
+            source: path, array or PIL picture, of any size and aspect ratio.
+            condition: its kind.
+            from_photo: ``source`` is a picture from which the condition is to be extracted first.
+            invert: white on black, or far is bright, whatever it looks like.
+
+        Raises:
+            ProxymaskError: the input cannot be used; the message says why and what to do.
+        """
+        kind = self.condition(condition) if isinstance(condition, str) else condition
+        if from_photo:
+            if invert:
+                raise ProxymaskError("a photo is not inverted: leave --invert or --from-photo out")
+            return kind.read_photo(source, self.size)
+        typical = None
+        if kind.remembers:
+            mapper = self.bundle.mappers[self.bundle.mapper_for(kind.name)]
+            typical = mapper.typical if isinstance(mapper, UNetMapper) and int(mapper.seen) else None
+        return kind.read(source, self.size, invert, typical)
+
+    @torch.inference_mode()
+    def map_planes(self, planes: torch.Tensor, mapper: str) -> torch.Tensor:
+        """Planes (B, C, R, R) of a condition -> the logits (B, K, r, r) of the mapper of that name."""
+        if mapper not in self.bundle.mappers:
+            self.bundle.mapper_for(mapper)  # says what there is
+        with autocast(self.device, self.dtype):
+            return self.bundle.mappers[mapper](planes.to(self.device))
+
+    @torch.inference_mode()
+    def map_reading(self, reading: Reading, mapper: str, style: Style | None = None, unpainted: Unpainted = "mapper") -> torch.Tensor:
+        """Logits (1, K, r, r) of one reading; with ``unpainted="style"``, cells where nothing is painted keep the style's own cluster."""
+        logits = self.map_planes(reading.planes[None], mapper).float()
+        if unpainted == "mapper":
+            return logits
+        return self._keep_style(logits, reading.painted, style)
+
+    def _keep_style(self, logits: torch.Tensor, painted: torch.Tensor, style: Style | None) -> torch.Tensor:
+        own = self.bundle.clusters.one_hot(self.bundle.clusters.assign(self._chosen(style).state.features)).to(logits)
+        return torch.where(cells(painted, logits.shape[-1]).to(logits.device), logits, SURE * own)
+
+    @torch.inference_mode()
+    def join(self, logits: Sequence[torch.Tensor], painted: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Several conditions' logits (1, K, r, r), with where each is painted (R, R), as one.
+
+        The rule: at every cell the log probabilities are averaged, each condition with a weight that falls off with the distance to what
+        is painted in it, ``exp(-distance / 2 cells)``. So each decides alone where it is painted and the others are not, they share
+        what lies between, and where two are painted both count alike.
+        """
+        side = logits[0].shape[-1]
+        far = torch.stack([distance_to(cells(where, side)) for where in painted]).to(logits[0].device)  # (N, r, r)
+        weights = (-far / JOIN_REACH).softmax(dim=0)
+        return torch.stack([w * x.float().log_softmax(dim=1) for w, x in zip(weights, logits, strict=True)]).sum(dim=0)
+
+    def generate(
+        self,
+        mask: MaskLike,
+        style: Style | None = None,
+        mapper: str | None = None,
+        *,
+        condition: str = "mask",
+        from_photo: bool = False,
+        invert: bool = False,
+        unpainted: Unpainted = "mapper",
+    ) -> Result:
+        """A mask, or another condition (path, PIL picture or array), to a picture, with its proxy mask.
+
+        Args:
+            mask: the mask (array of ids too), drawing, edge map, depth map ...
+            style: the one that was set where None.
+            mapper: which of the bundle's; the one for ``condition`` where None.
+            condition: what ``mask`` is.
+            from_photo, invert: see :meth:`read_condition`.
+            unpainted: what stands where nothing was painted.
+
+        Raises:
+            ProxymaskError: an input that cannot be used, or a bundle without a mapper for it.
+        """
+        if condition == "mask" and unpainted == "mapper" and not from_photo and not invert:
+            ids = self.read_mask(mask)
+            proxy = self.proxy(self.map(ids[None], mapper or "mask"), style)
+            return self._result(self.render(proxy, style), proxy, ids)
+        kind = self.condition(condition)
+        chosen = mapper or self.bundle.mapper_for(kind.name)
+        reading = self.read_condition(mask, kind, from_photo, invert)
+        proxy = self.proxy(self.map_reading(reading, chosen, style, unpainted), style)
+        return dataclasses.replace(self._result(self.render(proxy, style), proxy, None), notes=reading.notes)
+
+    def generate_mixed(
+        self, inputs: Sequence[tuple[str, MaskLike]], style: Style | None = None, *, unpainted: Unpainted = "mapper"
+    ) -> Result:
+        """Several conditions at once, as (condition, input) pairs: a scribble for the hair, a sketch for the rest; see :meth:`join`.
+
+        Raises:
+            ProxymaskError: as :meth:`generate`; no inputs.
+        """
+        if not inputs:
+            raise ProxymaskError("there is nothing to paint from: give at least one (condition, input)")
+        kinds = [self.condition(name) for name, _ in inputs]
+        readings = [self.read_condition(source, kind) for kind, (_, source) in zip(kinds, inputs, strict=True)]
+        logits = self.mixed_logits(readings, [self.bundle.mapper_for(kind.name) for kind in kinds], style, unpainted)
+        proxy = self.proxy(logits, style)
+        notes = tuple(f"{kind.name}: {note}" for kind, reading in zip(kinds, readings, strict=True) for note in reading.notes)
+        return dataclasses.replace(self._result(self.render(proxy, style), proxy, None), notes=notes)
+
+    def mixed_logits(
+        self, readings: Sequence[Reading], mappers: Sequence[str], style: Style | None = None, unpainted: Unpainted = "mapper"
+    ) -> torch.Tensor:
+        """Logits (1, K, r, r) of one or several readings, each with its mapper, joined as :meth:`join` says."""
+        if len(readings) == 1:
+            return self.map_reading(readings[0], mappers[0], style, unpainted)
+        each = [self.map_reading(reading, name) for reading, name in zip(readings, mappers, strict=True)]
+        painted = [reading.painted for reading in readings]
+        joined = self.join(each, painted)
+        return joined if unpainted == "mapper" else self._keep_style(joined, torch.stack(painted).any(dim=0), style)
 
     def __call__(self, mask: MaskLike) -> Image.Image:
         """The picture of a mask in the style that was set."""
@@ -178,3 +310,18 @@ class Synthesizer:
     def _result(self, picture: torch.Tensor, proxy: torch.Tensor, mask: np.ndarray | None) -> Result:
         pixels = picture[0].add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         return Result(Image.fromarray(pixels), proxy[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), mask)
+
+
+def cells(painted: torch.Tensor, side: int) -> torch.Tensor:
+    """Painted pixels (R, R) as cells (side, side) bool: a cell is painted where a pixel of it is."""
+    return F.adaptive_max_pool2d(painted[None, None].float(), side)[0, 0] > 0
+
+
+def distance_to(marks: torch.Tensor) -> torch.Tensor:
+    """Distance in cells to the nearest mark (side, side) bool, 0 on one; half the side everywhere where there is none."""
+    side = marks.shape[-1]
+    at = torch.nonzero(marks).float()
+    if not len(at):
+        return torch.full(marks.shape, side / 2)
+    ys, xs = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    return torch.cdist(torch.stack([ys, xs], dim=-1).reshape(-1, 2).float(), at.cpu()).amin(dim=1).view(side, side)

@@ -53,12 +53,13 @@ def _summary(cls: type) -> str:
 SECTIONS: dict[str, Tree] = {
     "pictures": {
         "demo": _verb("see it work: example masks in several styles, on one contact sheet", "verbs", "Demo"),
-        "generate": _verb("pictures from masks", "verbs", "Generate"),
+        "generate": _verb("pictures from masks, scribbles, sketches, edges, depth", "verbs", "Generate"),
         "sample": _verb("pictures without a mask, with their proxy masks and labels", "verbs", "Sample"),
         "transfer": _verb("the shape of one sample in the style of another", "verbs", "Transfer"),
     },
     "a look inside": {
         "inspect": _verb("what a bundle, a run, a model, a data set or a mask holds", "verbs", "Inspect"),
+        "condition": _verb("what a mapper sees of a picture: its sketch, edges, depth", "conditions", "Condition"),
         "mask": Group(
             "masks that you painted",
             lambda: {"check": _verb("whether a mask can be used, with an overlay picture", "verbs", "MaskCheck")},
@@ -74,7 +75,8 @@ SECTIONS: dict[str, Tree] = {
                 "prepare": _verb("any folder of pictures, cropped and resized once", "verbs", "DataPrepare"),
             },
         ),
-        "train": Group("one stage: generator, rearranger, segmenter, mapper", _stages),
+        "train": Group("one stage: generator, rearranger, segmenter, mapper; or depth, for pairs", _stages),
+        "bundle": Group("bundles", lambda: {"add": _verb("put a trained mapper into a bundle", "conditions", "BundleAdd")}),
         "cluster": _verb("the proxy clusters of a generator", "training", "Cluster"),
     },
 }

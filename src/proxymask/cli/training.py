@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ..conditions import get_condition
 from ..data.dataset import ImageSet
 from ..device import resolve_device
 from ..errors import ProxymaskError
 from ..fit import FitConfig, fit
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator, Generator, check_resolution
+from ..modeling import write_json
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
 from ..sampling import generator_hash, labels_hash, read_label_set, read_labelled
 from ..segmenter import FewShotSegmenter
 from ..stages import (
+    build_condition_mapper,
+    build_depth,
     build_generator,
     build_mapper,
     build_rearranger,
@@ -40,10 +44,11 @@ from ..stages import (
     run_stage,
     short_hash,
 )
+from ..training.depth import DepthConfig, DepthImages
 from ..training.distributed import is_main, processes
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
-from ..training.mapper import MapperConfig
+from ..training.mapper import ConditionConfig, MapperConfig
 from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
@@ -107,12 +112,14 @@ if TYPE_CHECKING:
     SegmenterOverrides = SegmenterConfig
     SegmenterLoop = LoopConfig
     MapperOverrides = MapperConfig
+    ConditionOverrides = ConditionConfig
     MapperLoop = LoopConfig
 else:
     GeneratorOverrides, GeneratorLoop = overrides(GeneratorConfig, "generator"), overrides(LoopConfig, "generator_loop")
     RearrangerOverrides, RearrangerLoop = overrides(RearrangerConfig, "rearranger"), overrides(LoopConfig, "rearranger_loop")
     SegmenterOverrides, SegmenterLoop = overrides(SegmenterConfig, "segmenter"), overrides(LoopConfig, "segmenter_loop")
     MapperOverrides, MapperLoop = overrides(MapperConfig, "mapper"), overrides(LoopConfig, "mapper_loop")
+    ConditionOverrides = overrides(ConditionConfig, "condition")
 
 Flat = tyro.conf.arg(name="")  # --steps instead of --loop.steps
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")]
@@ -352,25 +359,38 @@ class TrainSegmenter:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainMapper:
-    """The mapper: turns masks of your labels into proxy masks.
+    """The mapper: turns masks of your labels, or drawings or depth maps, into proxy masks.
 
-    OUT gets mapper/ (averaged weights). The same command goes on after a stop.
+    OUT gets mapper/ (averaged weights). The same command goes on after a stop. With --condition, pairs are made of generated pictures
+    by an extractor; nothing is collected by hand, and nothing but the mapper is trained. proxymask bundle add puts it into a bundle.
 
     Examples:
       proxymask train mapper --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger
         --segmenter runs/segmenter --out runs/mapper
+      proxymask train mapper --bundle avatars --condition sketch --out runs/sketch
+      proxymask train mapper --bundle avatars --condition hed --extractor pidinet --out runs/hed
+      proxymask train mapper --bundle avatars --condition my-conditions.py:darkness --out runs/darkness
     """
 
-    generator: Path
-    """The generator: its run, its saved network, or a bundle."""
-    clusters: Path
-    """Its clusters: what proxymask cluster wrote, or a bundle."""
-    rearranger: Path
-    """Its rearranger: its run, its saved network, or a bundle."""
-    segmenter: Path
-    """Its segmenter: its run, its saved network, or a bundle; labels.json is found there too."""
     out: Path
     """Run folder; one that holds checkpoints is gone on with."""
+    bundle: OptionalPath = None
+    """Takes the place of the next four: a bundle, or the name of an embedded one."""
+    generator: OptionalPath = None
+    """The generator: its run, its saved network, or a bundle."""
+    clusters: OptionalPath = None
+    """Its clusters: what proxymask cluster wrote, or a bundle."""
+    rearranger: OptionalPath = None
+    """Its rearranger: its run, its saved network, or a bundle."""
+    segmenter: OptionalPath = None
+    """Its segmenter (masks and scribbles only): its run, its saved network, or a bundle; labels.json is found there too."""
+    condition: str = "mask"
+    """What it reads: mask, scribble, sketch, edges, hed, photo-sketch, depth, or FILE.py:NAME of your own."""
+    extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the condition's own)")] = None
+    """What makes the condition of a picture: xdog, canny, sobel, hed, pidinet, pidinet-tiny, photo-sketch, ldc; depth-net,
+    depth-anything-v2-small, midas."""
+    weights: OptionalPath = None
+    """The extractor's weights, where they do not lie in the usual place."""
     images: OptionalPath = None
     """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
     discriminator: OptionalPath = None
@@ -378,35 +398,114 @@ class TrainMapper:
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
+    unet: Annotated[ConditionOverrides, Flat] = field(default_factory=ConditionOverrides)
     loop: Annotated[MapperLoop, Flat] = field(default_factory=MapperLoop)
     common: Common = field(default_factory=Computing)
+
+    def _part(self, name: str) -> Path:
+        given: Path | None = getattr(self, name)
+        if given is None and self.bundle is None:
+            raise ProxymaskError(f"give --{name}, or --bundle for all parts")
+        found = given or self.bundle
+        assert found is not None
+        return found
 
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
             config, loop = _settings("mapper", self.preset, self.common, self.config, self.loop)
+            widths = _changed(load_preset(self.preset).condition, self.unet)
             check_out(self.out)
-            generator = load_part(self.generator, "generator", Generator)
-            clusters = load_part(self.clusters, "clusters", ProxyClusters)
-            rearranger = load_part(self.rearranger, "rearranger", Rearranger)
-            segmenter = load_part(self.segmenter, "segmenter", FewShotSegmenter)
-            part = find_part(self.segmenter, "segmenter")
-            labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
+            generator = load_part(self._part("generator"), "generator", Generator)
+            clusters = load_part(self._part("clusters"), "clusters", ProxyClusters)
+            rearranger = load_part(self._part("rearranger"), "rearranger", Rearranger)
+            segmenter = labels = None
+            if self.condition in ("mask", "scribble"):
+                part = find_part(self._part("segmenter"), "segmenter")
+                segmenter = FewShotSegmenter.from_pretrained(part)
+                labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
-            discriminator = _discriminator(self.discriminator, self.rearranger, "rearranger", generator.resolution)
+            discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator.resolution)
             pictures = _pictures(self.images, generator.resolution)
             made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
             made_of |= {"rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
-            stage = build_mapper(
-                config, cut, clusters, rearranger, segmenter, labels, discriminator, pictures, loop.steps, loop.seed, device
-            )
-            with progress("mapper") as update:
+            about: dict[str, Any] | None = None
+            if self.condition == "mask":
+                if self.extractor is not None or self.weights is not None:
+                    raise ProxymaskError("a mask is made of labels by no extractor: leave --extractor and --weights out")
+                assert segmenter is not None
+                assert labels is not None
+                stage = build_mapper(
+                    config, cut, clusters, rearranger, segmenter, labels, discriminator, pictures, loop.steps, loop.seed, device
+                )
+            else:
+                condition = get_condition(self.condition, labels, self.extractor, self.weights)
+                about = condition.about()
+                made_of |= {f"unet.{key}": value for key, value in dataclasses.asdict(widths).items()} | about
+                stage = build_condition_mapper(
+                    config,
+                    widths,
+                    condition,
+                    cut,
+                    clusters,
+                    rearranger,
+                    segmenter,
+                    discriminator,
+                    pictures,
+                    loop.steps,
+                    loop.seed,
+                    device,
+                )
+            with progress("mapper" if about is None else f"mapper for {about['condition']}") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
             if is_main():
-                labels.save(self.out / "labels.json")
+                if labels is not None:
+                    labels.save(self.out / "labels.json")
+                if about is not None:
+                    write_json(self.out / "condition.json", about | {"handover": config.handover})
         _say(f"mapper: {self.out / 'mapper'}")
+        if about is not None and self.bundle is not None:
+            _say(f"next: proxymask bundle add {self.out} --bundle {self.bundle} --out my-bundle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDepth:
+    """A small depth network, of drawn pictures whose depth is exact; the extractor depth-net.
+
+    OUT gets depth/ (averaged weights). The same command goes on after a stop.
+
+    Examples:
+      proxymask data avatars --count 4000 --size 64 --depth --out avatars-64
+      proxymask train depth --images avatars-64 --out runs/depth
+      proxymask train mapper --bundle avatars --condition depth --extractor depth-net --weights runs/depth --out runs/depth-mapper
+    """
+
+    images: Path
+    """What proxymask data avatars --depth wrote."""
+    out: Path
+    """Run folder; one that holds checkpoints is gone on with."""
+    steps: int = 1000
+    """Optimisation steps."""
+    batch: int = 16
+    """Pictures a step."""
+    config: Annotated[DepthConfig, Flat] = field(default_factory=DepthConfig)
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Train it."""
+        with processes(self.common.device):
+            check_out(self.out)
+            every = max(1, min(500, self.steps))
+            loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
+            loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)
+            data = DepthImages(self.images)
+            stage = build_depth(self.config, data, loop.steps, loop.seed)
+            with progress("depth") as update:
+                run_stage(stage, loop, self.out, identity_of(self.config, loop, {"pictures": data.fingerprint[:16]}), update)
+        _say(f"depth network: {self.out / 'depth'}")
+        _say(f"next: proxymask train mapper --condition depth --extractor depth-net --weights {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -428,4 +527,10 @@ class Fit(FitConfig):
         fit(self, Terminal())
 
 
-TRAIN = {"generator": TrainGenerator, "rearranger": TrainRearranger, "segmenter": TrainSegmenter, "mapper": TrainMapper}
+TRAIN = {
+    "generator": TrainGenerator,
+    "rearranger": TrainRearranger,
+    "segmenter": TrainSegmenter,
+    "mapper": TrainMapper,
+    "depth": TrainDepth,
+}

@@ -85,21 +85,39 @@ class Demo:
 
 @dataclass(frozen=True)
 class Generate:
-    """Pictures from masks: each mask in each style.
+    """Pictures from masks, scribbles, sketches, edges or depth maps: each in each style.
 
     A mask is a PNG whose values are label ids, or whose colours are those of the bundle's labels (proxymask inspect BUNDLE lists
-    them); any size, square. A folder of masks is rendered whole, to files named MASK__STYLE.png.
+    them); any size, square. A folder of masks is rendered whole, to files named MASK__STYLE.png. Other inputs may have any aspect
+    ratio; what each kind looks like, docs/conditions.md says. Two kinds at once share the picture by what is painted in each.
 
     Examples:
       proxymask generate --mask mask.png --out picture.png
       proxymask generate --mask mask.png --out pictures --style-seed 10 --count 5
       proxymask generate --mask masks --out pictures --bundle my-bundle
+      proxymask generate --condition sketch --input drawing.png --out picture.png
+      proxymask generate --condition sketch --input photo.jpg --from-photo --out picture.png
+      proxymask generate --condition scribble sketch --input hair.png rest.png --out picture.png
     """
 
-    mask: Path
-    """A mask file, or a folder of masks."""
     out: Path
-    """The picture to write; a folder where there are several masks or styles."""
+    """The picture to write; a folder where there are several inputs or styles."""
+    mask: OptionalPath = None
+    """A mask file, or a folder of masks."""
+    condition: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(mask)")] = ()
+    """What --input is: scribble, sketch, edges, hed, photo-sketch, depth, mask, or FILE.py:NAME of your own; or two of them."""
+    input: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...", help_behavior_hint="(optional)")] = ()
+    """The drawing, edge map or depth map (or a folder of them); one for each condition."""
+    from_photo: bool = False
+    """--input is a picture, from which the condition is extracted first."""
+    invert: bool = False
+    """--input is white on black, or far is bright; otherwise this is noticed by itself, and said."""
+    unpainted: Literal["mapper", "style"] = "mapper"
+    """What stands where nothing is painted: what the mapper believes, or the style's own layout."""
+    extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one it was trained with)")] = None
+    """With --from-photo: another extractor."""
+    weights: OptionalPath = None
+    """With --from-photo: the extractor's weights, where they do not lie in the usual place."""
     bundle: str = "avatars"
     """The model: the name of an embedded one, a folder, or a name on the hub (USER/MODEL)."""
     style_seed: Number = None
@@ -108,12 +126,28 @@ class Generate:
     """How many styles: the first one, and the next seeds."""
     truncation: float = 1.0
     """Psi: 1 takes styles as they come, smaller ones nearer to the average."""
-    mapper: str = "mask"
+    mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
     """Which of the bundle's mappers; proxymask inspect BUNDLE lists them."""
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
-        """Read all masks, then render them in every style."""
+        """Read all inputs, then render them in every style."""
+        if self.input or self.condition:
+            from .conditions import generate_from_inputs
+
+            if not self.input:
+                raise ProxymaskError("--condition needs --input, the file that it is drawn in")
+            generate_from_inputs(self)
+            return
+        if self.mask is None:
+            raise ProxymaskError("there is nothing to paint from: give --mask, or --condition with --input")
+        if self.from_photo or self.invert or self.unpainted != "mapper" or self.extractor is not None or self.weights is not None:
+            raise ProxymaskError(
+                "--from-photo, --invert, --unpainted, --extractor and --weights go with --input: give --condition mask --input"
+            )
+        self._masks(self.mask)
+
+    def _masks(self, mask: Path) -> None:
         from PIL import Image
 
         from ..mask_files import find_masks
@@ -127,10 +161,10 @@ class Generate:
             raise ProxymaskError(
                 f"the bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
-        files = find_masks(self.mask, synth.bundle.labels)
+        files = find_masks(mask, synth.bundle.labels)
         first = self.common.seed if self.style_seed is None else self.style_seed
         styles = range(first, first + self.count)
-        several = len(files) * self.count > 1 or len(files[0].path.parts) > len(self.mask.parts)
+        several = len(files) * self.count > 1 or len(files[0].path.parts) > len(mask.parts)
         if several and self.out.suffix:
             raise ProxymaskError(f"--out {self.out}: there are {len(files)} masks in {self.count} styles, so give a folder, without suffix")
         into_folder = several or self.out.is_dir() or not self.out.suffix
@@ -148,7 +182,7 @@ class Generate:
         done = 0
         with progress("rendering") as report:
             for start in range(0, len(good), CHUNK):
-                mapped = [(name, synth.map(ids[None], self.mapper)) for name, ids in good[start : start + CHUNK]]
+                mapped = [(name, synth.map(ids[None], self.mapper or "mask")) for name, ids in good[start : start + CHUNK]]
                 for style_seed in styles:
                     style = synth.make_style(style_seed, truncation=self.truncation)
                     for name, logits in mapped:
@@ -313,11 +347,11 @@ class _Drawn:
     """Processes; all cores where not given."""
     common: CommonSeed = field(default_factory=Seeded)
 
-    def _make(self, kind: str, framing: str) -> None:
+    def _make(self, kind: str, framing: str, depth: bool = False) -> None:
         from ..data.layers import make_dataset
 
         with progress(f"drawing {kind}") as report:
-            make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report)
+            make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
         print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
         print(f"next: {_command()} fit --images {self.out / 'images'} --out my-bundle")
 
@@ -332,10 +366,12 @@ class DataAvatars(_Drawn):
 
     framing: Literal["head", "full"] = "head"
     """head shows head and shoulders, full the whole drawing."""
+    depth: bool = False
+    """Also write the exact depth: depth/000000.png, 16-bit grey, nearest is white."""
 
     def run(self) -> None:
         """Draw them."""
-        self._make("avatars", self.framing)
+        self._make("avatars", self.framing, self.depth)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ..errors import ProxymaskError
 from ..labels import LabelSet
@@ -34,13 +34,17 @@ DATASET_FORMAT = 1
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer: its ``folder`` in the set, the ``label`` it paints, the ``chance`` that a picture has it at all, and the
-    ``threshold`` on its alpha (0..1) above which it owns a pixel."""
+    """One layer: its ``folder`` in the set, the ``label`` it paints, the ``chance`` that a picture has it at all, the ``threshold``
+    on its alpha (0..1) above which it owns a pixel, and its shape in depth: it lies ``thick`` above what is beneath it, at ``floor`` or
+    nearer, and bulges by ``relief`` towards its middle (0 is the background, about 1 the nearest)."""
 
     folder: str
     label: str
     chance: float = 1.0
     threshold: float = 0.5
+    thick: float = 0.03
+    floor: float = 0.0
+    relief: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,13 @@ class LayerArt:
 
 
 class Avatar(NamedTuple):
-    """A composed picture: ``image`` uint8 (H, W, 3), its exact ``mask`` uint8 (H, W), the file chosen for each label."""
+    """A composed picture: ``image`` uint8 (H, W, 3), its exact ``mask`` uint8 (H, W), the file chosen for each label, and its
+    exact ``depth`` float32 (H, W), 0 background to 1 nearest, where it was asked for."""
 
     image: np.ndarray
     mask: np.ndarray
     layers: dict[str, str]
+    depth: np.ndarray | None = None
 
 
 class _Drawing(NamedTuple):
@@ -104,8 +110,12 @@ class LayerComposer:
             self._choices.append(files)
         self._cache: dict[Path, _Drawing | None] = {}
 
-    def compose(self, seed: int, index: int) -> Avatar:
-        """The picture number ``index`` of the set with ``seed``."""
+    def compose(self, seed: int, index: int, with_depth: bool = False) -> Avatar:
+        """The picture number ``index`` of the set with ``seed``; ``with_depth`` also gives its depth, and changes nothing else.
+
+        Depth follows the drawing order. A layer lies on what is beneath it and bulges smoothly towards its middle, like a pillow, so
+        that eyes follow the curve of the head and depth is not the mask under another name.
+        """
         rng = np.random.default_rng(derive_seed(seed, self.art.kind, index))
         background = rng.integers(90, 246, size=3)
         angle = math.radians(rng.uniform(-MAX_ROTATION, MAX_ROTATION))
@@ -123,6 +133,7 @@ class LayerComposer:
 
         picture = Image.new("RGBA", (self.size, self.size), (*(int(v) for v in background), 255))
         mask = np.zeros((self.size, self.size), dtype=np.uint8)
+        depth = np.zeros((self.size, self.size), dtype=np.float32) if with_depth else None
         chosen: dict[str, str] = {}
         for spec, files in zip(self.art.layers, self._choices, strict=True):
             # Both numbers are drawn for every layer, so that no layer's choice hangs on whether another is there.
@@ -140,8 +151,12 @@ class LayerComposer:
             layer = drawing.picture.transform(extent, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR).reduce(SUPERSAMPLE)
             region = mask[upper:lower, left:right]
             region[np.asarray(layer.getchannel("a")) > 255 * spec.threshold] = self.labels.by_name(spec.label).id
+            if depth is not None:
+                covered = Image.new("L", (self.size, self.size))  # whole, so that a bulge does not end where the layer's box does
+                covered.paste(layer.getchannel("a"), (left, upper))
+                _raise_depth(depth, covered, spec)
             picture.alpha_composite(layer.convert("RGBA"), (left, upper))
-        return Avatar(np.asarray(picture.convert("RGB")), mask, chosen)
+        return Avatar(np.asarray(picture.convert("RGB")), mask, chosen, None if depth is None else depth.clip(0, 1))
 
     def _drawing(self, file: Path) -> _Drawing | None:
         """The drawing at working scale, read once; None where it is blank."""
@@ -173,6 +188,15 @@ class LayerComposer:
             cut.paste(last.resize((cut.width, BLEED), Image.Resampling.NEAREST), (0, CANVAS - y))
         box = (left / scale - x, upper / scale - y, right / scale - x, lower / scale - y)
         return _Drawing(cut.resize((right - left, lower - upper), Image.Resampling.HAMMING, box=box), left, upper)
+
+
+def _raise_depth(depth: np.ndarray, covered: Image.Image, spec: LayerSpec) -> None:
+    """Lay a layer onto ``depth`` (H, W), in place; ``covered`` is its alpha at the size of the picture."""
+    bulge = np.asarray(covered.filter(ImageFilter.GaussianBlur(covered.width / 12)), dtype=np.float32) / 255
+    inside = np.asarray(covered) > 255 * spec.threshold
+    if inside.any():
+        surface = np.maximum(depth, spec.floor) + spec.thick + spec.relief * bulge / bulge[inside].max()
+        depth[inside] = surface[inside]
 
 
 def _landing(drawing: _Drawing, affine: tuple[float, ...], size: int) -> tuple[int, int, int, int]:
@@ -208,10 +232,12 @@ def make_dataset(
     framing: str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    depth: bool = False,
 ) -> Path:
     """Write ``count`` pictures with exact masks: ``images/000000.png``, ``masks/000000.png``, ``labels.json``, ``dataset.json``.
 
-    Stopped and started again with the same arguments it goes on where it was; with a larger ``count`` it adds pictures.
+    Stopped and started again with the same arguments it goes on where it was; with a larger ``count`` it adds pictures, with
+    ``depth`` it adds depth maps to those that are there.
 
     Args:
         out: the folder; new, empty, or begun by an earlier call with the same kind, size, seed and framing.
@@ -219,6 +245,7 @@ def make_dataset(
         framing: the art's first framing where None.
         workers: processes; all cores where None, this process alone where 1.
         progress: called with (pictures done, ``count``).
+        depth: also write the exact depth, ``depth/000000.png``: 16-bit grey, 65535 is nearest.
 
     Raises:
         ProxymaskError: the folder holds something else, an argument is out of range, the disk is full.
@@ -229,20 +256,21 @@ def make_dataset(
         raise ProxymaskError(f"count must be 1 or more, got {count}")
     composer = LayerComposer(art, size, framing)  # checks the arguments before anything is written
     about = {"kind": kind, "size": size, "seed": seed, "framing": framing}
-    _claim(out, about, count, art)
-    missing = [i for i in range(count) if not (_path(out, "images", i).exists() and _path(out, "masks", i).exists())]
+    kinds = ("images", "masks", *(("depth",) if depth else ()))
+    _claim(out, about, count, art, kinds)
+    missing = [i for i in range(count) if not all(_path(out, folder, i).exists() for folder in kinds)]
     done = count - len(missing)
     chunks = [missing[i : i + 50] for i in range(0, len(missing), 50)]
     workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
     try:
         if workers == 1:
             for chunk in chunks:
-                _write_pictures(composer, out, seed, chunk)
+                _write_pictures(composer, out, seed, chunk, depth)
                 done += len(chunk)
                 if progress:
                     progress(done, count)
         else:
-            _run_pool(chunks, workers, (kind, size, framing, str(out), seed), lambda n: progress and progress(done + n, count))
+            _run_pool(chunks, workers, (kind, size, framing, str(out), seed, depth), lambda n: progress and progress(done + n, count))
     except OSError as error:
         raise ProxymaskError(f"cannot write to {out} ({error.strerror or error}): mend that, then run it again to go on") from None
     return out
@@ -268,19 +296,19 @@ def _run_pool(chunks: list[list[int]], workers: int, job: tuple[Any, ...], repor
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_job: tuple[LayerComposer, Path, int] | None = None  # of this worker process
+_job: tuple[LayerComposer, Path, int, bool] | None = None  # of this worker process
 
 
-def _start_worker(kind: str, size: int, framing: str, out: str, seed: int) -> None:
+def _start_worker(kind: str, size: int, framing: str, out: str, seed: int, depth: bool) -> None:
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it lets the running chunks end
-    _job = LayerComposer(art_of(kind), size, framing), Path(out), seed
+    _job = LayerComposer(art_of(kind), size, framing), Path(out), seed, depth
 
 
 def _work(indices: list[int]) -> int:
     assert _job is not None
-    composer, out, seed = _job
-    _write_pictures(composer, out, seed, indices)
+    composer, out, seed, depth = _job
+    _write_pictures(composer, out, seed, indices, depth)
     return len(indices)
 
 
@@ -288,20 +316,23 @@ def _path(out: Path, folder: str, index: int) -> Path:
     return out / folder / f"{index:06d}.png"
 
 
-def _write_pictures(composer: LayerComposer, out: Path, seed: int, indices: list[int]) -> None:
+def _write_pictures(composer: LayerComposer, out: Path, seed: int, indices: list[int], depth: bool) -> None:
     palette = composer.labels.palette()
     for index in indices:
-        avatar = composer.compose(seed, index)
+        avatar = composer.compose(seed, index, depth)
         mask = Image.fromarray(avatar.mask)
         mask.putpalette(palette)
-        for folder, picture in (("masks", mask), ("images", Image.fromarray(avatar.image))):
+        files = {"masks": mask, "images": Image.fromarray(avatar.image)}
+        if avatar.depth is not None:
+            files["depth"] = Image.fromarray((avatar.depth * 65535).round().astype(np.uint16))
+        for folder, picture in files.items():
             path = _path(out, folder, index)
             temporary = path.with_suffix(".tmp")
             picture.save(temporary, format="PNG", compress_level=2)
             os.replace(temporary, path)  # a picture that is there is whole
 
 
-def _claim(out: Path, about: dict[str, Any], count: int, art: LayerArt) -> None:
+def _claim(out: Path, about: dict[str, Any], count: int, art: LayerArt, kinds: tuple[str, ...]) -> None:
     """Make ``out`` the folder of this dataset, or say why it cannot be."""
     record = out / "dataset.json"
     if record.is_file():
@@ -313,7 +344,7 @@ def _claim(out: Path, about: dict[str, Any], count: int, art: LayerArt) -> None:
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
     try:
-        for folder in ("images", "masks"):
+        for folder in kinds:
             (out / folder).mkdir(parents=True, exist_ok=True)
         art.labels.save(out / "labels.json")
         write_json(record, {"format": DATASET_FORMAT, **about, "count": count, "art": art.terms})

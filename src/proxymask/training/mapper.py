@@ -2,16 +2,20 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch
 from PIL import Image
 from torch import nn
 
 from .. import losses
+from ..conditions.base import Condition
+from ..errors import ProxymaskError
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator
+from ..mappers import Mapper
 from ..mappers.handover import Handover, handover
-from ..mappers.oasis import OasisMapper, Resize
+from ..mappers.oasis import Resize
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
 from .generator import Pictures, discriminator_update, lazy_adam
@@ -52,8 +56,43 @@ class MapperConfig:
     """Discriminator steps between R1 terms."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ConditionConfig:
+    """The U-Net mapper's widths, for conditions other than masks; the rest of the recipe is the mapper's."""
+
+    unet_base: int = 16384
+    """Widths of the U-Net: this over the resolution ..."""
+    unet_max: int = 512
+    """... and at most this; as StyleGAN2's discriminator."""
+    unet_start: Literal["fresh", "discriminator"] = "fresh"
+    """Start of its encoder: new weights, or the discriminator's (widths must be the same)."""
+
+
+class ConditionSource:
+    """Pairs for a condition: of generated pictures, the condition by its extractor and the proxy mask (supplement E).
+
+    One pass through the generator gives features, picture and, by the segmenter, labels.
+    """
+
+    def __init__(self, cut: CutGenerator, clusters: ProxyClusters, condition: Condition, segmenter: nn.Module | None = None) -> None:
+        """``segmenter``: the few-shot segmenter, for conditions that are made of labels."""
+        if condition.needs_labels and segmenter is None:
+            raise ProxymaskError(f"a {condition.name} is made of labels: give --segmenter")
+        self.cut, self.clusters, self.condition, self.segmenter = cut, clusters, condition, segmenter
+
+    @torch.no_grad()
+    def __call__(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """w (B, w_dim) -> planes (B, C, R, R), undisturbed, and proxy masks (B, r, r)."""
+        levels, pictures = self.cut.pyramid(w)
+        proxy = self.clusters.assign(levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)])
+        labels = None
+        if self.condition.needs_labels and self.segmenter is not None:
+            labels = self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
+        return self.condition.extract(pictures.float().clamp(-1, 1), labels, rng).to(w.device), proxy
+
+
 class MapperStage:
-    """The mapper on pairs (label mask, proxy mask) of generated pictures, made on the fly."""
+    """The mapper on pairs (label mask or other condition, proxy mask) of generated pictures, made on the fly."""
 
     name = "mapper"
     averaged = ("mapper",)
@@ -63,15 +102,16 @@ class MapperStage:
         cut: CutGenerator,
         clusters: ProxyClusters,
         rearranger: Rearranger,
-        mapper: OasisMapper,
+        mapper: Mapper,
         discriminator: Discriminator,
-        labeller: Labeller,
+        labeller: Labeller | ConditionSource,
         pictures: Pictures | None,
         config: MapperConfig,
         steps: int,
         colors: torch.Tensor | None = None,
     ) -> None:
-        """``labeller``: the few-shot segmenter; ``pictures``: as for the rearranger; ``colors``: the labels', (N, 3), for the grid."""
+        """``labeller``: the few-shot segmenter, or what makes pairs of another condition; ``pictures``: as for the rearranger;
+        ``colors``: the labels', (N, 3), for the grid."""
         self.cut, self.clusters, self.rearranger = cut.eval(), clusters.eval(), rearranger.eval()
         for module in (cut, clusters, rearranger):
             module.requires_grad_(False)
@@ -86,16 +126,22 @@ class MapperStage:
 
     @torch.no_grad()
     def pairs(self, run: Run, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Label masks (B, R, R) and proxy masks (B, r, r) of this process' share of a batch."""
+        """Label masks (B, R, R), or disturbed planes (B, C, R, R), and proxy masks (B, r, r) of this process' share of a batch."""
         z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
         mirrored = run.share(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)[:, None, None]
-        w = self.cut.w(z)
+        given, proxy = self._pair(run, self.cut.w(z), run.rng(f"{purpose}/made/{run.rank}"))
+        if self.config.flip:
+            turned = mirrored if given.ndim == 3 else mirrored[:, None]
+            given, proxy = torch.where(turned, given.flip(-1), given), torch.where(mirrored, proxy.flip(2), proxy)
+        if isinstance(self.labeller, ConditionSource):
+            given = self.labeller.condition.augment(given, run.rng(f"{purpose}/augment/{run.rank}"))
+        return given, proxy
+
+    def _pair(self, run: Run, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         with run.cast():
-            labels = self.labeller(w)
-            proxy = self.clusters.assign(self.cut.features(w).features)
-        if not self.config.flip:
-            return labels, proxy
-        return torch.where(mirrored, labels.flip(2), labels), torch.where(mirrored, proxy.flip(2), proxy)
+            if isinstance(self.labeller, ConditionSource):
+                return self.labeller(w, rng)
+            return self.labeller(w), self.clusters.assign(self.cut.features(w).features)
 
     def step(self, run: Run) -> None:
         c = self.config
@@ -146,22 +192,26 @@ class MapperStage:
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
-        """Rows: generated pictures, their labels, their proxy masks, the mapper's, and pictures from those in other styles."""
+        """Rows: generated pictures, labels or other condition, proxy masks, the mapper's, and pictures from those in other styles."""
         average = run.averages["mapper"]
         z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
         w = self.cut.w(z)
+        given, proxy = self._pair(run, w, torch.Generator().manual_seed(2))
+        if isinstance(self.labeller, ConditionSource):  # every other one disturbed, to see what the mapper learns from
+            disturbed = self.labeller.condition.augment(given, torch.Generator().manual_seed(2))
+            given = torch.where((torch.arange(len(given)) % 2 == 1)[:, None, None, None].to(given.device), disturbed, given)
         with run.cast():
-            labels = self.labeller(w)
             state = self.cut.features(w)
-            proxy = self.clusters.assign(state.features)
-            logits = average(labels)
+            logits = average(given)
             style = self.rearranger.encode_style(state)
             asked = handover(logits.roll(-1, dims=0), self.config.handover, self.clusters.available(style.counts))
             moved = self.rearranger.attend(self.rearranger.encode_mask(asked), style)
             rows = [to_uint8(self.cut.render(state, w))]
             size = rows[0].shape[1]
-            if self.colors is not None:
-                rows.append(self.colors[labels.cpu()].numpy())
+            if isinstance(self.labeller, ConditionSource):
+                rows.append(self.labeller.condition.show(given))
+            elif self.colors is not None:
+                rows.append(self.colors[given.cpu()].numpy())
             for mask in (proxy, logits.argmax(dim=1)):
                 rows.append(self.clusters.colorize(mask).repeat(size // mask.shape[-1], axis=1).repeat(size // mask.shape[-1], axis=2))
             rows.append(to_uint8(self.cut.render(moved, w)))

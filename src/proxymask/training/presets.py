@@ -12,7 +12,7 @@ from ..errors import ProxymaskError
 from ..modeling import read_json
 from .generator import GeneratorConfig
 from .loop import LoopConfig
-from .mapper import MapperConfig
+from .mapper import ConditionConfig, MapperConfig
 from .rearranger import RearrangerConfig
 from .segmenter import SegmenterConfig
 
@@ -40,6 +40,8 @@ class Preset:
     """K."""
     cluster_samples: int = 256
     """Samples whose features are clustered."""
+    condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
+    """The mapper of other conditions than masks."""
 
     def cut_for(self, resolution: int) -> int:
         """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
@@ -123,6 +125,7 @@ PRESETS: Mapping[str, Preset] = {
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
         mapper_loop=LoopConfig(steps=4400, batch=8, checkpoint_every=500),
+        condition=ConditionConfig(unet_base=1536, unet_max=64),
     ),
     "paper-256": _PAPER_256,
     "paper-1024": dataclasses.replace(

@@ -1,0 +1,25 @@
+"""Kinds of input besides masks: scribbles, sketches, edges, depth, and any that a person adds with one function.
+
+>>> from proxymask.conditions import register
+>>> @register("darkness")
+... def darkness(pictures):  # (B, 3, R, R) in [-1, 1] -> (B, 1, R, R) in [0, 1]
+...     return (1 - pictures.mean(dim=1, keepdim=True)) / 2
+"""
+
+from .base import Condition, FunctionCondition, Reading, Source, add_factory, condition_names, get_condition, register
+from .depth import depth
+from .lines import edges, hed, photo_sketch, sketch
+from .scribble import mask, scribble
+
+__all__ = ["Condition", "FunctionCondition", "Reading", "Source", "condition_names", "get_condition", "register"]
+
+for _name, _factory in {
+    "mask": mask,
+    "scribble": scribble,
+    "sketch": sketch,
+    "edges": edges,
+    "hed": hed,
+    "photo-sketch": photo_sketch,
+    "depth": depth,
+}.items():
+    add_factory(_name, _factory)

@@ -1,0 +1,309 @@
+"""What every kind of condition has in common, and the list of them, which a person extends with one function."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from ..errors import ProxymaskError
+from ..labels import LabelSet
+from . import disturb
+
+Source = str | Path | np.ndarray | Image.Image
+PictureFunction = Callable[[torch.Tensor], torch.Tensor]
+"""Pictures (B, 3, R, R) in [-1, 1] -> planes (B, C, R, R) in [0, 1]."""
+
+
+class Reading(NamedTuple):
+    """A condition as it was understood."""
+
+    planes: torch.Tensor
+    """(C, R, R) float32 in [0, 1]: what the mapper sees."""
+    painted: torch.Tensor
+    """(R, R) bool: where the person said something."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read, one phrase each."""
+
+
+class Condition:
+    """A kind of input: how it is made of a picture, disturbed in training, read from a person's file, and shown.
+
+    Args:
+        name: what it is called by.
+        channels: planes that the mapper sees.
+        labels: the bundle's classes, for conditions that are painted in their colours.
+    """
+
+    needs_labels: ClassVar[bool] = False
+    """Whether it is made of the few-shot segmenter's labels and not of the picture."""
+    remembers: ClassVar[bool] = False
+    """Whether :meth:`read` can use the mean condition of a mapper's training."""
+
+    def __init__(self, name: str, channels: int, labels: LabelSet | None = None) -> None:
+        self.name, self.channels, self.labels = name, channels, labels
+
+    def about(self) -> dict[str, Any]:
+        """What a bundle must keep to read this condition again."""
+        return {"condition": self.name, "channels": self.channels}
+
+    def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
+        """Make the condition of pictures, undisturbed.
+
+        Args:
+            pictures: (B, 3, R, R) in [-1, 1].
+            labels: (B, R, R) ids, where the condition ``needs_labels``.
+            rng: a CPU generator: all that is random comes from it.
+
+        Returns:
+            (B, channels, R, R) float32 in [0, 1].
+
+        Raises:
+            ProxymaskError: a package or weights are missing.
+        """
+        raise NotImplementedError
+
+    def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Disturb planes (B, channels, R, R) as a hand would; the same shape. Numbers come from ``rng`` (CPU)."""
+        return disturb.jitter(planes, _uniform(rng, len(planes), 0, 1.0), rng)
+
+    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+        """A person's file (or array, or picture) as planes of ``size``.
+
+        Args:
+            source: the condition itself, of any size and aspect ratio.
+            size: R.
+            invert: black stands for white, or far for near.
+            typical: the mean planes (channels, s, s) of a mapper's training, which tell an inverted input.
+
+        Raises:
+            ProxymaskError: no picture, an empty one, a photo where a drawing is expected.
+        """
+        raise NotImplementedError
+
+    def read_photo(self, source: Source, size: int) -> Reading:
+        """A picture as ``source``, from which the condition is extracted; the centre square of it counts."""
+        if self.needs_labels:
+            raise ProxymaskError(f"a {self.name} is made of labels, which a photo has not: paint it, and leave --from-photo out")
+        picture, notes = photo_square(open_picture(source), size)
+        pixels = torch.from_numpy(np.asarray(picture.convert("RGB")).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        planes = self.extract(pixels, None, torch.Generator().manual_seed(0))[0].cpu().float()
+        if not bool(planes.any()):
+            raise ProxymaskError(f"{named(source)}: no {self.name} was found in it, it is flat: give another picture or --extractor")
+        return Reading(planes, torch.ones(size, size, dtype=torch.bool), notes)
+
+    def show(self, planes: torch.Tensor) -> np.ndarray:
+        """Planes (B, channels, R, R) as pictures for people, uint8 (B, R, R, 3), which :meth:`read` reads back."""
+        shown = planes[:, :3] if planes.shape[1] >= 3 else planes[:, :1].expand(-1, 3, -1, -1)
+        return (shown.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+class FunctionCondition(Condition):
+    """A condition that a person made of one function; grey (one plane) or in colours (three).
+
+    Where the function is not at hand (a bundle of somebody else), files are still read: only pictures cannot be turned into it.
+    """
+
+    def __init__(self, name: str, channels: int, function: PictureFunction | None) -> None:
+        super().__init__(name, channels)
+        self.function = function
+
+    def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
+        if self.function is None:
+            raise ProxymaskError(f"how to make {self.name!r} of a picture is not known here: give --condition FILE.py:{self.name}")
+        with torch.autocast(pictures.device.type, enabled=False):
+            planes = self.function(pictures.float())
+        wanted = (len(pictures), self.channels, *pictures.shape[-2:])
+        if not isinstance(planes, torch.Tensor) or tuple(planes.shape) != wanted:
+            got = tuple(planes.shape) if isinstance(planes, torch.Tensor) else type(planes).__name__
+            raise ProxymaskError(f"the function of the condition {self.name!r} must return {wanted}, it returned {got}")
+        low, high = float(planes.min()), float(planes.max())
+        if not (low >= -1e-3 and high <= 1 + 1e-3):
+            raise ProxymaskError(f"the function of the condition {self.name!r} must return values from 0 to 1, got {low:.3g} to {high:.3g}")
+        return planes.float().clamp(0, 1)
+
+    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+        picture, notes = photo_square(open_picture(source), size)
+        alpha = np.asarray(picture.convert("RGBA"))[..., 3] > 127
+        pixels = np.asarray(picture.convert("L" if self.channels == 1 else "RGB"), dtype=np.float32) / 255
+        planes = torch.from_numpy(pixels)[None] if self.channels == 1 else torch.from_numpy(pixels).permute(2, 0, 1)
+        return Reading((1 - planes if invert else planes).contiguous(), torch.from_numpy(alpha.copy()), notes)
+
+
+# ------------------------------------------------------------------------------------------------------------------ the list
+
+Factory = Callable[[LabelSet | None, str | None, Path | None], Condition]
+_FACTORIES: dict[str, Factory] = {}
+_FUNCTIONS: dict[str, tuple[PictureFunction, int]] = {}
+
+
+def register(name: str, channels: int = 1) -> Callable[[PictureFunction], PictureFunction]:
+    """Add a condition made of one function from pictures to planes (see :data:`PictureFunction`); use as a decorator.
+
+    Args:
+        name: what it is called by, ``--condition name``.
+        channels: planes that the function returns, 1 (grey) or 3 (colours).
+
+    Raises:
+        ProxymaskError: the name is one of the built-in conditions', or ``channels`` is another number.
+    """
+    if name in _FACTORIES:
+        raise ProxymaskError(f"there is a condition {name!r} already: choose another name")
+    if channels not in (1, 3):
+        raise ProxymaskError(f"a condition has 1 plane (grey) or 3 (colours), got {channels}")
+
+    def keep(function: PictureFunction) -> PictureFunction:
+        _FUNCTIONS[name] = (function, channels)
+        return function
+
+    return keep
+
+
+def add_factory(name: str, factory: Factory) -> None:
+    """Add a built-in condition."""
+    _FACTORIES[name] = factory
+
+
+def condition_names() -> list[str]:
+    """The names of all conditions there are."""
+    return [*_FACTORIES, *_FUNCTIONS]
+
+
+def get_condition(
+    name: str,
+    labels: LabelSet | None = None,
+    extractor: str | None = None,
+    weights: Path | None = None,
+    about: dict[str, Any] | None = None,
+) -> Condition:
+    """The condition ``name``, or the one that a file defines (``FILE.py:NAME``).
+
+    Args:
+        name: a name in :func:`condition_names`, or ``FILE.py:NAME``. Only a file that a person names is ever run, none from a bundle.
+        labels: the bundle's classes, for masks and scribbles.
+        extractor: one of ``extractors.SPECS`` instead of the condition's own.
+        weights: of the extractor.
+        about: what a bundle kept of the condition; with it, conditions that are not known here can still be read.
+
+    Raises:
+        ProxymaskError: no such condition, no labels where they are needed, a file that cannot be run.
+    """
+    if ".py:" in name:
+        path, _, name = name.rpartition(":")
+        _run_file(Path(path))
+        if name not in _FUNCTIONS:
+            raise ProxymaskError(f"{path} registers no condition {name!r}: decorate its function with @register({name!r})")
+    if name in _FUNCTIONS:
+        if extractor is not None or weights is not None:
+            raise ProxymaskError(f"the condition {name!r} is its own function: leave --extractor and --weights out")
+        return FunctionCondition(name, _FUNCTIONS[name][1], _FUNCTIONS[name][0])
+    if name in _FACTORIES:
+        return _FACTORIES[name](labels, extractor or (about or {}).get("extractor"), weights)
+    if about is not None:
+        return FunctionCondition(name, int(about["channels"]), None)
+    raise ProxymaskError(f"no condition {name!r}: there are {', '.join(condition_names())}, or give FILE.py:NAME")
+
+
+def _run_file(path: Path) -> None:
+    if not path.is_file():
+        raise ProxymaskError(f"{path} does not exist: a condition of your own is FILE.py:NAME")
+    spec = importlib.util.spec_from_file_location(f"proxymask_condition_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except ProxymaskError:
+        raise
+    except Exception as error:  # whatever a person's own file raises is theirs to read
+        raise ProxymaskError(f"{path} cannot be run ({type(error).__name__}: {error})") from None
+
+
+# ------------------------------------------------------------------------------------------------------------ reading pictures
+
+
+def named(source: Source) -> str:
+    """How messages call a source."""
+    return str(source) if isinstance(source, str | Path) else "the input"
+
+
+def open_picture(source: Source) -> Image.Image:
+    """A file, array (H, W), (H, W, 3) or (H, W, 4) or PIL picture as a PIL picture; a :class:`ProxymaskError` where it is none."""
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, np.ndarray):
+        array = source.astype(np.uint8) * 255 if source.dtype == bool else source
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[..., 0]
+        if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+            raise ProxymaskError(f"an input is an array (H, W), (H, W, 3) or (H, W, 4), got {source.shape}")
+        if array.dtype == np.uint8:
+            return Image.fromarray(array)
+        if array.ndim == 2 and (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+            return Image.fromarray(array.astype(np.float32))
+        raise ProxymaskError(f"an input in colours is an array of uint8, got {source.dtype}")
+    path = Path(source)
+    try:
+        if path.suffix.lower() == ".npy":
+            return open_picture(np.load(path, allow_pickle=False))
+        with Image.open(path) as opened:
+            opened.load()
+            return opened.copy()
+    except FileNotFoundError:
+        raise ProxymaskError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise ProxymaskError(f"{path} is a folder: give one picture") from None
+    except Image.UnidentifiedImageError:
+        raise ProxymaskError(f"{path} is not a picture") from None
+    except ProxymaskError:
+        raise
+    except Exception as error:  # on broken files Pillow's readers raise nearly anything
+        raise ProxymaskError(f"{path} cannot be read ({error}): it is truncated or damaged") from None
+
+
+def photo_square(picture: Image.Image, size: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """The centre square of a picture at ``size``, and a note where something was cut off."""
+    width, height = picture.size
+    if min(width, height) < 1:
+        raise ProxymaskError("the input has no pixels")
+    edge = min(width, height)
+    left, upper = (width - edge) // 2, (height - edge) // 2
+    if picture.mode == "P":
+        picture = picture.convert("RGBA")
+    square = picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, upper, left + edge, upper + edge))
+    cut = abs(width - height) > 0.02 * max(width, height)
+    return square, ((f"it is {width}x{height}: its centre square is used",) if cut else ())
+
+
+def padded_square(values: np.ndarray, fill: float) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(H, W) or (H, W, C) with blank margins (``fill``) that make it square, and a note where they were added."""
+    height, width = values.shape[:2]
+    side = max(height, width)
+    upper, left = (side - height) // 2, (side - width) // 2
+    margins = [(upper, side - height - upper), (left, side - width - left)] + [(0, 0)] * (values.ndim - 2)
+    note = (f"it is {width}x{height}: blank margins make it square",) if abs(width - height) > 0.02 * side else ()
+    return np.pad(values, margins, constant_values=fill), note
+
+
+def area_resize(values: np.ndarray, size: int) -> torch.Tensor:
+    """(H, H) or (H, H, C) float at ``size``: the mean of what covers a pixel, or bilinear where it is enlarged. (C, size, size)."""
+    planes = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    planes = planes[None] if planes.ndim == 2 else planes.permute(2, 0, 1)
+    if planes.shape[-1] == size:
+        return planes.contiguous()
+    if planes.shape[-1] > size:
+        return F.interpolate(planes[None], size=(size, size), mode="bilinear", antialias=True)[0].clamp(0, 1)
+    return F.interpolate(planes[None], size=(size, size), mode="bilinear")[0].clamp(0, 1)
+
+
+def _uniform(rng: torch.Generator, count: int, low: float, high: float) -> torch.Tensor:
+    """(count, 1, 1, 1) uniform numbers."""
+    return torch.rand(count, 1, 1, 1, generator=rng) * (high - low) + low
+
+
+def names_of(items: Sequence[str]) -> str:
+    """A list of names in words."""
+    return ", ".join(items) or "none"

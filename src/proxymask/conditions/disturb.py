@@ -1,0 +1,65 @@
+"""What hands do to drawings: thicker strokes, strokes left out, strokes beside their place. For training and for robustness tables.
+
+All take planes (B, C, H, W) in [0, 1] and a strength a sample, (B, 1, 1, 1) on the CPU; all numbers come from a CPU generator.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def chance(rng: torch.Generator, count: int, probability: float) -> torch.Tensor:
+    """(count, 1, 1, 1) of 1 with ``probability``, else 0."""
+    return (torch.rand(count, 1, 1, 1, generator=rng) < probability).float()
+
+
+def uniform(rng: torch.Generator, count: int, low: float, high: float) -> torch.Tensor:
+    """(count, 1, 1, 1) from ``low`` to ``high``."""
+    return torch.rand(count, 1, 1, 1, generator=rng) * (high - low) + low
+
+
+def thicken(planes: torch.Tensor, extra: torch.Tensor) -> torch.Tensor:
+    """Strokes wider by ``extra`` pixels (0 to 4, whole numbers count)."""
+    out, wide = planes, planes
+    extra = extra.to(planes.device)
+    for step in range(1, int(extra.max().round()) + 1):
+        ahead = (step % 2, 1 - step % 2)  # to the right and down, then to the left and up: the stroke stays where it is
+        wide = F.max_pool2d(F.pad(wide, (*ahead, *ahead)), 2, stride=1)
+        out = torch.where(extra.round() >= step, wide, out)
+    return out
+
+
+def remove(planes: torch.Tensor, share: torch.Tensor, rng: torch.Generator, cells: int = 8) -> torch.Tensor:
+    """Erase everything in smooth random patches that cover ``share`` (0 to 1) of each sample; ``cells``: coarseness of the patches."""
+    noise = torch.randn(len(planes), 1, cells, cells, generator=rng)
+    field = F.interpolate(noise, size=planes.shape[-2:], mode="bilinear", align_corners=True)
+    ranks = field.flatten(1).argsort(dim=1).argsort(dim=1).view_as(field) / (field[0].numel())
+    return planes * (ranks >= share).to(planes.device, planes.dtype)
+
+
+def jitter(planes: torch.Tensor, pixels: torch.Tensor, rng: torch.Generator, mode: str = "bilinear") -> torch.Tensor:
+    """Bend everything smoothly: displacements of ``pixels`` (root mean square of each axis)."""
+    b, _, h, w = planes.shape
+    coarse = torch.randn(b, 2, 5, 5, generator=rng)
+    field = F.interpolate(coarse, size=(h, w), mode="bicubic", align_corners=True)
+    field = field / field.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-6) * pixels
+    ys, xs = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    at = torch.stack([(xs + field[:, 0] + 0.5) * 2 / w - 1, (ys + field[:, 1] + 0.5) * 2 / h - 1], dim=-1)
+    return F.grid_sample(planes, at.to(planes), mode=mode, padding_mode="border", align_corners=False)
+
+
+def soften(planes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
+    """Blend with a binomial blur by ``amount`` (0 to 1)."""
+    y = F.pad(planes, (1, 1, 1, 1), mode="replicate")
+    y = (y[..., :-2] + 2 * y[..., 1:-1] + y[..., 2:]) / 4
+    y = (y[:, :, :-2] + 2 * y[:, :, 1:-1] + y[:, :, 2:]) / 4
+    return torch.lerp(planes, y, amount.to(planes))
+
+
+def blank_half(planes: torch.Tensor, which: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """A part left undrawn: beyond a random line through the middle third, nothing, where ``which`` is 1."""
+    b, _, h, w = planes.shape
+    angle = torch.rand(b, 1, 1, 1, generator=rng) * 2 * torch.pi
+    offset = (torch.rand(b, 1, 1, 1, generator=rng) - 0.5) * 0.7
+    ys, xs = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
+    keep = (xs * torch.cos(angle) + ys * torch.sin(angle) < offset + 0.3) | (which < 0.5)
+    return planes * keep.to(planes)

@@ -1,0 +1,228 @@
+"""Extractors: from a picture to its lines or its depth, each called by its own name, behind one interface.
+
+An extractor is called with pictures (B, 3, H, W) in [-1, 1] and answers (B, 1, H, W) in [0, 1]: 1 is ink, or nearest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ...errors import ProxymaskError
+from .weights import WeightFile, find_weights, weights_folder
+
+__all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "weights_folder"]
+
+Extractor = Callable[[torch.Tensor], torch.Tensor]
+Gives = Literal["lines", "depth"]
+
+
+@dataclass(frozen=True)
+class ExtractorSpec:
+    """What is known of an extractor before it is opened."""
+
+    name: str
+    gives: Gives
+    about: str
+    """What it finds, for people."""
+    source: str
+    """Paper and place of the original."""
+    licence: str
+    open: Callable[[Path | None], Extractor]
+    """Opens it, with the weights that a person named or None."""
+    weights: WeightFile | None = None
+    extra: str | None = None
+    """The optional extra of this package that it needs."""
+
+
+def _pidinet(file: WeightFile) -> Callable[[Path | None], Extractor]:
+    def open_(given: Path | None) -> Extractor:
+        from .nets import AtSide, load_pidinet
+
+        return AtSide(load_pidinet(find_weights("PiDiNet", file, given)), side=256, multiple=8)
+
+    return open_
+
+
+def _ldc(given: Path | None) -> Extractor:
+    from .nets import AtSide, load_ldc
+
+    return AtSide(load_ldc(find_weights("LDC", LDC_FILE, given)), side=256, multiple=8)
+
+
+def _hed(given: Path | None) -> Extractor:
+    from .nets import AtSide, load_hed
+
+    return AtSide(load_hed(find_weights("HED", HED_FILE, given)), side=256, multiple=16)
+
+
+def _photo_sketch(given: Path | None) -> Extractor:
+    from .nets import AtSide, load_photo_sketch
+
+    return AtSide(load_photo_sketch(find_weights("Photo-Sketching", PHOTO_SKETCH_FILE, given)), side=256, multiple=4)
+
+
+def _plain(name: str) -> Callable[[Path | None], Extractor]:
+    def open_(given: Path | None) -> Extractor:
+        from . import edges
+
+        if given is not None:
+            raise ProxymaskError(f"{name} has no weights: leave --weights out")
+        if name != "xdog":
+            edges._kornia()  # found missing now, not in the middle of a run
+        found: Extractor = getattr(edges, name)
+        return found
+
+    return open_
+
+
+def _hub(owner: str, repository: str, side: int) -> Callable[[Path | None], Extractor]:
+    def open_(given: Path | None) -> Extractor:
+        from .depth_hub import load_hub_depth
+
+        return load_hub_depth(owner, repository, side, given)
+
+    return open_
+
+
+def _depth_net(given: Path | None) -> Extractor:
+    from ...depth_net import DepthNet, find_depth_net
+
+    if given is None:
+        raise ProxymaskError("depth-net is a network that you train (proxymask train depth): name its folder with --weights")
+    return DepthNet.from_pretrained(find_depth_net(given))
+
+
+PIDINET_TERMS = "MIT text headed 'just for research purpose'"
+PIDINET_FILE = WeightFile(
+    "table5_pidinet.pth",
+    "https://github.com/hellozhuo/pidinet/raw/master/trained_models/table5_pidinet.pth",
+    "80860ac267258b5f27486e0ef152a211d0b08120f62aeb185a050acc30da486c",
+    "2.9 MB",
+    PIDINET_TERMS,
+)
+PIDINET_TINY_FILE = WeightFile(
+    "table5_pidinet-tiny.pth",
+    "https://github.com/hellozhuo/pidinet/raw/master/trained_models/table5_pidinet-tiny.pth",
+    "e32b23fff6c1cb9bd4385a1d615023346fc2e3f2f3a8db7f78cc4ce95a14730c",
+    "0.3 MB",
+    PIDINET_TERMS,
+)
+LDC_FILE = WeightFile(
+    "16_model.pth",
+    "https://github.com/xavysp/LDC/raw/main/checkpoints/BIPED/16/16_model.pth",
+    "d236d6bf243159c6e1ae9d18d28e06bb7d2575ccb14a30180b84a3ff8452244b",
+    "2.7 MB",
+    "none stated: research use",
+)
+HED_FILE = WeightFile(
+    "network-bsds500.pth",
+    "https://huggingface.co/lllyasviel/ControlNet/resolve/main/annotator/ckpts/network-bsds500.pth",
+    "58a858782f5fa3e0ca3dc92e7a1a609add93987d77be3dfa54f8f8419d881a94",
+    "56 MB",
+    "none stated for the conversion; the authors' own weights: research use",
+)
+PHOTO_SKETCH_FILE = WeightFile(
+    "latest_net_G.pth",
+    "https://drive.google.com/file/d/1TQf-LyS8rRDDapdcTnEgWzYJllPgiXdj/view (unpack pretrained/latest_net_G.pth)",
+    None,
+    "43 MB",
+    "CC BY-NC-SA 4.0",
+)
+
+SPECS: dict[str, ExtractorSpec] = {
+    spec.name: spec
+    for spec in (
+        ExtractorSpec(
+            "xdog", "lines", "pen lines on the dark side of edges", "Winnemöller et al. 2012; own code", "Apache-2.0", _plain("xdog")
+        ),
+        ExtractorSpec("sobel", "lines", "soft edges", "kornia.filters.sobel", "Apache-2.0", _plain("sobel"), extra="conditions"),
+        ExtractorSpec(
+            "canny", "lines", "thin edges", "Canny 1986; kornia.filters.canny", "Apache-2.0", _plain("canny"), extra="conditions"
+        ),
+        ExtractorSpec(
+            "hed",
+            "lines",
+            "soft edges that people drew",
+            "Xie and Tu 2015, as converted by github.com/sniklaus/pytorch-hed",
+            "code: own; weights: see file",
+            _hed,
+            HED_FILE,
+        ),
+        ExtractorSpec(
+            "pidinet",
+            "lines",
+            "soft edges, light",
+            "Su et al. 2021, github.com/hellozhuo/pidinet",
+            "code: own; weights: see file",
+            _pidinet(PIDINET_FILE),
+            PIDINET_FILE,
+        ),
+        ExtractorSpec(
+            "pidinet-tiny",
+            "lines",
+            "soft edges, lightest",
+            "Su et al. 2021, github.com/hellozhuo/pidinet",
+            "code: own; weights: see file",
+            _pidinet(PIDINET_TINY_FILE),
+            PIDINET_TINY_FILE,
+        ),
+        ExtractorSpec(
+            "photo-sketch",
+            "lines",
+            "contour drawings",
+            "Li et al. 2019, github.com/mtli/PhotoSketch",
+            "code: own; weights: see file",
+            _photo_sketch,
+            PHOTO_SKETCH_FILE,
+        ),
+        ExtractorSpec(
+            "ldc", "lines", "thin strokes", "Soria et al. 2022, github.com/xavysp/LDC", "code: own; weights: see file", _ldc, LDC_FILE
+        ),
+        ExtractorSpec(
+            "depth-net",
+            "depth",
+            "depth of drawn avatars, by a small network that you train",
+            "own (proxymask train depth)",
+            "as the data set it learned from",
+            _depth_net,
+        ),
+        ExtractorSpec(
+            "depth-anything-v2-small",
+            "depth",
+            "relative depth of photos",
+            "Yang et al. 2024, huggingface.co/depth-anything/Depth-Anything-V2-Small-hf",
+            "Apache-2.0",
+            _hub("Depth-Anything-V2-Small", "depth-anything/Depth-Anything-V2-Small-hf", 518),
+            extra="depth",
+        ),
+        ExtractorSpec(
+            "midas",
+            "depth",
+            "relative depth of photos",
+            "Ranftl et al. 2021 (DPT-Hybrid), huggingface.co/Intel/dpt-hybrid-midas",
+            "Apache-2.0",
+            _hub("MiDaS", "Intel/dpt-hybrid-midas", 384),
+            extra="depth",
+        ),
+    )
+}
+
+
+def get_extractor(name: str, gives: Gives, weights: Path | None = None) -> Extractor:
+    """Open the extractor ``name``.
+
+    Args:
+        name: a key of ``SPECS``.
+        gives: what is needed of it.
+        weights: the file or folder of its weights; looked for in :func:`weights_folder`, or on its hub, where None.
+
+    Raises:
+        ProxymaskError: no such extractor, one that gives something else, a package or weights that are missing.
+    """
+    able = [spec.name for spec in SPECS.values() if spec.gives == gives]
+    if name not in able:
+        raise ProxymaskError(f"{name!r} is no extractor of {gives}: there are {', '.join(able)}")
+    return SPECS[name].open(weights)

@@ -1,0 +1,134 @@
+"""The mapper for everything but masks: a U-Net whose encoder is the StyleGAN2 discriminator's (supplement A.1).
+
+SPADE layers suit label maps only. Here the residual blocks of the discriminator take the condition down to 4x4, so that every cell
+knows the whole drawing, and a decoder with skip connections brings it back up to the size of the proxy mask, so that the shape is
+kept to the cell.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import ProxymaskError
+from ..generators.stylegan2 import Conv, Discriminator, DiscriminatorBlock, channels_at, check_resolution
+from ..modeling import ConfigModel
+
+TYPICAL = 16  # side of the mean condition that a mapper remembers
+MEMORY = 0.01  # of the mean condition, a batch
+
+
+class UNetMapper(ConfigModel):
+    """Condition planes -> proxy-mask logits.
+
+    Args:
+        in_channels: planes of the condition.
+        num_clusters: K.
+        resolution: r, side of the proxy mask, a power of two from 8 to ``input_resolution``.
+        input_resolution: R, side of the condition, a power of two.
+        channel_base, channel_max: widths at every resolution, as in the discriminator (config-F: 32768, 512).
+
+    Raises:
+        ProxymaskError: sizes that are no powers of two, or a proxy mask larger than the condition.
+    """
+
+    typical: torch.Tensor
+    seen: torch.Tensor
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_clusters: int = 25,
+        resolution: int = 64,
+        input_resolution: int = 256,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.resolution, self.input_resolution = in_channels, resolution, input_resolution
+        sides = check_resolution(input_resolution)
+        if resolution not in sides[1:]:
+            raise ProxymaskError(f"a proxy mask of {resolution} cannot be read off conditions of {input_resolution}: one of {sides[1:]}")
+
+        def width(side: int) -> int:
+            return channels_at(side, channel_base, channel_max)
+
+        self.fromcondition = Conv(in_channels, width(input_resolution), 1)
+        self.down_sides = sides[:0:-1]
+        for side in self.down_sides:
+            setattr(self, f"b{side}", DiscriminatorBlock(width(side), width(side // 2), 0, None))
+        self.up_sides = [side for side in sides[1:] if side <= resolution]
+        for side in self.up_sides:
+            setattr(self, f"u{side}", _UpBlock(width(side // 2), width(side), width(side)))
+        self.out = nn.Conv2d(width(resolution), num_clusters, 1)
+        self.register_buffer("typical", torch.zeros(in_channels, TYPICAL, TYPICAL))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        """Planes (B, in_channels, R, R), 0 to 1 -> logits (B, K, r, r).
+
+        In training the mean of the planes is remembered (``typical``), by which an inverted input is known later.
+        """
+        if self.training:
+            self._remember(planes)
+        x = self.fromcondition(planes)
+        skips = {self.input_resolution: x}
+        for side in self.down_sides:
+            x = getattr(self, f"b{side}")(x)
+            skips[side // 2] = x
+        for side in self.up_sides:
+            x = getattr(self, f"u{side}")(x, skips[side])
+        return self.out(x)
+
+    @torch.no_grad()
+    def _remember(self, planes: torch.Tensor) -> None:
+        mean = F.adaptive_avg_pool2d(planes.float(), TYPICAL).mean(dim=0)
+        self.seen += 1
+        self.typical.lerp_(mean, max(1 / int(self.seen), MEMORY))
+
+    @torch.no_grad()
+    def start_from(self, discriminator: Discriminator) -> list[str]:
+        """Take the encoder's weights from a discriminator of the same widths; its first layer's too where three planes come in.
+
+        A first layer for fewer planes gets the mean over the colours, times the root of 3 that equalised learning rate divides by.
+
+        Returns:
+            Names of the weights taken.
+
+        Raises:
+            ProxymaskError: another resolution or other widths.
+        """
+        theirs, mine, taken = discriminator.state_dict(), self.state_dict(), []
+        first = f"b{self.input_resolution}.fromrgb."
+        for name, value in theirs.items():
+            if name.startswith(first):
+                target = "fromcondition." + name.removeprefix(first)
+                if value.ndim == 4 and value.shape[1] != self.in_channels:
+                    # one colour for all planes: the same picture, in grey
+                    value = (
+                        value.mean(dim=1, keepdim=True).expand(-1, self.in_channels, -1, -1) * (value.shape[1] / self.in_channels) ** 0.5
+                    )
+            elif name.startswith(tuple(f"b{side}." for side in self.down_sides)):
+                target = name
+            else:
+                continue
+            if target not in mine or mine[target].shape != value.shape:
+                raise ProxymaskError(
+                    f"the discriminator's {name} {tuple(value.shape)} does not fit this mapper's encoder: give the mapper its channel_base "
+                    "and channel_max, and a discriminator of pictures as large as the condition"
+                )
+            mine[target].copy_(value)
+            taken.append(target)
+        return taken
+
+
+class _UpBlock(nn.Module):
+    """Twice the size, joined with the encoder's features of that size, two convolutions."""
+
+    def __init__(self, below: int, skip: int, width: int) -> None:
+        super().__init__()
+        self.conv0 = Conv(below + skip, width, 3)
+        self.conv1 = Conv(width, width, 3)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return self.conv1(self.conv0(torch.cat([x, skip], dim=1)))

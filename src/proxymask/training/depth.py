@@ -1,0 +1,124 @@
+"""The depth network, on composed pictures whose depth is known exactly (``proxymask data avatars --depth``)."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ..data.dataset import ImageSet
+from ..depth_net import DepthNet
+from ..errors import ProxymaskError
+from ..seeding import derive_rng
+from .grids import tile, to_uint8
+from .loop import Run
+from .segmentation import augment
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthConfig:
+    """The depth network's width and recipe."""
+
+    width: int = 16
+    """Channels at full resolution."""
+    learning_rate: float = 0.003
+    """Adam; warm-up over 50 steps, then a cosine to zero."""
+    lambda_slope: float = 1.0
+    """Weight of the differences between neighbours, which carry the relief, beside the depths themselves."""
+
+
+class DepthImages:
+    """Pictures with their depth maps, read as they are asked for.
+
+    Args:
+        folder: what ``proxymask data avatars --depth`` wrote.
+
+    Raises:
+        ProxymaskError: no ``depth/`` in it, or a picture lacks its map.
+    """
+
+    def __init__(self, folder: str | Path, size: int | None = None) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "depth").is_dir():
+            raise ProxymaskError(f"{folder} has no depth/: draw it with proxymask data avatars --depth")
+        self.set = ImageSet.open(self.folder, size)
+        self.files = [self.folder / "depth" / Path(name).with_suffix(".png").name for name in self.set.names]
+        missing = next((file for file in self.files if not file.is_file()), None)
+        if missing is not None:
+            raise ProxymaskError(f"{missing} is missing: run the proxymask data command again with --depth")
+
+    def __len__(self) -> int:
+        return len(self.set)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the pictures: the depth follows from them."""
+        return self.set.fingerprint
+
+    def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1]."""
+        return self.set.images(indices)
+
+    def depths(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Depth (B, H, W) in [0, 1], 1 nearest."""
+        numbers = indices.tolist() if isinstance(indices, torch.Tensor) else indices
+        maps = []
+        for index in numbers:
+            with Image.open(self.files[index]) as opened:
+                values = np.asarray(opened, dtype=np.float32) / 65535
+            if values.shape != (self.set.size, self.set.size):
+                raise ProxymaskError(
+                    f"{self.files[index]} is {values.shape}, the pictures are {self.set.size}: use the folder as it was drawn"
+                )
+            maps.append(torch.from_numpy(values))
+        return torch.stack(maps)
+
+
+class DepthStage:
+    """The depth network on disturbed pictures (as for segmentation), because it is to read generated ones."""
+
+    name = "depth"
+    averaged: tuple[str, ...] = ("depth",)
+
+    def __init__(self, net: DepthNet, data: DepthImages, config: DepthConfig, steps: int) -> None:
+        self.net, self.data, self.config, self.steps = net.requires_grad_(True).train(), data, config, steps
+        self.modules: dict[str, nn.Module] = {"depth": net}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "depth": torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        }
+
+    def step(self, run: Run) -> None:
+        if run.device.type == "cpu":  # as in segmentation: GroupNorm's backward pass is slow in channels_last there
+            self.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for group in self.optimizers["depth"].param_groups:
+            cosine = 0.5 * (1 + math.cos(math.pi * min(run.index / self.steps, 1.0)))
+            group["lr"] = self.config.learning_rate * min(1.0, (run.index + 1) / 50) * cosine
+        indices = torch.randint(len(self.data), (run.config.batch,), generator=run.rng("pictures"))
+        pictures, depths = augment(self.data.images(indices), self.data.depths(indices), run.rng("augment"))
+
+        def terms() -> Iterator[torch.Tensor]:
+            for pictures_, depths_ in run.rounds(run.share(pictures), run.share(depths)):
+                with run.cast():
+                    found = self.net(pictures_)[:, 0]
+                off = found - depths_
+                slopes = (off.diff(dim=1).abs().mean() + off.diff(dim=2).abs().mean()) / 2
+                run.log("loss/depth", off.abs().mean())
+                run.log("loss/slope", slopes)
+                yield off.abs().mean() + self.config.lambda_slope * slopes
+
+        run.update("depth", terms)
+
+    @torch.no_grad()
+    def grid(self, run: Run) -> Image.Image:
+        """Rows: disturbed pictures, their depth, the network's."""
+        indices = torch.randperm(len(self.data), generator=derive_rng(0, "grid"))[:10]
+        pictures, depths = augment(self.data.images(indices), self.data.depths(indices), derive_rng(0, "grid augment"))
+        with run.cast():
+            found = run.averages["depth"](pictures.to(run.device)).cpu()[:, 0]
+        rows = [to_uint8(pictures)]
+        rows += [(maps.clamp(0, 1) * 255).round().to(torch.uint8).numpy()[..., None].repeat(3, axis=3) for maps in (depths, found)]
+        return tile(rows, scale=max(1, 128 // pictures.shape[-1]))
