@@ -57,7 +57,7 @@ class LineCondition(Condition):
         hard = ((planes - low.to(planes)) * gain.to(planes)).clamp(0, 1)
         planes = torch.where(disturb.chance(rng, b, 0.8).to(planes) > 0, hard, planes)
         planes = disturb.jitter(planes, disturb.uniform(rng, b, -0.5, 1.5).clamp(min=0), rng)
-        planes = disturb.thicken(planes, disturb.uniform(rng, b, -1.5, 2.49).clamp(min=0))
+        planes = disturb.thicken(planes, disturb.uniform(rng, b, -2.0, 2.49).clamp(min=0))
         planes = disturb.soften(planes, disturb.uniform(rng, b, -1.0, 1.0).clamp(min=0))
         planes = disturb.remove(planes, disturb.uniform(rng, b, -0.3, 0.4).clamp(min=0), rng)
         planes = disturb.remove(planes, disturb.uniform(rng, b, -0.3, 0.25).clamp(min=0), rng, cells=24)  # gaps in the line

@@ -22,6 +22,7 @@ from .generator import Pictures, discriminator_update, lazy_adam
 from .grids import tile, to_uint8
 from .loop import Run
 
+CLEAN = 0.25  # share of the pairs whose condition is left as the extractor made it
 Labeller = Callable[[torch.Tensor], torch.Tensor]
 """w (B, w_dim) -> label ids (B, R, R) of the generated pictures."""
 
@@ -134,7 +135,10 @@ class MapperStage:
             turned = mirrored if given.ndim == 3 else mirrored[:, None]
             given, proxy = torch.where(turned, given.flip(-1), given), torch.where(mirrored, proxy.flip(2), proxy)
         if isinstance(self.labeller, ConditionSource):
-            given = self.labeller.condition.augment(given, run.rng(f"{purpose}/augment/{run.rank}"))
+            rng = run.rng(f"{purpose}/augment/{run.rank}")
+            disturbed = self.labeller.condition.augment(given, rng)
+            clean = (torch.rand(len(given), 1, 1, 1, generator=rng) < CLEAN).to(given.device)
+            given = torch.where(clean, given, disturbed)
         return given, proxy
 
     def _pair(self, run: Run, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,200 @@
+"""How well pictures follow each kind of condition, judged against exact masks; robustness; speed; the curve of a training run.
+
+    proxymask data avatars --count 500 --size 64 --seed 5 --depth --out fresh
+    python benchmarks/conditions.py --bundle my-bundle --judge JUDGE --fresh fresh --out conditions.json
+    python benchmarks/conditions.py --bundle my-bundle --judge JUDGE --fresh fresh --run runs/sketch --out curve.json
+
+Conditions are made of the fresh pictures (sketch, edges ...), of their exact masks (scribbles over 5 % of the pixels) or are their
+exact depth. The number to beat is the mask mapper's on the same pictures in the same styles. ``--run`` scores every checkpoint of a
+mapper's run folder (train it with a larger --keep) against the seconds it took.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from proxymask.conditions import Condition
+from proxymask.conditions import disturb as by_hand
+from proxymask.conditions.scribble import COVERED, ScribbleCondition
+from proxymask.data.dataset import ImageSet
+from proxymask.device import autocast
+from proxymask.mappers import load_mapper
+from proxymask.mappers.unet import UNetMapper
+from proxymask.metrics.segmentation import ConfusionMatrix
+from proxymask.modeling import load_tensors, read_json
+from proxymask.segmentation_nets import DilatedSegmenter
+from proxymask.synthesizer import Synthesizer
+from proxymask.training.depth import DepthImages
+
+BATCH = 25
+Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Measure a bundle's mappers."""
+
+    judge: Path
+    """Folder of the judge (a DilatedSegmenter)."""
+    fresh: Path
+    """Fresh pictures with exact masks (proxymask data avatars, with --depth for depth)."""
+    bundle: str = "avatars"
+    """Bundle to measure."""
+    only: tuple[str, ...] = ()
+    """Mappers to measure; all where none is named."""
+    count: int = 500
+    """Pictures."""
+    robustness_count: int = 100
+    """Pictures for each cell of the robustness tables."""
+    seed: int = 1_000_000
+    """First of the style seeds."""
+    weights: Path | None = None
+    """Weights of the extractor (with one condition)."""
+    run: Path | None = None
+    """A mapper's run folder: score its checkpoints instead."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    out: Path = Path("conditions.json")
+    """Where the numbers go."""
+
+
+class Measure:
+    """The bundle under test and the judge."""
+
+    def __init__(self, args: Conditions) -> None:
+        self.args = args
+        self.synth = Synthesizer.from_pretrained(args.bundle, device=args.device)
+        self.judge = DilatedSegmenter.from_pretrained(args.judge).to(self.synth.device)
+        self.fresh = ImageSet.open(args.fresh, self.synth.size)
+        self.depths = DepthImages(args.fresh, self.synth.size) if (args.fresh / "depth").is_dir() else None
+        assert self.synth.bundle.labels is not None
+        self.names = self.synth.bundle.labels.names
+
+    def planes(self, kind: Condition, index: list[int]) -> torch.Tensor:
+        """The undisturbed condition of fresh pictures."""
+        if kind.name == "depth" and self.depths is not None:
+            from proxymask.conditions.depth import stretched
+
+            return stretched(self.depths.depths(index)[:, None])
+        rng = torch.Generator().manual_seed(index[0])
+        return kind.extract(self.fresh.images(index).to(self.synth.device), self.fresh.masks(index), rng)
+
+    def kind(self, mapper: str) -> Condition:
+        kind = self.synth.condition(self.synth.bundle.condition_of(mapper)["condition"], weights=self.args.weights)
+        if isinstance(kind, ScribbleCondition):
+            kind.covered = COVERED
+        return kind
+
+    @torch.inference_mode()
+    def score(self, mapper: str, kind: Condition, count: int, change: Change | None = None) -> dict[str, Any]:
+        """Judged agreement of pictures with the truth, each in a style of its own."""
+        synth, matrix = self.synth, ConfusionMatrix(len(self.names))
+        for start in range(0, count, BATCH):
+            index = list(range(start, min(start + BATCH, count)))
+            planes = self.planes(kind, index)
+            if change is not None:
+                planes = change(planes, torch.Generator().manual_seed(start))
+            logits = synth.map_planes(planes, mapper)
+            style = synth.make_style(w=synth.w([self.args.seed + i for i in index]))
+            pictures = synth.render(synth.proxy(logits, style), style)
+            with autocast(synth.device, synth.dtype):
+                found = self.judge(pictures).argmax(dim=1).cpu()
+            matrix.update(found, self.fresh.masks(index))
+        iou = {name: round(float(v), 3) for name, v in zip(self.names, matrix.iou(), strict=True)}
+        return {"count": count, "miou": round(matrix.miou(), 4), "accuracy": round(matrix.pixel_accuracy(), 4), "iou": iou}
+
+    @torch.inference_mode()
+    def milliseconds(self, mapper: str, kind: Condition) -> float:
+        """Of one condition through the mapper, median of 30."""
+        planes = self.planes(kind, [0])
+        times = []
+        for number in range(33):
+            began = time.perf_counter()
+            self.synth.map_planes(planes, mapper)
+            if number >= 3:
+                times.append(time.perf_counter() - began)
+        return round(1000 * sorted(times)[len(times) // 2], 2)
+
+
+def tables(kind: Condition) -> dict[str, dict[str, Change]]:
+    """What is done to a condition in the robustness tables."""
+
+    def thick(pixels: int) -> Change:
+        return lambda planes, rng: by_hand.thicken(planes, torch.full((len(planes), 1, 1, 1), float(pixels)))
+
+    def without(share: float) -> Change:
+        return lambda planes, rng: by_hand.remove(planes, torch.full((len(planes), 1, 1, 1), share), rng)
+
+    def moved(pixels: float) -> Change:
+        mode = "nearest" if kind.needs_labels else "bilinear"
+        return lambda planes, rng: by_hand.jitter(planes, torch.full((len(planes), 1, 1, 1), pixels), rng, mode)
+
+    out = {
+        "removed": {f"{share:.0%}": without(share) for share in (0.0, 0.1, 0.2, 0.4, 0.6)},
+        "jitter_px": {f"{px}": moved(px) for px in (0.0, 0.5, 1.0, 2.0, 3.0)},
+    }
+    return out if kind.name == "depth" else {"wider_px": {f"{px}": thick(px) for px in (0, 1, 2, 3, 4)}, **out}
+
+
+def measure(args: Conditions) -> dict[str, Any]:
+    """All numbers of a bundle's mappers."""
+    m = Measure(args)
+    bundle = m.synth.bundle
+    out: dict[str, Any] = {"bundle": args.bundle, "fresh": m.fresh.fingerprint[:16], "seed": args.seed, "mappers": {}}
+    reference = None
+    if "mask" in bundle.mappers:
+        reference = m.score("mask", m.kind("mask"), args.count)
+        out["mask"] = reference | {"milliseconds": m.milliseconds("mask", m.kind("mask"))}
+        print(f"mask: {json.dumps(out['mask'])}", flush=True)
+    for name in args.only or [name for name in sorted(bundle.mappers) if name in bundle.conditions]:
+        kind = m.kind(name)
+        found = m.score(name, kind, args.count)
+        if reference is not None:
+            found["share_of_mask"] = round(found["miou"] / reference["miou"], 3)
+        found["milliseconds"] = m.milliseconds(name, kind)
+        found["robustness"] = {
+            title: {step: m.score(name, kind, args.robustness_count, change)["miou"] for step, change in row.items()}
+            for title, row in tables(kind).items()
+        }
+        out["mappers"][name] = bundle.condition_of(name) | found
+        print(f"{name}: {json.dumps(out['mappers'][name])}", flush=True)
+    return out
+
+
+def curve(args: Conditions, run: Path) -> dict[str, Any]:
+    """Quality against time of one training run."""
+    m = Measure(args)
+    about = read_json(run / "condition.json")
+    mapper = load_mapper(run / "mapper")
+    assert isinstance(mapper, UNetMapper)
+    name = str(about["condition"])
+    m.synth.bundle.mappers[name], m.synth.bundle.conditions[name] = mapper.to(m.synth.device), about
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    points = []
+    for folder in sorted(run.glob("checkpoint-*")):
+        step = int(folder.name.rpartition("-")[2])
+        start = "average.mapper."
+        state = {k.removeprefix(start): v for k, v in load_tensors(folder / "state.safetensors").items() if k.startswith(start)}
+        mapper.load_state_dict(state)
+        line = min((line for line in lines if line["step"] >= step), key=lambda line: line["step"])
+        found = m.score(name, m.kind(name), args.count)
+        points.append({"step": step, "seconds": line["seconds"], "miou": found["miou"], "accuracy": found["accuracy"]})
+        print(json.dumps(points[-1]), flush=True)
+    return {"condition": about, "count": args.count, "mask": m.score("mask", m.kind("mask"), args.count)["miou"], "points": points}
+
+
+def main() -> None:
+    args = tyro.cli(Conditions)
+    found = measure(args) if args.run is None else curve(args, args.run)
+    args.out.write_text(json.dumps(found, indent=2) + "\n")
+    print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()

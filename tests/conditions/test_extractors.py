@@ -1,0 +1,252 @@
+"""Extractors: what each finds on pictures whose edges are known, the layouts of files, and what is said where something is missing.
+
+HED and Photo-Sketching run here with small random networks of the published layout; PiDiNet and LDC also with their published
+weights, where a folder of them is named by PROXYMASK_WEIGHTS.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from proxymask.conditions.extractors import LDC_FILE, PIDINET_FILE, PIDINET_TINY_FILE, SPECS, get_extractor, weights_folder
+from proxymask.conditions.extractors.nets import HED, KINDS, LDC, PhotoSketch, PiDiNet, plain_kernel
+from proxymask.conditions.extractors.weights import WeightFile, find_weights, load_state
+from proxymask.errors import ProxymaskError
+
+
+def disc(size: int = 64, batch: int = 1) -> torch.Tensor:
+    """A light disc on dark ground, (B, 3, size, size) in [-1, 1]."""
+    at = torch.arange(size) - size / 2 + 0.5
+    inside = (at[:, None] ** 2 + at[None] ** 2).sqrt() < size / 4
+    return (inside.float() * 1.4 - 0.7).expand(batch, 3, size, size).clone()
+
+
+def ring(size: int = 64, width: float = 3) -> torch.Tensor:
+    """Where the edge of :func:`disc` is, bool (size, size)."""
+    at = torch.arange(size) - size / 2 + 0.5
+    return ((at[:, None] ** 2 + at[None] ** 2).sqrt() - size / 4).abs() < width
+
+
+@pytest.mark.parametrize("name", ["xdog", "sobel", "canny"])
+def test_without_weights_the_edge_is_found_and_nothing_else(name: str) -> None:
+    if name != "xdog":
+        pytest.importorskip("kornia")
+    extract = get_extractor(name, "lines")
+    found = extract(disc(batch=2))
+    assert found.shape == (2, 1, 64, 64)
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
+    near = ring()
+    assert float(found[0, 0][near].max()) > 0.9
+    assert not bool((found[0, 0][~near] > 0.05).any())
+    share = float((found[0, 0] > 0.3).sum() / (2 * np.pi * 16))  # of the circumference, in pixels
+    assert 0.7 < share < 5
+    assert torch.equal(found[0], found[1])
+    assert not extract(torch.full((1, 3, 64, 64), 0.3)).any()  # a flat picture has no lines
+    large = extract(disc(256))
+    assert float(large[0, 0][ring(256, 12)].max()) > 0.9
+
+
+def test_xdog_sees_colours_of_one_brightness() -> None:
+    picture = torch.zeros(1, 3, 64, 64)
+    picture[0, 0, :, 32:], picture[0, 1, :, 32:] = 0.6, -0.6 * 0.299 / 0.587  # red for green: grey stays as it is
+    grey = (picture * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1)
+    assert float(grey.max() - grey.min()) < 1e-6
+    found = get_extractor("xdog", "lines")(picture)
+    assert float(found[0, 0, :, 30:34].max()) > 0.5
+
+
+def test_kornia_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kornia", None)
+    monkeypatch.setitem(sys.modules, "kornia.filters", None)
+    with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[conditions\]'"):
+        get_extractor("canny", "lines")
+    assert get_extractor("xdog", "lines")(disc()).any()
+
+
+def test_unknown_and_wrong_kind() -> None:
+    with pytest.raises(ProxymaskError, match="is no extractor of lines: there are xdog, sobel, canny, hed, pidinet"):
+        get_extractor("midas", "lines")
+    with pytest.raises(ProxymaskError, match="is no extractor of depth: there are depth-net, depth-anything-v2-small, midas"):
+        get_extractor("xyz", "depth")
+    with pytest.raises(ProxymaskError, match="xdog has no weights"):
+        get_extractor("xdog", "lines", Path("w.pth"))
+
+
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.weights is not None])
+def test_missing_weights_say_what_to_fetch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROXYMASK_WEIGHTS", str(tmp_path))
+    file = SPECS[name].weights
+    assert file is not None
+    with pytest.raises(ProxymaskError) as caught:
+        get_extractor(name, "lines")
+    for part in (file.url, file.size, file.licence, str(tmp_path / file.name), file.sha256 or "--weights"):
+        assert part in str(caught.value)
+    with pytest.raises(ProxymaskError, match="does not exist"):
+        get_extractor(name, "lines", tmp_path / "none.pth")
+
+
+def test_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROXYMASK_WEIGHTS", str(tmp_path))
+    file = WeightFile("a.pth", "https://example.org/a.pth", "0" * 64, "1 kB", "none")
+    torch.save({"x": torch.zeros(2)}, tmp_path / "a.pth")
+    with pytest.raises(ProxymaskError, match=r"a\.pth is not the published file"):
+        find_weights("A", file)
+    with pytest.warns(UserWarning, match="read as weights of your own"):
+        assert find_weights("A", file, tmp_path / "a.pth") == tmp_path / "a.pth"
+    assert load_state(tmp_path / "a.pth").keys() == {"x"}
+    torch.save({"epoch": 3, "state_dict": {"module.y": torch.ones(1)}}, tmp_path / "b.pth")
+    assert load_state(tmp_path / "b.pth").keys() == {"y"}
+    torch.save(nn.Linear(2, 2), tmp_path / "code.pth")  # a pickled object: never opened
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:40])
+    torch.save([1, 2], tmp_path / "list.pth")
+    for broken, words in (("code", "cannot be read as weights"), ("cut", "cannot be read as weights"), ("list", "holds no network")):
+        with pytest.raises(ProxymaskError, match=words):
+            load_state(tmp_path / f"{broken}.pth")
+    with pytest.raises(ProxymaskError, match="holds another network than LDC"), pytest.warns(UserWarning, match="not the published"):
+        get_extractor("ldc", "lines", tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_difference_convolutions_by_their_definition(kind: str) -> None:
+    """The plain kernels against sums over pixel pairs, written out (Su et al. 2021, section 3.2)."""
+    rng = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(1, 1, 3, 3, generator=rng), torch.randn(1, 1, 9, 9, generator=rng)
+    kernel = plain_kernel(weight, kind)
+    got = F.conv2d(x, kernel)[0, 0]
+    row, column, w, total = 4, 4, weight[0, 0], 0.0
+    clockwise = [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]
+    p = x[0, 0]
+    for dy in range(3):
+        for dx in range(3):
+            here = p[row + dy - 1, column + dx - 1]
+            if kind == "plain":
+                total += float(w[dy, dx] * here)
+            elif kind == "central":
+                total += float(w[dy, dx] * (here - p[row, column]))
+            elif kind == "angular" and (dy, dx) != (1, 1):
+                ny, nx = clockwise[(clockwise.index((dy, dx)) + 1) % 8]
+                total += float(w[dy, dx] * (here - p[row + ny - 1, column + nx - 1]))
+    if kind == "radial":  # eight weights, the ring of 5x5 at every second pixel, less the same ray's inner pixel
+        for number in range(1, 9):
+            y, x_ = divmod([0, 2, 4, 10, 14, 20, 22, 24][number - 1], 5)
+            outer, inner = p[row + y - 2, column + x_ - 2], p[row + (y - 2) // 2 + (y % 2), column + (x_ - 2) // 2 + (x_ % 2)]
+            total += float(w.flatten()[number] * (outer - inner))
+    at = 9 // 2 - kernel.shape[-1] // 2
+    assert float(got[at, at]) == pytest.approx(total, abs=1e-5)
+
+
+def _published_hed(widths: tuple[int, ...], prefix: str) -> dict[str, torch.Tensor]:
+    """The state of a random HED under the names of its published file."""
+    names = ("One", "Two", "Thr", "Fou", "Fiv")
+    out = {}
+    for name, value in HED(widths).state_dict().items():
+        kind, _, rest = name.partition(".")
+        if kind == "combine":
+            out[f"{prefix}Combine.0.{rest}"] = value
+        else:
+            index, _, rest = rest.partition(".")
+            out[f"{prefix}{'Vgg' if kind == 'stages' else 'Score'}{names[int(index)]}.{rest}"] = value
+    return out
+
+
+def _random(name: str, path: Path) -> Path:
+    torch.manual_seed(0)
+    if name == "hed":
+        state = _published_hed((4, 6, 8, 8, 8), "module")
+    elif name == "photo-sketch":
+        state = {k: v for k, v in PhotoSketch(4, 2).state_dict().items() if not k.endswith("num_batches_tracked")}
+    elif name == "ldc":
+        state = LDC().state_dict()
+    else:
+        net = PiDiNet(8, 4)
+        blocks = {f"{block}.conv1.weight" for names in net.stages for block in names}
+        state = {k: torch.randn(v.shape[0], v.shape[1], 3, 3) if k in blocks else v for k, v in net.state_dict().items()}
+        state = {"epoch": 1, "state_dict": {f"module.{k}": v for k, v in state.items()}}
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*is not the published")
+@pytest.mark.parametrize("name", ["hed", "pidinet", "photo-sketch", "ldc"])
+def test_layouts_load_and_run_at_any_size(name: str, tmp_path: Path) -> None:
+    """A small random network of the published layout through the real loading code."""
+    extract = get_extractor(name, "lines", _random(name, tmp_path / "w.pth"))
+    for size in ((64, 64), (40, 56)):
+        pictures = F.interpolate(disc(batch=2), size=size) + 0.1 * torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+        found = extract(pictures)
+        assert found.shape == (2, 1, *size)
+        assert bool(torch.isfinite(found).all())
+        assert 0 <= float(found.min()) <= float(found.max()) <= 1
+        assert float(found.std()) > 0  # it looks at the picture
+        assert torch.allclose(extract(pictures[1:]), found[1:], atol=1e-5)  # and not at the batch
+
+
+def test_hed_reads_both_spellings(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = _published_hed((4, 6, 8, 8, 8), "module")
+    torch.save(state, tmp_path / "a.pth")
+    torch.save({name.replace("module", "net"): value for name, value in state.items()}, tmp_path / "b.pth")
+    with pytest.warns(UserWarning, match="not the published"):
+        one, two = (get_extractor("hed", "lines", tmp_path / f"{x}.pth") for x in "ab")
+    assert torch.equal(one(disc()), two(disc()))
+
+
+@pytest.mark.parametrize(("name", "file"), [("pidinet", PIDINET_FILE), ("pidinet-tiny", PIDINET_TINY_FILE), ("ldc", LDC_FILE)])
+def test_published_weights_find_the_edge(name: str, file: WeightFile) -> None:
+    if not (weights_folder() / file.name).is_file():
+        pytest.skip(f"{file.name} is not in {weights_folder()} (PROXYMASK_WEIGHTS names the folder)")
+    found = get_extractor(name, "lines")(disc(128))[0, 0]
+    near = ring(128, 6)
+    assert float(found[near].mean()) > 8 * float(found[~near].mean())
+    assert float(found[ring(128, 1.5)].mean()) > 0.5
+
+
+def test_hub_depth_networks(tmp_path: Path) -> None:
+    """Depth-Anything's and MiDaS' layouts, small and random, by the real loading code of transformers."""
+    transformers = pytest.importorskip("transformers")
+    backbone = transformers.Dinov2Config(
+        hidden_size=12,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=56,
+        patch_size=14,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+        reshape_hidden_states=False,
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=12, neck_hidden_sizes=[4, 6, 8, 8], fusion_hidden_size=6, head_hidden_size=4
+    )
+    torch.manual_seed(0)
+    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(tmp_path / "da")
+    dpt = transformers.DPTConfig(
+        hidden_size=12,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=64,
+        patch_size=16,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[4, 6, 8, 8],
+        fusion_hidden_size=6,
+    )
+    transformers.DPTForDepthEstimation(dpt).save_pretrained(tmp_path / "midas")
+    pictures = disc(batch=2) + 0.1 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    for name, folder in (("depth-anything-v2-small", "da"), ("midas", "midas")):
+        found = get_extractor(name, "depth", tmp_path / folder)(pictures)
+        assert found.shape == (2, 1, 64, 64)
+        assert torch.allclose(found.amax(dim=(1, 2, 3)), torch.ones(2))
+        assert float(found.min()) == 0
+
+
+def test_transformers_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[depth\]'"):
+        get_extractor("midas", "depth")
+    with pytest.raises(ProxymaskError, match="proxymask train depth"):
+        get_extractor("depth-net", "depth")
