@@ -1,24 +1,26 @@
 """Put the stages of the embedded model together: generator, clusters, rearranger, segmenter, mappers and card.
 
     python benchmarks/embedded_bundle.py --generator runs/g64 --clusters runs/clusters --rearranger runs/rearranger \\
-        --segmenter runs/segmenter16 --mapper mask=runs/mapper16 mask-1=runs/mapper1 --card benchmarks/avatars_card.md \\
-        --out src/proxymask/bundles/avatars
+        --segmenter runs/segmenter16 --card benchmarks/avatars_card.md --out src/proxymask/bundles/avatars \\
+        --mapper mask runs/mapper16 mask-1 runs/mapper1 scribble runs/scribble sketch runs/sketch
 """
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from proxymask.bundle import Bundle
 from proxymask.generators.stylegan2 import Generator
+from proxymask.mappers import load_mapper
 from proxymask.mappers.handover import Handover
-from proxymask.mappers.oasis import OasisMapper
+from proxymask.modeling import read_json
 from proxymask.proxy.proxy_mask import ProxyClusters
 from proxymask.rearranger import Rearranger
 from proxymask.sampling import generator_hash, read_label_set
 from proxymask.segmenter import FewShotSegmenter
-from proxymask.stages import load_part
+from proxymask.stages import find_part, load_part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,13 @@ class Embed:
     name: str = "avatars"
 
 
+def condition_of(folder: Path) -> dict[str, Any]:
+    """What a mapper's run says of the condition that it reads."""
+    about = dict(read_json(folder / "condition.json"))
+    about.pop("handover", None)
+    return about
+
+
 def main() -> None:
     args = tyro.cli(Embed)
     generator = load_part(args.generator, "generator", Generator)
@@ -50,7 +59,8 @@ def main() -> None:
         rearranger=load_part(args.rearranger, "rearranger", Rearranger),
         labels=read_label_set(args.segmenter),
         segmenter=load_part(args.segmenter, "segmenter", FewShotSegmenter),
-        mappers={name: load_part(folder, "mapper", OasisMapper) for name, folder in args.mapper.items()},
+        mappers={name: load_mapper(find_part(folder, "mapper")) for name, folder in args.mapper.items()},
+        conditions={name: condition_of(folder) for name, folder in args.mapper.items() if (folder / "condition.json").is_file()},
         name=args.name,
         about={
             "handover": args.handover,

@@ -1,7 +1,7 @@
 """A contact sheet of the extractors on pictures, for a person to look at: a row a picture, a column an extractor.
 
     python benchmarks/extractors_sheet.py --pictures PHOTOS PORTRAITS --out sheet.png \\
-        --weights pidinet=table5_pidinet.pth ldc=16_model.pth
+        --weights pidinet table5_pidinet.pth ldc 16_model.pth
 
 Extractors whose weights or packages are missing are named and left out.
 """

@@ -59,12 +59,12 @@ class Bundle:
     labels: LabelSet | None = None
     segmenter: FewShotSegmenter | None = None
     mappers: dict[str, Mapper] = dataclasses.field(default_factory=dict)
-    conditions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """By mapper: the condition it reads, as ``Condition.about`` says; a mapper that is not in it reads masks."""
     name: str = "unnamed"
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Free JSON for the card: licences, data, commands, numbers, mapper handover."""
     folder: Path | None = None
+    conditions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """By mapper: the condition it reads, as ``Condition.about`` says; a mapper that is not in it reads masks."""
 
     @property
     def resolution(self) -> int:

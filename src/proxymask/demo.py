@@ -1,14 +1,17 @@
-"""The demonstration: example masks in several styles of the embedded model, and one contact sheet that shows how it comes about."""
+"""The demonstration: example masks, and sketches and the like of samples, in several styles of the embedded model, on one contact sheet."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from .conditions.scribble import COVERED, ScribbleCondition
 from .errors import ProxymaskError
 from .generators.stylegan2 import seed_to_z
 from .labels import LabelSet
@@ -25,12 +28,12 @@ SECTIONS = {"": "from the data", "free-form": "free-form: nothing like these is 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One mask and what became of it."""
+    """One mask or other condition and what became of it."""
 
     section: str
     name: str
-    mask: np.ndarray
-    """Ids (R, R)."""
+    shown: np.ndarray
+    """The mask in its colours, or the condition as people see it, uint8 (R, R, 3)."""
     proxy: np.ndarray
     """Colours of the proxy mask, uint8 (r, r, 3)."""
     pictures: list[np.ndarray]
@@ -47,6 +50,8 @@ def run_demo(
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Render every mask in several styles; write the pictures, the styles' own samples, the proxy masks and the contact sheet.
+
+    For every other condition that the bundle has a mapper for, it is made of two of the samples and rendered too.
 
     Args:
         synth: an opened bundle with a mapper for masks.
@@ -70,31 +75,73 @@ def run_demo(
         raise ProxymaskError(f"--styles must be 1 or more, got {styles}")
     files = find_masks(masks or example_masks(), labels)
     ids = [synth.read_mask(file.path) for file in files]  # bad masks are found before any work is done
-    total, done = len(files) * styles, 0
     seeds, samples = varied_styles(synth, styles, seed, truncation)
+    made = sample_conditions(synth, seeds, samples, truncation)
+    total, done = (len(files) + len(made)) * styles, 0
     chosen = [synth.make_style(style, truncation=truncation) for style in seeds]
     for number, sample in zip(seeds, samples, strict=True):
         write_picture(out / "styles" / f"{number}.png", Image.fromarray(sample))
     rows = []
-    for file, mask in zip(files, ids, strict=True):
-        logits = synth.map(mask[None])
+
+    def add(section: str, file: str, name: str, given: np.ndarray, logits: torch.Tensor) -> None:
+        nonlocal done
         shown = synth.bundle.clusters.colorize(logits[0].argmax(dim=0))
-        write_picture(out / "proxy" / f"{file.name}.png", Image.fromarray(shown))
+        write_picture(out / "proxy" / f"{file}.png", Image.fromarray(shown))
         pictures = []
         for number, style in zip(seeds, chosen, strict=True):
             pixels = to_uint8(synth.render(synth.proxy(logits, style), style))[0]
-            write_picture(out / "pictures" / f"{file.name}__{number}.png", Image.fromarray(pixels))
+            write_picture(out / "pictures" / f"{file}__{number}.png", Image.fromarray(pixels))
             pictures.append(pixels)
             done += 1
             if progress:
                 progress(done, total)
+        rows.append(Row(section, name, given, shown, pictures))
+
+    for file, mask in zip(files, ids, strict=True):
         section, _, name = file.name.rpartition("/")
         section = SECTIONS.get(section, section) if masks is None else section or "masks"
-        rows.append(Row(section, name, mask, shown, pictures))
+        add(section, file.name, name, colorize(mask, labels), synth.map(mask[None]))
+    for one in made:
+        write_picture(out / "conditions" / f"{one.file}.png", Image.fromarray(one.shown))
+        add(f"{one.condition}: of samples", one.file, one.name, one.shown, synth.map_planes(one.planes, one.mapper))
     title = (
         f"{synth.bundle.name}: {synth.size}x{synth.size}, cut at {synth.bundle.cut}, {synth.bundle.clusters.num_clusters} proxy clusters"
     )
     return write_picture(out / "contact_sheet.png", contact_sheet(rows, seeds, samples, labels, title))
+
+
+class Made(NamedTuple):
+    """A condition made of a sample: what it is, the mapper that reads it, where it goes, what the mapper and what people see."""
+
+    condition: str
+    mapper: str
+    file: str
+    name: str
+    planes: torch.Tensor
+    shown: np.ndarray
+
+
+@torch.inference_mode()
+def sample_conditions(synth: Synthesizer, seeds: Sequence[int], samples: Sequence[np.ndarray], truncation: float = 1.0) -> list[Made]:
+    """Each condition, besides masks, that the bundle has a mapper for, made of the first two samples.
+
+    A condition whose extractor is not at hand (a package or weights are missing) is left out, with a warning.
+    """
+    out = []
+    for mapper in sorted(synth.bundle.conditions):
+        kind = synth.condition(synth.bundle.condition_of(mapper)["condition"])
+        if isinstance(kind, ScribbleCondition):
+            kind.covered = COVERED
+        for seed, sample in list(zip(seeds, samples, strict=True))[:2]:
+            picture = torch.from_numpy(sample.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+            labels = synth.sample(synth.w([seed], truncation))[2] if kind.needs_labels else None
+            try:
+                planes = kind.extract(picture.to(synth.device), labels, torch.Generator().manual_seed(seed))
+            except ProxymaskError as error:
+                warnings.warn(f"{kind.name} is left out: {error}", stacklevel=2)
+                break
+            out.append(Made(kind.name, mapper, f"{mapper}/{seed}", f"of style {seed}'s sample", planes, kind.show(planes)[0]))
+    return out
 
 
 @torch.inference_mode()
@@ -135,7 +182,7 @@ def contact_sheet(rows: Sequence[Row], seeds: Sequence[int], samples: Sequence[n
     y = MARGIN
     draw.text((MARGIN, y), title, INK, large)
     y += TITLE
-    for column, text in enumerate(("mask", "proxy mask")):
+    for column, text in enumerate(("input", "proxy mask")):
         draw.text((MARGIN + column * step + CELL / 2, y + CELL), text, INK, large, anchor="md")
     for column, (number, sample) in enumerate(zip(seeds, samples, strict=True), start=2):
         put(enlarged(sample, CELL, smooth=True), column, y, f"style {number}, its own sample")
@@ -145,7 +192,7 @@ def contact_sheet(rows: Sequence[Row], seeds: Sequence[int], samples: Sequence[n
         draw.text((MARGIN, y + TITLE / 2), section, INK, large, anchor="lm")
         y += TITLE
         for row in members:
-            put(enlarged(colorize(row.mask, labels), CELL, smooth=False), 0, y, row.name)
+            put(enlarged(row.shown, CELL, smooth=False), 0, y, row.name)
             put(enlarged(row.proxy, CELL, smooth=False), 1, y)
             for column, pixels in enumerate(row.pictures, start=2):
                 put(enlarged(pixels, CELL, smooth=True), column, y)

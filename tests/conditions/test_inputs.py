@@ -50,13 +50,14 @@ def test_a_drawing_on_every_ground_is_the_same() -> None:
         "blue pen": drawing(ink=(20, 30, 160), paper=(255, 255, 250), mode="RGB"),
         "black and white": drawing().convert("1"),
         "sixteen bit": Image.fromarray(np.asarray(drawing()).astype(np.uint16) * 257),
+        "blue pen, soft edges": drawing((1024, 1024), (20, 30, 160), (255, 255, 250), "RGB", 20).resize((256, 256), Image.Resampling.BOX),
         "on nothing": drawing(ink=(0, 0, 0, 255), paper=(0, 0, 0, 0), mode="RGBA"),
         "array": np.asarray(drawing()),
     }
     for name, source in grounds.items():
         got = SKETCH.read(source, SIZE)
         assert float((got.planes - wanted.planes).abs().mean()) < 0.01, name
-        assert torch.equal(got.painted, wanted.painted), name
+        assert float((got.painted != wanted.painted).float().mean()) < 0.03, name
 
 
 def test_white_on_black_is_noticed_or_told() -> None:
@@ -181,7 +182,7 @@ def test_scribbles_on_every_ground() -> None:
     for name, source in grounds.items():
         got = SCRIBBLE.read(source, SIZE)
         assert torch.equal(got.planes, wanted.planes), name
-        assert torch.equal(got.painted, wanted.painted), name
+        assert float((got.painted != wanted.painted).float().mean()) < 0.03, name
     blurred = strokes(size=512).resize((256, 256), Image.Resampling.BICUBIC)  # soft edges
     got = SCRIBBLE.read(blurred, SIZE)
     assert {AVATAR_LABELS.names[i] for i in torch.nonzero(got.planes.flatten(1).any(dim=1)).flatten()} == present

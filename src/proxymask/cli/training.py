@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ..bundle import find_bundle
 from ..conditions import get_condition
 from ..data.dataset import ImageSet
 from ..device import resolve_device
@@ -18,7 +19,7 @@ from ..errors import ProxymaskError
 from ..fit import FitConfig, fit
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator, Generator, check_resolution
-from ..modeling import write_json
+from ..modeling import read_json, write_json
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
 from ..sampling import generator_hash, labels_hash, read_label_set, read_labelled
@@ -431,6 +432,9 @@ class TrainMapper:
             made_of |= {"rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
+            if self.bundle is not None and self.config.handover is None:  # what the bundle does with a mapper's output
+                stored = read_json(find_bundle(self.bundle) / "bundle.json")["about"]
+                config = dataclasses.replace(config, handover=stored.get("handover", "soft"))
             about: dict[str, Any] | None = None
             if self.condition == "mask":
                 if self.extractor is not None or self.weights is not None:

@@ -17,7 +17,8 @@ from .extractors import SPECS, Extractor, get_extractor
 PAPER_SHARE, SOFT_SHARE = 0.5, 0.3  # less paper than this is no drawing; the second for edge maps, whose lines are broad
 PAPER_WIDTH = 0.12  # levels of grey that still count as the paper's
 LIGHT, DARK = 0.6, 0.3  # paper is at least so light, or where it is inverted at most so light
-COLOURED = 0.35  # a mean saturation of all that is not paper above this, in many shades, is a photo's
+PAPER_CHROMA, TONE_CHROMA = 0.15, 0.2  # colours of cream paper; of a pen, or of a thing
+MOST_FILLED = 0.03  # share of the picture
 LEAST_INK = 0.0008  # share of the pixels; less is empty
 REACH = 8  # ink says something about this fraction of the side around it
 
@@ -98,19 +99,23 @@ def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tupl
         ProxymaskError: a photo, or nothing drawn.
     """
     name = named(source)
-    pixels, alpha = _grey_and_alpha(open_picture(source))
-    light, saturation = pixels
+    light, chroma, alpha = _light_and_alpha(open_picture(source))
     opaque = alpha > 0.5
     holes = float(opaque.mean()) < 0.98
     if not opaque.any():
         raise ProxymaskError(f"{name} is empty: it is transparent all over")
-    level, share, stained = _paper(light[opaque], saturation[opaque])
+    level, share = _paper(light[opaque])
     if holes and float(opaque.mean()) < 0.5 and (share < PAPER_SHARE or level < LIGHT):
         return _checked_ink(alpha, name), None, ()  # ink on a transparent layer
-    many = len(np.unique((light[opaque] * 255).astype(np.uint8))) > 48
-    if share < (SOFT_SHARE if white_is_usual else PAPER_SHARE) or DARK < level < LIGHT or (stained > COLOURED and many):
+    paper = (np.abs(light - level) <= PAPER_WIDTH) | ~opaque
+    coloured = float(chroma[paper & opaque].mean()) > PAPER_CHROMA
+    # edge maps have broad lines in grey; anything broad in colours, or in tones between paper and ink, no pen drew
+    toned = (chroma > TONE_CHROMA) | (~paper & (light > DARK) if not white_is_usual else np.zeros_like(paper))
+    filled = _filled(~paper & toned)
+    if share < (SOFT_SHARE if white_is_usual else PAPER_SHARE) or DARK < level < LIGHT or coloured or filled > MOST_FILLED:
         raise ProxymaskError(
-            f"{name} looks like a photo, not a drawing ({share:.0%} of it is paper): add --from-photo to find the lines in it first"
+            f"{name} looks like a photo, not a drawing (paper: {share:.0%}, filled with tones: {filled:.0%}): add --from-photo to find the "
+            "lines in it first"
         )
     notes: tuple[str, ...] = ()
     dark = level <= DARK
@@ -128,34 +133,36 @@ def _checked_ink(ink: np.ndarray, name: str) -> np.ndarray:
     return ink.astype(np.float32)
 
 
-def _grey_and_alpha(picture: Image.Image) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Lightness and saturation (H, W) each, and alpha, all in [0, 1]."""
+def _light_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lightness, chroma (the strongest colour less the weakest) and alpha, (H, W) each, in [0, 1]."""
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         values = np.asarray(picture).astype(np.float32)
         top = float(values.max())
         values /= 65535 if top > 255 else 255 if top > 1 else 1
-        return (values.clip(0, 1), np.zeros_like(values)), np.ones_like(values)
+        return values.clip(0, 1), np.zeros_like(values), np.ones_like(values)
     rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
     colours = rgba[..., :3]
-    high, low = colours.max(axis=-1), colours.min(axis=-1)
     light = colours @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return (light, (high - low) / np.maximum(high, 1e-3)), rgba[..., 3]
+    return light, colours.max(axis=-1) - colours.min(axis=-1), rgba[..., 3]
 
 
-def _paper(light: np.ndarray, saturation: np.ndarray) -> tuple[float, float, float]:
-    """Level of the paper, its share, and the mean saturation of the rest."""
+def _paper(light: np.ndarray) -> tuple[float, float]:
+    """Level of the paper, the commonest lightness, and its share."""
     counts, edges = np.histogram(light, bins=25, range=(0, 1))
     near = counts.copy()
     near[1:] += counts[:-1]
     near[:-1] += counts[1:]
     peak = int(near.argmax())
     low, high = edges[max(0, peak - 1)], edges[min(25, peak + 2)]
-    members = (light >= low) & (light <= high)
-    level = float(np.median(light[members]))
-    paper = np.abs(light - level) <= PAPER_WIDTH
-    rest = ~paper
-    stained = float((saturation[rest] * (light[rest] > 0.1)).mean()) if rest.any() else 0.0
-    return level, float(paper.mean()), stained
+    level = float(np.median(light[(light >= low) & (light <= high)]))
+    return level, float((np.abs(light - level) <= PAPER_WIDTH).mean())
+
+
+def _filled(marks: np.ndarray) -> float:
+    """Share of the picture whose surroundings, five 64ths of the side wide, are marked throughout."""
+    square, _ = padded_square(marks.astype(np.float32), 0.0)
+    coarse = area_resize(square, 64)[None]
+    return float((-F.max_pool2d(-coarse, 5, stride=1, padding=2) > 0.8).float().mean())
 
 
 def sketch(labels: LabelSet | None, extractor: str | None, weights: Path | None) -> LineCondition:

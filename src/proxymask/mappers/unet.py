@@ -83,7 +83,7 @@ class UNetMapper(ConfigModel):
     def _remember(self, planes: torch.Tensor) -> None:
         mean = F.adaptive_avg_pool2d(planes.float(), TYPICAL).mean(dim=0)
         self.seen += 1
-        self.typical.lerp_(mean, max(1 / int(self.seen), MEMORY))
+        self.typical.lerp_(mean, (1 / self.seen).clamp(min=MEMORY))
 
     @torch.no_grad()
     def start_from(self, discriminator: Discriminator) -> list[str]:
@@ -98,6 +98,10 @@ class UNetMapper(ConfigModel):
             ProxymaskError: another resolution or other widths.
         """
         theirs, mine, taken = discriminator.state_dict(), self.state_dict(), []
+        if discriminator.resolution != self.input_resolution:
+            raise ProxymaskError(
+                f"a discriminator of pictures of {discriminator.resolution} does not fit this mapper's encoder of {self.input_resolution}"
+            )
         first = f"b{self.input_resolution}.fromrgb."
         for name, value in theirs.items():
             if name.startswith(first):
@@ -113,8 +117,8 @@ class UNetMapper(ConfigModel):
                 continue
             if target not in mine or mine[target].shape != value.shape:
                 raise ProxymaskError(
-                    f"the discriminator's {name} {tuple(value.shape)} does not fit this mapper's encoder: give the mapper its channel_base "
-                    "and channel_max, and a discriminator of pictures as large as the condition"
+                    f"the discriminator's {name} {tuple(value.shape)} does not fit this mapper's encoder: give the mapper its widths "
+                    "(--unet-base and --unet-max)"
                 )
             mine[target].copy_(value)
             taken.append(target)

@@ -13,6 +13,7 @@ from torch import nn
 from ..data.dataset import ImageSet
 from ..depth_net import DepthNet
 from ..errors import ProxymaskError
+from ..modeling import read_json
 from ..seeding import derive_rng
 from .grids import tile, to_uint8
 from .loop import Run
@@ -45,6 +46,8 @@ class DepthImages:
         self.folder = Path(folder)
         if not (self.folder / "depth").is_dir():
             raise ProxymaskError(f"{folder} has no depth/: draw it with proxymask data avatars --depth")
+        if size is None and (self.folder / "dataset.json").is_file():
+            size = int(read_json(self.folder / "dataset.json")["size"])
         self.set = ImageSet.open(self.folder, size)
         self.files = [self.folder / "depth" / Path(name).with_suffix(".png").name for name in self.set.names]
         missing = next((file for file in self.files if not file.is_file()), None)

@@ -1,0 +1,255 @@
+"""Pairs and training: what a mapper of a condition learns from, that it repeats, and the depth that drawings come with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tiny
+from proxymask.bundle import Bundle
+from proxymask.conditions import disturb, get_condition
+from proxymask.depth_net import DepthNet, find_depth_net
+from proxymask.errors import ProxymaskError
+from proxymask.generators.stylegan2 import seed_to_z
+from proxymask.seeding import derive_rng
+from proxymask.stages import build_condition_mapper, build_depth
+from proxymask.training import loop
+from proxymask.training.depth import DepthConfig, DepthImages
+from proxymask.training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage
+
+NAMES = ("sketch", "scribble")
+
+
+def make_stage(name: str, steps: int = 6, adv_last: float = 0.5, **widths: object) -> MapperStage:
+    cut = tiny.make_cut()
+    clusters = tiny.make_clusters(cut)
+    condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
+    sizes = {"unet_base": tiny.WIDTHS["channel_base"], "unet_max": tiny.WIDTHS["channel_max"], **widths}
+    return build_condition_mapper(
+        MapperConfig(r1_every=2, adv_last=adv_last),
+        ConditionConfig(**sizes),
+        condition,
+        cut,
+        clusters,
+        tiny.make_rearranger(cut, clusters),
+        tiny.make_segmenter(cut),
+        tiny.make_discriminator(mbstd_group=1),
+        tiny.Pictures(),
+        steps,
+        0,
+        torch.device("cpu"),
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pair_is_one_samples(name: str) -> None:
+    """Picture, condition and proxy mask belong together, sample by sample."""
+    stage = make_stage(name)
+    source = stage.labeller
+    assert isinstance(source, ConditionSource)
+    w = stage.cut.w(seed_to_z(range(4), tiny.Z))
+    given, proxy = source(w, torch.Generator().manual_seed(1))
+    assert given.shape == (4, source.condition.channels, tiny.SIZE, tiny.SIZE)
+    assert torch.equal(proxy, stage.clusters.assign(stage.cut.features(w).features))
+    if name == "sketch":
+        pictures = stage.cut.generator.synthesis(stage.cut.generator.broadcast(w)).clamp(-1, 1)
+        assert torch.allclose(given, source.condition.extract(pictures, None, torch.Generator()), atol=1e-4)
+    else:
+        assert stage.labeller.segmenter is not None
+        labels = stage.labeller.segmenter(stage.cut.pyramid(w)[0]).argmax(dim=1)
+        painted = given.sum(dim=1) > 0
+        assert torch.equal(given.argmax(dim=1)[painted], labels[painted])
+        assert 0 < float(painted.float().mean()) < 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pairs_follow_from_seed_and_step_alone(name: str) -> None:
+    one, two = make_stage(name), make_stage(name)
+    first, second = loop.Run(tiny.loop_config(), one), loop.Run(tiny.loop_config(), two)
+    pairs = [one.pairs(first, "pairs") for _ in range(2)]
+    second.index = 3
+    other = two.pairs(second, "pairs")
+    second.index = 0
+    again = two.pairs(second, "pairs")
+    for a, b, c in zip(pairs[0], pairs[1], again, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+    assert not torch.equal(other[0], again[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stopped_and_resumed_is_the_same(name: str, tmp_path: Path) -> None:
+    """2N steps = N + resume + N, to the last bit, over both phases."""
+    whole = tiny.state(tiny.run(make_stage(name), tmp_path / "whole"))
+    tiny.run(make_stage(name), tmp_path / "parts", steps=3)
+    parts = tiny.state(tiny.run(make_stage(name), tmp_path / "parts"))
+    assert tiny.differing(whole, parts) == []
+
+
+def test_mirrored_pairs_stay_pairs() -> None:
+    stage = make_stage("sketch")
+    stage.labeller.condition.augment = lambda planes, rng: planes  # type: ignore[union-attr, method-assign]
+    run = loop.Run(tiny.loop_config(batch=16), stage)
+    given, proxy = stage.pairs(run, "pairs")
+    z = torch.randn(16, tiny.Z, generator=run.rng("pairs"))
+    plain, straight = stage.labeller(stage.cut.w(z), torch.Generator())
+    turned = [bool(torch.equal(given[i], plain[i].flip(-1))) for i in range(16)]
+    assert 2 < sum(turned) < 14
+    for i, mirrored in enumerate(turned):
+        assert torch.equal(proxy[i], straight[i].flip(-1) if mirrored else straight[i])
+        assert torch.allclose(given[i], plain[i].flip(-1) if mirrored else plain[i])
+
+
+def test_a_mapper_learns_from_pairs(tmp_path: Path) -> None:
+    stage = make_stage("sketch", steps=60, adv_last=0.0)
+    tiny.run(stage, tmp_path, steps=60, batch=8)
+    lines = loop._stat_lines(tmp_path / "stats.jsonl")
+    first, last = (sum(line["loss/recon"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
+    assert last < 0.9 * first
+
+
+def test_start_from_the_discriminator() -> None:
+    fresh, started = make_stage("sketch"), make_stage("sketch", unet_start="discriminator")
+    theirs = tiny.make_discriminator(mbstd_group=1).state_dict()["b8.conv0.weight"]
+    assert torch.equal(started.mapper.state_dict()["b8.conv0.weight"], theirs)
+    assert not torch.equal(fresh.mapper.state_dict()["b8.conv0.weight"], theirs)
+
+
+def test_a_scribble_needs_a_segmenter() -> None:
+    cut = tiny.make_cut()
+    with pytest.raises(ProxymaskError, match="a scribble is made of labels: give --segmenter"):
+        ConditionSource(cut, tiny.make_clusters(cut), get_condition("scribble", tiny.LABELS))
+
+
+@pytest.mark.parametrize("name", ["sketch", "edges", "scribble", "depth", "darkness"])
+def test_disturbances_keep_the_form_and_repeat(name: str) -> None:
+    if name == "darkness":
+        get_condition(str(Path(__file__).parents[2] / "examples" / "conditions" / "darkness.py:darkness"))
+    condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
+    at = torch.arange(32)
+    drawn = ((at[:, None] - at[None]).abs() < 2).float().expand(16, condition.channels, 32, 32).clone()
+    if name == "scribble":
+        drawn[:, 1:] = 0
+    one, two = (condition.augment(drawn, derive_rng(0, 5)) for _ in range(2))
+    assert one.shape == drawn.shape
+    assert torch.equal(one, two)
+    assert 0 <= float(one.min()) <= float(one.max()) <= 1
+    assert not torch.equal(one, condition.augment(drawn, derive_rng(0, 6)))
+    assert len({float(x.sum()) for x in one}) > 8  # every sample for itself
+    if name == "scribble":
+        assert set(one.unique().tolist()) <= {0.0, 1.0}
+        assert not one[:, 1:].any()  # no stroke changes its class
+
+
+def test_what_hands_do() -> None:
+    line = torch.zeros(3, 1, 32, 32)
+    line[:, :, 16] = 1
+    extra = torch.tensor([0.0, 1.0, 4.0]).view(3, 1, 1, 1)
+    assert disturb.thicken(line, extra).sum(dim=(1, 2, 3)).tolist() == [32, 64, 160]
+    full = torch.ones(3, 1, 32, 32)
+    shares = torch.tensor([0.0, 0.25, 0.6]).view(3, 1, 1, 1)
+    left = disturb.remove(full, shares, derive_rng(0)).mean(dim=(1, 2, 3))
+    assert torch.allclose(left, 1 - shares.flatten(), atol=0.01)
+    dots = torch.zeros(2, 1, 64, 64)
+    dots[:, :, 32, 32] = 1
+    still = disturb.jitter(dots, torch.zeros(2, 1, 1, 1), derive_rng(0))
+    assert torch.allclose(still, dots, atol=1e-5)
+    ramp = torch.linspace(0, 1, 64).expand(64, 1, 64, 64)
+    moved = disturb.jitter(ramp, torch.full((64, 1, 1, 1), 2.0), derive_rng(1)) - ramp
+    assert float(moved[..., 8:-8].square().mean().sqrt() * 63) == pytest.approx(2, rel=0.15)  # pixels
+
+
+# Depth of drawings
+
+
+def test_depth_of_avatars() -> None:
+    pytest.importorskip("robohash")
+    from proxymask.data.avatars import AVATAR_LABELS, AvatarComposer
+
+    composer, steps, inside = AvatarComposer(64), [], []
+    for index in range(7):
+        plain, avatar = composer.compose(5, index), composer.compose(5, index, with_depth=True)
+        assert plain.depth is None
+        assert np.array_equal(plain.image, avatar.image)  # depth is drawn beside the picture, not into it
+        depth, mask = avatar.depth, avatar.mask
+        assert depth is not None
+        assert depth.dtype == np.float32
+        assert 0 <= depth.min() <= depth.max() <= 1
+        assert not depth[mask == 0].any()
+        for part in ("eyes", "mouth"):  # lie on the face
+            at, skin = mask == AVATAR_LABELS.by_name(part).id, mask == AVATAR_LABELS.by_name("skin").id
+            if at.sum() > 3 and skin.sum() > 50:
+                rows, columns = np.nonzero(at)
+                near = np.zeros_like(skin)
+                near[max(0, rows.min() - 3) : rows.max() + 4, max(0, columns.min() - 3) : columns.max() + 4] = True
+                if (near & skin).sum() > 10:
+                    steps.append(depth[at].mean() - depth[near & skin].mean())
+        for label in np.unique(mask[mask > 0]):
+            if (mask == label).sum() > 100:
+                inside.append(len(np.unique(depth[mask == label].round(3))))
+    assert all(step > 0 for step in steps)
+    assert len(steps) > 4
+    assert min(inside) > 10  # a relief, not one number a class
+
+
+def test_depth_is_written_and_learned(tmp_path: Path) -> None:
+    pytest.importorskip("robohash")
+    from proxymask.data.layers import make_dataset
+
+    out = make_dataset(tmp_path / "set", "avatars", 8, 32, workers=1)
+    with pytest.raises(ProxymaskError, match="draw it with proxymask data avatars --depth"):
+        DepthImages(out)
+    before = {path.name: path.read_bytes() for path in (out / "images").iterdir()}
+    make_dataset(tmp_path / "set", "avatars", 8, 32, workers=1, depth=True)
+    assert {path.name: path.read_bytes() for path in (out / "images").iterdir()} == before
+    with Image.open(out / "depth" / "000003.png") as opened:
+        assert opened.mode == "I;16"
+        stored = np.asarray(opened)
+    data = DepthImages(out)
+    depths = data.depths([3, 4])
+    assert torch.allclose(depths[0] * 65535, torch.from_numpy(stored.astype(np.float32)), atol=0.5)
+    stage = build_depth(DepthConfig(width=8, learning_rate=0.02), data, 40, 0)
+    run = tiny.run(stage, tmp_path / "run", steps=40, batch=8)
+    net = run.averages["depth"]
+    assert isinstance(net, DepthNet)
+    lines = loop._stat_lines(tmp_path / "run" / "stats.jsonl")
+    assert lines[-1]["loss/depth"] < 0.6 * lines[0]["loss/depth"]
+    with torch.no_grad():
+        found = net(data.images(range(8)))[:, 0]
+    truth = data.depths(list(range(8)))
+    stacked = torch.corrcoef(torch.stack([found.flatten(), truth.flatten()]))
+    assert float(stacked[0, 1]) > 0.7
+    assert net(torch.rand(1, 3, 21, 35)).shape == (1, 1, 21, 35)  # any size
+    net.save_pretrained(tmp_path / "saved" / "depth")
+    for place in (tmp_path / "saved", tmp_path / "saved" / "depth"):
+        condition = get_condition("depth", None, "depth-net", place)
+        planes = condition.extract(data.images([0, 1]), None, torch.Generator())
+        assert torch.allclose(planes.amax(dim=(1, 2, 3)), torch.ones(2))
+        assert float(planes.min()) == 0
+    with pytest.raises(ProxymaskError, match="holds no depth network"):
+        find_depth_net(tmp_path)
+    (out / "depth" / "000007.png").unlink()
+    with pytest.raises(ProxymaskError, match=r"000007\.png is missing"):
+        DepthImages(out)
+
+
+# In a bundle
+
+
+def test_a_bundle_carries_conditions_and_old_ones_load(tmp_path: Path) -> None:
+    bundle = tiny.make_bundle()
+    old = Bundle.load(bundle.save(tmp_path / "old"))
+    assert '"format": 1' in (tmp_path / "old" / "bundle.json").read_text()
+    assert old.condition_of("mask") == {"condition": "mask"}
+    mapper = make_stage("sketch").mapper.eval().requires_grad_(False)
+    bundle.mappers["pen"], bundle.conditions["pen"] = mapper, get_condition("sketch").about()
+    new = Bundle.load(bundle.save(tmp_path / "new"))
+    assert '"format": 2' in (tmp_path / "new" / "bundle.json").read_text()
+    assert new.condition_of("pen") == {"condition": "sketch", "channels": 1, "extractor": "xdog"}
+    assert new.mapper_for("sketch") == "pen"
+    assert new.mapper_for("mask") == "mask"
+    assert "pen (reads: sketch)" in new.card()
+    with pytest.raises(ProxymaskError, match=r"no mapper for depth \(it reads: mask, sketch\): train one with"):
+        new.mapper_for("depth")
