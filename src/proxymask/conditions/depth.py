@@ -55,10 +55,9 @@ class DepthCondition(Condition):
         planes = planes.clamp(0, 1) ** bend
         planes = disturb.jitter(planes, disturb.uniform(rng, b, -0.5, 1.0).clamp(min=0), rng)
         planes = disturb.soften(planes, disturb.uniform(rng, b, -1.0, 1.0).clamp(min=0))
-        planes = disturb.soften(planes, disturb.uniform(rng, b, -2.0, 1.0).clamp(min=0))
-        noise = torch.randn(planes.shape, generator=rng) * disturb.uniform(rng, b, -0.04, 0.04).clamp(min=0)
+        noise = torch.randn(planes.shape, generator=rng) * disturb.uniform(rng, b, -0.03, 0.02).clamp(min=0)
         planes = (planes + noise.to(planes)).clamp(0, 1)
-        steps = disturb.uniform(rng, b, 10, 64).round().to(planes)
+        steps = disturb.uniform(rng, b, 16, 64).round().to(planes)
         planes = torch.where(disturb.chance(rng, b, 0.2).to(planes) > 0, (planes * steps).round() / steps, planes)
         return disturb.remove(planes, 0.1 * disturb.chance(rng, b, 0.1), rng)
 
