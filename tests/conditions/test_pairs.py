@@ -210,12 +210,13 @@ def test_depth_is_written_and_learned(tmp_path: Path) -> None:
     data = DepthImages(out)
     depths = data.depths([3, 4])
     assert torch.allclose(depths[0] * 65535, torch.from_numpy(stored.astype(np.float32)), atol=0.5)
-    stage = build_depth(DepthConfig(width=8, learning_rate=0.02), data, 40, 0)
-    run = tiny.run(stage, tmp_path / "run", steps=40, batch=8)
+    stage = build_depth(DepthConfig(width=8, learning_rate=0.02), data, 60, 0)
+    run = tiny.run(stage, tmp_path / "run", steps=60, batch=8)
     net = run.averages["depth"]
     assert isinstance(net, DepthNet)
     lines = loop._stat_lines(tmp_path / "run" / "stats.jsonl")
-    assert lines[-1]["loss/depth"] < 0.6 * lines[0]["loss/depth"]
+    first, last = (sum(line["loss/depth"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
+    assert last < 0.75 * first
     with torch.no_grad():
         found = net(data.images(range(8)))[:, 0]
     truth = data.depths(list(range(8)))

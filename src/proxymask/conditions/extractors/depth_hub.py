@@ -37,7 +37,7 @@ class HubDepth(nn.Module):
             found = self.model(pixel_values=F.interpolate(x, size=size, mode="bicubic", antialias=True)).predicted_depth[:, None]
         found = F.interpolate(found.float(), size=(h, w), mode="bilinear", antialias=True)
         low, high = found.amin(dim=(2, 3), keepdim=True), found.amax(dim=(2, 3), keepdim=True)
-        return (found - low) / (high - low).clamp(min=1e-6)
+        return (found - low) / (high - low).clamp(min=1e-12)
 
 
 def load_hub_depth(owner: str, name: str, side: int, given: Path | None) -> HubDepth:
