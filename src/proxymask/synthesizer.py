@@ -24,6 +24,7 @@ from .generators.stylegan2 import seed_to_z
 from .mappers.handover import Handover, handover
 from .masks import read_mask
 from .rearranger import StyleKeys
+from .style_bank import StyleBank
 
 MaskLike = str | Path | np.ndarray | Image.Image
 
@@ -68,6 +69,7 @@ class Synthesizer:
             if self.device.type != "mps":
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.handover: Handover = bundle.about.get("handover", "soft")
+        self.bank = StyleBank(**bundle.about.get("style_bank", {"samples": 0}))
         self._style: Style | None = None
 
     @classmethod
@@ -95,8 +97,14 @@ class Synthesizer:
         latent = latent.to(self.device)
         with autocast(self.device, self.dtype):
             state = self.cut.features(latent)
-            keys = self.bundle.rearranger.encode_style(state)
-        return Style(latent, state, keys)
+        return Style(latent, state, self.keys(latent, state, truncation))
+
+    @torch.inference_mode()
+    def keys(self, w: torch.Tensor, state: CutState, truncation: float = 1.0) -> StyleKeys:
+        """What the attention needs of styles: w (B, w_dim) or (B, num_ws, w_dim) with their states, and what is lent to them."""
+        with autocast(self.device, self.dtype):
+            own = self.bundle.rearranger.encode_style(state)
+            return self.bank.lend(self.cut, self.bundle.clusters, self.bundle.rearranger, w, own, truncation)
 
     def set_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
         """Choose the style of the pictures to come; its part of the work is done here, once."""
