@@ -74,6 +74,8 @@ def sniff(path: str | Path) -> FileFacts:
         if path.is_symlink() and "annex" in str(path.readlink()):
             return FileFacts("git-annex pointer", "", 0, problem=_ANNEX)
         raise ProxymaskError(f"{path} does not exist")
+    if not path.is_file():  # a pipe would be waited for, forever
+        raise ProxymaskError(f"{path} is neither a file nor a folder")
     try:
         with path.open("rb") as opened:
             size = path.stat().st_size

@@ -90,6 +90,21 @@ def printable(text: str, longest: int = 80) -> str:
     return found if len(found) <= longest else found[: longest - 3] + "..."
 
 
+def find_line_end(data: memoryview, at: int, longest: int) -> int | None:
+    """Where the line that begins at ``at`` has its newline; None where the data or ``longest`` bytes end before it.
+
+    Looks at little more than the line: short lines in front of much data cost little each.
+    """
+    end, step = min(at + longest + 1, len(data)), 128
+    while at < end:
+        chunk = bytes(data[at : min(at + step, end)])
+        found = chunk.find(b"\n")
+        if found >= 0:
+            return at + found
+        at, step = at + len(chunk), 2 * step
+    return None
+
+
 @contextmanager
 def naming(what: object) -> Iterator[None]:
     """Put the file's name before the message of every :class:`ProxymaskError` that is raised inside."""

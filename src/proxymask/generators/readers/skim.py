@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ...errors import ProxymaskError
-from .limits import Limits, printable
+from .limits import Limits, find_line_end, printable
 
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickled number that an old torch.save begins with
 
@@ -70,14 +70,14 @@ def skim(data: memoryview, at: int = 0, limits: Limits = Limits()) -> Skim:  # n
         elif code in _LINES:
             lines = []
             for _ in range(_LINES[code]):
-                found = bytes(data[at : at + limits.max_string + 1 if code in b"SV" else at + 513])
-                end = found.find(b"\n")
-                if end < 0:
-                    if at + len(found) >= len(data):
+                longest = limits.max_string if code in b"SV" else 512
+                end = find_line_end(data, at, longest)
+                if end is None:
+                    if len(data) - at <= longest:
                         return Skim(None, tuple(names))
                     raise ProxymaskError("no pickle: a line in it does not end")
-                lines.append(found[:end].decode("utf-8", "replace"))
-                at += end + 1
+                lines.append(bytes(data[at : min(end, at + 512)]).decode("utf-8", "replace"))
+                at = end + 1
             if code in b"ci" and len(names) < 1000:
                 names[printable(".".join(lines), 120)] = None
             pushed = lines[0].strip("'\"") if code in _TEXT else ""

@@ -15,10 +15,12 @@ import torch
 
 from ...errors import ProxymaskError
 from .archive import Archive
+from .calls import storage_dtype
 from .detect import sniff
 from .limits import Budget, Limits, naming, printable
+from .records import ReadReport, Record, Storage, finish, storage_from
 from .skim import LEGACY_MAGIC
-from .unpickle import Reader, ReadReport, Record, Storage, finish, map_file, storage_dtype, storage_from
+from .unpickle import Reader, map_file
 
 ZIP, LEGACY, PICKLE = "torch zip", "torch legacy stream", "pickle"
 
@@ -75,7 +77,7 @@ def read_stream(data: memoryview, budget: Budget, report: ReadReport, level: int
         level: how many pickles it is nested in.
 
     Returns:
-        what is in it, not yet checked by :func:`~.unpickle.finish`.
+        what is in it, not yet checked by :func:`~.records.finish`.
     """
     kind = format_of(data)
     if kind == ZIP:
@@ -142,6 +144,7 @@ def _read_zip(data: memoryview, budget: Budget, report: ReadReport, level: int) 
         if archive.size(name) != count * dtype.itemsize:
             there, said = archive.size(name), count * dtype.itemsize
             raise ProxymaskError(f"the storage {key} has {there:,} bytes instead of {said:,}: the file is damaged or malicious")
+        budget.take_object()
         stored = archive.read(name)
         if swapped:
             stored = _swapped(stored, dtype, budget)
@@ -184,6 +187,7 @@ def _read_legacy(data: memoryview, budget: Budget, report: ReadReport, level: in
         left -= count * dtype.itemsize
         if left < 0:  # checked before anything is allocated
             raise ProxymaskError("its storages need more bytes than the file has: a broken download, or malicious; get it again")
+        budget.take_object()
         budget.take_bytes(count * dtype.itemsize)
         storages[key] = Storage(dtype, torch.empty(count * dtype.itemsize, dtype=torch.uint8))
         return storages[key]

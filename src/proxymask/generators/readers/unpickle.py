@@ -2,7 +2,7 @@
 
 A pickle is a program for a small stack machine. Most of its opcodes build plain values. The dangerous ones name a global (``GLOBAL``,
 ``STACK_GLOBAL``, ``INST``) and call it (``REDUCE``, ``NEWOBJ``, ``BUILD``). Here a global is never looked up: it becomes a
-:class:`Global`, which is two strings. Calling one of the few in ``_CALLS`` runs a function of this file instead, which checks what
+:class:`Global`, which is two strings. Calling one of the few in ``calls.CALLS`` runs a function of this file instead, which checks what
 it is given and builds a tensor, an array or a container. Calling any other makes a :class:`Record` of what was called with what.
 
 So a checkpoint whose optimiser or data set is of an unknown class can still be read for its generator, and what was not understood
@@ -14,150 +14,28 @@ Every cost is charged to a :class:`~.limits.Budget`. Nothing recurses with the d
 
 import codecs
 import mmap
-import re
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
 from ...errors import ProxymaskError
-from .limits import Budget, Limits, naming, printable
+from .calls import CALLS, CONTAINERS, MODULES, TF_NETWORK, TORCH_DTYPES, build_array, build_dtype, is_data, is_known, without_source
+from .limits import Budget, Limits, find_line_end, naming, printable
+from .records import Buffer, Global, Pending, Persistent, ReadReport, Record, finish, state_dict
 
-Buffer = bytes | bytearray | memoryview
+__all__ = ["Global", "Persistent", "ReadReport", "Reader", "Record", "map_file", "read_pickle", "state_dict"]
+
 Persistence = Callable[[object], object]
 
 SHARED_BYTES = 64 * 1024  # from this size on, bytes in a pickle are not copied out of the file
 
 _HASHED_INTEGERS = 2**61 - 1  # Python's hash of smaller integers is the integer: nobody can make them collide at will
 _ODD_KEYS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A class or function that a file names. It is never looked up."""
-
-    module: str
-    name: str
-
-    @property
-    def qualified(self) -> str:
-        """``module.name``, fit to print."""
-        return printable(f"{self.module}.{self.name}")
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Record:
-    """An object of a class that is not made: what a file says of it, inert.
-
-    Attributes:
-        module, name: of the class or function.
-        args: what it was to be called with.
-        state: what its attributes were to be set to: mostly a dict, None where nothing was said.
-        items: what was appended, where it was treated as a list (or a set).
-        entries: what was set, where it was treated as a dict.
-    """
-
-    module: str
-    name: str
-    args: tuple[Any, ...] = ()
-    state: Any = None
-    items: list[Any] | None = None
-    entries: dict[Any, Any] | None = None
-
-    @property
-    def qualified(self) -> str:
-        """``module.name``, fit to print."""
-        return printable(f"{self.module}.{self.name}")
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The attribute ``name`` out of the state."""
-        return self.state.get(name, default) if isinstance(self.state, dict) else default
-
-    def __repr__(self) -> str:  # short: records may hold themselves
-        return f"Record({self.qualified!r})"
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Persistent:
-    """A network of NVIDIA's ``torch_utils.persistence``; the source code that the file carries for it is dropped unread.
-
-    Attributes:
-        class_name: of the network in that source code, as ``Generator``.
-        init_args, init_kwargs: what it was made with.
-        state: the module's ``__dict__``, with ``_parameters``, ``_buffers`` and ``_modules``; see :func:`state_dict`.
-        version: of the wrapper, 6 in every published file.
-        notice: the comment that the source code begins with where it speaks of copyright or a licence, else "".
-        source_length: of the source code, in characters.
-    """
-
-    class_name: str
-    init_args: tuple[Any, ...]
-    init_kwargs: dict[str, Any]
-    state: dict[str, Any]
-    version: int = 0
-    notice: str = ""
-    source_length: int = 0
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The attribute ``name`` of the module."""
-        return self.state.get(name, default)
-
-    def __repr__(self) -> str:
-        return f"Persistent({printable(self.class_name)!r})"
-
-
-@dataclass
-class ReadReport:
-    """What reading a file met.
-
-    Attributes:
-        unknown: ``module.name`` of every global that is not understood -> how many inert records were made of it (0: only named).
-        notices: licence notices of networks, each once.
-        opcodes: how many were run, those of nested pickles included.
-        cyclic: whether some container holds itself; who walks such a thing must expect it.
-    """
-
-    unknown: dict[str, int] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
-    opcodes: int = 0
-    cyclic: bool = False
-
-    def require_known(self) -> None:
-        """Raise :class:`ProxymaskError` if anything unknown was met (``--strict``)."""
-        if self.unknown:
-            names = sorted(self.unknown)
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            raise ProxymaskError(
-                f"it names {', '.join(names[:5])}{more}, which are not understood; without --strict they are kept as inert records"
-            )
-
-
-class Storage:
-    """The memory that tensors of a file share: ``data`` is uint8 of shape (bytes), to be seen as ``dtype``."""
-
-    __slots__ = ("data", "dtype")
-
-    def __init__(self, dtype: torch.dtype, data: torch.Tensor) -> None:
-        self.dtype = dtype
-        self.data = data
-
-    def __len__(self) -> int:
-        return self.data.numel() // self.dtype.itemsize
-
-
-class _Pending:
-    """An array or a dtype between its ``REDUCE`` and its ``BUILD``; ``memo`` lists where the finished one has to go as well."""
-
-    __slots__ = ("dtype", "memo")
-
-    def __init__(self, dtype: np.dtype[Any] | None = None) -> None:
-        self.dtype = dtype
-        self.memo: list[int] = []
 
 
 def read_pickle(
@@ -209,19 +87,6 @@ def map_file(path: Path) -> memoryview:
         raise ProxymaskError(f"cannot be opened ({error.strerror})") from None
 
 
-def storage_from(dtype: torch.dtype, data: memoryview, budget: Budget) -> Storage:
-    """A storage over ``data`` (whole elements), which is copied where its address does not suit ``dtype`` or it cannot be written."""
-    budget.take_bytes(len(data))
-    if not len(data):
-        return Storage(dtype, torch.empty(0, dtype=torch.uint8))
-    shown = np.frombuffer(data, dtype=np.uint8)
-    if dtype == torch.bool and shown.max() > 1:  # undefined in every operation on it
-        raise ProxymaskError("a boolean tensor holds bytes other than 0 and 1: the file is damaged")
-    if data.readonly or shown.ctypes.data % dtype.itemsize:
-        shown = shown.copy()
-    return Storage(dtype, torch.from_numpy(shown))
-
-
 class Reader:
     """Runs one pickle out of ``data`` from ``at`` on; ``at`` is after its end when :meth:`load` has returned."""
 
@@ -262,7 +127,7 @@ class Reader:
                 run(self)
         except ProxymaskError:
             raise
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError, struct.error) as error:
+        except Exception as error:  # whatever nonsense in a file leads to, its user is told that the file is damaged
             raise ProxymaskError(
                 f"the pickle that begins at byte {start:,} is damaged near byte {self.at:,} ({type(error).__name__}): get the file again"
             ) from None
@@ -283,14 +148,13 @@ class Reader:
         return int.from_bytes(self.read(size), "little")
 
     def line(self, longest: int = 512) -> bytes:
-        found = bytes(self.data[self.at : self.at + longest + 1])
-        end = found.find(b"\n")
-        if end < 0:
-            if len(found) <= longest:
+        at, end = self.at, find_line_end(self.data, self.at, longest)
+        if end is None:
+            if len(self.data) - at <= longest:
                 raise self.truncated()
-            raise ProxymaskError(f"a line at byte {self.at:,} is longer than {longest:,} bytes: the file is damaged, or no pickle")
-        self.at += end + 1
-        return found[:end].removesuffix(b"\r")
+            raise ProxymaskError(f"a line at byte {at:,} is longer than {longest:,} bytes: the file is damaged, or no pickle")
+        self.at = end + 1
+        return bytes(self.data[at:end]).removesuffix(b"\r")
 
     def text(self, size: int) -> str:
         if size > self.budget.limits.max_string:
@@ -315,10 +179,10 @@ class Reader:
         self.memo[index] = value
         if len(self.memo) > self.budget.limits.max_memo:
             raise ProxymaskError(f"its memo has more than {self.budget.limits.max_memo:,} entries")
-        if type(value) is _Pending:
+        if type(value) is Pending:
             value.memo.append(index)
 
-    def replace(self, pending: _Pending, value: Any) -> None:
+    def replace(self, pending: Pending, value: Any) -> None:
         """Put the finished ``value`` where ``pending`` is: on top of the stack and in the memo."""
         self.stack[-1] = value
         for index in pending.memo:
@@ -371,10 +235,10 @@ class Reader:
             raise ProxymaskError(f"near byte {self.at:,} a global is named by what is no text: the file is damaged")
         if len(module) > 512 or len(name) > 512:
             raise ProxymaskError(f"near byte {self.at:,} a global's name is longer than 512 characters: the file is damaged")
-        if module == "torch" and name in _TORCH_DTYPES:
-            return _TORCH_DTYPES[name]
-        found = Global(_MODULES.get(module, module), name)
-        if not _is_known(found):
+        if module == "torch" and name in TORCH_DTYPES:
+            return TORCH_DTYPES[name]
+        found = Global(MODULES.get(module, module), name)
+        if not is_known(found):
             self.report.unknown.setdefault(found.qualified, 0)
             if len(self.report.unknown) > 10_000:
                 raise ProxymaskError("it names more than 10,000 globals that are not understood")
@@ -389,21 +253,21 @@ class Reader:
             record = Record(called.module, printable(f"{called.name}()", 512), (called, args))
         else:
             raise ProxymaskError(f"near byte {self.at:,} it calls what is no function: the file is damaged or malicious")
-        if not isinstance(called, Global) or not _is_data(called):
+        if not isinstance(called, Global) or not is_data(called):
             self.report.unknown[record.qualified] = self.report.unknown.get(record.qualified, 0) + 1
         return record
 
     def call(self, called: Any, args: Any) -> Any:
         if type(args) is not tuple:
             raise ProxymaskError(f"near byte {self.at:,} a call has no tuple of arguments: the file is damaged")
-        run = _CALLS.get((called.module, called.name)) if isinstance(called, Global) else None
+        run = CALLS.get((called.module, called.name)) if isinstance(called, Global) else None
         return self.inert(called, args) if run is None else run(self, called, args)
 
     def make(self, cls: Any, args: Any, keywords: Any = None) -> Any:
         """An instance of ``cls``, as NEWOBJ, NEWOBJ_EX and copyreg ask for."""
         if type(args) is not tuple or not (keywords is None or type(keywords) is dict):
             raise ProxymaskError(f"near byte {self.at:,} an object has no tuple of arguments: the file is damaged")
-        if isinstance(cls, Global) and not keywords and (cls.module, cls.name) in _CONTAINERS:
+        if isinstance(cls, Global) and not keywords and (cls.module, cls.name) in CONTAINERS:
             return self.call(cls, args)
         return self.inert(cls, (*args, keywords) if keywords else args)
 
@@ -411,9 +275,9 @@ class Reader:
         target = self.stack[-1]
         kind = type(target)
         if kind is Record:
-            target.state = _without_source(self, state) if (target.module, target.name) == _TF_NETWORK else state
-        elif kind is _Pending:
-            self.replace(target, _build_dtype(self, target, state) if target.dtype is not None else _build_array(self, state))
+            target.state = without_source(self, state) if (target.module, target.name) == TF_NETWORK else state
+        elif kind is Pending:
+            self.replace(target, build_dtype(self, target, state) if target.dtype is not None else build_array(self, state))
         elif kind is dict:  # an EasyDict, whose attributes are its entries
             attributes = state[1] if type(state) is tuple and len(state) == 2 and state[0] is None else state
             if not isinstance(attributes, dict):
@@ -422,381 +286,6 @@ class Reader:
             target.update(attributes)
         elif kind is not OrderedDict:  # whose attributes (torch's _metadata) nobody needs
             raise ProxymaskError(f"near byte {self.at:,} it sets the state of a {kind.__name__}, which has none: the file is damaged")
-
-
-# What a file may call. Every function gets the reader, the name it was called by and a tuple of arguments.
-
-
-def _is_text(value: Any) -> TypeGuard[str]:
-    return type(value) is str
-
-
-def _container(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``dict(pairs)``, ``OrderedDict(pairs)``, ``set(items)`` and so on of what is already there."""
-    make = _CONTAINERS[called.module, called.name]
-    if called.name == "defaultdict":  # the factory is a name that nobody will call
-        args = args[1:]
-    if len(args) > 1:
-        return reader.inert(called, args)
-    if not args:
-        return make()
-    items = args[0]
-    if type(items) not in (list, tuple, set, dict, OrderedDict, frozenset):
-        return reader.inert(called, args)
-    reader.budget.take_steps(len(items))
-    if issubclass(make, dict):
-        if isinstance(items, dict):
-            return make(items)
-        if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in items):
-            return reader.inert(called, args)
-        return make((reader.key(key), value) for key, value in items)
-    if issubclass(make, set | frozenset):
-        return make(reader.key(item) for item in items)
-    return list(items) if make is list else tuple(items)
-
-
-def _bytes(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``bytes(b)``, ``bytearray(b)`` and, for bytes in old protocols, ``_codecs.encode(text, "latin1")``."""
-    if not args and called.name != "encode":
-        return b""
-    if args and isinstance(args[0], Buffer) and len(args) == 1 and called.name != "encode":
-        return args[0]
-    if len(args) == 2 and _is_text(args[0]) and args[1] in ("latin1", "latin-1"):
-        reader.budget.take_bytes(len(args[0]))
-        return args[0].encode("latin-1")
-    return reader.inert(called, args)
-
-
-def _complex(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    if len(args) == 2 and all(type(part) in (int, float) for part in args):
-        return complex(float(args[0]), float(args[1]))
-    return reader.inert(called, args)
-
-
-def _new_object(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``copyreg._reconstructor(cls, object, None)``, ``copyreg.__newobj__(cls, *args)``, ``copyreg.__newobj_ex__(cls, args, kwargs)``."""
-    if called.name == "_reconstructor":
-        if len(args) != 3 or not isinstance(args[0], Global):
-            return reader.inert(called, args)
-        if args[2] is not None:  # a subclass of a plain type, with its value
-            return reader.make(args[0], (args[2],))
-        return reader.make(args[0], ())
-    if called.name == "__newobj_ex__":
-        return reader.make(*args) if len(args) == 3 else reader.inert(called, args)
-    return reader.make(args[0], args[1:]) if args else reader.inert(called, args)
-
-
-def _persistent(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    meta = args[0] if len(args) == 1 else None
-    if not isinstance(meta, dict):
-        raise ProxymaskError("a network has no persistence record: the file is damaged")
-    state, name = meta.get("state"), meta.get("class_name")
-    if not isinstance(state, dict) or not _is_text(name) or meta.get("type") != "class":
-        raise ProxymaskError("a network's persistence record lacks its state or class name: the file is damaged, or newer than is known")
-    init_args, init_kwargs = state.get("_init_args", ()), state.get("_init_kwargs", {})
-    if type(init_args) is not tuple or not isinstance(init_kwargs, dict) or not all(_is_text(key) for key in init_kwargs):
-        raise ProxymaskError(f"the network {printable(name)} has no arguments it was made with: the file is damaged")
-    reader.budget.take_object()
-    source = meta.get("module_src")
-    notice = _notice(source) if isinstance(source, str) else ""
-    if notice and notice not in reader.report.notices and len(reader.report.notices) < 16:
-        reader.report.notices.append(notice)
-    version = meta.get("version")
-    return Persistent(
-        class_name=name,
-        init_args=init_args,
-        init_kwargs=init_kwargs,
-        state=state,
-        version=version if type(version) is int else 0,
-        notice=notice,
-        source_length=len(source) if isinstance(source, str) else 0,
-    )
-
-
-def _notice(source: str) -> str:
-    """The comment or docstring that source code begins with, where it speaks of rights: at most 2,000 characters, fit to print."""
-    kept: list[str] = []
-    for line in source[:8192].splitlines()[:60]:
-        if not line.startswith("#"):
-            break
-        kept.append(printable(line.lstrip("#").strip(), 200))
-    text = "\n".join(kept).strip()[:2000]
-    return text if re.search(r"copyright|licen[cs]e|\(c\)", text, re.IGNORECASE) else ""
-
-
-def _without_source(reader: Reader, state: Any) -> Any:
-    """The state of a TensorFlow network without its source code; ``notice`` and ``source_length`` take its place."""
-    if not isinstance(state, dict):
-        raise ProxymaskError("a TensorFlow network's state is no dict: the file is damaged")
-    reader.budget.take_steps(len(state))
-    source = state.get("build_module_src")
-    notice = _notice(source) if isinstance(source, str) else ""
-    if notice and notice not in reader.report.notices and len(reader.report.notices) < 16:
-        reader.report.notices.append(notice)
-    kept = {key: value for key, value in state.items() if key != "build_module_src"}
-    return {**kept, "notice": notice, "source_length": len(source) if isinstance(source, str) else 0}
-
-
-def _dtype(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    if args and _is_text(args[0]) and re.fullmatch(r"[<>|=]?([biufc][0-9]{1,2}|[SU][0-9]{1,4})", args[0]):
-        try:
-            return _Pending(np.dtype(args[0]))
-        except TypeError:  # a size that this machine does not have
-            pass
-    return reader.inert(called, args)
-
-
-def _build_dtype(reader: Reader, pending: _Pending, state: Any) -> Any:
-    """numpy's ``(version, byte order, subdtype, names, fields, size, alignment, flags)``: of a plain type only the order matters."""
-    found = pending.dtype
-    assert found is not None
-    if type(state) is not tuple or len(state) < 8 or state[1] not in ("<", ">", "|", "="):
-        raise ProxymaskError(f"near byte {reader.at:,} the state of a numpy dtype is no such thing: the file is damaged")
-    if any(part is not None for part in state[2:5]):
-        raise ProxymaskError(f"near byte {reader.at:,} a plain numpy dtype has fields: the file is damaged")
-    return found if state[1] == "|" else found.newbyteorder(state[1])
-
-
-def _array_pending(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``numpy.core.multiarray._reconstruct(ndarray, (0,), b"b")``: an empty array whose state follows."""
-    if len(args) == 3 and args[0] == Global("numpy", "ndarray"):
-        return _Pending()
-    return reader.inert(called, args)
-
-
-def _build_array(reader: Reader, state: Any) -> Any:
-    """numpy's ``(version, shape, dtype, is Fortran, raw bytes)``."""
-    if type(state) is not tuple or len(state) not in (4, 5):
-        raise ProxymaskError(f"near byte {reader.at:,} the state of a numpy array is no such thing: the file is damaged")
-    shape, dtype, fortran, raw = state[-4:]
-    return _array(reader, Global("numpy", "ndarray"), shape, dtype, "F" if fortran else "C", raw)
-
-
-def _from_buffer(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``numpy.core.numeric._frombuffer(raw, dtype, shape, order)`` of protocol 5."""
-    if len(args) != 4:
-        return reader.inert(called, args)
-    raw, dtype, shape, order = args
-    return _array(reader, called, shape, dtype, order, raw)
-
-
-def _array(reader: Reader, called: Global, shape: Any, dtype: Any, order: Any, raw: Any) -> Any:
-    dtype = dtype.dtype if type(dtype) is _Pending else dtype
-    if not isinstance(dtype, np.dtype):  # of objects or fields: whoever needs its numbers will find a record instead
-        return reader.inert(called, (shape, dtype, order, raw))
-    if type(raw) is str:  # from Python 2
-        reader.budget.take_bytes(len(raw))
-        raw = raw.encode("latin-1")
-    count = _count(reader, shape)
-    if not isinstance(raw, Buffer) or count * dtype.itemsize != len(raw) or order not in ("C", "F"):
-        raise ProxymaskError(f"a numpy array near byte {reader.at:,} does not have the size it says: the file is damaged")
-    reader.budget.take_object()
-    reader.budget.take_bytes(len(raw))
-    reader.budget.take_view(len(raw))
-    if not len(raw):
-        return np.zeros(shape, dtype)
-    if dtype.kind == "b" and np.frombuffer(raw, np.uint8).max() > 1:
-        raise ProxymaskError("a boolean array holds bytes other than 0 and 1: the file is damaged")
-    found = np.frombuffer(raw, dtype)
-    if not found.flags.aligned:
-        found = found.copy()
-    return found.reshape(shape, order=order)
-
-
-def _count(reader: Reader, shape: Any) -> int:
-    """The number of elements in a shape, which is a tuple of a few small natural numbers."""
-    most = reader.budget.limits.max_elements
-    if type(shape) is not tuple or len(shape) > 32 or not all(type(side) is int and 0 <= side <= most for side in shape):
-        raise ProxymaskError(f"near byte {reader.at:,} the shape of a tensor is no shape: the file is damaged or malicious")
-    count = 1
-    for side in shape:
-        count *= side
-    if count > most:
-        raise ProxymaskError(f"a tensor near byte {reader.at:,} has {count:,} elements, more than {most:,}")
-    return count
-
-
-def _scalar(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    dtype = args[0] if args else None
-    dtype = dtype.dtype if type(dtype) is _Pending else dtype
-    if len(args) != 2 or not isinstance(dtype, np.dtype):
-        return reader.inert(called, args)
-    raw = args[1].encode("latin-1") if type(args[1]) is str else args[1]
-    if not isinstance(raw, Buffer) or len(raw) != dtype.itemsize or not len(raw):
-        raise ProxymaskError(f"a numpy number near byte {reader.at:,} does not have the size it says: the file is damaged")
-    reader.budget.take_object()
-    return np.frombuffer(raw, dtype)[0]
-
-
-def _load_from_bytes(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``torch.storage._load_from_bytes(b)``, which torch opens with full pickle: here it goes through the same reader."""
-    if len(args) != 1 or not isinstance(args[0], Buffer):
-        raise ProxymaskError(f"near byte {reader.at:,} a nested storage is no bytes: the file is damaged")
-    from .torchfile import read_stream
-
-    return read_stream(memoryview(args[0]), reader.budget, reader.report, reader.level + 1)
-
-
-def _tensor(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``_rebuild_tensor(storage, offset, size, stride)`` and its successors: a view that must lie within its storage."""
-    if len(args) < (7 if called.name == "_rebuild_tensor_v3" else 4) or not isinstance(args[0], Storage):
-        return reader.inert(called, args)
-    storage, offset, size, stride = args[:4]
-    dtype = args[6] if called.name == "_rebuild_tensor_v3" else storage.dtype
-    if not isinstance(dtype, torch.dtype):
-        return reader.inert(called, args)
-    count = _count(reader, size)
-    if type(stride) is not tuple or len(stride) != len(size) or not all(type(step) is int and step >= 0 for step in stride):
-        raise ProxymaskError(f"near byte {reader.at:,} the strides of a tensor are none: the file is damaged or malicious")
-    if type(offset) is not int or offset < 0:
-        raise ProxymaskError(f"near byte {reader.at:,} a tensor begins before its storage: the file is damaged or malicious")
-    stored = storage.data.numel() // dtype.itemsize
-    reader.budget.take_object()
-    reader.budget.take_view(count * dtype.itemsize)
-    if not count:
-        return torch.empty(size, dtype=dtype)
-    # In the order of their steps, every dimension has to step over all that those before it span: then no element is shown twice.
-    last = 0
-    for step, side in sorted(zip(stride, size, strict=True)):
-        if side > 1:
-            if step <= last:
-                raise ProxymaskError("a tensor shows the same numbers twice (its strides overlap): the file is damaged or malicious")
-            last += step * (side - 1)
-    if offset + last >= stored:
-        raise ProxymaskError(
-            f"a tensor near byte {reader.at:,} reaches beyond its storage ({offset + last + 1:,} of {stored:,} numbers): "
-            "the file is damaged or malicious"
-        )
-    data = storage.data
-    whole = data[: stored * dtype.itemsize].view(dtype)
-    return whole.as_strided(size, stride, offset)
-
-
-def _parameter(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``_rebuild_parameter(tensor, requires_grad, hooks)``: the tensor; hooks are never run."""
-    return args[0] if args and isinstance(args[0], torch.Tensor) else reader.inert(called, args)
-
-
-def _typed(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    """``_rebuild_from_type_v2(function, class, args, state)``: a tensor with attributes of its own, which are dropped."""
-    plain = (Global("torch", "Tensor"), Global("torch.nn.parameter", "Parameter"), Global("torch.nn.parameter", "Buffer"))
-    if len(args) < 3 or not isinstance(args[0], Global) or args[1] not in plain or type(args[2]) is not tuple:
-        return reader.inert(called, args)
-    run = _CALLS.get((args[0].module, args[0].name))
-    return run(reader, args[0], args[2]) if run in (_tensor, _parameter) else reader.inert(called, args)
-
-
-def _size(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    return args[0] if len(args) == 1 and type(args[0]) is tuple else reader.inert(called, args)
-
-
-def _device(reader: Reader, called: Global, args: tuple[Any, ...]) -> Any:
-    if 1 <= len(args) <= 2 and _is_text(args[0]) and len(args[0]) < 32 and (len(args) == 1 or type(args[1]) is int):
-        try:
-            return torch.device(*args)
-        except (RuntimeError, ValueError, OverflowError):
-            pass
-    return reader.inert(called, args)
-
-
-_Call = Callable[[Reader, Global, tuple[Any, ...]], Any]
-
-# Python 2 and older numpy call the same things by other names.
-_MODULES = {
-    "__builtin__": "builtins",
-    "copy_reg": "copyreg",
-    "numpy._core.multiarray": "numpy.core.multiarray",
-    "numpy._core.numeric": "numpy.core.numeric",
-}
-_TORCH_DTYPES: dict[str, torch.dtype] = {
-    name: getattr(torch, name)
-    for name in (
-        *("float16", "float32", "float64", "bfloat16", "complex64", "complex128", "bool"),
-        *("uint8", "int8", "int16", "int32", "int64", "half", "float", "double", "short", "int", "long"),
-    )
-}
-_STORAGES: dict[str, torch.dtype] = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-    "ComplexFloatStorage": torch.complex64,
-    "ComplexDoubleStorage": torch.complex128,
-}
-_CONTAINERS: dict[tuple[str, str], type] = {
-    ("builtins", "dict"): dict,
-    ("builtins", "list"): list,
-    ("builtins", "tuple"): tuple,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("collections", "defaultdict"): dict,
-    ("dnnlib", "EasyDict"): dict,
-    ("dnnlib.util", "EasyDict"): dict,
-    ("easydict", "EasyDict"): dict,
-}
-_CALLS: dict[tuple[str, str], _Call] = {
-    **dict.fromkeys(_CONTAINERS, _container),
-    ("builtins", "bytes"): _bytes,
-    ("builtins", "bytearray"): _bytes,
-    ("_codecs", "encode"): _bytes,
-    ("builtins", "complex"): _complex,
-    ("copyreg", "_reconstructor"): _new_object,
-    ("copyreg", "__newobj__"): _new_object,
-    ("copyreg", "__newobj_ex__"): _new_object,
-    ("numpy", "dtype"): _dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _array_pending,
-    ("numpy.core.multiarray", "scalar"): _scalar,
-    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("torch", "Size"): _size,
-    ("torch", "device"): _device,
-    ("torch.storage", "_load_from_bytes"): _load_from_bytes,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v3"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
-    ("torch._tensor", "_rebuild_from_type"): _typed,
-    ("torch._tensor", "_rebuild_from_type_v2"): _typed,
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
-}
-_TF_NETWORK = ("dnnlib.tflib.network", "Network")
-_DATA = {  # records of these say all there is to know
-    ("argparse", "Namespace"),
-    ("types", "SimpleNamespace"),
-    _TF_NETWORK,
-}
-_NAMES = {  # classes that are only named, as arguments
-    ("builtins", "object"),
-    ("numpy", "ndarray"),
-    ("torch", "Tensor"),
-    ("torch.nn.parameter", "Parameter"),
-    ("torch.nn.parameter", "Buffer"),
-}
-
-
-def storage_dtype(kind: Any) -> torch.dtype | None:
-    """The dtype of a storage class that a persistent id names; None where it is not known."""
-    if not isinstance(kind, Global):
-        return None
-    if kind.module == "torch.storage" and kind.name == "UntypedStorage":
-        return torch.uint8
-    return _STORAGES.get(kind.name) if kind.module in ("torch", "torch.cuda") else None
-
-
-def _is_data(found: Global) -> bool:
-    return (found.module, found.name) in _DATA or found.module.startswith("torch.nn.modules.")
-
-
-def _is_known(found: Global) -> bool:
-    key = (found.module, found.name)
-    return key in _CALLS or key in _NAMES or _is_data(found) or storage_dtype(found) is not None
 
 
 # Opcodes
@@ -1094,112 +583,3 @@ def _table() -> list[Callable[[Reader], None] | None]:
 
 
 _OPCODES = _table()
-
-
-# What is done with the result
-
-
-def _children(value: Any) -> Iterator[Any]:
-    """What a container of a file holds; nothing for anything else."""
-    if isinstance(value, dict):
-        yield from value.keys()
-        yield from value.values()
-    elif isinstance(value, list | tuple | set | frozenset):
-        yield from value
-    elif type(value) is Record:
-        yield from (value.args, value.state, value.items, value.entries)
-    elif type(value) is Persistent:
-        yield from (value.init_args, value.init_kwargs, value.state)
-
-
-def finish(root: Any, limits: Limits, report: ReadReport) -> Any:
-    """Check what a pickle left: nothing half made in it, nothing nested deeper than the limit. Notes whether it holds itself.
-
-    Walks every container once, without recursion, so a billion references to the same list cost what one does.
-    """
-    holders = (dict, list, tuple, set, frozenset, Record, Persistent)
-    if type(root) is _Pending:
-        raise ProxymaskError("an array in it was never filled: the file is damaged")
-    if not isinstance(root, holders):
-        return root
-    depths: dict[int, int] = {id(root): 0}  # 0: being walked
-    path: list[tuple[Any, Iterator[Any]]] = [(root, _children(root))]
-    levels = [0]
-    while path:
-        node, rest = path[-1]
-        child = next(rest, path)
-        if child is path:  # no more children
-            path.pop()
-            depth = levels.pop() + 1
-            depths[id(node)] = depth
-            if depth > limits.max_depth:
-                raise ProxymaskError(f"its containers lie more than {limits.max_depth} deep")
-            if levels:
-                levels[-1] = max(levels[-1], depth)
-        elif isinstance(child, holders):
-            known = depths.get(id(child))
-            if known is None:
-                depths[id(child)] = 0
-                path.append((child, _children(child)))
-                levels.append(0)
-            elif known == 0:
-                report.cyclic = True
-            else:
-                levels[-1] = max(levels[-1], known)
-        elif type(child) is _Pending:
-            raise ProxymaskError("an array in it was never filled: the file is damaged")
-    return root
-
-
-def state_dict(record: Any, limits: Limits = Limits()) -> dict[str, torch.Tensor]:  # noqa: B008
-    """Parameters and buffers of a module, by dotted name, in the module's order.
-
-    Args:
-        record: a :class:`Persistent` or :class:`Record` of a module, or a mapping that is a state dict already.
-        limits: ``max_depth`` bounds modules in modules, ``max_objects`` what is walked; shared modules are walked every time.
-
-    Returns:
-        name -> tensor, shapes as in the file.
-
-    Raises:
-        ProxymaskError: no module, a parameter that is not a tensor (such as one that hangs on something unknown), or over a limit.
-    """
-    if isinstance(record, Mapping):
-        return {name: _checked(name, value) for name, value in record.items()}
-    found: dict[str, torch.Tensor] = {}
-    left = limits.max_objects
-    pending: list[tuple[str, Any, int]] = [("", record, 0)]
-    while pending:
-        prefix, module, depth = pending.pop()
-        state = module.state if isinstance(module, Persistent | Record) else None
-        if not isinstance(state, dict) or not isinstance(state.get("_parameters"), dict):
-            raise ProxymaskError(f"{printable(prefix) or 'it'} is no torch module: {printable(type(module).__name__)}")
-        if depth > limits.max_depth:
-            raise ProxymaskError(f"its modules lie more than {limits.max_depth} deep, or hold themselves")
-        own = {**state["_parameters"], **_mapping(state, "_buffers")}
-        modules = _mapping(state, "_modules")
-        left -= 1 + len(own) + len(modules)
-        if left < 0:
-            raise ProxymaskError(f"its modules hold more than {limits.max_objects:,} tensors")
-        for name, value in own.items():
-            if value is not None:
-                found[f"{prefix}{name}"] = _checked(f"{prefix}{name}", value)
-        # The last in is the first out: reversed, so that modules keep their order.
-        pending += [(f"{prefix}{name}.", inner, depth + 1) for name, inner in reversed(modules.items()) if inner is not None]
-    return found
-
-
-def _mapping(state: dict[str, Any], name: str) -> dict[str, Any]:
-    found = state.get(name, {})
-    if not isinstance(found, dict):
-        raise ProxymaskError(f"a module's {name} is no dict: the file is damaged")
-    return found
-
-
-def _checked(name: Any, value: Any) -> torch.Tensor:
-    if type(name) is not str:
-        raise ProxymaskError("a state dict has a name that is no text")
-    if not isinstance(value, torch.Tensor):
-        what = value.qualified if isinstance(value, Record | Global) else type(value).__name__
-        raise ProxymaskError(f"{printable(name)} is no tensor but {what}, which is not understood")
-    return value
