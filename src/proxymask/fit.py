@@ -374,7 +374,7 @@ class _Fit:
 
     def _generator_config(self) -> dict[str, Any]:
         if self.generator is not None:
-            return self.generator.config
+            return {**self.generator.config, "c_dim": 0}  # for what is measured it is as fast without classes, and none need be chosen
         with torch.device("meta"):  # its config is wanted, not its weights
             return new_generator(self.preset.generator, self.resolution, 0).config
 

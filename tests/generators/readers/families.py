@@ -404,7 +404,8 @@ def tf_file(path: Path, shape: Shape, *, ada: bool = False, protocol: int = 4) -
         own = {k: x for k, x in variables.items() if "/" not in k}
         return TfNetwork("G_main", kwargs, own, parts, name, version=5 if ada else 4)
 
-    kwargs = {"num_channels": shape.channels, "resolution": shape.resolution, "label_size": shape.classes, "mbstd_group_size": 4}
+    kwargs: State = {"num_channels": shape.channels, "resolution": shape.resolution, "label_size": shape.classes, "mbstd_group_size": 4}
+    kwargs |= {"fmap_base": shape.base // 2, "fmap_max": shape.top} | ({} if shape.clamp is None else {"conv_clamp": shape.clamp})
     judge = TfNetwork("D_main" if ada else "D_stylegan2", kwargs, tf_discriminator(shape, ada), None, "D")
     variables = tf_variables(shape, ada)
     return write_tf(path, (generator(tf_variables(shape, ada, 9), "G"), judge, generator(variables, "Gs")), protocol), variables

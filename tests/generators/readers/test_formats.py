@@ -20,7 +20,7 @@ from proxymask.generators.export import export
 from proxymask.generators.readers.convert import open_checkpoint, save_import
 from proxymask.generators.stylegan2 import Generator
 from proxymask.sampling import write_samples
-from proxymask.stages import build_rearranger, cluster_features, open_generator
+from proxymask.stages import build_rearranger, cluster_features, open_generator, short_hash
 from proxymask.training.rearranger import RearrangerConfig
 
 CPU = torch.device("cpu")
@@ -393,3 +393,32 @@ def test_verbs_take_files_directly(tmp_path: Path, capsys: pytest.CaptureFixture
     classes = FILES["nvidia-classes.pkl"](tmp_path / "c.pkl")
     assert "choose a class" in fails(capsys, "cluster", "--generator", classes, "--out", tmp_path / "x", *clusters)
     assert run("cluster", "--generator", classes, "--class", 1, "--out", tmp_path / "x", *clusters) == 0
+
+
+def test_fit_takes_a_file_and_its_licence_into_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As far as fit goes without labels: clusters, rearranger, a bundle, and the samples to label."""
+    file = FILES["nvidia-classes.pkl"](tmp_path / "horses.pkl")
+    quiet = {"tensorboard": False, "grid_every": 0}
+    preset = {"num_clusters": 3, "cluster_samples": 4, "rearranger": {"hidden": 8, "position_channels": 8}, "cut": 16}
+    preset |= {
+        "rearranger_loop": {"steps": 2, "batch": 2, **quiet},
+        "mapper": {"widths": [8, 8, 8], "hidden": 8},
+        "segmenter": {"width": 8},
+    }
+    (tmp_path / "toy.json").write_text(json.dumps(preset))
+    words = ("fit", "--generator", file, "--preset", tmp_path / "toy.json", "--cut", 16, "--label-samples", 2, "--device", "cpu")
+    assert "choose a class" in fails(capsys, *words, "--out", tmp_path / "bundle")
+    assert run(*words, "--class", 2, "--out", tmp_path / "bundle") == 0, capsys.readouterr().err
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "horses.pkl" in card
+    assert "may not be used commercially" in card
+    assert "SOME CORPORATION" in card
+    stage = json.loads((tmp_path / "bundle.work" / "rearranger" / "stage.json").read_text())
+    assert stage["identity"]["discriminator"] != "fresh"
+    code = run(
+        "transfer", "--bundle", tmp_path / "bundle", "--shape-seed", 1, "--style-seed", 2, "--out", tmp_path / "t.png", "--device", "cpu"
+    )
+    assert code == 0, capsys.readouterr().err  # the class is in the bundle
+    assert short_hash(open_generator(file, 1)[0]) != short_hash(open_generator(file, 2)[0])  # another class makes all stages anew
+    wide = FILES["nvidia-rectangular.pkl"](tmp_path / "wide.pkl")
+    assert "clusters and masks are square" in fails(capsys, "fit", "--generator", wide, "--out", tmp_path / "wide")
