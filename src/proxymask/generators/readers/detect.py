@@ -198,7 +198,7 @@ def _zip(data: memoryview) -> FileFacts:
         pickles = [name for name in names if name == "data.pkl" or (name.endswith("/data.pkl") and name.count("/") == 1)]
         if len(pickles) == 1:
             found = skim(archive.read(pickles[0]))
-            if found.end is None:
+            if found.cut:
                 raise ProxymaskError(f"its pickle has no end: the file is damaged, {_AGAIN}")
             tensors = sum(name.startswith(pickles[0].removesuffix("data.pkl") + "data/") for name in names)
             return FileFacts(TORCH_ZIP, f"{tensors:,} storages", size, names=found.names)
@@ -261,7 +261,7 @@ def _pickle(path: Path, data: memoryview, head: bytes) -> FileFacts | None:
         if head[0] != 0x80:
             return None
         return FileFacts(kind, "", size, problem=f"begins as a pickle, but is damaged ({error}): {_AGAIN}")
-    if found.end is None:
+    if found.cut:
         if head[0] != 0x80:
             return None
         problem = f"the file ends in the middle of its contents (at byte {size:,}), a broken download: {_AGAIN}"

@@ -32,8 +32,8 @@ class Limits:
 
     max_bytes: int | None = None
     max_elements: int = 2**30
-    max_opcodes: int = 2_000_000
-    max_objects: int = 200_000
+    max_opcodes: int = 1_000_000
+    max_objects: int = 100_000
     max_depth: int = 200
     max_memo: int = 1_000_000
     max_string: int = 16 * MIB

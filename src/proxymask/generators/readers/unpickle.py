@@ -315,7 +315,7 @@ def _int_line(reader: Reader) -> int | bool:
 
 
 def _long_line(reader: Reader) -> int:
-    return int(reader.line().decode("ascii").removesuffix("L"))
+    return int(reader.line(3 * reader.budget.limits.max_digits).decode("ascii").removesuffix("L"))
 
 
 def _python2(raw: bytes) -> str | bytes:
