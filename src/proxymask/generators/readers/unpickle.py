@@ -34,6 +34,8 @@ Persistence = Callable[[object], object]
 
 SHARED_BYTES = 64 * 1024  # from this size on, bytes in a pickle are not copied out of the file
 
+codecs.lookup("raw-unicode-escape")  # the one codec that Python would import only when a file first asks for it
+
 _HASHED_INTEGERS = 2**61 - 1  # Python's hash of smaller integers is the integer: nobody can make them collide at will
 _ODD_KEYS = 10_000
 
