@@ -58,8 +58,8 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def enlarged(pixels: np.ndarray, side: int, smooth: bool) -> Image.Image:
-    """uint8 (H, W, 3) as a picture of ``side`` pixels: Lanczos for pictures, nearest neighbour for masks."""
-    return Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
+    """uint8 (H, W, C) as a picture of ``side`` pixels: Lanczos for pictures, nearest neighbour for masks."""
+    return from_pixels(pixels).resize((side, side), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
 
 
 def legend(labels: LabelSet, width: int, size: int = 16, used: Sequence[int] | None = None) -> Image.Image:

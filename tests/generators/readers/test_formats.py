@@ -415,10 +415,13 @@ def test_fit_takes_a_file_and_its_licence_into_the_card(tmp_path: Path, capsys: 
     assert "SOME CORPORATION" in card
     stage = json.loads((tmp_path / "bundle.work" / "rearranger" / "stage.json").read_text())
     assert stage["identity"]["discriminator"] != "fresh"
-    code = run(
-        "transfer", "--bundle", tmp_path / "bundle", "--shape-seed", 1, "--style-seed", 2, "--out", tmp_path / "t.png", "--device", "cpu"
-    )
-    assert code == 0, capsys.readouterr().err  # the class is in the bundle
+    transfer = ("transfer", "--bundle", tmp_path / "bundle", "--shape-seed", 1, "--style-seed", 2, "--device", "cpu")
+    pictures = []
+    for name, more in (("a", ()), ("b", ("--seed-style", "nvidia")), ("c", ("--seed-style", "torch"))):
+        assert run(*transfer, "--out", tmp_path / f"{name}.png", *more) == 0, capsys.readouterr().err  # the class is in the bundle
+        pictures.append((tmp_path / f"{name}.png").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0] != pictures[2]
     assert short_hash(open_generator(file, 1)[0]) != short_hash(open_generator(file, 2)[0])  # another class makes all stages anew
     wide = FILES["nvidia-rectangular.pkl"](tmp_path / "wide.pkl")
     assert "clusters and masks are square" in fails(capsys, "fit", "--generator", wide, "--out", tmp_path / "wide")
