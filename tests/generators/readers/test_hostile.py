@@ -1,6 +1,7 @@
 """Hostile files: nothing in them is run, and each ends soon, within a stated memory."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -59,12 +60,12 @@ def test_memory(outcome: dict[str, Any]) -> None:
 
 def test_the_watch_works(tmp_path: Path) -> None:
     """The same files do what they want where they are opened with pickle, and the watch sees it: or the tests above say nothing."""
-    (tmp_path / "evil").write_bytes(reduced(__import__("os").system, COMMAND))
+    (tmp_path / "evil").write_bytes(reduced(os.system, COMMAND))
     code = "import pickle; pickle.load(open('evil', 'rb'))"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     assert (tmp_path / "executed").exists()
     watched = f"""
-import os, sys
+import os, pickle, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from hostile import is_forbidden
 data = open('evil', 'rb').read()
