@@ -20,9 +20,9 @@ from .bundle import Bundle
 from .device import autocast, resolve_device, resolve_precision
 from .errors import ProxymaskError
 from .generators.cut import CutState
-from .generators.stylegan2 import seed_to_z
 from .mappers.handover import Handover, handover
 from .masks import read_mask
+from .pictures import from_pixels
 from .rearranger import StyleKeys
 from .style_bank import StyleBank
 
@@ -85,7 +85,7 @@ class Synthesizer:
     @torch.inference_mode()
     def w(self, seeds: Sequence[int], truncation: float = 1.0) -> torch.Tensor:
         """w (N, w_dim) of integer seeds."""
-        return self.cut.w(seed_to_z(seeds, self.bundle.generator.z_dim).to(self.device), truncation)
+        return self.cut.w(self.bundle.generator.z(seeds).to(self.device), truncation)
 
     @torch.inference_mode()
     def make_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
@@ -185,4 +185,4 @@ class Synthesizer:
 
     def _result(self, picture: torch.Tensor, proxy: torch.Tensor, mask: np.ndarray | None) -> Result:
         pixels = picture[0].add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        return Result(Image.fromarray(pixels), proxy[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), mask)
+        return Result(from_pixels(pixels), proxy[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), mask)
