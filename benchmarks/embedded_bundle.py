@@ -21,6 +21,7 @@ from proxymask.rearranger import Rearranger
 from proxymask.sampling import generator_hash, read_label_set
 from proxymask.segmenter import FewShotSegmenter
 from proxymask.stages import find_part, load_part
+from proxymask.style_bank import StyleBank
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Embed:
     """Text of the model card."""
     handover: Handover = "present"
     """What the mapper hands over."""
+    style_bank: StyleBank = dataclasses.field(default_factory=StyleBank)
+    """What is lent to a style."""
     name: str = "avatars"
 
 
@@ -64,6 +67,7 @@ def main() -> None:
         name=args.name,
         about={
             "handover": args.handover,
+            "style_bank": dataclasses.asdict(args.style_bank),
             "generator": generator_hash(generator),
             "licence": "weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use)",
         },

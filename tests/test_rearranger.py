@@ -13,7 +13,7 @@ from proxymask.generators.cut import CutGenerator, CutState
 from proxymask.generators.ops import downsample2, fir_kernel, upsample2
 from proxymask.layers import EqualConv, ResidualBlock, position_encoding
 from proxymask.proxy.proxy_mask import ProxyClusters
-from proxymask.rearranger import Rearranger
+from proxymask.rearranger import Rearranger, far_apart
 
 C, R, K = 12, 8, 5
 N = R * R
@@ -288,3 +288,21 @@ def test_position_encoding() -> None:
         with pytest.raises(ValueError, match="multiple of 4"):
             position_encoding(wrong, 8, 8)
     assert position_encoding(4, 8, 8).shape == (4, 8, 8)
+
+
+def test_codes_narrower_than_the_clusters() -> None:
+    assert torch.equal(far_apart(5, 8), torch.eye(8)[:5])
+    codes = far_apart(12, 6)
+    assert torch.allclose(codes.norm(dim=1), torch.ones(12))
+    assert torch.equal(codes, far_apart(12, 6))
+    random = F.normalize(randn(12, 6), dim=1)
+    worst, by_chance = ((c @ c.t()).fill_diagonal_(-1).max() for c in (codes, random))
+    assert float(worst) < 0.3 < float(by_chance)
+    own, asked = masks(0), masks(1)
+    wide, narrow = build(sharpness=0.1, position_weight=0.1), build(sharpness=0.1, position_weight=0.1, mask_codes=4)
+    assert narrow.dim <= wide.dim
+    for rearranger in (wide, narrow):
+        query, style = rearranger.encode_mask(hot(asked)), rearranger.encode_style(clustered(own, 3))
+        weights = rearranger.attention_map(query, style).detach()
+        same = asked.flatten(1)[:, :, None] == own.flatten(1)[:, None, :]
+        assert float((weights * same).sum(dim=2).min()) > 0.95

@@ -8,7 +8,6 @@
 
 import dataclasses
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from .generators.cut import CutGenerator
 from .generators.stylegan2 import Generator
 from .labels import LabelSet
 from .mappers import Mapper, load_mapper
-from .modeling import ConfigModel, read_json, write_json
+from .modeling import ConfigModel, read_json, replace_folder, write_json
 from .proxy.proxy_mask import ProxyClusters
 from .rearranger import Rearranger
 from .segmenter import FewShotSegmenter
@@ -36,16 +35,6 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Let ``new`` take the place of ``folder``, on the same disk."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 @dataclasses.dataclass

@@ -13,11 +13,10 @@ from PIL import Image, ImageDraw
 
 from .conditions.scribble import COVERED, ScribbleCondition
 from .errors import ProxymaskError
-from .generators.stylegan2 import seed_to_z
 from .labels import LabelSet
 from .mask_files import example_masks, find_masks
 from .masks import colorize
-from .pictures import FAINT, INK, PAPER, enlarged, font, legend, write_picture
+from .pictures import FAINT, INK, PAPER, enlarged, font, from_pixels, legend, write_picture
 from .synthesizer import Synthesizer
 from .training.grids import to_uint8
 
@@ -80,7 +79,7 @@ def run_demo(
     total, done = (len(files) + len(made)) * styles, 0
     chosen = [synth.make_style(style, truncation=truncation) for style in seeds]
     for number, sample in zip(seeds, samples, strict=True):
-        write_picture(out / "styles" / f"{number}.png", Image.fromarray(sample))
+        write_picture(out / "styles" / f"{number}.png", from_pixels(sample))
     rows = []
 
     def add(section: str, file: str, name: str, given: np.ndarray, logits: torch.Tensor) -> None:
@@ -90,7 +89,7 @@ def run_demo(
         pictures = []
         for number, style in zip(seeds, chosen, strict=True):
             pixels = to_uint8(synth.render(synth.proxy(logits, style), style))[0]
-            write_picture(out / "pictures" / f"{file}__{number}.png", Image.fromarray(pixels))
+            write_picture(out / "pictures" / f"{file}__{number}.png", from_pixels(pixels))
             pictures.append(pixels)
             done += 1
             if progress:
@@ -152,9 +151,9 @@ def varied_styles(synth: Synthesizer, count: int, seed: int = 0, truncation: flo
     because what stands alone is often a failure; then the one nearest to the mean, and always the one farthest from those chosen.
     """
     candidates = list(range(seed, seed + max(CANDIDATES, 2 * count)))
-    z = seed_to_z(candidates, synth.bundle.generator.z_dim).to(synth.device)
+    z = synth.bundle.generator.z(candidates).to(synth.device)
     samples = np.concatenate([to_uint8(synth.sample(synth.cut.w(part, truncation))[0]) for part in z.split(8)])
-    coarse = np.stack([np.asarray(Image.fromarray(x).resize((8, 8), Image.Resampling.BOX), dtype=np.float32).ravel() for x in samples])
+    coarse = np.stack([np.asarray(from_pixels(x).resize((8, 8), Image.Resampling.BOX), dtype=np.float32).ravel() for x in samples])
     apart = np.linalg.norm(coarse[:, None] - coarse[None], axis=2)
     lonely = np.sort(apart, axis=1)[:, 1:5].mean(axis=1)
     usual = np.argsort(lonely, kind="stable")[: -(len(candidates) // 3)]

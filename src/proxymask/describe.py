@@ -14,6 +14,9 @@ from .bundle import Bundle, check_bundle, find_bundle
 from .data.dataset import ImageSet
 from .data.prepare import SUFFIXES
 from .errors import ProxymaskError
+from .generators.readers.convert import is_checkpoint, open_checkpoint
+from .generators.readers.detect import describe_file
+from .generators.readers.formats.native import ABOUT
 from .labels import LabelSet
 from .masks import check_report, read_mask
 from .modeling import read_json
@@ -51,6 +54,8 @@ def describe(path: str | Path, labels: LabelSet | None = None) -> Description:
 def _folder(folder: Path, labels: LabelSet | None) -> Description:
     if (folder / "bundle.json").is_file():
         return _bundle(folder)
+    if (folder / ABOUT).is_file():
+        return Description(open_checkpoint(folder).text(), [])
     if (folder / "index.json").is_file():
         return Description(_prepared(folder), [])
     if (folder / "dataset.json").is_file():
@@ -251,6 +256,8 @@ def _file(file: Path, labels: LabelSet | None) -> Description:
         return Description(f"{file}: {count} tensors with {numbers:,} numbers", [])
     if file.suffix == ".json":
         return Description(_json(file), [])
+    if is_checkpoint(file):
+        return _checkpoint(file)
     near = labels or _labels_near(file)
     if near is not None:
         try:
@@ -259,6 +266,20 @@ def _file(file: Path, labels: LabelSet | None) -> Description:
             if labels is not None:  # asked for as a mask; labels that merely lie near may belong to other files
                 raise
     return Description(_picture(file), [])
+
+
+def _checkpoint(file: Path) -> Description:
+    """A checkpoint of another project, or what a file that is called one is instead."""
+    facts = describe_file(file)
+    detail = f" ({facts.detail})" if facts.detail else ""
+    head = f"{file}: {facts.kind}{detail}, {facts.size / 1e6:,.1f} MB, sha256 {facts.sha256 or 'unknown'}"
+    if facts.problem is not None:
+        return Description(head, [facts.problem])
+    try:
+        opened = open_checkpoint(file, sha256=False)
+        return Description("\n".join([head, f"family: {opened.family}", *opened.text().splitlines()[1:]]), [])
+    except ProxymaskError as error:
+        return Description(head, [str(error).removeprefix(f"{file}: ")])
 
 
 def _json(file: Path) -> str:

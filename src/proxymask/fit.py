@@ -17,7 +17,7 @@ from typing import Annotated, Any, Protocol
 import torch
 import tyro
 
-from .bundle import Bundle, check_bundle, file_hash, find_bundle, replace_folder
+from .bundle import Bundle, check_bundle, file_hash, find_bundle
 from .data.dataset import ImageSet
 from .data.prepare import SUFFIXES
 from .device import DeviceName, Precision, resolve_device, resolve_precision
@@ -27,7 +27,7 @@ from .generators.cut import CutGenerator
 from .generators.stylegan2 import Discriminator, Generator, check_resolution
 from .labels import LabelSet
 from .mappers.oasis import OasisMapper
-from .modeling import read_json, write_json
+from .modeling import read_json, replace_folder, write_json
 from .proxy.proxy_mask import ProxyClusters
 from .rearranger import Rearranger
 from .sampling import (
@@ -47,14 +47,14 @@ from .stages import (
     build_mapper,
     build_rearranger,
     build_segmenter,
+    check_square,
     claim,
     cluster_features,
-    discriminator_beside,
-    find_part,
     finish,
     identity_of,
     is_done,
     new_generator,
+    open_generator,
     open_pictures,
     pictures_id,
     run_stage,
@@ -120,7 +120,9 @@ class FitConfig:
     images: OptionalPath = None
     """Folder of pictures, or a prepared set, to train a generator on; or, beside --generator or --bundle, to judge realism by."""
     generator: OptionalPath = None
-    """A trained generator instead: its run, its saved network, or a bundle."""
+    """A trained generator instead: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
+    class_index: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
+    """The class to take, of a class-conditional generator."""
     bundle: OptionalText = None
     """A bundle whose generator, clusters and rearranger stay as they are: only segmenter and mapper are trained anew."""
     labels: OptionalPath = None
@@ -211,6 +213,7 @@ class _Fit:
         self.num_labels = 10  # until they are known: the mapper's cost hardly depends on it
         self.labelled: tuple[torch.Tensor, torch.Tensor, list[str]] | None = None
         self.source: Bundle | None = None
+        self.origin: dict[str, Any] = {}  # of a generator that was imported
         self.hashes: dict[str, str] = {}
         self._check()
 
@@ -278,8 +281,10 @@ class _Fit:
         elif (self.out / "bundle.json").is_file() and not self.work.is_dir():
             raise ProxymaskError(f"{self.out} holds a bundle already: choose another --out, or retrain its mapper with --bundle {self.out}")
         elif config.generator is not None:
-            self.generator = Generator.from_pretrained(find_part(config.generator, "generator"))
-            self.discriminator = discriminator_beside(config.generator, "generator", self.generator.resolution)
+            self.generator, self.discriminator, self.origin = open_generator(config.generator, config.class_index)
+            check_square(self.generator)
+            if self.generator.c_dim:
+                self.generator.mapping(torch.zeros(1, self.generator.z_dim))  # says now that a class has to be chosen
         self.resolution = self._resolution()
         self.cut = self._cut()
         folder = self._label_folder()
@@ -369,7 +374,7 @@ class _Fit:
 
     def _generator_config(self) -> dict[str, Any]:
         if self.generator is not None:
-            return self.generator.config
+            return {**self.generator.config, "c_dim": 0}  # for what is measured it is as fast without classes, and none need be chosen
         with torch.device("meta"):  # its config is wanted, not its weights
             return new_generator(self.preset.generator, self.resolution, 0).config
 
@@ -651,7 +656,10 @@ class _Fit:
         about = dict(source.about) if source is not None else {}
         if source is None:
             about |= {"made by": "proxymask fit", "preset": Path(config.preset).stem, "generator": self._hash("generator")}
+            about |= {"style_bank": dataclasses.asdict(self.preset.style_bank)}
             about |= {"pictures": len(self.pictures) if self.pictures is not None else "none; the generator's own samples"}
+            if self.origin:
+                about |= _origin(self.origin)
         if config.licence:
             about["licence"] = config.licence
         if self.mapper is not None and self.labelled is not None:
@@ -677,6 +685,16 @@ class _Fit:
         if problems:
             raise ProxymaskError(f"{staging}: {'; '.join(problems)}")
         replace_folder(staging, self.out)
+
+
+def _origin(origin: dict[str, Any]) -> dict[str, str]:
+    """What the card says of a generator that was imported."""
+    said = {
+        "source of the generator": f"{origin.get('source')} ({origin.get('family')}), sha256 {origin.get('sha256') or 'unknown'}",
+        "licence of the generator": origin.get("licence"),
+        "licence notice in its file": " ".join(str(origin.get("licence notice", "")).split()),
+    }
+    return {key: str(value) for key, value in said.items() if value}
 
 
 def _keep_files(source: Path, target: Path) -> None:

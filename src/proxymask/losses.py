@@ -49,19 +49,22 @@ def mask_loss(features: torch.Tensor, asked: torch.Tensor, centroids: torch.Tens
     return F.cross_entropy(scores, asked, reduction="none").mean()  # over all positions, so that a split batch has the same loss
 
 
-def relative_l1(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def relative_l1(features: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """The feature part of L_self: ``mean_b (mean |f'_b - f_b| / mean |f_b|)``: without unit, so that one weight suits every generator.
 
-    Each sample has its own denominator, so that the loss does not depend on how a batch is split.
+    Each sample has its own denominator, so that the loss does not depend on how a batch is split. ``weight`` (B, 1, r, r) in [0, 1]
+    says how far an error counts (the denominator stays).
     """
     target = target.float()
-    error = (features.float() - target).abs().mean(dim=(1, 2, 3))
+    difference = (features.float() - target).abs()
+    error = (difference if weight is None else difference * weight).mean(dim=(1, 2, 3))
     return (error / target.abs().mean(dim=(1, 2, 3)).clamp_min(1e-8)).mean()
 
 
-def picture_l1(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The picture part of L_self: ``mean |G2(f') - G(z)|``."""
-    return (picture.float() - target.float()).abs().mean()
+def picture_l1(picture: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """The picture part of L_self: ``mean |G2(f') - G(z)|``; ``weight`` (B, 1, R, R) in [0, 1] says how far an error counts."""
+    difference = (picture.float() - target.float()).abs()
+    return (difference if weight is None else difference * weight).mean()
 
 
 def perceptual(features: list[torch.Tensor], targets: list[torch.Tensor]) -> torch.Tensor:

@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,6 +67,16 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ProxymaskError(f"{path} cannot be read as safetensors ({error}); it is damaged or truncated: get it again") from None
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Let ``new`` take the place of ``folder``, on the same disk."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 class ConfigModel(nn.Module):

@@ -41,14 +41,25 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
     return path
 
 
+def from_pixels(pixels: np.ndarray) -> Image.Image:
+    """uint8 (H, W, C) of a generator as a picture: grey, grey with alpha, RGB or RGBA for 1 to 4 channels.
+
+    Raises:
+        ProxymaskError: more channels than a picture can have.
+    """
+    if pixels.shape[2] > 4:
+        raise ProxymaskError(f"the generator makes {pixels.shape[2]} channels; pictures have 1 to 4")
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font: there on every machine."""
     return ImageFont.load_default(size)
 
 
 def enlarged(pixels: np.ndarray, side: int, smooth: bool) -> Image.Image:
-    """uint8 (H, W, 3) as a picture of ``side`` pixels: Lanczos for pictures, nearest neighbour for masks."""
-    return Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
+    """uint8 (H, W, C) as a picture of ``side`` pixels: Lanczos for pictures, nearest neighbour for masks."""
+    return from_pixels(pixels).resize((side, side), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
 
 
 def legend(labels: LabelSet, width: int, size: int = 16, used: Sequence[int] | None = None) -> Image.Image:

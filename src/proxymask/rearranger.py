@@ -51,7 +51,7 @@ class Rearranger(ConfigModel):
         value: "features": rearrange the features themselves; "projection": a learned linear map of them.
         rgb: what becomes of the accumulated RGB: "keep" it in the style sample's layout, "drop" it, or "rearrange" it as
             further value channels.
-        key_mask: the style sample's own proxy mask is embedded into the keys, in K channels of its own, so that a match of
+        key_mask: the style sample's own proxy mask is embedded into the keys, in channels of its own, so that a match of
             clusters can be told from mere likeness of features; off, keys see the features alone, as in the paper.
         init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
             "random": they start at random.
@@ -59,6 +59,7 @@ class Rearranger(ConfigModel):
         sharpness: with ``init="centroids"``, what a feature equal to the asked centroid adds to a logit at the start.
         position_weight: with ``init="centroids"``, what the same position adds to a logit at the start.
         img_channels: channels of the accumulated RGB.
+        mask_codes: width of the codes of ``key_mask``; 0: K, one channel a cluster. Fewer are packed far apart, for a narrower token.
     """
 
     centroids: torch.Tensor
@@ -84,12 +85,13 @@ class Rearranger(ConfigModel):
         sharpness: float = 10.0,
         position_weight: float = 8.0,
         img_channels: int = 3,
+        mask_codes: int = 0,
     ) -> None:
         super().__init__()
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
         self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
         self.match, self.sharpness, self.position_weight = match, sharpness, position_weight
-        codes = num_clusters if key_mask else 0
+        self.codes = codes = (mask_codes or num_clusters) if key_mask else 0
         used = max(channels, position_channels) + codes if overlap else channels + codes + position_channels
         self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
         self.embed_mask = nn.Parameter(torch.randn(self.dim, num_clusters))
@@ -134,10 +136,10 @@ class Rearranger(ConfigModel):
         for c in range(self.channels):  # its input has unit length times sqrt(channels)
             self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
         if self.embed_key_mask is not None:
-            codes = torch.eye(self.num_clusters) * (self.match**0.5 * scale)
+            codes = far_apart(self.num_clusters, self.codes).t() * (self.match**0.5 * scale)
             self.embed_key_mask.zero_()
             for embedding in (self.embed_mask, self.embed_key_mask):
-                embedding[self.channels : self.channels + self.num_clusters] = codes
+                embedding[self.channels : self.channels + self.codes] = codes
         for layer in (self.to_query, self.to_key):
             layer.weight.copy_((torch.eye(self.dim) / layer.gain)[:, :, None, None])
         length = self.position.square().sum(dim=0).mean()
@@ -200,6 +202,28 @@ class Rearranger(ConfigModel):
         """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = r * r. For viewing only."""
         logits = query.float() @ style.key.float().transpose(1, 2) / self.dim**0.5
         return logits.softmax(dim=-1)
+
+
+def far_apart(count: int, width: int, steps: int = 150) -> torch.Tensor:
+    """``count`` unit vectors (count, width) whose largest cosine is small: the identity where they fit, else packed by descent.
+
+    The same on every machine up to rounding: seeded, on the CPU, in float64.
+    """
+    if count <= width:
+        return torch.eye(width)[:count]
+    with torch.enable_grad(), torch.inference_mode(False):
+        start = torch.randn(count, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        codes = start.requires_grad_(True)
+        optimizer = torch.optim.Adam([codes], lr=0.05)
+        for step in range(steps):
+            unit = F.normalize(codes, dim=1)
+            cosine = (unit @ unit.t()).fill_diagonal_(-1.0)
+            sharp = 10.0 + 90.0 * step / steps  # towards the maximum itself
+            loss = (cosine * sharp).flatten().logsumexp(0) / sharp
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return F.normalize(codes.detach(), dim=1).float()
 
 
 def _tokens(grid: torch.Tensor) -> torch.Tensor:

@@ -25,11 +25,11 @@ from torch import nn
 from .device import autocast
 from .errors import ProxymaskError
 from .generators.cut import CutGenerator
-from .generators.stylegan2 import Generator, seed_to_z
+from .generators.stylegan2 import Generator, NoiseMode
 from .labels import LabelSet
 from .masks import read_mask, write_mask
 from .modeling import read_json, write_json
-from .pictures import write_picture
+from .pictures import from_pixels, write_picture
 from .proxy.proxy_mask import ProxyClusters
 from .segmenter import FewShotSegmenter
 from .synthesizer import Synthesizer
@@ -84,6 +84,7 @@ def write_samples(
     segmenter: FewShotSegmenter | None = None,
     labels: LabelSet | None = None,
     precision: torch.dtype = torch.float32,
+    noise_mode: NoiseMode = "const",
     batch: int = 8,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -96,6 +97,7 @@ def write_samples(
         seed: where no ``seeds`` are given, they are ``seed``, ``seed + 1``, ...
         with_proxy: also write the proxy masks.
         with_labels: also write the segmenter's semantic masks.
+        noise_mode: the generator's stored noise, new noise, or none.
         progress: called with (samples written, count).
 
     Returns:
@@ -118,7 +120,7 @@ def write_samples(
     if with_labels and (segmenter is None or labels is None):
         raise ProxymaskError("this model has no segmenter, so its samples get no labels: train one first (proxymask fit --labels ...)")
     out, digest, device = Path(out), generator_hash(cut.generator), next(cut.parameters()).device
-    _keep_painted(out, digest, seeds, truncation)
+    _keep_painted(out, digest, cut.generator, seeds, truncation)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -127,10 +129,10 @@ def write_samples(
     paths: list[Path] = []
     for start in range(0, count, batch):
         part = seeds[start : start + batch]
-        z = seed_to_z(part, cut.generator.z_dim).to(device)
+        z = cut.generator.z(part).to(device)
         w = cut.w(z, truncation)
         with autocast(device, precision):
-            levels, raw = cut.pyramid(w)
+            levels, raw = cut.pyramid(w, noise_mode)
             at_cut = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
             proxy = clusters.assign(at_cut) if with_proxy and clusters is not None else None
             ids = segmenter([level.float() for level in levels]).float().argmax(dim=1) if with_labels and segmenter is not None else None
@@ -146,7 +148,7 @@ def write_samples(
                 write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
             except OSError as error:
                 raise ProxymaskError(f"cannot write {stem}.json ({error.strerror}): make room or choose another --out") from None
-            paths.append(write_picture(f"{stem}.png", Image.fromarray(pixels[i])))
+            paths.append(write_picture(f"{stem}.png", from_pixels(pixels[i])))
             if progress is not None:
                 progress(len(paths), count)
     return paths
@@ -294,7 +296,7 @@ def most_worth_labelling(
     seeds = list(range(seed, seed + candidates))
     shares, away = [], []
     for start in range(0, candidates, batch):
-        w = cut.w(seed_to_z(seeds[start : start + batch], cut.generator.z_dim).to(device))
+        w = cut.w(cut.generator.z(seeds[start : start + batch]).to(device))
         with autocast(device, precision):
             proxy = clusters.assign(cut.features(w).features)
         hot = torch.nn.functional.one_hot(proxy.flatten(1), clusters.num_clusters)
@@ -326,7 +328,7 @@ def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: int) -> Im
     return picture.resize((size, size), Image.Resampling.NEAREST)
 
 
-def _keep_painted(out: Path, digest: str, seeds: Sequence[int], truncation: float) -> None:
+def _keep_painted(out: Path, digest: str, generator: Generator, seeds: Sequence[int], truncation: float) -> None:
     """Refuse to slide another sample under a mask that somebody painted."""
     if not out.is_dir():
         return
@@ -335,5 +337,7 @@ def _keep_painted(out: Path, digest: str, seeds: Sequence[int], truncation: floa
         if not stem.isdigit() or int(stem) >= len(seeds) or not sidecar.is_file():
             continue
         old = read_sidecar(sidecar)
-        if (old.generator, old.seed, old.truncation) != (digest, seeds[int(stem)], truncation):
+        seed = seeds[int(stem)]
+        same = (old.generator, old.seed, old.truncation) == (digest, seed, truncation)
+        if not same or old.z != generator.z([seed])[0].tolist():  # another seed style draws another sample
             raise ProxymaskError(f"{mask} is painted over another sample than the one to be written there: choose another --out")

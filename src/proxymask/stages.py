@@ -21,6 +21,8 @@ from .data.dataset import ImageSet
 from .depth_net import DepthNet
 from .errors import ProxymaskError
 from .generators.cut import CutGenerator
+from .generators.readers.convert import open_checkpoint
+from .generators.readers.formats.native import source_of
 from .generators.stylegan2 import Discriminator, Generator
 from .labels import LabelSet
 from .mappers.oasis import OasisMapper
@@ -92,7 +94,7 @@ def new_generator(config: GeneratorConfig, resolution: int, seed: int) -> Genera
 
 def new_discriminator(generator: Generator, seed: int) -> Discriminator:
     """An untrained discriminator as wide as ``generator``."""
-    same = {name: generator.config[name] for name in ("resolution", "img_channels", "channel_base", "channel_max", "conv_clamp")}
+    same = {name: generator.config[name] for name in ("resolution", "img_channels", "channel_base", "channel_max", "conv_clamp", "start")}
     with seeded(seed, "init", "discriminator"):
         return Discriminator(**same)
 
@@ -241,6 +243,16 @@ def check_fit(cut: CutGenerator, clusters: ProxyClusters, rearranger: Rearranger
         raise ProxymaskError(f"this rearranger was trained for other features or clusters ({have}): train one for these")
 
 
+def check_square(generator: Generator) -> None:
+    """A :class:`ProxymaskError` where the pictures are no squares, which clusters, masks and all that is built on them are."""
+    height, width = generator.picture_size
+    if height != width:
+        raise ProxymaskError(
+            f"this generator makes pictures of {width}x{height}; clusters and masks are square: only inspect, import, sample and "
+            "export take it"
+        )
+
+
 @torch.no_grad()
 def state_rms(cut: CutGenerator, seed: int, device: torch.device) -> tuple[float, float]:
     """Root mean square of features and accumulated RGB at the cut, over 64 samples."""
@@ -266,6 +278,7 @@ def cluster_features(
     """Stage 1: spherical k-means of the features of random samples, float32, streamed unless they fit into half a GiB."""
     if samples < 1:
         raise ProxymaskError(f"clusters need samples, got {samples}: 256 is the paper's number")
+    check_square(cut.generator)
     cut.to(device)
     z = torch.randn(samples, cut.generator.z_dim, generator=derive_rng(seed, "clusters"))
 
@@ -428,12 +441,40 @@ def find_part(path: str | Path, name: str) -> Path:
 
 
 def load_part(path: str | Path, name: str, kind: type[Model]) -> Model:
-    """The network that :func:`find_part` finds, in eval mode, float32."""
+    """The network that :func:`find_part` finds, in eval mode, float32; generators and discriminators out of others' checkpoints too."""
+    if Path(path).is_file() and kind in (Generator, Discriminator):
+        opened = open_checkpoint(path, sha256=False)
+        found = opened.generator if kind is Generator else opened.discriminator
+        if not isinstance(found, kind):
+            raise ProxymaskError(f"{path} holds no {name}" + "".join(f"; {note}" for note in opened.notes))
+        return found
     return kind.from_pretrained(find_part(path, name))
+
+
+def open_generator(path: str | Path, class_index: int | None = None) -> tuple[Generator, Discriminator | None, dict[str, Any]]:
+    """A generator with its discriminator, where there is one, and what is known of its source.
+
+    Args:
+        path: a run, a saved network, a bundle or its name, an import, or a checkpoint of another project.
+        class_index: the class to take, of a class-conditional one.
+    """
+    if Path(path).is_file():
+        opened = open_checkpoint(path, class_index=class_index)
+        return opened.generator, opened.discriminator, opened.about()
+    part = find_part(path, "generator")
+    generator = Generator.from_pretrained(part)
+    discriminator = discriminator_beside(path, "generator", generator.resolution)
+    if class_index is not None:
+        generator.choose_class(class_index)
+        if discriminator is not None:
+            discriminator.choose_class(class_index)
+    return generator, discriminator, source_of(part)
 
 
 def discriminator_beside(path: str | Path, name: str, resolution: int) -> Discriminator | None:
     """The discriminator that was trained with the network at ``path``, where there is one of this resolution."""
+    if Path(path).is_file():
+        return open_checkpoint(path, sha256=False).discriminator
     part = find_part(path, name)
     for folder in (part / "discriminator", part.parent / "discriminator"):
         if (folder / "config.json").is_file():

@@ -23,11 +23,12 @@ from .conditions import Condition, Reading, get_condition
 from .device import autocast, resolve_device, resolve_precision
 from .errors import ProxymaskError
 from .generators.cut import CutState
-from .generators.stylegan2 import seed_to_z
 from .mappers.handover import Handover, handover
 from .mappers.unet import UNetMapper
 from .masks import read_mask
+from .pictures import from_pixels
 from .rearranger import StyleKeys
+from .style_bank import StyleBank
 
 MaskLike = str | Path | np.ndarray | Image.Image
 Unpainted = Literal["style", "mapper"]
@@ -78,6 +79,7 @@ class Synthesizer:
             if self.device.type != "mps":
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.handover: Handover = bundle.about.get("handover", "soft")
+        self.bank = StyleBank(**bundle.about.get("style_bank", {"samples": 0}))
         self._style: Style | None = None
 
     @classmethod
@@ -93,7 +95,7 @@ class Synthesizer:
     @torch.inference_mode()
     def w(self, seeds: Sequence[int], truncation: float = 1.0) -> torch.Tensor:
         """w (N, w_dim) of integer seeds."""
-        return self.cut.w(seed_to_z(seeds, self.bundle.generator.z_dim).to(self.device), truncation)
+        return self.cut.w(self.bundle.generator.z(seeds).to(self.device), truncation)
 
     @torch.inference_mode()
     def make_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
@@ -105,8 +107,14 @@ class Synthesizer:
         latent = latent.to(self.device)
         with autocast(self.device, self.dtype):
             state = self.cut.features(latent)
-            keys = self.bundle.rearranger.encode_style(state)
-        return Style(latent, state, keys)
+        return Style(latent, state, self.keys(latent, state, truncation))
+
+    @torch.inference_mode()
+    def keys(self, w: torch.Tensor, state: CutState, truncation: float = 1.0) -> StyleKeys:
+        """What the attention needs of styles: w (B, w_dim) or (B, num_ws, w_dim) with their states, and what is lent to them."""
+        with autocast(self.device, self.dtype):
+            own = self.bundle.rearranger.encode_style(state)
+            return self.bank.lend(self.cut, self.bundle.clusters, self.bundle.rearranger, w, own, truncation)
 
     def set_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
         """Choose the style of the pictures to come; its part of the work is done here, once."""
@@ -309,7 +317,7 @@ class Synthesizer:
 
     def _result(self, picture: torch.Tensor, proxy: torch.Tensor, mask: np.ndarray | None) -> Result:
         pixels = picture[0].add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        return Result(Image.fromarray(pixels), proxy[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), mask)
+        return Result(from_pixels(pixels), proxy[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), mask)
 
 
 def cells(painted: torch.Tensor, side: int) -> torch.Tensor:

@@ -178,7 +178,7 @@ def test_mapping_and_whole_path(big: Generator, psi: float) -> None:
 @pytest.mark.parametrize("clamp", [None, 1.0])
 def test_styled_layers(big: Generator, layer: str, up: bool, clamp: float | None) -> None:
     module = big.synthesis.get_submodule(layer)
-    x = torch.randn(3, module.weight.shape[1], module.resolution // (1 + up), module.resolution // (1 + up))
+    x = torch.randn(3, module.weight.shape[1], *(side // (1 + up) for side in module.size))
     w = torch.randn(3, tiny.Z)
     wanted = styled(wide(module), x.double(), w.double(), up, clamp=clamp)
     before, module.clamp = module.clamp, clamp

@@ -288,6 +288,30 @@ def test_self_loss_of_the_untouched_state() -> None:
     assert 0 < float(parts["self_psnr"]) < 80
 
 
+def test_mixed_samples_and_their_loss() -> None:
+    stage = tiny.make_stage("rearranger", lambda_mix=4.0, mix_share=0.5, mix_layers=(2, 3), lambda_adv=0.0)
+    run = run_of(stage, batch=16)
+    w, state, _, _ = stage.samples(run, "samples")
+    mixed, own, taken = stage.mixed(run, w)
+    assert 0 < int(taken.sum()) < 16
+    assert torch.equal(own, stage.clusters.assign(mixed.features))
+    assert not torch.equal(mixed.features, state.features)
+    alone = tiny.make_stage("rearranger", lambda_mix=4.0, mix_layers=(0,))  # no layer follows another latent
+    same, _, _ = alone.mixed(run_of(alone, batch=16), w)
+    assert torch.allclose(same.features, state.features, atol=1e-6)
+    everywhere = torch.ones(16, tiny.CUT, tiny.CUT, dtype=torch.bool)
+    picture = stage.cut.render(mixed, w)
+    assert float(stage.mix_loss(run, mixed, picture, mixed, w, everywhere)) == 0
+    assert float(stage.mix_loss(run, state, stage.cut.render(state, w), mixed, w, ~everywhere)) == 0
+    wrong = float(stage.mix_loss(run, state, stage.cut.render(state, w), mixed, w, everywhere))
+    assert wrong > 0.01
+    seen, stats = totals(stage, 1, batch=16)
+    assert stats["loss/mix"] > 0
+    own_part = stats["loss/self_features"] + stats["loss/self_picture"] + 0.1 * stats["loss/self_perceptual"]
+    total = 10 * own_part + stats["loss/mask_self"] + stats["loss/mask_cross"] + 4 * stats["loss/mix"]
+    assert seen[0] == ("rearranger", pytest.approx(total, rel=1e-4))
+
+
 def test_critic_is_a_copy_that_does_not_move(tmp_path: Path) -> None:
     stage = tiny.make_stage("rearranger", self_perceptual=1.0)
     before = {k: v.clone() for k, v in stage.discriminator.state_dict().items()}

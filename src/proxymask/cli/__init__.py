@@ -66,6 +66,8 @@ SECTIONS: dict[str, Tree] = {
         ),
     },
     "a model of your own": {
+        "import": _verb("a StyleGAN2 checkpoint of another project, made a folder that every verb takes", "checkpoints", "Import"),
+        "export": _verb("a generator, for other tools", "checkpoints", "Export"),
         "fit": _verb("everything from a folder of pictures, or a generator, to a bundle", "training", "Fit"),
         "data": Group(
             "data sets",

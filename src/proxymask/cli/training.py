@@ -40,6 +40,7 @@ from ..stages import (
     is_done,
     load_part,
     new_generator,
+    open_generator,
     open_pictures,
     pictures_id,
     run_stage,
@@ -222,7 +223,7 @@ class Cluster:
     """
 
     generator: Path
-    """The generator: its run, its saved network, or a bundle."""
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     out: Path
     """Folder for clusters/."""
     cut: OptionalNumber = None
@@ -231,6 +232,8 @@ class Cluster:
     """K, how many; 25 in the paper."""
     samples: OptionalNumber = None
     """Samples whose features are clustered; 256 in the paper."""
+    class_index: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
+    """The class to take, of a class-conditional generator."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file."""
     common: Common = field(default_factory=Computing)
@@ -239,7 +242,7 @@ class Cluster:
         """Cluster, and report the sizes."""
         check_out(self.out)
         preset = load_preset(self.preset)
-        generator = load_part(self.generator, "generator", Generator)
+        generator = open_generator(self.generator, self.class_index)[0]
         side = self.cut or preset.cut_for(generator.resolution)
         count, samples = self.clusters or preset.num_clusters, self.samples or preset.cluster_samples
         identity = {"clusters": count, "samples": samples, "cut": side, "seed": self.common.seed, "generator": short_hash(generator)}
@@ -271,7 +274,7 @@ class TrainRearranger:
     """
 
     generator: Path
-    """The generator: its run, its saved network, or a bundle."""
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     clusters: Path
     """Its clusters: what proxymask cluster wrote, or a bundle."""
     out: Path
@@ -293,10 +296,12 @@ class TrainRearranger:
         with processes(self.common.device):
             config, loop = _settings("rearranger", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
-            generator = load_part(self.generator, "generator", Generator)
+            generator, beside, _ = open_generator(self.generator)
             clusters = load_part(self.clusters, "clusters", ProxyClusters)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
-            discriminator = _discriminator(self.discriminator, self.generator, "generator", generator.resolution)
+            discriminator = beside
+            if self.discriminator is not None:
+                discriminator = _discriminator(self.discriminator, self.generator, "generator", generator.resolution)
             pictures = _pictures(self.images, generator.resolution)
             made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
             made_of |= {"discriminator": short_hash(discriminator)}
@@ -327,7 +332,7 @@ class TrainSegmenter:
     """
 
     generator: Path
-    """The generator: its run, its saved network, or a bundle."""
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     labels: Path
     """Folder of painted masks and labels.json."""
     out: Path
@@ -378,7 +383,7 @@ class TrainMapper:
     bundle: OptionalPath = None
     """Takes the place of the next four: a bundle, or the name of an embedded one."""
     generator: OptionalPath = None
-    """The generator: its run, its saved network, or a bundle."""
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     clusters: OptionalPath = None
     """Its clusters: what proxymask cluster wrote, or a bundle."""
     rearranger: OptionalPath = None

@@ -12,6 +12,7 @@ from ..errors import ProxymaskError
 from .progress import progress
 
 if TYPE_CHECKING:
+    from ..generators.cut import CutGenerator
     from ..synthesizer import Synthesizer
 
 Number = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
@@ -36,6 +37,7 @@ class Computing(Seeded):
     """auto is bf16 where the hardware has it, fp32 elsewhere."""
 
 
+SeedStyles = Annotated[Literal["nvidia", "torch"] | None, tyro.conf.arg(metavar="{nvidia,torch}", help_behavior_hint="(optional)")]
 Common = Annotated[Computing, tyro.conf.arg(name="")]
 CommonSeed = Annotated[Seeded, tyro.conf.arg(name="")]
 
@@ -128,6 +130,8 @@ class Generate:
     """Psi: 1 takes styles as they come, smaller ones nearer to the average."""
     mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
     """Which of the bundle's mappers; proxymask inspect BUNDLE lists them."""
+    seed_style: SeedStyles = None
+    """How a seed becomes a style, to compare with other tools: nvidia (RandomState) or torch; the generator's own where not given."""
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
@@ -148,15 +152,14 @@ class Generate:
         self._masks(self.mask)
 
     def _masks(self, mask: Path) -> None:
-        from PIL import Image
 
         from ..mask_files import find_masks
-        from ..pictures import picture_format, write_picture
+        from ..pictures import from_pixels, picture_format, write_picture
         from ..training.grids import to_uint8
 
         if self.count < 1:
             raise ProxymaskError(f"--count must be 1 or more, got {self.count}")
-        synth = _open(self.bundle, self.common)
+        synth = _open(self.bundle, self.common, self.seed_style)
         if synth.bundle.labels is None:
             raise ProxymaskError(
                 f"the bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
@@ -186,7 +189,7 @@ class Generate:
                 for style_seed in styles:
                     style = synth.make_style(style_seed, truncation=self.truncation)
                     for name, logits in mapped:
-                        picture = Image.fromarray(to_uint8(synth.render(synth.proxy(logits, style), style))[0])
+                        picture = from_pixels(to_uint8(synth.render(synth.proxy(logits, style), style))[0])
                         write_picture(self.out / f"{name}__{style_seed}.png" if into_folder else self.out, picture)
                         done += 1
                         report(done, len(good) * self.count)
@@ -208,6 +211,7 @@ class Sample:
     Examples:
       proxymask sample --count 16 --out samples
       proxymask sample --count 4 --out samples --with-proxy --with-labels
+      proxymask sample --generator network.pkl --count 8 --truncation 0.7 --out samples
     """
 
     count: int
@@ -222,25 +226,55 @@ class Sample:
     """Also write semantic masks, by the few-shot segmenter."""
     truncation: float = 1.0
     """Psi: 1 takes samples as they come, smaller ones nearer to the average."""
+    generator: OptionalPath = None
+    """A generator alone instead of a bundle: its run, an import, or a checkpoint of another project (.pkl, .pt, .pth)."""
+    class_index: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
+    """The class to take, of a class-conditional generator."""
+    seed_style: SeedStyles = None
+    """How a seed becomes z, to compare with other tools: nvidia (RandomState) or torch; the generator's own where not given."""
+    noise_mode: Literal["const", "random", "none"] = "const"
+    """The generator's noise: as stored in it, new for every picture, or none."""
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
         """Write the samples."""
+        from ..device import resolve_device, resolve_precision
         from ..sampling import write_samples
 
-        synth = _open(self.bundle, self.common)
+        source = self._source()
         with progress("sampling") as report:
             written = write_samples(
-                synth,
+                source,
                 self.count,
                 self.out,
                 seed=self.common.seed,
                 with_proxy=self.with_proxy,
                 with_labels=self.with_labels,
                 truncation=self.truncation,
+                noise_mode=self.noise_mode,
+                precision=resolve_precision(self.common.precision, resolve_device(self.common.device)),
                 progress=report,
             )
         print(f"{len(written):,} samples in {self.out}")
+
+    def _source(self) -> "Synthesizer | CutGenerator":
+        """The bundle, or the generator alone."""
+        if self.generator is None:
+            synth = _open(self.bundle, self.common, self.seed_style)
+            if self.class_index is not None:
+                synth.bundle.generator.choose_class(self.class_index)
+            return synth
+        import torch
+
+        from ..device import resolve_device
+        from ..generators.cut import CutGenerator
+        from ..stages import open_generator
+
+        torch.manual_seed(self.common.seed)
+        generator = open_generator(self.generator, self.class_index)[0].to(resolve_device(self.common.device))
+        if self.seed_style is not None:
+            generator.seed_style = self.seed_style
+        return CutGenerator(generator, generator.resolution).eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -261,6 +295,8 @@ class Transfer:
     """The model: the name of an embedded one, a folder, or a name on the hub (USER/MODEL)."""
     truncation: float = 1.0
     """Psi: 1 takes samples as they come, smaller ones nearer to the average."""
+    seed_style: SeedStyles = None
+    """How a seed becomes z, to compare with other tools: nvidia (RandomState) or torch; the generator's own where not given."""
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
@@ -268,7 +304,7 @@ class Transfer:
         from ..pictures import picture_format, write_picture
 
         picture_format(self.out)
-        synth = _open(self.bundle, self.common)
+        synth = _open(self.bundle, self.common, self.seed_style)
         style_seed = self.common.seed if self.style_seed is None else self.style_seed
         write_picture(self.out, synth.transfer(self.shape_seed, style_seed, self.truncation).picture)
         print(f"wrote {self.out}")
@@ -278,13 +314,14 @@ class Transfer:
 class Inspect:
     """What a file or folder holds, in words.
 
-    Knows bundles, training runs, saved models, data sets, prepared sets, samples, label files and masks. Says whether a bundle is
-    whole; exits with 2 where something is damaged.
+    Knows bundles, training runs, saved models, data sets, prepared sets, samples, label files, masks, and StyleGAN2 checkpoints of
+    other projects (.pkl, .pt, .pth). Says whether a bundle is whole; exits with 2 where something is damaged, or is no such file.
 
     Examples:
       proxymask inspect avatars
       proxymask inspect runs/generator
       proxymask inspect mask.png --bundle avatars
+      proxymask inspect ffhq.pkl
     """
 
     path: Annotated[str, tyro.conf.Positional]
@@ -428,13 +465,16 @@ class DataPrepare:
 SHOWN = 20  # skipped files named one by one
 
 
-def _open(bundle: str, common: Computing) -> "Synthesizer":
+def _open(bundle: str, common: Computing, seed_style: Literal["nvidia", "torch"] | None = None) -> "Synthesizer":
     import torch
 
     from ..synthesizer import Synthesizer
 
     torch.manual_seed(common.seed)
-    return Synthesizer.from_pretrained(bundle, common.device, common.precision)
+    synth = Synthesizer.from_pretrained(bundle, common.device, common.precision)
+    if seed_style is not None:
+        synth.bundle.generator.seed_style = seed_style
+    return synth
 
 
 def _command() -> str:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 FIR = (1.0, 3.0, 3.0, 1.0)
 SQRT2 = math.sqrt(2.0)
+EPSILON = 1e-8
 
 
 def fir_kernel(taps: tuple[float, ...] = FIR) -> torch.Tensor:
@@ -95,6 +96,7 @@ def modulated_conv(
     demodulate: bool,
     up_kernel: torch.Tensor | None = None,
     gain: float = 1.0,
+    epsilon: float = EPSILON,
 ) -> torch.Tensor:
     """Modulated convolution (Karras et al. 2020, section 2.2), by scaling activations instead of weights.
 
@@ -108,10 +110,11 @@ def modulated_conv(
         demodulate: divide by the norm of the modulated weights.
         up_kernel: where given, upsample twofold with this filter.
         gain: factor on the result.
+        epsilon: added to the energy of the modulated weights before the root.
     """
     if demodulate:
         energy = style.float().square() @ weight.float().square().sum(dim=(2, 3)).t()  # (B, O)
-        demod = (energy + 1e-8).rsqrt() * gain
+        demod = (energy + epsilon).rsqrt() * gain
     else:
         style = style * gain
     x = x * style.to(x.dtype)[:, :, None, None]

@@ -14,9 +14,12 @@ from torch import nn
 
 from ..errors import ProxymaskError
 from ..modeling import ConfigModel
-from .ops import SQRT2, bias_lrelu, conv_down2, fir_kernel, modulated_conv, upsample2
+from .ops import EPSILON, SQRT2, bias_lrelu, conv_down2, fir_kernel, modulated_conv, upsample2
 
 NoiseMode = Literal["const", "random", "none"]
+SeedStyle = Literal["nvidia", "torch"]
+LabelStyle = Literal["embed", "concat"]
+START = (4, 4)
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
@@ -50,31 +53,79 @@ class FullyConnected(nn.Module):
 
 
 class MappingNetwork(nn.Module):
-    """z (B, z_dim) [and class (B, c_dim)] -> w (B, w_dim); keeps ``w_avg`` for truncation."""
+    """z (B, z_dim) [and class (B, c_dim)] -> w (B, w_dim); keeps ``w_avg`` for truncation.
+
+    A class-conditional network also keeps the class that is taken where none is given (``class_index``, -1: none), so that
+    everything that knows nothing of classes works on one of them.
+
+    Args:
+        features: width of the layers between; that of w where None.
+        embed_features: width of the class embedding; that of w where None.
+        label: how a class enters: "embed" (a linear layer whose output is normalised, then put beside the normalised z; ADA and
+            later) or "concat" (a matrix without bias, put beside z, both normalised together; Karras et al. 2020 and genforce).
+    """
 
     w_avg: torch.Tensor
+    class_index: torch.Tensor
 
-    def __init__(self, z_dim: int, w_dim: int, num_layers: int, c_dim: int = 0, lr_multiplier: float = 0.01) -> None:
+    def __init__(
+        self,
+        z_dim: int,
+        w_dim: int,
+        num_layers: int,
+        c_dim: int = 0,
+        lr_multiplier: float = 0.01,
+        features: int | None = None,
+        embed_features: int | None = None,
+        label: LabelStyle = "embed",
+    ) -> None:
         super().__init__()
-        self.z_dim, self.w_dim, self.c_dim, self.num_layers = z_dim, w_dim, c_dim, num_layers
+        if label not in ("embed", "concat"):
+            raise ProxymaskError(f"a class enters as embed or concat, not {label!r}")
+        self.z_dim, self.w_dim, self.c_dim, self.num_layers, self.label = z_dim, w_dim, c_dim, num_layers, label
+        between, extra = features or w_dim, 0
         if c_dim:
-            self.embed = FullyConnected(c_dim, w_dim)
+            extra = z_dim if label == "concat" else embed_features or w_dim
+            if label == "concat":
+                self.label_weight = nn.Parameter(torch.randn(c_dim, extra))
+            else:
+                self.embed = FullyConnected(c_dim, extra)
+            self.register_buffer("class_index", torch.tensor(-1))
         for index in range(num_layers):
-            width = (z_dim + (w_dim if c_dim else 0)) if index == 0 else w_dim
-            setattr(self, f"fc{index}", FullyConnected(width, w_dim, lrelu=True, lr_multiplier=lr_multiplier))
+            width, out = z_dim + extra if index == 0 else between, w_dim if index == num_layers - 1 else between
+            setattr(self, f"fc{index}", FullyConnected(width, out, lrelu=True, lr_multiplier=lr_multiplier))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0) -> torch.Tensor:
-        """Returns w (B, w_dim), float32: ``w_avg + truncation * (mapped - w_avg)``."""
+        """Returns w (B, w_dim), float32: ``w_avg + truncation * (mapped - w_avg)``.
+
+        ``c``: one-hot classes (B, c_dim); the chosen class where None.
+        """
         with torch.autocast(z.device.type, enabled=False):
-            x = normalize_2nd_moment(z.float())
-            if self.c_dim:
-                if c is None:
-                    raise ProxymaskError(f"this generator is class-conditional: give a class (one of {self.c_dim})")
-                x = torch.cat([x, normalize_2nd_moment(self.embed(c.float()))], dim=1)
+            x = z.float()
+            if self.c_dim and self.label == "concat":
+                x = torch.cat([x, self._classes(c, len(x)) @ self.label_weight], dim=1)
+            x = normalize_2nd_moment(x)
+            if self.c_dim and self.label == "embed":
+                x = torch.cat([x, normalize_2nd_moment(self.embed(self._classes(c, len(x))))], dim=1)
             for index in range(self.num_layers):
                 x = getattr(self, f"fc{index}")(x)
             return x if truncation == 1.0 else torch.lerp(self.w_avg, x, truncation)
+
+    def choose_class(self, index: int | None) -> None:
+        """Take class ``index`` wherever no class is given (None: none again). A :class:`ProxymaskError` where there is no such class."""
+        if not self.c_dim:
+            raise ProxymaskError("this generator has no classes: leave out --class")
+        if index is not None and not 0 <= index < self.c_dim:
+            raise ProxymaskError(f"--class {index}: this generator has the classes 0 to {self.c_dim - 1}")
+        self.class_index.fill_(-1 if index is None else index)
+
+    def _classes(self, c: torch.Tensor | None, batch: int) -> torch.Tensor:
+        if c is not None:
+            return c.float()
+        if int(self.class_index) < 0:
+            raise ProxymaskError(f"this generator is class-conditional: choose a class, --class 0 to {self.c_dim - 1}")
+        return F.one_hot(self.class_index, self.c_dim).float().expand(batch, -1)
 
 
 def normalize_2nd_moment(x: torch.Tensor) -> torch.Tensor:
@@ -83,24 +134,36 @@ def normalize_2nd_moment(x: torch.Tensor) -> torch.Tensor:
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: one "styled convolution"."""
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU: one "styled convolution".
+
+    ``size``: (height, width) of the output. ``epsilon``: what stands beside the energy below the root of the demodulation.
+    """
 
     noise_const: torch.Tensor
     kernel: torch.Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool, clamp: float | None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        size: tuple[int, int],
+        up: bool,
+        clamp: float | None,
+        epsilon: float = EPSILON,
+    ) -> None:
         super().__init__()
-        self.resolution, self.up, self.clamp = resolution, up, clamp
+        self.size, self.up, self.clamp, self.epsilon = size, up, clamp, epsilon
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", torch.randn(*size))
         self.register_buffer("kernel", fir_kernel(), persistent=False)
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode) -> torch.Tensor:
         kernel = self.kernel if self.up else None
-        x = modulated_conv(x, self.weight, self.affine(w), demodulate=True, up_kernel=kernel, gain=SQRT2)
+        x = modulated_conv(x, self.weight, self.affine(w), demodulate=True, up_kernel=kernel, gain=SQRT2, epsilon=self.epsilon)
         if noise_mode == "const":
             x = x + (self.noise_const * (self.noise_strength * SQRT2)).to(x.dtype)
         elif noise_mode == "random":
@@ -132,14 +195,28 @@ class SynthesisBlock(nn.Module):
     const: nn.Parameter
     kernel: torch.Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, img_channels: int, clamp: float | None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        size: tuple[int, int],
+        img_channels: int,
+        clamp: float | None,
+        scaled_weights: bool = False,
+    ) -> None:
         super().__init__()
-        self.resolution, self.in_channels = resolution, in_channels
+        self.size, self.in_channels = size, in_channels
+
+        def layer(fan: int, up: bool) -> SynthesisLayer:
+            # conv(w g) / sqrt(|w g|^2 + e) = conv(w) / sqrt(|w|^2 + e / g^2), with g^2 = 1 / fan-in
+            return SynthesisLayer(fan, out_channels, w_dim, size, up, clamp, EPSILON * (9 * fan if scaled_weights else 1))
+
         if in_channels == 0:
-            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+            self.const = nn.Parameter(torch.randn(out_channels, *size))
         else:
-            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, up=True, clamp=clamp)
-        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution, up=False, clamp=clamp)
+            self.conv0 = layer(in_channels, up=True)
+        self.conv1 = layer(out_channels, up=False)
         self.torgb = ToRGB(out_channels, img_channels, w_dim, clamp)
         self.num_conv = 1 if in_channels == 0 else 2
         self.register_buffer("kernel", fir_kernel(), persistent=False)
@@ -158,10 +235,18 @@ class SynthesisBlock(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """ws (B, num_ws, w_dim) -> picture (B, img_channels, r, r), about [-1, 1]."""
+    """ws (B, num_ws, w_dim) -> picture (B, img_channels, r, r), about [-1, 1]; (r / 4) times ``start`` where that is no square."""
 
     def __init__(
-        self, w_dim: int, resolution: int, img_channels: int, channel_base: int, channel_max: int, conv_clamp: float | None
+        self,
+        w_dim: int,
+        resolution: int,
+        img_channels: int,
+        channel_base: int,
+        channel_max: int,
+        conv_clamp: float | None,
+        start: tuple[int, int] = START,
+        scaled_weights: bool = False,
     ) -> None:
         super().__init__()
         self.resolution = resolution
@@ -170,7 +255,8 @@ class SynthesisNetwork(nn.Module):
         self.num_ws = 1  # the last toRGB's
         for res in self.block_resolutions:
             width = channels_at(res, channel_base, channel_max)
-            block = SynthesisBlock(previous, width, w_dim, res, img_channels, conv_clamp)
+            size = (start[0] * res // 4, start[1] * res // 4)
+            block = SynthesisBlock(previous, width, w_dim, size, img_channels, conv_clamp, scaled_weights)
             setattr(self, f"b{res}", block)
             self.num_ws += block.num_conv
             previous = width
@@ -208,6 +294,17 @@ class Generator(ConfigModel):
         mapping_layers: 8 in config-F, 2 in ADA's presets.
         channel_base, channel_max: widths, see the module.
         conv_clamp: clamp of convolution outputs (256 in half-precision networks) or None.
+        mapping_lr_multiplier: factor on weights and biases of the mapping layers at run time.
+        mapping_features, embed_features, label: see :class:`MappingNetwork`.
+        start: (height, width) of the learned constant. Where it is no square, block r is (height, width) * r / 4 large, and so are
+            the pictures; ``resolution`` then names the last block.
+        scaled_weights: the original multiplies its weights by 1 / sqrt(fan-in) before it demodulates them (TensorFlow, rosinality,
+            genforce). Demodulation undoes that but for the 1e-8 below its root, which counts fan-in times as much.
+        seed_style: how the generator's family draws z of an integer seed, see :func:`seed_to_z`.
+        num_fp16_res: how many of the highest resolutions its family runs in half precision on a GPU. Kept as a fact: here the
+            precision is chosen where the generator is used.
+
+    Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (skip generator).
     """
 
     def __init__(
@@ -222,28 +319,87 @@ class Generator(ConfigModel):
         channel_max: int = 512,
         conv_clamp: float | None = None,
         mapping_lr_multiplier: float = 0.01,
+        mapping_features: int | None = None,
+        embed_features: int | None = None,
+        label: LabelStyle = "embed",
+        start: Sequence[int] = START,
+        scaled_weights: bool = False,
+        seed_style: SeedStyle = "nvidia",
+        num_fp16_res: int = 0,
     ) -> None:
         super().__init__()
         self.z_dim, self.w_dim, self.c_dim, self.resolution, self.img_channels = z_dim, w_dim, c_dim, resolution, img_channels
-        self.synthesis = SynthesisNetwork(w_dim, resolution, img_channels, channel_base, channel_max, conv_clamp)
+        self.start, self.num_fp16_res = check_start(start), num_fp16_res
+        self.seed_style: SeedStyle = check_seed_style(seed_style)
+        self.picture_size = (self.start[0] * resolution // 4, self.start[1] * resolution // 4)
+        self.synthesis = SynthesisNetwork(
+            w_dim, resolution, img_channels, channel_base, channel_max, conv_clamp, self.start, scaled_weights
+        )
         self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, c_dim, mapping_lr_multiplier)
+        self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, c_dim, mapping_lr_multiplier, mapping_features, embed_features, label)
 
     def forward(
-        self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0, noise_mode: NoiseMode = "const"
+        self,
+        z: torch.Tensor,
+        c: torch.Tensor | None = None,
+        truncation: float = 1.0,
+        noise_mode: NoiseMode = "const",
+        truncation_cutoff: int | None = None,
     ) -> torch.Tensor:
-        """z (B, z_dim) -> picture (B, img_channels, r, r)."""
-        return self.synthesis(self.broadcast(self.mapping(z, c, truncation)), noise_mode)
+        """z (B, z_dim) -> picture (B, img_channels, r, r). ``noise_mode``: the stored noise, new noise, or none."""
+        return self.synthesis(self.ws(z, c, truncation, truncation_cutoff), noise_mode)
+
+    def ws(
+        self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0, truncation_cutoff: int | None = None
+    ) -> torch.Tensor:
+        """z (B, z_dim) -> ws (B, num_ws, w_dim), truncated in the first ``truncation_cutoff`` of them (None: in all)."""
+        if truncation_cutoff is None or truncation == 1.0:
+            return self.broadcast(self.mapping(z, c, truncation))
+        ws = self.broadcast(self.mapping(z, c)).clone()
+        ws[:, :truncation_cutoff] = torch.lerp(self.mapping.w_avg, ws[:, :truncation_cutoff], truncation)
+        return ws
+
+    def z(self, seeds: Sequence[int]) -> torch.Tensor:
+        """z (N, z_dim) of integer seeds, drawn as the generator's family does (``seed_style``); on the CPU."""
+        return seed_to_z(seeds, self.z_dim, self.seed_style)
+
+    def choose_class(self, index: int | None) -> None:
+        """Take class ``index`` wherever none is given; it is saved with the generator."""
+        self.mapping.choose_class(index)
 
     def broadcast(self, w: torch.Tensor) -> torch.Tensor:
         """w (B, w_dim) -> ws (B, num_ws, w_dim); a per-layer ws passes through."""
         return w if w.ndim == 3 else w.unsqueeze(1).expand(-1, self.num_ws, -1)
 
 
-def seed_to_z(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
-    """z (N, z_dim) for integer seeds, each drawn as ``numpy.random.RandomState(seed).randn(z_dim)`` (the field's custom)."""
-    rows = [np.random.RandomState(seed % 2**32).randn(z_dim) for seed in seeds]  # seeds must match other tools
-    return torch.from_numpy(np.stack(rows)).float()
+def check_start(start: Sequence[int]) -> tuple[int, int]:
+    """``start`` as (height, width); a :class:`ProxymaskError` where it is none."""
+    if len(start) != 2 or min(start) < 1:
+        raise ProxymaskError(f"the start block is {list(start)}, wanted a height and a width")
+    return int(start[0]), int(start[1])
+
+
+def check_seed_style(style: str) -> SeedStyle:
+    """``style`` itself; a :class:`ProxymaskError` where there is no such one."""
+    if style == "nvidia":
+        return "nvidia"
+    if style == "torch":
+        return "torch"
+    raise ProxymaskError(f"there is no seed style {style!r}: nvidia or torch")
+
+
+def seed_to_z(seeds: Sequence[int], z_dim: int, style: SeedStyle = "nvidia") -> torch.Tensor:
+    """z (N, z_dim), float32, for integer seeds, each as other tools draw it, so that pictures can be compared seed by seed.
+
+    Args:
+        style: "nvidia" draws ``numpy.random.RandomState(seed).randn(1, z_dim)``, as NVIDIA's ``generate.py`` (TensorFlow and
+            PyTorch) and the generators trained here do; "torch" draws ``torch.randn(1, z_dim)`` after ``torch.manual_seed(seed)``,
+            on the CPU: the first picture of a run of rosinality's or genforce's scripts with that seed.
+    """
+    if check_seed_style(style) == "nvidia":
+        rows = [np.random.RandomState(seed % 2**32).randn(z_dim) for seed in seeds]
+        return torch.from_numpy(np.stack(rows)).float()
+    return torch.cat([torch.randn(1, z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
 class Conv(nn.Module):
@@ -287,11 +443,13 @@ class DiscriminatorBlock(nn.Module):
 class DiscriminatorEpilogue(nn.Module):
     """Minibatch standard deviation, a convolution and two linear layers at 4x4, in float32."""
 
-    def __init__(self, channels: int, mbstd_group: int, mbstd_channels: int, cmap_dim: int, clamp: float | None) -> None:
+    def __init__(
+        self, channels: int, mbstd_group: int | None, mbstd_channels: int, cmap_dim: int, clamp: float | None, start: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.mbstd_group, self.mbstd_channels, self.cmap_dim, self.clamp = mbstd_group, mbstd_channels, cmap_dim, clamp
         self.conv = Conv(channels + mbstd_channels, channels, 3)
-        self.fc = FullyConnected(channels * 16, channels, lrelu=True)
+        self.fc = FullyConnected(channels * start[0] * start[1], channels, lrelu=True)
         self.out = FullyConnected(channels, cmap_dim or 1)
 
     def forward(self, x: torch.Tensor, cmap: torch.Tensor | None) -> torch.Tensor:
@@ -303,10 +461,13 @@ class DiscriminatorEpilogue(nn.Module):
         return x if cmap is None else (x * cmap).sum(dim=1, keepdim=True) / self.cmap_dim**0.5
 
 
-def minibatch_std(x: torch.Tensor, group: int, channels: int) -> torch.Tensor:
-    """Append the standard deviation over groups of samples as ``channels`` constant maps (Karras et al. 2018, section 3)."""
+def minibatch_std(x: torch.Tensor, group: int | None, channels: int) -> torch.Tensor:
+    """Append the standard deviation over groups of samples as ``channels`` constant maps (Karras et al. 2018, section 3).
+
+    ``group``: samples a group, None for the whole batch; the next smaller number that divides the batch is taken.
+    """
     b, c, h, w = x.shape
-    size = next(g for g in range(min(group, b), 0, -1) if b % g == 0)
+    size = b if group is None else next(g for g in range(min(group, b), 0, -1) if b % g == 0)
     y = x.float().reshape(size, -1, channels, c // channels, h, w)
     y = (y - y.mean(dim=0)).square().mean(dim=0).add(1e-8).sqrt().mean(dim=(2, 3, 4))  # (b / size, channels)
     y = y.reshape(-1, channels, 1, 1).repeat(size, 1, h, w)
@@ -314,7 +475,14 @@ def minibatch_std(x: torch.Tensor, group: int, channels: int) -> torch.Tensor:
 
 
 class Discriminator(ConfigModel):
-    """StyleGAN2 residual discriminator: picture (B, img_channels, r, r) -> logit (B, 1), float32."""
+    """StyleGAN2 residual discriminator: picture (B, img_channels, r, r) -> logit (B, 1), float32.
+
+    Args:
+        resolution, img_channels, c_dim, channel_base, channel_max, conv_clamp, start: as the generator's.
+        mbstd_group, mbstd_channels: see :func:`minibatch_std`.
+        mapping_layers, mapping_lr_multiplier: of the network that maps a class.
+        cmap_dim: width of the mapped class; the channels at 4x4 where None.
+    """
 
     def __init__(
         self,
@@ -324,19 +492,28 @@ class Discriminator(ConfigModel):
         channel_base: int = 32768,
         channel_max: int = 512,
         conv_clamp: float | None = None,
-        mbstd_group: int = 4,
+        mbstd_group: int | None = 4,
         mbstd_channels: int = 1,
         mapping_layers: int = 8,
+        start: Sequence[int] = START,
+        cmap_dim: int | None = None,
+        mapping_lr_multiplier: float = 0.01,
     ) -> None:
         super().__init__()
-        self.resolution, self.c_dim = resolution, c_dim
+        self.resolution, self.c_dim, self.img_channels = resolution, c_dim, img_channels
         self.block_resolutions = check_resolution(resolution)[:0:-1]
         for res in self.block_resolutions:
             here, below = channels_at(res, channel_base, channel_max), channels_at(res // 2, channel_base, channel_max)
             setattr(self, f"b{res}", DiscriminatorBlock(here, below, img_channels if res == resolution else 0, conv_clamp))
         width = channels_at(4, channel_base, channel_max)
-        self.b4 = DiscriminatorEpilogue(width, mbstd_group, mbstd_channels, width if c_dim else 0, conv_clamp)
-        self.mapping = MappingNetwork(0, width, mapping_layers, c_dim) if c_dim else None
+        code = (cmap_dim or width) if c_dim else 0
+        self.b4 = DiscriminatorEpilogue(width, mbstd_group, mbstd_channels, code, conv_clamp, check_start(start))
+        self.mapping = MappingNetwork(0, code, mapping_layers, c_dim, mapping_lr_multiplier) if c_dim else None
+
+    def choose_class(self, index: int | None) -> None:
+        """Take class ``index`` wherever none is given; it is saved with the discriminator."""
+        if self.mapping is not None:
+            self.mapping.choose_class(index)
 
     def features(self, picture: torch.Tensor) -> list[torch.Tensor]:
         """The outputs of the residual blocks, highest resolution first."""

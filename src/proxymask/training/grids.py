@@ -12,13 +12,17 @@ def to_uint8(pictures: torch.Tensor) -> np.ndarray:
 
 
 def tile(rows: list[np.ndarray], scale: int = 1, gap: int = 2) -> Image.Image:
-    """A sheet with one array (N, H, W, 3) uint8 a row; ``scale`` enlarges by nearest neighbour, ``gap`` separates in white."""
+    """A sheet with one array (N, H, W, 1 to 4) uint8 a row, alpha left out.
+
+    ``scale`` enlarges by nearest neighbour, ``gap`` separates in white.
+    """
     height, width = rows[0].shape[1:3]
     columns = max(len(row) for row in rows)
     sheet = np.full((len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             top, left = gap + y * (height + gap), gap + x * (width + gap)
-            sheet[top : top + height, left : left + width] = cell
+            shown = cell if cell.shape[2] in (1, 3) else cell[:, :, :3] if cell.shape[2] == 4 else cell[:, :, :1]  # no alpha on a sheet
+            sheet[top : top + height, left : left + width] = shown
     picture = Image.fromarray(sheet)
     return picture if scale == 1 else picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

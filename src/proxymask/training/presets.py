@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from ..errors import ProxymaskError
 from ..modeling import read_json
+from ..style_bank import StyleBank
 from .generator import GeneratorConfig
 from .loop import LoopConfig
 from .mapper import ConditionConfig, MapperConfig
@@ -42,6 +43,8 @@ class Preset:
     """Samples whose features are clustered."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
+    style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
+    """What style-mixed samples lend to a style; none in the paper. Goes into the bundle, where it can be changed."""
 
     def cut_for(self, resolution: int) -> int:
         """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
@@ -118,7 +121,9 @@ PRESETS: Mapping[str, Preset] = {
         generator=GeneratorConfig(
             z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0
         ),
-        rearranger=RearrangerConfig(position_channels=32, hidden=32, lambda_mask=4.0, learning_rate=0.001),
+        rearranger=RearrangerConfig(
+            position_channels=32, hidden=32, mask_codes=32, lambda_mask=2.0, lambda_mix=5.0, learning_rate=0.0003, adv_every=2
+        ),
         segmenter=SegmenterConfig(),
         mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32),
         generator_loop=LoopConfig(steps=8000, batch=16),
@@ -126,6 +131,8 @@ PRESETS: Mapping[str, Preset] = {
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
         mapper_loop=LoopConfig(steps=4400, batch=8, checkpoint_every=500),
         condition=ConditionConfig(unet_base=1536, unet_max=64),
+        num_clusters=100,
+        style_bank=StyleBank(),
     ),
     "paper-256": _PAPER_256,
     "paper-1024": dataclasses.replace(

@@ -3,6 +3,9 @@
 Every step serves both passes of the paper's alternation, on the same style features:
 self  (mask and features of the same noise):  L_self + L_mask
 cross (mask of another sample of the batch):  L_mask, and L_adv on the steps where it is due.
+
+Beyond the paper, ``mix``: a style-mixed sample (coarse layers of another latent, the rest of the style's own) has another
+layout in nearly the same look, so that for part of the cross pass there is a right answer: L_mix.
 """
 
 import dataclasses
@@ -42,6 +45,8 @@ class RearrangerConfig:
     """The accumulated RGB below the cut: keep, drop or rearrange."""
     key_mask: bool = True
     """Embed the style sample's own proxy mask into the keys."""
+    mask_codes: int = 0
+    """Width of its codes; 0: as many as there are clusters."""
     init: Init = "centroids"
     """Start of the attention."""
     match: float = 12.0
@@ -58,8 +63,14 @@ class RearrangerConfig:
     """Weight of L_mask."""
     lambda_adv: float = 1.0
     """Weight of L_adv."""
+    lambda_mix: float = 0.0
+    """Weight of L_mix: the style under the mask of a style-mixed sample must give that sample (0: never; the paper has no such loss)."""
+    mix_share: float = 0.5
+    """Share of the cross pass that takes the mask of a style-mixed sample."""
+    mix_layers: tuple[int, ...] = (2, 3)
+    """How many of the first layers of a style-mixed sample follow another latent; drawn for every sample."""
     self_features: float = 1.0
-    """Share of the feature term in L_self ..."""
+    """Share of the feature term in L_self, and in L_mix ..."""
     self_picture: float = 1.0
     """... of the L1 picture term ..."""
     self_perceptual: float = 0.0
@@ -131,6 +142,21 @@ class RearrangerStage:
         state = CutState(run.share(state.features), run.share(state.rgb))
         return run.share(w), state, run.share(own), run.share(other)
 
+    @torch.no_grad()
+    def mixed(self, run: Run, w: torch.Tensor) -> tuple[CutState, torch.Tensor, torch.Tensor]:
+        """This process' share of the style-mixed samples: state, proxy mask, and which samples of the batch take theirs (B,)."""
+        size = run.config.batch
+        rng = run.rng("mix")
+        z = torch.randn(size, self.cut.generator.z_dim, generator=rng)
+        choices = torch.tensor(self.config.mix_layers)
+        layers = run.share(choices[torch.randint(len(choices), (size,), generator=rng)])
+        taken = run.share(torch.rand(size, generator=rng) < self.config.mix_share)
+        coarse, fine = self.cut.generator.broadcast(self.cut.w(run.share(z))), self.cut.generator.broadcast(w)
+        first = torch.arange(fine.shape[1], device=w.device)[None, :] < layers[:, None]
+        with run.cast():
+            state = self.cut.features(torch.where(first[:, :, None], coarse, fine))
+        return state, self.clusters.assign(state.features), taken
+
     def adversarial_due(self, index: int) -> bool:
         """Whether this step takes L_adv (every fifth in the first phase, each in the second)."""
         return self.config.lambda_adv > 0 and (index >= self.every_step_from or index % self.config.adv_every == 0)
@@ -142,15 +168,22 @@ class RearrangerStage:
         mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
         mirror = run.share(mirrored)[:, None, None, None] if c.flip else torch.zeros(w.shape[0], 1, 1, 1, dtype=torch.bool, device=w.device)
         due = self.adversarial_due(run.index)
+        if c.lambda_mix:
+            mixed, mixed_own, taken = self.mixed(run, w)
+            other = torch.where(taken[:, None, None], mixed_own, other)
+        else:
+            mixed, taken = state, torch.zeros(w.shape[0], dtype=torch.bool, device=w.device)
         self.discriminator.requires_grad_(False)
         fakes: list[torch.Tensor] = []
 
         def terms() -> Iterator[torch.Tensor]:
-            for w_, f_, rgb_, own_, other_, mirror_ in run.rounds(w, state.features, state.rgb, own, other, mirror):
+            whole = (w, state.features, state.rgb, own, other, mirror, mixed.features, mixed.rgb, taken)
+            for w_, f_, rgb_, own_, other_, mirror_, mixed_f, mixed_rgb, taken_ in run.rounds(*whole):
                 target = CutState(f_, rgb_)
                 given = CutState(torch.where(mirror_, f_.flip(3), f_), torch.where(mirror_, rgb_.flip(3), rgb_))
                 with run.cast():
                     style = self.rearranger.encode_style(given)
+                    asked_before = other_
                     if c.substitute:
                         other_ = self.clusters.substitute(other_, self.clusters.available(style.counts))
                     same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
@@ -163,9 +196,16 @@ class RearrangerStage:
                 mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
                 loss = c.lambda_self * loss + c.lambda_mask * (mask_self + mask_cross)
                 parts |= {"mask_self": mask_self, "mask_cross": mask_cross}
-                if due:
+                if due or c.lambda_mix:
                     with run.cast():
                         fake = self.cut.render(cross, w_)
+                if c.lambda_mix:
+                    can = self.clusters.available(style.counts).gather(1, asked_before.flatten(1)).view_as(asked_before)
+                    mix = self.mix_loss(run, cross, fake, CutState(mixed_f, mixed_rgb), w_, can & taken_[:, None, None])
+                    parts["mix"] = mix
+                    loss = loss + c.lambda_mix * mix
+                if due:
+                    with run.cast():
                         logits = self.discriminator(fake)
                     fakes.append(fake.detach())
                     adv = losses.adversarial_g(logits)
@@ -209,6 +249,21 @@ class RearrangerStage:
                     parts["self_perceptual"] = losses.perceptual(self.critic.features(picture), self.critic.features(original))
                 loss = loss + c.self_perceptual * parts["self_perceptual"]
         return loss, parts
+
+    def mix_loss(
+        self, run: Run, cross: CutState, picture: torch.Tensor, target: CutState, w: torch.Tensor, counted: torch.Tensor
+    ) -> torch.Tensor:
+        """L_mix of a round: features and picture against those of the style-mixed samples, where ``counted`` (B, r, r) is true:
+        where the style has the asked cluster, of the samples that take part. What it lacks has no right answer."""
+        c = self.config
+        with torch.no_grad(), run.cast():
+            wanted = self.cut.render(target, w)
+        weight = counted[:, None].float()
+        size = picture.shape[-1]
+        fine = weight.repeat_interleave(size // weight.shape[-1], 2).repeat_interleave(size // weight.shape[-1], 3)
+        return c.self_features * losses.relative_l1(cross.features, target.features, weight) + c.self_picture * losses.picture_l1(
+            picture, wanted, fine
+        )
 
     @torch.no_grad()
     def real(self, run: Run) -> torch.Tensor:
