@@ -37,7 +37,7 @@ class Embed:
     out: Path
     card: Path | None = None
     """Text of the model card."""
-    handover: Handover = "present"
+    handover: Handover = "likely"
     """What the mapper hands over."""
     style_bank: StyleBank = dataclasses.field(default_factory=StyleBank)
     """What is lent to a style."""

@@ -27,6 +27,7 @@ from proxymask.metrics.agreement import mask_agreement, psnr, region_colors, sty
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.kernel import kernel_distance
 from proxymask.metrics.segmentation import ConfusionMatrix
+from proxymask.rearranger import StyleKeys
 from proxymask.sampling import read_label_set, read_labelled
 from proxymask.segmentation_nets import DilatedSegmenter
 from proxymask.synthesizer import Synthesizer
@@ -116,12 +117,14 @@ class Measure:
     def mapped(self, masks: torch.Tensor, state: CutState, w: torch.Tensor | None) -> torch.Tensor:
         """Proxy masks for styles; without w for what their own samples have, with w also for what is lent to them."""
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.args.mapper)
-        return handover(logits, self.synth.handover, self.own(state) if w is None else self.present(state, w))
+        clusters = self.synth.bundle.clusters
+        keys = self.own(state) if w is None else self.synth.keys(w, state)
+        return handover(logits, self.synth.handover, clusters.available(keys.counts), clusters.prior(keys.amount))
 
     @torch.inference_mode()
-    def own(self, state: CutState) -> torch.Tensor:
+    def own(self, state: CutState) -> StyleKeys:
         with autocast(self.synth.device, self.synth.dtype):
-            return self.synth.bundle.clusters.available(self.synth.bundle.rearranger.encode_style(state).counts)
+            return self.synth.bundle.rearranger.encode_style(state)
 
     def batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, CutState]]:
         """Mask ids, random w and its state; masks are taken round and round."""

@@ -166,15 +166,17 @@ def test_learns_what_a_mask_says() -> None:
         assert float((mapper.eval()(mask).argmax(dim=1) == table[mask[:, ::2, ::2]]).float().mean()) > 0.9
 
 
-@pytest.mark.parametrize("kind", ["", "present"])
+@pytest.mark.parametrize("kind", ["", "present", "likely"])
 def test_handover(kind: str) -> None:
     """Probabilities, or one-hot with their gradient; over all clusters, or over those that the style has."""
     logits = torch.randn(2, tiny.K, 4, 4, requires_grad=True)
     present = torch.tensor([[True, False, True, True, False], [True] * 5])
-    chosen = logits.masked_fill(~present[:, :, None, None], -torch.inf) if kind else logits
-    soft = handover(logits, "present-soft" if kind else "soft", present)
+    prior = torch.randn(2, tiny.K)
+    chosen = logits + prior[:, :, None, None] if kind == "likely" else logits
+    chosen = chosen.masked_fill(~present[:, :, None, None], -torch.inf) if kind else chosen
+    soft = handover(logits, f"{kind}-soft" if kind else "soft", present, prior)
     assert torch.allclose(soft, chosen.softmax(dim=1))
-    hard = handover(logits, "present" if kind else "hard", present)
+    hard = handover(logits, kind or "hard", present, prior)
     assert torch.allclose(hard, F.one_hot(chosen.argmax(dim=1), tiny.K).permute(0, 3, 1, 2).float(), atol=1e-6)
     if kind:
         assert not soft[0, [1, 4]].any()

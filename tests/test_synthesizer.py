@@ -144,7 +144,7 @@ def test_result(synth: Synthesizer) -> None:
     assert np.array_equal(pixels(result.picture), wanted)
 
 
-@pytest.mark.parametrize("kind", ["soft", "hard", "present-soft", "present"])
+@pytest.mark.parametrize("kind", ["soft", "hard", "present-soft", "present", "likely"])
 def test_handover_of_the_bundle(kind: str) -> None:
     """The bundle says how; "present" looks at the clusters that the style's own features have."""
     bundle = tiny.make_bundle()
@@ -155,11 +155,14 @@ def test_handover_of_the_bundle(kind: str) -> None:
     with torch.inference_mode():
         own = bundle.clusters.assign(synth.cut.features(style.w).features).unique()
         assert style.keys.counts[0].nonzero().flatten().tolist() == own.tolist()
-        assert torch.equal(asked(synth, mask()[None]), handover(logits, kind, bundle.clusters.available(style.keys.counts)))
+        assert torch.equal(
+            asked(synth, mask()[None]),
+            handover(logits, kind, bundle.clusters.available(style.keys.counts), bundle.clusters.prior(style.keys.amount)),
+        )
     few = dataclasses.replace(style, keys=style.keys._replace(counts=torch.tensor([[0, 32, 0, 0, 32]])))
     proxy = asked(synth, mask()[None], few)
     elsewhere = float(proxy[:, [0, 2, 3]].max())
-    assert elsewhere == 0 if kind.startswith("present") else elsewhere > 0
+    assert elsewhere == 0 if kind.startswith(("present", "likely")) else elsewhere > 0
     result = synth.generate(mask(), few)
     assert np.array_equal(result.proxy_mask, proxy[0].argmax(dim=0).numpy())
 

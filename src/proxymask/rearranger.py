@@ -27,13 +27,15 @@ Init = Literal["centroids", "random"]
 class StyleKeys(NamedTuple):
     """What depends on the style sample alone.
 
-    ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster has.
+    ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster has,
+    ``amount`` (B, K) float: the same, but what is lent (see style_bank.py) counts for one sample.
     """
 
     key: torch.Tensor
     value: torch.Tensor
     rgb: torch.Tensor
     counts: torch.Tensor
+    amount: torch.Tensor
 
 
 class Rearranger(ConfigModel):
@@ -161,7 +163,7 @@ class Rearranger(ConfigModel):
             value = self.to_value(value)
         if self.rgb_kind == "rearrange":
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
-        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts)
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float())
 
     def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
         """Queries (B, n, dim) of a proxy mask, one-hot or soft (B, K, r, r).

@@ -22,7 +22,7 @@ FIRST_SEED = 77_000_000  # of the lenders: away from the small seeds that people
 class StyleBank:
     """How much is lent; what was measured is in docs/experiments.md."""
 
-    samples: int = 3
+    samples: int = 7
     """Style-mixed samples (0: nothing is lent, as in the paper)."""
     layers: int = 2
     """How many of the generator's first layers follow the lender's own latent."""
@@ -33,7 +33,7 @@ class StyleBank:
     def lend(
         self, cut: CutGenerator, clusters: ProxyClusters, rearranger: Rearranger, w: torch.Tensor, keys: StyleKeys, truncation: float = 1.0
     ) -> StyleKeys:
-        """Keys, values and counts of styles with what they lack lent to them.
+        """Keys, values, counts and amounts of styles with what they lack lent to them.
 
         Args:
             w: (B, w_dim) or (B, num_ws, w_dim) of the styles.
@@ -68,6 +68,7 @@ class StyleBank:
             torch.cat([keys.value, values_lent.gather(1, pick.expand(-1, -1, values_lent.shape[2]))], dim=1),
             keys.rgb,
             torch.where(wanted | ~lacking, counts, keys.counts),
+            torch.where(wanted, keys.amount + there / self.samples, keys.amount),
         )
 
     def _choose(self, of: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -141,7 +141,8 @@ class Synthesizer:
     @torch.inference_mode()
     def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, r, r)."""
-        return handover(logits, self.handover, self.bundle.clusters.available(self._chosen(style).keys.counts))
+        keys, clusters = self._chosen(style).keys, self.bundle.clusters
+        return handover(logits, self.handover, clusters.available(keys.counts), clusters.prior(keys.amount))
 
     def _chosen(self, style: Style | None) -> Style:
         style = style or self._style

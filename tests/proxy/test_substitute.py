@@ -2,6 +2,7 @@
 
 import torch
 
+import tiny
 from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
 
 
@@ -50,3 +51,13 @@ def test_a_few_positions_are_not_enough() -> None:
     counts = torch.tensor([[14, 1, 1], [0, 0, 0], [12, 4, 0]])
     expected = torch.tensor([[True, False, True], [True, True, True], [True, True, False]])
     assert torch.equal(clusters.available(counts), expected)
+
+
+def test_prior_is_bayes_rule() -> None:
+    """Over many samples, the mean of what a style makes of a cluster is what samples at large have."""
+    clusters = tiny.make_clusters(tiny.make_cut())
+    mean = clusters.occupancy.sum(dim=(1, 2))
+    assert torch.allclose(clusters.prior(mean[None]), torch.zeros(1, tiny.K), atol=1e-6)
+    twice = clusters.prior(2 * mean[None])
+    assert torch.allclose(twice, torch.full((1, tiny.K), 2.0).log(), atol=1e-6)
+    assert torch.isfinite(clusters.prior(torch.zeros(1, tiny.K))).all()  # nothing of a cluster is very unlikely, not impossible

@@ -91,6 +91,18 @@ class ProxyClusters(ConfigModel):
         """
         return (counts >= self.typical * share) & (counts > 0) | (counts == counts.amax(dim=1, keepdim=True))
 
+    def prior(self, amount: Tensor) -> Tensor:
+        """How much likelier a cluster is in these style samples than in samples at large, as a logarithm, (B, K) float32:
+        ``log(amount_k / mean positions of k a sample)``.
+
+        By Bayes' rule it turns the mapper's probability of a cluster given a mask into that given mask and style, up to a constant.
+
+        Args:
+            amount: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
+        """
+        mean = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05)
+        return (amount.float().clamp_min(0.1) / mean).log()
+
     def substitute(self, mask: Tensor, present: Tensor) -> Tensor:
         """The proxy mask with every cluster that the style sample lacks replaced by the one of its clusters that is found in the same
         places: light skin asked of a dark style becomes dark skin, because over the samples both stand where skin stands.

@@ -47,7 +47,7 @@ class MapperConfig:
     """Weight of L_adv."""
     adv_last: float = 0.0909
     """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
-    handover: Handover = "present"
+    handover: Handover = "likely"
     """What the rearranger gets of the mapper's output: see mappers/handover.py."""
     flip: bool = True
     """Mirror half of the pairs."""
@@ -169,7 +169,9 @@ class MapperStage:
                 if adversarial:
                     with run.cast():
                         style = self.rearranger.encode_style(self.cut.features(w_))
-                        asked = self.rearranger.encode_mask(handover(logits, c.handover, self.clusters.available(style.counts)))
+                        asked = self.rearranger.encode_mask(
+                            handover(logits, c.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount))
+                        )
                         fake = self.cut.render(self.rearranger.attend(asked, style), w_)
                         adv = losses.adversarial_g(self.discriminator(fake))
                     fakes.append(fake.detach())
@@ -208,7 +210,9 @@ class MapperStage:
             state = self.cut.features(w)
             logits = average(given)
             style = self.rearranger.encode_style(state)
-            asked = handover(logits.roll(-1, dims=0), self.config.handover, self.clusters.available(style.counts))
+            asked = handover(
+                logits.roll(-1, dims=0), self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount)
+            )
             moved = self.rearranger.attend(self.rearranger.encode_mask(asked), style)
             rows = [to_uint8(self.cut.render(state, w))]
             size = rows[0].shape[1]
