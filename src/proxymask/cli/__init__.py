@@ -58,6 +58,7 @@ SECTIONS: dict[str, Tree] = {
         "transfer": _verb("the shape of one sample in the style of another", "verbs", "Transfer"),
     },
     "a look inside": {
+        "evaluate": _verb("measure a bundle: report.html and metrics.json, with what bounds each number", "evaluation", "Evaluate"),
         "inspect": _verb("what a bundle, a run, a model, a data set or a mask holds", "verbs", "Inspect"),
         "mask": Group(
             "masks that you painted",
@@ -74,7 +75,7 @@ SECTIONS: dict[str, Tree] = {
                 "prepare": _verb("any folder of pictures, cropped and resized once", "verbs", "DataPrepare"),
             },
         ),
-        "train": Group("one stage: generator, rearranger, segmenter, mapper", _stages),
+        "train": Group("one stage: generator, rearranger, segmenter, mapper; or a judge", _stages),
         "cluster": _verb("the proxy clusters of a generator", "training", "Cluster"),
     },
 }

@@ -47,6 +47,7 @@ from ..training.mapper import MapperConfig
 from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
+from .evaluation import TrainJudge
 from .progress import Terminal, progress
 from .verbs import Common, Computing, OptionalPath
 
@@ -428,4 +429,10 @@ class Fit(FitConfig):
         fit(self, Terminal())
 
 
-TRAIN = {"generator": TrainGenerator, "rearranger": TrainRearranger, "segmenter": TrainSegmenter, "mapper": TrainMapper}
+TRAIN = {
+    "generator": TrainGenerator,
+    "rearranger": TrainRearranger,
+    "segmenter": TrainSegmenter,
+    "mapper": TrainMapper,
+    "judge": TrainJudge,
+}
