@@ -36,7 +36,8 @@ BATCH = 25
 CHUNK = 250  # pictures between two points to go on from
 GROUPS, PAIRS = 10, 10  # C.1
 CONSISTENT_STYLES, CONSISTENT_MASKS = 20, 25
-IDENTITY = 500  # samples under their own mask, at most
+IDENTITY = 100  # samples under their own mask, at most
+DIVERSE = 50  # masks rendered once a group, at most
 DEFAULT_COUNT, PAPER_COUNT = 2000, 28_000  # B.1
 SHOWN = 8
 
@@ -259,12 +260,12 @@ class Evaluator:
         for start in range(part.start, part.stop, BATCH):
             index = range(start, min(start + BATCH, part.stop))
             w, shape_w = s.w(STYLES, index), s.w(SHAPES, index)
-            state, shape = s.state(w), s.state(shape_w)
-            free, shape_ids = s.render(state, w), s.own(shape)
-            asked = s.substituted(shape_ids, state)
-            moved = s.rearranged(state, s.clusters.one_hot(asked))
+            style = s.style(w)
+            shape_ids, shape = s.shape(shape_w)
+            free, asked = s.sample(style), s.substituted(shape_ids, style)
+            moved = s.rearranged(style, s.clusters.one_hot(asked))
             crossed = s.render(moved, w)
-            agreement += mask_agreement(moved.features, asked, s.own(state), s.clusters)
+            agreement += mask_agreement(moved.features, asked, s.own(style), s.clusters)
             read_free, found = self._measured(free)
             kept.add("generator", found)
             read_crossed, found = self._measured(crossed)
@@ -282,7 +283,7 @@ class Evaluator:
                     unchanged[at : at + 2] += torch.stack([same.sum(), total.sum()])
             if self.paints:
                 masks = self.masks_of(index)
-                read, found = self._measured(s.from_masks(masks, w, state))
+                read, found = self._measured(s.from_masks(masks, style))
                 kept.add("masks", found)
                 if self.judge is not None:
                     assert read is not None
@@ -324,17 +325,16 @@ class Evaluator:
         for start in range(part.start, part.stop, BATCH):
             index = range(start, min(start + BATCH, part.stop))
             w = s.w(STYLES, index)
-            state = s.state(w)
-            own = s.own(state)
-            picture = s.render(state, w)
-            again = s.render(s.rearranged(state, s.clusters.one_hot(own)), w)
+            style = s.style(w)
+            own, picture = s.own(style), s.sample(style)
+            again = s.render(s.rearranged(style, s.clusters.one_hot(own)), w)
             quality.append(psnr(again, picture).clamp(max=100.0))
             perceptual.append(torch.stack([net(again, picture).cpu() for net in self.perceptual]) if self.perceptual else None)
-            other = s.own(s.state(s.w(SHAPES, index)))
-            agreement += mask_agreement(s.rearranged(state, s.clusters.one_hot(other)).features, other, own, s.clusters)
+            other, _ = s.shape(s.w(SHAPES, index))
+            agreement += mask_agreement(s.rearranged(style, s.clusters.one_hot(other)).features, other, own, s.clusters)
             if self.paints:
                 one, two = self.masks_of(index), self.masks_of([i + IDENTITY for i in index])
-                a, b = s.from_masks(one, w, state), s.from_masks(two, w, state)
+                a, b = s.from_masks(one, style), s.from_masks(two, style)
                 for at, where in ((0, None), (2, one != two)):
                     swapped[at : at + 2] += torch.stack([x.sum() for x in unchanged_share(a, b, where)])
             self._tick(len(index))
@@ -348,9 +348,8 @@ class Evaluator:
         s, rows = self.subject, []
         pairs = group_pairs(GROUPS, PAIRS, self.seed)
         for number in part:
-            masks = self.masks_of([number]).expand(GROUPS, -1, -1)
-            w = s.w(DIVERSITY, range(number * GROUPS, (number + 1) * GROUPS))
-            pictures = s.from_masks(masks, w)
+            styles = s.style(s.w(DIVERSITY, range(number * GROUPS, (number + 1) * GROUPS)))
+            pictures = s.from_masks(self.masks_of([number]), styles)
             found = []
             for net in self.perceptual:
                 maps = net.embed(pictures)
@@ -365,13 +364,13 @@ class Evaluator:
         s = self.subject
         assert self.judge is not None
         w = s.w(CONSISTENCY, range(CONSISTENT_STYLES))
-        samples = s.render(s.state(w), w)
+        samples = s.sample(s.style(w))
         read = _sized(self.judge.read(samples)[0], s.size)
         reference = region_colors(samples.cpu(), read, len(self.judge.labels))
         masks = self.masks_of(range(CONSISTENT_MASKS))
         rows = []
         for index in range(CONSISTENT_STYLES):
-            rows.append(s.from_masks(masks, w[index : index + 1].expand(CONSISTENT_MASKS, -1)).cpu())
+            rows.append(s.from_masks(masks, s.style(w[index : index + 1])).cpu())
             self._tick(CONSISTENT_MASKS)
         return {"share": style_consistency(torch.stack(rows), masks, reference)}
 
@@ -410,7 +409,7 @@ class Evaluator:
         add(kind, self._chunks(self.count), self._pictures)
         self.identity_count = min(IDENTITY, self.count)
         add(f"identity-{kind}", self._chunks(self.identity_count), self._identity_of_samples)
-        self.diverse = max(1, min(self.count // GROUPS, len(self.masks))) if self.paints and self.masks else 0
+        self.diverse = max(1, min(self.count // GROUPS, DIVERSE, len(self.masks))) if self.paints and self.masks else 0
         self.judged = 0
         if self.masks is not None and self.judge is not None and self.config.protocol == "standard":
             self.judged = min(self.count, len(self.masks))
@@ -577,19 +576,19 @@ class Evaluator:
         """Rows: the mask asked for (or the sample that gave the shape), the style's own sample, the picture, the judge's reading."""
         s, size = self.subject, self.subject.size
         w = s.w(STYLES, numbers)
-        state = s.state(w)
+        style = s.style(w)
         rows = []
         if of == "masks":
             masks = self.masks_of(numbers)
             assert self.labels is not None
             rows.append(self.labels.colors[masks.numpy()])
-            picture = s.from_masks(masks, w, state)
+            picture = s.from_masks(masks, style)
         else:
             shape_w = s.w(SHAPES, numbers)
-            shape = s.state(shape_w)
+            ids, shape = s.shape(shape_w)
             rows.append(_uint8(s.render(shape, shape_w)))
-            picture = s.render(s.rearranged(state, s.clusters.one_hot(s.substituted(s.own(shape), state))), w)
-        rows += [_uint8(s.render(state, w)), _uint8(picture)]
+            picture = s.render(s.rearranged(style, s.clusters.one_hot(s.substituted(ids, style))), w)
+        rows += [_uint8(s.sample(style)), _uint8(picture)]
         if self.judge is not None:
             rows.append(self.judge.labels.colors[_sized(self.judge.read(picture)[0], size).numpy()])
         return rows

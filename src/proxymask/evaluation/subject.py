@@ -1,7 +1,7 @@
 """What is measured: a bundle's own steps in batches, or anything that paints pictures from masks."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from ..device import autocast
 from ..errors import ProxymaskError
 from ..generators.cut import CutState
 from ..mappers.handover import handover
+from ..rearranger import StyleKeys
 from ..synthesizer import Synthesizer
 
 SEED_SPAN = 10_000_000  # integer seeds that belong to one --seed
@@ -25,6 +26,23 @@ class Painter(Protocol):
     def paint(self, masks: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """Ids (B, R, R) int64 and a seed for the look of each -> pictures (B, 3, R, R) float32 in [-1, 1]."""
         ...
+
+
+class Styled(NamedTuple):
+    """Styles with all that depends on them alone."""
+
+    w: torch.Tensor
+    """(B, w_dim)."""
+    state: CutState
+    keys: StyleKeys
+
+    def expanded(self, count: int) -> "Styled":
+        """One style ``count`` times over, without copying; as it is where there are several."""
+        if len(self.w) == count:
+            return self
+        tensors = ((t.expand(count, *t.shape[1:]) for t in part) for part in ((self.w,), self.state, self.keys))
+        (w,), state, keys = tensors
+        return Styled(w, CutState(*state), StyleKeys(*keys))
 
 
 class BundlePainter:
@@ -51,10 +69,23 @@ class BundlePainter:
         return self.synth.w([self.first + first + index for index in indices])
 
     @torch.inference_mode()
-    def state(self, w: torch.Tensor) -> CutState:
-        """State at the cut."""
+    def style(self, w: torch.Tensor) -> Styled:
+        """What depends on the styles alone, computed once for all pictures in them."""
         with autocast(self.synth.device, self.synth.dtype):
-            return self.synth.cut.features(w)
+            state = self.synth.cut.features(w)
+            return Styled(w, state, self.synth.bundle.rearranger.encode_style(state))
+
+    @torch.inference_mode()
+    def sample(self, styled: Styled) -> torch.Tensor:
+        """The generator's own pictures (B, 3, R, R) float32 in [-1, 1]."""
+        return self.render(styled.state, styled.w)
+
+    @torch.inference_mode()
+    def shape(self, w: torch.Tensor) -> tuple[torch.Tensor, CutState]:
+        """Proxy masks (B, r, r) of samples that give a shape only, and their states."""
+        with autocast(self.synth.device, self.synth.dtype):
+            state = self.synth.cut.features(w)
+        return self.clusters.assign(state.features), state
 
     @torch.inference_mode()
     def render(self, state: CutState, w: torch.Tensor) -> torch.Tensor:
@@ -63,39 +94,35 @@ class BundlePainter:
             return self.synth.cut.render(state, w).float().clamp(-1, 1)
 
     @torch.inference_mode()
-    def rearranged(self, state: CutState, proxy: torch.Tensor) -> CutState:
+    def rearranged(self, styled: Styled, proxy: torch.Tensor) -> CutState:
         """States of the style samples laid out as proxy masks (B, K, r, r) ask."""
+        rearranger = self.synth.bundle.rearranger
         with autocast(self.synth.device, self.synth.dtype):
-            return self.synth.bundle.rearranger(state, proxy)
+            return rearranger.attend(rearranger.encode_mask(proxy), styled.keys)
 
-    @torch.inference_mode()
-    def own(self, state: CutState) -> torch.Tensor:
-        """Proxy masks (B, r, r) of the samples themselves."""
-        return self.clusters.assign(state.features)
+    def own(self, styled: Styled) -> torch.Tensor:
+        """Proxy masks (B, r, r) of the style samples themselves."""
+        return self.clusters.assign(styled.state.features)
 
-    @torch.inference_mode()
-    def present(self, state: CutState) -> torch.Tensor:
-        """Which clusters the style samples have (B, K)."""
-        with autocast(self.synth.device, self.synth.dtype):
-            return self.clusters.available(self.synth.bundle.rearranger.encode_style(state).counts)
-
-    def substituted(self, ids: torch.Tensor, state: CutState) -> torch.Tensor:
+    def substituted(self, ids: torch.Tensor, styled: Styled) -> torch.Tensor:
         """Proxy masks of others (B, r, r), as a transfer asks for them: clusters that a style lacks are replaced."""
-        return self.clusters.substitute(ids, self.present(state))
+        return self.clusters.substitute(ids, self.clusters.available(styled.keys.counts))
 
     @torch.inference_mode()
-    def mapped(self, masks: torch.Tensor, state: CutState) -> torch.Tensor:
-        """Masks (B, R, R) -> the proxy masks (B, K, r, r) that the mapper hands over for these styles."""
+    def mapped(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
+        """Masks (B, R, R), or one (1, R, R) for all, -> the proxy masks (B, K, r, r) that the mapper hands over for these styles."""
         if not self.can_paint:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.mapper)
-        return handover(logits, self.synth.handover, self.present(state))
+        count = max(len(logits), len(styled.w))
+        return handover(logits.expand(count, -1, -1, -1), self.synth.handover, self.clusters.available(styled.keys.counts))
 
-    def from_masks(self, masks: torch.Tensor, w: torch.Tensor, state: CutState | None = None) -> torch.Tensor:
-        """Pictures of masks (B, R, R) in the styles w (B, w_dim)."""
-        state = state or self.state(w)
-        return self.render(self.rearranged(state, self.mapped(masks, state)), w)
+    def from_masks(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
+        """Pictures of masks (B, R, R), or of one (1, R, R), in the styles; one style may serve many masks."""
+        proxy = self.mapped(masks, styled)
+        styled = styled.expanded(len(proxy))
+        return self.render(self.rearranged(styled, proxy), styled.w)
 
     def paint(self, masks: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """See :class:`Painter`."""
-        return self.from_masks(masks, self.synth.w(list(seeds)))
+        return self.from_masks(masks, self.style(self.synth.w(list(seeds))))
