@@ -4,7 +4,7 @@ Sources: Iandola et al., "SqueezeNet", 2016 (arXiv 1602.07360); Krizhevsky, "One
 Simonyan and Zisserman, 2014 (arXiv 1409.1556).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,20 +95,18 @@ class ConvNet(nn.Module):
             raise ProxymaskError(f"these are Caffe's weights of SqueezeNet, not of {LABELS[kind]}")
         self.digest = tensors_digest(weights)
         self.convs = nn.ModuleDict()
-        width = 3
-        for layer in STACKS[kind]:
-            if isinstance(layer, Conv):
-                source = "conv1" if self.caffe else f"features.{layer.at}"
-                conv = nn.Conv2d(width, layer.out, layer.kernel, layer.stride, layer.padding)
-                self._put(str(layer.at), conv, weights, source)
-                width = layer.out
-            elif isinstance(layer, Fire):
-                source = layer.caffe if self.caffe else f"features.{layer.at}"
-                self._put(f"{layer.at}s", nn.Conv2d(width, layer.squeeze, 1), weights, _fire_name(source, "squeeze", 1, self.caffe))
-                self._put(f"{layer.at}a", nn.Conv2d(layer.squeeze, layer.expand, 1), weights, f"{source}.expand1x1")
-                self._put(f"{layer.at}b", nn.Conv2d(layer.squeeze, layer.expand, 3, 1, 1), weights, f"{source}.expand3x3")
-                width = 2 * layer.expand
+        for name, source, conv in _convolutions(kind, self.caffe):
+            self._put(name, conv, weights, source)
         self.eval().requires_grad_(False)
+
+    @staticmethod
+    def shapes(kind: str) -> dict[str, tuple[int, ...]]:
+        """Names (torchvision's) and shapes of the tensors that a stack reads."""
+        return {
+            f"{source}.{part}": tuple(value.shape)
+            for _, source, conv in _convolutions(kind, caffe=False)
+            for part, value in conv.named_parameters()
+        }
 
     @torch.no_grad()
     def _put(self, name: str, conv: nn.Conv2d, weights: dict[str, torch.Tensor], source: str) -> None:
@@ -148,8 +146,20 @@ class ConvNet(nn.Module):
         return out
 
 
-def _fire_name(source: str, part: str, size: int, caffe: bool) -> str:
-    return f"{source}.{part}{size}x{size}" if caffe else f"{source}.{part}"
+def _convolutions(kind: str, caffe: bool) -> Iterator[tuple[str, str, nn.Conv2d]]:
+    """Our name, the name in the weights, and the layer, of every convolution of a stack."""
+    width = 3
+    for layer in STACKS[kind]:
+        if isinstance(layer, Conv):
+            source = "conv1" if caffe else f"features.{layer.at}"
+            yield str(layer.at), source, nn.Conv2d(width, layer.out, layer.kernel, layer.stride, layer.padding)
+            width = layer.out
+        elif isinstance(layer, Fire):
+            source = layer.caffe if caffe else f"features.{layer.at}"
+            yield f"{layer.at}s", f"{source}.squeeze1x1" if caffe else f"{source}.squeeze", nn.Conv2d(width, layer.squeeze, 1)
+            yield f"{layer.at}a", f"{source}.expand1x1", nn.Conv2d(layer.squeeze, layer.expand, 1)
+            yield f"{layer.at}b", f"{source}.expand3x3", nn.Conv2d(layer.squeeze, layer.expand, 3, padding=1)
+            width = 2 * layer.expand
 
 
 class SqueezeNetFeatures(FeatureNetwork):

@@ -199,6 +199,12 @@ class InceptionFeatures(FeatureNetwork):
         kind = "bilinear without antialiasing (legacy)" if resizing == "legacy" else "antialiased bicubic (clean)"
         self.resize = f"{kind} to {SIDE}"
         self.digest = digest or tensors_digest(weights)
+        self.build()
+        self._load(weights)
+        self.eval().requires_grad_(False)
+
+    def build(self) -> None:
+        """The layers, without weights."""
         self.stem = nn.ModuleDict()
         width = 3
         for spec in STEM:
@@ -209,8 +215,6 @@ class InceptionFeatures(FeatureNetwork):
         for name, block in BLOCKS.items():
             made = _Mixed(width, block)
             self.mixed[name], width = made, made.out
-        self._load(weights)
-        self.eval().requires_grad_(False)
 
     @classmethod
     def from_file(cls, path: str | Path, resizing: Resizing = "legacy") -> "InceptionFeatures":
@@ -218,7 +222,8 @@ class InceptionFeatures(FeatureNetwork):
         weights, digest = read_weights(path), file_digest(Path(path))
         return cls(weights, resizing, published=digest.startswith(PUBLISHED), digest=digest)
 
-    def _parts(self) -> Iterator[tuple[str, _Folded]]:
+    def parts(self) -> Iterator[tuple[str, _Folded]]:
+        """Every convolution by its name in the published weights."""
         for name, conv in self.stem.items():
             assert isinstance(conv, _Folded)
             yield name, conv
@@ -230,7 +235,7 @@ class InceptionFeatures(FeatureNetwork):
 
     @torch.no_grad()
     def _load(self, weights: dict[str, torch.Tensor]) -> None:
-        for name, conv in self._parts():
+        for name, conv in self.parts():
             try:
                 kernel = weights[f"{name}.conv.weight"].float()
                 gain, shift, mean, var = (
