@@ -88,9 +88,10 @@ def proxy_driven(bench: Bench, subject: BundlePainter) -> dict[str, Any]:
     return {"count": bench.count, **bench.distance(torch.cat(found))}
 
 
-def main() -> None:
-    args = tyro.cli(WallTime)
+def run(args: WallTime) -> None:
+    """Score what is not scored yet."""
     rows: list[dict[str, Any]] = read_json(args.out)["rows"] if args.out.is_file() else []
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     bundle = Bundle.load(args.bundle)
     assert bundle.labels is not None
     folder = args.judge or shipped_judge(bundle.labels)
@@ -108,8 +109,8 @@ def main() -> None:
     def known(weights: str) -> bool:
         return any(row["weights"] == weights and row["count"] == args.count for row in rows)
 
-    for name, run in args.rival.items():
-        for path, about in snapshots(run):
+    for name, place in args.rival.items():
+        for path, about in snapshots(place):
             painter = OasisPainter(path, args.device)
             weights = short_hash(painter.generator)
             if not known(weights):
@@ -139,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(tyro.cli(WallTime))
