@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 from baselines.oasis.painter import OasisPainter
@@ -62,10 +63,12 @@ class WallTime:
     """Where the points are kept."""
 
 
-def seconds_by_step(run: Path) -> dict[int, float]:
-    """Seconds that training had taken, by step, from a run's stats.jsonl."""
+def seconds_at(run: Path, step: int | None = None) -> float:
+    """Seconds that training had taken at a step (at its end where none is given), from a run's stats.jsonl; between its lines as if the
+    pace were even."""
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines() if line.endswith("}")]
-    return {line["step"]: line["seconds"] for line in lines}
+    steps, seconds = [0, *(line["step"] for line in lines)], [0.0, *(line["seconds"] for line in lines)]
+    return float(np.interp(steps[-1] if step is None else step, steps, seconds))
 
 
 def averaged(kind: type[ConfigModel], name: str, run: Path, checkpoint: Path) -> ConfigModel:
@@ -118,25 +121,37 @@ def run(args: WallTime) -> None:
     spent = 0.0
     offsets = {} if args.generator_seconds is None else {"generator_seconds": args.generator_seconds}
     if args.rearranger is not None:
-        times = seconds_by_step(args.rearranger)
         for path in checkpoints(args.rearranger):
             step = read_json(path / "state.json")["step"]
             net = averaged(Rearranger, "rearranger", args.rearranger, path)
             assert isinstance(net, Rearranger)
-            if not known(short_hash(net)) and step in times:
+            if not known(short_hash(net)):
                 subject = BundlePainter(Synthesizer(dataclasses.replace(bundle, rearranger=net), args.device))
-                add(args.name, "rearranger", step, times[step], short_hash(net), lambda s=subject: proxy_driven(bench, s) | offsets)
+                add(
+                    args.name,
+                    "rearranger",
+                    step,
+                    seconds_at(args.rearranger, step),
+                    short_hash(net),
+                    lambda s=subject: proxy_driven(bench, s) | offsets,
+                )
             bundle.rearranger = net
-        spent = max(times.values())
+        spent = seconds_at(args.rearranger)
     if args.mapper is not None:
-        times = seconds_by_step(args.mapper)
         for path in checkpoints(args.mapper):
             step = read_json(path / "state.json")["step"]
             net = averaged(OasisMapper, "mapper", args.mapper, path)
             assert isinstance(net, OasisMapper)
-            if not known(short_hash(net)) and step in times:
+            if not known(short_hash(net)):
                 subject = BundlePainter(Synthesizer(dataclasses.replace(bundle, mappers={"mask": net}), args.device))
-                add(args.name, "mapper", step, spent + times[step], short_hash(net), lambda s=subject: bench.painter(s) | offsets)
+                add(
+                    args.name,
+                    "mapper",
+                    step,
+                    spent + seconds_at(args.mapper, step),
+                    short_hash(net),
+                    lambda s=subject: bench.painter(s) | offsets,
+                )
 
 
 if __name__ == "__main__":

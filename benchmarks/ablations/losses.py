@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any, Literal
 
 import tyro
-from wall_time import averaged, proxy_driven, seconds_by_step
+from wall_time import averaged, proxy_driven, seconds_at
 
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import Bench, BundlePainter
@@ -49,12 +49,12 @@ def run(args: Losses) -> None:
     for name, changes in VARIANTS.items():
         short = name.replace(" + ", "-")
         net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **changes)
-        times, curve = seconds_by_step(out), []
+        curve = []
         for path in checkpoints(out):
             step = read_json(path / "state.json")["step"]
             at = averaged(Rearranger, "rearranger", out, path)
             subject = BundlePainter(Synthesizer(dataclasses.replace(lab.bundle, rearranger=at), args.device, args.precision))
-            curve.append({"step": step, "seconds": times.get(step), **proxy_driven(bench, subject)})
+            curve.append({"step": step, "seconds": round(seconds_at(out, step), 1), **proxy_driven(bench, subject)})
         curves[name] = curve
         folders[name] = lab.variant(f"losses-{short}", rearranger=net)
         rows.append(lab.row("losses", name, lab.evaluated(f"losses-{short}-{args.init}", folders[name], mapped=False), init=args.init))
