@@ -105,8 +105,8 @@ class DilatedSegmenter(ConfigModel):
         self.fuse = nn.Sequential(_ConvNorm(2 * fine, 2 * fine))
         self.head = nn.Conv2d(2 * fine, num_classes, 1)
 
-    def _stages(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps: full-resolution branch, the blocks' outputs at a third, two thirds and the end, fused."""
+    def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Feature maps: full-resolution branch, the blocks' outputs at a third, two thirds and the end, fused (for the head)."""
         _check_input(x, 8)
         fine = self.fine(x)
         y = self.enter(F.pixel_unshuffle(fine, 2))
@@ -121,7 +121,7 @@ class DilatedSegmenter(ConfigModel):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] -> logits (B, N, H, W). Raises :class:`ProxymaskError` on a size that does not fit."""
-        return self.head(self._stages(x)[-1])
+        return self.head(self.stages(x)[-1])
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] -> float32 (B, D): mean and standard deviation over the picture of every channel of the
@@ -129,5 +129,10 @@ class DilatedSegmenter(ConfigModel):
 
         Values of pictures of one size only can be compared. Raises :class:`ProxymaskError` on a size that does not fit.
         """
-        stages = [stage.float() for stage in self._stages(x)]
-        return torch.cat([part for s in stages for part in (s.mean((2, 3)), s.std((2, 3), correction=0))], dim=1)
+        return self.pooled(self.stages(x))
+
+    @staticmethod
+    def pooled(stages: list[torch.Tensor]) -> torch.Tensor:
+        """:meth:`features` from what :meth:`stages` gave."""
+        maps = [stage.float() for stage in stages]
+        return torch.cat([part for s in maps for part in (s.mean((2, 3)), s.std((2, 3), correction=0))], dim=1)

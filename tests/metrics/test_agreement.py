@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from proxymask.errors import ProxymaskError
-from proxymask.metrics.agreement import MaskAgreement, RegionColors, mask_agreement, psnr, region_colors, style_consistency, style_distances
+from proxymask.metrics.agreement import (
+    MaskAgreement,
+    RegionColors,
+    mask_agreement,
+    psnr,
+    region_colors,
+    style_consistency,
+    style_distances,
+    unchanged_share,
+)
 
 
 class ArgMax:
@@ -128,3 +137,21 @@ def test_errors():
         style_consistency(torch.zeros(2, 3, 3, 4, 4), torch.zeros(3, 4, 4), colors([[[0.0] * 3]], [[1]]))
     with pytest.raises(ProxymaskError, match="differ in shape"):
         psnr(picture, picture[..., :2])
+
+
+def test_unchanged_share():
+    a = torch.zeros(2, 3, 4, 4)
+    b = a.clone()
+    b[0, 1, :2] = 0.2  # one channel is enough
+    b[1] += 0.04  # below the threshold
+    same, total = unchanged_share(a, b)
+    assert same.tolist() == [8, 16]
+    assert total.tolist() == [16, 16]
+    where = torch.zeros(2, 4, 4, dtype=torch.bool)
+    where[:, 0] = True
+    same, total = unchanged_share(a, b, where)
+    assert (same.tolist(), total.tolist()) == ([0, 4], [4, 4])
+    with pytest.raises(ProxymaskError, match="do not fit"):
+        unchanged_share(a, b[:1])
+    with pytest.raises(ProxymaskError, match="do not fit"):
+        unchanged_share(a, b, where[:1])

@@ -58,6 +58,7 @@ SECTIONS: dict[str, Tree] = {
         "transfer": _verb("the shape of one sample in the style of another", "verbs", "Transfer"),
     },
     "a look inside": {
+        "evaluate": _verb("measure a bundle: report.html and metrics.json, with what bounds each number", "evaluation", "Evaluate"),
         "inspect": _verb("what a bundle, a run, a model, a data set or a mask holds", "verbs", "Inspect"),
         "condition": _verb("what a mapper sees of a picture: its sketch, edges, depth", "conditions", "Condition"),
         "mask": Group(
@@ -77,7 +78,7 @@ SECTIONS: dict[str, Tree] = {
                 "prepare": _verb("any folder of pictures, cropped and resized once", "verbs", "DataPrepare"),
             },
         ),
-        "train": Group("one stage: generator, rearranger, segmenter, mapper; or depth, for pairs", _stages),
+        "train": Group("one stage: generator, rearranger, segmenter, mapper; a judge, or depth for pairs", _stages),
         "bundle": Group("bundles", lambda: {"add": _verb("put a trained mapper into a bundle", "conditions", "BundleAdd")}),
         "cluster": _verb("the proxy clusters of a generator", "training", "Cluster"),
     },

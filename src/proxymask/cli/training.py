@@ -54,6 +54,7 @@ from ..training.mapper import ConditionConfig, MapperConfig
 from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
+from .evaluation import TrainJudge
 from .progress import Terminal, progress
 from .verbs import Common, Computing, OptionalPath
 
@@ -542,4 +543,5 @@ TRAIN = {
     "segmenter": TrainSegmenter,
     "mapper": TrainMapper,
     "depth": TrainDepth,
+    "judge": TrainJudge,
 }

@@ -173,3 +173,28 @@ def psnr(a: torch.Tensor, b: torch.Tensor, peak: float = 2.0) -> torch.Tensor:
         raise ProxymaskError(f"pictures {tuple(a.shape)} and {tuple(b.shape)} differ in shape")
     error = (a.detach().double() - b.detach().double()).square().flatten(1).mean(1)
     return 10 * torch.log10(peak**2 / error)
+
+
+def unchanged_share(
+    a: torch.Tensor, b: torch.Tensor, where: torch.Tensor | None = None, threshold: float = 0.05
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much of a picture stays the same when its mask is swapped: the failure that the supplement (B.2) describes at few clusters.
+
+    A pixel is unchanged where no channel differs by ``threshold`` or more.
+
+    Args:
+        a, b: pictures (B, 3, H, W) in [-1, 1] of one style under two masks.
+        where: bool (B, H, W), the pixels that count, such as those whose class differs between the masks; all where not given.
+
+    Returns:
+        Unchanged pixels and counted pixels of each picture, int64 (B,) each.
+
+    Raises:
+        ProxymaskError: the shapes do not fit.
+    """
+    if a.shape != b.shape or (where is not None and where.shape != (len(a), *a.shape[2:])):
+        shape = None if where is None else tuple(where.shape)
+        raise ProxymaskError(f"pictures {tuple(a.shape)} and {tuple(b.shape)} and pixels {shape} do not fit")
+    same = (a - b).abs().amax(dim=1) < threshold
+    counted = torch.ones_like(same) if where is None else where.to(same.device)
+    return (same & counted).sum(dim=(1, 2)).cpu(), counted.sum(dim=(1, 2)).cpu()

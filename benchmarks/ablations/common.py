@@ -1,0 +1,236 @@
+"""What the ablations share: stages that go on after a stop, measurement by the package's own evaluation, rows that say what they are."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from proxymask.bundle import Bundle
+from proxymask.cli.progress import progress
+from proxymask.data.dataset import ImageSet
+from proxymask.device import resolve_device
+from proxymask.evaluation import BundlePainter, Evaluation, EvaluationConfig, evaluate
+from proxymask.evaluation.subject import SHAPES, STYLES
+from proxymask.generators.stylegan2 import Discriminator
+from proxymask.mappers.oasis import OasisMapper
+from proxymask.modeling import ConfigModel, write_json
+from proxymask.pictures import write_picture
+from proxymask.proxy.proxy_mask import ProxyClusters
+from proxymask.rearranger import Rearranger
+from proxymask.segmenter import FewShotSegmenter
+from proxymask.stages import (
+    build_mapper,
+    build_rearranger,
+    build_segmenter,
+    cluster_features,
+    finish,
+    identity_of,
+    is_done,
+    load_part,
+    pictures_id,
+    run_stage,
+    short_hash,
+)
+from proxymask.synthesizer import Synthesizer
+from proxymask.training.grids import tile, to_uint8
+from proxymask.training.loop import Stage
+from proxymask.training.presets import Preset, load_preset
+
+TOY = 10_000  # rearranger steps below which a row is called a toy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every ablation is told."""
+
+    data: Path
+    """Real pictures: the reference of the distances, and the reals of L_adv where real ones are taken."""
+    masks: Path
+    """Fresh pictures with exact masks."""
+    work: Path
+    """Folder for the trainings and evaluations; the same command goes on in it."""
+    bundle: str = "avatars"
+    """The generator that everything is made of, with its labels and segmenter."""
+    discriminator: Path | None = None
+    """Where L_adv starts: the discriminator trained with the generator; a fresh one where not given."""
+    judge: Path | None = None
+    """The judge; the shipped one where not given."""
+    preset: str = "demo"
+    """Settings of the stages."""
+    steps: int = 10_000
+    """Budget: steps of each rearranger. With less than 10,000 a row is marked as a toy."""
+    mapper_steps: int = 4400
+    """Budget: steps of each mapper."""
+    segmenter_steps: int = 400
+    """Budget: steps of each segmenter."""
+    count: int = 2000
+    """Pictures an evaluation."""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    results: Path = Path(__file__).parents[2] / "docs" / "results" / "ablations"
+    """Where rows and sheets go."""
+
+
+class Lab:
+    """The parts that all variants share, and the stages on them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.bundle = Bundle.load(settings.bundle)
+        self.device = resolve_device(settings.device)
+        self.cut = self.bundle.cut_generator().to(self.device)
+        self.preset: Preset = load_preset(settings.preset).with_loops(
+            device=settings.device, precision=settings.precision, seed=settings.seed
+        )
+        self.real = ImageSet.open(settings.data, self.bundle.resolution)
+
+    def discriminator(self) -> Discriminator | None:
+        """A fresh copy of the one that L_adv starts from."""
+        place = self.settings.discriminator
+        return None if place is None else load_part(place, "discriminator", Discriminator)
+
+    def clusters(self, number: int) -> ProxyClusters:
+        """K clusters of the generator; the bundle's own for its own K."""
+        if number == self.bundle.clusters.num_clusters:
+            return self.bundle.clusters
+        out = self.settings.work / f"clusters-{number}"
+        samples = self.preset.cluster_samples
+        identity = {"clusters": number, "samples": samples, "seed": self.settings.seed, "generator": short_hash(self.bundle.generator)}
+        if not is_done(out, identity, 0):
+            with progress(f"{number} clusters, pass") as update:
+                found = cluster_features(
+                    self.cut, number, samples, self.settings.seed, self.device, lambda index, inertia: update(index, 0)
+                )
+            finish(out, identity, 0, {"clusters": found.cpu()})
+        return load_part(out, "clusters", ProxyClusters)
+
+    def rearranger(
+        self, name: str, clusters: ProxyClusters | None = None, real: bool = False, points: int = 0, **changes: Any
+    ) -> tuple[Rearranger, Path]:
+        """Train (on) a rearranger with ``changes`` of the preset's settings; ``points`` checkpoints are kept on the way."""
+        clusters = clusters or self.bundle.clusters
+        config = dataclasses.replace(self.preset.rearranger, **changes)
+        steps = self.settings.steps
+        every = max(1, steps // points) if points else min(500, steps)
+        loop = dataclasses.replace(
+            self.preset.rearranger_loop, steps=steps, checkpoint_every=every, keep=10_000 if points else 2, grid_every=0, tensorboard=False
+        )
+        pictures, critic = self.real if real else None, self.discriminator()
+        made_of = {"pictures": pictures_id(pictures), "generator": short_hash(self.bundle.generator), "clusters": short_hash(clusters)}
+        identity = identity_of(config, loop, made_of | {"discriminator": short_hash(critic)})
+        out = self.settings.work / f"rearranger-{name}-{steps}"
+        if not is_done(out, identity, steps):
+            stage = build_rearranger(config, self.cut, clusters, critic, pictures, steps, loop.seed, self.device)
+            self._train(stage, loop, out, identity, f"rearranger {name}")
+        return load_part(out, "rearranger", Rearranger), out
+
+    def segmenter(self, name: str, ws: torch.Tensor, masks: torch.Tensor) -> FewShotSegmenter:
+        """Train (on) a few-shot segmenter of labelled samples."""
+        assert self.bundle.labels is not None
+        steps = self.settings.segmenter_steps
+        loop = dataclasses.replace(self.preset.segmenter_loop, steps=steps, checkpoint_every=steps, grid_every=0, tensorboard=False)
+        identity = identity_of(self.preset.segmenter, loop, {"samples": name, "generator": short_hash(self.bundle.generator)})
+        out = self.settings.work / f"segmenter-{name}-{steps}"
+        if not is_done(out, identity, steps):
+            stage = build_segmenter(self.preset.segmenter, self.cut, ws, masks, len(self.bundle.labels), loop.seed, self.device)
+            self._train(stage, loop, out, identity, f"segmenter {name}")
+        return load_part(out, "segmenter", FewShotSegmenter)
+
+    def mapper(self, name: str, clusters: ProxyClusters, rearranger: Rearranger, segmenter: FewShotSegmenter) -> OasisMapper:
+        """Train (on) a mapper."""
+        assert self.bundle.labels is not None
+        steps, config = self.settings.mapper_steps, self.preset.mapper
+        loop = dataclasses.replace(self.preset.mapper_loop, steps=steps, checkpoint_every=min(500, steps), grid_every=0, tensorboard=False)
+        made_of = {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
+        identity = identity_of(config, loop, made_of)
+        out = self.settings.work / f"mapper-{name}-{steps}"
+        if not is_done(out, identity, steps):
+            stage = build_mapper(
+                config,
+                self.cut,
+                clusters,
+                rearranger.to(self.device),
+                segmenter,
+                self.bundle.labels,
+                self.discriminator(),
+                None,
+                steps,
+                loop.seed,
+                self.device,
+            )
+            self._train(stage, loop, out, identity, f"mapper {name}")
+        return load_part(out, "mapper", OasisMapper)
+
+    def _train(self, stage: Stage, loop: Any, out: Path, identity: Mapping[str, Any], title: str) -> None:
+        with progress(title) as update:
+            run_stage(stage, loop, out, identity, update)
+
+    def variant(self, name: str, **parts: Any) -> Path:
+        """The bundle with other parts, saved in the work folder for the evaluation."""
+        cpu = {key: value.cpu() if isinstance(value, ConfigModel) else value for key, value in parts.items()}
+        made = dataclasses.replace(self.bundle, name=name, **cpu)
+        return made.save(self.settings.work / "bundles" / name, half=False)
+
+    def evaluated(self, name: str, folder: Path, mapped: bool) -> Evaluation:
+        """The package's own evaluation of a variant; its report stays in the work folder."""
+        s = self.settings
+        config = EvaluationConfig(
+            bundle=str(folder),
+            data=s.data,
+            masks=s.masks,
+            judge=s.judge,
+            out=s.work / "evaluations" / name,
+            count=s.count,
+            protocol="standard" if mapped else "paper",
+        )
+        with progress(f"evaluating {name}, pictures") as update:
+            return evaluate(config, device=s.device, precision=s.precision, seed=s.seed, progress=lambda done, total: update(done, total))
+
+    def row(self, ablation: str, variant: str, found: Evaluation, **more: Any) -> dict[str, Any]:
+        """One row: what it is, its budget, whether it is a toy, and its numbers."""
+        s = self.settings
+        row: dict[str, Any] = {"ablation": ablation, "variant": variant, "steps": s.steps, "toy": s.steps < TOY, "count": s.count, **more}
+        for of in ("masks", "proxy", "generator", "floor"):
+            for key in ("frechet/judge", "precision/judge", "recall/judge", "miou", "accuracy", "mask_ignored", "unchanged"):
+                if (number := found.find(key, of)) is not None:
+                    row[f"{key.partition('/')[0]}_{of}"] = _short(number["value"])
+            if (number := found.find("miou", of)) is not None:
+                row[f"iou_{of}"] = {name: _short(value) for name, value in number["classes"].items()}
+        for key in ("agreement", "agreement_present", "identity_psnr", "style_consistency"):
+            if (number := found.find(key)) is not None:
+                row[key] = _short(number["value"])
+        return row | {"reference": found.about["data"]["fingerprint"][:16], "versions": found.about["versions"]}
+
+    def write(self, ablation: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> Path:
+        """Store the rows found so far."""
+        path = self.settings.results / f"{ablation}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        about = {"resolution": self.bundle.resolution, "cut": self.bundle.cut, "generator": short_hash(self.bundle.generator)}
+        write_json(path, {"ablation": ablation, **about, "rows": list(rows), **more})
+        print(json.dumps(rows[-1]) if rows else "", flush=True)
+        return path
+
+    def sheet(self, ablation: str, folders: Mapping[str, Path], columns: int = 10) -> Path:
+        """A picture sheet: samples that give the shape, samples that give the style, then one row a variant."""
+        rows: list[np.ndarray] = []
+        for number, folder in enumerate(folders.values()):
+            subject = BundlePainter(
+                Synthesizer.from_pretrained(folder, self.settings.device, self.settings.precision), seed=self.settings.seed
+            )
+            shape_w = subject.w(SHAPES, range(columns))
+            style = subject.style(subject.w(STYLES, range(columns)))
+            ids, shape = subject.shape(shape_w)
+            if number == 0:
+                rows += [to_uint8(subject.render(shape, shape_w)), to_uint8(subject.sample(style))]
+            asked = subject.clusters.one_hot(subject.substituted(ids, style))
+            rows.append(to_uint8(subject.render(subject.rearranged(style, asked), style.w)))
+        return write_picture(self.settings.results / f"{ablation}.png", tile(rows))
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None or value != value else round(float(value), 4)

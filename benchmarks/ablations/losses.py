@@ -1,0 +1,66 @@
+"""Figures S2 and S3: L_adv alone, with L_self, with L_self and L_mask: distance over iterations, and a sheet.
+
+python -m ablations.losses --data data/avatars64 --masks data/test64 --discriminator runs/g64 --work runs/ablations --steps 10000
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import tyro
+from wall_time import averaged, proxy_driven, seconds_at
+
+from proxymask.data.dataset import ImageSet
+from proxymask.evaluation import Bench, BundlePainter
+from proxymask.judges import Judge, shipped_judge
+from proxymask.modeling import read_json
+from proxymask.rearranger import Rearranger
+from proxymask.synthesizer import Synthesizer
+from proxymask.training.loop import checkpoints
+
+from .common import Lab, Settings
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "L_adv": {"lambda_self": 0.0, "lambda_mask": 0.0},
+    "L_adv + L_self": {"lambda_mask": 0.0},
+    "L_adv + L_self + L_mask": {},
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Losses(Settings):
+    """Ablate the rearranger's losses."""
+
+    init: Literal["centroids", "random"] = "random"
+    """Start of the attention. random is the paper's; a start from the centroids follows masks before anything is learnt."""
+    points: int = 10
+    """Checkpoints that are measured on the way."""
+    point_count: int = 500
+    """Pictures a point."""
+
+
+def run(args: Losses) -> None:
+    lab = Lab(args)
+    rows, curves, folders = [], {}, {}
+    assert lab.bundle.labels is not None
+    folder = args.judge or shipped_judge(lab.bundle.labels)
+    assert folder is not None, "give --judge"
+    size = lab.bundle.resolution
+    bench = Bench(Judge.load(folder), lab.real, ImageSet.open(args.masks, size), args.point_count)
+    for name, changes in VARIANTS.items():
+        short = name.replace(" + ", "-")
+        net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **changes)
+        curve = []
+        for path in checkpoints(out):
+            step = read_json(path / "state.json")["step"]
+            at = averaged(Rearranger, "rearranger", out, path)
+            subject = BundlePainter(Synthesizer(dataclasses.replace(lab.bundle, rearranger=at), args.device, args.precision))
+            curve.append({"step": step, "seconds": round(seconds_at(out, step), 1), **proxy_driven(bench, subject)})
+        curves[name] = curve
+        folders[name] = lab.variant(f"losses-{short}", rearranger=net)
+        rows.append(lab.row("losses", name, lab.evaluated(f"losses-{short}-{args.init}", folders[name], mapped=False), init=args.init))
+        lab.write("losses", rows, curves=curves)
+    lab.sheet("losses", folders)
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Losses))

@@ -1,0 +1,178 @@
+"""Train the supervised rival, on exact masks or on one-label pseudo-labels, by one command that goes on after a stop.
+
+    python -m baselines.oasis.train --data data/avatars64 --steps 20000 --out runs/oasis            # (a) all exact masks
+    python -m baselines.oasis.train --bundle avatars --segmenter runs/segmenter1 --steps 20000 --out runs/oasis-1    # (b) one label
+
+(from the folder ``benchmarks``). OUT/snapshots/<step> get the averaged generator with re-estimated batch norms and the wall time that
+training had taken; ``wall_time.py`` scores them, and ``painter.py`` lets anything else of the evaluation paint with one.
+"""
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from proxymask.bundle import Bundle
+from proxymask.cli.progress import progress
+from proxymask.data.dataset import ImageSet
+from proxymask.errors import ProxymaskError
+from proxymask.modeling import read_json, write_json
+from proxymask.seeding import derive_rng
+from proxymask.segmenter import FewShotSegmenter
+from proxymask.stages import load_part, seeded, short_hash, steps_done
+from proxymask.training.loop import LoopConfig, Run, train
+
+from .networks import OasisDiscriminator, OasisGenerator, reestimate
+from .stage import ExactPairs, OasisConfig, OasisStage, Pairs, PseudoPairs
+
+PASSES = 50
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOasis:
+    """Train the rival."""
+
+    out: Path
+    """Run folder."""
+    data: Path | None = None
+    """(a) Pictures with exact masks."""
+    bundle: str | None = None
+    """(b) Instead: the bundle whose generator makes the pictures."""
+    segmenter: Path | None = None
+    """(b) Its few-shot segmenter, where it is not the bundle's own (a run of proxymask train segmenter)."""
+    size: int = 64
+    """Side of the pictures, with --data."""
+    steps: int = 20_000
+    """Budget."""
+    batch: int = 16
+    """Pictures a step."""
+    snapshot_every: int = 500
+    """Steps between snapshots."""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    config: Annotated[OasisConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=OasisConfig)
+
+
+def open_pairs(args: TrainOasis) -> tuple[Pairs, int, int, str]:
+    """The pairs, their number of classes, their size, and what the run is made of."""
+    if (args.data is None) == (args.bundle is None):
+        raise ProxymaskError("give --data (exact masks) or --bundle (pseudo-labels), one of the two")
+    if args.data is not None:
+        data = ImageSet.open(args.data, None if (args.data / "index.json").is_file() else args.size)
+        if data.labels is None:
+            raise ProxymaskError(f"{args.data} has no masks")
+        return ExactPairs(data), len(data.labels), data.size, f"exact {data.fingerprint[:16]}"
+    assert args.bundle is not None
+    bundle = Bundle.load(args.bundle)
+    segmenter = bundle.segmenter if args.segmenter is None else load_part(args.segmenter, "segmenter", FewShotSegmenter)
+    if segmenter is None:
+        raise ProxymaskError(f"{args.bundle} has no segmenter: give --segmenter")
+    made_of = f"pseudo {short_hash(bundle.generator)} {short_hash(segmenter)}"
+    return PseudoPairs(bundle.cut_generator(), segmenter), segmenter.out.out_channels, bundle.resolution, made_of
+
+
+def snapshot(stage: OasisStage, run: Run, out: Path, seconds: float, paused: float) -> float:
+    """Write the averaged generator as it would be used now, with the wall time that training has taken (``seconds``, less all that
+    snapshots took, ``paused`` so far). Returns the seconds that this one took."""
+    folder = out / "snapshots" / f"{run.index:08d}"
+    if (folder / "snapshot.json").is_file():
+        return 0.0
+    began = time.time()
+    average = copy.deepcopy(run.averages["generator"])
+    assert isinstance(average, OasisGenerator)
+    batches = []
+    for number in range(PASSES):
+        drawn = Run(run.config, stage)
+        drawn.index = -1 - number  # other pairs than those of any step
+        _, masks = stage.pairs.draw(drawn)
+        z = torch.randn(len(masks), average.z_dim, generator=derive_rng(run.config.seed, "re-estimate", number)).to(run.device)
+        batches.append((masks, z))
+    with run.cast():
+        reestimate(average, batches)
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    average.save_pretrained(temporary)
+    about: dict[str, Any] = {"step": run.index, "samples": run.index * run.config.batch, "seconds": round(seconds - paused, 2)}
+    about["pairs"] = type(stage.pairs).__name__
+    took = time.time() - began
+    write_json(
+        temporary / "snapshot.json", {**about, "paused": round(paused, 2), "took": round(took, 2), "pairs": type(stage.pairs).__name__}
+    )
+    os.replace(temporary, folder)
+    return took
+
+
+def snapshots(out: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Whole snapshots of a run with what they say of themselves, oldest first."""
+    return [(path.parent, read_json(path)) for path in sorted((out / "snapshots").glob("*/snapshot.json")) if path.parent.suffix != ".tmp"]
+
+
+def _last_line(out: Path, step: int) -> dict[str, Any]:
+    """The last line of stats.jsonl up to ``step``."""
+    lines = [json.loads(line) for line in (out / "stats.jsonl").read_text().splitlines() if line.endswith("}")]
+    return [line for line in lines if line["step"] <= step][-1]
+
+
+def _paused(out: Path) -> float:
+    """Seconds of snapshots that the times in stats.jsonl hold, which are no training; a snapshot comes after the line of its step."""
+    earlier = [about for _, about in snapshots(out) if about["step"] <= steps_done(out)]
+    if not earlier:
+        return 0.0
+    after = _last_line(out, steps_done(out))["step"] > earlier[-1]["step"]
+    return earlier[-1]["paused"] + (earlier[-1]["took"] if after else 0.0)
+
+
+def train_oasis(args: TrainOasis) -> Path:
+    """Train (on); returns the newest snapshot."""
+    pairs, number, size, made_of = open_pairs(args)
+    c = args.config
+    with seeded(args.seed, "init", "oasis"):
+        generator = OasisGenerator(number, size, c.width, c.z_dim, c.hidden)
+        discriminator = OasisDiscriminator(number, size, c.width)
+    stage = OasisStage(generator, discriminator, pairs, c)
+    # the paper's average keeps 0.9999 a step: half of it is forgotten in 6,931 steps
+    loop = LoopConfig(
+        steps=args.steps,
+        batch=args.batch,
+        seed=args.seed,
+        device=args.device,
+        precision=args.precision,
+        ema_samples=6931.0 * args.batch,
+        log_every=math.gcd(50, args.snapshot_every),  # a line at every snapshot says how long it took to come there
+        checkpoint_every=args.snapshot_every,
+        grid_every=args.snapshot_every,
+        tensorboard=False,
+    )
+    identity = {**dataclasses.asdict(c), "pairs": made_of}
+    paused = [_paused(args.out)]
+
+    def take(run: Run) -> None:
+        seconds = _last_line(args.out, run.index)["seconds"]
+        paused[0] += snapshot(stage, run, args.out, seconds, paused[0])
+
+    with progress("oasis") as update:
+
+        def after(step: int, steps: int, numbers: dict[str, float]) -> None:
+            update(step, steps, numbers)
+            if step % args.snapshot_every == 0 and stage.run is not None:
+                take(stage.run)
+
+        take(train(stage, loop, args.out, identity=identity, progress=after))
+    return snapshots(args.out)[-1][0]
+
+
+def main() -> None:
+    print(f"newest snapshot: {train_oasis(tyro.cli(TrainOasis))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""Make ``docs/results.md`` and its plots of the JSON files in ``docs/results``: what is measured, what is a toy, and what is queued.
+
+python benchmarks/results.py
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from proxymask.evaluation.report import HEADS, number
+from proxymask.evaluation.svg import bars, lines
+from proxymask.modeling import read_json
+
+DOCS = Path(__file__).parents[1] / "docs"
+COLUMNS = ("masks", "proxy", "generator", "floor", "grid", "real")
+DATA = "--data data/avatars64 --masks data/test64"
+CHAIN = f"{DATA} --discriminator runs/g64 --work runs/ablations --steps 10000"
+PROXY = {"frechet_proxy": "distance", "mask_ignored_proxy": "mask ignored", "agreement": "agreement", "identity_psnr": "PSNR of self"}
+COMMANDS = {
+    "evaluation": f"proxymask evaluate {DATA} --out runs/evaluation",
+    "paper": "proxymask evaluate --data data/avatars64 --protocol paper --out runs/paper",
+    "losses": f"python -m ablations.losses {CHAIN}",
+    "clusters": f"python -m ablations.clusters {CHAIN}",
+    "labels": f"python -m ablations.labels {CHAIN} --annotator runs/annotator",
+    "reals": f"python -m ablations.reals {CHAIN}",
+    "wall-time": "python wall_time.py --help (trainings first: its head says which)",
+}
+HEAD = """# Results
+
+Made by `python benchmarks/results.py` of the JSON files in `docs/results/`; nothing here is typed by hand. All numbers are of drawn
+avatars with exact masks, where the truth is known. A row of fewer than 10,000 rearranger steps is marked **toy** and is no result yet:
+its full version is the command beside it. Commands of the ablations are run in the folder `benchmarks`; all of them go on after a stop.
+
+Distances are in the features of the shipped judge unless a row says otherwise. They are no FID: Inception's weights are not part of
+this project (`proxymask evaluate --features inception` computes FID and KID where they are).
+"""
+
+
+def missing(name: str) -> str:
+    """What to say where a measurement is not there."""
+    return f"Queued, not measured yet: `{COMMANDS[name]}`\n"
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines_ = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines_, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def plot(folder: Path, name: str, svg: str) -> str:
+    """Write a plot; the Markdown that shows it."""
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    (folder / "plots" / f"{name}.svg").write_text(svg + "\n")
+    return f"![{name}](results/plots/{name}.svg)\n"
+
+
+def load(path: Path) -> Any:
+    """A JSON file, or None where it is missing."""
+    return read_json(path) if path.is_file() else None
+
+
+def cell(row: Mapping[str, Any], key: str) -> str:
+    """A number of a row; "accessories" is that class' IoU in pictures from masks."""
+    if key == "accessories":
+        return number((row.get("iou_masks") or row.get("iou_proxy") or {}).get(key))
+    return number(row.get(key), key)
+
+
+def evaluations(folder: Path) -> str:
+    """Every evaluation-*.json (a metrics.json) as a table."""
+    parts = []
+    for path in sorted(folder.glob("evaluation-*.json")):
+        stored = read_json(path)
+        if "numbers" not in stored:
+            continue
+        about, found = stored["about"], stored["numbers"]
+        title = f"{about['bundle']}, mapper {about['mapper']}" if about["mapper"] else f"{about['bundle']}, supplement B.1"
+        judge = about["judge"]
+        own = f" The judge's own mIoU on real pictures: {judge['accuracy'].get('miou', float('nan')):.3f}." if judge else ""
+        parts.append(
+            f"### {title}\n\n{about['count']:,} pictures of each kind, {about['resolution']} pixels, cut at {about['cut']}.{own}\n"
+        )
+        columns = [of for of in COLUMNS if any(row["of"] == of for row in found)]
+        keys = list(dict.fromkeys(row["key"] for row in found if row["of"] in columns))
+        table = []
+        for key in keys:
+            cells = {row["of"]: row for row in found if row["key"] == key}
+            if key in ("diversity", "identity_perceptual"):
+                continue
+            first = next(iter(cells.values()))
+            table.append([first["name"], *(number(cells[of]["value"], key) if of in cells else "" for of in columns)])
+        parts.append(markdown(["", *(HEADS[of] for of in columns)], table))
+        rest = [row for row in found if row["of"] == "samples" or row["key"] == "diversity"]
+        parts.append(markdown(["", "value", "count"], [[r["name"], number(r["value"], r["key"]), f"{r['count']:,}"] for r in rest]))
+        classes = {HEADS[r["of"]]: r["classes"] for r in found if r["key"] == "miou" and "classes" in r}
+        if classes:
+            names = list(next(iter(classes.values())))
+            series = {head: [values.get(name) for name in names] for head, values in classes.items()}
+            parts.append(plot(folder, path.stem, bars(f"IoU of each class: {title}", names, series, width=960)))
+    return "\n".join(parts) or missing("evaluation")
+
+
+def mark(row: Mapping[str, Any]) -> str:
+    """The budget of a row, and whether it is a toy."""
+    return f"{row['steps']:,}" + (" **toy**" if row["toy"] else "")
+
+
+def ablation(folder: Path, name: str, columns: Mapping[str, str]) -> str:
+    """A table of an ablation's rows, its sheet, and the command that makes the full version."""
+    found = load(folder / "ablations" / f"{name}.json")
+    if found is None:
+        return missing(name)
+    rows = [[row["variant"], mark(row), f"{row['count']:,}", *(cell(row, key) for key in columns)] for row in found["rows"]]
+    out = markdown(["", "steps", "pictures", *columns.values()], rows)
+    if any(row["toy"] for row in found["rows"]):
+        out += f"\nFull version, queued: `{COMMANDS[name]}`\n"
+    if (folder / "ablations" / f"{name}.png").is_file():
+        out += f"\nShapes, styles, then a row a variant:\n\n![{name}](results/ablations/{name}.png)\n"
+    return out
+
+
+def losses(folder: Path) -> str:
+    out = ablation(folder, "losses", PROXY)
+    found = load(folder / "ablations" / "losses.json")
+    if found is None:
+        return out
+    series = {name: [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
+    return out + plot(folder, "losses", lines("Distance over iterations", series, "steps", "judge features"))
+
+
+def label_curve(folder: Path) -> str:
+    columns = {"segmenter_miou": "segmenter mIoU", "miou_masks": "mIoU", "accuracy_masks": "accuracy", "frechet_masks": "distance"}
+    out = ablation(folder, "labels", columns)
+    found = load(folder / "ablations" / "labels.json")
+    if found is None:
+        return out
+    keys = ("segmenter_miou", "segmenter_accuracy")
+    rows = [[str(r["labels"]), str(r["draws"]), *(f"{r[f'{k}_mean']:.3f} ± {r[f'{k}_std']:.3f}" for k in keys)] for r in found["spread"]]
+    out += "\n" + markdown(["labelled", "draws", "segmenter mIoU against the judge", "accuracy"], rows)
+    series = {
+        "segmenter, mean of the draws": [(r["labels"], r["segmenter_miou_mean"]) for r in found["spread"]],
+        "full chain": [(r["labels"], r["miou_masks"]) for r in found["rows"] if r["draw"] == 0 and r.get("miou_masks") is not None],
+    }
+    return out + plot(folder, "labels", lines("mIoU by labelled samples", series, "labelled samples", log_x=True))
+
+
+def wall_time(folder: Path) -> str:
+    found = load(folder / "wall-time.json")
+    if found is None:
+        return missing("wall-time")
+    rows = found["rows"]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    last = [max((r for r in rows if r["name"] == name), key=lambda r: r["seconds"]) for name in names]
+    cells = []
+    for r in last:
+        spent = f"{r['seconds'] / 3600:.2f} h"
+        cells.append([r["name"], spent, f"{r['step']:,}", f"{r['count']:,}", cell(r, "frechet_judge"), cell(r, "miou")])
+    out = markdown(["", "wall time", "steps", "pictures", "distance", "mIoU"], cells)
+    for key, title in (("frechet_judge", "Distance"), ("miou", "mIoU")):
+        series = {n: [(r["seconds"] / 3600, r[key]) for r in rows if r["name"] == n and r.get(key) is not None] for n in names}
+        for name in names:  # ours once more, with the time that its generator took
+            later = [r for r in rows if r["name"] == name and "generator_seconds" in r and r.get(key) is not None]
+            if later:
+                series[f"{name}, with its generator's training"] = [((r["seconds"] + r["generator_seconds"]) / 3600, r[key]) for r in later]
+        out += plot(folder, f"wall-time-{key}", lines(f"{title} against wall time", series, "hours"))
+    return out
+
+
+def baselines(folder: Path) -> str:
+    """The no-learning baselines of the older measurements."""
+    rows = []
+    for path in sorted(folder.glob("avatars-*.json")):
+        stored = read_json(path)
+        for name, found in stored.get("baselines", {}).items():
+            scores = stored["mask_to_picture"] if name == "ours" else found
+            rows.append([path.stem, name, f"{found['count']:,}", f"{scores['miou']:.3f}", f"{found['feature_distance']:.1f}"])
+    if not rows:
+        return "Queued: `python benchmarks/quality.py --help`\n"
+    return markdown(["model", "", "pictures", "mIoU", "distance"], rows) + "\nOurs: mIoU of all masks of that measurement.\n"
+
+
+def document(folder: Path) -> str:
+    """The whole of ``results.md``; plots are written beside the JSON files."""
+    speed = load(folder / "evaluation-speed.json")
+    sections = {
+        "1. The embedded model": evaluations(folder),
+        "2. Supplement B.1: 28,000 pictures of two latents against as many real ones": (
+            "See the evaluation named so above.\n" if list(folder.glob("evaluation-paper*.json")) else missing("paper")
+        ),
+        "3. Losses (Figures S2 and S3)": losses(folder),
+        "4. Number of clusters (Figure S4)": ablation(
+            folder,
+            "clusters",
+            {
+                "miou_masks": "mIoU with mapper",
+                "miou_proxy": "mIoU without",
+                "accessories": "IoU of accessories",
+                "mask_ignored_proxy": "mask ignored",
+                "agreement": "agreement",
+                "frechet_masks": "distance",
+                "frechet_proxy": "distance, no mapper",
+            },
+        ),
+        "5. Label curve": label_curve(folder),
+        "6. Against a supervised rival, over wall time (Figure S5)": wall_time(folder),
+        "7. Without learning; and what L_adv takes for real": baselines(folder) + "\n" + ablation(folder, "reals", PROXY),
+    }
+    if speed is not None:
+        text = f"{speed['count']:,} pictures at {speed['resolution']} pixels, cut at {speed['cut']}: {speed['seconds']:,} s on "
+        cores = f"{speed['cores']} core" + ("s" if speed["cores"] > 1 else "")
+        sections["8. How long an evaluation takes"] = f"{text}{cores} ({speed['processor_seconds']:,} processor seconds).\n"
+    body = HEAD + "\n" + "\n".join(f"## {title}\n\n{content}" for title, content in sections.items())
+    return re.sub(r"\n{3,}", "\n\n", body)
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Make docs/results.md."""
+
+    folder: Path = DOCS / "results"
+    """The JSON files."""
+    out: Path = DOCS / "results.md"
+
+
+def main() -> None:
+    args = tyro.cli(Results)
+    args.out.write_text(document(args.folder))
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()

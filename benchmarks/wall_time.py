@@ -1,0 +1,158 @@
+"""Distance and mIoU against the wall time of training (supplement, Figure S5): ours and the rival's, scored alike.
+
+    python benchmarks/wall_time.py --data data/avatars64 --masks data/test64 --count 500 --out docs/results/wall-time.json \\
+        --rival oasis=runs/oasis oasis-1-label=runs/oasis-1 --bundle avatars --rearranger runs/rearranger --mapper runs/mapper \\
+        --generator-seconds 7200
+
+A rival's run holds snapshots (``baselines/oasis/train.py``). Ours are the runs of ``proxymask train rearranger`` and ``train mapper``
+with ``--keep 1000`` and as many ``--checkpoint-every`` as points are wanted; every checkpoint's average is scored. While the
+rearranger trains there is no mapper: its points are of proxy masks of other samples, and have no mIoU. Scored points are kept in --out,
+so the same command adds new ones.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from baselines.oasis.painter import OasisPainter
+from baselines.oasis.train import snapshots
+
+from proxymask.bundle import Bundle
+from proxymask.data.dataset import ImageSet
+from proxymask.evaluation import Bench, BundlePainter
+from proxymask.evaluation.subject import SHAPES, STYLES
+from proxymask.judges import Judge, shipped_judge
+from proxymask.mappers.oasis import OasisMapper
+from proxymask.modeling import ConfigModel, load_tensors, read_json, write_json
+from proxymask.rearranger import Rearranger
+from proxymask.stages import find_part, short_hash
+from proxymask.synthesizer import Synthesizer
+from proxymask.training.loop import checkpoints
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WallTime:
+    """Score checkpoints over wall time."""
+
+    data: Path
+    """Real pictures."""
+    masks: Path
+    """Fresh pictures with exact masks."""
+    judge: Path | None = None
+    """The judge; the shipped one where not given."""
+    count: int = 500
+    """Pictures a point."""
+    rival: dict[str, Path] = dataclasses.field(default_factory=dict)
+    """Name and run of each rival."""
+    bundle: str = "avatars"
+    """Ours: the bundle with generator, clusters and labels."""
+    rearranger: Path | None = None
+    """Ours: the rearranger's run."""
+    mapper: Path | None = None
+    """Ours: the mapper's run."""
+    name: str = "ours"
+    """What ours is called."""
+    generator_seconds: float | None = None
+    """Seconds that the generator's own training took, for the second curve of ours."""
+    device: str = "auto"
+    out: Path = Path("wall-time.json")
+    """Where the points are kept."""
+
+
+def seconds_at(run: Path, step: int | None = None) -> float:
+    """Seconds that training had taken at a step (at its end where none is given), from a run's stats.jsonl; between its lines as if the
+    pace were even."""
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines() if line.endswith("}")]
+    steps, seconds = [0, *(line["step"] for line in lines)], [0.0, *(line["seconds"] for line in lines)]
+    return float(np.interp(steps[-1] if step is None else step, steps, seconds))
+
+
+def averaged(kind: type[ConfigModel], name: str, run: Path, checkpoint: Path) -> ConfigModel:
+    """The averaged network ``name`` of a checkpoint."""
+    net = kind(**read_json(find_part(run, name) / "config.json")["config"])
+    prefix = f"average.{name}."
+    tensors = load_tensors(checkpoint / "state.safetensors")
+    net.load_state_dict({key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
+    return net.eval().requires_grad_(False)
+
+
+def proxy_driven(bench: Bench, subject: BundlePainter) -> dict[str, Any]:
+    """Distances of pictures of proxy masks of other samples."""
+    found = []
+    for start in range(0, bench.count, 25):
+        index = range(start, min(start + 25, bench.count))
+        style = subject.style(subject.w(STYLES, index))
+        asked = subject.substituted(subject.shape(subject.w(SHAPES, index))[0], style)
+        found.append(bench.features(subject.render(subject.rearranged(style, subject.clusters.one_hot(asked)), style.w)))
+    return {"count": bench.count, **bench.distance(torch.cat(found))}
+
+
+def run(args: WallTime) -> None:
+    """Score what is not scored yet."""
+    rows: list[dict[str, Any]] = read_json(args.out)["rows"] if args.out.is_file() else []
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    bundle = Bundle.load(args.bundle)
+    assert bundle.labels is not None
+    folder = args.judge or shipped_judge(bundle.labels)
+    assert folder is not None, "give --judge"
+    judge = Judge.load(folder)
+    bench = Bench(judge, ImageSet.open(args.data, bundle.resolution), ImageSet.open(args.masks, bundle.resolution), args.count)
+    common = {"judge": judge.digest[:16], "resolution": bundle.resolution}
+
+    def add(name: str, phase: str, step: int, seconds: float, weights: str, score: Any) -> None:
+        row = {"name": name, "phase": phase, "step": step, "seconds": round(seconds, 1), "weights": weights, **common, **score()}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+        write_json(args.out, {"rows": rows})
+
+    def known(weights: str) -> bool:
+        return any(row["weights"] == weights and row["count"] == args.count for row in rows)
+
+    for name, place in args.rival.items():
+        for path, about in snapshots(place):
+            painter = OasisPainter(path, args.device)
+            weights = short_hash(painter.generator)
+            if not known(weights):
+                add(name, about["pairs"], about["step"], about["seconds"], weights, lambda painter=painter: bench.painter(painter))
+    spent = 0.0
+    offsets = {} if args.generator_seconds is None else {"generator_seconds": args.generator_seconds}
+    if args.rearranger is not None:
+        for path in checkpoints(args.rearranger):
+            step = read_json(path / "state.json")["step"]
+            net = averaged(Rearranger, "rearranger", args.rearranger, path)
+            assert isinstance(net, Rearranger)
+            if not known(short_hash(net)):
+                subject = BundlePainter(Synthesizer(dataclasses.replace(bundle, rearranger=net), args.device))
+                add(
+                    args.name,
+                    "rearranger",
+                    step,
+                    seconds_at(args.rearranger, step),
+                    short_hash(net),
+                    lambda s=subject: proxy_driven(bench, s) | offsets,
+                )
+            bundle.rearranger = net
+        spent = seconds_at(args.rearranger)
+    if args.mapper is not None:
+        for path in checkpoints(args.mapper):
+            step = read_json(path / "state.json")["step"]
+            net = averaged(OasisMapper, "mapper", args.mapper, path)
+            assert isinstance(net, OasisMapper)
+            if not known(short_hash(net)):
+                subject = BundlePainter(Synthesizer(dataclasses.replace(bundle, mappers={"mask": net}), args.device))
+                add(
+                    args.name,
+                    "mapper",
+                    step,
+                    spent + seconds_at(args.mapper, step),
+                    short_hash(net),
+                    lambda s=subject: bench.painter(s) | offsets,
+                )
+
+
+if __name__ == "__main__":
+    run(tyro.cli(WallTime))

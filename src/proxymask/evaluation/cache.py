@@ -1,0 +1,65 @@
+"""What an evaluation has computed so far, on disk, so that a stopped one goes on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ProxymaskError
+from ..modeling import load_tensors, read_json, save_tensors, write_json
+
+Tensors = dict[str, torch.Tensor]
+
+
+def digest_of(value: Any) -> str:
+    """16 hex digits of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+class Cache:
+    """Parts of an evaluation by name, in ``<folder>/cache/<digest of the identity>``.
+
+    Another identity (another bundle, other data, another seed) has a folder of its own, so nothing of one is ever taken for the other's.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder / "cache" / digest_of(identity)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / "identity.json", dict(identity))
+        except OSError as error:
+            raise ProxymaskError(f"cannot write {self.folder} ({error.strerror}): make room or choose another --out") from None
+
+    def tensors(self, name: str, make: Callable[[], Tensors]) -> Tensors:
+        """The tensors called ``name``: read, or made and stored whole."""
+        path = self.folder / f"{name}.safetensors"
+        if path.is_file():
+            try:
+                return load_tensors(path)
+            except ProxymaskError:  # cut short by a full disk: made again
+                path.unlink()
+        value = make()
+        try:
+            save_tensors(path, value)
+        except OSError as error:
+            raise ProxymaskError(f"cannot write {path} ({error.strerror}): make room and run the same command again") from None
+        return value
+
+    def json(self, name: str, make: Callable[[], Any]) -> Any:
+        """The same for what JSON can hold."""
+        path = self.folder / f"{name}.json"
+        if path.is_file():
+            return read_json(path)
+        value = make()
+        try:
+            write_json(path, value)
+        except OSError as error:
+            raise ProxymaskError(f"cannot write {path} ({error.strerror}): make room and run the same command again") from None
+        return value
+
+    def has(self, name: str) -> bool:
+        """Whether a part is there."""
+        return any((self.folder / f"{name}{suffix}").is_file() for suffix in (".safetensors", ".json"))

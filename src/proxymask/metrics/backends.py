@@ -1,0 +1,85 @@
+"""Who computes the distances of features: this package, or another one that the user has installed.
+
+torch-fidelity and clean-fid need torchvision, which does not run beside the small CPU build of PyTorch; so our own formulas are the
+default, and their agreement with both packages is tested on numbers made once where those run.
+"""
+
+import importlib
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from ..errors import ProxymaskError
+from .frechet import FeatureStats, as_features, frechet_distance
+from .kernel import kernel_distance
+from .manifold import precision_recall
+
+Backend = Literal["own", "torch-fidelity", "clean-fid"]
+Features = torch.Tensor | np.ndarray
+KERNEL_SUBSETS, KERNEL_SIZE, NEIGHBOURS = 100, 1000, 3
+
+
+class Distances(NamedTuple):
+    """Numbers of one set of features against a reference; None where the backend does not have the metric."""
+
+    frechet: float
+    kernel: float | None
+    kernel_std: float | None
+    precision: float | None
+    recall: float | None
+
+
+def distances(real: Features, fake: Features, backend: Backend = "own", seed: int = 0) -> Distances:
+    """Frechet and kernel distance, precision and recall (k = 3) of features real (n, D) and fake (m, D).
+
+    Raises:
+        ProxymaskError: a backend that is not installed, features that do not fit, too few of them.
+    """
+    x, y = as_features(real), as_features(fake)
+    if backend == "own":
+        stats = [FeatureStats(part.shape[1]).add(part) for part in (x, y)]
+        kernel = kernel_distance(x, y, KERNEL_SUBSETS, KERNEL_SIZE, seed)
+        enough = min(len(x), len(y)) > NEIGHBOURS
+        manifold = precision_recall(x, y, NEIGHBOURS) if enough else (None, None)
+        return Distances(frechet_distance(*stats), kernel.mean, kernel.std, *manifold)
+    if backend == "clean-fid":
+        module = _need("cleanfid.fid", backend)
+        size = min(KERNEL_SIZE, len(x), len(y))
+        np.random.seed(seed)  # noqa: NPY002 - clean-fid draws its subsets from numpy's global state
+        kid = float(module.kernel_distance(y, x, KERNEL_SUBSETS, size))
+        return Distances(float(module.fid_from_feats(y, x)), kid, None, None, None)
+    tensors = [torch.from_numpy(part).float() for part in (y, x)]
+    fid, kid, prc = (_need(f"torch_fidelity.metric_{name}", backend) for name in ("fid", "kid", "prc"))
+    size = min(KERNEL_SIZE, len(x), len(y))
+    kernel_options: dict[str, Any] = {"kid_subsets": KERNEL_SUBSETS, "kid_subset_size": size, "rng_seed": seed, "verbose": False}
+    statistics = [fid.fid_features_to_statistics(part) for part in tensors]
+    found = fid.fid_statistics_to_metric(*statistics, verbose=False)
+    found |= kid.kid_features_to_metric(*tensors, **kernel_options)
+    found |= prc.prc_features_to_metric(*tensors, prc_neighborhood=NEIGHBOURS, prc_batch_size=4096, save_cpu_ram=True, verbose=False)
+    return Distances(
+        float(found["frechet_inception_distance"]),
+        float(found["kernel_inception_distance_mean"]),
+        float(found["kernel_inception_distance_std"]),
+        float(found["precision"]),
+        float(found["recall"]),
+    )
+
+
+def version_of(backend: Backend) -> str:
+    """Name and version, for the record."""
+    if backend == "own":
+        return "proxymask's own"
+    _need({"torch-fidelity": "torch_fidelity", "clean-fid": "cleanfid"}[backend], backend)
+    from importlib.metadata import version
+
+    return f"{backend} {version(backend)}"
+
+
+def _need(module: str, backend: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ProxymaskError(
+            f"--backend {backend} is not usable here ({error}): pip install {backend} torchvision, or leave the flag out"
+        ) from None

@@ -1,0 +1,47 @@
+"""Feature networks for Frechet and kernel distances, precision and recall. Each number carries the name of its network."""
+
+from pathlib import Path
+
+from ...errors import ProxymaskError
+from .base import FeatureNetwork
+from .convnets import SqueezeNetFeatures
+from .inception import InceptionFeatures
+from .weights import find_weights, missing_weights, read_weights
+
+__all__ = ["NAMES", "FeatureNetwork", "InceptionFeatures", "SqueezeNetFeatures", "load_features"]
+
+NAMES = ("inception", "inception-clean", "squeezenet")
+
+
+def load_features(what: str, folder: Path | None = None) -> FeatureNetwork:
+    """A feature network by name or by the path of its weights.
+
+    Args:
+        what: ``inception`` (legacy resizing, the FID of the literature), ``inception-clean``, ``squeezenet``; or a file, whose tensors'
+            names tell the network (append ``:clean`` for Inception with clean resizing).
+        folder: where named ones are looked for; see :func:`~proxymask.metrics.features.weights.weights_folder`.
+
+    Raises:
+        ProxymaskError: weights that are missing (the message says where to put them), or of no network that is known.
+    """
+    name, _, resizing = what.partition(":")
+    if name in NAMES:
+        kind = name.removesuffix("-clean")
+        path = find_weights(kind, folder)
+        if path is None:
+            raise ProxymaskError(missing_weights(kind, folder))
+        clean = name.endswith("-clean") or resizing == "clean"
+    else:
+        path, clean = Path(name), resizing == "clean"
+        if not path.is_file():
+            raise ProxymaskError(f"--features {what}: neither a file nor one of judge, {', '.join(NAMES)}")
+        keys = read_weights(path).keys()
+        if "Mixed_5b.branch1x1.conv.weight" in keys:
+            kind = "inception"
+        elif "conv1.weight" in keys or "features.3.squeeze.weight" in keys:
+            kind = "squeezenet"
+        else:
+            raise ProxymaskError(f"{path} holds weights of no network that is known here (Inception-v3 of the FID, SqueezeNet v1.1)")
+    if kind == "inception":
+        return InceptionFeatures.from_file(path, "clean" if clean else "legacy")
+    return SqueezeNetFeatures.from_file(path)

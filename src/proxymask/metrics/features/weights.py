@@ -1,0 +1,92 @@
+"""Where the weights of foreign networks are looked for, how they are read, and what to say where they are missing.
+
+None of them is shipped. A file is taken from a path that is given, or by its usual name from the weights folder
+(``PROXYMASK_WEIGHTS``, else ``~/.cache/proxymask/weights``). Nothing is unpickled: ``.pth`` files are read by PyTorch's loader for
+plain tensors only.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ...errors import ProxymaskError
+from ...modeling import load_tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """Weights that are public under a usual name."""
+
+    files: tuple[str, ...]
+    """Names under which the weights folder may hold them."""
+    source: str
+    """Where people get them."""
+
+
+KNOWN: Mapping[str, Known] = {
+    "inception": Known(
+        ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth", "inception.safetensors"),
+        "https://github.com/mseitzer/pytorch-fid/releases (pt_inception-2015-12-05-6726825d.pth)",
+    ),
+    "squeezenet": Known(
+        ("squeezenet_v1.1_imagenet_features.safetensors", "squeezenet1_1-b8a52dc0.pth", "squeezenet1_1-f364aa15.pth"),
+        "SqueezeNet v1.1 of torchvision (squeezenet1_1-b8a52dc0.pth), or the original Caffe weights as safetensors",
+    ),
+    "alexnet": Known(("alexnet-owt-7be5be79.pth", "alexnet-owt-4df8aa71.pth"), "AlexNet of torchvision (alexnet-owt-7be5be79.pth)"),
+    "vgg16": Known(("vgg16-397923af.pth",), "VGG-16 of torchvision (vgg16-397923af.pth)"),
+    "lpips-alexnet": Known(
+        ("lpips_v0.1/alex.pth",), "https://github.com/richzhang/PerceptualSimilarity (lpips/weights/v0.1/alex.pth, as lpips_v0.1/alex.pth)"
+    ),
+    "lpips-squeezenet": Known(("lpips_v0.1/squeeze.pth",), "the same place (lpips/weights/v0.1/squeeze.pth, as lpips_v0.1/squeeze.pth)"),
+    "lpips-vgg16": Known(("lpips_v0.1/vgg.pth",), "the same place (lpips/weights/v0.1/vgg.pth, as lpips_v0.1/vgg.pth)"),
+}
+
+
+def weights_folder(given: Path | None = None) -> Path:
+    """The folder where weights are looked for by their usual names."""
+    if given is not None:
+        return given
+    named = os.environ.get("PROXYMASK_WEIGHTS")
+    return Path(named) if named else Path.home() / ".cache" / "proxymask" / "weights"
+
+
+def find_weights(what: str, folder: Path | None = None) -> Path | None:
+    """The file of ``what`` (a key of :data:`KNOWN`) in the weights folder; None where it is missing."""
+    place = weights_folder(folder)
+    return next((place / name for name in KNOWN[what].files if (place / name).is_file()), None)
+
+
+def missing_weights(what: str, folder: Path | None = None) -> str:
+    """One line: what is missing, where to get it and where to put it."""
+    return f"no weights of {what} (get {KNOWN[what].source}; put them at {weights_folder(folder) / KNOWN[what].files[0]})"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensors by name of a safetensors file, or of a ``.pth`` file that holds nothing but tensors; on the CPU.
+
+    Raises:
+        ProxymaskError: missing, damaged, or a pickle that holds more than tensors (it is not opened then).
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors" or not path.is_file():
+        return load_tensors(path)
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).split("\n", 1)[0][:120]
+        raise ProxymaskError(f"{path} cannot be read as plain tensors ({reason}); convert it to safetensors where you trust it") from None
+    stored = stored.get("state_dict", stored) if isinstance(stored, dict) else stored
+    if not isinstance(stored, dict) or not all(isinstance(value, torch.Tensor) for value in stored.values()):
+        raise ProxymaskError(f"{path} holds no tensors by name: these are no weights of a network")
+    return dict(stored)

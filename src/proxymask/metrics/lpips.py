@@ -1,0 +1,133 @@
+"""Perceptual distance of pictures, and the diversity that is measured with it.
+
+It is LPIPS only where the trunk is one that the published heads were trained on, with its own weights; on other weights it is named
+"LPIPS-like", and on the judge's features, without heads, "perceptual distance, judge features".
+
+Sources: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018 (arXiv 1801.03924);
+for the diversity, the paper's supplement, section C.1.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ..errors import ProxymaskError
+from ..seeding import derive_rng
+from .features.base import tensors_digest
+from .features.convnets import LABELS, ConvNet
+from .features.weights import find_weights, missing_weights, read_weights
+
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of LPIPS' input, in [-1, 1]
+TRUNKS = ("alexnet", "squeezenet", "vgg16")
+Maps = Callable[[torch.Tensor], list[torch.Tensor]]
+
+
+class Perceptual:
+    """A perceptual distance.
+
+    Args:
+        label: what a number of it is called.
+        maps: pictures (B, 3, H, W) in [-1, 1] -> feature maps (B, C_l, h_l, w_l) of some layers.
+        digest: SHA-256 of the weights.
+        heads: weights (C_l,) of the channels of each layer, not negative, whose layers are summed; without them every channel of a
+            layer weighs the same and the layers are averaged.
+    """
+
+    def __init__(self, label: str, maps: Maps, digest: str, heads: Sequence[torch.Tensor] | None = None) -> None:
+        self.label, self.maps, self.digest = label, maps, digest
+        self.heads = None if heads is None else [head.flatten().clamp(min=0).sqrt() for head in heads]
+
+    @torch.no_grad()
+    def embed(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Feature maps of unit length at every position, times the root of the channels' weights: distances are then plain squares."""
+        out = []
+        layers = self.maps(pictures.float())
+        for index, layer in enumerate(layers):
+            unit = layer.float() / (layer.float().square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+            weight = torch.tensor(len(layers) ** -0.5) if self.heads is None else self.heads[index].view(1, -1, 1, 1)
+            out.append(unit * weight.to(unit))
+        return out
+
+    @staticmethod
+    def between(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Distances (B,) of what :meth:`embed` gave."""
+        return torch.stack([(x - y).square().sum(dim=1).mean(dim=(1, 2)) for x, y in zip(a, b, strict=True)]).sum(dim=0)
+
+    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Distances (B,) of pictures (B, 3, H, W) in [-1, 1]; 0 for equal ones."""
+        if a.shape != b.shape:
+            raise ProxymaskError(f"pictures {tuple(a.shape)} and {tuple(b.shape)} differ in shape")
+        return self.between(self.embed(a), self.embed(b))
+
+
+def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> Perceptual:
+    """LPIPS v0.1 on a trunk ("alexnet", "squeezenet" or "vgg16") with the published heads (``lin0.model.1.weight``, ...).
+
+    Raises:
+        ProxymaskError: weights that are not of this trunk, heads that do not fit it.
+    """
+    net = ConvNet(trunk, weights)
+    ordered = [heads[name] for name in sorted(heads) if name.endswith(".weight")]
+    if not ordered:
+        raise ProxymaskError("these are no heads of LPIPS: they are called lin0.model.1.weight and so on")
+
+    def maps(pictures: torch.Tensor) -> list[torch.Tensor]:
+        if net.caffe:
+            return net.taps(net.prepared(pictures))
+        shift, scale = (torch.tensor(v, device=pictures.device)[:, None, None] for v in (SHIFT, SCALE))
+        return net.taps((pictures - shift) / scale)
+
+    with torch.no_grad():
+        widths = [layer.shape[1] for layer in maps(torch.zeros(1, 3, 64, 64))]
+    if widths != [head.numel() for head in ordered]:
+        raise ProxymaskError(f"these heads of LPIPS are for {[head.numel() for head in ordered]} channels, {LABELS[trunk]} has {widths}")
+    name = f"LPIPS-like ({LABELS[trunk]}, Caffe weights)" if net.caffe else f"LPIPS ({LABELS[trunk]})"
+    return Perceptual(name, maps, tensors_digest({**weights, **{f"head.{k}": v for k, v in heads.items()}}), ordered)
+
+
+def find_lpips(folder: Path | None = None) -> tuple[Perceptual | None, str]:
+    """The best LPIPS that the weights folder allows (AlexNet, as most use it; then SqueezeNet, VGG-16), or None; and, where AlexNet's is
+    not to be had, one line that says what is missing."""
+    for trunk in TRUNKS:
+        found, heads = find_weights(trunk, folder), find_weights(f"lpips-{trunk}", folder)
+        if found is not None and heads is not None:
+            made = lpips(trunk, read_weights(found), read_weights(heads))
+            proper = made.label.startswith("LPIPS (")
+            return made, "" if proper else f"LPIPS proper needs the trunk its heads were trained on: {missing_weights('alexnet', folder)}"
+    return None, f"LPIPS: {missing_weights('alexnet', folder)}, {missing_weights('lpips-alexnet', folder)}"
+
+
+class Diversity(NamedTuple):
+    """Mean over the pairs of groups, their standard deviation, and the numbers of groups and masks."""
+
+    mean: float
+    std: float
+    groups: int
+    masks: int
+
+
+def group_pairs(groups: int, pairs: int = 10, seed: int = 0) -> list[tuple[int, int]]:
+    """``pairs`` different pairs of different groups, drawn at random; all of them where there are no more."""
+    every = [(a, b) for a in range(groups) for b in range(a + 1, groups)]
+    order = torch.randperm(len(every), generator=derive_rng(seed, "group pairs")).tolist()
+    return [every[index] for index in order[:pairs]]
+
+
+def group_diversity(distances: Callable[[int, int, int], float], groups: int, masks: int, pairs: int = 10, seed: int = 0) -> Diversity:
+    """Diversity of ``groups`` renderings of the same ``masks`` (supplement C.1): the mean distance of same-mask pictures of two groups,
+    over ``pairs`` random pairs of groups.
+
+    Pictures of different masks are never compared: their distance would be that of the masks.
+
+    Args:
+        distances: (mask, group, group) -> distance of the two pictures.
+        groups: at least 2.
+        masks: at least 1.
+    """
+    if groups < 2 or masks < 1:
+        raise ProxymaskError(f"diversity needs at least 2 groups and 1 mask, not {groups} and {masks}")
+    scores = [sum(distances(mask, a, b) for mask in range(masks)) / masks for a, b in group_pairs(groups, pairs, seed)]
+    values = torch.tensor(scores, dtype=torch.float64)
+    return Diversity(float(values.mean()), float(values.std(correction=0)), groups, masks)

@@ -1,0 +1,210 @@
+"""The evaluation of a tiny bundle of random weights: nothing is pretty, every number is real."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from proxymask.bundle import Bundle
+from proxymask.cli import main
+from proxymask.data.dataset import ImageSet
+from proxymask.errors import ProxymaskError
+from proxymask.evaluation import BundlePainter, Evaluation, EvaluationConfig, evaluate, protocol
+from proxymask.judges import SHIPPED, Judge
+from proxymask.metrics.frechet import FeatureStats, frechet_distance
+from proxymask.metrics.segmentation import ConfusionMatrix
+from proxymask.synthesizer import Synthesizer
+
+COUNT = 20
+FIELDS = {"key", "name", "of", "value", "count", "network", "resize", "reference", "seed", "versions"}
+
+
+@pytest.fixture(autouse=True)
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "CHUNK", 10)
+    monkeypatch.setattr(protocol, "BATCH", 5)
+    monkeypatch.setattr(protocol, "CONSISTENT_STYLES", 3)
+    monkeypatch.setattr(protocol, "CONSISTENT_MASKS", 4)
+    monkeypatch.setattr(protocol, "GROUPS", 4)
+
+
+def settings(bundle: Path, data: Path, out: Path, **more: object) -> EvaluationConfig:
+    return EvaluationConfig(bundle=str(bundle), data=data, out=out, weights=out / "none", **{"count": COUNT, **more})
+
+
+def run(*args: object, **kwargs: object) -> Evaluation:
+    return evaluate(settings(*args, **kwargs), device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def whole(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("CHUNK", 10), ("BATCH", 5), ("CONSISTENT_STYLES", 3), ("CONSISTENT_MASKS", 4), ("GROUPS", 4)):
+            patch.setattr(protocol, name, value)
+        out = tmp_path_factory.mktemp("evaluation") / "whole"
+        return run(tiny_bundle, avatars, out, masks=fresh), out
+
+
+def test_numbers_say_what_they_are(whole: tuple[Evaluation, Path]) -> None:
+    result, out = whole
+    stored = json.loads((out / "metrics.json").read_text())
+    assert stored["numbers"] == result.numbers
+    assert all(row.keys() >= FIELDS for row in stored["numbers"])
+    for key in ("frechet/judge", "kernel/judge", "precision/judge", "recall/judge"):
+        assert {row["of"] for row in stored["numbers"] if row["key"] == key} == {"masks", "proxy", "generator", "floor"}
+    assert {row["of"] for row in stored["numbers"] if row["key"] == "miou"} == {"masks", "proxy", "grid", "real"}
+    once = {"agreement", "identity_psnr", "style_consistency", "diversity", "mask_ignored", "boundary_f_1px", "boundary_f_2px"}
+    assert once <= {row["key"] for row in stored["numbers"]}
+    assert not any("FID" in row["name"] or row["name"].startswith(("KID", "LPIPS (")) for row in stored["numbers"])
+    floor = result.find("frechet/judge", "floor")
+    assert floor is not None
+    assert floor["count"] == floor["reference_count"] == COUNT
+    assert "Inception" in " ".join(result.notes)
+    assert "alexnet" in " ".join(result.notes)
+
+
+def test_report_is_one_file(whole: tuple[Evaluation, Path]) -> None:
+    text = (whole[1] / "report.html").read_text()
+    assert not re.findall(r"(?:src|href)=['\"](?!data:)", text)
+    assert "<script" not in text
+    assert text.count("data:image/png;base64,") == len(whole[0].sheets) == 4
+    assert text.count("<svg") >= 2
+    assert list(whole[0].sheets) == ["as they come", "best", "median", "worst"]
+
+
+def test_against_plain_computation(whole: tuple[Evaluation, Path], tiny_bundle: Path, fresh: Path, avatars: Path) -> None:
+    """Some numbers once more, straight from their definitions."""
+    result, _ = whole
+    synth = Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")
+    judge = Judge.load(SHIPPED / "avatars")
+    masks = ImageSet.open(fresh, 32).masks(range(COUNT))
+    painter = BundlePainter(synth)
+    pictures = painter.paint(masks, [1_000_000 + i for i in range(COUNT)])
+    read, features = judge.read(pictures)
+    wanted = F.interpolate(masks[:, None].float(), size=64, mode="nearest-exact")[:, 0].long()
+    matrix = ConfusionMatrix(9).update(read, wanted)
+    assert result.value("miou", "masks") == pytest.approx(matrix.miou(), abs=2e-3)
+    small = masks[:, 1::2, 1::2]
+    back = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert result.value("miou", "grid") == pytest.approx(ConfusionMatrix(9).update(back, masks).miou())
+    real = ImageSet.open(avatars, 32)
+    order = torch.randperm(48, generator=protocol.derive_rng(0, "reference")).tolist()
+    reference = FeatureStats(judge.dim).add(judge(real.images(order[:COUNT])))
+    assert result.value("frechet/judge", "masks") == pytest.approx(
+        frechet_distance(reference, FeatureStats(judge.dim).add(features)), rel=1e-3
+    )
+    # best, median and worst are that
+    ranks = protocol.SegmentationScore(judge.labels.names).update(read, wanted).per_picture()
+    best = result.sheets["best"][2][0].astype(int)
+    shown = protocol._uint8(pictures[int(ranks.argmax())][None])[0].astype(int)
+    assert np.abs(best - shown).max() <= 1
+
+
+def test_goes_on_after_a_stop(whole: tuple[Evaluation, Path], tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        seen.append(done)
+        if done > total * 0.6:
+            raise KeyboardInterrupt
+
+    config = settings(tiny_bundle, avatars, tmp_path / "out", masks=fresh)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config, device="cpu", precision="fp32", progress=stop)
+    [cache] = (tmp_path / "out" / "cache").iterdir()
+    before = {path.name: path.stat().st_mtime_ns for path in cache.glob("*.safetensors")}
+    assert 5 < len(before) < 30
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    again = evaluate(config, device="cpu", precision="fp32", progress=lambda done, total: seen.append(done) or seen.append(total))
+    assert {name: (cache / name).stat().st_mtime_ns for name in before} == before
+    assert seen[-1] == seen[-2]  # all done
+    mine, theirs = (json.dumps(x.numbers, sort_keys=True) for x in (again, whole[0]))
+    assert mine == theirs
+
+
+def test_more_pictures_add_to_what_is_there(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(tiny_bundle, avatars, out, protocol="paper", count=10)
+    [cache] = (out / "cache").iterdir()
+    before = {path.name: path.stat().st_mtime_ns for path in cache.glob("samples-*")}
+    result = run(tiny_bundle, avatars, out, protocol="paper", count=15)
+    assert before == {name: (cache / name).stat().st_mtime_ns for name in before}
+    assert {path.name for path in cache.glob("samples-*")} == {"samples-0-10.safetensors", "samples-10-15.safetensors"}
+    # the paper's protocol: two latents, against training images
+    assert {row["of"] for row in result.numbers if row["key"] == "frechet/judge"} == {"proxy", "generator", "floor"}
+    row = result.find("frechet/judge", "proxy")
+    assert row is not None
+    assert (row["count"], row["reference_count"]) == (15, 15)
+    assert result.find("miou", "masks") is None
+
+
+def test_another_seed_is_another_evaluation(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    values = []
+    for seed in (0, 1):
+        config = settings(tiny_bundle, avatars, tmp_path / "out", protocol="paper", count=6)
+        values.append(evaluate(config, device="cpu", precision="fp32", seed=seed).value("frechet/judge", "proxy"))
+    assert values[0] != values[1]
+    assert len(list((tmp_path / "out" / "cache").iterdir())) == 2
+
+
+def test_missing_weights_are_named_and_the_rest_is_computed(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    result = run(tiny_bundle, avatars, tmp_path / "out", protocol="paper", count=6, features=("inception", "squeezenet"))
+    notes = " ".join(result.notes)
+    for what in ("pt_inception-2015-12-05-6726825d.pth", "squeezenet_v1.1", str(tmp_path / "out" / "none")):
+        assert what in notes
+    assert result.value("frechet/judge", "proxy") > 0
+    with pytest.raises(ProxymaskError, match="neither a file nor one of"):
+        run(tiny_bundle, avatars, tmp_path / "out", count=6, features=("inceptoin",))
+
+
+def test_what_cannot_be_used(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ProxymaskError, match="at least 2"):
+        run(tiny_bundle, avatars, out, count=1)
+    with pytest.raises(ProxymaskError, match=r"no judge\.json"):
+        run(tiny_bundle, avatars, out, judge=avatars)
+    with pytest.raises(ProxymaskError, match="does not exist"):
+        run(tiny_bundle, tmp_path / "nowhere", out)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ProxymaskError, match="is a file"):
+        run(tiny_bundle, avatars, tmp_path / "file")
+    with pytest.raises(ProxymaskError, match="backend torch-fidelity is not usable"):
+        run(tiny_bundle, avatars, out, backend="torch-fidelity")
+    other = Judge.load(SHIPPED / "avatars")
+    renamed = dataclasses.replace(other.labels.labels[0], name="sky")
+    other.labels = dataclasses.replace(other.labels, labels=(renamed, *other.labels.labels[1:]))
+    other.save(tmp_path / "judge")
+    with pytest.raises(ProxymaskError, match="knows sky"):
+        run(tiny_bundle, avatars, out, judge=tmp_path / "judge")
+
+
+def test_pictures_without_masks(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    """Real pictures alone: proxy masks are measured, pictures from masks are not, and that is said."""
+    result = run(tiny_bundle, avatars / "images", tmp_path / "out", count=6)
+    assert result.find("frechet/judge", "masks") is None
+    assert result.value("frechet/judge", "proxy") > 0
+    assert "no masks" in " ".join(result.notes)
+
+
+def test_few_pictures(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    """Fewer real pictures than asked for: the reference is what there is, and the floor's two halves share no picture."""
+    result = run(tiny_bundle, avatars, tmp_path / "out", count=60, protocol="paper")
+    row = result.find("frechet/judge", "floor")
+    assert row is not None
+    assert (row["count"], row["reference_count"]) == (24, 24)
+    assert "48" in " ".join(result.notes)
+
+
+def test_the_verb(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", "--bundle", str(tiny_bundle), "--data", str(avatars), "--masks", str(fresh), "--count", "6", "--out"]
+    assert main([*words, str(tmp_path / "out"), "--device", "cpu", "--weights", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "Frechet distance, judge features" in said
+    assert "report.html" in said
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert main(["evaluate", "--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2

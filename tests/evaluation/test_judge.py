@@ -1,0 +1,103 @@
+"""Judges: the shipped one, one trained here, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from proxymask.cli import main
+from proxymask.data.avatars import AVATAR_LABELS, make_dataset
+from proxymask.data.dataset import ImageSet
+from proxymask.errors import ProxymaskError
+from proxymask.judges import SHIPPED, Judge, SegmentationScore, shipped_judge
+from proxymask.labels import LabelSet
+from proxymask.metrics.segmentation import boundary_f_score, class_then_mean, per_image_iou
+from proxymask.training.judge import JudgeConfig, train_judge
+
+
+def test_shipped_judge_reads_fresh_avatars(tmp_path: Path) -> None:
+    assert sum(path.stat().st_size for path in (SHIPPED / "avatars").iterdir()) < 3e6
+    assert shipped_judge(AVATAR_LABELS) == SHIPPED / "avatars"
+    assert shipped_judge(LabelSet.of([("ground", "#000000")])) is None
+    judge = Judge.load(SHIPPED / "avatars")
+    make_dataset(tmp_path / "drawn", "avatars", 60, 64, 4711, "head", 1, None)
+    real = ImageSet.open(tmp_path / "drawn", 64)
+    score = SegmentationScore(judge.labels.names).update(judge.read(real.images(range(60)))[0], real.masks(range(60))).summary()
+    assert score["miou"] > 0.8
+    # what the card and judge.json say is what it does on other avatars, within what 60 pictures can tell
+    assert score["miou"] == pytest.approx(judge.about.accuracy["miou"], abs=0.06)
+    assert score["accuracy"] == pytest.approx(judge.about.accuracy["accuracy"], abs=0.01)
+    assert f"{judge.about.accuracy['miou']:.4f}" in (SHIPPED / "avatars" / "README.md").read_text()
+
+
+def test_features_and_reading_are_one_pass() -> None:
+    judge = Judge.load(SHIPPED / "avatars")
+    pictures = torch.rand(3, 3, 64, 64) * 2 - 1
+    read, features = judge.read(pictures)
+    assert torch.equal(features, judge(pictures))
+    assert features.shape == (3, judge.dim)
+    assert torch.equal(read, judge.net(pictures).argmax(1))
+    assert judge.read(torch.rand(1, 3, 128, 128))[0].shape == (1, 64, 64)
+    masks = torch.randint(0, 9, (2, 128, 128))
+    assert torch.equal(judge.sized_masks(masks), masks[:, 1::2, 1::2])
+    distance = judge.perceptual()
+    assert distance(pictures, pictures).abs().max() == 0
+    assert (distance(pictures, pictures.flip(0))[::2] > 0).all()
+
+
+def test_train_judge(avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "judge", "--data", str(avatars), "--size", "32", "--out", str(tmp_path / "judge"), "--steps", "3", "--batch", "4"]
+    words += ["--width", "8", "--blocks", "2", "--device", "cpu", "--precision", "fp32"]
+    assert main(words) == 0
+    assert "judge: " in capsys.readouterr().out
+    judge = Judge.load(tmp_path / "judge")
+    assert judge.about.size == 32
+    assert judge.about.accuracy["count"] == 5  # a tenth of 48
+    assert judge.about.data == ImageSet.open(avatars, 32).fingerprint
+    before = (tmp_path / "judge" / "model.safetensors").read_bytes()
+    assert main(words) == 0  # already there: nothing changes
+    assert (tmp_path / "judge" / "model.safetensors").read_bytes() == before
+    with_test = train_judge(
+        ImageSet.open(avatars, 32),
+        tmp_path / "other",
+        JudgeConfig(8, 2, 2, 4),
+        test=ImageSet.open(fresh, 32),
+        device="cpu",
+        precision="fp32",
+    )
+    assert with_test.about.accuracy["count"] == 32
+    with pytest.raises(ProxymaskError, match="learns from: its accuracy"):
+        train_judge(ImageSet.open(avatars, 32), tmp_path / "third", test=ImageSet.open(avatars, 32))
+    with pytest.raises(ProxymaskError, match="has no masks"):
+        train_judge(ImageSet.open(avatars / "images", 32), tmp_path / "third")
+    assert main([*words[:6], "--out", str(avatars)]) == 2
+    assert main(["train", "judge", "--data", str(avatars), "--size", "36", "--out", str(tmp_path / "odd")]) == 2
+
+
+def test_damaged_judges(tmp_path: Path) -> None:
+    folder = Judge.load(SHIPPED / "avatars").save(tmp_path / "judge", half=True)
+    stored = json.loads((folder / "judge.json").read_text())
+    (folder / "judge.json").write_text(json.dumps(stored | {"format": 99}))
+    with pytest.raises(ProxymaskError, match="another version"):
+        Judge.load(folder)
+    del stored["size"]
+    (folder / "judge.json").write_text(json.dumps(stored))
+    with pytest.raises(ProxymaskError, match="damaged"):
+        Judge.load(folder)
+    with pytest.raises(ProxymaskError, match="is not a folder"):
+        Judge.load(tmp_path / "nowhere")
+
+
+def test_score_is_the_sum_of_its_parts() -> None:
+    names = ["a", "b", "c"]
+    rng = torch.Generator().manual_seed(0)
+    read, masks = (torch.randint(0, 3, (6, 8, 8), generator=rng) for _ in range(2))
+    whole = SegmentationScore(names).update(read, masks)
+    halves = SegmentationScore(names)
+    for part in (slice(0, 2), slice(2, 6)):
+        halves.take(SegmentationScore(names).update(read[part], masks[part]).tensors())
+    assert whole.summary() == halves.summary()
+    assert whole.summary()["linear_gan_miou"] == class_then_mean(per_image_iou(read, masks, 3))[1]
+    assert whole.summary()["boundary_f_2px"] == class_then_mean(boundary_f_score(read, masks, 3, 2))[1]
+    assert torch.equal(whole.per_picture(), per_image_iou(read, masks, 3, ignore=()).nanmean(1))
