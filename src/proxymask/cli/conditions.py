@@ -126,10 +126,9 @@ class BundleAdd:
                 f"the mapper in {self.run_folder} makes other proxy masks than those of {self.bundle}: train it with that bundle"
             )
         name = self.name or about["condition"]
-        handover = about.pop("handover", None)
-        if handover is not None and handover != bundle.about.get("handover", "soft"):
-            bundle_kind = bundle.about.get("handover", "soft")
-            raise ProxymaskError(f"the mapper hands over {handover!r}, this bundle {bundle_kind!r}: train it with --handover {bundle_kind}")
+        handover, ours = about.pop("handover", None), bundle.about.get("handover", "soft")
+        if handover not in (None, ours):
+            print(f"note: it was trained to hand over {handover!r}, this bundle's mappers hand over {ours!r}", file=sys.stderr)
         bundle.mappers[name] = mapper
         bundle.conditions.pop(name, None)
         if about["condition"] != "mask":
