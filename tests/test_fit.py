@@ -406,7 +406,7 @@ def test_verbs_make_what_fit_makes(copy, capsys):
 
 def test_two_processes_do_what_one_does(copy):
     """The whole of fit under torchrun. L_adv is left out: minibatch standard deviation looks at each process' own share."""
-    (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger": TOY["rearranger"] | {"lambda_adv": 0.0}}))
+    (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger": TOY["rearranger"] | {"lambda_adv": 0.0, "learning_rate": 0.001}}))
     given = config(copy, images=None, generator=copy / "model.work" / "generator", out=copy / "one")
     fit(given)
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d"]
