@@ -7,7 +7,7 @@ import tiny
 from proxymask.style_bank import StyleBank
 from proxymask.synthesizer import Synthesizer
 
-BANK = StyleBank(samples=4, layers=2, tokens=20)
+BANK = StyleBank(samples=4, layers=2, tokens=20, unlike=1.1)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_what_it_lacks_comes_from_mixed_samples(synth: Synthesizer) -> None:
 def test_none_and_few_tokens(synth: Synthesizer) -> None:
     own, same = lend(synth, StyleBank(samples=0))
     assert same is own
-    _, few = lend(synth, StyleBank(samples=4, layers=2, tokens=1))
+    _, few = lend(synth, StyleBank(samples=4, layers=2, tokens=1, unlike=1.1))
     assert few.key.shape[1] == own.key.shape[1] + 1
 
 
@@ -77,7 +77,7 @@ def test_a_style_without_a_bank_paints_as_before() -> None:
     bundle = tiny.make_bundle()
     plain = Synthesizer(bundle, "cpu", "fp32")
     assert plain.bank.samples == 0  # bundles made before there were banks
-    bundle.about["style_bank"] = {"samples": 3, "layers": 2, "tokens": 16}
+    bundle.about["style_bank"] = {"samples": 3, "layers": 2, "tokens": 16, "unlike": 1.1}
     lent = Synthesizer(bundle, "cpu", "fp32")
     n = plain.make_style(seed=1).keys.key.shape[1]
     assert lent.make_style(seed=1).keys.key.shape[1] == n + 16
@@ -85,3 +85,17 @@ def test_a_style_without_a_bank_paints_as_before() -> None:
     assert not torch.equal(lent.make_style(seed=1).keys.counts, plain.make_style(seed=1).keys.counts)
     a, b = plain.render(own, plain.make_style(seed=1)), lent.render(own, lent.make_style(seed=1))
     assert float((a - b).abs().max()) < 0.1  # a sample under its own mask asks for nothing that is lent
+
+
+def test_what_has_a_stand_in_is_not_lent(synth: Synthesizer) -> None:
+    clusters = synth.bundle.clusters
+    likeness = clusters.likeness()
+    assert torch.allclose(likeness.diagonal(), torch.ones(tiny.K))
+    own, everything = lend(synth)
+    had, more = clusters.available(own.counts), clusters.available(everything.counts)
+    best = {(b, k): float(likeness[k, had[b]].max()) for b, k in (more & ~had).nonzero().tolist()}
+    limit = max(best.values())  # whatever has the best stand-in goes without, all else is lent as before
+    _, less = lend(synth, StyleBank(samples=4, layers=2, tokens=20, unlike=limit))
+    fewer = clusters.available(less.counts)
+    assert {(b, k) for b, k in (fewer & ~had).nonzero().tolist()} == {place for place, value in best.items() if value < limit}
+    assert bool((fewer | ~had).all())

@@ -28,6 +28,9 @@ class StyleBank:
     """How many of the generator's first layers follow the lender's own latent."""
     tokens: int = 384
     """Positions lent at most; the largest clusters are thinned evenly until they fit."""
+    unlike: float = 0.8
+    """A cluster is lent only where no cluster of the style stands in the same places with a likeness (cosine of their occupancies) of
+    this or more: another skin is not needed, a beard is. Above 1: all that is lacking."""
 
     @torch.no_grad()
     def lend(
@@ -60,7 +63,8 @@ class StyleBank:
         keys_lent, values_lent, of = torch.cat(key, dim=1), torch.cat(value, dim=1), torch.cat(ids, dim=1)
         there = torch.zeros_like(keys.counts).scatter_add_(1, of, torch.ones_like(of))
         counts = keys.counts + there * lacking
-        wanted = lacking & clusters.available(counts)
+        stand_in = clusters.likeness()[None].masked_fill(lacking[:, None, :], -1.0).amax(dim=2)  # (B, K): the best that the style has
+        wanted = lacking & clusters.available(counts) & (stand_in < self.unlike)
         chosen = torch.stack([self._choose(of[b], wanted[b]) for b in range(len(of))]).to(w.device)
         pick = chosen[:, :, None]
         return StyleKeys(

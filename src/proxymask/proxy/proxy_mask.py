@@ -103,6 +103,11 @@ class ProxyClusters(ConfigModel):
         mean = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05)
         return (amount.float().clamp_min(0.1) / mean).log()
 
+    def likeness(self) -> Tensor:
+        """How far two clusters stand in the same places over the samples: cosine (K, K) in [0, 1] of their occupancies."""
+        places = torch.nn.functional.normalize(self.occupancy.flatten(1), dim=1)
+        return places @ places.t()
+
     def substitute(self, mask: Tensor, present: Tensor) -> Tensor:
         """The proxy mask with every cluster that the style sample lacks replaced by the one of its clusters that is found in the same
         places: light skin asked of a dark style becomes dark skin, because over the samples both stand where skin stands.
@@ -114,8 +119,7 @@ class ProxyClusters(ConfigModel):
         Returns:
             ids (B, r, r), all of them present.
         """
-        places = torch.nn.functional.normalize(self.occupancy.flatten(1), dim=1)
-        likeness = (places @ places.t()).fill_diagonal_(2.0)  # a cluster that is there stays
+        likeness = self.likeness().fill_diagonal_(2.0)  # a cluster that is there stays
         replacement = likeness[None].masked_fill(~present[:, None, :], -1.0).argmax(dim=2)  # (B, K)
         return replacement.gather(1, mask.flatten(1)).view_as(mask)
 
