@@ -1,4 +1,4 @@
-"""Figures S2 and S3: L_adv alone, with L_self, with L_self and L_mask: distance over iterations, and a sheet.
+"""Figures S2 and S3: L_adv alone, with L_self, with L_mask, and with L_mix, which the paper has not: distance over iterations, sheet.
 
 python -m ablations.losses --data data/avatars64 --masks data/test64 --discriminator runs/g64 --work runs/ablations --steps 10000
 """
@@ -20,9 +20,10 @@ from proxymask.training.loop import checkpoints
 from .common import Lab, Settings
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "L_adv": {"lambda_self": 0.0, "lambda_mask": 0.0},
-    "L_adv + L_self": {"lambda_mask": 0.0},
-    "L_adv + L_self + L_mask": {},
+    "L_adv": {"lambda_self": 0.0, "lambda_mask": 0.0, "lambda_mix": 0.0},
+    "L_adv + L_self": {"lambda_mask": 0.0, "lambda_mix": 0.0},
+    "L_adv + L_self + L_mask": {"lambda_mix": 0.0},
+    "L_adv + L_self + L_mask + L_mix": {},
 }
 
 

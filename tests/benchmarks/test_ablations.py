@@ -18,6 +18,7 @@ from baselines.oasis.train import TrainOasis, train_oasis
 from proxymask.evaluation import protocol
 from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.stages import mark_of
+from proxymask.training.presets import PRESETS
 
 TINY = {
     "base": "demo",
@@ -52,9 +53,11 @@ def test_losses(common: dict[str, object]) -> None:
     found = stored(common, "losses")
     assert [row["variant"] for row in found["rows"]] == list(losses.VARIANTS)
     assert all(row["toy"] and row["frechet_proxy"] > 0 for row in found["rows"])
-    assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 3
+    assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 4
     configs = [mark_of(path)["identity"] for path in sorted(Path(str(common["work"])).glob("rearranger-losses-*"))]
-    assert sorted((c["config.lambda_self"], c["config.lambda_mask"]) for c in configs) == [(0.0, 0.0), (10.0, 0.0), (10.0, 4.0)]
+    demo = PRESETS["demo"].rearranger
+    weights = sorted((c["config.lambda_self"], c["config.lambda_mask"], c["config.lambda_mix"]) for c in configs)
+    assert weights == [(0, 0, 0), (10, 0, 0), (10, demo.lambda_mask, 0), (10, demo.lambda_mask, demo.lambda_mix)]
     before = {path: path.stat().st_mtime_ns for path in Path(str(common["work"])).glob("rearranger-*/stage.json")}
     losses.run(args)  # all is there: nothing is trained again
     assert before == {path: path.stat().st_mtime_ns for path in before}
