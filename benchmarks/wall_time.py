@@ -104,7 +104,7 @@ def run(args: WallTime) -> None:
     common = {"judge": judge.digest[:16], "resolution": bundle.resolution}
 
     def add(name: str, phase: str, step: int, seconds: float, weights: str, score: Any) -> None:
-        row = {"name": name, "phase": phase, "step": step, "seconds": round(seconds, 1), "weights": weights, **common, **score()}
+        row = {"name": name, "phase": phase, "step": step, "seconds": round(seconds, 3), "weights": weights, **common, **score()}
         rows.append(row)
         print(json.dumps(row), flush=True)
         write_json(args.out, {"rows": rows})
