@@ -1,6 +1,7 @@
 """What every kind of condition has in common, and the list of them, which a person extends with one function."""
 
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -30,7 +31,7 @@ class Reading(NamedTuple):
     """What a person should know of how it was read, one phrase each."""
 
 
-class Condition:
+class Condition(ABC):
     """A kind of input: how it is made of a picture, disturbed in training, read from a person's file, and shown.
 
     Args:
@@ -51,6 +52,7 @@ class Condition:
         """What a bundle must keep to read this condition again."""
         return {"condition": self.name, "channels": self.channels}
 
+    @abstractmethod
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
         """Make the condition of pictures, undisturbed.
 
@@ -65,12 +67,12 @@ class Condition:
         Raises:
             ProxymaskError: a package or weights are missing.
         """
-        raise NotImplementedError
 
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Disturb planes (B, channels, R, R) as a hand would; the same shape. Numbers come from ``rng`` (CPU)."""
         return disturb.jitter(planes, _uniform(rng, len(planes), 0, 1.0), rng)
 
+    @abstractmethod
     def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
         """A person's file (or array, or picture) as planes of ``size``.
 
@@ -83,7 +85,6 @@ class Condition:
         Raises:
             ProxymaskError: no picture, an empty one, a photo where a drawing is expected.
         """
-        raise NotImplementedError
 
     def read_photo(self, source: Source, size: int) -> Reading:
         """A picture as ``source``, from which the condition is extracted; the centre square of it counts."""
