@@ -80,9 +80,9 @@ class StyleBank:
         places = [(of == k).nonzero().flatten() for k in wanted.nonzero().flatten().tolist()]
         if not places:  # nothing is wanted: one position, over and over, that no mask asks for
             return torch.zeros(self.tokens, dtype=torch.int64)
-        cap = self.tokens
-        while sum(min(len(p), cap) for p in places) > self.tokens:
-            cap -= 1
+        caps = torch.arange(self.tokens + 1)
+        taken = torch.tensor([len(p) for p in places])[:, None].minimum(caps).sum(dim=0)  # by every cap, rising
+        cap = int((taken <= self.tokens).nonzero().max())
         kept = [p[torch.linspace(0, len(p) - 1, min(len(p), cap)).round().long()] if cap else p[:0] for p in places]
         chosen = torch.cat(kept)
         if not len(chosen):  # more clusters than tokens

@@ -61,6 +61,17 @@ def lazy_adam(parameters: Iterator[nn.Parameter], learning_rate: float, every: i
     return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8)
 
 
+@torch.no_grad()
+def real_pictures(run: Run, pictures: Pictures | None, generator: Generator) -> torch.Tensor:
+    """This process' share of a batch of real pictures: the user's, or, without any, the frozen ``generator``'s own."""
+    if pictures is not None:
+        index = torch.randint(len(pictures), (run.config.batch,), generator=run.rng("real"))
+        return run.share(pictures.images(index))
+    z = torch.randn(run.config.batch, generator.z_dim, generator=run.rng("real"))
+    with run.cast():
+        return generator(run.share(z)).float()
+
+
 def discriminator_update(
     run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float, optimizer: str = "discriminator"
 ) -> None:

@@ -18,7 +18,7 @@ from ..mappers.handover import Handover, handover
 from ..mappers.oasis import Resize
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
-from .generator import Pictures, discriminator_update, lazy_adam
+from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
 from .loop import Run
 
@@ -184,17 +184,7 @@ class MapperStage:
         if adversarial:
             due = (run.index - self.adversarial_from) % c.r1_every == 0
             penalty = c.r1_gamma / 2 * c.r1_every if due else 0.0
-            discriminator_update(run, self.discriminator, self.real(run), torch.cat(fakes), penalty)
-
-    @torch.no_grad()
-    def real(self, run: Run) -> torch.Tensor:
-        """This process' share of a batch of real pictures."""
-        if self.pictures is not None:
-            index = torch.randint(len(self.pictures), (run.config.batch,), generator=run.rng("real"))
-            return run.share(self.pictures.images(index))
-        z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("real")))
-        with run.cast():
-            return self.cut.generator(z).float()
+            discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:

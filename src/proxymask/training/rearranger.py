@@ -20,7 +20,7 @@ from ..generators.cut import CutGenerator, CutState
 from ..generators.stylegan2 import Discriminator
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Init, Rearranger, Skip, Value
-from .generator import Pictures, discriminator_update, lazy_adam
+from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
 from .loop import Run
 
@@ -221,7 +221,7 @@ class RearrangerStage:
         self.discriminator.requires_grad_(True)
         if due:
             penalty = c.r1_gamma / 2 * c.r1_every if self.r1_due(run.index) else 0.0
-            discriminator_update(run, self.discriminator, self.real(run), torch.cat(fakes), penalty)
+            discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
 
     def r1_due(self, index: int) -> bool:
         """Whether the discriminator step of training step ``index`` takes R1: every ``r1_every`` of its own steps."""
@@ -264,16 +264,6 @@ class RearrangerStage:
         return c.self_features * losses.relative_l1(cross.features, target.features, weight) + c.self_picture * losses.picture_l1(
             picture, wanted, fine
         )
-
-    @torch.no_grad()
-    def real(self, run: Run) -> torch.Tensor:
-        """This process' share of a batch of real pictures: the user's, or the frozen generator's own."""
-        if self.pictures is not None:
-            index = torch.randint(len(self.pictures), (run.config.batch,), generator=run.rng("real"))
-            return run.share(self.pictures.images(index))
-        z = torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("real"))
-        with run.cast():
-            return self.cut.generator(run.share(z)).float()
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
