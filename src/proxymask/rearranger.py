@@ -18,6 +18,7 @@ from .generators.cut import CutState
 from .generators.ops import downsample2, fir_kernel, upsample2
 from .layers import EqualConv, ResidualBlock, position_encoding
 from .modeling import ConfigModel
+from .retouch import Retouch, look_of
 
 Value = Literal["features", "projection"]
 Skip = Literal["keep", "drop", "rearrange"]
@@ -28,7 +29,8 @@ class StyleKeys(NamedTuple):
     """What depends on the style sample alone.
 
     ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster has,
-    ``amount`` (B, K) float: the same, but what is lent (see style_bank.py) counts for one sample.
+    ``amount`` (B, K) float: the same, but what is lent (see style_bank.py) counts for one sample,
+    ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
     """
 
     key: torch.Tensor
@@ -36,6 +38,7 @@ class StyleKeys(NamedTuple):
     rgb: torch.Tensor
     counts: torch.Tensor
     amount: torch.Tensor
+    look: torch.Tensor
 
 
 class Rearranger(ConfigModel):
@@ -62,6 +65,8 @@ class Rearranger(ConfigModel):
         position_weight: with ``init="centroids"``, what the same position adds to a logit at the start.
         img_channels: channels of the accumulated RGB.
         mask_codes: width of the codes of ``key_mask``; 0: K, one channel a cluster. Fewer are packed far apart, for a narrower token.
+        retouch: width of the block that mends what the attention moved (retouch.py); 0: none, as in the paper.
+        retouch_codes: width of the codes of the asked clusters there.
     """
 
     centroids: torch.Tensor
@@ -88,6 +93,8 @@ class Rearranger(ConfigModel):
         position_weight: float = 8.0,
         img_channels: int = 3,
         mask_codes: int = 0,
+        retouch: int = 0,
+        retouch_codes: int = 32,
     ) -> None:
         super().__init__()
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
@@ -105,6 +112,8 @@ class Rearranger(ConfigModel):
         self.to_key = EqualConv(self.dim, self.dim, 1, bias=False)
         self.to_value = EqualConv(channels, channels, 1) if value == "projection" else None
         self.out_block = ResidualBlock(channels, hidden, layers)
+        width = channels + (img_channels if rgb == "rearrange" else 0)
+        self.retouch = Retouch(width, num_clusters, retouch, retouch_codes) if retouch else None
         encoding = position_encoding(position_channels, resolution, resolution)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
@@ -163,10 +172,11 @@ class Rearranger(ConfigModel):
             value = self.to_value(value)
         if self.rgb_kind == "rearrange":
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
-        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float())
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float(), look_of(_tokens(value)))
 
     def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """Queries (B, n, dim) of a proxy mask, one-hot or soft (B, K, r, r).
+        """Queries (B, n, dim [+ retouch_codes]) of a proxy mask, one-hot or soft (B, K, r, r): what the attention asks by, and what the
+        block behind it is told.
 
         Raises:
             ProxymaskError: another number of clusters or another size.
@@ -175,17 +185,26 @@ class Rearranger(ConfigModel):
         if tuple(mask.shape[1:]) != expected:
             raise ProxymaskError(f"a proxy mask of shape {tuple(mask.shape[1:])} does not fit this rearranger, which takes {expected}")
         token = torch.einsum("bkhw,dk->bdhw", mask.to(self.embed_mask.dtype), self.embed_mask) + self.position * self.position_gain
-        return _tokens(self.to_query(self.query_block(token)))
+        query = _tokens(self.to_query(self.query_block(token)))
+        if self.retouch is None:
+            return query
+        asked = torch.einsum("bkhw,ck->bchw", mask.to(self.retouch.embed.dtype), self.retouch.embed)
+        return torch.cat([query, _tokens(asked).to(query.dtype)], dim=2)
 
     def attend(self, query: torch.Tensor, style: StyleKeys) -> CutState:
         """Rearranged state at the cut."""
         width = style.value.shape[-1]
+        query, asked = query[..., : self.dim], query[..., self.dim :]
         # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
         value = F.pad(style.value, (0, max(0, self.dim - width))).to(query.dtype)
         moved = F.scaled_dot_product_attention(query[:, None], style.key.to(query.dtype)[:, None], value[:, None])[:, 0, :, :width]
         r = self.resolution
         grid = moved.transpose(1, 2).unflatten(2, (r, r))
-        features = self.out_block(grid[:, : self.channels]).float() * self.feature_rms
+        mended = self.out_block(grid[:, : self.channels])
+        if self.retouch is not None:
+            grid = self.retouch(torch.cat([mended, grid[:, self.channels :]], dim=1), asked.transpose(1, 2).unflatten(2, (r, r)), style.look)
+            mended = grid[:, : self.channels]
+        features = mended.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
             with torch.autocast(grid.device.type, enabled=False):
@@ -202,7 +221,7 @@ class Rearranger(ConfigModel):
 
     def attention_map(self, query: torch.Tensor, style: StyleKeys) -> torch.Tensor:
         """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = r * r. For viewing only."""
-        logits = query.float() @ style.key.float().transpose(1, 2) / self.dim**0.5
+        logits = query[..., : self.dim].float() @ style.key.float().transpose(1, 2) / self.dim**0.5
         return logits.softmax(dim=-1)
 
 

@@ -73,6 +73,7 @@ class StyleBank:
             keys.rgb,
             torch.where(wanted | ~lacking, counts, keys.counts),
             torch.where(wanted, keys.amount + there / self.samples, keys.amount),
+            keys.look,
         )
 
     def _choose(self, of: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -310,11 +310,13 @@ class TrainRearranger:
             stage = build_rearranger(config, cut, clusters, discriminator, pictures, loop.steps, loop.seed, device)
             if self.start is not None:
                 first = load_part(self.start, "rearranger", Rearranger)
-                if first.state_dict().keys() != stage.rearranger.state_dict().keys() or first.dim != stage.rearranger.dim:
+                fresh = {name: value for name, value in stage.rearranger.state_dict().items() if name.startswith("retouch.")}
+                start = fresh | first.state_dict()  # a retouching block may be put behind a rearranger that had none
+                if start.keys() != stage.rearranger.state_dict().keys() or first.dim != stage.rearranger.dim:
                     raise ProxymaskError(
                         f"{self.start} holds a rearranger of other widths or choices: give the settings it was trained with"
                     )
-                stage.rearranger.load_state_dict(first.state_dict())
+                stage.rearranger.load_state_dict(start)
                 made_of |= {"start": short_hash(first)}
             with progress("rearranger") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)

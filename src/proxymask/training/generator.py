@@ -1,8 +1,8 @@
 """Stage 0: train or fine-tune an unconditional StyleGAN2 on a folder of pictures (method: StyleGAN2's own recipe)."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -55,7 +55,7 @@ class GeneratorConfig:
     """Mirror half of the real pictures."""
 
 
-def lazy_adam(parameters: Iterator[nn.Parameter], learning_rate: float, every: int) -> torch.optim.Adam:
+def lazy_adam(parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, every: int) -> torch.optim.Adam:
     """Adam (0, 0.99) with StyleGAN2's correction for a regulariser run every ``every`` steps (0: none)."""
     ratio = every / (every + 1) if every else 1.0
     return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8)

@@ -47,6 +47,10 @@ class RearrangerConfig:
     """Embed the style sample's own proxy mask into the keys."""
     mask_codes: int = 0
     """Width of its codes; 0: as many as there are clusters."""
+    retouch: int = 0
+    """Width of the block that mends what the attention moved; 0: none (the paper has no such block)."""
+    retouch_codes: int = 32
+    """Width of the codes of the asked clusters there."""
     init: Init = "centroids"
     """Start of the attention."""
     match: float = 12.0
@@ -57,6 +61,10 @@ class RearrangerConfig:
     """What the same position adds to a logit at the start."""
     learning_rate: float = 0.002
     """Adam, rearranger and discriminator."""
+    retouch_rate: float = 5.0
+    """The retouching block's, as a multiple: it has to grow from nothing, while the attention must not be torn from its start."""
+    discriminator_rate: float = 1.0
+    """The discriminator's, as a multiple."""
     lambda_self: float = 10.0
     """Weight of L_self."""
     lambda_mask: float = 1.0
@@ -68,7 +76,10 @@ class RearrangerConfig:
     mix_share: float = 0.5
     """Share of the cross pass that takes the mask of a style-mixed sample."""
     mix_layers: tuple[int, ...] = (2, 3)
-    """How many of the first layers of a style-mixed sample follow another latent; drawn for every sample."""
+    """How many of the first layers of a style-mixed sample follow another latent; drawn for every sample. 0: the style itself."""
+    mix_absent: bool = False
+    """L_mix and L_mask also count where the style lacks what the style-mixed sample has, and nothing is substituted there: only a
+    rearranger with a retouching block can learn to draw it."""
     self_features: float = 1.0
     """Share of the feature term in L_self, and in L_mix ..."""
     self_picture: float = 1.0
@@ -93,6 +104,18 @@ class RearrangerConfig:
     """Discriminator steps between R1 terms."""
 
 
+def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:
+    """The rearranger's optimizer: the retouching block, where there is one, learns at its own rate."""
+    if rearranger.retouch is None:
+        return lazy_adam(rearranger.parameters(), config.learning_rate, 0)
+    own = set(rearranger.retouch.parameters())
+    groups = [
+        {"params": [p for p in rearranger.parameters() if p not in own]},
+        {"params": list(rearranger.retouch.parameters()), "lr": config.learning_rate * config.retouch_rate},
+    ]
+    return lazy_adam(groups, config.learning_rate, 0)
+
+
 class RearrangerStage:
     """The rearranger and its discriminator against the frozen generator."""
 
@@ -115,8 +138,8 @@ class RearrangerStage:
         self.every_step_from = round(steps * (1 - config.adv_last))
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "rearranger": lazy_adam(rearranger.parameters(), config.learning_rate, 0),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
+            "rearranger": rearranger_adam(rearranger, config),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, config.r1_every),
         }
         # a copy of the discriminator as it came, for the perceptual term: features that do not move with training
         self.critic: Discriminator | None = None
@@ -186,22 +209,29 @@ class RearrangerStage:
                     asked_before = other_
                     if c.substitute:
                         other_ = self.clusters.substitute(other_, self.clusters.available(style.counts))
-                    same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
+                    whole_mix = taken_[:, None, None] & c.mix_absent
+                    other_ = torch.where(whole_mix, asked_before, other_)
                     cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
-                loss, parts = self.self_loss(run, same, target, w_)
-                mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
                 asked = other_
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
-                    asked = other_.masked_fill((style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_), IGNORED)
+                    absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
+                    asked = other_.masked_fill(absent & ~whole_mix, IGNORED)
                 mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
-                loss = c.lambda_self * loss + c.lambda_mask * (mask_self + mask_cross)
-                parts |= {"mask_self": mask_self, "mask_cross": mask_cross}
+                loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
+                if c.lambda_self:
+                    with run.cast():
+                        same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
+                    self_loss, self_parts = self.self_loss(run, same, target, w_)
+                    mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
+                    loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_self
+                    parts |= self_parts | {"mask_self": mask_self}
                 if due or c.lambda_mix:
                     with run.cast():
                         fake = self.cut.render(cross, w_)
                 if c.lambda_mix:
                     can = self.clusters.available(style.counts).gather(1, asked_before.flatten(1)).view_as(asked_before)
-                    mix = self.mix_loss(run, cross, fake, CutState(mixed_f, mixed_rgb), w_, can & taken_[:, None, None])
+                    counted = whole_mix.expand_as(can) | (can & taken_[:, None, None])
+                    mix = self.mix_loss(run, cross, fake, CutState(mixed_f, mixed_rgb), w_, counted)
                     parts["mix"] = mix
                     loss = loss + c.lambda_mix * mix
                 if due:

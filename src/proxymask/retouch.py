@@ -1,0 +1,58 @@
+"""Beyond the paper: a small convolutional block that mends what the attention has moved.
+
+Attention gives every position a mean of features that the style sample already has: it cannot draw glasses for a face without
+any, and neighbours that come from different places do not know of each other. This block sees the moved features, the asked
+proxy mask and a summary of the style, looks around over a dozen positions, and adds what is missing. It starts as the identity.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .layers import EqualConv
+
+
+class Retouch(nn.Module):
+    """``x + change(x, asked clusters, look of the style)``: a U of convolutions, half of it at half resolution.
+
+    Args:
+        channels: width of x (B, channels, r, r): moved features, and the accumulated RGB where it is moved too.
+        num_clusters: K.
+        hidden: width inside at full resolution; one half more at half resolution.
+        codes: width of the learned code of an asked cluster.
+    """
+
+    def __init__(self, channels: int, num_clusters: int, hidden: int, codes: int) -> None:
+        super().__init__()
+        self.codes, inner = codes, hidden * 3 // 2
+        self.embed = nn.Parameter(torch.randn(codes, num_clusters))
+        self.enter = EqualConv(channels + codes, hidden)
+        self.down = EqualConv(hidden, inner, stride=2)
+        self.inside = nn.ModuleList([EqualConv(inner, inner), EqualConv(inner, inner)])
+        self.up = EqualConv(inner, hidden)
+        self.join = EqualConv(hidden, hidden)
+        self.leave = EqualConv(hidden, channels, zero=True)
+        self.look = EqualConv(2 * channels, 2 * (hidden + inner), 1, zero=True)  # scale and shift of both resolutions, none at the start
+
+    def forward(self, x: torch.Tensor, asked: torch.Tensor, look: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, channels, r, r) of unit size, ``asked`` (B, codes, r, r): ``embed`` of the proxy mask, ``look`` (B, 2 * channels):
+        :func:`look_of` the style; returns the like of x."""
+        hidden, inner = self.enter.weight.shape[0], self.down.weight.shape[0]
+        scale, shift, inner_scale, inner_shift = self.look(look[:, :, None, None].to(x.dtype)).split([hidden, hidden, inner, inner], dim=1)
+        fine = _act(self.enter(torch.cat([x, asked.to(x.dtype)], dim=1)) * (1 + scale) + shift)
+        coarse = _act(self.down(fine) * (1 + inner_scale) + inner_shift)
+        coarse = coarse + _act(self.inside[1](_act(self.inside[0](coarse)))) * math.sqrt(0.5)
+        up = F.interpolate(self.up(coarse), size=fine.shape[-2:], mode="nearest")
+        return x + self.leave(_act(self.join((fine + up) * math.sqrt(0.5))))
+
+
+def look_of(value: torch.Tensor) -> torch.Tensor:
+    """Mean and standard deviation of a style sample's values (B, n, channels) over its positions, (B, 2 * channels)."""
+    value = value.float()
+    return torch.cat([value.mean(dim=1), value.var(dim=1, unbiased=False).add(1e-6).sqrt()], dim=1)
+
+
+def _act(x: torch.Tensor) -> torch.Tensor:
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)
