@@ -86,6 +86,40 @@ class Spade(nn.Module):
         gamma, beta = self.gamma_beta(F.relu(self.shared(mask))).chunk(2, dim=1)
         return self.norm(x) * (1 + gamma) + beta
 
+    @torch.no_grad()
+    def frozen(self) -> nn.Module:
+        """For inference: the norm's constants multiplied into the convolution that gives gamma and beta."""
+        spade = FrozenSpade(self.shared.in_channels, self.shared.out_channels, self.norm.running_mean.numel())
+        scale = (self.norm.running_var + self.norm.eps).rsqrt()
+        gamma, beta = self.gamma_beta.weight.chunk(2)
+        assert self.gamma_beta.bias is not None
+        gamma_bias, beta_bias = self.gamma_beta.bias.chunk(2)
+        gamma, gamma_bias = gamma * scale[:, None, None, None], (1 + gamma_bias) * scale
+        mean = self.norm.running_mean
+        spade.shared.load_state_dict(self.shared.state_dict())
+        spade.factor.weight.copy_(gamma)
+        spade.shift.weight.copy_(beta - gamma * mean[:, None, None, None])
+        assert spade.factor.bias is not None
+        assert spade.shift.bias is not None
+        spade.factor.bias.copy_(gamma_bias)
+        spade.shift.bias.copy_(beta_bias - gamma_bias * mean)
+        return spade
+
+
+class FrozenSpade(nn.Module):
+    """``x * factor(mask) + shift(mask)``: what :class:`Spade` is once its statistics stand still."""
+
+    def __init__(self, num_labels: int, hidden: int, channels: int) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(num_labels, hidden, 3, padding=1)
+        self.factor = nn.Conv2d(hidden, channels, 3, padding=1)
+        self.shift = nn.Conv2d(hidden, channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.shared(mask))
+        factor = self.factor(hidden)
+        return torch.addcmul(self.shift(hidden), x.to(factor.dtype), factor)
+
 
 class SpadeBlock(nn.Module):
     """SPADE residual block (Park et al. 2019) with spectral norm."""
@@ -149,15 +183,24 @@ class OasisMapper(ConfigModel):
         if mask.shape[-1] == size:
             return mask
         if self.resize == "area" and mask.shape[-1] > size:
-            return F.adaptive_avg_pool2d(mask, size)
+            times, rest = divmod(mask.shape[-1], size)
+            return F.adaptive_avg_pool2d(mask, size) if rest else F.avg_pool2d(mask, times)  # the same; the second is faster
         return F.interpolate(mask, size=size, mode="nearest-exact")
+
+    def _ready(self, planes: torch.Tensor) -> torch.Tensor:
+        """In inference: as the convolutions take them, once for all that read them."""
+        return planes if self.training else planes.to(dtype=self.head.weight.dtype, memory_format=torch.channels_last)
+
+    def planes(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids (B, H, W) -> one-hot planes (B, num_labels, H, W) float32; none is one where an id is no label."""
+        return (ids[:, None] == torch.arange(self.num_labels, device=ids.device)[:, None, None]).float()
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
         """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, r, r)."""
-        planes = F.one_hot(mask, self.num_labels).permute(0, 3, 1, 2).float() if mask.ndim == 3 else mask
-        x = self.head(self.at(planes, self.start))
+        planes = self.planes(mask) if mask.ndim == 3 else mask
+        x = self.head(self._ready(self.at(planes, self.start)))
         for index, block in enumerate(self.blocks):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(x, self.at(planes, x.shape[-1]))
+            x = block(x, self._ready(self.at(planes, x.shape[-1])))
         return self.tail(F.leaky_relu(x, 0.2))
