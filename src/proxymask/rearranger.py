@@ -15,8 +15,8 @@ from torch import nn
 
 from .errors import ProxymaskError
 from .generators.cut import CutState
-from .generators.ops import downsample2, fir_kernel, upsample2
-from .layers import EqualConv, ResidualBlock, position_encoding
+from .generators.ops import fir_kernel, smooth2
+from .layers import EqualConv, ResidualBlock, attention, position_encoding
 from .modeling import ConfigModel
 
 Value = Literal["features", "projection"]
@@ -179,17 +179,13 @@ class Rearranger(ConfigModel):
 
     def attend(self, query: torch.Tensor, style: StyleKeys) -> CutState:
         """Rearranged state at the cut."""
-        width = style.value.shape[-1]
-        # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
-        value = F.pad(style.value, (0, max(0, self.dim - width))).to(query.dtype)
-        moved = F.scaled_dot_product_attention(query[:, None], style.key.to(query.dtype)[:, None], value[:, None])[:, 0, :, :width]
+        moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
         r = self.resolution
         grid = moved.transpose(1, 2).unflatten(2, (r, r))
         features = self.out_block(grid[:, : self.channels]).float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
-            with torch.autocast(grid.device.type, enabled=False):
-                rgb = upsample2(downsample2(grid[:, self.channels :].float() * self.rgb_rms, self.kernel), self.kernel)
+            rgb = smooth2(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
         elif self.rgb_kind == "drop":
             rgb = torch.zeros_like(style.rgb)
         else:
