@@ -96,7 +96,7 @@ class BundlePainter:
     @torch.inference_mode()
     def rearranged(self, styled: Styled, proxy: torch.Tensor) -> CutState:
         """States of the style samples laid out as proxy masks (B, K, r, r) ask."""
-        rearranger = self.synth.bundle.rearranger
+        rearranger = self.synth.rearranger
         with autocast(self.synth.device, self.synth.dtype):
             return rearranger.attend(rearranger.encode_mask(proxy), styled.keys)
 

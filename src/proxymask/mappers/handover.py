@@ -22,6 +22,30 @@ def handover(logits: torch.Tensor, kind: Handover, present: torch.Tensor | None 
     Returns:
         (B, K, r, r) float32, summing to one over K.
     """
+    if is_hard(kind) and not (torch.is_grad_enabled() and logits.requires_grad):
+        ids = handover_ids(logits, kind, present, prior)
+        return torch.zeros_like(logits, dtype=torch.float32).scatter_(1, ids[:, None], 1.0)
+    soft = _for_style(logits, kind, present, prior).softmax(dim=1)
+    if kind.endswith("soft"):
+        return soft
+    hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
+    return hard + soft - soft.detach()
+
+
+def is_hard(kind: Handover) -> bool:
+    """Whether one cluster a position is handed over, and no probabilities."""
+    return not kind.endswith("soft")
+
+
+def handover_ids(
+    logits: torch.Tensor, kind: Handover, present: torch.Tensor | None = None, prior: torch.Tensor | None = None
+) -> torch.Tensor:
+    """What :func:`handover` hands over in a hard ``kind``, as ids (B, r, r), int64, without a gradient."""
+    return _for_style(logits, kind, present, prior).argmax(dim=1)
+
+
+def _for_style(logits: torch.Tensor, kind: Handover, present: torch.Tensor | None, prior: torch.Tensor | None) -> torch.Tensor:
+    """The logits, float32, with what is known of the style."""
     logits = logits.float()
     if kind.startswith("likely"):
         assert prior is not None
@@ -29,8 +53,4 @@ def handover(logits: torch.Tensor, kind: Handover, present: torch.Tensor | None 
     if kind.startswith(("present", "likely")):
         assert present is not None
         logits = logits.masked_fill(~present[:, :, None, None], -1e4)
-    soft = logits.softmax(dim=1)
-    if kind.endswith("soft"):
-        return soft
-    hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
-    return hard + soft - soft.detach()
+    return logits
