@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-ATTENTION_ROWS = 512
+ATTENTION_ROWS = 256
 """Queries whose logits stand in memory at once."""
 
 

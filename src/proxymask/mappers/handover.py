@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 
+NEVER = -1e4  # logit of a cluster that must not be asked for
 Handover = Literal["soft", "hard", "present-soft", "present", "likely-soft", "likely"]
 """``soft``: probabilities. ``hard``: the most likely cluster. ``present-soft``, ``present``: the same among the clusters that the
 style sample has, so that a mask never asks a style for what it cannot give while something likely is at hand. ``likely-soft``,
@@ -45,12 +46,12 @@ def handover_ids(
 
 
 def _for_style(logits: torch.Tensor, kind: Handover, present: torch.Tensor | None, prior: torch.Tensor | None) -> torch.Tensor:
-    """The logits, float32, with what is known of the style."""
-    logits = logits.float()
+    """The logits, float32, with what is known of the style added: one pass over them."""
+    known: torch.Tensor | None = None
     if kind.startswith("likely"):
         assert prior is not None
-        logits = logits + prior[:, :, None, None]
+        known = prior
     if kind.startswith(("present", "likely")):
         assert present is not None
-        logits = logits.masked_fill(~present[:, :, None, None], -1e4)
-    return logits
+        known = torch.where(present, 0.0 if known is None else known, NEVER)
+    return logits.float() if known is None else logits + known[:, :, None, None].float()

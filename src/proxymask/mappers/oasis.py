@@ -87,38 +87,19 @@ class Spade(nn.Module):
         return self.norm(x) * (1 + gamma) + beta
 
     @torch.no_grad()
-    def frozen(self) -> nn.Module:
-        """For inference: the norm's constants multiplied into the convolution that gives gamma and beta."""
-        spade = FrozenSpade(self.shared.in_channels, self.shared.out_channels, self.norm.running_mean.numel())
-        scale = (self.norm.running_var + self.norm.eps).rsqrt()
+    def factor_and_shift(self) -> nn.Conv2d:
+        """For inference, when the norm's statistics stand still: what makes of the hidden planes ``factor`` and ``shift``, one behind
+        the other, with ``norm(x) * (1 + gamma) + beta = x * factor + shift``."""
+        mean, scale = self.norm.running_mean, (self.norm.running_var + self.norm.eps).rsqrt()
         gamma, beta = self.gamma_beta.weight.chunk(2)
+        conv = nn.Conv2d(gamma.shape[1], 2 * gamma.shape[0], 3, padding=1)
         assert self.gamma_beta.bias is not None
+        assert conv.bias is not None
         gamma_bias, beta_bias = self.gamma_beta.bias.chunk(2)
         gamma, gamma_bias = gamma * scale[:, None, None, None], (1 + gamma_bias) * scale
-        mean = self.norm.running_mean
-        spade.shared.load_state_dict(self.shared.state_dict())
-        spade.factor.weight.copy_(gamma)
-        spade.shift.weight.copy_(beta - gamma * mean[:, None, None, None])
-        assert spade.factor.bias is not None
-        assert spade.shift.bias is not None
-        spade.factor.bias.copy_(gamma_bias)
-        spade.shift.bias.copy_(beta_bias - gamma_bias * mean)
-        return spade
-
-
-class FrozenSpade(nn.Module):
-    """``x * factor(mask) + shift(mask)``: what :class:`Spade` is once its statistics stand still."""
-
-    def __init__(self, num_labels: int, hidden: int, channels: int) -> None:
-        super().__init__()
-        self.shared = nn.Conv2d(num_labels, hidden, 3, padding=1)
-        self.factor = nn.Conv2d(hidden, channels, 3, padding=1)
-        self.shift = nn.Conv2d(hidden, channels, 3, padding=1)
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        hidden = F.relu(self.shared(mask))
-        factor = self.factor(hidden)
-        return torch.addcmul(self.shift(hidden), x.to(factor.dtype), factor)
+        conv.weight.copy_(torch.cat([gamma, beta - gamma * mean[:, None, None, None]]))
+        conv.bias.copy_(torch.cat([gamma_bias, beta_bias - gamma_bias * mean]))
+        return conv
 
 
 class SpadeBlock(nn.Module):
@@ -139,6 +120,38 @@ class SpadeBlock(nn.Module):
         skip = x if self.shortcut is None else self.shortcut(self.norm_s(x, mask))
         x = self.conv0(F.leaky_relu(self.norm0(x, mask), 0.2))
         return skip + self.conv1(F.leaky_relu(self.norm1(x, mask), 0.2))
+
+    def frozen(self) -> nn.Module:
+        """See :func:`proxymask.layers.frozen`."""
+        return FrozenSpadeBlock(self)
+
+
+class FrozenSpadeBlock(nn.Module):
+    """:class:`SpadeBlock` for inference: the constants of its norms are in the weights, and what reads the mask reads it at once."""
+
+    @torch.no_grad()
+    def __init__(self, block: SpadeBlock) -> None:
+        super().__init__()
+        norms = [block.norm0, block.norm1] if block.shortcut is None else [block.norm0, block.norm1, block.norm_s]
+        first = norms[0].shared
+        self.hidden = first.out_channels
+        self.shared = nn.Conv2d(first.in_channels, self.hidden * len(norms), 3, padding=1)
+        self.shared.weight.copy_(torch.cat([norm.shared.weight for norm in norms]))
+        assert self.shared.bias is not None
+        self.shared.bias.copy_(torch.cat([norm.shared.bias for norm in norms if norm.shared.bias is not None]))
+        self.modulations = nn.ModuleList(norm.factor_and_shift() for norm in norms)
+        self.conv0, self.conv1, self.shortcut = block.conv0, block.conv1, block.shortcut
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu_(self.shared(mask)).split(self.hidden, dim=1)
+
+        def modulated(x: torch.Tensor, index: int) -> torch.Tensor:
+            factor, shift = self.modulations[index](hidden[index]).chunk(2, dim=1)
+            return torch.addcmul(shift, x.to(factor.dtype), factor)
+
+        skip = x if self.shortcut is None else self.shortcut(modulated(x, 2))
+        x = self.conv0(F.leaky_relu_(modulated(x, 0), 0.2))
+        return skip + self.conv1(F.leaky_relu_(modulated(x, 1), 0.2))
 
 
 class OasisMapper(ConfigModel):
@@ -192,8 +205,10 @@ class OasisMapper(ConfigModel):
         return planes if self.training else planes.to(dtype=self.head.weight.dtype, memory_format=torch.channels_last)
 
     def planes(self, ids: torch.Tensor) -> torch.Tensor:
-        """Ids (B, H, W) -> one-hot planes (B, num_labels, H, W) float32; none is one where an id is no label."""
-        return (ids[:, None] == torch.arange(self.num_labels, device=ids.device)[:, None, None]).float()
+        """Ids (B, H, W) -> one-hot planes (B, num_labels, H, W), of the weights' type, channels last: a lookup is quicker than
+        ``F.one_hot``."""
+        rows = torch.eye(self.num_labels, device=ids.device, dtype=self.head.weight.dtype)
+        return F.embedding(ids, rows).permute(0, 3, 1, 2)
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
         """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, r, r)."""
