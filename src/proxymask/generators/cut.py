@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from ..errors import ProxymaskError
+from ..sizes import block_size
 from .ops import upsample2
 from .stylegan2 import Generator, NoiseMode
 
 
 class CutState(NamedTuple):
-    """What crosses the cut: ``features`` (B, C, r, r) and ``rgb`` (B, img_channels, r, r), float32 skip image of the lower blocks."""
+    """What crosses the cut: ``features`` (B, C, h, w) and ``rgb`` (B, img_channels, h, w), float32 skip image of the lower blocks."""
 
     features: torch.Tensor
     rgb: torch.Tensor
@@ -25,6 +26,8 @@ class CutState(NamedTuple):
 
 class CutGenerator(nn.Module):
     """A generator with a cut at ``resolution`` (the paper: 64).
+
+    ``start`` is the generator's, ``size`` the (height, width) of the features.
 
     Raises:
         ProxymaskError: where the generator has no block of that resolution above 4.
@@ -35,7 +38,8 @@ class CutGenerator(nn.Module):
         blocks = generator.synthesis.block_resolutions
         if resolution not in blocks[1:]:
             raise ProxymaskError(f"cannot cut a {generator.resolution}-pixel generator at {resolution}: choose one of {blocks[1:]}")
-        self.generator, self.resolution = generator, resolution
+        self.generator, self.resolution, self.start = generator, resolution, generator.start
+        self.size = block_size(resolution, self.start)
         self.channels = generator.synthesis.block(resolution).conv1.weight.shape[0]
 
     def w(self, z: torch.Tensor, truncation: float = 1.0, c: torch.Tensor | None = None) -> torch.Tensor:
@@ -59,7 +63,7 @@ class CutGenerator(nn.Module):
         return CutState(x, rgb)
 
     def render(self, state: CutState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
-        """G2: the state at the cut and w or ws -> picture (B, img_channels, R, R)."""
+        """G2: the state at the cut and w or ws -> picture (B, img_channels, H, W)."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x, rgb = state.features, state.rgb
         for res in synthesis.block_resolutions:
