@@ -7,6 +7,7 @@ positions with the same cluster can be told apart.
 What nothing states is a field of the config, its default chosen by measurement (docs/experiments.md).
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from .generators.cut import CutState
 from .generators.ops import downsample2, fir_kernel, upsample2
 from .layers import EqualConv, ResidualBlock, position_encoding
 from .modeling import ConfigModel
+from .sizes import START, block_size, check_start
 
 Value = Literal["features", "projection"]
 Skip = Literal["keep", "drop", "rearrange"]
@@ -62,6 +64,7 @@ class Rearranger(ConfigModel):
         position_weight: with ``init="centroids"``, what the same position adds to a logit at the start.
         img_channels: channels of the accumulated RGB.
         mask_codes: width of the codes of ``key_mask``; 0: K, one channel a cluster. Fewer are packed far apart, for a narrower token.
+        start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
     """
 
     centroids: torch.Tensor
@@ -88,9 +91,11 @@ class Rearranger(ConfigModel):
         position_weight: float = 8.0,
         img_channels: int = 3,
         mask_codes: int = 0,
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
+        self.start, self.size = check_start(start), block_size(resolution, start)
         self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
         self.match, self.sharpness, self.position_weight = match, sharpness, position_weight
         self.codes = codes = (mask_codes or num_clusters) if key_mask else 0
@@ -105,7 +110,7 @@ class Rearranger(ConfigModel):
         self.to_key = EqualConv(self.dim, self.dim, 1, bias=False)
         self.to_value = EqualConv(channels, channels, 1) if value == "projection" else None
         self.out_block = ResidualBlock(channels, hidden, layers)
-        encoding = position_encoding(position_channels, resolution, resolution)
+        encoding = position_encoding(position_channels, *self.size)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
         self.register_buffer("centroids", torch.zeros(num_clusters, channels))
@@ -166,12 +171,12 @@ class Rearranger(ConfigModel):
         return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float())
 
     def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """Queries (B, n, dim) of a proxy mask, one-hot or soft (B, K, r, r).
+        """Queries (B, n, dim) of a proxy mask, one-hot or soft (B, K, h, w).
 
         Raises:
             ProxymaskError: another number of clusters or another size.
         """
-        expected = (self.num_clusters, self.resolution, self.resolution)
+        expected = (self.num_clusters, *self.size)
         if tuple(mask.shape[1:]) != expected:
             raise ProxymaskError(f"a proxy mask of shape {tuple(mask.shape[1:])} does not fit this rearranger, which takes {expected}")
         token = torch.einsum("bkhw,dk->bdhw", mask.to(self.embed_mask.dtype), self.embed_mask) + self.position * self.position_gain
@@ -183,8 +188,7 @@ class Rearranger(ConfigModel):
         # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
         value = F.pad(style.value, (0, max(0, self.dim - width))).to(query.dtype)
         moved = F.scaled_dot_product_attention(query[:, None], style.key.to(query.dtype)[:, None], value[:, None])[:, 0, :, :width]
-        r = self.resolution
-        grid = moved.transpose(1, 2).unflatten(2, (r, r))
+        grid = moved.transpose(1, 2).unflatten(2, self.size)
         features = self.out_block(grid[:, : self.channels]).float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
@@ -197,11 +201,11 @@ class Rearranger(ConfigModel):
         return CutState(features, rgb)
 
     def forward(self, state: CutState, mask: torch.Tensor) -> CutState:
-        """State of the style sample and proxy mask (B, K, r, r) -> rearranged state."""
+        """State of the style sample and proxy mask (B, K, h, w) -> rearranged state."""
         return self.attend(self.encode_mask(mask), self.encode_style(state))
 
     def attention_map(self, query: torch.Tensor, style: StyleKeys) -> torch.Tensor:
-        """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = r * r. For viewing only."""
+        """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = h * w. For viewing only."""
         logits = query.float() @ style.key.float().transpose(1, 2) / self.dim**0.5
         return logits.softmax(dim=-1)
 
@@ -229,5 +233,5 @@ def far_apart(count: int, width: int, steps: int = 150) -> torch.Tensor:
 
 
 def _tokens(grid: torch.Tensor) -> torch.Tensor:
-    """(B, C, r, r) -> (B, r * r, C)."""
+    """(B, C, h, w) -> (B, h * w, C)."""
     return grid.flatten(2).transpose(1, 2)
