@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import ProxymaskError
 from ..modeling import ConfigModel
+from ..sizes import START, block_size, check_start, height_width, short_text
 
 Resize = Literal["nearest", "area"]
 
@@ -113,11 +114,12 @@ class OasisMapper(ConfigModel):
     Args:
         num_labels: classes of the mask.
         num_clusters: K.
-        resolution: r, side of the proxy mask; it is 2^(blocks - 1) times the start size.
+        resolution: r, side of the proxy mask; it is 2^(blocks - 1) times the size that the network begins at.
         widths: channels at the start and after each block, len(blocks) + 1 numbers (OASIS: 1024, 1024, 1024, 512, 256, ...).
         hidden: width inside SPADE (OASIS: 128).
         resize: how the mask's one-hot planes are brought to each block's size: "nearest" as published, or "area", which
             keeps the share of a cell that a thin part covers.
+        start: the generator's start block; the proxy mask is ``r / 4`` times that (h, w) large.
     """
 
     def __init__(
@@ -128,13 +130,16 @@ class OasisMapper(ConfigModel):
         widths: Sequence[int] = (1024, 1024, 1024, 512, 256),
         hidden: int = 128,
         resize: Resize = "nearest",
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         blocks = len(widths) - 1
-        if blocks < 1 or resolution % 2 ** (blocks - 1):
-            raise ProxymaskError(f"{len(widths)} widths do not fit a proxy mask of {resolution}: too many halvings")
+        self.start, self.size = check_start(start), block_size(resolution, start)
+        if blocks < 1 or any(side % 2 ** (blocks - 1) for side in self.size):
+            size = short_text(self.size)
+            raise ProxymaskError(f"{len(widths)} widths do not fit a proxy mask of {size}: too many halvings, give fewer --widths")
         self.num_labels, self.resolution, self.resize = num_labels, resolution, resize
-        self.start = resolution // 2 ** (blocks - 1)
+        self.first = (self.size[0] // 2 ** (blocks - 1), self.size[1] // 2 ** (blocks - 1))
         self.head = nn.Conv2d(num_labels, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(SpadeBlock(a, b, num_labels, hidden) for a, b in pairwise(widths))
         self.tail = nn.Conv2d(widths[-1], num_clusters, 3, padding=1)
@@ -144,20 +149,21 @@ class OasisMapper(ConfigModel):
             else:
                 nn.init.xavier_normal_(parameter, gain=1.0 if name.startswith("tail") else 0.02)
 
-    def at(self, mask: torch.Tensor, size: int) -> torch.Tensor:
-        """One-hot planes (B, N, H, W) at ``size``."""
-        if mask.shape[-1] == size:
+    def at(self, mask: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
+        """One-hot planes (B, N, H, W) at ``size``, a side or (height, width)."""
+        size = height_width(size)
+        if mask.shape[-2:] == size:
             return mask
-        if self.resize == "area" and mask.shape[-1] > size:
+        if self.resize == "area" and mask.shape[-1] > size[1]:
             return F.adaptive_avg_pool2d(mask, size)
         return F.interpolate(mask, size=size, mode="nearest-exact")
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
-        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, r, r)."""
+        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, h, w)."""
         planes = F.one_hot(mask, self.num_labels).permute(0, 3, 1, 2).float() if mask.ndim == 3 else mask
-        x = self.head(self.at(planes, self.start))
+        x = self.head(self.at(planes, self.first))
         for index, block in enumerate(self.blocks):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(x, self.at(planes, x.shape[-1]))
+            x = block(x, self.at(planes, x.shape[-2:]))
         return self.tail(F.leaky_relu(x, 0.2))
