@@ -28,6 +28,7 @@ from .mappers.unet import UNetMapper
 from .masks import read_mask
 from .pictures import from_pixels
 from .rearranger import StyleKeys
+from .sizes import Size, height_width
 from .style_bank import StyleBank
 
 MaskLike = str | Path | np.ndarray | Image.Image
@@ -53,9 +54,9 @@ class Result:
 
     picture: Image.Image
     proxy_mask: np.ndarray
-    """Clusters (r, r) uint8, the most likely where the mapper gave probabilities."""
+    """Clusters (h, w) uint8, the most likely where the mapper gave probabilities."""
     mask: np.ndarray | None
-    """The mask as it was understood, ids (R, R) uint8; None for a transfer and for other conditions."""
+    """The mask as it was understood, ids (H, W) uint8; None for a transfer and for other conditions."""
     notes: tuple[str, ...] = ()
     """What was noticed while the input was read."""
 
@@ -88,9 +89,9 @@ class Synthesizer:
         return cls(Bundle.load(source), device, precision)
 
     @property
-    def size(self) -> int:
-        """Side of the pictures."""
-        return self.bundle.resolution
+    def size(self) -> Size:
+        """Side of the pictures; (height, width) where they are not square."""
+        return self.bundle.size
 
     @torch.inference_mode()
     def w(self, seeds: Sequence[int], truncation: float = 1.0) -> torch.Tensor:
@@ -122,7 +123,7 @@ class Synthesizer:
         return self._style
 
     def read_mask(self, mask: MaskLike) -> np.ndarray:
-        """Check a mask against the bundle's labels and bring it to picture size: ids (R, R) uint8."""
+        """Check a mask against the bundle's labels and bring it to picture size: ids (H, W) uint8."""
         if self.bundle.labels is None:
             how = "proxymask fit --bundle ... --labels ..."
             raise ProxymaskError(f"the bundle {self.bundle.name} has no labels yet: train its mapper first ({how})")
@@ -130,7 +131,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def map(self, masks: np.ndarray, mapper: str = "mask") -> torch.Tensor:
-        """Label ids (B, R, R) -> the mapper's logits (B, K, r, r): all that depends on the mask alone."""
+        """Label ids (B, H, W) -> the mapper's logits (B, K, h, w): all that depends on the mask alone."""
         if mapper not in self.bundle.mappers:
             have = ", ".join(sorted(self.bundle.mappers)) or "none"
             raise ProxymaskError(f"the bundle {self.bundle.name} has no mapper {mapper!r} (it has: {have})")
@@ -140,7 +141,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
-        """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, r, r)."""
+        """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, h, w)."""
         keys, clusters = self._chosen(style).keys, self.bundle.clusters
         return handover(logits, self.handover, clusters.available(keys.counts), clusters.prior(keys.amount))
 
@@ -152,7 +153,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def render(self, proxy: torch.Tensor, style: Style | None = None) -> torch.Tensor:
-        """Proxy masks (B, K, r, r), one-hot or soft, in a style -> pictures (B, 3, R, R) in [-1, 1], float32."""
+        """Proxy masks (B, K, h, w), one-hot or soft, in a style -> pictures (B, 3, H, W) in [-1, 1], float32."""
         style = self._chosen(style)
         if float(proxy.amin()) < 0:
             raise ProxymaskError("render takes proxy masks, which are not negative; the mapper's logits go through synth.proxy first")
@@ -197,7 +198,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def map_planes(self, planes: torch.Tensor, mapper: str) -> torch.Tensor:
-        """Planes (B, C, R, R) of a condition -> the logits (B, K, r, r) of the mapper of that name."""
+        """Planes (B, C, H, W) of a condition -> the logits (B, K, h, w) of the mapper of that name."""
         if mapper not in self.bundle.mappers:
             self.bundle.mapper_for(mapper)  # says what there is
         with autocast(self.device, self.dtype):
@@ -205,7 +206,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def map_reading(self, reading: Reading, mapper: str, style: Style | None = None, unpainted: Unpainted = "mapper") -> torch.Tensor:
-        """Logits (1, K, r, r) of one reading; with ``unpainted="style"``, cells where nothing is painted keep the style's own cluster."""
+        """Logits (1, K, h, w) of one reading; with ``unpainted="style"``, cells where nothing is painted keep the style's own cluster."""
         logits = self.map_planes(reading.planes[None], mapper).float()
         if unpainted == "mapper":
             return logits
@@ -213,18 +214,18 @@ class Synthesizer:
 
     def _keep_style(self, logits: torch.Tensor, painted: torch.Tensor, style: Style | None) -> torch.Tensor:
         own = self.bundle.clusters.one_hot(self.bundle.clusters.assign(self._chosen(style).state.features)).to(logits)
-        return torch.where(cells(painted, logits.shape[-1]).to(logits.device), logits, SURE * own)
+        return torch.where(cells(painted, logits.shape[-2:]).to(logits.device), logits, SURE * own)
 
     @torch.inference_mode()
     def join(self, logits: Sequence[torch.Tensor], painted: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Several conditions' logits (1, K, r, r), with where each is painted (R, R), as one.
+        """Several conditions' logits (1, K, h, w), with where each is painted (H, W), as one.
 
         The rule: at every cell the log probabilities are averaged, each condition with a weight that falls off with the distance to what
         is painted in it, ``exp(-distance / 2 cells)``. So each decides alone where it is painted and the others are not, they share
         what lies between, and where two are painted both count alike.
         """
-        side = logits[0].shape[-1]
-        far = torch.stack([distance_to(cells(where, side)) for where in painted]).to(logits[0].device)  # (N, r, r)
+        size = logits[0].shape[-2:]
+        far = torch.stack([distance_to(cells(where, size)) for where in painted]).to(logits[0].device)  # (N, h, w)
         weights = (-far / JOIN_REACH).softmax(dim=0)
         return torch.stack([w * x.float().log_softmax(dim=1) for w, x in zip(weights, logits, strict=True)]).sum(dim=0)
 
@@ -282,7 +283,7 @@ class Synthesizer:
     def mixed_logits(
         self, readings: Sequence[Reading], mappers: Sequence[str], style: Style | None = None, unpainted: Unpainted = "mapper"
     ) -> torch.Tensor:
-        """Logits (1, K, r, r) of one or several readings, each with its mapper, joined as :meth:`join` says."""
+        """Logits (1, K, h, w) of one or several readings, each with its mapper, joined as :meth:`join` says."""
         if len(readings) == 1:
             return self.map_reading(readings[0], mappers[0], style, unpainted)
         each = [self.map_reading(reading, name) for reading, name in zip(readings, mappers, strict=True)]
@@ -305,7 +306,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def sample(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Unconditional pictures (B, 3, R, R), their proxy masks (B, r, r), and labels (B, R, R) where there is a segmenter."""
+        """Unconditional pictures (B, 3, H, W), their proxy masks (B, h, w), and labels (B, H, W) where there is a segmenter."""
         w = w.to(self.device)
         with autocast(self.device, self.dtype):
             levels, picture = self.cut.pyramid(w)
@@ -321,16 +322,16 @@ class Synthesizer:
         return Result(from_pixels(pixels), proxy[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), mask)
 
 
-def cells(painted: torch.Tensor, side: int) -> torch.Tensor:
-    """Painted pixels (R, R) as cells (side, side) bool: a cell is painted where a pixel of it is."""
-    return F.adaptive_max_pool2d(painted[None, None].float(), side)[0, 0] > 0
+def cells(painted: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
+    """Painted pixels (H, W) as cells (h, w) of ``size`` bool: a cell is painted where a pixel of it is."""
+    return F.adaptive_max_pool2d(painted[None, None].float(), height_width(size))[0, 0] > 0
 
 
 def distance_to(marks: torch.Tensor) -> torch.Tensor:
-    """Distance in cells to the nearest mark (side, side) bool, 0 on one; half the side everywhere where there is none."""
-    side = marks.shape[-1]
+    """Distance in cells to the nearest mark (h, w) bool, 0 on one; half the longer side everywhere where there is none."""
+    height, width = marks.shape
     at = torch.nonzero(marks).float()
     if not len(at):
-        return torch.full(marks.shape, side / 2)
-    ys, xs = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    return torch.cdist(torch.stack([ys, xs], dim=-1).reshape(-1, 2).float(), at.cpu()).amin(dim=1).view(side, side)
+        return torch.full(marks.shape, max(height, width) / 2)
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.cdist(torch.stack([ys, xs], dim=-1).reshape(-1, 2).float(), at.cpu()).amin(dim=1).view(height, width)

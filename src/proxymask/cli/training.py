@@ -24,6 +24,7 @@ from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
 from ..sampling import generator_hash, labels_hash, read_label_set, read_labelled
 from ..segmenter import FewShotSegmenter
+from ..sizes import Size, as_size, short_text, size_text
 from ..stages import (
     build_condition_mapper,
     build_depth,
@@ -31,6 +32,8 @@ from ..stages import (
     build_mapper,
     build_rearranger,
     build_segmenter,
+    check_class,
+    check_colours,
     check_out,
     cluster_features,
     discriminator_beside,
@@ -39,6 +42,7 @@ from ..stages import (
     identity_of,
     is_done,
     load_part,
+    match_class,
     new_generator,
     open_generator,
     open_pictures,
@@ -56,7 +60,7 @@ from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
 from .evaluation import TrainJudge
 from .progress import Terminal, progress
-from .verbs import Common, Computing, OptionalPath
+from .verbs import ClassIndex, Common, Computing, OptionalPath
 
 
 def overrides(config: type, attribute: str) -> type:
@@ -139,20 +143,42 @@ def _changed(base: Any, given: Any) -> Any:
     return dataclasses.replace(base, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None})
 
 
-def _pictures(path: Path | None, size: int) -> ImageSet | None:
+def _generator(path: Path, class_index: int | None) -> tuple[Generator, Discriminator | None]:
+    """A generator with the class that it is to take, and its discriminator where there is one."""
+    generator, discriminator, _ = open_generator(path, class_index)
+    check_class(generator)
+    return generator, discriminator
+
+
+def _pictures(path: Path | None, generator: Generator) -> ImageSet | None:
+    """Real pictures to compare those of ``generator`` with."""
     if path is None:
         return None
+    check_colours(generator)
     with progress("preparing pictures") as count:
-        return open_pictures(path, size, count)
+        return open_pictures(path, as_size(generator.picture_size), count)
 
 
-def _discriminator(given: Path | None, beside: Path, name: str, resolution: int) -> Discriminator | None:
+def _discriminator(given: Path | None, beside: Path, name: str, generator: Generator) -> Discriminator | None:
     if given is None:
-        return discriminator_beside(beside, name, resolution)
+        return discriminator_beside(beside, name, generator)
     found = load_part(given, "discriminator", Discriminator)
-    if found.resolution != resolution:
-        raise ProxymaskError(f"--discriminator {given} judges pictures of {found.resolution}, the generator makes {resolution}")
+    if found.picture_size != generator.picture_size:
+        theirs, ours = short_text(found.picture_size), short_text(generator.picture_size)
+        raise ProxymaskError(f"--discriminator {given} judges pictures of {theirs}, the generator makes {ours}")
+    match_class(found, generator)
     return found
+
+
+def _square(pictures: ImageSet) -> int:
+    """The side of pictures that a new generator can learn from."""
+    if not isinstance(pictures.size, int):
+        raise ProxymaskError(
+            f"{pictures.folder} is prepared at {size_text(pictures.size)}, and a new generator makes square pictures: prepare it at a "
+            "square size (proxymask data prepare), or fine-tune a generator of such pictures (--resume-from)"
+        )
+    check_resolution(pictures.size)
+    return pictures.size
 
 
 def _say(text: str) -> None:
@@ -178,6 +204,8 @@ class TrainGenerator:
     """Run folder; one that holds checkpoints is gone on with."""
     resume_from: OptionalPath = None
     """Fine-tune this generator (its run, its saved network, or a bundle) instead of starting from nothing."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator to fine-tune."""
     resolution: OptionalNumber = None
     """Side of the pictures, a power of two; that of a prepared set where it is one."""
     preset: str = DEFAULT_PRESET
@@ -192,23 +220,26 @@ class TrainGenerator:
             config, loop = _settings("generator", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
             start = discriminator = None
-            size = self.resolution
+            size: Size | None = self.resolution
             if self.resume_from is not None:
-                start = load_part(self.resume_from, "generator", Generator)
-                if size not in (None, start.resolution):
-                    raise ProxymaskError(f"--resolution {size}: the generator in {self.resume_from} makes pictures of {start.resolution}")
-                size, discriminator = start.resolution, discriminator_beside(self.resume_from, "generator", start.resolution)
-            if size is None and not (self.images / "index.json").is_file():
+                start, discriminator = _generator(self.resume_from, self.class_index)
+                check_colours(start)
+                if size not in (None, as_size(start.picture_size)):
+                    made = short_text(start.picture_size)
+                    raise ProxymaskError(f"--resolution {size}: the generator in {self.resume_from} makes pictures of {made}")
+                size = as_size(start.picture_size)
+            elif self.class_index is not None:
+                raise ProxymaskError("--class is of a generator that has classes: name it with --resume-from, or leave --class out")
+            elif size is None and not (self.images / "index.json").is_file():
                 size = load_preset(self.preset).resolution
-            if size is not None:
-                check_resolution(size)
+            if self.resolution is not None and start is None:
+                check_resolution(self.resolution)  # before anything is prepared
             with progress("preparing pictures") as count:
                 pictures = open_pictures(self.images, size, count)
-            check_resolution(pictures.size)
             made_of = {"resolution": pictures.size, "pictures": pictures_id(pictures)}
             if start is not None:
                 made_of |= {"start": short_hash(start)}
-            generator = start or new_generator(config, pictures.size, loop.seed)
+            generator = start or new_generator(config, _square(pictures), loop.seed)
             stage = build_generator(config, generator, discriminator, pictures, loop.seed)
             with progress("generator") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of, schedule=False), update)
@@ -233,7 +264,7 @@ class Cluster:
     """K, how many; 25 in the paper."""
     samples: OptionalNumber = None
     """Samples whose features are clustered; 256 in the paper."""
-    class_index: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
+    class_index: ClassIndex = None
     """The class to take, of a class-conditional generator."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file."""
@@ -243,7 +274,7 @@ class Cluster:
         """Cluster, and report the sizes."""
         check_out(self.out)
         preset = load_preset(self.preset)
-        generator = open_generator(self.generator, self.class_index)[0]
+        generator, _ = _generator(self.generator, self.class_index)
         side = self.cut or preset.cut_for(generator.resolution)
         count, samples = self.clusters or preset.num_clusters, self.samples or preset.cluster_samples
         identity = {"clusters": count, "samples": samples, "cut": side, "seed": self.common.seed, "generator": short_hash(generator)}
@@ -280,6 +311,8 @@ class TrainRearranger:
     """Its clusters: what proxymask cluster wrote, or a bundle."""
     out: Path
     """Run folder; one that holds checkpoints is gone on with."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator."""
     images: OptionalPath = None
     """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
     discriminator: OptionalPath = None
@@ -297,13 +330,12 @@ class TrainRearranger:
         with processes(self.common.device):
             config, loop = _settings("rearranger", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
-            generator, beside, _ = open_generator(self.generator)
+            generator, discriminator = _generator(self.generator, self.class_index)
             clusters = load_part(self.clusters, "clusters", ProxyClusters)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
-            discriminator = beside
             if self.discriminator is not None:
-                discriminator = _discriminator(self.discriminator, self.generator, "generator", generator.resolution)
-            pictures = _pictures(self.images, generator.resolution)
+                discriminator = _discriminator(self.discriminator, self.generator, "generator", generator)
+            pictures = _pictures(self.images, generator)
             made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
@@ -338,6 +370,8 @@ class TrainSegmenter:
     """Folder of painted masks and labels.json."""
     out: Path
     """Run folder; one that holds checkpoints is gone on with."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator."""
     samples: OptionalPath = None
     """Folder of the samples' .json files, where it is not that of the masks."""
     preset: str = DEFAULT_PRESET
@@ -351,7 +385,7 @@ class TrainSegmenter:
         with processes(self.common.device):
             config, loop = _settings("segmenter", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
-            generator = load_part(self.generator, "generator", Generator)
+            generator, _ = _generator(self.generator, self.class_index)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, generator_hash(generator), self.samples)
             cut = CutGenerator(generator, generator.synthesis.block_resolutions[-1])  # the segmenter reads all blocks: any cut will do
@@ -385,6 +419,8 @@ class TrainMapper:
     """Takes the place of the next four: a bundle, or the name of an embedded one."""
     generator: OptionalPath = None
     """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator; that of a bundle is chosen already."""
     clusters: OptionalPath = None
     """Its clusters: what proxymask cluster wrote, or a bundle."""
     rearranger: OptionalPath = None
@@ -423,7 +459,9 @@ class TrainMapper:
             config, loop = _settings("mapper", self.preset, self.common, self.config, self.loop)
             widths = _changed(load_preset(self.preset).condition, self.unet)
             check_out(self.out)
-            generator = load_part(self._part("generator"), "generator", Generator)
+            if self.class_index is not None and self.generator is None:
+                raise ProxymaskError("--class goes with --generator: the class of a bundle was chosen when it was made, leave --class out")
+            generator, _ = _generator(self._part("generator"), self.class_index)
             clusters = load_part(self._part("clusters"), "clusters", ProxyClusters)
             rearranger = load_part(self._part("rearranger"), "rearranger", Rearranger)
             segmenter = labels = None
@@ -432,8 +470,8 @@ class TrainMapper:
                 segmenter = FewShotSegmenter.from_pretrained(part)
                 labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
-            discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator.resolution)
-            pictures = _pictures(self.images, generator.resolution)
+            discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator)
+            pictures = _pictures(self.images, generator)
             made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
             made_of |= {"rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
             made_of |= {"discriminator": short_hash(discriminator)}

@@ -2,7 +2,7 @@
 
 >>> from proxymask.conditions import register
 >>> @register("darkness")
-... def darkness(pictures):  # (B, 3, R, R) in [-1, 1] -> (B, 1, R, R) in [0, 1]
+... def darkness(pictures):  # (B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in [0, 1]
 ...     return (1 - pictures.mean(dim=1, keepdim=True)) / 2
 """
 

@@ -14,13 +14,13 @@ def handover(logits: torch.Tensor, kind: Handover, present: torch.Tensor | None 
     """Mapper logits -> proxy mask for the rearranger, with a straight-through gradient where it is one-hot.
 
     Args:
-        logits: (B, K, r, r).
+        logits: (B, K, h, w).
         kind: see :data:`Handover`.
         present: (B, K) or (1, K), whether the style sample has the cluster; needed by the kinds that ask for it.
         prior: (B, K) or (1, K), :meth:`ProxyClusters.prior` of the style; needed by the likely kinds.
 
     Returns:
-        (B, K, r, r) float32, summing to one over K.
+        (B, K, h, w) float32, summing to one over K.
     """
     logits = logits.float()
     if kind.startswith("likely"):

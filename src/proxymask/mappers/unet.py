@@ -5,6 +5,8 @@ knows the whole drawing, and a decoder with skip connections brings it back up t
 kept to the cell.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,6 +14,7 @@ from torch import nn
 from ..errors import ProxymaskError
 from ..generators.stylegan2 import Conv, Discriminator, DiscriminatorBlock, channels_at, check_resolution
 from ..modeling import ConfigModel
+from ..sizes import START, block_size, check_start, size_text
 
 TYPICAL = 16  # side of the mean condition that a mapper remembers
 MEMORY = 0.01  # of the mean condition, a batch
@@ -26,6 +29,7 @@ class UNetMapper(ConfigModel):
         resolution: r, side of the proxy mask, a power of two from 8 to ``input_resolution``.
         input_resolution: R, side of the condition, a power of two.
         channel_base, channel_max: widths at every resolution, as in the discriminator (config-F: 32768, 512).
+        start: the generator's start block; conditions and proxy masks are ``R / 4`` and ``r / 4`` times that large.
 
     Raises:
         ProxymaskError: sizes that are no powers of two, or a proxy mask larger than the condition.
@@ -42,9 +46,11 @@ class UNetMapper(ConfigModel):
         input_resolution: int = 256,
         channel_base: int = 32768,
         channel_max: int = 512,
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         self.in_channels, self.resolution, self.input_resolution = in_channels, resolution, input_resolution
+        self.start, self.size = check_start(start), block_size(resolution, start)
         sides = check_resolution(input_resolution)
         if resolution not in sides[1:]:
             raise ProxymaskError(f"a proxy mask of {resolution} cannot be read off conditions of {input_resolution}: one of {sides[1:]}")
@@ -64,7 +70,7 @@ class UNetMapper(ConfigModel):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        """Planes (B, in_channels, R, R), 0 to 1 -> logits (B, K, r, r).
+        """Planes (B, in_channels, H, W), 0 to 1 -> logits (B, K, h, w).
 
         In training the mean of the planes is remembered (``typical``), by which an inverted input is known later.
         """
@@ -98,9 +104,10 @@ class UNetMapper(ConfigModel):
             ProxymaskError: another resolution or other widths.
         """
         theirs, mine, taken = discriminator.state_dict(), self.state_dict(), []
-        if discriminator.resolution != self.input_resolution:
+        if (discriminator.resolution, discriminator.start) != (self.input_resolution, self.start):
+            theirs_size, mine_size = discriminator.picture_size, block_size(self.input_resolution, self.start)
             raise ProxymaskError(
-                f"a discriminator of pictures of {discriminator.resolution} does not fit this mapper's encoder of {self.input_resolution}"
+                f"a discriminator of pictures of {size_text(theirs_size)} does not fit this mapper's encoder of {size_text(mine_size)}"
             )
         first = f"b{self.input_resolution}.fromrgb."
         for name, value in theirs.items():

@@ -24,7 +24,7 @@ from .loop import Run
 
 CLEAN = 0.25  # share of the pairs whose condition is left as the extractor made it
 Labeller = Callable[[torch.Tensor], torch.Tensor]
-"""w (B, w_dim) -> label ids (B, R, R) of the generated pictures."""
+"""w (B, w_dim) -> label ids (B, H, W) of the generated pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +83,16 @@ class ConditionSource:
 
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """w (B, w_dim) -> planes (B, C, R, R), undisturbed, and proxy masks (B, r, r)."""
+        """w (B, w_dim) -> planes (B, C, H, W), undisturbed, and proxy masks (B, h, w)."""
         levels, pictures = self.cut.pyramid(w)
         proxy = self.clusters.assign(levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)])
         labels = None
         if self.condition.needs_labels and self.segmenter is not None:
             labels = self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
-        return self.condition.extract(pictures.float().clamp(-1, 1), labels, rng).to(w.device), proxy
+        colours = pictures.float().clamp(-1, 1)
+        if colours.shape[1] != 3:  # grey, with alpha or without, or colours with alpha
+            colours = colours[:, :3] if colours.shape[1] > 3 else colours[:, :1].expand(-1, 3, -1, -1)
+        return self.condition.extract(colours, labels, rng).to(w.device), proxy
 
 
 class MapperStage:
@@ -127,7 +130,7 @@ class MapperStage:
 
     @torch.no_grad()
     def pairs(self, run: Run, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Label masks (B, R, R), or disturbed planes (B, C, R, R), and proxy masks (B, r, r) of this process' share of a batch."""
+        """Label masks (B, H, W), or disturbed planes (B, C, H, W), and proxy masks (B, h, w) of this process' share of a batch."""
         z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
         mirrored = run.share(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)[:, None, None]
         given, proxy = self._pair(run, self.cut.w(z), run.rng(f"{purpose}/made/{run.rank}"))
@@ -205,7 +208,7 @@ class MapperStage:
             )
             moved = self.rearranger.attend(self.rearranger.encode_mask(asked), style)
             rows = [to_uint8(self.cut.render(state, w))]
-            size = rows[0].shape[1]
+            size = rows[0].shape[2]
             if isinstance(self.labeller, ConditionSource):
                 rows.append(self.labeller.condition.show(given))
             elif self.colors is not None:
