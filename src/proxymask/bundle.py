@@ -244,7 +244,7 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
         return ["bundle.json lacks fields: it is damaged"]
     if about["format"] not in range(1, BUNDLE_FORMAT + 1):
         made = about.get("proxymask", "an unknown version")
-        ours = f"this is proxymask {__version__} and reads formats 1 to {BUNDLE_FORMAT}"
+        ours = f"this is proxymask {__version__} and reads format 1 to {BUNDLE_FORMAT}"
         return [f"bundle format {about['format']} (made by proxymask {made}), {ours}"]
     problems = []
     for name, digest in about["sha256"].items():

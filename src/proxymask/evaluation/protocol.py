@@ -126,6 +126,9 @@ class Evaluator:
         self.count = count
         self.backend = version_of(config.backend)
         synth = Synthesizer.from_pretrained(config.bundle, device, precision)
+        if synth.bundle.generator.img_channels != 3:
+            channels = synth.bundle.generator.img_channels
+            raise ProxymaskError(f"{config.bundle} makes pictures of {channels} channels: only pictures in colours (3) can be evaluated")
         self.subject, self.device = BundlePainter(synth, config.mapper, seed), synth.device
         self.labels = synth.bundle.labels
         self.real = ImageSet.open(config.data, synth.size)
