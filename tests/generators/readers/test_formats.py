@@ -44,6 +44,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "rosinality.pt": lambda p: families.rosinality_file(p, Shape(depth=8))[0],
     "rosinality-stream.pt": lambda p: families.rosinality_file(p, Shape(), legacy=True)[0],
     "rosinality-training.pt": lambda p: families.rosinality_file(p, Shape(), mean=False, parallel=True)[0],
+    "rosinality-rectangular.pt": lambda p: families.rosinality_file(p, Shape(start=(4, 8)))[0],
     "rosinality-bare.pt": lambda p: write_torch(p, families.rosinality_state(Shape(resolution=64))),
     "genforce.pth": lambda p: families.genforce_file(p, Shape(depth=8))[0],
     "genforce-run.pth": lambda p: families.genforce_file(p, Shape(), run=True, legacy=True)[0],
