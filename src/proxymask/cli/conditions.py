@@ -32,7 +32,7 @@ class Condition:
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """sketch, edges, hed, photo-sketch, depth, scribble, mask, or FILE.py:NAME of your own."""
+    """sketch, edges, hed, photo-sketch, depth, picture, scribble, mask, or FILE.py:NAME of your own."""
     picture: Annotated[Path, tyro.conf.Positional]
     """The picture; for scribble and mask, a mask."""
     out: Path

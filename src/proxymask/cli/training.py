@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from ..bundle import find_bundle
-from ..conditions import get_condition
+from ..conditions import Condition, get_condition
 from ..data.dataset import ImageSet
-from ..device import resolve_device
+from ..device import resolve_device, resolve_precision
 from ..errors import ProxymaskError
 from ..fit import FitConfig, fit
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator, Generator, check_resolution
+from ..mappers import load_mapper
+from ..mappers.unet import UNetMapper
 from ..modeling import read_json, write_json
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
@@ -39,6 +41,7 @@ from ..stages import (
     identity_of,
     is_done,
     load_part,
+    mark_of,
     new_generator,
     open_generator,
     open_pictures,
@@ -47,10 +50,11 @@ from ..stages import (
     short_hash,
 )
 from ..training.depth import DepthConfig, DepthImages
-from ..training.distributed import is_main, processes
+from ..training.distributed import is_main, main_first, processes
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
-from ..training.mapper import ConditionConfig, MapperConfig
+from ..training.mapper import ConditionConfig, MapperConfig, MapperStage
+from ..training.pairs import PairShards, RealPairs, probe_of
 from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
@@ -392,16 +396,29 @@ class TrainMapper:
     segmenter: OptionalPath = None
     """Its segmenter (masks and scribbles only): its run, its saved network, or a bundle; labels.json is found there too."""
     condition: str = "mask"
-    """What it reads: mask, scribble, sketch, edges, hed, photo-sketch, depth, or FILE.py:NAME of your own."""
+    """What it reads: mask, scribble, sketch, edges, hed, photo-sketch, depth, picture, or FILE.py:NAME of your own."""
     extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the condition's own)")] = None
     """What makes the condition of a picture: xdog, canny, sobel, hed, pidinet, pidinet-tiny, photo-sketch, ldc; depth-net,
     depth-anything-v2-small, midas."""
     weights: OptionalPath = None
     """The extractor's weights, where they do not lie in the usual place."""
     images: OptionalPath = None
-    """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
+    """Real pictures for the adversarial loss; without them, the generator's own samples are taken. With --picture-mapper, for pairs
+    too."""
+    picture_mapper: OptionalPath = None
+    """A mapper of pictures (train mapper --condition picture): it tells the proxy masks of --images, so that they give pairs too."""
+    real_share: float = 0.5
+    """With --picture-mapper: the share of a batch that is made of --images."""
+    cache: OptionalPath = None
+    """Folder of shards of pairs: what is missing is made first, what is there is read, so that runs share it. Without, pairs are made on
+    the fly."""
+    cache_pairs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
+    """Pairs that the run reads from --cache; fewer than its steps need come again, disturbed otherwise."""
     discriminator: OptionalPath = None
     """Where L_adv starts; the discriminator beside the rearranger where there is one, else a fresh one."""
+    start: OptionalPath = None
+    """A trained mapper of the same widths to go on from: of the same condition with other settings, or of another one, which is faster
+    than from nothing."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
@@ -416,6 +433,46 @@ class TrainMapper:
         found = given or self.bundle
         assert found is not None
         return found
+
+    def _real_pairs(self, pictures: ImageSet | None, condition: Condition, stage: MapperStage) -> RealPairs:
+        assert self.picture_mapper is not None
+        if pictures is None:
+            raise ProxymaskError("--picture-mapper tells the proxy masks of real pictures: name them with --images")
+        mapper = load_mapper(find_part(self.picture_mapper, "mapper"))
+        ours = {key: stage.mapper.config[key] for key in ("num_clusters", "resolution", "input_resolution")}
+        made_of = (mark_of(self.picture_mapper) or {}).get("identity", {})
+        if not isinstance(mapper, UNetMapper) or mapper.in_channels != 3 or made_of.get("condition", "picture") != "picture":
+            raise ProxymaskError(f"{self.picture_mapper} is no mapper of pictures: train one with train mapper --condition picture")
+        theirs = {key: mapper.config[key] for key in ours}
+        for part, module in (("generator", stage.cut.generator), ("clusters", stage.clusters)):
+            if theirs != ours or made_of.get(part, short_hash(module)) != short_hash(module):
+                raise ProxymaskError(f"{self.picture_mapper} was trained with another {part}: train one with this")
+        return RealPairs(pictures, mapper, condition, self.real_share)
+
+    def _filled(
+        self,
+        stage: MapperStage,
+        condition: Condition | None,
+        segmenter: FewShotSegmenter | None,
+        loop: LoopConfig,
+        made_of: dict[str, Any],
+    ) -> PairShards:
+        assert self.cache is not None
+        identity: dict[str, Any] = {"condition": "mask"} if condition is None else condition.about()
+        identity |= {"generator": made_of["generator"], "clusters": made_of["clusters"]}
+        if condition is None or condition.needs_labels:
+            identity |= {"segmenter": short_hash(segmenter)}
+        device = resolve_device(self.common.device)
+        count = loop.steps * loop.batch if self.cache_pairs is None else self.cache_pairs
+        shards = PairShards(self.cache, count, identity, probe_of(condition, stage.cut.generator.resolution), loop.seed)
+        with main_first():
+            if is_main():
+                for module in (stage.cut, stage.clusters):
+                    module.to(device)
+                with progress("pairs") as update:
+                    size = shards.fill(stage.make, stage.cut, device, resolve_precision(self.common.precision, device), update)
+                _say(f"pairs: {count:,} in {self.cache}, {size / 1e6:.0f} MB")
+        return shards
 
     def run(self) -> None:
         """Train it."""
@@ -434,15 +491,18 @@ class TrainMapper:
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
             discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator.resolution)
             pictures = _pictures(self.images, generator.resolution)
-            made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
-            made_of |= {"rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
+            made_of: dict[str, Any] = {"pictures": pictures_id(pictures), "generator": short_hash(generator)}
+            made_of |= {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
             if self.bundle is not None and self.config.handover is None:  # what the bundle does with a mapper's output
                 stored = read_json(find_bundle(self.bundle) / "bundle.json")["about"]
                 config = dataclasses.replace(config, handover=stored.get("handover", "soft"))
             about: dict[str, Any] | None = None
+            condition: Condition | None = None
             if self.condition == "mask":
+                if self.picture_mapper is not None:
+                    raise ProxymaskError("a mask is made of labels, which real pictures have not: leave --picture-mapper out")
                 if self.extractor is not None or self.weights is not None:
                     raise ProxymaskError("a mask is made of labels by no extractor: leave --extractor and --weights out")
                 assert segmenter is not None
@@ -468,6 +528,20 @@ class TrainMapper:
                     loop.seed,
                     device,
                 )
+                if self.picture_mapper is not None:
+                    stage.real = self._real_pairs(pictures, condition, stage)
+                    made_of |= {"picture_mapper": short_hash(stage.real.mapper), "real_share": self.real_share}
+            if self.start is not None:
+                first = load_mapper(find_part(self.start, "mapper"))
+                if first.config != stage.mapper.config:
+                    raise ProxymaskError(f"{self.start} holds a mapper of other widths or planes: give the settings it was trained with")
+                stage.mapper.load_state_dict(first.state_dict())
+                if isinstance(stage.mapper, UNetMapper):
+                    stage.mapper.forget()
+                made_of |= {"start": short_hash(first)}
+            if self.cache is not None:
+                stage.shards = self._filled(stage, condition, segmenter, loop, made_of)
+                made_of |= {"cache_pairs": stage.shards.count}
             with progress("mapper" if about is None else f"mapper for {about['condition']}") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
             if is_main():

@@ -107,7 +107,7 @@ class Generate:
     mask: OptionalPath = None
     """A mask file, or a folder of masks."""
     condition: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(mask)")] = ()
-    """What --input is: scribble, sketch, edges, hed, photo-sketch, depth, mask, or FILE.py:NAME of your own; or two of them."""
+    """What --input is: scribble, sketch, edges, hed, photo-sketch, depth, picture, mask, or FILE.py:NAME of your own; or two of them."""
     input: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...", help_behavior_hint="(optional)")] = ()
     """The drawing, edge map or depth map (or a folder of them); one for each condition."""
     from_photo: bool = False

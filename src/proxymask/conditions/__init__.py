@@ -9,6 +9,7 @@
 from .base import Condition, FunctionCondition, Reading, Source, add_factory, condition_names, get_condition, register
 from .depth import depth
 from .lines import edges, hed, photo_sketch, sketch
+from .picture import picture
 from .scribble import mask, scribble
 
 __all__ = ["Condition", "FunctionCondition", "Reading", "Source", "condition_names", "get_condition", "register"]
@@ -21,5 +22,6 @@ for _name, _factory in {
     "hed": hed,
     "photo-sketch": photo_sketch,
     "depth": depth,
+    "picture": picture,
 }.items():
     add_factory(_name, _factory)

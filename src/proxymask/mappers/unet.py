@@ -86,6 +86,12 @@ class UNetMapper(ConfigModel):
         self.typical.lerp_(mean, (1 / self.seen).clamp(min=MEMORY))
 
     @torch.no_grad()
+    def forget(self) -> None:
+        """Forget the mean condition, as before training on another one."""
+        self.seen.zero_()
+        self.typical.zero_()
+
+    @torch.no_grad()
     def start_from(self, discriminator: Discriminator) -> list[str]:
         """Take the encoder's weights from a discriminator of the same widths; its first layer's too where three planes come in.
 
