@@ -112,11 +112,17 @@ def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tupl
     # edge maps have broad lines in grey; anything broad in colours, or in tones between paper and ink, no pen drew
     toned = (chroma > TONE_CHROMA) | (~paper & (light > DARK) if not white_is_usual else np.zeros_like(paper))
     filled = _filled(~paper & toned)
-    if share < (SOFT_SHARE if white_is_usual else PAPER_SHARE) or DARK < level < LIGHT or coloured or filled > MOST_FILLED:
-        raise ProxymaskError(
-            f"{name} looks like a photo, not a drawing (paper: {share:.0%}, filled with tones: {filled:.0%}): add --from-photo to find the "
-            "lines in it first"
-        )
+    why = ""
+    if share < (SOFT_SHARE if white_is_usual else PAPER_SHARE):
+        why = f"no more than {share:.0%} of it is paper"
+    elif coloured:
+        why = "its ground is in colours"
+    elif DARK < level < LIGHT:
+        why = "its ground is neither light nor dark"
+    elif filled > MOST_FILLED:
+        why = f"{filled:.0%} of it is filled with tones"
+    if why:
+        raise ProxymaskError(f"{name} looks like a photo, not a drawing ({why}): add --from-photo to find the lines in it first")
     notes: tuple[str, ...] = ()
     dark = level <= DARK
     if dark and not invert and not white_is_usual:
