@@ -99,6 +99,20 @@ def test_erased_parts_are_unpainted() -> None:
     assert float(got.planes[0, :, 36:].max()) == 0
 
 
+def test_a_refused_photo_is_told_why() -> None:
+    def refused(picture: Image.Image) -> str:
+        with pytest.raises(ProxymaskError) as caught:
+            get_condition("sketch").read(picture, SIZE)
+        return str(caught.value)
+
+    assert "of it is paper" in refused(Image.linear_gradient("L"))
+    assert "its ground is in colours" in refused(drawing(paper=(120, 200, 255), mode="RGB"))
+    assert "its ground is neither light nor dark" in refused(drawing(paper=115))
+    filled = drawing()
+    ImageDraw.Draw(filled).ellipse((60, 60, 190, 190), fill=110)
+    assert "of it is filled with tones" in refused(filled)
+
+
 def test_wrong_drawings_are_told(tmp_path: Path) -> None:
     for source in (photo(), photo(1).convert("L")):
         with pytest.raises(ProxymaskError, match=r"looks like a photo, not a drawing.*--from-photo"):
