@@ -13,6 +13,8 @@ from . import kmeans
 
 FeatureSource = Callable[[], Iterable[Tensor]]
 
+ALIKE = 4.0  # how sharply clusters that stand in the same places are told from those that do not
+
 
 class ProxyClusters(ConfigModel):
     """K unit centroids of the features at the generator's cut; the id of the nearest one, at every position, is the proxy mask.
@@ -92,16 +94,20 @@ class ProxyClusters(ConfigModel):
         return (counts >= self.typical * share) & (counts > 0) | (counts == counts.amax(dim=1, keepdim=True))
 
     def prior(self, amount: Tensor) -> Tensor:
-        """How much likelier a cluster is in these style samples than in samples at large, as a logarithm, (B, K) float32:
-        ``log(amount_k / mean positions of k a sample)``.
+        """How much likelier a cluster is in these style samples than in samples at large, among the clusters that stand in the same
+        places, as a logarithm, (B, K) float32: ``log(amount_k / mean_k) - log(sum_j s_kj amount_j / sum_j s_kj mean_j)``, with the
+        mean positions of a cluster a sample and the likeness s of two, to the power ``ALIKE``.
 
-        By Bayes' rule it turns the mapper's probability of a cluster given a mask into that given mask and style, up to a constant.
+        By Bayes' rule the first term turns the mapper's probability of a cluster given a mask into that given mask and style. The
+        second takes out of it what is shape: that a style sample has much hair says which hair to take, not to draw more of it.
 
         Args:
             amount: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
         """
-        mean = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05)
-        return (amount.float().clamp_min(0.1) / mean).log()
+        mean, amount = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05), amount.float().clamp_min(0.1)
+        with torch.autocast(amount.device.type, enabled=False):
+            alike = self.likeness().fill_diagonal_(1.0) ** ALIKE  # one that never occurred in the fit has at least itself
+            return (amount / mean).log() - ((amount @ alike) / (mean @ alike)).log()
 
     def likeness(self) -> Tensor:
         """How far two clusters stand in the same places over the samples: cosine (K, K) in [0, 1] of their occupancies."""
