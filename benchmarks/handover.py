@@ -37,7 +37,7 @@ class Handover:
     annotator: Path
     """Folder of the annotator (a UNetSegmenter)."""
     data: Path
-    """Pictures with exact masks; the last of them are taken."""
+    """Pictures with exact masks."""
     discriminator: Path
     """Whose features the distance is in: a generator's run."""
     bundle: str = "avatars"
@@ -46,9 +46,11 @@ class Handover:
     """Run folders of train mapper."""
     alike: tuple[str, ...] = ("none", "0", "2", "4", "8", "16")
     """Values of ALIKE."""
+    first: int = 7000
+    """The first of them that is taken."""
     count: int = 100
     """Pictures a row."""
-    samples: int = 500
+    samples: int = 400
     """The generator's own, for the distance."""
 
 
@@ -80,7 +82,7 @@ class Compare:
         if isinstance(kind, ScribbleCondition):
             kind.covered = COVERED
         for start in range(0, self.args.count, BATCH):
-            index = [len(self.data) - self.args.count + start + i for i in range(BATCH)]
+            index = [self.args.first + start + i for i in range(BATCH)]
             masks = self.data.masks(index)
             if kind.name == "mask":
                 logits = synth.map(masks.numpy(), mapper)
