@@ -66,7 +66,7 @@ class Bench:
         generator = load_part(args.generator, "generator", Generator)
         self.cut = CutGenerator(generator, self.preset.cut_for(generator.resolution)).eval()
         self.annotator = UNetSegmenter.from_pretrained(args.annotator).eval()
-        critic = discriminator_beside(args.generator, "generator", generator.resolution)
+        critic = discriminator_beside(args.generator, "generator", generator)
         assert critic is not None, "the distance is taken in the features of the discriminator beside the generator"
         self.critic: Discriminator = critic.eval()
         with torch.inference_mode():

@@ -2,11 +2,13 @@
 
     proxymask data avatars --count 500 --size 64 --seed 5 --depth --out fresh
     python benchmarks/conditions.py --bundle my-bundle --judge JUDGE --fresh fresh --out conditions.json
-    python benchmarks/conditions.py --bundle my-bundle --judge JUDGE --fresh fresh --run runs/sketch --out curve.json
+    python benchmarks/conditions.py --judge JUDGE --fresh fresh --add runs/sketch runs/edges runs/depth --out conditions.json
+    python benchmarks/conditions.py --judge JUDGE --fresh fresh --run runs/sketch --out curve.json
 
 Conditions are made of the fresh pictures (sketch, edges ...), of their exact masks (scribbles over 5 % of the pixels) or are their
-exact depth. The number to beat is the mask mapper's on the same pictures in the same styles. ``--run`` scores every checkpoint of a
-mapper's run folder (train it with a larger --keep) against the seconds it took.
+exact depth. The number to beat is the mask mapper's on the same pictures in the same styles. ``--add`` measures mappers that are in no
+bundle yet, with the bundle's other parts. ``--run`` scores every checkpoint of a mapper's run folder (train it with a larger --keep)
+against the seconds it took.
 """
 
 import dataclasses
@@ -24,7 +26,7 @@ from proxymask.conditions import disturb as by_hand
 from proxymask.conditions.scribble import COVERED, ScribbleCondition
 from proxymask.data.dataset import ImageSet
 from proxymask.device import autocast
-from proxymask.mappers import load_mapper
+from proxymask.mappers import Mapper, load_mapper
 from proxymask.mappers.unet import UNetMapper
 from proxymask.metrics.segmentation import ConfusionMatrix
 from proxymask.modeling import load_tensors, read_json
@@ -46,6 +48,8 @@ class Conditions:
     """Fresh pictures with exact masks (proxymask data avatars, with --depth for depth)."""
     bundle: str = "avatars"
     """Bundle to measure."""
+    add: tuple[Path, ...] = ()
+    """Run folders of train mapper whose mappers are measured with the bundle, in place of its own of the same condition."""
     only: tuple[str, ...] = ()
     """Mappers to measure; all where none is named."""
     count: int = 500
@@ -73,8 +77,16 @@ class Measure:
         self.judge = DilatedSegmenter.from_pretrained(args.judge).to(self.synth.device)
         self.fresh = ImageSet.open(args.fresh, self.synth.size)
         self.depths = DepthImages(args.fresh, self.synth.size) if (args.fresh / "depth").is_dir() else None
+        for run in args.add:
+            mapper, about = load_mapper(run / "mapper"), read_json(run / "condition.json")
+            self.put(mapper, about)
         assert self.synth.bundle.labels is not None
         self.names = self.synth.bundle.labels.names
+
+    def put(self, mapper: Mapper, about: dict[str, Any]) -> None:
+        """Let the bundle use ``mapper`` for its condition."""
+        mapper.to(self.synth.device).to(memory_format=torch.channels_last)
+        self.synth.bundle.mappers[str(about["condition"])], self.synth.bundle.conditions[str(about["condition"])] = mapper, about
 
     def planes(self, kind: Condition, index: list[int]) -> torch.Tensor:
         """The undisturbed condition of fresh pictures."""
@@ -102,7 +114,7 @@ class Measure:
                 planes = change(planes, torch.Generator().manual_seed(start))
             logits = synth.map_planes(planes, mapper)
             style = synth.make_style(w=synth.w([self.args.seed + i for i in index]))
-            pictures = synth.render(synth.proxy(logits, style), style)
+            pictures = synth.render(synth.asked(logits, style), style)
             with autocast(synth.device, synth.dtype):
                 found = self.judge(pictures).argmax(dim=1).cpu()
             matrix.update(found, self.fresh.masks(index))
@@ -176,7 +188,7 @@ def curve(args: Conditions, run: Path) -> dict[str, Any]:
     mapper = load_mapper(run / "mapper")
     assert isinstance(mapper, UNetMapper)
     name = str(about["condition"])
-    m.synth.bundle.mappers[name], m.synth.bundle.conditions[name] = mapper.to(m.synth.device), about
+    m.put(mapper, about)
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     points = []
     for folder in sorted(run.glob("checkpoint-*")):

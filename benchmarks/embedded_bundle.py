@@ -37,9 +37,9 @@ class Embed:
     out: Path
     card: Path | None = None
     """Text of the model card."""
-    handover: Handover = "likely"
+    handover: Handover = "likely-all"
     """What the mapper hands over."""
-    style_bank: StyleBank = dataclasses.field(default_factory=StyleBank)
+    style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
     """What is lent to a style."""
     name: str = "avatars"
 

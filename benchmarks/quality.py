@@ -110,8 +110,8 @@ class Measure:
 
     def of_another(self, state: CutState, w: torch.Tensor) -> torch.Tensor:
         """Proxy masks of the neighbours in the batch, for the styles in it, as a transfer asks for them."""
-        clusters = self.synth.bundle.clusters
-        return self.one_hot(clusters.substitute(clusters.assign(state.features).roll(1, dims=0), self.present(state, w)))
+        clusters, least = self.synth.bundle.clusters, self.synth.bundle.rearranger.stand_in
+        return self.one_hot(clusters.substitute(clusters.assign(state.features).roll(1, dims=0), self.present(state, w), least))
 
     @torch.inference_mode()
     def mapped(self, masks: torch.Tensor, state: CutState, w: torch.Tensor | None) -> torch.Tensor:

@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,9 +24,10 @@ from proxymask.bundle import Bundle
 from proxymask.device import autocast
 from proxymask.generators.stylegan2 import Generator
 from proxymask.labels import LabelSet
+from proxymask.layers import attention
 from proxymask.mappers.oasis import OasisMapper
 from proxymask.proxy.proxy_mask import ProxyClusters
-from proxymask.rearranger import Rearranger, StyleKeys
+from proxymask.rearranger import Rearranger
 from proxymask.synthesizer import Synthesizer
 from proxymask.training.presets import PRESETS
 
@@ -38,24 +40,30 @@ class Speed:
     """Bundle to time."""
     paper: bool = False
     """Instead: the paper-256 preset with random weights."""
+    hidden: int | None = None
+    """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
     rounds: int = 30
     """Rounds; the median counts."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
     """auto, fp32 or bf16."""
+    clock: Literal["wall", "processor"] = "wall"
+    """processor: the processor's time of all threads, for a machine that does other work beside (with OMP_NUM_THREADS=1)."""
     out: Path | None = None
     """Also write the numbers here."""
 
 
-def paper_bundle() -> Bundle:
+def paper_bundle(hidden: int | None) -> Bundle:
     """Networks of the paper's size, with random weights."""
     preset = PRESETS["paper-256"]
     generator = Generator(resolution=256)
     clusters = ProxyClusters(num_clusters=25, channels=512, resolution=64)
     clusters.centroids.copy_(torch.nn.functional.normalize(torch.randn(25, 512), dim=1))
     config = preset.rearranger
-    rearranger = Rearranger(channels=512, resolution=64, num_clusters=25, position_channels=config.position_channels, hidden=config.hidden)
+    rearranger = Rearranger(
+        channels=512, resolution=64, num_clusters=25, position_channels=config.position_channels, hidden=hidden or config.hidden
+    )
     rearranger.initialize(clusters.centroids, 1.0)
     labels = LabelSet.of([(f"class {i}", f"#{i * 9:02x}{255 - i * 9:02x}80") for i in range(19)])
     mapper = OasisMapper(19, 25, 64, widths=preset.mapper.widths, hidden=preset.mapper.hidden)
@@ -64,21 +72,20 @@ def paper_bundle() -> Bundle:
 
 def main() -> None:
     args = tyro.cli(Speed)
-    bundle = paper_bundle() if args.paper else Bundle.load(args.bundle)
+    bundle = paper_bundle(args.hidden) if args.paper else Bundle.load(args.bundle)
     synth = Synthesizer(bundle, args.device, args.precision)
     style = synth.set_style(seed=1)
     ids = np.zeros((1, synth.size, synth.size), np.uint8)
     ids[:, synth.size // 4 : -synth.size // 4, synth.size // 4 : -synth.size // 4] = 1
-    rearranger = bundle.rearranger
+    rearranger = synth.rearranger
     logits = synth.map(ids)
-    proxy = synth.proxy(logits)
-    keys = StyleKeys(*style.keys)
+    proxy = synth.asked(logits)
     with torch.inference_mode(), autocast(synth.device, synth.dtype):
-        query = rearranger.encode_mask(proxy)
-        moved = rearranger.attend(query, keys)
+        query = synth.ask(proxy)
+        moved = rearranger.attend(query, style.keys)
 
     def whole() -> None:
-        synth.render(synth.proxy(synth.map(ids)))
+        synth.render(synth.asked(synth.map(ids)))
 
     def cast(job: Callable[[], object]) -> Callable[[], object]:
         def run() -> None:
@@ -91,25 +98,28 @@ def main() -> None:
         "generator, uncut": cast(lambda: bundle.generator.synthesis(bundle.generator.broadcast(style.w))),
         "mask to picture": whole,
         "  mapper": lambda: synth.map(ids),
-        "  query": cast(lambda: rearranger.encode_mask(proxy)),
-        "  attention and block behind": cast(lambda: rearranger.attend(query, keys)),
-        "  G2": cast(lambda: synth.cut.render(moved, style.w)),
+        "  handover": lambda: synth.asked(logits),
+        "  query": cast(lambda: synth.ask(proxy)),
+        "  attention": cast(lambda: attention(query[..., : rearranger.dim], style.keys.key, style.keys.value)),
+        "  attention and block behind": cast(lambda: rearranger.attend(query, style.keys)),
+        "  G2": cast(lambda: style.tail(moved)),
         "a new style": lambda: synth.make_style(seed=2),
     }
+    clock = time.perf_counter if args.clock == "wall" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for index in range(args.rounds + 2):
         for name, job in jobs.items():
-            began = time.perf_counter()
+            began = clock()
             job()
             if synth.device.type == "cuda":
                 torch.cuda.synchronize()
             if index >= 2:
-                times[name].append(time.perf_counter() - began)
+                times[name].append(clock() - began)
     middle = {name: statistics.median(values) for name, values in times.items()}
     base = middle["generator, uncut"]
     print(
         f"{bundle.name}: {synth.size} pixels, cut at {bundle.cut}, {synth.device}, "
-        f"{synth.dtype}, {torch.get_num_threads()} threads, {args.rounds} rounds"
+        f"{synth.dtype}, {torch.get_num_threads()} threads, {args.rounds} rounds, {args.clock} time"
     )
     for name, value in middle.items():
         print(f"{name:28s} {value * 1000:9.2f} ms   {value / base:5.2f} x")
@@ -122,6 +132,8 @@ def main() -> None:
             "cut": bundle.cut,
             "device": str(synth.device),
             "dtype": str(synth.dtype),
+            "clock": args.clock,
+            "threads": torch.get_num_threads(),
         }
         numbers = {name.strip(): {"ms": round(v * 1000, 3), "ratio": round(v / base, 3)} for name, v in middle.items()}
         args.out.write_text(json.dumps(result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers}, indent=2) + "\n")

@@ -53,7 +53,7 @@ def test_batch_norm_of_a_constant() -> None:
 @pytest.mark.parametrize("size", [tiny.CUT, tiny.SIZE, 64])
 def test_shapes(widths: tuple[int, ...], start: int, size: int) -> None:
     mapper = tiny.make_mapper(widths=widths)
-    assert mapper.start == start
+    assert mapper.first == (start, start)
     mask = ids(size=size)
     logits = mapper(mask)
     assert logits.shape == (3, tiny.K, tiny.CUT, tiny.CUT)
@@ -64,7 +64,7 @@ def test_shapes(widths: tuple[int, ...], start: int, size: int) -> None:
 def test_paper_size() -> None:
     with torch.device("meta"):
         mapper = OasisMapper(19, 25, 64)
-    assert mapper.start == 8  # four blocks: 8, 16, 32, 64
+    assert mapper.first == (8, 8)  # four blocks: 8, 16, 32, 64
     middles = [block.conv0.weight.shape[0] for block in mapper.blocks]
     assert middles == [1024, 1024, 512, 256]
     assert [block.shortcut is not None for block in mapper.blocks] == [False, False, True, True]

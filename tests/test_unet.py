@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 import tiny
 from proxymask.errors import ProxymaskError
+from proxymask.layers import frozen
 from proxymask.mappers import OasisMapper, UNetMapper, load_mapper
 
 
@@ -128,3 +129,16 @@ def test_round_trip(tmp_path, half: bool) -> None:
     tiny.make_discriminator().save_pretrained(tmp_path / "d")
     with pytest.raises(ProxymaskError, match="holds a Discriminator, which is no mapper"):
         load_mapper(tmp_path / "d")
+
+
+def test_the_form_for_inference_is_the_same_function() -> None:
+    torch.manual_seed(3)
+    mapper = UNetMapper(2, 5, 8, 32, channel_base=256, channel_max=16).eval()
+    with torch.no_grad():
+        for parameter in mapper.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        planes = torch.rand(3, 2, 32, 32)
+        ready = frozen(mapper, torch.float32)
+        wanted, got = mapper(planes), ready(planes)
+    assert float((got - wanted).norm() / wanted.norm()) < 1e-5
+    assert len(list(ready.modules())) != len(list(mapper.modules()))

@@ -119,7 +119,7 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
         masks = (at[None, :, None] >= 12) * 2 + (at[None, None, :] >= 5) * 1  # classes of four sizes
         return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), SegmenterConfig(**config))
     clusters = make_clusters(cut)
-    rearranger = make_rearranger(cut, clusters)
+    rearranger = make_rearranger(cut, clusters, retouch=config.get("retouch", 0))
     schedule = {"r1_every": 2, "adv_last": 0.34}
     if name == "rearranger":
         recipe = RearrangerConfig(**{**schedule, "adv_every": 2, "self_perceptual": 0.1, **config})

@@ -25,8 +25,11 @@ from .modeling import ConfigModel, read_json, replace_folder, write_json
 from .proxy.proxy_mask import ProxyClusters
 from .rearranger import Rearranger
 from .segmenter import FewShotSegmenter
+from .sizes import START, Size, as_size, size_text
 
-BUNDLE_FORMAT = 2  # 1: mappers of masks only, which is still written where there are no others, so that older versions read it
+# 1: mappers of masks only, which is still written where there are no others, so that older versions read it; 3: not from 4x4, which is
+# written for no other reason
+BUNDLE_FORMAT = 3
 MASK: dict[str, Any] = {"condition": "mask"}
 EMBEDDED = Path(__file__).parent / "bundles"
 
@@ -57,8 +60,13 @@ class Bundle:
 
     @property
     def resolution(self) -> int:
-        """Side of the pictures."""
+        """The generator's resolution, which is the side of square pictures."""
         return self.generator.resolution
+
+    @property
+    def size(self) -> Size:
+        """Side of the pictures; (height, width) where they are not square."""
+        return as_size(self.generator.picture_size)
 
     def condition_of(self, mapper: str) -> dict[str, Any]:
         """What is known of the condition that a mapper reads: at least ``condition``, its name."""
@@ -122,11 +130,12 @@ class Bundle:
             write_json(
                 temporary / "bundle.json",
                 {
-                    "format": BUNDLE_FORMAT if self.conditions else 1,
+                    "format": BUNDLE_FORMAT if self.generator.start != START else 2 if self.conditions else 1,
                     "proxymask": __version__,
                     "name": self.name,
                     "resolution": self.resolution,
                     "cut": self.cut,
+                    **({"start": self.generator.start} if self.generator.start != START else {}),
                     "mappers": sorted(self.mappers),
                     **({"conditions": dict(sorted(self.conditions.items()))} if self.conditions else {}),
                     "segmenter": self.segmenter is not None,
@@ -152,7 +161,7 @@ class Bundle:
 
     def card(self) -> str:
         """A plain model card from what the bundle knows of itself."""
-        lines = [f"# {self.name}", "", f"A Proxymask bundle: {self.resolution}x{self.resolution} pictures, cut at {self.cut}."]
+        lines = [f"# {self.name}", "", f"A Proxymask bundle: {size_text(self.size)} pictures, cut at {self.cut}."]
         lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {self.mappers_text()}.", ""]
         if self.labels is not None:
             lines += ["Labels: " + ", ".join(f"{label.id} {label.name}" for label in self.labels.labels), ""]
@@ -233,9 +242,9 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
         return [str(error)]
     if not isinstance(about, Mapping) or not {"format", "cut", "mappers", "segmenter", "sha256", "name", "about"} <= about.keys():
         return ["bundle.json lacks fields: it is damaged"]
-    if about["format"] not in (1, BUNDLE_FORMAT):
+    if about["format"] not in range(1, BUNDLE_FORMAT + 1):
         made = about.get("proxymask", "an unknown version")
-        ours = f"this is proxymask {__version__} and reads format 1 or {BUNDLE_FORMAT}"
+        ours = f"this is proxymask {__version__} and reads format 1 to {BUNDLE_FORMAT}"
         return [f"bundle format {about['format']} (made by proxymask {made}), {ours}"]
     problems = []
     for name, digest in about["sha256"].items():

@@ -17,6 +17,7 @@ from .labels import LabelSet
 from .mask_files import example_masks, find_masks
 from .masks import colorize
 from .pictures import FAINT, INK, PAPER, enlarged, font, from_pixels, legend, write_picture
+from .sizes import size_text
 from .synthesizer import Synthesizer
 from .training.grids import to_uint8
 
@@ -32,11 +33,11 @@ class Row:
     section: str
     name: str
     shown: np.ndarray
-    """The mask in its colours, or the condition as people see it, uint8 (R, R, 3)."""
+    """The mask in its colours, or the condition as people see it, uint8 (H, W, 3)."""
     proxy: np.ndarray
-    """Colours of the proxy mask, uint8 (r, r, 3)."""
+    """Colours of the proxy mask, uint8 (h, w, 3)."""
     pictures: list[np.ndarray]
-    """One a style, uint8 (R, R, 3)."""
+    """One a style, uint8 (H, W, 3)."""
 
 
 def run_demo(
@@ -88,7 +89,7 @@ def run_demo(
         write_picture(out / "proxy" / f"{file}.png", Image.fromarray(shown))
         pictures = []
         for number, style in zip(seeds, chosen, strict=True):
-            pixels = to_uint8(synth.render(synth.proxy(logits, style), style))[0]
+            pixels = to_uint8(synth.render(synth.asked(logits, style), style))[0]
             write_picture(out / "pictures" / f"{file}__{number}.png", from_pixels(pixels))
             pictures.append(pixels)
             done += 1
@@ -103,9 +104,7 @@ def run_demo(
     for one in made:
         write_picture(out / "conditions" / f"{one.file}.png", Image.fromarray(one.shown))
         add(f"{one.condition}: of samples", one.file, one.name, one.shown, synth.map_planes(one.planes, one.mapper))
-    title = (
-        f"{synth.bundle.name}: {synth.size}x{synth.size}, cut at {synth.bundle.cut}, {synth.bundle.clusters.num_clusters} proxy clusters"
-    )
+    title = f"{synth.bundle.name}: {size_text(synth.size)}, cut at {synth.bundle.cut}, {synth.bundle.clusters.num_clusters} proxy clusters"
     return write_picture(out / "contact_sheet.png", contact_sheet(rows, seeds, samples, labels, title))
 
 
@@ -145,7 +144,7 @@ def sample_conditions(synth: Synthesizer, seeds: Sequence[int], samples: Sequenc
 
 @torch.inference_mode()
 def varied_styles(synth: Synthesizer, count: int, seed: int = 0, truncation: float = 1.0) -> tuple[list[int], list[np.ndarray]]:
-    """Style seeds that look different, with their samples uint8 (R, R, 3).
+    """Style seeds that look different, with their samples uint8 (H, W, 3).
 
     Out of the next ``CANDIDATES`` seeds, judged by their samples' coarse colours: the third that is least like any other is left out,
     because what stands alone is often a failure; then the one nearest to the mean, and always the one farthest from those chosen.

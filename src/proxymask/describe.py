@@ -22,6 +22,7 @@ from .masks import check_report, read_mask
 from .modeling import read_json
 from .proxy.proxy_mask import ProxyClusters
 from .sampling import painted_masks, read_sidecar
+from .sizes import size_text
 from .training.loop import checkpoints
 
 
@@ -98,7 +99,7 @@ def _bundle(folder: Path) -> Description:
     lines = [
         f"{folder}: a whole bundle, every file as it was written (by proxymask {made})",
         f"name: {bundle.name}",
-        f"pictures: {bundle.resolution}x{bundle.resolution}, the generator cut at {bundle.cut}",
+        f"pictures: {size_text(bundle.size)}, the generator cut at {bundle.cut}",
         f"mappers: {bundle.mappers_text() if bundle.mappers else 'none yet: it cannot read masks'}",
         "parameters:",
     ]
@@ -138,7 +139,7 @@ def _labels(labels: LabelSet) -> list[str]:
 
 def _prepared(folder: Path) -> str:
     pictures = ImageSet.open(folder)
-    lines = [f"{folder}: a prepared set of {len(pictures):,} pictures of {pictures.size}x{pictures.size}"]
+    lines = [f"{folder}: a prepared set of {len(pictures):,} pictures of {size_text(pictures.size)}"]
     if pictures.labels is None:
         return "\n".join([*lines, "masks: none"])
     return "\n".join([*lines, "masks: one a picture, with the labels", *_labels(pictures.labels)])
@@ -243,7 +244,7 @@ def _samples(folder: Path, pictures: list[Path]) -> str:
     painted = painted_masks(folder)
     return "\n".join(
         [
-            f"{folder}: {len(pictures):,} samples of {first.resolution}x{first.resolution}, with the latents they were made from",
+            f"{folder}: {len(pictures):,} samples of {size_text(first.resolution)}, with the latents they were made from",
             f"generator: {first.generator[:12]}",
             f"painted masks: {', '.join(painted) or 'none; paint one over NAME.png and save it as NAME.mask.png'}",
         ]

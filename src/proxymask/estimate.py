@@ -21,6 +21,7 @@ from .generators.stylegan2 import Generator
 from .labels import LabelSet
 from .proxy.proxy_mask import ProxyClusters
 from .seeding import derive_rng
+from .sizes import Size, height_width
 from .stages import build_generator, build_mapper, build_rearranger, build_segmenter, cluster_features, new_discriminator
 from .training.distributed import agreed
 from .training.generator import GeneratorStage
@@ -47,8 +48,8 @@ class Cost:
 class _Noise:
     """Pictures of noise."""
 
-    def __init__(self, size: int, channels: int) -> None:
-        self.shape = (channels, size, size)
+    def __init__(self, size: Size, channels: int) -> None:
+        self.shape = (channels, *height_width(size))
 
     def __len__(self) -> int:
         return 2**20
@@ -74,9 +75,9 @@ def measure_stage(
     loop, steps, seed = preset.loop(name), preset.loop(name).steps, 0
     network = Generator(**generator)  # type: ignore[arg-type]
     cutting = CutGenerator(network, cut)
-    noise = _Noise(network.resolution, network.img_channels)
+    noise = _Noise(network.picture_size, network.img_channels)
     pictures = noise if adversary else None
-    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut)
+    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start)
     rows = torch.randn(preset.num_clusters, cutting.channels, generator=derive_rng(seed, "estimate"))
     clusters.centroids.copy_(rows / rows.norm(dim=1, keepdim=True))
     stage: Stage
@@ -85,7 +86,7 @@ def measure_stage(
     elif name == "rearranger":
         stage = build_rearranger(preset.rearranger, cutting, clusters, None, pictures, steps, seed, device, rms=(1.0, 1.0))
     else:
-        ws, masks = torch.randn(2, network.w_dim), torch.zeros(2, network.resolution, network.resolution, dtype=torch.long)
+        ws, masks = torch.randn(2, network.w_dim), torch.zeros(2, *network.picture_size, dtype=torch.long)
         stage = segmenting = build_segmenter(preset.segmenter, cutting, ws, masks, num_labels, seed, device)
         if name == "mapper":
             labels = LabelSet.of((f"class {i}", f"#{i:06x}") for i in range(num_labels))
@@ -166,7 +167,7 @@ def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, dev
     cutting.features(torch.randn(1, cutting.generator.w_dim, device=device))
     alone = time.perf_counter() - began
     samples = max(1, min(preset.cluster_samples, int(PATIENCE / alone), 16))
-    needed = -(-preset.num_clusters // cut**2)  # rows for K clusters
+    needed = -(-preset.num_clusters // (cutting.size[0] * cutting.size[1]))  # rows for K clusters
     samples = max(samples, needed)
     began = time.perf_counter()
     cluster_features(cutting, preset.num_clusters, samples, 0, device, max_iterations=2)
@@ -174,7 +175,7 @@ def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, dev
     return agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
 
 
-def measure_pictures(files: list[Path], size: int, workers: int) -> float:
+def measure_pictures(files: list[Path], size: Size, workers: int) -> float:
     """Seconds that preparing will take, from some of the files."""
     some = files[:: max(1, len(files) // 8)][:8]
     began = time.perf_counter()
@@ -183,7 +184,7 @@ def measure_pictures(files: list[Path], size: int, workers: int) -> float:
             picture = read_picture(file)
         except ProxymaskError:  # named and left out when it is prepared
             continue
-        picture.resize((size, size), Image.Resampling.LANCZOS)
+        picture.resize(height_width(size)[::-1], Image.Resampling.LANCZOS)
     return (time.perf_counter() - began) / max(1, len(some)) * len(files) / workers
 
 

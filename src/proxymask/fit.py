@@ -19,7 +19,7 @@ import tyro
 
 from .bundle import Bundle, check_bundle, file_hash, find_bundle
 from .data.dataset import ImageSet
-from .data.prepare import SUFFIXES
+from .data.prepare import SUFFIXES, prepared_folder
 from .device import DeviceName, Precision, resolve_device, resolve_precision
 from .errors import ProxymaskError
 from .estimate import Cost, measure_clusters, measure_pictures, measure_stage
@@ -42,12 +42,14 @@ from .sampling import (
     write_samples,
 )
 from .segmenter import FewShotSegmenter
+from .sizes import Size, as_size, height_width, size_text
 from .stages import (
     build_generator,
     build_mapper,
     build_rearranger,
     build_segmenter,
-    check_square,
+    check_class,
+    check_colours,
     claim,
     cluster_features,
     finish,
@@ -122,7 +124,7 @@ class FitConfig:
     generator: OptionalPath = None
     """A trained generator instead: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     class_index: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
-    """The class to take, of a class-conditional generator."""
+    """The class to take, of a class-conditional --generator; that of a bundle is chosen already."""
     bundle: OptionalText = None
     """A bundle whose generator, clusters and rearranger stay as they are: only segmenter and mapper are trained anew."""
     labels: OptionalPath = None
@@ -261,6 +263,8 @@ class _Fit:
             raise ProxymaskError("--generator and --bundle both name a generator: give one of them")
         if not given and config.images is None:
             raise ProxymaskError("fit starts from something: give --images DIR, --generator DIR or --bundle NAME")
+        if config.class_index is not None and config.generator is None:
+            raise ProxymaskError("--class goes with --generator, and nothing else given here has classes to choose from: leave it out")
         for flag, path in (("--images", config.images), ("--labels", config.labels), ("--samples", config.samples)):
             if path is not None and not path.is_dir():
                 raise ProxymaskError(f"{flag} {path} is not a folder" if path.exists() else f"{flag} {path} does not exist")
@@ -282,9 +286,9 @@ class _Fit:
             raise ProxymaskError(f"{self.out} holds a bundle already: choose another --out, or retrain its mapper with --bundle {self.out}")
         elif config.generator is not None:
             self.generator, self.discriminator, self.origin = open_generator(config.generator, config.class_index)
-            check_square(self.generator)
-            if self.generator.c_dim:
-                self.generator.mapping(torch.zeros(1, self.generator.z_dim))  # says now that a class has to be chosen
+            check_class(self.generator)
+            if config.images is not None:
+                check_colours(self.generator)
         self.resolution = self._resolution()
         self.cut = self._cut()
         folder = self._label_folder()
@@ -297,7 +301,7 @@ class _Fit:
         beside = Path(f"{find_bundle(name)}.work") / "rearranger" / "discriminator"
         if (beside / "config.json").is_file():
             found = Discriminator.from_pretrained(beside)
-            self.discriminator = found if found.resolution == bundle.resolution else None
+            self.discriminator = found if found.picture_size == bundle.generator.picture_size else None
         if (self.out / "bundle.json").is_file() and not self.work.is_dir() and self.out.resolve() != find_bundle(name).resolve():
             raise ProxymaskError(f"{self.out} holds another bundle: choose another --out")
 
@@ -309,11 +313,22 @@ class _Fit:
         if self.config.resolution is not None:
             size = self.config.resolution
         elif self.config.images is not None and (self.config.images / "index.json").is_file():
-            size = ImageSet.open(self.config.images).size
+            prepared = ImageSet.open(self.config.images).size
+            if not isinstance(prepared, int):
+                raise ProxymaskError(
+                    f"--images {self.config.images} is prepared at {size_text(prepared)}, and a new generator makes square pictures: "
+                    "prepare it at a square size, or give a generator of such pictures with --generator"
+                )
+            size = prepared
         else:
             size = self.preset.resolution
         check_resolution(size)
         return size
+
+    @property
+    def _size(self) -> Size:
+        """Of the pictures."""
+        return self.resolution if self.generator is None else as_size(self.generator.picture_size)
 
     def _cut(self) -> int:
         if self.source is not None:
@@ -339,10 +354,9 @@ class _Fit:
             waiting = later and stage in ("segmenter", "mapper")
             if stage == "pictures" and self.config.images is not None:
                 files = _picture_files(self.config.images)
-                rows.append(
-                    ("prepare pictures", f"{len(files):,} files", measure_pictures(files, self.resolution, os.cpu_count() or 1), False)
-                )
-                _check_disk(self.config.images, len(files) * self.resolution**2 * 3)
+                rows.append(("prepare pictures", f"{len(files):,} files", measure_pictures(files, self._size, os.cpu_count() or 1), False))
+                height, width = height_width(self._size)
+                _check_disk(self.config.images, len(files) * height * width * 3)
             elif stage == "clusters":
                 seconds = measure_clusters(self.preset, config, self.cut, self.device)
                 rows.append((stage, f"{self.preset.cluster_samples:,} samples", seconds, False))
@@ -362,7 +376,7 @@ class _Fit:
             first = f"fit: new labels for {self.config.bundle} -> {self.out}"
         else:
             first = f"fit: {self.config.generator or self.config.images} -> {self.out}"
-        lines = [f"{first} ({self.resolution}x{self.resolution} pictures, cut at {self.cut}, on {self.device.type}; work in {self.work})"]
+        lines = [f"{first} ({size_text(self._size)} pictures, cut at {self.cut}, on {self.device.type}; work in {self.work})"]
         lines += [
             f"  {name:<17}{what:<38}about {duration(seconds)}{', once labelled' if wait else ''}" for name, what, seconds, wait in rows
         ]
@@ -384,17 +398,17 @@ class _Fit:
         images = self.config.images
         if images is None or self.pictures is not None:
             return True
-        if any((folder / "index.json").is_file() for folder in (images, images / f".prepared-{self.resolution}")):
-            self.pictures = open_pictures(images, self.resolution)  # prepares again only what has changed
+        if any((folder / "index.json").is_file() for folder in (images, prepared_folder(images, self._size))):
+            self.pictures = open_pictures(images, self._size)  # prepares again only what has changed
         return self.pictures is not None
 
     def _make_pictures(self) -> None:
         assert self.config.images is not None
         with self.report.progress("preparing pictures") as count:
-            self.pictures = open_pictures(self.config.images, self.resolution, count)
+            self.pictures = open_pictures(self.config.images, self._size, count)
         unread = len(_picture_files(self.config.images)) - len(self.pictures)
         rest = f"; {unread:,} files could not be used (proxymask data prepare names them)" if unread > 0 else ""
-        self.report.say(f"{len(self.pictures):,} pictures of {self.resolution}x{self.resolution}{rest}")
+        self.report.say(f"{len(self.pictures):,} pictures of {size_text(self._size)}{rest}")
 
     def _identity(self, stage: str) -> dict[str, Any]:
         """What a stage is made of, as far as it can be known now."""

@@ -1,11 +1,18 @@
 """Small building blocks shared by the networks."""
 
 import math
+from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
+
+ATTENTION_ROWS = 256
+"""Queries whose logits stand in memory at once."""
 
 
 class EqualConv(nn.Module):
@@ -25,6 +32,71 @@ class EqualConv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return F.conv2d(x, (self.weight * self.gain).to(x.dtype), bias, self.stride, self.weight.shape[-1] // 2)
+
+    def frozen(self) -> nn.Conv2d:
+        """The same as a plain convolution, the gain multiplied into its weights; for inference alone."""
+        out, inside, size, _ = self.weight.shape
+        conv = nn.Conv2d(inside, out, size, self.stride, size // 2, bias=self.bias is not None)
+        conv.weight.copy_(self.weight * self.gain)
+        if self.bias is not None and conv.bias is not None:
+            conv.bias.copy_(self.bias)
+        return conv
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@runtime_checkable
+class Freezable(Protocol):
+    """A module that has a cheaper form for inference."""
+
+    def frozen(self) -> nn.Module:
+        """That form, on the same device, which may share weights with this one."""
+        ...
+
+
+@torch.no_grad()
+def frozen(module: Network, dtype: torch.dtype) -> Network:
+    """A copy of ``module`` for inference alone: the same function up to rounding, without what every call would do again.
+
+    Every part inside that is :class:`Freezable` gives way to its cheaper form, spectral norms and the like become plain weights, and the
+    weights of convolutions are stored in ``dtype``, in the order of memory in which the processor takes them.
+
+    Args:
+        dtype: of the autocast under which it will run; float32: no autocast.
+    """
+    copy = deepcopy(module)
+    _freeze_inside(copy)
+    for part in copy.modules():
+        if isinstance(part, nn.Conv2d):
+            part.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return copy.eval().requires_grad_(False)
+
+
+def _freeze_inside(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        new = child
+        if isinstance(child, Freezable):
+            new = child.frozen().to(next(child.parameters()).device)
+        elif isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child):
+            new = _plain(child)
+        setattr(module, name, new)
+        _freeze_inside(new)
+
+
+def _plain(conv: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution with its weights as they stand."""
+    conv.eval()  # in training a spectral norm moves at every look
+    out, inside, height, width = conv.weight.shape
+    stride, padding = (
+        (conv.stride[0], conv.stride[1]),
+        conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
+    )
+    plain = nn.Conv2d(inside, out, (height, width), stride, padding, bias=conv.bias is not None).to(conv.weight.device)
+    plain.weight.copy_(conv.weight)
+    if conv.bias is not None and plain.bias is not None:
+        plain.bias.copy_(conv.bias)
+    return plain
 
 
 class ResidualBlock(nn.Module):
@@ -49,6 +121,51 @@ class ResidualBlock(nn.Module):
         for index, conv in enumerate(self.convs):
             y = conv(y if index == 0 else F.leaky_relu(y, 0.2) * math.sqrt(2))
         return x + y
+
+    def frozen(self) -> nn.Module:
+        """For inference: the gain of the leaky ReLU multiplied into the convolution behind it."""
+        return FrozenResidual([conv.frozen() for conv in self.convs if isinstance(conv, EqualConv)])
+
+
+class FrozenResidual(nn.Module):
+    """:class:`ResidualBlock` of plain convolutions that hold their own gains."""
+
+    @torch.no_grad()
+    def __init__(self, convs: Sequence[nn.Conv2d]) -> None:
+        super().__init__()
+        for conv in convs[1:]:
+            conv.weight.mul_(math.sqrt(2))
+        self.convs = nn.ModuleList(convs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x
+        for index, conv in enumerate(self.convs):
+            y = conv(y if index == 0 else F.leaky_relu_(y, 0.2))
+        return x + y
+
+
+def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """``softmax(query key^T / sqrt(dim)) value``: (B, n, dim), (B, m, dim) and (B, m, c), of one type -> (B, n, c).
+
+    ``F.scaled_dot_product_attention``, except in bfloat16 on a CPU: its fused kernel multiplies there without the processor's own
+    bfloat16 instructions, and plain products are two to eight times as fast (benchmarks/attention_speed.py).
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        # a product by itself: many at once (bmm) take a slow road; so many rows that their logits stay in the cache
+        scaled = query * query.shape[-1] ** -0.5
+        if query.shape[0] > 1 and key.stride(0) == value.stride(0) == 0:  # one style for all masks
+            return _written_out(scaled.flatten(0, 1), key[0], value[0]).unflatten(0, query.shape[:2])
+        return torch.stack([_written_out(q, k, v) for q, k, v in zip(scaled, key, value, strict=True)])
+    width = value.shape[-1]
+    # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
+    value = F.pad(value, (0, max(0, query.shape[-1] - width)))
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0, :, :width]
+
+
+def _written_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The same of one sample, (n, dim), (m, dim) and (m, c), with ``query`` already scaled."""
+    key = key.t()
+    return torch.cat([(rows @ key).softmax(dim=-1) @ value for rows in query.split(ATTENTION_ROWS)])
 
 
 def position_encoding(channels: int, height: int, width: int) -> torch.Tensor:

@@ -8,15 +8,15 @@ from PIL import Image
 
 from .errors import ProxymaskError
 from .labels import LabelSet
+from .sizes import Size, height_width, same_shape, size_text
 
 SNAP_SHARE = 0.005  # off-palette pixels up to this share are edges blurred by an editor and snap to the nearest colour
 PHOTO_COLORS = 64  # more distinct colours than this, most of them off the palette, is a photo
-MAX_STRETCH = 0.02  # sides may differ by this fraction and still count as a square
 
 MaskSource = str | Path | np.ndarray | Image.Image
 
 
-def read_mask(source: MaskSource, labels: LabelSet, size: int | None = None) -> np.ndarray:
+def read_mask(source: MaskSource, labels: LabelSet, size: Size | None = None) -> np.ndarray:
     """Read a mask of any usual form as label ids.
 
     Args:
@@ -25,14 +25,14 @@ def read_mask(source: MaskSource, labels: LabelSet, size: int | None = None) -> 
             order, arrays (H, W, 3 or 4); what is fully transparent is class 0. A folder holds one black-and-white file per class,
             named after its name or id; pixels in none of them are class 0, and where files overlap the higher id wins.
         labels: the classes.
-        size: side of the result; nearest neighbour. None keeps the size.
+        size: side of the result, or its height and width; nearest neighbour. None keeps the size.
 
     Returns:
         uint8 (H, W), every value an id of ``labels``.
 
     Raises:
-        ProxymaskError: missing or damaged file, ids or colours that are no class, a photo, a mask that is not square when ``size``
-            is given.
+        ProxymaskError: missing or damaged file, ids or colours that are no class, a photo, a mask of another shape than ``size``
+            where that is given.
     """
     name = str(source) if isinstance(source, str | Path) else "the mask"
     if isinstance(source, str | Path) and Path(source).is_dir():
@@ -44,14 +44,19 @@ def read_mask(source: MaskSource, labels: LabelSet, size: int | None = None) -> 
     return mask if size is None else resize_mask(mask, size, name)
 
 
-def resize_mask(mask: np.ndarray, size: int, name: str = "the mask") -> np.ndarray:
-    """Ids uint8 (H, W) at ``size`` x ``size`` by nearest neighbour; a :class:`ProxymaskError` where H and W differ by over 2 %."""
-    height, width = mask.shape
-    if abs(height - width) > MAX_STRETCH * max(height, width):
-        raise ProxymaskError(f"{name} is {width}x{height}, which is not a square: crop it to a square first (stretching would distort it)")
-    if size < 1:
+def resize_mask(mask: np.ndarray, size: Size, name: str = "the mask") -> np.ndarray:
+    """Ids uint8 (H, W) at ``size`` by nearest neighbour; a :class:`ProxymaskError` where the shape is another by over 2 %."""
+    height, width = height_width(size)
+    if min(height, width) < 1:
         raise ProxymaskError(f"the size of a mask must be 1 or more, got {size}")
-    return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
+    if not same_shape(mask.shape, size):
+        is_not, to = "a square", "a square"
+        if height != width:
+            is_not, to = f"the shape of the pictures, {size_text(size)}", "that shape"
+        raise ProxymaskError(
+            f"{name} is {size_text(mask.shape)}, which is not {is_not}: crop it to {to} first (stretching would distort it)"
+        )
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
 def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:

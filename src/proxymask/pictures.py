@@ -58,8 +58,17 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def enlarged(pixels: np.ndarray, side: int, smooth: bool) -> Image.Image:
-    """uint8 (H, W, C) as a picture of ``side`` pixels: Lanczos for pictures, nearest neighbour for masks."""
-    return from_pixels(pixels).resize((side, side), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
+    """uint8 (H, W, C) as a square picture of ``side`` pixels, with margins of paper where it is none.
+
+    Lanczos for pictures, nearest neighbour for masks.
+    """
+    height, width = (max(1, round(edge * side / max(pixels.shape[:2]))) for edge in pixels.shape[:2])
+    picture = from_pixels(pixels).resize((width, height), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
+    if height == width:
+        return picture
+    sheet = Image.new("RGB", (side, side), PAPER)
+    sheet.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return sheet
 
 
 def legend(labels: LabelSet, width: int, size: int = 16, used: Sequence[int] | None = None) -> Image.Image:

@@ -7,6 +7,7 @@ positions with the same cluster can be told apart.
 What nothing states is a field of the config, its default chosen by measurement (docs/experiments.md).
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -15,14 +16,18 @@ from torch import nn
 
 from .errors import ProxymaskError
 from .generators.cut import CutState
-from .generators.ops import downsample2, fir_kernel, upsample2
-from .layers import EqualConv, ResidualBlock, position_encoding
+from .generators.ops import fir_kernel, smooth2
+from .layers import EqualConv, ResidualBlock, attention, position_encoding
 from .modeling import ConfigModel
 from .retouch import Retouch, look_of
+from .sizes import START, block_size, check_start
 
 Value = Literal["features", "projection"]
 Skip = Literal["keep", "drop", "rearrange"]
 Init = Literal["centroids", "random"]
+
+
+STAND_IN = 0.7  # measured, docs/experiments.md 16
 
 
 class StyleKeys(NamedTuple):
@@ -67,6 +72,7 @@ class Rearranger(ConfigModel):
         mask_codes: width of the codes of ``key_mask``; 0: K, one channel a cluster. Fewer are packed far apart, for a narrower token.
         retouch: width of the block that mends what the attention moved (retouch.py); 0: none, as in the paper.
         retouch_codes: width of the codes of the asked clusters there.
+        start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
     """
 
     centroids: torch.Tensor
@@ -95,9 +101,11 @@ class Rearranger(ConfigModel):
         mask_codes: int = 0,
         retouch: int = 0,
         retouch_codes: int = 32,
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
+        self.start, self.size = check_start(start), block_size(resolution, start)
         self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
         self.match, self.sharpness, self.position_weight = match, sharpness, position_weight
         self.codes = codes = (mask_codes or num_clusters) if key_mask else 0
@@ -114,7 +122,7 @@ class Rearranger(ConfigModel):
         self.out_block = ResidualBlock(channels, hidden, layers)
         width = channels + (img_channels if rgb == "rearrange" else 0)
         self.retouch = Retouch(width, num_clusters, retouch, retouch_codes) if retouch else None
-        encoding = position_encoding(position_channels, resolution, resolution)
+        encoding = position_encoding(position_channels, *self.size)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
         self.register_buffer("centroids", torch.zeros(num_clusters, channels))
@@ -156,6 +164,12 @@ class Rearranger(ConfigModel):
         length = self.position.square().sum(dim=0).mean()
         self.position_gain.fill_(float((self.position_weight / length) ** 0.5 * scale))
 
+    @property
+    def stand_in(self) -> float:
+        """How alike (:meth:`ProxyClusters.likeness`) a cluster of the style must be to take the place of one that it lacks: below it the
+        retouching block draws what is asked; without such a block anything must do."""
+        return STAND_IN if self.retouch is not None else -1.0
+
     def encode_style(self, state: CutState) -> StyleKeys:
         """The part that depends on the style sample alone; compute it once a style."""
         features = state.features
@@ -175,13 +189,13 @@ class Rearranger(ConfigModel):
         return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float(), look_of(_tokens(value)))
 
     def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """Queries (B, n, dim [+ retouch_codes]) of a proxy mask, one-hot or soft (B, K, r, r): what the attention asks by, and what the
+        """Queries (B, n, dim [+ retouch_codes]) of a proxy mask, one-hot or soft (B, K, h, w): what the attention asks by, and what the
         block behind it is told.
 
         Raises:
             ProxymaskError: another number of clusters or another size.
         """
-        expected = (self.num_clusters, self.resolution, self.resolution)
+        expected = (self.num_clusters, *self.size)
         if tuple(mask.shape[1:]) != expected:
             raise ProxymaskError(f"a proxy mask of shape {tuple(mask.shape[1:])} does not fit this rearranger, which takes {expected}")
         token = torch.einsum("bkhw,dk->bdhw", mask.to(self.embed_mask.dtype), self.embed_mask) + self.position * self.position_gain
@@ -193,22 +207,19 @@ class Rearranger(ConfigModel):
 
     def attend(self, query: torch.Tensor, style: StyleKeys) -> CutState:
         """Rearranged state at the cut."""
-        width = style.value.shape[-1]
         query, asked = query[..., : self.dim], query[..., self.dim :]
-        # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
-        value = F.pad(style.value, (0, max(0, self.dim - width))).to(query.dtype)
-        moved = F.scaled_dot_product_attention(query[:, None], style.key.to(query.dtype)[:, None], value[:, None])[:, 0, :, :width]
-        r = self.resolution
-        grid = moved.transpose(1, 2).unflatten(2, (r, r))
+        moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
+        grid = moved.transpose(1, 2).unflatten(2, self.size)
         mended = self.out_block(grid[:, : self.channels])
         if self.retouch is not None:
-            grid = self.retouch(torch.cat([mended, grid[:, self.channels :]], dim=1), asked.transpose(1, 2).unflatten(2, (r, r)), style.look)
+            grid = self.retouch(
+                torch.cat([mended, grid[:, self.channels :]], dim=1), asked.transpose(1, 2).unflatten(2, self.size), style.look
+            )
             mended = grid[:, : self.channels]
         features = mended.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
-            with torch.autocast(grid.device.type, enabled=False):
-                rgb = upsample2(downsample2(grid[:, self.channels :].float() * self.rgb_rms, self.kernel), self.kernel)
+            rgb = smooth2(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
         elif self.rgb_kind == "drop":
             rgb = torch.zeros_like(style.rgb)
         else:
@@ -216,11 +227,11 @@ class Rearranger(ConfigModel):
         return CutState(features, rgb)
 
     def forward(self, state: CutState, mask: torch.Tensor) -> CutState:
-        """State of the style sample and proxy mask (B, K, r, r) -> rearranged state."""
+        """State of the style sample and proxy mask (B, K, h, w) -> rearranged state."""
         return self.attend(self.encode_mask(mask), self.encode_style(state))
 
     def attention_map(self, query: torch.Tensor, style: StyleKeys) -> torch.Tensor:
-        """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = r * r. For viewing only."""
+        """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = h * w. For viewing only."""
         logits = query[..., : self.dim].float() @ style.key.float().transpose(1, 2) / self.dim**0.5
         return logits.softmax(dim=-1)
 
@@ -248,5 +259,5 @@ def far_apart(count: int, width: int, steps: int = 150) -> torch.Tensor:
 
 
 def _tokens(grid: torch.Tensor) -> torch.Tensor:
-    """(B, C, r, r) -> (B, r * r, C)."""
+    """(B, C, h, w) -> (B, h * w, C)."""
     return grid.flatten(2).transpose(1, 2)

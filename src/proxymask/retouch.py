@@ -18,7 +18,7 @@ class Retouch(nn.Module):
     """``x + change(x, asked clusters, look of the style)``: a U of convolutions, half of it at half resolution.
 
     Args:
-        channels: width of x (B, channels, r, r): moved features, and the accumulated RGB where it is moved too.
+        channels: width of x (B, channels, h, w): moved features, and the accumulated RGB where it is moved too.
         num_clusters: K.
         hidden: width inside at full resolution; one half more at half resolution.
         codes: width of the learned code of an asked cluster.
@@ -37,7 +37,7 @@ class Retouch(nn.Module):
         self.look = EqualConv(2 * channels, 2 * (hidden + inner), 1, zero=True)  # scale and shift of both resolutions, none at the start
 
     def forward(self, x: torch.Tensor, asked: torch.Tensor, look: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, channels, r, r) of unit size, ``asked`` (B, codes, r, r): ``embed`` of the proxy mask, ``look`` (B, 2 * channels):
+        """``x`` (B, channels, h, w) of unit size, ``asked`` (B, codes, h, w): ``embed`` of the proxy mask, ``look`` (B, 2 * channels):
         :func:`look_of` the style; returns the like of x."""
         hidden, inner = self.enter.weight.shape[0], self.down.weight.shape[0]
         scale, shift, inner_scale, inner_shift = self.look(look[:, :, None, None].to(x.dtype)).split([hidden, hidden, inner, inner], dim=1)

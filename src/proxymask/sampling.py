@@ -32,6 +32,7 @@ from .modeling import read_json, write_json
 from .pictures import from_pixels, write_picture
 from .proxy.proxy_mask import ProxyClusters
 from .segmenter import FewShotSegmenter
+from .sizes import Size, as_size, height_width
 from .synthesizer import Synthesizer
 
 SIDECAR_FORMAT = 1
@@ -50,7 +51,8 @@ class Sidecar:
     truncation: float
     generator: str
     """:func:`generator_hash` of the generator that made the sample."""
-    resolution: int
+    resolution: Size
+    """Side of the picture; (height, width) where it is not square."""
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -140,10 +142,10 @@ def write_samples(
         for i, number in enumerate(range(start, start + len(part))):
             stem = out / f"{number:06d}"
             if proxy is not None and clusters is not None:
-                write_picture(f"{stem}.proxy.png", _proxy_picture(proxy[i], clusters, cut.generator.resolution))
+                write_picture(f"{stem}.proxy.png", _proxy_picture(proxy[i], clusters, cut.generator.picture_size))
             if ids is not None and labels is not None:
                 write_mask(f"{stem}.labels.png", ids[i].to(torch.uint8).cpu().numpy(), labels)
-            about = Sidecar(z[i].tolist(), w[i].tolist(), part[i], truncation, digest, cut.generator.resolution)
+            about = Sidecar(z[i].tolist(), w[i].tolist(), part[i], truncation, digest, as_size(cut.generator.picture_size))
             try:
                 write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
             except OSError as error:
@@ -207,7 +209,7 @@ def read_labelled(
         samples: folder of the sidecars, where it is another.
 
     Returns:
-        w (n, w_dim) or (n, num_ws, w_dim) float32; masks (n, R, R) int64; the samples' names.
+        w (n, w_dim) or (n, num_ws, w_dim) float32; masks (n, H, W) int64; the samples' names.
 
     Raises:
         ProxymaskError: no folder, no mask, a mask without a sidecar, samples of another generator, a mask that cannot be read.
@@ -317,15 +319,15 @@ def most_worth_labelling(
     return [seeds[i] for i in chosen]
 
 
-def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: int) -> Image.Image:
-    """Cluster ids (r, r) at picture size: a palette picture whose indices are the clusters (RGB where a palette cannot hold them)."""
+def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> Image.Image:
+    """Cluster ids (h, w) at picture size: a palette picture whose indices are the clusters (RGB where a palette cannot hold them)."""
     if clusters.num_clusters > 256:
         picture = Image.fromarray(clusters.colorize(mask))
     else:
         picture = Image.fromarray(mask.to(torch.uint8).cpu().numpy())
         colors = clusters.colors().reshape(-1).tolist()
         picture.putpalette(colors + [0] * (768 - len(colors)))
-    return picture.resize((size, size), Image.Resampling.NEAREST)
+    return picture.resize(height_width(size)[::-1], Image.Resampling.NEAREST)
 
 
 def _keep_painted(out: Path, digest: str, generator: Generator, seeds: Sequence[int], truncation: float) -> None:

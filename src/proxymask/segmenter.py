@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .modeling import ConfigModel
+from .sizes import START, block_size, check_start
 
 
 class FewShotSegmenter(ConfigModel):
@@ -21,11 +22,12 @@ class FewShotSegmenter(ConfigModel):
 
     Args:
         level_channels: feature channels of each block, 4 pixels first.
-        resolution: side of the picture.
+        resolution: side of the picture; with another ``start``, see there.
         num_labels: classes.
         width: channels after the hypercolumn.
         dilations: of the 3x3 convolutions that follow.
         skip_levels: blocks left out, counted from 4 pixels up (RepurposeGAN leaves out the first).
+        start: the generator's start block; pictures are ``R / 4`` times that (H, W) large.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class FewShotSegmenter(ConfigModel):
         width: int = 64,
         dilations: Sequence[int] = (1, 2, 1, 2),
         skip_levels: int = 1,
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         self.resolution, self.skip_levels = resolution, skip_levels
+        self.start, self.size = check_start(start), block_size(resolution, start)
         self.project = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in level_channels[skip_levels:])
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in dilations)
         self.out = nn.Conv2d(width, num_labels, 1)
@@ -53,11 +57,11 @@ class FewShotSegmenter(ConfigModel):
             self.level_rms[index] = level.float().square().mean().sqrt().clamp_min(1e-6)
 
     def forward(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Features of every block (``CutGenerator.pyramid``), each (B, C_l, r_l, r_l) -> logits (B, N, R, R)."""
+        """Features of every block (``CutGenerator.pyramid``), each (B, C_l, h_l, w_l) -> logits (B, N, H, W)."""
         total: torch.Tensor | None = None
         used = list(zip(levels, self.level_rms, strict=True))[self.skip_levels :]
         for (level, rms), conv in zip(used, self.project, strict=True):
-            part = F.interpolate(conv(level / rms), size=self.resolution, mode="bilinear", align_corners=False)
+            part = F.interpolate(conv(level / rms), size=self.size, mode="bilinear", align_corners=False)
             total = part if total is None else total + part
         assert total is not None
         x = total / len(self.project) ** 0.5

@@ -33,6 +33,7 @@ from .rearranger import Rearranger
 from .sampling import weights_hash
 from .seeding import derive_rng, derive_seed
 from .segmenter import FewShotSegmenter
+from .sizes import Size, size_text
 from .training.depth import DepthConfig, DepthImages, DepthStage
 from .training.distributed import barrier, is_main, main_first
 from .training.generator import GeneratorConfig, GeneratorStage, Pictures
@@ -127,6 +128,7 @@ def build_rearranger(
             resolution=cut.resolution,
             num_clusters=clusters.num_clusters,
             img_channels=cut.generator.img_channels,
+            start=cut.start,
             **widths,
         )
     rearranger.initialize(clusters.centroids.cpu(), *(rms or state_rms(cut, seed, device)))
@@ -136,7 +138,7 @@ def build_rearranger(
 def build_segmenter(
     config: SegmenterConfig, cut: CutGenerator, ws: torch.Tensor, masks: torch.Tensor, num_labels: int, seed: int, device: torch.device
 ) -> SegmenterStage:
-    """Stage 3, of labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim) and ``masks`` (n, R, R)."""
+    """Stage 3, of labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim) and ``masks`` (n, H, W)."""
     generator = cut.generator.to(device)
     if ws.shape[-1] != generator.w_dim:
         raise ProxymaskError(
@@ -146,7 +148,8 @@ def build_segmenter(
     with torch.no_grad():
         levels, _ = cut.pyramid(cut.w(z.to(device)))
     with seeded(seed, "init", "segmenter"):
-        segmenter = FewShotSegmenter([level.shape[1] for level in levels], generator.resolution, num_labels, width=config.width)
+        channels = [level.shape[1] for level in levels]
+        segmenter = FewShotSegmenter(channels, generator.resolution, num_labels, width=config.width, start=generator.start)
     segmenter.calibrate([level.cpu() for level in levels])
     return SegmenterStage(cut, segmenter, ws, masks, config)
 
@@ -172,7 +175,7 @@ def build_mapper(
         )
     with seeded(seed, "init", "mapper"):
         mapper = OasisMapper(
-            len(labels), clusters.num_clusters, cut.resolution, widths=tuple(config.widths), hidden=config.hidden, resize=config.resize
+            len(labels), clusters.num_clusters, cut.resolution, tuple(config.widths), config.hidden, config.resize, cut.start
         )
     return MapperStage(
         cut,
@@ -210,7 +213,13 @@ def build_condition_mapper(
         )
     with seeded(seed, "init", "mapper", condition.name):
         mapper = UNetMapper(
-            condition.channels, clusters.num_clusters, cut.resolution, cut.generator.resolution, widths.unet_base, widths.unet_max
+            condition.channels,
+            clusters.num_clusters,
+            cut.resolution,
+            cut.generator.resolution,
+            widths.unet_base,
+            widths.unet_max,
+            cut.start,
         )
     if widths.unet_start == "discriminator":
         if discriminator is None:
@@ -231,26 +240,50 @@ def build_depth(config: DepthConfig, data: DepthImages, steps: int, seed: int) -
 
 def check_fit(cut: CutGenerator, clusters: ProxyClusters, rearranger: Rearranger | None = None) -> None:
     """A :class:`ProxymaskError` where clusters or rearranger belong to another generator or cut."""
-    if (clusters.channels, clusters.resolution) != (cut.channels, cut.resolution):
+    if (clusters.channels, clusters.size) != (cut.channels, cut.size):
         raise ProxymaskError(
-            f"these clusters read {clusters.channels} channels at {clusters.resolution}, the generator has {cut.channels} at "
-            f"{cut.resolution}: cluster this generator's features (proxymask cluster)"
+            f"these clusters read {clusters.channels} channels at {size_text(clusters.size)}, the generator has {cut.channels} at "
+            f"{size_text(cut.size)}: cluster this generator's features (proxymask cluster)"
         )
     if rearranger is None:
         return
-    have = (rearranger.channels, rearranger.resolution, rearranger.num_clusters)
-    if have != (cut.channels, cut.resolution, clusters.num_clusters):
-        raise ProxymaskError(f"this rearranger was trained for other features or clusters ({have}): train one for these")
-
-
-def check_square(generator: Generator) -> None:
-    """A :class:`ProxymaskError` where the pictures are no squares, which clusters, masks and all that is built on them are."""
-    height, width = generator.picture_size
-    if height != width:
+    have = (rearranger.channels, rearranger.size, rearranger.num_clusters)
+    if have != (cut.channels, cut.size, clusters.num_clusters):
         raise ProxymaskError(
-            f"this generator makes pictures of {width}x{height}; clusters and masks are square: only inspect, import, sample and "
-            "export take it"
+            f"this rearranger was trained for other features or clusters ({have[0]} channels at {size_text(have[1])}, {have[2]} clusters): "
+            "train one for these"
         )
+
+
+def check_class(generator: Generator) -> None:
+    """A :class:`ProxymaskError` where ``generator`` has classes and none of them is chosen, before any work is done."""
+    if generator.c_dim:
+        generator.mapping(torch.zeros(1, generator.z_dim))
+
+
+def check_colours(generator: Generator) -> None:
+    """A :class:`ProxymaskError` where pictures in colours cannot stand beside those that ``generator`` makes."""
+    if generator.img_channels != 3:
+        raise ProxymaskError(
+            f"--images are in colours, this generator makes pictures of {generator.img_channels} channels: leave --images out, or give "
+            "another generator"
+        )
+
+
+def match_class(discriminator: Discriminator, generator: Generator) -> None:
+    """Let ``discriminator``, where it has classes, judge pictures as those of the class that ``generator`` takes.
+
+    Raises:
+        ProxymaskError: the generator has other classes, or none.
+    """
+    if discriminator.mapping is None:
+        return
+    if discriminator.c_dim != generator.c_dim:
+        raise ProxymaskError(
+            f"this discriminator knows {discriminator.c_dim} classes, the generator {generator.c_dim}: leave --discriminator out, or give "
+            "the generator's own"
+        )
+    discriminator.choose_class(int(generator.mapping.class_index))
 
 
 @torch.no_grad()
@@ -278,7 +311,6 @@ def cluster_features(
     """Stage 1: spherical k-means of the features of random samples, float32, streamed unless they fit into half a GiB."""
     if samples < 1:
         raise ProxymaskError(f"clusters need samples, got {samples}: 256 is the paper's number")
-    check_square(cut.generator)
     cut.to(device)
     z = torch.randn(samples, cut.generator.z_dim, generator=derive_rng(seed, "clusters"))
 
@@ -288,11 +320,18 @@ def cluster_features(
             yield cut.features(cut.w(part.to(device))).features
 
     source: Callable[[], Any] = computed
-    if samples * cut.channels * cut.resolution**2 * 4 <= KEEP_FEATURES:
+    if samples * cut.channels * cut.size[0] * cut.size[1] * 4 <= KEEP_FEATURES:
         held = list(computed())
         source = held.__iter__
     return fit_proxy_clusters(
-        source, num_clusters, cut.resolution, seed, cut=cut.resolution, progress=progress, max_iterations=max_iterations
+        source,
+        num_clusters,
+        cut.resolution,
+        seed,
+        cut=cut.resolution,
+        start=cut.start,
+        progress=progress,
+        max_iterations=max_iterations,
     )
 
 
@@ -463,7 +502,7 @@ def open_generator(path: str | Path, class_index: int | None = None) -> tuple[Ge
         return opened.generator, opened.discriminator, opened.about()
     part = find_part(path, "generator")
     generator = Generator.from_pretrained(part)
-    discriminator = discriminator_beside(path, "generator", generator.resolution)
+    discriminator = discriminator_beside(path, "generator", generator)
     if class_index is not None:
         generator.choose_class(class_index)
         if discriminator is not None:
@@ -471,19 +510,19 @@ def open_generator(path: str | Path, class_index: int | None = None) -> tuple[Ge
     return generator, discriminator, source_of(part)
 
 
-def discriminator_beside(path: str | Path, name: str, resolution: int) -> Discriminator | None:
-    """The discriminator that was trained with the network at ``path``, where there is one of this resolution."""
+def discriminator_beside(path: str | Path, name: str, generator: Generator) -> Discriminator | None:
+    """The discriminator that was trained with the network at ``path``, where there is one for the pictures of ``generator``."""
     if Path(path).is_file():
         return open_checkpoint(path, sha256=False).discriminator
     part = find_part(path, name)
     for folder in (part / "discriminator", part.parent / "discriminator"):
         if (folder / "config.json").is_file():
             found = Discriminator.from_pretrained(folder)
-            return found if found.resolution == resolution else None
+            return found if found.picture_size == generator.picture_size else None
     return None
 
 
-def open_pictures(path: str | Path, size: int | None, progress: Callable[[int, int], None] | None = None) -> ImageSet:
+def open_pictures(path: str | Path, size: Size | None, progress: Callable[[int, int], None] | None = None) -> ImageSet:
     """A prepared set, or a folder of pictures prepared now at ``size``, by process 0 alone."""
     with main_first():
         return ImageSet.open(path, size, progress if is_main() else None)

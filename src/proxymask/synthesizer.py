@@ -22,12 +22,16 @@ from .bundle import Bundle
 from .conditions import Condition, Reading, get_condition
 from .device import autocast, resolve_device, resolve_precision
 from .errors import ProxymaskError
-from .generators.cut import CutState
-from .mappers.handover import Handover, handover
+from .generators.cut import CutState, StyledTail
+from .layers import frozen
+from .mappers import Mapper
+from .mappers.handover import Handover, handover, handover_ids, is_hard
 from .mappers.unet import UNetMapper
 from .masks import read_mask
 from .pictures import from_pixels
+from .query import MaskQuery
 from .rearranger import StyleKeys
+from .sizes import Size, height_width
 from .style_bank import StyleBank
 
 MaskLike = str | Path | np.ndarray | Image.Image
@@ -45,6 +49,12 @@ class Style:
     """(1, w_dim) or (1, num_ws, w_dim)."""
     state: CutState
     keys: StyleKeys
+    tail: StyledTail
+    """G2 with the style in its weights."""
+    present: torch.Tensor
+    """(1, K) bool: the clusters that a mask may ask for."""
+    prior: torch.Tensor
+    """(1, K): see :meth:`ProxyClusters.prior`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +63,9 @@ class Result:
 
     picture: Image.Image
     proxy_mask: np.ndarray
-    """Clusters (r, r) uint8, the most likely where the mapper gave probabilities."""
+    """Clusters (h, w) uint8, the most likely where the mapper gave probabilities."""
     mask: np.ndarray | None
-    """The mask as it was understood, ids (R, R) uint8; None for a transfer and for other conditions."""
+    """The mask as it was understood, ids (H, W) uint8; None for a transfer and for other conditions."""
     notes: tuple[str, ...] = ()
     """What was noticed while the input was read."""
 
@@ -78,6 +88,10 @@ class Synthesizer:
             part.eval().requires_grad_(False)
             if self.device.type != "mps":
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # what every call would convert or multiply again is done once; the bundle itself stays what it is
+        self._mappers: dict[str, tuple[Mapper, Mapper]] = {}
+        self.rearranger = frozen(bundle.rearranger, self.dtype)
+        self.query = MaskQuery(bundle.rearranger, self.dtype)
         self.handover: Handover = bundle.about.get("handover", "soft")
         self.bank = StyleBank(**bundle.about.get("style_bank", {"samples": 0}))
         self._style: Style | None = None
@@ -88,9 +102,9 @@ class Synthesizer:
         return cls(Bundle.load(source), device, precision)
 
     @property
-    def size(self) -> int:
-        """Side of the pictures."""
-        return self.bundle.resolution
+    def size(self) -> Size:
+        """Side of the pictures; (height, width) where they are not square."""
+        return self.bundle.size
 
     @torch.inference_mode()
     def w(self, seeds: Sequence[int], truncation: float = 1.0) -> torch.Tensor:
@@ -107,14 +121,19 @@ class Synthesizer:
         latent = latent.to(self.device)
         with autocast(self.device, self.dtype):
             state = self.cut.features(latent)
-        return Style(latent, state, self.keys(latent, state, truncation))
+            tail = self.cut.tail(latent, self.dtype)
+        keys, clusters = self.keys(latent, state, truncation), self.bundle.clusters
+        return Style(latent, state, keys, tail, clusters.available(keys.counts), clusters.prior(keys.amount))
 
     @torch.inference_mode()
     def keys(self, w: torch.Tensor, state: CutState, truncation: float = 1.0) -> StyleKeys:
         """What the attention needs of styles: w (B, w_dim) or (B, num_ws, w_dim) with their states, and what is lent to them."""
         with autocast(self.device, self.dtype):
-            own = self.bundle.rearranger.encode_style(state)
-            return self.bank.lend(self.cut, self.bundle.clusters, self.bundle.rearranger, w, own, truncation)
+            own = self.rearranger.encode_style(state)
+            keys = self.bank.lend(self.cut, self.bundle.clusters, self.rearranger, w, own, truncation)
+        # what all keys have in common adds the same to all logits of a question, which changes nothing but the rounding of those logits
+        key = keys.key.float() - keys.key.float().mean(dim=1, keepdim=True)
+        return keys._replace(key=key.to(self.dtype), value=keys.value.to(self.dtype))
 
     def set_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
         """Choose the style of the pictures to come; its part of the work is done here, once."""
@@ -122,7 +141,7 @@ class Synthesizer:
         return self._style
 
     def read_mask(self, mask: MaskLike) -> np.ndarray:
-        """Check a mask against the bundle's labels and bring it to picture size: ids (R, R) uint8."""
+        """Check a mask against the bundle's labels and bring it to picture size: ids (H, W) uint8."""
         if self.bundle.labels is None:
             how = "proxymask fit --bundle ... --labels ..."
             raise ProxymaskError(f"the bundle {self.bundle.name} has no labels yet: train its mapper first ({how})")
@@ -130,19 +149,36 @@ class Synthesizer:
 
     @torch.inference_mode()
     def map(self, masks: np.ndarray, mapper: str = "mask") -> torch.Tensor:
-        """Label ids (B, R, R) -> the mapper's logits (B, K, r, r): all that depends on the mask alone."""
+        """Label ids (B, H, W) -> the mapper's logits (B, K, h, w): all that depends on the mask alone."""
         if mapper not in self.bundle.mappers:
             have = ", ".join(sorted(self.bundle.mappers)) or "none"
             raise ProxymaskError(f"the bundle {self.bundle.name} has no mapper {mapper!r} (it has: {have})")
         ids = torch.tensor(masks, dtype=torch.long, device=self.device)
         with autocast(self.device, self.dtype):
-            return self.bundle.mappers[mapper](ids)
+            return self._mapper(mapper)(ids)
+
+    def _mapper(self, name: str) -> Mapper:
+        """The bundle's mapper of that name, made ready; the bundle may get others at any time."""
+        mapper = self.bundle.mappers[name]
+        known = self._mappers.get(name)
+        if known is None or known[0] is not mapper:
+            known = self._mappers[name] = mapper, frozen(mapper, self.dtype)
+        return known[1]
 
     @torch.inference_mode()
     def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
-        """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, r, r)."""
-        keys, clusters = self._chosen(style).keys, self.bundle.clusters
-        return handover(logits, self.handover, clusters.available(keys.counts), clusters.prior(keys.amount))
+        """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, h, w)."""
+        style = self._chosen(style)
+        return handover(logits, self.handover, style.present, style.prior)
+
+    @torch.inference_mode()
+    def asked(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
+        """The same as :meth:`proxy`, but as ids (B, h, w) where the bundle hands over one cluster a position: what :meth:`render` is
+        fastest with."""
+        style = self._chosen(style)
+        if not is_hard(self.handover):
+            return self.proxy(logits, style)
+        return handover_ids(logits, self.handover, style.present, style.prior)
 
     def _chosen(self, style: Style | None) -> Style:
         style = style or self._style
@@ -152,15 +188,22 @@ class Synthesizer:
 
     @torch.inference_mode()
     def render(self, proxy: torch.Tensor, style: Style | None = None) -> torch.Tensor:
-        """Proxy masks (B, K, r, r), one-hot or soft, in a style -> pictures (B, 3, R, R) in [-1, 1], float32."""
+        """Proxy masks, as ids (B, h, w) or planes (B, K, h, w), one-hot or soft, in a style -> pictures (B, 3, H, W) in [-1, 1],
+        float32."""
         style = self._chosen(style)
+        b = proxy.shape[0]
+        with autocast(self.device, self.dtype):
+            query = self.ask(proxy)
+            keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
+            return style.tail(self.rearranger.attend(query, keys)).clamp_(-1, 1)
+
+    def ask(self, proxy: torch.Tensor) -> torch.Tensor:
+        """The query (B, h * w, dim) of proxy masks, as ids (B, h, w) or planes (B, K, h, w)."""
+        if proxy.ndim == 3:
+            return self.query(proxy)
         if float(proxy.amin()) < 0:
             raise ProxymaskError("render takes proxy masks, which are not negative; the mapper's logits go through synth.proxy first")
-        b = proxy.shape[0]
-        keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
-        with autocast(self.device, self.dtype):
-            state = self.bundle.rearranger.attend(self.bundle.rearranger.encode_mask(proxy), keys)
-            return self.cut.render(state, style.w.expand(b, *style.w.shape[1:])).float().clamp(-1, 1)
+        return self.rearranger.encode_mask(proxy)
 
     def condition(self, name: str, extractor: str | None = None, weights: Path | None = None) -> Condition:
         """The condition ``name`` (or ``FILE.py:NAME``) as this bundle's mapper for it takes it.
@@ -197,15 +240,15 @@ class Synthesizer:
 
     @torch.inference_mode()
     def map_planes(self, planes: torch.Tensor, mapper: str) -> torch.Tensor:
-        """Planes (B, C, R, R) of a condition -> the logits (B, K, r, r) of the mapper of that name."""
+        """Planes (B, C, H, W) of a condition -> the logits (B, K, h, w) of the mapper of that name."""
         if mapper not in self.bundle.mappers:
             self.bundle.mapper_for(mapper)  # says what there is
         with autocast(self.device, self.dtype):
-            return self.bundle.mappers[mapper](planes.to(self.device))
+            return self._mapper(mapper)(planes.to(self.device))
 
     @torch.inference_mode()
     def map_reading(self, reading: Reading, mapper: str, style: Style | None = None, unpainted: Unpainted = "mapper") -> torch.Tensor:
-        """Logits (1, K, r, r) of one reading; with ``unpainted="style"``, cells where nothing is painted keep the style's own cluster."""
+        """Logits (1, K, h, w) of one reading; with ``unpainted="style"``, cells where nothing is painted keep the style's own cluster."""
         logits = self.map_planes(reading.planes[None], mapper).float()
         if unpainted == "mapper":
             return logits
@@ -213,18 +256,18 @@ class Synthesizer:
 
     def _keep_style(self, logits: torch.Tensor, painted: torch.Tensor, style: Style | None) -> torch.Tensor:
         own = self.bundle.clusters.one_hot(self.bundle.clusters.assign(self._chosen(style).state.features)).to(logits)
-        return torch.where(cells(painted, logits.shape[-1]).to(logits.device), logits, SURE * own)
+        return torch.where(cells(painted, logits.shape[-2:]).to(logits.device), logits, SURE * own)
 
     @torch.inference_mode()
     def join(self, logits: Sequence[torch.Tensor], painted: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Several conditions' logits (1, K, r, r), with where each is painted (R, R), as one.
+        """Several conditions' logits (1, K, h, w), with where each is painted (H, W), as one.
 
         The rule: at every cell the log probabilities are averaged, each condition with a weight that falls off with the distance to what
         is painted in it, ``exp(-distance / 2 cells)``. So each decides alone where it is painted and the others are not, they share
         what lies between, and where two are painted both count alike.
         """
-        side = logits[0].shape[-1]
-        far = torch.stack([distance_to(cells(where, side)) for where in painted]).to(logits[0].device)  # (N, r, r)
+        size = logits[0].shape[-2:]
+        far = torch.stack([distance_to(cells(where, size)) for where in painted]).to(logits[0].device)  # (N, h, w)
         weights = (-far / JOIN_REACH).softmax(dim=0)
         return torch.stack([w * x.float().log_softmax(dim=1) for w, x in zip(weights, logits, strict=True)]).sum(dim=0)
 
@@ -254,12 +297,12 @@ class Synthesizer:
         """
         if condition == "mask" and unpainted == "mapper" and not from_photo and not invert:
             ids = self.read_mask(mask)
-            proxy = self.proxy(self.map(ids[None], mapper or "mask"), style)
+            proxy = self.asked(self.map(ids[None], mapper or "mask"), style)
             return self._result(self.render(proxy, style), proxy, ids)
         kind = self.condition(condition)
         chosen = mapper or self.bundle.mapper_for(kind.name)
         reading = self.read_condition(mask, kind, from_photo, invert)
-        proxy = self.proxy(self.map_reading(reading, chosen, style, unpainted), style)
+        proxy = self.asked(self.map_reading(reading, chosen, style, unpainted), style)
         return dataclasses.replace(self._result(self.render(proxy, style), proxy, None), notes=reading.notes)
 
     def generate_mixed(
@@ -275,14 +318,14 @@ class Synthesizer:
         kinds = [self.condition(name) for name, _ in inputs]
         readings = [self.read_condition(source, kind) for kind, (_, source) in zip(kinds, inputs, strict=True)]
         logits = self.mixed_logits(readings, [self.bundle.mapper_for(kind.name) for kind in kinds], style, unpainted)
-        proxy = self.proxy(logits, style)
+        proxy = self.asked(logits, style)
         notes = tuple(f"{kind.name}: {note}" for kind, reading in zip(kinds, readings, strict=True) for note in reading.notes)
         return dataclasses.replace(self._result(self.render(proxy, style), proxy, None), notes=notes)
 
     def mixed_logits(
         self, readings: Sequence[Reading], mappers: Sequence[str], style: Style | None = None, unpainted: Unpainted = "mapper"
     ) -> torch.Tensor:
-        """Logits (1, K, r, r) of one or several readings, each with its mapper, joined as :meth:`join` says."""
+        """Logits (1, K, h, w) of one or several readings, each with its mapper, joined as :meth:`join` says."""
         if len(readings) == 1:
             return self.map_reading(readings[0], mappers[0], style, unpainted)
         each = [self.map_reading(reading, name) for reading, name in zip(readings, mappers, strict=True)]
@@ -300,12 +343,12 @@ class Synthesizer:
         with autocast(self.device, self.dtype):
             features = self.cut.features(self.w([shape_seed], truncation)).features
         style, clusters = self.make_style(style_seed, truncation=truncation), self.bundle.clusters
-        proxy = clusters.one_hot(clusters.substitute(clusters.assign(features), clusters.available(style.keys.counts)))
+        proxy = clusters.substitute(clusters.assign(features), style.present, self.bundle.rearranger.stand_in)
         return self._result(self.render(proxy, style), proxy, None)
 
     @torch.inference_mode()
     def sample(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Unconditional pictures (B, 3, R, R), their proxy masks (B, r, r), and labels (B, R, R) where there is a segmenter."""
+        """Unconditional pictures (B, 3, H, W), their proxy masks (B, h, w), and labels (B, H, W) where there is a segmenter."""
         w = w.to(self.device)
         with autocast(self.device, self.dtype):
             levels, picture = self.cut.pyramid(w)
@@ -318,19 +361,20 @@ class Synthesizer:
 
     def _result(self, picture: torch.Tensor, proxy: torch.Tensor, mask: np.ndarray | None) -> Result:
         pixels = picture[0].add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        return Result(from_pixels(pixels), proxy[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), mask)
+        ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
+        return Result(from_pixels(pixels), ids[0].to(torch.uint8).cpu().numpy(), mask)
 
 
-def cells(painted: torch.Tensor, side: int) -> torch.Tensor:
-    """Painted pixels (R, R) as cells (side, side) bool: a cell is painted where a pixel of it is."""
-    return F.adaptive_max_pool2d(painted[None, None].float(), side)[0, 0] > 0
+def cells(painted: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
+    """Painted pixels (H, W) as cells (h, w) of ``size`` bool: a cell is painted where a pixel of it is."""
+    return F.adaptive_max_pool2d(painted[None, None].float(), height_width(size))[0, 0] > 0
 
 
 def distance_to(marks: torch.Tensor) -> torch.Tensor:
-    """Distance in cells to the nearest mark (side, side) bool, 0 on one; half the side everywhere where there is none."""
-    side = marks.shape[-1]
+    """Distance in cells to the nearest mark (h, w) bool, 0 on one; half the longer side everywhere where there is none."""
+    height, width = marks.shape
     at = torch.nonzero(marks).float()
     if not len(at):
-        return torch.full(marks.shape, side / 2)
-    ys, xs = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    return torch.cdist(torch.stack([ys, xs], dim=-1).reshape(-1, 2).float(), at.cpu()).amin(dim=1).view(side, side)
+        return torch.full(marks.shape, max(height, width) / 2)
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.cdist(torch.stack([ys, xs], dim=-1).reshape(-1, 2).float(), at.cpu()).amin(dim=1).view(height, width)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from proxymask.bundle import Bundle
 from proxymask.cli import main
 from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.mappers import load_mapper
 from proxymask.mask_files import example_masks
 from proxymask.masks import read_mask
 from proxymask.synthesizer import Synthesizer, cells, distance_to
@@ -262,3 +263,43 @@ def test_demo_shows_every_condition(trained: Path, tmp_path: Path, capsys: pytes
     assert run("demo", "--bundle", "avatars", "--out", tmp_path / "plain", "--masks", MASK, "--styles", 2, *CPU) == 0
     with Image.open(tmp_path / "plain" / "contact_sheet.png") as sheet:
         assert tall > sheet.height + 4 * 192 or Bundle.load("avatars").conditions
+
+
+def test_pairs_in_shards_and_of_real_pictures(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mapper of pictures tells the proxy masks of real ones, and runs share a cache; what does not fit is refused in one line."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "real").mkdir()
+    for number in range(3):
+        small = Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8))
+        small.resize((40, 40), Image.Resampling.BICUBIC).save(tmp_path / "real" / f"{number}.png")
+    words = ("train", "mapper", "--bundle", tiny_bundle, *TRAIN)
+    cached = ("--cache", tmp_path / "cache", "--cache-pairs", 5)
+    assert run(*words, "--condition", "picture", "--out", tmp_path / "picture") == 0
+    real = ("--images", tmp_path / "real", "--picture-mapper", tmp_path / "picture")
+    capsys.readouterr()
+    assert run(*words, "--condition", "sketch", *real, *cached, "--out", tmp_path / "one") == 0
+    assert f"pairs: 5 in {tmp_path / 'cache'}, " in capsys.readouterr().out
+    made_at = (tmp_path / "cache" / "pairs-00000.safetensors").stat().st_mtime_ns
+    assert run(*words, "--condition", "sketch", *cached, "--unet-max", 8, "--out", tmp_path / "two") == 0
+    assert (tmp_path / "cache" / "pairs-00000.safetensors").stat().st_mtime_ns == made_at
+    onward = ("--start", tmp_path / "two", "--unet-max", 8, "--learning-rate", 0, "--out", tmp_path / "onward")
+    assert run(*words, "--condition", "hed", "--extractor", "xdog", *onward) == 0
+    before, after = (load_mapper(tmp_path / name / "mapper") for name in ("two", "onward"))
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.named_parameters())
+    assert int(after.seen) == 2  # the mean condition is that of the new run
+    other = fails_last(capsys, *words, "--condition", "sketch", "--start", tmp_path / "two", "--out", tmp_path / "eight")
+    assert "holds a mapper of other widths or planes" in other
+    assert run(*words, "--condition", "mask", "--cache", tmp_path / "masks", "--out", tmp_path / "three") == 0
+    stale = fails_last(capsys, *words, "--condition", "scribble", *cached, "--out", tmp_path / "four")
+    assert "holds pairs of something else (channels: 1 -> " in stale
+    bare = fails_last(capsys, *words, "--condition", "sketch", "--picture-mapper", tmp_path / "picture", "--out", tmp_path / "five")
+    assert "name them with --images" in bare
+    wrong = fails_last(capsys, *words, "--condition", "sketch", *real[:2], "--picture-mapper", tmp_path / "two", "--out", tmp_path / "six")
+    assert "is no mapper of pictures: train one with train mapper --condition picture" in wrong
+    labels = fails_last(capsys, *words, "--condition", "scribble", *real, "--out", tmp_path / "seven")
+    assert "a scribble is made of labels, which real pictures have not" in labels
+    with_it = tmp_path / "with-picture"
+    assert run("bundle", "add", tmp_path / "picture", "--bundle", tiny_bundle, "--out", with_it) == 0
+    photo = tmp_path / "real" / "0.png"
+    assert run("generate", "--bundle", with_it, "--condition", "picture", "--input", photo, "--out", tmp_path / "out.png", *CPU) == 0
+    assert pixels(tmp_path / "out.png").shape[2] == 3

@@ -99,6 +99,20 @@ def test_erased_parts_are_unpainted() -> None:
     assert float(got.planes[0, :, 36:].max()) == 0
 
 
+def test_a_refused_photo_is_told_why() -> None:
+    def refused(picture: Image.Image) -> str:
+        with pytest.raises(ProxymaskError) as caught:
+            get_condition("sketch").read(picture, SIZE)
+        return str(caught.value)
+
+    assert "of it is paper" in refused(Image.linear_gradient("L"))
+    assert "its ground is in colours" in refused(drawing(paper=(120, 200, 255), mode="RGB"))
+    assert "its ground is neither light nor dark" in refused(drawing(paper=115))
+    filled = drawing()
+    ImageDraw.Draw(filled).ellipse((60, 60, 190, 190), fill=110)
+    assert "of it is filled with tones" in refused(filled)
+
+
 def test_wrong_drawings_are_told(tmp_path: Path) -> None:
     for source in (photo(), photo(1).convert("L")):
         with pytest.raises(ProxymaskError, match=r"looks like a photo, not a drawing.*--from-photo"):
@@ -345,3 +359,27 @@ def test_what_a_bundle_keeps_opens_the_same_condition() -> None:
         get_condition("sketch", extractor="midas")
     with pytest.raises(ProxymaskError, match="is no extractor of depth"):
         get_condition("depth", extractor="canny")
+
+
+def test_a_picture_is_read_as_it_is(tmp_path: Path) -> None:
+    kind = get_condition("picture")
+    pixels = np.zeros((40, 60, 4), dtype=np.uint8)
+    pixels[..., 3] = 255
+    pixels[:, 30:, 0] = 255
+    pixels[:10, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    reading = kind.read(tmp_path / "picture.png", 20)
+    assert reading.notes == ("it is 60x40: its centre square is used",)
+    assert reading.planes.shape == (3, 20, 20)
+    assert reading.planes[:, 15, 3].tolist() == [0, 0, 0]
+    assert reading.planes[:, 15, 16].tolist() == [1, 0, 0]
+    assert reading.planes[:, 2, 3].tolist() == pytest.approx([1, 1, 1], abs=0.01)  # transparent: white, and not painted
+    assert not reading.painted[2].any()
+    assert reading.painted[15].all()
+    assert torch.equal(kind.read_photo(tmp_path / "picture.png", 20).planes, reading.planes)
+    with pytest.raises(ProxymaskError, match="is empty: it is one colour all over"):
+        kind.read(np.full((32, 32, 3), 7, dtype=np.uint8), 16)
+    with pytest.raises(ProxymaskError, match="a picture is not inverted"):
+        kind.read(tmp_path / "picture.png", 16, invert=True)
+    with pytest.raises(ProxymaskError, match="a picture needs no extractor"):
+        get_condition("picture", extractor="xdog")

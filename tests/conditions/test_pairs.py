@@ -1,6 +1,8 @@
 """Pairs and training: what a mapper of a condition learns from, that it repeats, and the depth that drawings come with."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from proxymask.conditions import disturb, get_condition
 from proxymask.depth_net import DepthNet, find_depth_net
 from proxymask.errors import ProxymaskError
 from proxymask.generators.stylegan2 import seed_to_z
+from proxymask.modeling import load_tensors
 from proxymask.seeding import derive_rng
 from proxymask.stages import build_condition_mapper, build_depth
 from proxymask.training import loop
 from proxymask.training.depth import DepthConfig, DepthImages
 from proxymask.training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage
+from proxymask.training.pairs import PairShards, RealPairs, probe_of
 
 NAMES = ("sketch", "scribble")
 
@@ -123,7 +127,7 @@ def test_a_scribble_needs_a_segmenter() -> None:
         ConditionSource(cut, tiny.make_clusters(cut), get_condition("scribble", tiny.LABELS))
 
 
-@pytest.mark.parametrize("name", ["sketch", "edges", "scribble", "depth", "darkness"])
+@pytest.mark.parametrize("name", ["sketch", "edges", "scribble", "depth", "picture", "darkness"])
 def test_disturbances_keep_the_form_and_repeat(name: str) -> None:
     if name == "darkness":
         get_condition(str(Path(__file__).parents[2] / "examples" / "conditions" / "darkness.py:darkness"))
@@ -254,3 +258,141 @@ def test_a_bundle_carries_conditions_and_old_ones_load(tmp_path: Path) -> None:
     assert "pen (reads: sketch)" in new.card()
     with pytest.raises(ProxymaskError, match=r"no mapper for depth \(it reads: mask, sketch\): train one with"):
         new.mapper_for("depth")
+
+
+# ------------------------------------------------------------------------------------------------------ shards, and real pictures
+
+
+def make_shards(stage: MapperStage, folder: Path, count: int = 600, **identity: str) -> PairShards:
+    assert isinstance(stage.labeller, ConditionSource)
+    probe = probe_of(stage.labeller.condition, tiny.SIZE)
+    return PairShards(folder, count, {"generator": "one", "condition": stage.labeller.condition.name, **identity}, probe)
+
+
+def fill(stage: MapperStage, shards: PairShards, progress: Callable[[int, int], None] | None = None) -> int:
+    return shards.fill(stage.make, stage.cut, torch.device("cpu"), torch.float32, progress)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shards_hold_what_the_generator_makes(name: str, tmp_path: Path) -> None:
+    stage = make_stage(name)
+    shards = make_shards(stage, tmp_path / "cache")
+    size = fill(stage, shards)
+    assert size == sum(path.stat().st_size for path in (tmp_path / "cache").glob("pairs-*.safetensors"))
+    held = load_tensors(shards.path(0))
+    rng = derive_rng(0, "cache", 0)
+    z = torch.randn(512, tiny.Z, generator=rng)
+    given, proxy = stage.make(stage.cut.w(z[:16]), rng)
+    assert torch.equal(held["proxy"][:16].long(), proxy)
+    assert float((held["given"][:16].float() / 255 - given).abs().max()) <= 0.5 / 255 + 1e-6
+
+
+def test_every_cached_pair_comes_once_a_round(tmp_path: Path) -> None:
+    stage = make_stage("sketch")
+    shards = make_shards(stage, tmp_path, count=520)
+    fill(stage, shards)
+    whole = torch.cat([load_tensors(shards.path(0))["proxy"], load_tensors(shards.path(1))["proxy"]])[:520].long()
+    rounds = [torch.cat([shards.pairs(step, 8)[1] for step in range(first, first + 65)]) for first in (0, 65)]
+    for found in rounds:
+        assert sorted(x.numpy().tobytes() for x in found) == sorted(x.numpy().tobytes() for x in whole)
+    assert not torch.equal(*rounds)
+    across = shards.pairs(86, 6)[1]  # 516 to 521: over the end of the first round
+    assert torch.equal(across, torch.cat([rounds[0][516:], rounds[1][:2]]))
+
+
+def test_filling_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """Stopped after one shard, and later made longer: what is there stays, and all is as if made at once."""
+    stage = make_stage("scribble")
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(stage, make_shards(stage, tmp_path / "parts"), stop)
+    first = make_shards(stage, tmp_path / "parts").path(0)
+    made_at = first.stat().st_mtime_ns
+    seen: list[tuple[int, int]] = []
+    fill(stage, make_shards(stage, tmp_path / "parts"), lambda done, total: seen.append((done, total)))
+    assert seen == [(600, 600)]
+    assert first.stat().st_mtime_ns == made_at
+    fill(stage, make_shards(stage, tmp_path / "whole"))
+    for shard in range(2):
+        one, two = (load_tensors(make_shards(stage, tmp_path / name).path(shard)) for name in ("parts", "whole"))
+        assert all(torch.equal(one[key], two[key]) for key in ("given", "proxy"))
+
+
+def test_stale_and_foreign_caches_are_refused(tmp_path: Path) -> None:
+    stage = make_stage("sketch")
+    fill(stage, make_shards(stage, tmp_path / "cache", count=8))
+    with pytest.raises(ProxymaskError, match=r"holds pairs of something else \(generator: one -> two\): choose another --cache"):
+        fill(stage, make_shards(stage, tmp_path / "cache", count=8, generator="two"))
+    assert isinstance(stage.labeller, ConditionSource)
+    old = stage.labeller.condition.extract
+    stage.labeller.condition.extract = lambda *args: 1 - old(*args)  # type: ignore[method-assign]
+    with pytest.raises(ProxymaskError, match="another version of the extractor"):
+        fill(stage, make_shards(stage, tmp_path / "cache", count=8))
+    stage.labeller.condition.extract = lambda *args: (old(*args) + 1e-4).clamp(0, 1)  # type: ignore[method-assign]
+    fill(stage, make_shards(stage, tmp_path / "cache", count=8))  # rounding of another machine is not another extractor
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "letter.txt").write_text("dear")
+    with pytest.raises(ProxymaskError, match="holds something else than pairs"):
+        make_shards(stage, tmp_path / "else").check()
+    shards = make_shards(stage, tmp_path / "cache", count=8)
+    shards.path(0).write_bytes(shards.path(0).read_bytes()[:100])
+    with pytest.raises(ProxymaskError, match=r"missing or damaged .* remove it and run the same command"):
+        shards.pairs(0, 4)
+
+
+def test_a_full_disk_is_known_after_the_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = make_stage("sketch")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(ProxymaskError, match=r"1,100 pairs need 0\.00 GB more .* smaller --cache-pairs"):
+        fill(stage, make_shards(stage, tmp_path, count=1100))
+
+
+def test_training_from_shards_resumes_exactly(tmp_path: Path) -> None:
+    def stage() -> MapperStage:
+        made = make_stage("sketch")
+        made.shards = make_shards(made, tmp_path / "cache", count=20)
+        fill(made, made.shards)
+        return made
+
+    whole = tiny.state(tiny.run(stage(), tmp_path / "whole"))
+    tiny.run(stage(), tmp_path / "parts", steps=3)
+    assert tiny.differing(whole, tiny.state(tiny.run(stage(), tmp_path / "parts"))) == []
+    assert tiny.differing(whole, tiny.state(tiny.run(make_stage("sketch"), tmp_path / "fly"))) != []
+
+
+class Certain(torch.nn.Module):
+    """A mapper of pictures that sees cluster 1 in 3 of 4 cells at random, else cluster 3."""
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        chances = torch.tensor([0.0, 0.75, 0.0, 0.25, 0.0]).log().clamp(min=-30)
+        return chances[None, :, None, None].expand(len(planes), -1, tiny.CUT, tiny.CUT)
+
+
+def test_real_pictures_give_pairs() -> None:
+    stage, pictures = make_stage("sketch"), tiny.Pictures()
+    assert isinstance(stage.labeller, ConditionSource)
+    condition = stage.labeller.condition
+    condition.augment = lambda planes, rng: planes  # type: ignore[method-assign]
+    stage.real = RealPairs(pictures, Certain(), condition, share=0.75)  # type: ignore[arg-type]
+    run = loop.Run(tiny.loop_config(batch=32), stage)
+    given, proxy = stage.pairs(run, "pairs")
+    assert given.shape[0] == proxy.shape[0] == 32
+    known = condition.extract(pictures.all, None, torch.Generator())
+    known = torch.cat([known, known.flip(-1)])
+    of_real = [bool(((known - one).abs().amax(dim=(1, 2, 3)) < 1e-6).any()) for one in given]
+    assert of_real == [False] * 8 + [True] * 24
+    assert set(proxy[8:].unique().tolist()) == {1, 3}
+    assert 0.7 < float((proxy[8:] == 1).float().mean()) < 0.8
+    again = stage.pairs(run, "pairs")
+    assert torch.equal(given, again[0])
+    assert torch.equal(proxy, again[1])
+
+
+def test_real_pairs_need_pictures_and_no_labels() -> None:
+    with pytest.raises(ProxymaskError, match="a scribble is made of labels, which real pictures have not"):
+        RealPairs(tiny.Pictures(), Certain(), get_condition("scribble", tiny.LABELS))  # type: ignore[arg-type]
+    with pytest.raises(ProxymaskError, match=r"--real-share is above 0 and at most 1, got 1\.5"):
+        RealPairs(tiny.Pictures(), Certain(), get_condition("sketch"), share=1.5)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ def clusters() -> ProxyClusters:
 
 
 def test_fit(clusters: ProxyClusters) -> None:
-    assert clusters.config == {"num_clusters": K, "channels": C, "resolution": R, "cut": "8/second", "sample_count": B}
+    assert clusters.config == {"num_clusters": K, "channels": C, "resolution": R, "cut": "8/second", "sample_count": B, "start": [4, 4]}
     assert not clusters.training
     features = maps()
     assert clusters.counts.tolist() == clusters.assign(features).flatten().bincount(minlength=K).tolist()

@@ -23,6 +23,18 @@ def test_substitute_takes_the_cluster_of_the_same_places() -> None:
     assert torch.equal(clusters.substitute(mask, present), expected)
 
 
+def test_what_has_no_stand_in_stays() -> None:
+    """Asked to, only a cluster that stands in the same places takes the place of another."""
+    occupancy = torch.zeros(3, 4, 4)
+    occupancy[0, :2], occupancy[1, :2, :3], occupancy[2, 2:] = 1.0, 1.0, 1.0
+    clusters = clusters_with(occupancy)
+    mask = torch.tensor([[[1, 2], [1, 2]]])
+    present = torch.tensor([[True, False, False]])
+    assert torch.equal(clusters.substitute(mask, present), torch.zeros_like(mask))
+    assert torch.equal(clusters.substitute(mask, present, least=0.7), torch.tensor([[[0, 2], [0, 2]]]))
+    assert torch.equal(clusters.substitute(mask, present, least=1.0), mask)
+
+
 def test_what_is_present_stays_and_samples_are_told_apart() -> None:
     generator = torch.Generator().manual_seed(0)
     clusters = clusters_with(torch.rand(5, 8, 8, generator=generator))
@@ -53,11 +65,24 @@ def test_a_few_positions_are_not_enough() -> None:
     assert torch.equal(clusters.available(counts), expected)
 
 
-def test_prior_is_bayes_rule() -> None:
-    """Over many samples, the mean of what a style makes of a cluster is what samples at large have."""
-    clusters = tiny.make_clusters(tiny.make_cut())
+def test_prior_is_bayes_rule_among_clusters_of_the_same_places() -> None:
+    """How much a style has of a thing is shape; in which of the clusters of that thing it has it is style."""
+    top, bottom = torch.zeros(4, 4), torch.zeros(4, 4)
+    top[:2], bottom[2:] = 1.0, 1.0
+    clusters = clusters_with(torch.stack([top * 0.75, top * 0.25, bottom * 0.5, bottom * 0.5]))
     mean = clusters.occupancy.sum(dim=(1, 2))
-    assert torch.allclose(clusters.prior(mean[None]), torch.zeros(1, tiny.K), atol=1e-6)
-    twice = clusters.prior(2 * mean[None])
-    assert torch.allclose(twice, torch.full((1, tiny.K), 2.0).log(), atol=1e-6)
-    assert torch.isfinite(clusters.prior(torch.zeros(1, tiny.K))).all()  # nothing of a cluster is very unlikely, not impossible
+    assert mean.tolist() == [6, 2, 4, 4]
+    assert torch.allclose(clusters.prior(mean[None]), torch.zeros(1, 4), atol=1e-6)
+    much_on_top = clusters.prior((mean * torch.tensor([1.5, 1.5, 0.5, 0.5]))[None])
+    assert torch.allclose(much_on_top, torch.zeros(1, 4), atol=1e-6)
+    others = clusters.prior(torch.tensor([[2.0, 6.0, 4.0, 4.0]]))
+    assert torch.allclose(others, torch.tensor([[1 / 3, 3.0, 1.0, 1.0]]).log(), atol=1e-6)
+
+
+def test_prior_is_finite_and_keeps_its_precision() -> None:
+    clusters = tiny.make_clusters(tiny.make_cut())
+    clusters.occupancy[2] = 0  # never seen in the fit
+    nothing = clusters.prior(torch.zeros(1, tiny.K))  # nothing of a cluster is very unlikely, not impossible
+    assert torch.isfinite(nothing).all()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(clusters.prior(torch.zeros(1, tiny.K)), nothing)

@@ -69,7 +69,7 @@ def test_paper_rearranger_on_meta():
         queries = r.encode_mask(torch.empty(1, 25, 64, 64))
     assert queries.shape == (1, 4096, r.dim)
     assert all(p.is_meta for p in r.parameters())
-    d, h = r.dim, 512
+    d, h = r.dim, 128
     used = 512 + 64 + (25 if config.key_mask else 0)
     assert used <= d < used + 32  # rounded up, for fast attention
     for block, width in ((r.query_block, d), (r.key_block, d), (r.out_block, 512)):
@@ -88,7 +88,7 @@ def test_paper_mapper_on_meta():
         mapper = OasisMapper(19, 25, 64, widths=config.widths, hidden=config.hidden)
         logits = mapper.eval()(torch.empty(1, 19, 256, 256))
     assert logits.shape == (1, 25, 64, 64)
-    assert mapper.start == 8
+    assert mapper.first == (8, 8)
     assert len(mapper.blocks) == 4
     assert [block.shortcut is not None for block in mapper.blocks] == [False, False, True, True]
     assert 60e6 < count(mapper) < 70e6  # about 66 million for 19 classes

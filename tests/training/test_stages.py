@@ -419,3 +419,33 @@ def test_every_stage_names_what_it_averages() -> None:
         assert stage.averaged == (name,)
         assert set(stage.modules) >= {name}
         assert set(stage.optimizers) <= set(stage.modules)
+
+
+def test_what_the_style_lacks_is_learned_too() -> None:
+    """With ``mix_absent`` nothing is substituted in the masks of style-mixed samples, and L_mix counts everywhere there."""
+    asked: dict[bool, torch.Tensor] = {}
+    for whole in (False, True):
+        stage = tiny.make_stage(
+            "rearranger", lambda_mix=4.0, mix_share=1.0, mix_layers=(2, 3), mix_absent=whole, lambda_adv=0.0, lambda_self=0.0, retouch=8
+        )
+        seen: list[torch.Tensor] = []
+        real = stage.rearranger.encode_mask
+        stage.rearranger.encode_mask = lambda mask, seen=seen, real=real: seen.append(mask.argmax(1)) or real(mask)
+        totals(stage, batch=16)
+        assert len(seen) == 1  # lambda_self = 0 spares the pass that L_self needs
+        asked[whole] = seen[0]
+        w, _, _, _ = stage.samples(run_of(stage, batch=16), "samples")
+        _, own, taken = stage.mixed(run_of(stage, batch=16), w)
+        assert bool(taken.all())
+        assert torch.equal(seen[0], own) == whole
+    assert not torch.equal(asked[False], asked[True])
+
+
+def test_the_retouching_block_learns_at_its_own_rate() -> None:
+    stage = tiny.make_stage("rearranger", retouch=8, learning_rate=0.001, retouch_rate=4.0, discriminator_rate=3.0, r1_every=1)
+    slow, fast = stage.optimizers["rearranger"].param_groups
+    assert (slow["lr"], fast["lr"]) == (pytest.approx(0.001), pytest.approx(0.004))
+    assert stage.rearranger.retouch is not None
+    assert {id(p) for p in fast["params"]} == {id(p) for p in stage.rearranger.retouch.parameters()}
+    assert len(slow["params"]) + len(fast["params"]) == len(list(stage.rearranger.parameters()))
+    assert stage.optimizers["discriminator"].param_groups[0]["lr"] == pytest.approx(0.003 / 2)

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .verbs import SeedStyles
-
-OptionalClass = Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")]
+from .verbs import ClassIndex, SeedStyles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,7 @@ class Import:
     """The checkpoint (.pkl, .pt, .pth)."""
     out: Path
     """Folder for the networks; an earlier import there is replaced."""
-    class_index: OptionalClass = None
+    class_index: ClassIndex = None
     """Of a class-conditional generator, the class that is taken wherever none is given."""
     seed_style: SeedStyles = None
     """How a seed becomes z: nvidia (RandomState) or torch; that of the file's family where not given."""

@@ -32,7 +32,7 @@ class Condition:
     """
 
     name: Annotated[str, tyro.conf.Positional]
-    """sketch, edges, hed, photo-sketch, depth, scribble, mask, or FILE.py:NAME of your own."""
+    """sketch, edges, hed, photo-sketch, depth, picture, scribble, mask, or FILE.py:NAME of your own."""
     picture: Annotated[Path, tyro.conf.Positional]
     """The picture; for scribble and mask, a mask."""
     out: Path
@@ -67,15 +67,15 @@ class Condition:
         known = [about for about in bundle.conditions.values() if about["condition"] == self.name.rpartition(":")[2]]
         condition = get_condition(self.name, bundle.labels, self.extractor, self.weights, known[0] if known else None)
         if self.drawn or self.name == "mask":
-            reading = condition.read(self.picture, bundle.resolution, self.invert)
+            reading = condition.read(self.picture, bundle.size, self.invert)
             planes, notes = reading.planes[None], reading.notes
         elif isinstance(condition, ScribbleCondition):
             assert bundle.labels is not None
-            ids = torch.from_numpy(read_mask(self.picture, bundle.labels, bundle.resolution).copy()).long()[None]
+            ids = torch.from_numpy(read_mask(self.picture, bundle.labels, bundle.size).copy()).long()[None]
             condition.covered = COVERED
             planes, notes = condition.extract(torch.empty(0), ids, torch.Generator().manual_seed(self.common.seed)), ()
         else:
-            reading = condition.read_photo(self.picture, bundle.resolution)
+            reading = condition.read_photo(self.picture, bundle.size)
             planes, notes = reading.planes[None], reading.notes
         for note in notes:
             print(f"note: {self.picture}: {note}", file=sys.stderr)
@@ -121,7 +121,7 @@ class BundleAdd:
                 raise ProxymaskError(
                     f"{self.run_folder} was trained with another {part} ({trained_with}) than {self.bundle} has: a mapper fits only its own"
                 )
-        if mapper.resolution != bundle.cut or mapper.config["num_clusters"] != bundle.clusters.num_clusters:
+        if mapper.size != bundle.clusters.size or mapper.config["num_clusters"] != bundle.clusters.num_clusters:
             raise ProxymaskError(
                 f"the mapper in {self.run_folder} makes other proxy masks than those of {self.bundle}: train it with that bundle"
             )
@@ -199,7 +199,7 @@ def generate_from_inputs(args: "Generate") -> None:
         for style_seed in range(first, first + args.count):
             style = synth.make_style(style_seed, truncation=args.truncation)
             for name, readings in read:
-                proxy = synth.proxy(synth.mixed_logits(readings, mappers, style, args.unpainted), style)
+                proxy = synth.asked(synth.mixed_logits(readings, mappers, style, args.unpainted), style)
                 picture = Image.fromarray(to_uint8(synth.render(proxy, style))[0])
                 write_picture(args.out / f"{name}__{style_seed}.png" if into_folder else args.out, picture)
                 done += 1

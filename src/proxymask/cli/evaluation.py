@@ -9,6 +9,7 @@ import tyro
 from ..data.dataset import ImageSet
 from ..errors import ProxymaskError
 from ..evaluation import EvaluationConfig, evaluate
+from ..sizes import height_width, short_text
 from ..training.distributed import is_main, processes
 from ..training.judge import JudgeConfig, train_judge
 from .progress import Terminal, progress
@@ -76,8 +77,8 @@ class TrainJudge:
             with progress("preparing pictures") as count:
                 data = ImageSet.open(self.data, size, count)
                 test = None if self.test is None else ImageSet.open(self.test, data.size, count)
-            if data.size % 8:
-                raise ProxymaskError(f"--size {data.size}: a judge reads pictures whose side is a multiple of 8")
+            if any(side % 8 for side in height_width(data.size)):
+                raise ProxymaskError(f"--size {short_text(data.size)}: a judge reads pictures whose side is a multiple of 8")
             with progress("judge") as update:
                 judge = train_judge(
                     data,

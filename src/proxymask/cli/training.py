@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from ..bundle import find_bundle
-from ..conditions import get_condition
+from ..conditions import Condition, get_condition
 from ..data.dataset import ImageSet
-from ..device import resolve_device
+from ..device import resolve_device, resolve_precision
 from ..errors import ProxymaskError
 from ..fit import FitConfig, fit
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator, Generator, check_resolution
+from ..mappers import load_mapper
+from ..mappers.unet import UNetMapper
 from ..modeling import read_json, write_json
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
 from ..sampling import generator_hash, labels_hash, read_label_set, read_labelled
 from ..segmenter import FewShotSegmenter
+from ..sizes import Size, as_size, short_text, size_text
 from ..stages import (
     build_condition_mapper,
     build_depth,
@@ -31,6 +34,8 @@ from ..stages import (
     build_mapper,
     build_rearranger,
     build_segmenter,
+    check_class,
+    check_colours,
     check_out,
     cluster_features,
     discriminator_beside,
@@ -39,6 +44,8 @@ from ..stages import (
     identity_of,
     is_done,
     load_part,
+    mark_of,
+    match_class,
     new_generator,
     open_generator,
     open_pictures,
@@ -47,16 +54,17 @@ from ..stages import (
     short_hash,
 )
 from ..training.depth import DepthConfig, DepthImages
-from ..training.distributed import is_main, processes
+from ..training.distributed import is_main, main_first, processes
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
-from ..training.mapper import ConditionConfig, MapperConfig
+from ..training.mapper import ConditionConfig, MapperConfig, MapperStage
+from ..training.pairs import PairShards, RealPairs, probe_of
 from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
 from .evaluation import TrainJudge
 from .progress import Terminal, progress
-from .verbs import Common, Computing, OptionalPath
+from .verbs import ClassIndex, Common, Computing, OptionalPath
 
 
 def overrides(config: type, attribute: str) -> type:
@@ -139,20 +147,42 @@ def _changed(base: Any, given: Any) -> Any:
     return dataclasses.replace(base, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None})
 
 
-def _pictures(path: Path | None, size: int) -> ImageSet | None:
+def _generator(path: Path, class_index: int | None) -> tuple[Generator, Discriminator | None]:
+    """A generator with the class that it is to take, and its discriminator where there is one."""
+    generator, discriminator, _ = open_generator(path, class_index)
+    check_class(generator)
+    return generator, discriminator
+
+
+def _pictures(path: Path | None, generator: Generator) -> ImageSet | None:
+    """Real pictures to compare those of ``generator`` with."""
     if path is None:
         return None
+    check_colours(generator)
     with progress("preparing pictures") as count:
-        return open_pictures(path, size, count)
+        return open_pictures(path, as_size(generator.picture_size), count)
 
 
-def _discriminator(given: Path | None, beside: Path, name: str, resolution: int) -> Discriminator | None:
+def _discriminator(given: Path | None, beside: Path, name: str, generator: Generator) -> Discriminator | None:
     if given is None:
-        return discriminator_beside(beside, name, resolution)
+        return discriminator_beside(beside, name, generator)
     found = load_part(given, "discriminator", Discriminator)
-    if found.resolution != resolution:
-        raise ProxymaskError(f"--discriminator {given} judges pictures of {found.resolution}, the generator makes {resolution}")
+    if found.picture_size != generator.picture_size:
+        theirs, ours = short_text(found.picture_size), short_text(generator.picture_size)
+        raise ProxymaskError(f"--discriminator {given} judges pictures of {theirs}, the generator makes {ours}")
+    match_class(found, generator)
     return found
+
+
+def _square(pictures: ImageSet) -> int:
+    """The side of pictures that a new generator can learn from."""
+    if not isinstance(pictures.size, int):
+        raise ProxymaskError(
+            f"{pictures.folder} is prepared at {size_text(pictures.size)}, and a new generator makes square pictures: prepare it at a "
+            "square size (proxymask data prepare), or fine-tune a generator of such pictures (--resume-from)"
+        )
+    check_resolution(pictures.size)
+    return pictures.size
 
 
 def _say(text: str) -> None:
@@ -178,6 +208,8 @@ class TrainGenerator:
     """Run folder; one that holds checkpoints is gone on with."""
     resume_from: OptionalPath = None
     """Fine-tune this generator (its run, its saved network, or a bundle) instead of starting from nothing."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator to fine-tune."""
     resolution: OptionalNumber = None
     """Side of the pictures, a power of two; that of a prepared set where it is one."""
     preset: str = DEFAULT_PRESET
@@ -192,23 +224,26 @@ class TrainGenerator:
             config, loop = _settings("generator", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
             start = discriminator = None
-            size = self.resolution
+            size: Size | None = self.resolution
             if self.resume_from is not None:
-                start = load_part(self.resume_from, "generator", Generator)
-                if size not in (None, start.resolution):
-                    raise ProxymaskError(f"--resolution {size}: the generator in {self.resume_from} makes pictures of {start.resolution}")
-                size, discriminator = start.resolution, discriminator_beside(self.resume_from, "generator", start.resolution)
-            if size is None and not (self.images / "index.json").is_file():
+                start, discriminator = _generator(self.resume_from, self.class_index)
+                check_colours(start)
+                if size not in (None, as_size(start.picture_size)):
+                    made = short_text(start.picture_size)
+                    raise ProxymaskError(f"--resolution {size}: the generator in {self.resume_from} makes pictures of {made}")
+                size = as_size(start.picture_size)
+            elif self.class_index is not None:
+                raise ProxymaskError("--class is of a generator that has classes: name it with --resume-from, or leave --class out")
+            elif size is None and not (self.images / "index.json").is_file():
                 size = load_preset(self.preset).resolution
-            if size is not None:
-                check_resolution(size)
+            if self.resolution is not None and start is None:
+                check_resolution(self.resolution)  # before anything is prepared
             with progress("preparing pictures") as count:
                 pictures = open_pictures(self.images, size, count)
-            check_resolution(pictures.size)
             made_of = {"resolution": pictures.size, "pictures": pictures_id(pictures)}
             if start is not None:
                 made_of |= {"start": short_hash(start)}
-            generator = start or new_generator(config, pictures.size, loop.seed)
+            generator = start or new_generator(config, _square(pictures), loop.seed)
             stage = build_generator(config, generator, discriminator, pictures, loop.seed)
             with progress("generator") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of, schedule=False), update)
@@ -233,7 +268,7 @@ class Cluster:
     """K, how many; 25 in the paper."""
     samples: OptionalNumber = None
     """Samples whose features are clustered; 256 in the paper."""
-    class_index: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
+    class_index: ClassIndex = None
     """The class to take, of a class-conditional generator."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file."""
@@ -243,7 +278,7 @@ class Cluster:
         """Cluster, and report the sizes."""
         check_out(self.out)
         preset = load_preset(self.preset)
-        generator = open_generator(self.generator, self.class_index)[0]
+        generator, _ = _generator(self.generator, self.class_index)
         side = self.cut or preset.cut_for(generator.resolution)
         count, samples = self.clusters or preset.num_clusters, self.samples or preset.cluster_samples
         identity = {"clusters": count, "samples": samples, "cut": side, "seed": self.common.seed, "generator": short_hash(generator)}
@@ -280,6 +315,8 @@ class TrainRearranger:
     """Its clusters: what proxymask cluster wrote, or a bundle."""
     out: Path
     """Run folder; one that holds checkpoints is gone on with."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator."""
     images: OptionalPath = None
     """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
     discriminator: OptionalPath = None
@@ -297,13 +334,12 @@ class TrainRearranger:
         with processes(self.common.device):
             config, loop = _settings("rearranger", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
-            generator, beside, _ = open_generator(self.generator)
+            generator, discriminator = _generator(self.generator, self.class_index)
             clusters = load_part(self.clusters, "clusters", ProxyClusters)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
-            discriminator = beside
             if self.discriminator is not None:
-                discriminator = _discriminator(self.discriminator, self.generator, "generator", generator.resolution)
-            pictures = _pictures(self.images, generator.resolution)
+                discriminator = _discriminator(self.discriminator, self.generator, "generator", generator)
+            pictures = _pictures(self.images, generator)
             made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
@@ -340,6 +376,8 @@ class TrainSegmenter:
     """Folder of painted masks and labels.json."""
     out: Path
     """Run folder; one that holds checkpoints is gone on with."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator."""
     samples: OptionalPath = None
     """Folder of the samples' .json files, where it is not that of the masks."""
     preset: str = DEFAULT_PRESET
@@ -353,7 +391,7 @@ class TrainSegmenter:
         with processes(self.common.device):
             config, loop = _settings("segmenter", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
-            generator = load_part(self.generator, "generator", Generator)
+            generator, _ = _generator(self.generator, self.class_index)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, generator_hash(generator), self.samples)
             cut = CutGenerator(generator, generator.synthesis.block_resolutions[-1])  # the segmenter reads all blocks: any cut will do
@@ -387,6 +425,8 @@ class TrainMapper:
     """Takes the place of the next four: a bundle, or the name of an embedded one."""
     generator: OptionalPath = None
     """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
+    class_index: ClassIndex = None
+    """The class to take, of a class-conditional generator; that of a bundle is chosen already."""
     clusters: OptionalPath = None
     """Its clusters: what proxymask cluster wrote, or a bundle."""
     rearranger: OptionalPath = None
@@ -394,16 +434,29 @@ class TrainMapper:
     segmenter: OptionalPath = None
     """Its segmenter (masks and scribbles only): its run, its saved network, or a bundle; labels.json is found there too."""
     condition: str = "mask"
-    """What it reads: mask, scribble, sketch, edges, hed, photo-sketch, depth, or FILE.py:NAME of your own."""
+    """What it reads: mask, scribble, sketch, edges, hed, photo-sketch, depth, picture, or FILE.py:NAME of your own."""
     extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the condition's own)")] = None
     """What makes the condition of a picture: xdog, canny, sobel, hed, pidinet, pidinet-tiny, photo-sketch, ldc; depth-net,
     depth-anything-v2-small, midas."""
     weights: OptionalPath = None
     """The extractor's weights, where they do not lie in the usual place."""
     images: OptionalPath = None
-    """Real pictures for the adversarial loss; without them, the generator's own samples are taken."""
+    """Real pictures for the adversarial loss; without them, the generator's own samples are taken. With --picture-mapper, for pairs
+    too."""
+    picture_mapper: OptionalPath = None
+    """A mapper of pictures (train mapper --condition picture): it tells the proxy masks of --images, so that they give pairs too."""
+    real_share: float = 0.5
+    """With --picture-mapper: the share of a batch that is made of --images."""
+    cache: OptionalPath = None
+    """Folder of shards of pairs: what is missing is made first, what is there is read, so that runs share it. Without, pairs are made on
+    the fly."""
+    cache_pairs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
+    """Pairs that the run reads from --cache; fewer than its steps need come again, disturbed otherwise."""
     discriminator: OptionalPath = None
     """Where L_adv starts; the discriminator beside the rearranger where there is one, else a fresh one."""
+    start: OptionalPath = None
+    """A trained mapper of the same widths to go on from: of the same condition with other settings, or of another one, which is faster
+    than from nothing."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
@@ -419,13 +472,55 @@ class TrainMapper:
         assert found is not None
         return found
 
+    def _real_pairs(self, pictures: ImageSet | None, condition: Condition, stage: MapperStage) -> RealPairs:
+        assert self.picture_mapper is not None
+        if pictures is None:
+            raise ProxymaskError("--picture-mapper tells the proxy masks of real pictures: name them with --images")
+        mapper = load_mapper(find_part(self.picture_mapper, "mapper"))
+        ours = {key: stage.mapper.config[key] for key in ("num_clusters", "resolution", "input_resolution")}
+        made_of = (mark_of(self.picture_mapper) or {}).get("identity", {})
+        if not isinstance(mapper, UNetMapper) or mapper.in_channels != 3 or made_of.get("condition", "picture") != "picture":
+            raise ProxymaskError(f"{self.picture_mapper} is no mapper of pictures: train one with train mapper --condition picture")
+        theirs = {key: mapper.config[key] for key in ours}
+        for part, module in (("generator", stage.cut.generator), ("clusters", stage.clusters)):
+            if theirs != ours or made_of.get(part, short_hash(module)) != short_hash(module):
+                raise ProxymaskError(f"{self.picture_mapper} was trained with another {part}: train one with this")
+        return RealPairs(pictures, mapper, condition, self.real_share)
+
+    def _filled(
+        self,
+        stage: MapperStage,
+        condition: Condition | None,
+        segmenter: FewShotSegmenter | None,
+        loop: LoopConfig,
+        made_of: dict[str, Any],
+    ) -> PairShards:
+        assert self.cache is not None
+        identity: dict[str, Any] = {"condition": "mask"} if condition is None else condition.about()
+        identity |= {"generator": made_of["generator"], "clusters": made_of["clusters"]}
+        if condition is None or condition.needs_labels:
+            identity |= {"segmenter": short_hash(segmenter)}
+        device = resolve_device(self.common.device)
+        count = loop.steps * loop.batch if self.cache_pairs is None else self.cache_pairs
+        shards = PairShards(self.cache, count, identity, probe_of(condition, stage.cut.generator.resolution), loop.seed)
+        with main_first():
+            if is_main():
+                for module in (stage.cut, stage.clusters):
+                    module.to(device)
+                with progress("pairs") as update:
+                    size = shards.fill(stage.make, stage.cut, device, resolve_precision(self.common.precision, device), update)
+                _say(f"pairs: {count:,} in {self.cache}, {size / 1e6:.0f} MB")
+        return shards
+
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
             config, loop = _settings("mapper", self.preset, self.common, self.config, self.loop)
             widths = _changed(load_preset(self.preset).condition, self.unet)
             check_out(self.out)
-            generator = load_part(self._part("generator"), "generator", Generator)
+            if self.class_index is not None and self.generator is None:
+                raise ProxymaskError("--class goes with --generator: the class of a bundle was chosen when it was made, leave --class out")
+            generator, _ = _generator(self._part("generator"), self.class_index)
             clusters = load_part(self._part("clusters"), "clusters", ProxyClusters)
             rearranger = load_part(self._part("rearranger"), "rearranger", Rearranger)
             segmenter = labels = None
@@ -434,17 +529,20 @@ class TrainMapper:
                 segmenter = FewShotSegmenter.from_pretrained(part)
                 labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
-            discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator.resolution)
-            pictures = _pictures(self.images, generator.resolution)
-            made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
-            made_of |= {"rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
+            discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator)
+            pictures = _pictures(self.images, generator)
+            made_of: dict[str, Any] = {"pictures": pictures_id(pictures), "generator": short_hash(generator)}
+            made_of |= {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
             if self.bundle is not None and self.config.handover is None:  # what the bundle does with a mapper's output
                 stored = read_json(find_bundle(self.bundle) / "bundle.json")["about"]
                 config = dataclasses.replace(config, handover=stored.get("handover", "soft"))
             about: dict[str, Any] | None = None
+            condition: Condition | None = None
             if self.condition == "mask":
+                if self.picture_mapper is not None:
+                    raise ProxymaskError("a mask is made of labels, which real pictures have not: leave --picture-mapper out")
                 if self.extractor is not None or self.weights is not None:
                     raise ProxymaskError("a mask is made of labels by no extractor: leave --extractor and --weights out")
                 assert segmenter is not None
@@ -470,6 +568,20 @@ class TrainMapper:
                     loop.seed,
                     device,
                 )
+                if self.picture_mapper is not None:
+                    stage.real = self._real_pairs(pictures, condition, stage)
+                    made_of |= {"picture_mapper": short_hash(stage.real.mapper), "real_share": self.real_share}
+            if self.start is not None:
+                first = load_mapper(find_part(self.start, "mapper"))
+                if first.config != stage.mapper.config:
+                    raise ProxymaskError(f"{self.start} holds a mapper of other widths or planes: give the settings it was trained with")
+                stage.mapper.load_state_dict(first.state_dict())
+                if isinstance(stage.mapper, UNetMapper):
+                    stage.mapper.forget()
+                made_of |= {"start": short_hash(first)}
+            if self.cache is not None:
+                stage.shards = self._filled(stage, condition, segmenter, loop, made_of)
+                made_of |= {"cache_pairs": stage.shards.count}
             with progress("mapper" if about is None else f"mapper for {about['condition']}") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
             if is_main():

@@ -37,6 +37,7 @@ class Computing(Seeded):
     """auto is bf16 where the hardware has it, fp32 elsewhere."""
 
 
+ClassIndex = Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")]
 SeedStyles = Annotated[Literal["nvidia", "torch"] | None, tyro.conf.arg(metavar="{nvidia,torch}", help_behavior_hint="(optional)")]
 Common = Annotated[Computing, tyro.conf.arg(name="")]
 CommonSeed = Annotated[Seeded, tyro.conf.arg(name="")]
@@ -90,8 +91,9 @@ class Generate:
     """Pictures from masks, scribbles, sketches, edges or depth maps: each in each style.
 
     A mask is a PNG whose values are label ids, or whose colours are those of the bundle's labels (proxymask inspect BUNDLE lists
-    them); any size, square. A folder of masks is rendered whole, to files named MASK__STYLE.png. Other inputs may have any aspect
-    ratio; what each kind looks like, docs/conditions.md says. Two kinds at once share the picture by what is painted in each.
+    them); any size, in the shape of the pictures (square, unless the generator's are not). A folder of masks is rendered whole, to
+    files named MASK__STYLE.png. Other inputs may have any aspect ratio; what each kind looks like, docs/conditions.md says. Two kinds
+    at once share the picture by what is painted in each.
 
     Examples:
       proxymask generate --mask mask.png --out picture.png
@@ -107,7 +109,7 @@ class Generate:
     mask: OptionalPath = None
     """A mask file, or a folder of masks."""
     condition: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(mask)")] = ()
-    """What --input is: scribble, sketch, edges, hed, photo-sketch, depth, mask, or FILE.py:NAME of your own; or two of them."""
+    """What --input is: scribble, sketch, edges, hed, photo-sketch, depth, picture, mask, or FILE.py:NAME of your own; or two of them."""
     input: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...", help_behavior_hint="(optional)")] = ()
     """The drawing, edge map or depth map (or a folder of them); one for each condition."""
     from_photo: bool = False
@@ -189,7 +191,7 @@ class Generate:
                 for style_seed in styles:
                     style = synth.make_style(style_seed, truncation=self.truncation)
                     for name, logits in mapped:
-                        picture = from_pixels(to_uint8(synth.render(synth.proxy(logits, style), style))[0])
+                        picture = from_pixels(to_uint8(synth.render(synth.asked(logits, style), style))[0])
                         write_picture(self.out / f"{name}__{style_seed}.png" if into_folder else self.out, picture)
                         done += 1
                         report(done, len(good) * self.count)
@@ -228,7 +230,7 @@ class Sample:
     """Psi: 1 takes samples as they come, smaller ones nearer to the average."""
     generator: OptionalPath = None
     """A generator alone instead of a bundle: its run, an import, or a checkpoint of another project (.pkl, .pt, .pth)."""
-    class_index: Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
+    class_index: ClassIndex = None
     """The class to take, of a class-conditional generator."""
     seed_style: SeedStyles = None
     """How a seed becomes z, to compare with other tools: nvidia (RandomState) or torch; the generator's own where not given."""
@@ -429,13 +431,14 @@ class DataCats(_Drawn):
 
 @dataclass(frozen=True)
 class DataPrepare:
-    """Any folder of pictures, cropped to the centre square and resized once, for training to read quickly.
+    """Any folder of pictures, cropped to their centre and resized once, for training to read quickly.
 
     Takes PNG, JPEG and WebP, in folders below too. Files that cannot be read are named and left out. Where the folder is a data set
     with masks, these are prepared with the pictures.
 
     Examples:
       proxymask data prepare photos --size 128 --out photos-128
+      proxymask data prepare landscapes --size 256 --height 128 --out landscapes-256x128
     """
 
     images: Annotated[Path, tyro.conf.Positional]
@@ -444,22 +447,25 @@ class DataPrepare:
     """Folder for the prepared set."""
     size: int = 128
     """Side of the pictures in pixels; a power of two for training."""
+    height: Number = None
+    """Where the pictures shall not be square: their height; --size is the width then."""
 
     def run(self) -> None:
         """Prepare them, and say what was left out."""
         from ..data.prepare import prepare_folder
+        from ..sizes import short_text, size_text
 
         with progress("preparing") as report:
-            done = prepare_folder(self.images, self.out, self.size, report)
+            size = self.size if self.height is None else (self.height, self.size)
+            done = prepare_folder(self.images, self.out, size, report)
         for file, reason in done.skipped[:SHOWN]:
             print(f"skipped: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
         if len(done.skipped) > SHOWN:
             print(f"skipped: and {len(done.skipped) - SHOWN:,} more", file=sys.stderr)
-        print(f"{done.kept:,} pictures of {self.size}x{self.size} in {self.out}; {len(done.skipped):,} skipped")
+        print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
         if done.upscaled:
-            print(
-                f"note: {done.upscaled:,} of them were smaller than {self.size} and had to be enlarged; a smaller --size keeps them sharp"
-            )
+            small = f"{done.upscaled:,} of them were smaller than {short_text(size)}"
+            print(f"note: {small} and had to be enlarged; a smaller --size keeps them sharp")
 
 
 SHOWN = 20  # skipped files named one by one

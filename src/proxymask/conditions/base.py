@@ -13,20 +13,21 @@ from PIL import Image
 
 from ..errors import ProxymaskError
 from ..labels import LabelSet
+from ..sizes import Size, as_size, centre_box, height_width, same_shape, size_text
 from . import disturb
 
 Source = str | Path | np.ndarray | Image.Image
 PictureFunction = Callable[[torch.Tensor], torch.Tensor]
-"""Pictures (B, 3, R, R) in [-1, 1] -> planes (B, C, R, R) in [0, 1]."""
+"""Pictures (B, 3, H, W) in [-1, 1] -> planes (B, C, H, W) in [0, 1]."""
 
 
 class Reading(NamedTuple):
     """A condition as it was understood."""
 
     planes: torch.Tensor
-    """(C, R, R) float32 in [0, 1]: what the mapper sees."""
+    """(C, H, W) float32 in [0, 1]: what the mapper sees."""
     painted: torch.Tensor
-    """(R, R) bool: where the person said something."""
+    """(H, W) bool: where the person said something."""
     notes: tuple[str, ...] = ()
     """What a person should know of how it was read, one phrase each."""
 
@@ -57,28 +58,28 @@ class Condition(ABC):
         """Make the condition of pictures, undisturbed.
 
         Args:
-            pictures: (B, 3, R, R) in [-1, 1].
-            labels: (B, R, R) ids, where the condition ``needs_labels``.
+            pictures: (B, 3, H, W) in [-1, 1].
+            labels: (B, H, W) ids, where the condition ``needs_labels``.
             rng: a CPU generator: all that is random comes from it.
 
         Returns:
-            (B, channels, R, R) float32 in [0, 1].
+            (B, channels, H, W) float32 in [0, 1].
 
         Raises:
             ProxymaskError: a package or weights are missing.
         """
 
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Disturb planes (B, channels, R, R) as a hand would; the same shape. Numbers come from ``rng`` (CPU)."""
+        """Disturb planes (B, channels, H, W) as a hand would; the same shape. Numbers come from ``rng`` (CPU)."""
         return disturb.jitter(planes, _uniform(rng, len(planes), 0, 1.0), rng)
 
     @abstractmethod
-    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
         """A person's file (or array, or picture) as planes of ``size``.
 
         Args:
             source: the condition itself, of any size and aspect ratio.
-            size: R.
+            size: of the pictures: the side of a square, or (H, W).
             invert: black stands for white, or far for near.
             typical: the mean planes (channels, s, s) of a mapper's training, which tell an inverted input.
 
@@ -86,19 +87,19 @@ class Condition(ABC):
             ProxymaskError: no picture, an empty one, a photo where a drawing is expected.
         """
 
-    def read_photo(self, source: Source, size: int) -> Reading:
-        """A picture as ``source``, from which the condition is extracted; the centre square of it counts."""
+    def read_photo(self, source: Source, size: Size) -> Reading:
+        """A picture as ``source``, from which the condition is extracted; what counts is its centre, in the shape of ``size``."""
         if self.needs_labels:
             raise ProxymaskError(f"a {self.name} is made of labels, which a photo has not: paint it, and leave --from-photo out")
-        picture, notes = photo_square(open_picture(source), size)
+        picture, notes = photo_centre(open_picture(source), size)
         pixels = torch.from_numpy(np.asarray(picture.convert("RGB")).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         planes = self.extract(pixels, None, torch.Generator().manual_seed(0))[0].cpu().float()
         if not bool(planes.any()):
             raise ProxymaskError(f"{named(source)}: no {self.name} was found in it, it is flat: give another picture or --extractor")
-        return Reading(planes, torch.ones(size, size, dtype=torch.bool), notes)
+        return Reading(planes, torch.ones(height_width(size), dtype=torch.bool), notes)
 
     def show(self, planes: torch.Tensor) -> np.ndarray:
-        """Planes (B, channels, R, R) as pictures for people, uint8 (B, R, R, 3), which :meth:`read` reads back."""
+        """Planes (B, channels, H, W) as pictures for people, uint8 (B, H, W, 3), which :meth:`read` reads back."""
         shown = planes[:, :3] if planes.shape[1] >= 3 else planes[:, :1].expand(-1, 3, -1, -1)
         return (shown.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
@@ -127,8 +128,8 @@ class FunctionCondition(Condition):
             raise ProxymaskError(f"the function of the condition {self.name!r} must return values from 0 to 1, got {low:.3g} to {high:.3g}")
         return planes.float().clamp(0, 1)
 
-    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
-        picture, notes = photo_square(open_picture(source), size)
+    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+        picture, notes = photo_centre(open_picture(source), size)
         alpha = np.asarray(picture.convert("RGBA"))[..., 3] > 127
         pixels = np.asarray(picture.convert("L" if self.channels == 1 else "RGB"), dtype=np.float32) / 255
         planes = torch.from_numpy(pixels)[None] if self.channels == 1 else torch.from_numpy(pixels).permute(2, 0, 1)
@@ -265,39 +266,46 @@ def open_picture(source: Source) -> Image.Image:
         raise ProxymaskError(f"{path} cannot be read ({error}): it is truncated or damaged") from None
 
 
-def photo_square(picture: Image.Image, size: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """The centre square of a picture at ``size``, and a note where something was cut off."""
-    width, height = picture.size
-    if min(width, height) < 1:
+def centre_notes(found: Sequence[int], size: Size) -> tuple[str, ...]:
+    """What to say where something of a picture (height, width) is cut off to give it the shape of ``size``."""
+    if same_shape(found, size):
+        return ()
+    part = "centre square" if isinstance(as_size(size), int) else f"centre, in the shape of {size_text(size)},"
+    return (f"it is {size_text(found)}: its {part} is used",)
+
+
+def photo_centre(picture: Image.Image, size: Size) -> tuple[Image.Image, tuple[str, ...]]:
+    """The centre of a picture, in the shape of ``size`` and that large, and a note where something was cut off."""
+    if min(picture.size) < 1:
         raise ProxymaskError("the input has no pixels")
-    edge = min(width, height)
-    left, upper = (width - edge) // 2, (height - edge) // 2
+    box, notes = centre_box(picture.height, picture.width, size), centre_notes((picture.height, picture.width), size)
     if picture.mode == "P":
         picture = picture.convert("RGBA")
-    square = picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, upper, left + edge, upper + edge))
-    cut = abs(width - height) > 0.02 * max(width, height)
-    return square, ((f"it is {width}x{height}: its centre square is used",) if cut else ())
+    height, width = height_width(size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box), notes
 
 
-def padded_square(values: np.ndarray, fill: float) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(H, W) or (H, W, C) with blank margins (``fill``) that make it square, and a note where they were added."""
+def padded(values: np.ndarray, size: Size, fill: float = 0.0) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(H, W) or (H, W, C) with blank margins (``fill``) that give it the shape of ``size``, and a note where they were added."""
     height, width = values.shape[:2]
-    side = max(height, width)
-    upper, left = (side - height) // 2, (side - width) // 2
-    margins = [(upper, side - height - upper), (left, side - width - left)] + [(0, 0)] * (values.ndim - 2)
-    note = (f"it is {width}x{height}: blank margins make it square",) if abs(width - height) > 0.02 * side else ()
+    to_height, to_width = height_width(size)
+    down, across = max(height, -(-width * to_height // to_width)), max(width, -(-height * to_width // to_height))
+    upper, left = (down - height) // 2, (across - width) // 2
+    margins = [(upper, down - height - upper), (left, across - width - left)] + [(0, 0)] * (values.ndim - 2)
+    shape = "make it square" if to_height == to_width else f"give it the shape of {size_text(size)}"
+    note = () if same_shape((height, width), size) else (f"it is {width}x{height}: blank margins {shape}",)
     return np.pad(values, margins, constant_values=fill), note
 
 
-def area_resize(values: np.ndarray, size: int) -> torch.Tensor:
-    """(H, H) or (H, H, C) float at ``size``: the mean of what covers a pixel, or bilinear where it is enlarged. (C, size, size)."""
+def area_resize(values: np.ndarray, size: Size) -> torch.Tensor:
+    """(H, W) or (H, W, C) float at ``size``: the mean of what covers a pixel, or bilinear where it is enlarged. (C, *size)."""
     planes = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     planes = planes[None] if planes.ndim == 2 else planes.permute(2, 0, 1)
-    if planes.shape[-1] == size:
+    height, width = height_width(size)
+    if planes.shape[-2:] == (height, width):
         return planes.contiguous()
-    if planes.shape[-1] > size:
-        return F.interpolate(planes[None], size=(size, size), mode="bilinear", antialias=True)[0].clamp(0, 1)
-    return F.interpolate(planes[None], size=(size, size), mode="bilinear")[0].clamp(0, 1)
+    smaller = planes.shape[-1] > width
+    return F.interpolate(planes[None], size=(height, width), mode="bilinear", antialias=smaller)[0].clamp(0, 1)
 
 
 def _uniform(rng: torch.Generator, count: int, low: float, high: float) -> torch.Tensor:

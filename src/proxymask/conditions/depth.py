@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from ..errors import ProxymaskError
 from ..labels import LabelSet
+from ..sizes import Size, centre_box, height_width
 from . import disturb
-from .base import Condition, Reading, Source, named, open_picture
+from .base import Condition, Reading, Source, centre_notes, named, open_picture
 from .extractors import SPECS, Extractor, get_extractor
 
 METRES = 1.5  # a largest value above this, in floating point, is a measurement in metres
@@ -61,14 +62,11 @@ class DepthCondition(Condition):
         planes = torch.where(disturb.chance(rng, b, 0.2).to(planes) > 0, (planes * steps).round() / steps, planes)
         return disturb.remove(planes, 0.1 * disturb.chance(rng, b, 0.1), rng)
 
-    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
         near, known, notes = read_depth(source)
-        height, width = near.shape
-        edge = min(height, width)
-        upper, left = (height - edge) // 2, (width - edge) // 2
-        near, known = near[upper : upper + edge, left : left + edge], known[upper : upper + edge, left : left + edge]
-        if abs(height - width) > 0.02 * max(height, width):
-            notes += (f"it is {width}x{height}: its centre square is used",)
+        left, upper, right, lower = centre_box(near.shape[0], near.shape[1], size)
+        notes += centre_notes(near.shape, size)
+        near, known = near[upper:lower, left:right], known[upper:lower, left:right]
         weight = _resized(known.astype(np.float32), size)
         planes = _resized(np.where(known, near, 0), size) / weight.clamp(min=1e-3)
         given = weight[0] > 0.5
@@ -151,15 +149,15 @@ def _array(picture: Any, name: str) -> tuple[np.ndarray, bool]:
     return values.astype(np.float32), picture.mode != "F"
 
 
-def _resized(values: np.ndarray, size: int) -> torch.Tensor:
+def _resized(values: np.ndarray, size: Size) -> torch.Tensor:
     x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
-    if x.shape[-1] == size:
+    if x.shape[-2:] == height_width(size):
         return x[0]
-    return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)[0]
+    return F.interpolate(x, size=height_width(size), mode="bilinear", antialias=True)[0]
 
 
 def _likeness(planes: torch.Tensor, typical: torch.Tensor) -> float:
-    """Correlation of planes (1, R, R) with the mean of a mapper's training (1, s, s)."""
+    """Correlation of planes (1, H, W) with the mean of a mapper's training (1, s, s)."""
     a = F.adaptive_avg_pool2d(planes, typical.shape[-1]).flatten()
     b = typical.float().cpu().flatten()
     a, b = a - a.mean(), b - b.mean()

@@ -10,8 +10,9 @@ from PIL import Image
 
 from ..errors import ProxymaskError
 from ..labels import LabelSet
+from ..sizes import Size
 from . import disturb
-from .base import Condition, Reading, Source, area_resize, named, open_picture, padded_square
+from .base import Condition, Reading, Source, area_resize, named, open_picture, padded
 from .extractors import SPECS, Extractor, get_extractor
 
 PAPER_SHARE, SOFT_SHARE = 0.5, 0.3  # less paper than this is no drawing; the second for edge maps, whose lines are broad
@@ -67,10 +68,10 @@ class LineCondition(Condition):
         specks = (torch.rand(planes.shape, generator=rng) < 0.004 * disturb.chance(rng, b, 0.3)).to(planes)
         return torch.maximum(planes, specks * 0.7)
 
-    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
         ink, painted, notes = read_ink(source, invert, white_is_usual=self.paper == "black")
-        ink, margins = padded_square(ink, 0.0)
-        painted = None if painted is None else padded_square(painted, 0.0)[0]
+        ink, margins = padded(ink, size)
+        painted = None if painted is None else padded(painted, size)[0]
         planes = area_resize(ink, size)
         strong = planes[planes > 0.05]
         if strong.numel():  # thin lines of a large drawing have faded: full ink is what the strongest have
@@ -83,8 +84,8 @@ class LineCondition(Condition):
 
 
 def around(marks: torch.Tensor, reach: int) -> torch.Tensor:
-    """Marks (R, R) bool, and what lies within a ``reach``-th of the side of one."""
-    cells = max(1, marks.shape[-1] // reach)
+    """Marks (H, W) bool, and what lies within a ``reach``-th of the shorter side of one."""
+    cells = max(1, min(marks.shape) // reach)
     return F.max_pool2d(marks[None, None].float(), 2 * cells + 1, stride=1, padding=cells)[0, 0] > 0
 
 
@@ -112,11 +113,17 @@ def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tupl
     # edge maps have broad lines in grey; anything broad in colours, or in tones between paper and ink, no pen drew
     toned = (chroma > TONE_CHROMA) | (~paper & (light > DARK) if not white_is_usual else np.zeros_like(paper))
     filled = _filled(~paper & toned)
-    if share < (SOFT_SHARE if white_is_usual else PAPER_SHARE) or DARK < level < LIGHT or coloured or filled > MOST_FILLED:
-        raise ProxymaskError(
-            f"{name} looks like a photo, not a drawing (paper: {share:.0%}, filled with tones: {filled:.0%}): add --from-photo to find the "
-            "lines in it first"
-        )
+    why = ""
+    if share < (SOFT_SHARE if white_is_usual else PAPER_SHARE):
+        why = f"no more than {share:.0%} of it is paper"
+    elif coloured:
+        why = "its ground is in colours"
+    elif DARK < level < LIGHT:
+        why = "its ground is neither light nor dark"
+    elif filled > MOST_FILLED:
+        why = f"{filled:.0%} of it is filled with tones"
+    if why:
+        raise ProxymaskError(f"{name} looks like a photo, not a drawing ({why}): add --from-photo to find the lines in it first")
     notes: tuple[str, ...] = ()
     dark = level <= DARK
     if dark and not invert and not white_is_usual:
@@ -160,7 +167,7 @@ def _paper(light: np.ndarray) -> tuple[float, float]:
 
 def _filled(marks: np.ndarray) -> float:
     """Share of the picture whose surroundings, five 64ths of the side wide, are marked throughout."""
-    square, _ = padded_square(marks.astype(np.float32), 0.0)
+    square, _ = padded(marks.astype(np.float32), 64)
     coarse = area_resize(square, 64)[None]
     return float((-F.max_pool2d(-coarse, 5, stride=1, padding=2) > 0.8).float().mean())
 

@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw
 from ..errors import ProxymaskError
 from ..labels import LabelSet
 from ..masks import read_mask
+from ..sizes import Size, height_width
 from . import disturb
-from .base import Condition, Reading, Source, area_resize, named, open_picture, padded_square
+from .base import Condition, Reading, Source, area_resize, named, open_picture, padded
 from .lines import around
 
 COVERED = 0.05  # share of the pixels under strokes
@@ -49,7 +50,7 @@ class ScribbleCondition(Condition):
         planes = disturb.remove(planes, disturb.uniform(rng, b, -0.4, 0.4).clamp(min=0), rng)
         return disturb.blank_half(planes, disturb.chance(rng, b, 0.08), rng)
 
-    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
         if invert:
             raise ProxymaskError("scribbles have colours, which cannot be inverted: leave --invert out")
         assert self.labels is not None
@@ -58,7 +59,7 @@ class ScribbleCondition(Condition):
         if float(painted.mean()) < LEAST:
             raise ProxymaskError(f"{name} is empty: paint strokes in the colours of the labels on white or on nothing")
         planes = np.eye(self.channels, dtype=np.float32)[ids] * painted[..., None]
-        planes, notes = padded_square(planes, 0.0)
+        planes, notes = padded(planes, size)
         small = area_resize(planes, size)
         cover = small.sum(dim=0)
         given = cover > min(0.3, 0.5 * float(cover.max()))  # strokes that are thin beside a pixel still count
@@ -117,32 +118,32 @@ def _paletted(picture: Image.Image, labels: LabelSet) -> bool:
 
 
 def draw_strokes(ids: np.ndarray, classes: int, covered: float, rng: np.random.Generator) -> np.ndarray:
-    """Strokes (classes, R, R) float32, 0 or 1, inside the regions of a mask (R, R).
+    """Strokes (classes, H, W) float32, 0 or 1, inside the regions of a mask (H, W).
 
     Every class that is there gets its share of ``covered`` by the square root of its area (people do not scribble a wall as densely as
     an eye), in curved strokes 1 to 3 pixels wide at 64 through random points of its region; what leaves the region is cut off.
     """
-    side = ids.shape[0]
-    planes = np.zeros((classes, side, side), dtype=np.float32)
+    height, width = ids.shape
+    planes = np.zeros((classes, height, width), dtype=np.float32)
     present, areas = np.unique(ids, return_counts=True)
     weights = np.sqrt(areas) / np.sqrt(areas).sum()
-    unit = max(1.0, side / 64)
+    unit = max(1.0, min(height, width) / 64)
     for label, area, weight in zip(present, areas, weights, strict=True):
-        budget = min(max(3.0, covered * side * side * weight), 0.9 * area)
+        budget = min(max(3.0, covered * ids.size * weight), 0.9 * area)
         region = ids == label
         rows, columns = np.nonzero(_inner(region))
-        canvas = Image.new("L", (side, side))
+        canvas = Image.new("L", (width, height))
         pen = ImageDraw.Draw(canvas)
         done = 0.0
         for _ in range(12):
             pick = rng.integers(len(rows), size=3)
             points = np.stack([columns[pick], rows[pick]], axis=1).astype(np.float64)
-            width = int(np.clip(round(rng.uniform(0.6, 2.6) * unit), 1, max(1, round(np.sqrt(area) / 3))))
-            length = np.abs(np.diff(points, axis=0)).sum() * width
+            thick = int(np.clip(round(rng.uniform(0.6, 2.6) * unit), 1, max(1, round(np.sqrt(area) / 3))))
+            length = np.abs(np.diff(points, axis=0)).sum() * thick
             wanted = max(2.0, budget - done)
             if length > wanted:  # no longer than what is left to spend
                 points = points[0] + (points - points[0]) * (wanted / length)
-            pen.line([tuple(p) for p in _curve(points)], fill=255, width=width)
+            pen.line([tuple(p) for p in _curve(points)], fill=255, width=thick)
             done = float(((np.asarray(canvas) > 0) & region).sum())
             if done >= 0.85 * budget:
                 break
@@ -181,16 +182,16 @@ class MaskCondition(Condition):
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         return planes
 
-    def read(self, source: Source, size: int, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
         if invert:
             raise ProxymaskError("a mask has classes, which cannot be inverted: leave --invert out")
         assert self.labels is not None
         ids = torch.from_numpy(read_mask(source, self.labels, size).copy()).long()
-        painted = torch.ones(size, size, dtype=torch.bool)
+        painted = torch.ones(height_width(size), dtype=torch.bool)
         if not (isinstance(source, str | Path) and Path(source).is_dir()):
             picture = open_picture(source)
             if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-                alpha = picture.convert("RGBA").getchannel("A").resize((size, size), Image.Resampling.NEAREST)
+                alpha = picture.convert("RGBA").getchannel("A").resize(height_width(size)[::-1], Image.Resampling.NEAREST)
                 painted = torch.from_numpy(np.asarray(alpha) > 127)
         return Reading(torch.nn.functional.one_hot(ids, self.channels).permute(2, 0, 1).float(), painted)
 

@@ -17,6 +17,7 @@ import torch
 from ..errors import ProxymaskError
 from ..labels import LabelSet
 from ..modeling import read_json
+from ..sizes import Size, as_size, height_width, short_text
 
 SET_FORMAT = 1
 FINGERPRINT_SAMPLES = 64
@@ -28,20 +29,20 @@ class ImageSet:
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
         self.folder = folder
         self.names: list[str] = index["names"]
-        self.size: int = index["size"]
-        shape = (len(self.names), self.size, self.size)
+        self.size: Size = as_size(index["size"])
+        shape = (len(self.names), *height_width(self.size))
         self._images = _map(folder / "images.npy", (*shape, 3))
         self._masks = _map(folder / "masks.npy", shape) if index["masks"] else None
         self.labels: LabelSet | None = LabelSet.load(folder / "labels.json") if index["masks"] else None
 
     @classmethod
-    def open(cls, path: str | Path, size: int | None = None, progress: Callable[[int, int], None] | None = None) -> "ImageSet":
+    def open(cls, path: str | Path, size: Size | None = None, progress: Callable[[int, int], None] | None = None) -> "ImageSet":
         """Open a prepared set, or prepare a folder of pictures first.
 
         Args:
             path: a prepared set; or any folder of pictures, or a dataset of ``make_dataset``, which is then prepared once into
                 ``<path>/.prepared-<size>`` and prepared again when its files change.
-            size: side of the pictures in pixels; needed where ``path`` is not prepared yet, checked where it is.
+            size: side of the pictures in pixels, or (height, width); needed where ``path`` is not prepared yet, checked where it is.
             progress: called with (files done, files) while preparing.
 
         Raises:
@@ -61,8 +62,11 @@ class ImageSet:
             raise ProxymaskError(f"{path / 'index.json'} is not the index of a prepared set")
         if index["format"] != SET_FORMAT:
             raise ProxymaskError(f"{path} has format {index['format']}, this version reads {SET_FORMAT}: prepare it again")
-        if size is not None and size != index["size"]:
-            raise ProxymaskError(f"{path} is prepared at {index['size']} pixels, not {size}: prepare it again at {size}")
+        if not _is_size(index["size"]):
+            raise ProxymaskError(f"{path / 'index.json'} is damaged: its size is {index['size']!r}; prepare the set again")
+        if size is not None and as_size(size) != as_size(index["size"]):
+            have, wanted = short_text(index["size"]), short_text(size)
+            raise ProxymaskError(f"{path} is prepared at {have} pixels, not {wanted}: prepare it again at {wanted}")
         return cls(path, index)
 
     def __len__(self) -> int:
@@ -93,6 +97,10 @@ class ImageSet:
             if array is not None:
                 digest.update(array[sample].tobytes())
         return digest.hexdigest()
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, int) or (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size))
 
 
 def _indices(indices: Sequence[int] | torch.Tensor) -> np.ndarray:

@@ -16,6 +16,7 @@ from ..errors import ProxymaskError
 from ..labels import LabelSet
 from ..masks import read_mask
 from ..modeling import read_json, write_json
+from ..sizes import Size, as_size, centre_box, height_width, short_text
 from .dataset import SET_FORMAT
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -32,8 +33,8 @@ class PrepareReport:
     upscaled: int = 0
 
 
-def prepare_folder(images: str | Path, out: str | Path, size: int, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
-    """Write the pictures of a folder as a prepared set: upright, RGB, centre square, ``size`` x ``size``, LANCZOS.
+def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
+    """Write the pictures of a folder as a prepared set: upright, RGB, the centre in the shape of ``size``, that large, LANCZOS.
 
     Every PNG, JPEG and WebP below ``images`` is taken, in the order of the paths; hidden folders are left out. Transparency is laid
     on white. A file that cannot be read is skipped and named in the report. Where ``images`` is a dataset with ``images/``,
@@ -42,15 +43,16 @@ def prepare_folder(images: str | Path, out: str | Path, size: int, progress: Cal
     Args:
         images: the folder.
         out: the prepared set; new, empty, or an older prepared set, which is replaced.
-        size: side of the pictures in pixels, 8 to 4096.
+        size: side of the pictures in pixels, 8 to 4096, or their height and width.
         progress: called with (files done, files).
 
     Raises:
         ProxymaskError: no folder, no readable picture, ``out`` holds something else, a disk that is full.
     """
     images, out = Path(images), Path(out)
-    if not 8 <= size <= 4096:
-        raise ProxymaskError(f"size must be 8 to 4096 pixels, got {size}")
+    height, width = height_width(size)
+    if not 8 <= min(height, width) <= max(height, width) <= 4096:
+        raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
     root, masks, labels = _layout(images)
     files = _pictures(root)
     if not files:
@@ -69,7 +71,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: int, progress: Cal
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "index.json").unlink(missing_ok=True)  # until the new index is there, this folder is not a set
-        with _Npy(out / "images.npy", (size, size, 3)) as pictures, _Npy(out / "masks.npy", (size, size), masks is not None) as ids:
+        with _Npy(out / "images.npy", (height, width, 3)) as pictures, _Npy(out / "masks.npy", (height, width), masks is not None) as ids:
             for number, (file, result) in enumerate(_in_threads(read, files), start=1):
                 if isinstance(result, str):
                     report.skipped.append((file, result))
@@ -87,15 +89,21 @@ def prepare_folder(images: str | Path, out: str | Path, size: int, progress: Cal
             raise ProxymaskError(f"none of the {len(files)} files in {images} can be used; the first, {file.name}: {reason}")
         if labels:
             labels.save(out / "labels.json")
-        write_json(out / "index.json", {"format": SET_FORMAT, "size": size, "masks": masks is not None, "source": source, "names": names})
+        index = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source, "names": names}
+        write_json(out / "index.json", index)
     except OSError as error:
         raise ProxymaskError(f"cannot write {out} ({error.strerror or error}): make room or choose another folder") from None
     return report
 
 
-def prepare_once(folder: Path, size: int, progress: Callable[[int, int], None] | None = None) -> Path:
-    """``<folder>/.prepared-<size>``, prepared now unless it is there and the files of ``folder`` are as they were."""
-    out = folder / f".prepared-{size}"
+def prepared_folder(folder: Path, size: Size) -> Path:
+    """Where :func:`prepare_once` keeps the pictures of ``folder``: ``.prepared-128``, or ``.prepared-256x128`` (width x height)."""
+    return folder / f".prepared-{short_text(size)}"
+
+
+def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] | None = None) -> Path:
+    """:func:`prepared_folder`, prepared now unless it is there and the files of ``folder`` are as they were."""
+    out = prepared_folder(folder, size)
     if (out / "index.json").is_file():
         index = read_json(out / "index.json")
         if isinstance(index, dict) and index.get("format") == SET_FORMAT and index.get("source") == _source_hash(folder):
@@ -131,21 +139,20 @@ def read_picture(path: str | Path) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size: int) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """A picture uint8 (size, size, 3), its mask uint8 (size, size), and whether the picture was smaller than that."""
+def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size: Size) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """A picture uint8 (H, W, 3), its mask uint8 (H, W), and whether the picture was smaller than that."""
     picture = read_picture(file)
-    side = min(picture.size)
-    left, upper = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, upper, left + side, upper + side)
+    height, width = height_width(size)
+    box = centre_box(picture.height, picture.width, size)
     mask = None
     if mask_file is not None and labels is not None:
         ids = read_mask(mask_file, labels)
         if ids.shape != (picture.height, picture.width):
             raise ProxymaskError(f"its mask is {ids.shape[1]}x{ids.shape[0]}, the picture {picture.width}x{picture.height}")
-        mask = np.asarray(Image.fromarray(ids).crop(box).resize((size, size), Image.Resampling.NEAREST))
+        mask = np.asarray(Image.fromarray(ids).crop(box).resize((width, height), Image.Resampling.NEAREST))
     # Cut first: resizing with a box would let the filter see beyond it.
-    resized = picture.crop(box).resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(resized), mask, side < size
+    resized = picture.crop(box).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized), mask, box[2] - box[0] < width
 
 
 def _layout(folder: Path) -> tuple[Path, Path | None, LabelSet | None]:

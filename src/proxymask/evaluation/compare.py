@@ -43,7 +43,7 @@ class Bench:
         return {name: None if value is None else round(float(value), 5) for name, value in numbers.items()}
 
     def painted(self, paint: Callable[[torch.Tensor, range], torch.Tensor]) -> dict[str, Any]:
-        """Scores of pictures of the masks: ``paint`` gets masks (B, R, R) and their numbers."""
+        """Scores of pictures of the masks: ``paint`` gets masks (B, H, W) and their numbers."""
         score, found = SegmentationScore(self.judge.labels.names), []
         for index in self._parts(self.count):
             masks = self.masks.masks([i % len(self.masks) for i in index])

@@ -27,6 +27,7 @@ from ..metrics.features import NAMES, FeatureNetwork, load_features
 from ..metrics.lpips import Perceptual, find_lpips, group_diversity, group_pairs
 from ..modeling import read_json, write_json
 from ..seeding import derive_rng
+from ..sizes import Size, height_width, short_text
 from ..synthesizer import Synthesizer
 from .cache import Cache, Tensors, digest_of
 from .subject import CONSISTENCY, DIVERSITY, SHAPES, STYLES, BundlePainter
@@ -125,6 +126,9 @@ class Evaluator:
         self.count = count
         self.backend = version_of(config.backend)
         synth = Synthesizer.from_pretrained(config.bundle, device, precision)
+        if synth.bundle.generator.img_channels != 3:
+            channels = synth.bundle.generator.img_channels
+            raise ProxymaskError(f"{config.bundle} makes pictures of {channels} channels: only pictures in colours (3) can be evaluated")
         self.subject, self.device = BundlePainter(synth, config.mapper, seed), synth.device
         self.labels = synth.bundle.labels
         self.real = ImageSet.open(config.data, synth.size)
@@ -178,7 +182,8 @@ class Evaluator:
         if labels is not None and judge.labels.names != labels.names:
             raise ProxymaskError(f"the judge in {folder} knows {', '.join(judge.labels.names)}; the masks have {', '.join(labels.names)}")
         if judge.about.size != self.subject.size:
-            self.note(f"the judge reads {judge.about.size} pixels: pictures of {self.subject.size} and their masks are resized to that")
+            ours, theirs = short_text(self.subject.size), short_text(judge.about.size)
+            self.note(f"the judge reads {theirs} pixels: pictures of {ours} and their masks are resized to that")
         return judge
 
     def _usable_masks(self, fresh: ImageSet) -> ImageSet | None:
@@ -248,7 +253,7 @@ class Evaluator:
         return read, features
 
     def masks_of(self, indices: Sequence[int]) -> torch.Tensor:
-        """Masks (B, R, R), taken round and round."""
+        """Masks (B, H, W), taken round and round."""
         assert self.masks is not None
         return self.masks.masks([index % len(self.masks) for index in indices])
 
@@ -311,8 +316,8 @@ class Evaluator:
             index = list(range(start, min(start + BATCH, part.stop)))
             truth = self.masks.masks(index)
             real.update(self.judge.read(self.masks.images(index).to(self.device))[0], self.judge.sized_masks(truth))
-            small = F.interpolate(truth[:, None].float(), size=self.subject.synth.bundle.cut, mode="nearest-exact")
-            back = F.interpolate(small, size=self.subject.size, mode="nearest-exact")[:, 0].long()
+            small = F.interpolate(truth[:, None].float(), size=self.subject.clusters.size, mode="nearest-exact")
+            back = F.interpolate(small, size=height_width(self.subject.size), mode="nearest-exact")[:, 0].long()
             grid.update(back, truth)
             self._tick(len(index))
         return {f"score/{of}/{name}": v for of, score in (("real", real), ("grid", grid)) for name, v in score.tensors().items()}
@@ -622,11 +627,11 @@ def _distance(rows: torch.Tensor, pairs: dict[tuple[int, int], int], mask: int, 
     return float(rows[mask, pairs[a, b]])
 
 
-def _sized(ids: torch.Tensor, side: int) -> torch.Tensor:
+def _sized(ids: torch.Tensor, size: Size) -> torch.Tensor:
     """Ids or flags (B, h, w) at another size, by nearest neighbour."""
-    if ids.shape[-1] == side:
+    if ids.shape[-2:] == height_width(size):
         return ids
-    return F.interpolate(ids[:, None].float(), size=(side, side), mode="nearest-exact")[:, 0].to(ids.dtype)
+    return F.interpolate(ids[:, None].float(), size=height_width(size), mode="nearest-exact")[:, 0].to(ids.dtype)
 
 
 def _uint8(pictures: torch.Tensor) -> np.ndarray:

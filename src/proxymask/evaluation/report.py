@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..sizes import short_text
 from ..training.grids import tile
 from .protocol import SCORES, TITLES, Evaluation
 from .svg import bars
@@ -64,7 +65,7 @@ def _section(title: str, content: str) -> str:
 
 def _summary(result: Evaluation) -> str:
     about = result.about
-    what = f"{about['resolution']} pixels, cut at {about['cut']}, {about['clusters']} clusters"
+    what = f"{short_text(about['resolution'])} pixels, cut at {about['cut']}, {about['clusters']} clusters"
     mapper = f", mapper {about['mapper']}" if about["mapper"] else ", without a mapper"
     protocol = "supplement B.1" if about["protocol"] == "paper" else "standard"
     line = f"{what}{mapper}; {about['count']:,} pictures of each kind, protocol: {protocol}, seed {about['seed']}."
@@ -191,7 +192,7 @@ def _about(result: Evaluation) -> str:
         score = judge["accuracy"]
         parts = [f"{name} {score[key]:.3f}" for key, name in (("miou", "mIoU"), ("accuracy", "accuracy")) if key in score]
         own = f"{', '.join(parts)} on {score.get('count', 0):,} real"
-        rows.append(["judge", f"{judge['sha256'][:16]}, {judge['size']} pixels; its own: {own} pictures it had not seen"])
+        rows.append(["judge", f"{judge['sha256'][:16]}, {short_text(judge['size'])} pixels; its own: {own} pictures it had not seen"])
     rows += [[f"{escape(net['name'])} features", f"{net['sha256'][:16]}; {escape(net['resize'])}"] for net in about["features"]]
     rows += [
         ["distances by", escape(about["backend"])],

@@ -11,6 +11,7 @@ from ..errors import ProxymaskError
 from ..generators.cut import CutState
 from ..mappers.handover import handover
 from ..rearranger import StyleKeys
+from ..sizes import Size
 from ..synthesizer import Synthesizer
 
 SEED_SPAN = 10_000_000  # integer seeds that belong to one --seed
@@ -20,11 +21,11 @@ STYLES, SHAPES, CONSISTENCY, DIVERSITY = 1_000_000, 3_000_000, 500_000, 7_000_00
 class Painter(Protocol):
     """Anything that paints pictures from masks, for comparisons on equal terms."""
 
-    size: int
-    """Side of its pictures."""
+    size: Size
+    """Side of its pictures, or their (height, width)."""
 
     def paint(self, masks: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Ids (B, R, R) int64 and a seed for the look of each -> pictures (B, 3, R, R) float32 in [-1, 1]."""
+        """Ids (B, H, W) int64 and a seed for the look of each -> pictures (B, 3, H, W) float32 in [-1, 1]."""
         ...
 
 
@@ -77,40 +78,41 @@ class BundlePainter:
 
     @torch.inference_mode()
     def sample(self, styled: Styled) -> torch.Tensor:
-        """The generator's own pictures (B, 3, R, R) float32 in [-1, 1]."""
+        """The generator's own pictures (B, 3, H, W) float32 in [-1, 1]."""
         return self.render(styled.state, styled.w)
 
     @torch.inference_mode()
     def shape(self, w: torch.Tensor) -> tuple[torch.Tensor, CutState]:
-        """Proxy masks (B, r, r) of samples that give a shape only, and their states."""
+        """Proxy masks (B, h, w) of samples that give a shape only, and their states."""
         with autocast(self.synth.device, self.synth.dtype):
             state = self.synth.cut.features(w)
         return self.clusters.assign(state.features), state
 
     @torch.inference_mode()
     def render(self, state: CutState, w: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, R, R) float32 in [-1, 1]."""
+        """Pictures (B, 3, H, W) float32 in [-1, 1]."""
         with autocast(self.synth.device, self.synth.dtype):
             return self.synth.cut.render(state, w).float().clamp(-1, 1)
 
     @torch.inference_mode()
     def rearranged(self, styled: Styled, proxy: torch.Tensor) -> CutState:
-        """States of the style samples laid out as proxy masks (B, K, r, r) ask."""
-        rearranger = self.synth.bundle.rearranger
+        """States of the style samples laid out as proxy masks (B, K, h, w) ask."""
+        rearranger = self.synth.rearranger
         with autocast(self.synth.device, self.synth.dtype):
             return rearranger.attend(rearranger.encode_mask(proxy), styled.keys)
 
     def own(self, styled: Styled) -> torch.Tensor:
-        """Proxy masks (B, r, r) of the style samples themselves."""
+        """Proxy masks (B, h, w) of the style samples themselves."""
         return self.clusters.assign(styled.state.features)
 
     def substituted(self, ids: torch.Tensor, styled: Styled) -> torch.Tensor:
-        """Proxy masks of others (B, r, r), as a transfer asks for them: clusters that a style lacks are replaced."""
-        return self.clusters.substitute(ids, self.clusters.available(styled.keys.counts))
+        """Proxy masks of others (B, h, w), as a transfer asks for them: clusters that a style lacks are replaced."""
+        present, least = self.clusters.available(styled.keys.counts), self.synth.bundle.rearranger.stand_in
+        return self.clusters.substitute(ids, present, least)
 
     @torch.inference_mode()
     def mapped(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
-        """Masks (B, R, R), or one (1, R, R) for all, -> the proxy masks (B, K, r, r) that the mapper hands over for these styles."""
+        """Masks (B, H, W), or one (1, H, W) for all, -> the proxy masks (B, K, h, w) that the mapper hands over for these styles."""
         if not self.can_paint:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.mapper)
@@ -119,7 +121,7 @@ class BundlePainter:
         return handover(logits.expand(count, -1, -1, -1), self.synth.handover, available, prior)
 
     def from_masks(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
-        """Pictures of masks (B, R, R), or of one (1, R, R), in the styles; one style may serve many masks."""
+        """Pictures of masks (B, H, W), or of one (1, H, W), in the styles; one style may serve many masks."""
         proxy = self.mapped(masks, styled)
         styled = styled.expanded(len(proxy))
         return self.render(self.rearranged(styled, proxy), styled.w)

@@ -14,12 +14,12 @@ from torch import nn
 
 from ..errors import ProxymaskError
 from ..modeling import ConfigModel
+from ..sizes import START, block_size, check_start
 from .ops import EPSILON, SQRT2, bias_lrelu, conv_down2, fir_kernel, modulated_conv, upsample2
 
 NoiseMode = Literal["const", "random", "none"]
 SeedStyle = Literal["nvidia", "torch"]
 LabelStyle = Literal["embed", "concat"]
-START = (4, 4)
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
@@ -255,8 +255,7 @@ class SynthesisNetwork(nn.Module):
         self.num_ws = 1  # the last toRGB's
         for res in self.block_resolutions:
             width = channels_at(res, channel_base, channel_max)
-            size = (start[0] * res // 4, start[1] * res // 4)
-            block = SynthesisBlock(previous, width, w_dim, size, img_channels, conv_clamp, scaled_weights)
+            block = SynthesisBlock(previous, width, w_dim, block_size(res, start), img_channels, conv_clamp, scaled_weights)
             setattr(self, f"b{res}", block)
             self.num_ws += block.num_conv
             previous = width
@@ -331,7 +330,7 @@ class Generator(ConfigModel):
         self.z_dim, self.w_dim, self.c_dim, self.resolution, self.img_channels = z_dim, w_dim, c_dim, resolution, img_channels
         self.start, self.num_fp16_res = check_start(start), num_fp16_res
         self.seed_style: SeedStyle = check_seed_style(seed_style)
-        self.picture_size = (self.start[0] * resolution // 4, self.start[1] * resolution // 4)
+        self.picture_size = block_size(resolution, self.start)
         self.synthesis = SynthesisNetwork(
             w_dim, resolution, img_channels, channel_base, channel_max, conv_clamp, self.start, scaled_weights
         )
@@ -346,7 +345,7 @@ class Generator(ConfigModel):
         noise_mode: NoiseMode = "const",
         truncation_cutoff: int | None = None,
     ) -> torch.Tensor:
-        """z (B, z_dim) -> picture (B, img_channels, r, r). ``noise_mode``: the stored noise, new noise, or none."""
+        """z (B, z_dim) -> picture (B, img_channels, *picture_size). ``noise_mode``: the stored noise, new noise, or none."""
         return self.synthesis(self.ws(z, c, truncation, truncation_cutoff), noise_mode)
 
     def ws(
@@ -370,13 +369,6 @@ class Generator(ConfigModel):
     def broadcast(self, w: torch.Tensor) -> torch.Tensor:
         """w (B, w_dim) -> ws (B, num_ws, w_dim); a per-layer ws passes through."""
         return w if w.ndim == 3 else w.unsqueeze(1).expand(-1, self.num_ws, -1)
-
-
-def check_start(start: Sequence[int]) -> tuple[int, int]:
-    """``start`` as (height, width); a :class:`ProxymaskError` where it is none."""
-    if len(start) != 2 or min(start) < 1:
-        raise ProxymaskError(f"the start block is {list(start)}, wanted a height and a width")
-    return int(start[0]), int(start[1])
 
 
 def check_seed_style(style: str) -> SeedStyle:
@@ -500,14 +492,15 @@ class Discriminator(ConfigModel):
         mapping_lr_multiplier: float = 0.01,
     ) -> None:
         super().__init__()
-        self.resolution, self.c_dim, self.img_channels = resolution, c_dim, img_channels
+        self.resolution, self.c_dim, self.img_channels, self.start = resolution, c_dim, img_channels, check_start(start)
+        self.picture_size = block_size(resolution, self.start)
         self.block_resolutions = check_resolution(resolution)[:0:-1]
         for res in self.block_resolutions:
             here, below = channels_at(res, channel_base, channel_max), channels_at(res // 2, channel_base, channel_max)
             setattr(self, f"b{res}", DiscriminatorBlock(here, below, img_channels if res == resolution else 0, conv_clamp))
         width = channels_at(4, channel_base, channel_max)
         code = (cmap_dim or width) if c_dim else 0
-        self.b4 = DiscriminatorEpilogue(width, mbstd_group, mbstd_channels, code, conv_clamp, check_start(start))
+        self.b4 = DiscriminatorEpilogue(width, mbstd_group, mbstd_channels, code, conv_clamp, self.start)
         self.mapping = MappingNetwork(0, code, mapping_layers, c_dim, mapping_lr_multiplier) if c_dim else None
 
     def choose_class(self, index: int | None) -> None:

@@ -19,6 +19,7 @@ from ..metrics.lpips import Perceptual
 from ..metrics.segmentation import ConfusionMatrix, boundary_f_score, class_then_mean, per_image_iou
 from ..modeling import read_json, write_json
 from ..segmentation_nets import DilatedSegmenter
+from ..sizes import Size, as_size, height_width, short_text
 
 SHIPPED = Path(__file__).parent
 JUDGE_FORMAT = 1
@@ -28,8 +29,8 @@ JUDGE_FORMAT = 1
 class About:
     """What a judge is made of and how good it is."""
 
-    size: int
-    """Side of the pictures that it reads; others are resized to it."""
+    size: Size
+    """Side of the pictures that it reads, or their (height, width); others are resized to it."""
     data: str
     """Fingerprint of the pictures that it learnt from."""
     steps: int
@@ -55,7 +56,7 @@ class Judge(FeatureNetwork):
         if net.config["num_classes"] != len(labels):
             raise ProxymaskError(f"a judge of {net.config['num_classes']} classes does not fit {len(labels)} labels")
         self.net, self.labels, self.about = net.eval().requires_grad_(False), labels, about
-        self.resize = f"none at {about.size}, else antialiased bilinear to {about.size}"
+        self.resize = f"none at {short_text(about.size)}, else antialiased bilinear to {short_text(about.size)}"
         self.digest = tensors_digest(net.state_dict())
         with torch.no_grad():
             self.dim = net.features(torch.zeros(1, 3, 8, 8)).shape[1]
@@ -73,6 +74,7 @@ class Judge(FeatureNetwork):
         fields = {field.name for field in dataclasses.fields(About)}
         try:
             about = About(**{key: value for key, value in stored.items() if key in fields})
+            about = dataclasses.replace(about, size=as_size(about.size))
         except TypeError as error:
             raise ProxymaskError(f"{folder / 'judge.json'} is damaged: {error}") from None
         return cls(DilatedSegmenter.from_pretrained(folder), LabelSet.load(folder / "labels.json"), about)
@@ -86,21 +88,21 @@ class Judge(FeatureNetwork):
 
     def sized(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, H, W) at the judge's size."""
-        side = self.about.size
-        if pictures.shape[2:] == (side, side):
+        size = height_width(self.about.size)
+        if pictures.shape[2:] == size:
             return pictures.float()
-        return F.interpolate(pictures.float(), size=(side, side), mode="bilinear", antialias=True)
+        return F.interpolate(pictures.float(), size=size, mode="bilinear", antialias=True)
 
     def sized_masks(self, masks: torch.Tensor) -> torch.Tensor:
         """Masks (B, H, W) at the judge's size, by nearest neighbour."""
-        side = self.about.size
-        if masks.shape[1:] == (side, side):
+        size = height_width(self.about.size)
+        if masks.shape[1:] == size:
             return masks
-        return F.interpolate(masks[:, None].float(), size=(side, side), mode="nearest-exact")[:, 0].to(masks.dtype)
+        return F.interpolate(masks[:, None].float(), size=size, mode="nearest-exact")[:, 0].to(masks.dtype)
 
     @torch.no_grad()
     def read(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pictures (B, 3, H, W) in [-1, 1] -> ids (B, size, size) int64 on the CPU, and float32 features (B, D); in float32 throughout."""
+        """Pictures (B, 3, H, W) in [-1, 1] -> ids (B, *size) int64 on the CPU, and float32 features (B, D); in float32 throughout."""
         stages = self.net.stages(self.sized(pictures))
         return self.net.head(stages[-1]).argmax(dim=1).cpu(), self.net.pooled(stages)
 

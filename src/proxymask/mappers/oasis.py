@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import ProxymaskError
 from ..modeling import ConfigModel
+from ..sizes import START, block_size, check_start, height_width, short_text
 
 Resize = Literal["nearest", "area"]
 
@@ -86,6 +87,21 @@ class Spade(nn.Module):
         gamma, beta = self.gamma_beta(F.relu(self.shared(mask))).chunk(2, dim=1)
         return self.norm(x) * (1 + gamma) + beta
 
+    @torch.no_grad()
+    def factor_and_shift(self) -> nn.Conv2d:
+        """For inference, when the norm's statistics stand still: what makes of the hidden planes ``factor`` and ``shift``, one behind
+        the other, with ``norm(x) * (1 + gamma) + beta = x * factor + shift``."""
+        mean, scale = self.norm.running_mean, (self.norm.running_var + self.norm.eps).rsqrt()
+        gamma, beta = self.gamma_beta.weight.chunk(2)
+        conv = nn.Conv2d(gamma.shape[1], 2 * gamma.shape[0], 3, padding=1)
+        assert self.gamma_beta.bias is not None
+        assert conv.bias is not None
+        gamma_bias, beta_bias = self.gamma_beta.bias.chunk(2)
+        gamma, gamma_bias = gamma * scale[:, None, None, None], (1 + gamma_bias) * scale
+        conv.weight.copy_(torch.cat([gamma, beta - gamma * mean[:, None, None, None]]))
+        conv.bias.copy_(torch.cat([gamma_bias, beta_bias - gamma_bias * mean]))
+        return conv
+
 
 class SpadeBlock(nn.Module):
     """SPADE residual block (Park et al. 2019) with spectral norm."""
@@ -106,6 +122,38 @@ class SpadeBlock(nn.Module):
         x = self.conv0(F.leaky_relu(self.norm0(x, mask), 0.2))
         return skip + self.conv1(F.leaky_relu(self.norm1(x, mask), 0.2))
 
+    def frozen(self) -> nn.Module:
+        """See :func:`proxymask.layers.frozen`."""
+        return FrozenSpadeBlock(self)
+
+
+class FrozenSpadeBlock(nn.Module):
+    """:class:`SpadeBlock` for inference: the constants of its norms are in the weights, and what reads the mask reads it at once."""
+
+    @torch.no_grad()
+    def __init__(self, block: SpadeBlock) -> None:
+        super().__init__()
+        norms = [block.norm0, block.norm1] if block.shortcut is None else [block.norm0, block.norm1, block.norm_s]
+        first = norms[0].shared
+        self.hidden = first.out_channels
+        self.shared = nn.Conv2d(first.in_channels, self.hidden * len(norms), 3, padding=1)
+        self.shared.weight.copy_(torch.cat([norm.shared.weight for norm in norms]))
+        assert self.shared.bias is not None
+        self.shared.bias.copy_(torch.cat([norm.shared.bias for norm in norms if norm.shared.bias is not None]))
+        self.modulations = nn.ModuleList(norm.factor_and_shift() for norm in norms)
+        self.conv0, self.conv1, self.shortcut = block.conv0, block.conv1, block.shortcut
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu_(self.shared(mask)).split(self.hidden, dim=1)
+
+        def modulated(x: torch.Tensor, index: int) -> torch.Tensor:
+            factor, shift = self.modulations[index](hidden[index]).chunk(2, dim=1)
+            return torch.addcmul(shift, x.to(factor.dtype), factor)
+
+        skip = x if self.shortcut is None else self.shortcut(modulated(x, 2))
+        x = self.conv0(F.leaky_relu_(modulated(x, 0), 0.2))
+        return skip + self.conv1(F.leaky_relu_(modulated(x, 1), 0.2))
+
 
 class OasisMapper(ConfigModel):
     """Semantic mask -> proxy-mask logits.
@@ -113,11 +161,12 @@ class OasisMapper(ConfigModel):
     Args:
         num_labels: classes of the mask.
         num_clusters: K.
-        resolution: r, side of the proxy mask; it is 2^(blocks - 1) times the start size.
+        resolution: r, side of the proxy mask; it is 2^(blocks - 1) times the size that the network begins at.
         widths: channels at the start and after each block, len(blocks) + 1 numbers (OASIS: 1024, 1024, 1024, 512, 256, ...).
         hidden: width inside SPADE (OASIS: 128).
         resize: how the mask's one-hot planes are brought to each block's size: "nearest" as published, or "area", which
             keeps the share of a cell that a thin part covers.
+        start: the generator's start block; the proxy mask is ``r / 4`` times that (h, w) large.
     """
 
     def __init__(
@@ -128,13 +177,16 @@ class OasisMapper(ConfigModel):
         widths: Sequence[int] = (1024, 1024, 1024, 512, 256),
         hidden: int = 128,
         resize: Resize = "nearest",
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         blocks = len(widths) - 1
-        if blocks < 1 or resolution % 2 ** (blocks - 1):
-            raise ProxymaskError(f"{len(widths)} widths do not fit a proxy mask of {resolution}: too many halvings")
+        self.start, self.size = check_start(start), block_size(resolution, start)
+        if blocks < 1 or any(side % 2 ** (blocks - 1) for side in self.size):
+            size = short_text(self.size)
+            raise ProxymaskError(f"{len(widths)} widths do not fit a proxy mask of {size}: too many halvings, give fewer --widths")
         self.num_labels, self.resolution, self.resize = num_labels, resolution, resize
-        self.start = resolution // 2 ** (blocks - 1)
+        self.first = (self.size[0] // 2 ** (blocks - 1), self.size[1] // 2 ** (blocks - 1))
         self.head = nn.Conv2d(num_labels, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(SpadeBlock(a, b, num_labels, hidden) for a, b in pairwise(widths))
         self.tail = nn.Conv2d(widths[-1], num_clusters, 3, padding=1)
@@ -144,20 +196,33 @@ class OasisMapper(ConfigModel):
             else:
                 nn.init.xavier_normal_(parameter, gain=1.0 if name.startswith("tail") else 0.02)
 
-    def at(self, mask: torch.Tensor, size: int) -> torch.Tensor:
-        """One-hot planes (B, N, H, W) at ``size``."""
-        if mask.shape[-1] == size:
+    def at(self, mask: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
+        """One-hot planes (B, N, H, W) at ``size``, a side or (height, width)."""
+        size = height_width(size)
+        if mask.shape[-2:] == size:
             return mask
-        if self.resize == "area" and mask.shape[-1] > size:
-            return F.adaptive_avg_pool2d(mask, size)
+        if self.resize == "area" and mask.shape[-1] > size[1]:
+            times, rest = divmod(mask.shape[-1], size[1])
+            whole = not rest and mask.shape[-2] == size[0] * times
+            return F.avg_pool2d(mask, times) if whole else F.adaptive_avg_pool2d(mask, size)  # the same; the first is faster
         return F.interpolate(mask, size=size, mode="nearest-exact")
 
+    def _ready(self, planes: torch.Tensor) -> torch.Tensor:
+        """In inference: as the convolutions take them, once for all that read them."""
+        return planes if self.training else planes.to(dtype=self.head.weight.dtype, memory_format=torch.channels_last)
+
+    def planes(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids (B, H, W) -> one-hot planes (B, num_labels, H, W), of the weights' type, channels last: a lookup is quicker than
+        ``F.one_hot``."""
+        rows = torch.eye(self.num_labels, device=ids.device, dtype=self.head.weight.dtype)
+        return F.embedding(ids, rows).permute(0, 3, 1, 2)
+
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
-        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, r, r)."""
-        planes = F.one_hot(mask, self.num_labels).permute(0, 3, 1, 2).float() if mask.ndim == 3 else mask
-        x = self.head(self.at(planes, self.start))
+        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, h, w)."""
+        planes = self.planes(mask) if mask.ndim == 3 else mask
+        x = self.head(self._ready(self.at(planes, self.first)))
         for index, block in enumerate(self.blocks):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(x, self.at(planes, x.shape[-1]))
+            x = block(x, self._ready(self.at(planes, x.shape[-2:])))
         return self.tail(F.leaky_relu(x, 0.2))

@@ -5,6 +5,9 @@ knows the whole drawing, and a decoder with skip connections brings it back up t
 kept to the cell.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,6 +15,7 @@ from torch import nn
 from ..errors import ProxymaskError
 from ..generators.stylegan2 import Conv, Discriminator, DiscriminatorBlock, channels_at, check_resolution
 from ..modeling import ConfigModel
+from ..sizes import START, block_size, check_start, size_text
 
 TYPICAL = 16  # side of the mean condition that a mapper remembers
 MEMORY = 0.01  # of the mean condition, a batch
@@ -26,6 +30,7 @@ class UNetMapper(ConfigModel):
         resolution: r, side of the proxy mask, a power of two from 8 to ``input_resolution``.
         input_resolution: R, side of the condition, a power of two.
         channel_base, channel_max: widths at every resolution, as in the discriminator (config-F: 32768, 512).
+        start: the generator's start block; conditions and proxy masks are ``R / 4`` and ``r / 4`` times that large.
 
     Raises:
         ProxymaskError: sizes that are no powers of two, or a proxy mask larger than the condition.
@@ -42,9 +47,11 @@ class UNetMapper(ConfigModel):
         input_resolution: int = 256,
         channel_base: int = 32768,
         channel_max: int = 512,
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         self.in_channels, self.resolution, self.input_resolution = in_channels, resolution, input_resolution
+        self.start, self.size = check_start(start), block_size(resolution, start)
         sides = check_resolution(input_resolution)
         if resolution not in sides[1:]:
             raise ProxymaskError(f"a proxy mask of {resolution} cannot be read off conditions of {input_resolution}: one of {sides[1:]}")
@@ -52,10 +59,10 @@ class UNetMapper(ConfigModel):
         def width(side: int) -> int:
             return channels_at(side, channel_base, channel_max)
 
-        self.fromcondition = Conv(in_channels, width(input_resolution), 1)
+        self.fromcondition = _First(in_channels, width(input_resolution), 1)
         self.down_sides = sides[:0:-1]
         for side in self.down_sides:
-            setattr(self, f"b{side}", DiscriminatorBlock(width(side), width(side // 2), 0, None))
+            setattr(self, f"b{side}", _DownBlock(width(side), width(side // 2), 0, None))
         self.up_sides = [side for side in sides[1:] if side <= resolution]
         for side in self.up_sides:
             setattr(self, f"u{side}", _UpBlock(width(side // 2), width(side), width(side)))
@@ -64,7 +71,7 @@ class UNetMapper(ConfigModel):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        """Planes (B, in_channels, R, R), 0 to 1 -> logits (B, K, r, r).
+        """Planes (B, in_channels, H, W), 0 to 1 -> logits (B, K, h, w).
 
         In training the mean of the planes is remembered (``typical``), by which an inverted input is known later.
         """
@@ -86,6 +93,12 @@ class UNetMapper(ConfigModel):
         self.typical.lerp_(mean, (1 / self.seen).clamp(min=MEMORY))
 
     @torch.no_grad()
+    def forget(self) -> None:
+        """Forget the mean condition, as before training on another one."""
+        self.seen.zero_()
+        self.typical.zero_()
+
+    @torch.no_grad()
     def start_from(self, discriminator: Discriminator) -> list[str]:
         """Take the encoder's weights from a discriminator of the same widths; its first layer's too where three planes come in.
 
@@ -98,9 +111,10 @@ class UNetMapper(ConfigModel):
             ProxymaskError: another resolution or other widths.
         """
         theirs, mine, taken = discriminator.state_dict(), self.state_dict(), []
-        if discriminator.resolution != self.input_resolution:
+        if (discriminator.resolution, discriminator.start) != (self.input_resolution, self.start):
+            theirs_size, mine_size = discriminator.picture_size, block_size(self.input_resolution, self.start)
             raise ProxymaskError(
-                f"a discriminator of pictures of {discriminator.resolution} does not fit this mapper's encoder of {self.input_resolution}"
+                f"a discriminator of pictures of {size_text(theirs_size)} does not fit this mapper's encoder of {size_text(mine_size)}"
             )
         first = f"b{self.input_resolution}.fromrgb."
         for name, value in theirs.items():
@@ -136,3 +150,51 @@ class _UpBlock(nn.Module):
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         x = F.interpolate(x, scale_factor=2.0, mode="nearest")
         return self.conv1(self.conv0(torch.cat([x, skip], dim=1)))
+
+    def frozen(self) -> nn.Module:
+        """For inference (:func:`layers.frozen`)."""
+        block = _UpBlock.__new__(_UpBlock)
+        nn.Module.__init__(block)
+        block.conv0, block.conv1 = _plain(self.conv0), _plain(self.conv1)  # type: ignore[assignment]
+        return block
+
+
+class _First(Conv):
+    """The first convolution, which has a form for inference."""
+
+    def frozen(self) -> nn.Module:
+        return _plain(self)
+
+
+class _DownBlock(DiscriminatorBlock):
+    """The discriminator's residual block, which has a form for inference."""
+
+    def frozen(self) -> nn.Module:
+        return _FrozenDown(_plain(self.conv0), _plain(self.conv1, 0.5**0.5), _plain(self.skip, 0.5**0.5))
+
+
+class _FrozenDown(nn.Module):
+    def __init__(self, conv0: nn.Module, conv1: nn.Module, skip: nn.Module) -> None:
+        super().__init__()
+        self.conv0, self.conv1, self.skip = conv0, conv1, skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.skip(x) + self.conv1(self.conv0(x))
+
+
+@torch.no_grad()
+def _plain(conv: Conv, gain: float = 1.0) -> nn.Module:
+    """``conv`` with its gains in plain weights, and, where it halves the size, with its filter in them too."""
+    total = gain * math.sqrt(2) if conv.lrelu else gain
+    weight = conv.weight * (conv.weight_gain * total)
+    size = weight.shape[-1]
+    padding, stride = size // 2, 1
+    if conv.down:  # filtered and then convolved is convolved with the two in one
+        n = conv.kernel.shape[-1]
+        whole = F.conv2d(weight.flatten(0, 1)[:, None], conv.kernel.flip(0, 1)[None, None], padding=n - 1)
+        weight, padding, stride = whole.unflatten(0, weight.shape[:2])[:, :, 0], padding + (n - 1) // 2, 2
+    plain = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1], stride, padding, bias=conv.bias is not None)
+    plain.weight.copy_(weight)
+    if conv.bias is not None and plain.bias is not None:
+        plain.bias.copy_(conv.bias * total)
+    return nn.Sequential(plain, nn.LeakyReLU(0.2, inplace=True)) if conv.lrelu else plain

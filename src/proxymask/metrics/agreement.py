@@ -13,7 +13,7 @@ class Assigns(Protocol):
     """What :func:`mask_agreement` needs of a clustering: the id of the nearest centroid at every position."""
 
     def assign(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, C, r, r) -> ids int64 (B, r, r)."""
+        """Features (B, C, h, w) -> ids int64 (B, h, w)."""
         ...
 
 
@@ -59,10 +59,10 @@ def mask_agreement(features: torch.Tensor, asked: torch.Tensor, style_mask: torc
     """At how many positions the rearranged features belong to the asked cluster.
 
     Args:
-        features: rearranged features (B, C, r, r).
-        asked: the proxy mask asked for, int64 (B, r, r).
-        style_mask: the proxy mask of the sample that gave the style, int64 (B, r, r).
-        clusters: gives the nearest centroid of each feature, int64 (B, r, r).
+        features: rearranged features (B, C, h, w).
+        asked: the proxy mask asked for, int64 (B, h, w).
+        style_mask: the proxy mask of the sample that gave the style, int64 (B, h, w).
+        clusters: gives the nearest centroid of each feature, int64 (B, h, w).
 
     Raises:
         ProxymaskError: the masks or the assigned ids differ in shape.

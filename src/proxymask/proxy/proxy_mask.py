@@ -1,6 +1,6 @@
 """``ProxyClusters``: centroids of generator features, and the proxy masks they make of feature maps."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +9,30 @@ from torch import Tensor
 
 from ..errors import ProxymaskError
 from ..modeling import ConfigModel
+from ..sizes import START, block_size, check_start
 from . import kmeans
 
 FeatureSource = Callable[[], Iterable[Tensor]]
+
+LEAST = 1.0  # positions of a cluster that a style is taken to have at least: lacking it makes it unlikely, not impossible
+ALIKE = 4.0  # how sharply clusters that stand in the same places are told from those that do not
 
 
 class ProxyClusters(ConfigModel):
     """K unit centroids of the features at the generator's cut; the id of the nearest one, at every position, is the proxy mask.
 
     Buffers: ``centroids`` (K, C) float32, ``counts`` (K,) int64 feature vectors of the fit in each, ``inertia`` () mean of 1 - cosine,
-    ``occupancy`` (K, r, r) the share of the samples that have the cluster at a position, ``typical`` (K,) its mean size, in positions,
+    ``occupancy`` (K, h, w) the share of the samples that have the cluster at a position, ``typical`` (K,) its mean size, in positions,
     in those samples that have it at all.
     A new object holds zeros; :func:`fit_proxy_clusters` makes a fitted one.
 
     Args:
         num_clusters: K. The paper uses 25 throughout.
         channels: C, the channels of the features.
-        resolution: r, the side of the feature maps.
+        resolution: r, the side of the feature maps; their height and width (h, w) are ``r / 4`` times ``start``.
         cut: where the generator was cut, in the words of its config; recorded only.
         sample_count: pictures the centroids were made from; recorded only.
+        start: the generator's start block; (4, 4) where pictures are square.
     """
 
     centroids: Tensor
@@ -43,16 +48,18 @@ class ProxyClusters(ConfigModel):
         resolution: int = 64,
         cut: str | int | None = None,
         sample_count: int = 256,
+        start: Sequence[int] = START,
     ) -> None:
         super().__init__()
         if min(num_clusters, channels, resolution) < 1:
             raise ProxymaskError("proxy clusters want at least one cluster, channel and position")
         self.num_clusters, self.channels, self.resolution = num_clusters, channels, resolution
         self.cut, self.sample_count = cut, sample_count
+        self.start, self.size = check_start(start), block_size(resolution, start)
         self.register_buffer("centroids", torch.zeros(num_clusters, channels))
         self.register_buffer("counts", torch.zeros(num_clusters, dtype=torch.int64))
         self.register_buffer("inertia", torch.zeros(()))
-        self.register_buffer("occupancy", torch.zeros(num_clusters, resolution, resolution))
+        self.register_buffer("occupancy", torch.zeros(num_clusters, *self.size))
         self.register_buffer("typical", torch.zeros(num_clusters))
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> Path:
@@ -60,7 +67,7 @@ class ProxyClusters(ConfigModel):
         return super().save_pretrained(folder)
 
     def scores(self, features: Tensor) -> Tensor:
-        """Cosine (B, K, r, r), float32 in [-1, 1], of ``features`` (B, C, r, r) to every centroid; differentiable.
+        """Cosine (B, K, h, w), float32 in [-1, 1], of ``features`` (B, C, h, w) to every centroid; differentiable.
 
         A zero vector scores 0 everywhere, with a finite gradient. Float32 also under autocast.
         """
@@ -72,7 +79,7 @@ class ProxyClusters(ConfigModel):
             return torch.einsum("bchw,kc->bkhw", unit, self.centroids)
 
     def assign(self, features: Tensor) -> Tensor:
-        """The proxy mask (B, r, r), int64 in [0, K), of ``features`` (B, C, r, r): :func:`kmeans.assign` at every position."""
+        """The proxy mask (B, h, w), int64 in [0, K), of ``features`` (B, C, h, w): :func:`kmeans.assign` at every position."""
         self._check(features)
         b, c, h, w = features.shape
         return kmeans.assign(features.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
@@ -92,45 +99,52 @@ class ProxyClusters(ConfigModel):
         return (counts >= self.typical * share) & (counts > 0) | (counts == counts.amax(dim=1, keepdim=True))
 
     def prior(self, amount: Tensor) -> Tensor:
-        """How much likelier a cluster is in these style samples than in samples at large, as a logarithm, (B, K) float32:
-        ``log(amount_k / mean positions of k a sample)``.
+        """How much likelier a cluster is in these style samples than in samples at large, among the clusters that stand in the same
+        places, as a logarithm, (B, K) float32: ``log(amount_k / mean_k) - log(sum_j s_kj amount_j / sum_j s_kj mean_j)``, with the
+        mean positions of a cluster a sample and the likeness s of two, to the power ``ALIKE``.
 
-        By Bayes' rule it turns the mapper's probability of a cluster given a mask into that given mask and style, up to a constant.
+        By Bayes' rule the first term turns the mapper's probability of a cluster given a mask into that given mask and style. The
+        second takes out of it what is shape: that a style sample has much hair says which hair to take, not to draw more of it.
 
         Args:
             amount: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
         """
-        mean = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05)
-        return (amount.float().clamp_min(0.1) / mean).log()
+        mean, amount = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05), amount.float().clamp_min(LEAST)
+        with torch.autocast(amount.device.type, enabled=False):
+            alike = self.likeness().fill_diagonal_(1.0) ** ALIKE  # one that never occurred in the fit has at least itself
+            return (amount / mean).log() - ((amount @ alike) / (mean @ alike)).log()
 
     def likeness(self) -> Tensor:
         """How far two clusters stand in the same places over the samples: cosine (K, K) in [0, 1] of their occupancies."""
         places = torch.nn.functional.normalize(self.occupancy.flatten(1), dim=1)
         return places @ places.t()
 
-    def substitute(self, mask: Tensor, present: Tensor) -> Tensor:
+    def substitute(self, mask: Tensor, present: Tensor, least: float = -1.0) -> Tensor:
         """The proxy mask with every cluster that the style sample lacks replaced by the one of its clusters that is found in the same
         places: light skin asked of a dark style becomes dark skin, because over the samples both stand where skin stands.
 
         Args:
-            mask: ids (B, r, r).
+            mask: ids (B, h, w).
             present: (B, K) bool, what the style samples have (:meth:`available`); at least one cluster each.
+            least: a cluster that is found in the same places has at least this likeness (:meth:`likeness`); one that the style lacks and
+                has none such for stays as it was asked, for a rearranger that can draw it (retouch.py). Negative: all are replaced.
 
         Returns:
-            ids (B, r, r), all of them present.
+            ids (B, h, w), all of them present where ``least`` is negative.
         """
         likeness = self.likeness().fill_diagonal_(2.0)  # a cluster that is there stays
-        replacement = likeness[None].masked_fill(~present[:, None, :], -1.0).argmax(dim=2)  # (B, K)
+        best, replacement = likeness[None].masked_fill(~present[:, None, :], -1.0).max(dim=2)  # (B, K)
+        replacement = torch.where(best >= least, replacement, torch.arange(self.num_clusters, device=mask.device))
         return replacement.gather(1, mask.flatten(1)).view_as(mask)
 
     def one_hot(self, mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Ids (B, r, r) to (B, K, r, r) of 0 and 1. An id outside [0, K) raises ``ProxymaskError``."""
+        """Ids (B, h, w) to (B, K, h, w) of 0 and 1. An id outside [0, K) raises ``ProxymaskError``."""
         self._check_ids(mask)
         hot = torch.zeros((len(mask), self.num_clusters, *mask.shape[1:]), dtype=dtype, device=mask.device)
         return hot.scatter_(1, mask.long()[:, None], 1)
 
     def soft(self, features: Tensor, temperature: float) -> Tensor:
-        """Softmax of ``scores / temperature``, (B, K, r, r), sums to 1 over K; differentiable. Small temperatures near the hard mask."""
+        """Softmax of ``scores / temperature``, (B, K, h, w), sums to 1 over K; differentiable. Small temperatures near the hard mask."""
         if not temperature > 0:
             raise ProxymaskError(f"the temperature of a soft proxy mask is {temperature}: it must be above 0")
         return (self.scores(features) / temperature).softmax(dim=1)
@@ -140,7 +154,7 @@ class ProxyClusters(ConfigModel):
         return _palette(self.num_clusters)
 
     def colorize(self, mask: Tensor | np.ndarray) -> np.ndarray:
-        """Ids (B, r, r), or any other shape, to uint8 (..., 3) RGB in numpy. An id outside [0, K) raises ``ProxymaskError``."""
+        """Ids (B, h, w), or any other shape, to uint8 (..., 3) RGB in numpy. An id outside [0, K) raises ``ProxymaskError``."""
         mask = torch.as_tensor(mask).detach().cpu()
         self._check_ids(mask)
         return self.colors()[mask.numpy()]
@@ -155,7 +169,7 @@ class ProxyClusters(ConfigModel):
         where = "" if self.cut is None else f", cut {self.cut}"
         lines = [
             f"{self.num_clusters} proxy clusters of {total:,} vectors ({self.sample_count} pictures, {self.channels} channels at "
-            f"{self.resolution} x {self.resolution}{where})",
+            f"{self.size[0]} x {self.size[1]}{where})",
             f"mean 1 - cosine to the centroid: {float(self.inertia):.4f}",
             f"empty: {', '.join(map(str, empty)) or 'none'}",
         ]
@@ -163,9 +177,9 @@ class ProxyClusters(ConfigModel):
         return "\n".join([*lines, *(f"{i:4d}  {sizes[i]:12,d}  {sizes[i] / total:6.1%}" for i in order)])
 
     def _check(self, features: Tensor) -> None:
-        c, r = self.channels, self.resolution
-        if features.ndim != 4 or features.shape[1:] != (c, r, r):
-            raise ProxymaskError(f"features are {tuple(features.shape)}, these proxy clusters read (batch, {c}, {r}, {r})")
+        c, (h, w) = self.channels, self.size
+        if features.ndim != 4 or features.shape[1:] != (c, h, w):
+            raise ProxymaskError(f"features are {tuple(features.shape)}, these proxy clusters read (batch, {c}, {h}, {w})")
 
     def _check_ids(self, mask: Tensor) -> None:
         if mask.is_floating_point() or mask.dtype == torch.bool:
@@ -181,6 +195,7 @@ def fit_proxy_clusters(
     seed: int = 0,
     *,
     cut: str | int | None = None,
+    start: Sequence[int] = START,
     max_iterations: int = 100,
     tolerance: float = 1e-5,
     restarts: int = 1,
@@ -190,17 +205,19 @@ def fit_proxy_clusters(
     """Cluster the features of sample pictures by :func:`kmeans.spherical_kmeans`; the result is on the CPU, in eval mode.
 
     Args:
-        feature_source: called once a pass; gives the same feature maps (B, C, r, r), in any batches, each time.
-        resolution: r; other sizes raise ``ProxymaskError``.
+        feature_source: called once a pass; gives the same feature maps (B, C, h, w), in any batches, each time.
+        resolution, start: what size the maps have, as in :class:`ProxyClusters`; other sizes raise ``ProxymaskError``.
         cut: recorded in the result's config.
 
     The other arguments and errors are those of ``spherical_kmeans``.
     """
 
+    height, width = block_size(resolution, start)
+
     def chunks() -> Iterator[Tensor]:
         for features in feature_source():
-            if features.ndim != 4 or features.shape[2:] != (resolution, resolution):
-                raise ProxymaskError(f"features are {tuple(features.shape)}, wanted (batch, channels, {resolution}, {resolution})")
+            if features.ndim != 4 or features.shape[2:] != (height, width):
+                raise ProxymaskError(f"features are {tuple(features.shape)}, wanted (batch, channels, {height}, {width})")
             rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
             del features  # the reshape copied it; do not keep both
             yield rows
@@ -216,15 +233,15 @@ def fit_proxy_clusters(
         init_sample=init_sample,
         progress=progress,
     )
-    pictures = (found.points + found.zero_vectors) // resolution**2
-    clusters = ProxyClusters(num_clusters, found.centroids.shape[1], resolution, cut, pictures)
+    pictures = (found.points + found.zero_vectors) // (height * width)
+    clusters = ProxyClusters(num_clusters, found.centroids.shape[1], resolution, cut, pictures, start)
     clusters.centroids.copy_(found.centroids)
     clusters.counts.copy_(found.counts)
     clusters.inertia.fill_(found.inertia)
     having = torch.zeros(num_clusters)
     for features in feature_source():
         rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        masks = clusters.one_hot(kmeans.assign(rows, found.centroids).view(len(features), resolution, resolution).cpu())
+        masks = clusters.one_hot(kmeans.assign(rows, found.centroids).view(len(features), height, width).cpu())
         clusters.occupancy += masks.sum(dim=0) / pictures
         having += masks.amax(dim=(2, 3)).sum(dim=0)
     clusters.typical.copy_(clusters.occupancy.sum(dim=(1, 2)) * pictures / having.clamp_min(1))

@@ -34,6 +34,6 @@ def diff_augment(x: torch.Tensor, policy: tuple[str, ...], rng: torch.Generator)
         size = h // 2
         centre = torch.randint(0, h, (b, 2), generator=rng).to(x.device)
         rows = (torch.arange(h, device=x.device)[None, :] - centre[:, :1]).abs() < size // 2
-        cols = (torch.arange(w, device=x.device)[None, :] - centre[:, 1:]).abs() < size // 2
+        cols = (torch.arange(w, device=x.device)[None, :] - centre[:, 1:] * w // h).abs() < size // 2
         x = x * (~(rows[:, :, None] & cols[:, None, :])).to(x.dtype)[:, None]
     return x

@@ -15,6 +15,7 @@ from ..depth_net import DepthNet
 from ..errors import ProxymaskError
 from ..modeling import read_json
 from ..seeding import derive_rng
+from ..sizes import height_width, size_text
 from .grids import tile, to_uint8
 from .loop import Run
 from .segmentation import augment
@@ -73,10 +74,9 @@ class DepthImages:
         for index in numbers:
             with Image.open(self.files[index]) as opened:
                 values = np.asarray(opened, dtype=np.float32) / 65535
-            if values.shape != (self.set.size, self.set.size):
-                raise ProxymaskError(
-                    f"{self.files[index]} is {values.shape}, the pictures are {self.set.size}: use the folder as it was drawn"
-                )
+            if values.shape != height_width(self.set.size):
+                have, wanted = size_text(values.shape), size_text(self.set.size)
+                raise ProxymaskError(f"{self.files[index]} is {have}, the pictures are {wanted}: use the folder as it was drawn")
             maps.append(torch.from_numpy(values))
         return torch.stack(maps)
 

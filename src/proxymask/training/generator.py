@@ -179,7 +179,7 @@ class GeneratorStage:
         assert isinstance(average, Generator)
         z = torch.randn(40, average.z_dim, generator=torch.Generator().manual_seed(0)).to(run.device)
         x = to_uint8(torch.cat([average(part) for part in z.split(8)]))
-        return tile([x[i : i + 8] for i in range(0, 40, 8)], scale=max(1, 128 // average.resolution))
+        return tile([x[i : i + 8] for i in range(0, 40, 8)], scale=max(1, 128 // x.shape[1]))
 
 
 class _PathMean(nn.Module):

@@ -21,10 +21,11 @@ from ..rearranger import Rearranger
 from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
 from .loop import Run
+from .pairs import PairShards, RealPairs
 
 CLEAN = 0.25  # share of the pairs whose condition is left as the extractor made it
 Labeller = Callable[[torch.Tensor], torch.Tensor]
-"""w (B, w_dim) -> label ids (B, R, R) of the generated pictures."""
+"""w (B, w_dim) -> label ids (B, H, W) of the generated pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +84,20 @@ class ConditionSource:
 
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """w (B, w_dim) -> planes (B, C, R, R), undisturbed, and proxy masks (B, r, r)."""
+        """w (B, w_dim) -> planes (B, C, H, W), undisturbed, and proxy masks (B, h, w)."""
         levels, pictures = self.cut.pyramid(w)
         proxy = self.clusters.assign(levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)])
         labels = None
         if self.condition.needs_labels and self.segmenter is not None:
             labels = self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
-        return self.condition.extract(pictures.float().clamp(-1, 1), labels, rng).to(w.device), proxy
+        colours = pictures.float().clamp(-1, 1)
+        if colours.shape[1] != 3:  # grey, with alpha or without, or colours with alpha
+            colours = colours[:, :3] if colours.shape[1] > 3 else colours[:, :1].expand(-1, 3, -1, -1)
+        return self.condition.extract(colours, labels, rng).to(w.device), proxy
 
 
 class MapperStage:
-    """The mapper on pairs (label mask or other condition, proxy mask) of generated pictures, made on the fly."""
+    """The mapper on pairs (label mask or other condition, proxy mask) of generated pictures, made on the fly or read from shards."""
 
     name = "mapper"
     averaged = ("mapper",)
@@ -118,6 +122,10 @@ class MapperStage:
             module.requires_grad_(False)
         self.mapper, self.discriminator = mapper.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         self.labeller, self.pictures, self.config, self.colors = labeller, pictures, config, colors
+        self.shards: PairShards | None = None
+        """Where pairs are read from instead of being made; to be filled before the first step."""
+        self.real: RealPairs | None = None
+        """What makes a share of every batch of real pictures."""
         self.adversarial_from = round(steps * (1 - config.adv_last)) if config.lambda_adv else steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
@@ -127,10 +135,23 @@ class MapperStage:
 
     @torch.no_grad()
     def pairs(self, run: Run, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Label masks (B, R, R), or disturbed planes (B, C, R, R), and proxy masks (B, r, r) of this process' share of a batch."""
-        z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
+        """Label masks (B, H, W), or disturbed planes (B, C, H, W), and proxy masks (B, h, w) of this process' share of a batch."""
         mirrored = run.share(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)[:, None, None]
-        given, proxy = self._pair(run, self.cut.w(z), run.rng(f"{purpose}/made/{run.rank}"))
+        count = len(mirrored)
+        made = count - (max(1, round(count * self.real.share)) if self.real is not None else 0)
+        parts = []
+        if made:
+            if self.shards is not None:
+                parts.append(tuple(run.share(x)[:made] for x in self.shards.pairs(run.index, run.config.batch)))
+            else:
+                z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
+                parts.append(self._pair(run, self.cut.w(z[:made]), run.rng(f"{purpose}/made/{run.rank}")))
+        if self.real is not None:
+            index = torch.randint(len(self.real.pictures), (run.config.batch,), generator=run.rng(purpose + "/real"))
+            mine = index[run.rank * count : run.rank * count + count - made]
+            with run.cast():
+                parts.append(self.real(mine, run.rng(f"{purpose}/real/{run.rank}"), run.device))
+        given, proxy = (torch.cat(both) for both in zip(*parts, strict=True))
         if self.config.flip:
             turned = mirrored if given.ndim == 3 else mirrored[:, None]
             given, proxy = torch.where(turned, given.flip(-1), given), torch.where(mirrored, proxy.flip(2), proxy)
@@ -143,9 +164,14 @@ class MapperStage:
 
     def _pair(self, run: Run, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         with run.cast():
-            if isinstance(self.labeller, ConditionSource):
-                return self.labeller(w, rng)
-            return self.labeller(w), self.clusters.assign(self.cut.features(w).features)
+            return self.make(w, rng)
+
+    @torch.no_grad()
+    def make(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """w (B, w_dim) -> label masks (B, R, R) or undisturbed planes (B, C, R, R), and proxy masks (B, r, r)."""
+        if isinstance(self.labeller, ConditionSource):
+            return self.labeller(w, rng)
+        return self.labeller(w), self.clusters.assign(self.cut.features(w).features)
 
     def step(self, run: Run) -> None:
         c = self.config
@@ -205,7 +231,7 @@ class MapperStage:
             )
             moved = self.rearranger.attend(self.rearranger.encode_mask(asked), style)
             rows = [to_uint8(self.cut.render(state, w))]
-            size = rows[0].shape[1]
+            size = rows[0].shape[2]
             if isinstance(self.labeller, ConditionSource):
                 rows.append(self.labeller.condition.show(given))
             elif self.colors is not None:

@@ -83,7 +83,7 @@ _PAPER_256 = Preset(
         style_mixing=0.9,
     ),
     rearranger=RearrangerConfig(
-        hidden=512,
+        hidden=128,  # of the residual blocks; not stated. 512 takes 1.6 times as long (docs/experiments.md, 14)
         position_channels=64,
         layers=4,  # A.1
         learning_rate=0.002,
@@ -125,7 +125,7 @@ PRESETS: Mapping[str, Preset] = {
             position_channels=32, hidden=32, mask_codes=32, lambda_mask=2.0, lambda_mix=5.0, learning_rate=0.0003, adv_every=2
         ),
         segmenter=SegmenterConfig(),
-        mapper=MapperConfig(widths=(96, 96, 64, 48), hidden=32),
+        mapper=MapperConfig(widths=(64, 64, 48, 32), hidden=16),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),

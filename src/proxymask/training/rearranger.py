@@ -10,6 +10,7 @@ layout in nearly the same look, so that for part of the cross pass there is a ri
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from PIL import Image
@@ -109,7 +110,7 @@ def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.o
     if rearranger.retouch is None:
         return lazy_adam(rearranger.parameters(), config.learning_rate, 0)
     own = set(rearranger.retouch.parameters())
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in rearranger.parameters() if p not in own]},
         {"params": list(rearranger.retouch.parameters()), "lr": config.learning_rate * config.retouch_rate},
     ]

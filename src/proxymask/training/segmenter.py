@@ -38,7 +38,7 @@ class SegmenterStage:
     def __init__(
         self, cut: CutGenerator, segmenter: FewShotSegmenter, ws: torch.Tensor, masks: torch.Tensor, config: SegmenterConfig
     ) -> None:
-        """``ws``: w of the labelled samples (n, w_dim) or (n, num_ws, w_dim); ``masks``: their labels (n, R, R) int64."""
+        """``ws``: w of the labelled samples (n, w_dim) or (n, num_ws, w_dim); ``masks``: their labels (n, H, W) int64."""
         self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
         self.ws, self.masks = ws, masks
         counts = torch.bincount(masks.flatten(), minlength=segmenter.out.out_channels).float()
@@ -78,13 +78,12 @@ class SegmenterStage:
         return None
 
 
-def _moved(x: torch.Tensor, mirror: torch.Tensor, move: torch.Tensor, size: int) -> torch.Tensor:
-    """Mirror and shift maps of any resolution by whole cells, edges repeated; ``move`` is in pixels of a ``size``-pixel picture."""
+def _moved(x: torch.Tensor, mirror: torch.Tensor, move: torch.Tensor, width: int) -> torch.Tensor:
+    """Mirror and shift maps of any resolution by whole cells, edges repeated; ``move`` is in pixels of a picture ``width`` wide."""
     x = torch.where(mirror[:, None, None, None], x.flip(3), x)
-    r = x.shape[-1]
-    cells = (move.float() * r / size).round().long()
-    base = torch.arange(r, device=x.device)
-    rows = (base[None] + cells[:, :1]).clamp(0, r - 1)
-    cols = (base[None] + cells[:, 1:]).clamp(0, r - 1)
-    x = x.gather(2, rows[:, None, :, None].expand(-1, x.shape[1], -1, r))
-    return x.gather(3, cols[:, None, None, :].expand(-1, x.shape[1], r, -1))
+    h, w = x.shape[-2:]
+    cells = (move.float() * w / width).round().long()
+    rows = (torch.arange(h, device=x.device)[None] + cells[:, :1]).clamp(0, h - 1)
+    cols = (torch.arange(w, device=x.device)[None] + cells[:, 1:]).clamp(0, w - 1)
+    x = x.gather(2, rows[:, None, :, None].expand(-1, x.shape[1], -1, w))
+    return x.gather(3, cols[:, None, None, :].expand(-1, x.shape[1], h, -1))

@@ -29,6 +29,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "nvidia-protocol-3.pkl": lambda p: families.nvidia_file(p, Shape(depth=8, clamp=256.0), protocol=3)[0],
     "nvidia-stylegan3-repository.pkl": lambda p: families.nvidia_file(p, Shape(clamp=256.0), flat=True)[0],
     "nvidia-rectangular.pkl": lambda p: families.nvidia_file(p, Shape(start=(4, 8)))[0],
+    "nvidia-rectangular-5x4.pkl": lambda p: families.nvidia_file(p, Shape(start=(5, 4)))[0],
     "nvidia-one-channel.pkl": lambda p: families.nvidia_file(p, Shape(channels=1))[0],
     "nvidia-two-channels.pkl": lambda p: families.nvidia_file(p, Shape(channels=2))[0],
     "nvidia-four-channels.pkl": lambda p: families.nvidia_file(p, Shape(channels=4))[0],
@@ -43,6 +44,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "rosinality.pt": lambda p: families.rosinality_file(p, Shape(depth=8))[0],
     "rosinality-stream.pt": lambda p: families.rosinality_file(p, Shape(), legacy=True)[0],
     "rosinality-training.pt": lambda p: families.rosinality_file(p, Shape(), mean=False, parallel=True)[0],
+    "rosinality-rectangular.pt": lambda p: families.rosinality_file(p, Shape(start=(4, 8)))[0],
     "rosinality-bare.pt": lambda p: write_torch(p, families.rosinality_state(Shape(resolution=64))),
     "genforce.pth": lambda p: families.genforce_file(p, Shape(depth=8))[0],
     "genforce-run.pth": lambda p: families.genforce_file(p, Shape(), run=True, legacy=True)[0],
@@ -77,10 +79,6 @@ def test_every_variant_all_the_way(name: str, tmp_path: Path, capsys: pytest.Cap
     assert np.ptp(picture) > 20
 
     cut = CutGenerator(generator, 16)
-    if "rectangular" in name:
-        with pytest.raises(ProxymaskError, match="64x32; clusters and masks are square"):
-            cluster_features(cut, 3, 4, 0, CPU)
-        return
     clusters = cluster_features(cut, 3, 4, 0, CPU)
     config = RearrangerConfig(position_channels=8, hidden=8, adv_every=1, adv_last=1.0)
     stage = build_rearranger(config, cut, clusters, discriminator, None, 1, 0, CPU)
@@ -119,7 +117,7 @@ def test_what_a_layout_has_no_place_for(tmp_path: Path) -> None:
     for name, what in (
         ("nvidia-classes.pkl", "classes"),
         ("nvidia-one-channel.pkl", "1 image channels"),
-        ("nvidia-rectangular.pkl", "not square"),
+        ("nvidia-rectangular.pkl", "a start block other than 4x4"),
     ):
         with pytest.raises(ProxymaskError, match=f"no place for .*{what}"):
             export(FILES[name](tmp_path / name), tmp_path / "out.pt")
@@ -395,6 +393,73 @@ def test_verbs_take_files_directly(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run("cluster", "--generator", classes, "--class", 1, "--out", tmp_path / "x", *clusters) == 0
 
 
+def test_every_verb_that_trains_takes_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Straight from the file: the same class gives the same generator everywhere, and none is asked for before any work."""
+    file, cpu = FILES["nvidia-classes.pkl"](tmp_path / "c.pkl"), ("--device", "cpu", "--precision", "fp32")
+    quiet = {"steps": 1, "batch": 2, "tensorboard": False, "grid_every": 0}
+    preset = {"cut": 16, "num_clusters": 3, "cluster_samples": 4, "rearranger": {"hidden": 8, "position_channels": 8}}
+    preset |= {"segmenter": {"width": 8}, "mapper": {"widths": [8, 8, 8], "hidden": 8}}
+    preset |= {f"{stage}_loop": quiet for stage in ("generator", "rearranger", "segmenter", "mapper")}
+    (tmp_path / "toy.json").write_text(json.dumps(preset))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (32, 32), (200, 100, 50)).save(pictures / "a.png")
+    tiny.LABELS.save(tmp_path / "labels.json")
+    out, generator = {name: tmp_path / name for name in ("clusters", "rearranger", "segmenter", "mapper", "tuned")}, ("--generator", file)
+    assert run("sample", *generator, "--class", 1, "--count", 1, "--out", tmp_path, *cpu) == 0
+    Image.fromarray(np.arange(32, dtype=np.uint8).reshape(-1, 1).repeat(32, 1) // 8).save(tmp_path / "000000.mask.png")
+    parts = ("--clusters", out["clusters"])
+    verbs = {
+        "clusters": ("cluster", *generator, "--cut", 16),
+        "rearranger": ("train", "rearranger", *generator, *parts),
+        "segmenter": ("train", "segmenter", *generator, "--labels", tmp_path),
+        "mapper": ("train", "mapper", *generator, *parts, "--rearranger", out["rearranger"], "--segmenter", out["segmenter"]),
+        "tuned": ("train", "generator", "--resume-from", file, "--images", pictures),
+    }
+    seen = set()
+    for name, words in verbs.items():
+        words = (*words, "--preset", tmp_path / "toy.json", "--out", out[name], *cpu)
+        assert "choose a class, --class 0 to 2" in fails(capsys, *words)
+        assert not out[name].exists()
+        assert "this generator has the classes 0 to 2" in fails(capsys, *words, "--class", 3)
+        assert run(*words, "--class", 1) == 0, capsys.readouterr().err
+        identity = json.loads((out[name] / "stage.json").read_text())["identity"]
+        seen.add(identity.get("generator") or identity["start"])
+    assert seen == {short_hash(open_generator(file, 1)[0])}
+    assert "sample of another generator" in fails(capsys, *verbs["segmenter"], "--class", 2, "--out", tmp_path / "x", *cpu)
+    # the file's own discriminator judges the same class, named or found
+    judged = [*verbs["rearranger"], "--discriminator", file, "--class", 1, "--preset", tmp_path / "toy.json", *cpu]
+    assert run(*judged, "--out", tmp_path / "named") == 0
+    marks = [json.loads((folder / "stage.json").read_text())["identity"] for folder in (out["rearranger"], tmp_path / "named")]
+    assert marks[0] == marks[1]
+    judged[judged.index("--discriminator") + 1] = _with_classes(tmp_path / "d", 5)
+    assert "knows 5 classes, the generator 3" in fails(capsys, *judged, "--out", tmp_path / "y")
+    plain = FILES["nvidia.pkl"](tmp_path / "n.pkl")
+    assert "has no classes: leave out --class" in fails(
+        capsys, "train", "rearranger", "--generator", plain, *parts, "--class", 1, "--out", tmp_path / "z", *cpu
+    )
+    words = ("train", "generator", "--images", pictures, "--class", 1, "--out", tmp_path / "z", *cpu)
+    assert "name it with --resume-from" in fails(capsys, *words)
+    assert "--class goes with --generator" in fails(capsys, "train", "mapper", "--bundle", "avatars", "--class", 1, "--out", tmp_path / "z")
+
+
+def _with_classes(folder: Path, classes: int) -> Path:
+    return tiny.make_discriminator(resolution=32, c_dim=classes, mapping_layers=2).save_pretrained(folder / "discriminator")
+
+
+def test_pictures_in_colours_are_refused_beside_grey_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = FILES["nvidia-one-channel.pkl"](tmp_path / "n.pkl")
+    cluster_features(CutGenerator(open_generator(file)[0], 16), 3, 4, 0, CPU).save_pretrained(tmp_path / "clusters")
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    common = ("--images", tmp_path, "--out", tmp_path / "x", "--device", "cpu")
+    for words in (
+        ("train", "rearranger", "--generator", file, "--clusters", tmp_path / "clusters"),
+        ("train", "generator", "--resume-from", file),
+        ("fit", "--generator", file),
+    ):
+        assert "this generator makes pictures of 1 channels: leave --images out" in fails(capsys, *words, *common)
+
+
 def test_fit_takes_a_file_and_its_licence_into_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As far as fit goes without labels: clusters, rearranger, a bundle, and the samples to label."""
     file = FILES["nvidia-classes.pkl"](tmp_path / "horses.pkl")
@@ -423,5 +488,4 @@ def test_fit_takes_a_file_and_its_licence_into_the_card(tmp_path: Path, capsys: 
     assert pictures[0] == pictures[1]
     assert pictures[0] != pictures[2]
     assert short_hash(open_generator(file, 1)[0]) != short_hash(open_generator(file, 2)[0])  # another class makes all stages anew
-    wide = FILES["nvidia-rectangular.pkl"](tmp_path / "wide.pkl")
-    assert "clusters and masks are square" in fails(capsys, "fit", "--generator", wide, "--out", tmp_path / "wide")
+    assert "--class goes with --generator" in fails(capsys, "fit", "--bundle", tmp_path / "bundle", "--class", 1, "--out", tmp_path / "x")

@@ -194,7 +194,7 @@ def write(generator: Generator, discriminator: Discriminator | None = None) -> d
         (config["mapping_features"] not in (None, generator.w_dim), "mapping layers of another width than w"),
         (config["mapping_lr_multiplier"] != 0.01, f"a learning-rate multiplier of {config['mapping_lr_multiplier']}"),
         (generator.img_channels != 3, f"{generator.img_channels} image channels"),
-        (tuple(generator.start) != (4, 4), "pictures that are not square"),
+        (tuple(generator.start) != (4, 4), "a start block other than 4x4"),
     ]
     if any(found for found, _ in problems):
         raise ProxymaskError(

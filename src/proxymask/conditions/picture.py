@@ -1,0 +1,59 @@
+"""A picture itself: its layout in another style. A mapper of it also tells the proxy masks of pictures that nobody generated."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import ProxymaskError
+from ..labels import LabelSet
+from ..sizes import Size
+from . import disturb
+from .base import Condition, Reading, Source, named, open_picture, photo_centre
+
+LEAST_SPREAD = 0.01  # standard deviation of a picture's values; less is one colour
+
+
+class PictureCondition(Condition):
+    """The picture, red, green and blue from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__("picture", 3)
+
+    def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
+        return ((pictures.float() + 1) / 2).clamp(0, 1)
+
+    def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Light and contrast, sharper or softer edges, a cast of colour, grain: what sets real pictures apart from generated ones.
+
+        Nothing is moved: unlike a drawing, a picture is where it is.
+        """
+        b = len(planes)
+        blurred = disturb.soften(planes, torch.ones(b, 1, 1, 1))
+        # generated edges are softer than real ones, so that more is sharpened than softened
+        planes = planes + (planes - blurred) * disturb.uniform(rng, b, -1.0, 2.5).to(planes)
+        planes = (planes - 0.5) * disturb.uniform(rng, b, 0.8, 1.3).to(planes) + 0.5 + disturb.uniform(rng, b, -0.1, 0.1).to(planes)
+        planes = planes + (torch.rand(b, 3, 1, 1, generator=rng) * 0.08 - 0.04).to(planes)
+        grain = torch.randn(planes.shape, generator=rng) * disturb.uniform(rng, b, -0.03, 0.03).clamp(min=0)
+        return (planes + grain.to(planes)).clamp(0, 1)
+
+    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+        if invert:
+            raise ProxymaskError("a picture is not inverted: leave --invert out")
+        picture, notes = photo_centre(open_picture(source), size)
+        rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
+        colours, alpha = rgba[..., :3], rgba[..., 3:]
+        if float(colours[alpha[..., 0] > 0.5].std() if (alpha > 0.5).any() else 0.0) < LEAST_SPREAD:
+            raise ProxymaskError(f"{named(source)} is empty: it is one colour all over")
+        planes = torch.from_numpy(colours * alpha + 1 - alpha).permute(2, 0, 1)  # what is transparent lies on white
+        return Reading(planes.contiguous(), torch.from_numpy(alpha[..., 0] > 0.5), notes)
+
+    def read_photo(self, source: Source, size: Size) -> Reading:
+        return self.read(source, size)
+
+
+def picture(labels: LabelSet | None, extractor: str | None, weights: Path | None) -> PictureCondition:
+    """The picture itself."""
+    if extractor is not None or weights is not None:
+        raise ProxymaskError("a picture needs no extractor: leave --extractor and --weights out")
+    return PictureCondition()
