@@ -43,9 +43,14 @@ def test_demo_differs_in_widths_and_in_what_was_measured_at_its_size():
     """The losses, schedules and choices of the demo are the paper preset's, but for widths, steps, the generator's recipe and some
     settings that docs/experiments.md shows to need another value at 64 pixels, or that the paper has not."""
     demo, paper = PRESETS["demo"], PRESETS["paper-256"]
+    drawn = {"retouch", "lambda_mix", "mix_share", "mix_layers", "mix_absent", "lambda_self"}  # with layers 0, L_mix is L_self
+    assert 0 in demo.rearranger.mix_layers or demo.rearranger.lambda_self
     for stage, widths in (
-        ("rearranger", {"hidden", "position_channels", "mask_codes", "lambda_mask", "lambda_mix", "learning_rate", "adv_every"}),
-        ("mapper", {"widths", "hidden", "resize"}),
+        (
+            "rearranger",
+            {"hidden", "position_channels", "mask_codes", "lambda_mask", "learning_rate", "adv_every", "discriminator_rate"} | drawn,
+        ),
+        ("mapper", {"widths", "hidden", "resize", "handover"}),
         ("segmenter", set()),
     ):
         ours, theirs = dataclasses.asdict(getattr(demo, stage)), dataclasses.asdict(getattr(paper, stage))

@@ -15,6 +15,7 @@ from . import kmeans
 FeatureSource = Callable[[], Iterable[Tensor]]
 
 LEAST = 1.0  # positions of a cluster that a style is taken to have at least: lacking it makes it unlikely, not impossible
+STRENGTH = 1.25  # power of the prior; above 1 for the colours that a mapper believes to see in a mask
 ALIKE = 4.0  # how sharply clusters that stand in the same places are told from those that do not
 
 
@@ -101,7 +102,7 @@ class ProxyClusters(ConfigModel):
     def prior(self, amount: Tensor) -> Tensor:
         """How much likelier a cluster is in these style samples than in samples at large, among the clusters that stand in the same
         places, as a logarithm, (B, K) float32: ``log(amount_k / mean_k) - log(sum_j s_kj amount_j / sum_j s_kj mean_j)``, with the
-        mean positions of a cluster a sample and the likeness s of two, to the power ``ALIKE``.
+        mean positions of a cluster a sample and the likeness s of two, to the power ``ALIKE``; all times ``STRENGTH``.
 
         By Bayes' rule the first term turns the mapper's probability of a cluster given a mask into that given mask and style. The
         second takes out of it what is shape: that a style sample has much hair says which hair to take, not to draw more of it.
@@ -112,7 +113,7 @@ class ProxyClusters(ConfigModel):
         mean, amount = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05), amount.float().clamp_min(LEAST)
         with torch.autocast(amount.device.type, enabled=False):
             alike = self.likeness().fill_diagonal_(1.0) ** ALIKE  # one that never occurred in the fit has at least itself
-            return (amount / mean).log() - ((amount @ alike) / (mean @ alike)).log()
+            return STRENGTH * ((amount / mean).log() - ((amount @ alike) / (mean @ alike)).log())
 
     def likeness(self) -> Tensor:
         """How far two clusters stand in the same places over the samples: cosine (K, K) in [0, 1] of their occupancies."""

@@ -122,17 +122,29 @@ PRESETS: Mapping[str, Preset] = {
             z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0
         ),
         rearranger=RearrangerConfig(
-            position_channels=32, hidden=32, mask_codes=32, lambda_mask=2.0, lambda_mix=5.0, learning_rate=0.0003, adv_every=2
+            position_channels=32,
+            hidden=32,
+            mask_codes=32,
+            lambda_mask=2.0,
+            learning_rate=0.0003,
+            adv_every=2,
+            # what a style lacks is drawn; L_mix with layers 0 is L_self (docs/experiments.md, 16)
+            retouch=64,
+            lambda_self=0.0,
+            lambda_mix=5.0,
+            mix_share=0.75,
+            mix_layers=(0, 2, 3),
+            mix_absent=True,
+            discriminator_rate=3.0,
         ),
         segmenter=SegmenterConfig(),
-        mapper=MapperConfig(widths=(64, 64, 48, 32), hidden=16),
+        mapper=MapperConfig(widths=(64, 64, 48, 32), hidden=16, handover="likely-all"),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
-        mapper_loop=LoopConfig(steps=4400, batch=8, checkpoint_every=500),
+        mapper_loop=LoopConfig(steps=1800, batch=8, checkpoint_every=500),  # more learn colours off the labels (16)
         condition=ConditionConfig(unet_base=1536, unet_max=64),
         num_clusters=100,
-        style_bank=StyleBank(),
     ),
     "paper-256": _PAPER_256,
     "paper-1024": dataclasses.replace(
