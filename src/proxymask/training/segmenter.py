@@ -27,6 +27,11 @@ class SegmenterConfig:
     """Classes weigh as frequency to the minus this power: small parts count for more (0: as they come)."""
     shift: int = 4
     """Largest random shift of a labelled sample, in picture pixels."""
+    mix_share: float = 0.0
+    """How often a labelled sample is shown style-mixed, divided by how many there are: its first layers, and another latent in the rest,
+    which changes colours and leaves the labels nearly true. One sample alone teaches its colours, not its parts; 16 need no help."""
+    mix_layers: tuple[int, ...] = (3, 4, 5)
+    """How many of the first layers stay; drawn for every sample."""
 
 
 class SegmenterStage:
@@ -56,10 +61,12 @@ class SegmenterStage:
         reach = self.config.shift
         shift = torch.randint(-reach, reach + 1, (run.config.batch, 2), generator=run.rng("shift"))
 
+        ws = self.shown(run, pick)
+
         def terms() -> Iterator[torch.Tensor]:
-            for index, mirror, move in run.rounds(run.share(pick), run.share(mirrored), run.share(shift)):
+            for w, index, mirror, move in run.rounds(run.share(ws), run.share(pick), run.share(mirrored), run.share(shift)):
                 with torch.no_grad(), run.cast():
-                    levels, _ = self.cut.pyramid(self.ws.to(run.device)[index], noise_mode="random")
+                    levels, _ = self.cut.pyramid(w, noise_mode="random")
                 mask = self.masks.to(run.device)[index]
                 levels = [_moved(level.float(), mirror, move, mask.shape[-1]) for level in levels]
                 target = _moved(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
@@ -72,6 +79,20 @@ class SegmenterStage:
                 yield loss
 
         run.update("segmenter", terms)
+
+    @torch.no_grad()
+    def shown(self, run: Run, pick: torch.Tensor) -> torch.Tensor:
+        """Latents of the picked samples (B, w_dim) or (B, num_ws, w_dim), some of them style-mixed."""
+        chosen = self.ws.to(run.device)[pick]
+        if not self.config.mix_share:
+            return chosen
+        generator, rng = self.cut.generator, run.rng("mix")
+        own = generator.broadcast(chosen)
+        other = generator.broadcast(self.cut.w(torch.randn(len(pick), generator.z_dim, generator=rng).to(run.device)))
+        choices = torch.tensor(self.config.mix_layers)
+        stay = choices[torch.randint(len(choices), (len(pick),), generator=rng)]
+        stay = torch.where(torch.rand(len(pick), generator=rng) < self.config.mix_share / len(self.ws), stay, own.shape[1]).to(run.device)
+        return torch.where((torch.arange(own.shape[1], device=run.device)[None] < stay[:, None])[:, :, None], own, other)
 
     def grid(self, run: Run) -> Image.Image | None:
         """Nothing to show: the labelled samples are fitted almost at once."""
