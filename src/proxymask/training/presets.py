@@ -137,11 +137,11 @@ PRESETS: Mapping[str, Preset] = {
             mix_absent=True,
             discriminator_rate=3.0,
         ),
-        segmenter=SegmenterConfig(mix_share=0.8),
+        segmenter=SegmenterConfig(),
         mapper=MapperConfig(widths=(64, 64, 48, 32), hidden=16, handover="likely-all"),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
-        segmenter_loop=LoopConfig(steps=900, batch=4, checkpoint_every=200, grid_every=0),
+        segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
         mapper_loop=LoopConfig(steps=1800, batch=8, checkpoint_every=500),  # more learn colours off the labels (16)
         condition=ConditionConfig(unet_base=1536, unet_max=64),
         num_clusters=100,
