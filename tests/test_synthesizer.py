@@ -232,3 +232,15 @@ def test_bf16_is_near(synth: Synthesizer) -> None:
 def test_render_refuses_logits(synth: Synthesizer) -> None:
     with pytest.raises(ProxymaskError, match=r"synth\.proxy"):
         synth.render(synth.map(mask()[None]) - 1.0, synth.make_style(seed=1))
+
+
+def test_a_style_for_each_picture() -> None:
+    """Several styles at once give what each gives alone."""
+    synth = Synthesizer(tiny.make_bundle(), "cpu", "fp32")
+    logits = synth.map(np.stack([mask(), mask()[::-1].copy()]))
+    both = synth.make_style(w=synth.w([3, 4]))
+    pictures = synth.render(synth.proxy(logits, both), both)
+    for index, seed in enumerate((3, 4)):
+        alone = synth.make_style(seed=seed)
+        part = logits[index : index + 1]
+        assert torch.allclose(pictures[index], synth.render(synth.proxy(part, alone), alone)[0], atol=1e-4)

@@ -43,14 +43,14 @@ SURE = 30.0  # logit of a cluster that is certain
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """A style with everything that depends on it alone."""
+    """A style with everything that depends on it alone; or several, one for each picture of a batch."""
 
     w: torch.Tensor
-    """(1, w_dim) or (1, num_ws, w_dim)."""
+    """(1, w_dim) or (1, num_ws, w_dim); several: as many as pictures."""
     state: CutState
     keys: StyleKeys
-    tail: StyledTail
-    """G2 with the style in its weights."""
+    tail: StyledTail | None
+    """G2 with the style in its weights; of one style only."""
     present: torch.Tensor
     """(1, K) bool: the clusters that a mask may ask for."""
     prior: torch.Tensor
@@ -121,7 +121,7 @@ class Synthesizer:
         latent = latent.to(self.device)
         with autocast(self.device, self.dtype):
             state = self.cut.features(latent)
-            tail = self.cut.tail(latent, self.dtype)
+            tail = self.cut.tail(latent, self.dtype) if len(latent) == 1 else None
         keys, clusters = self.keys(latent, state, truncation), self.bundle.clusters
         return Style(latent, state, keys, tail, clusters.available(keys.counts), clusters.prior(keys.amount))
 
@@ -195,7 +195,9 @@ class Synthesizer:
         with autocast(self.device, self.dtype):
             query = self.ask(proxy)
             keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
-            return style.tail(self.rearranger.attend(query, keys)).clamp_(-1, 1)
+            moved = self.rearranger.attend(query, keys)
+            picture = self.cut.render(moved, style.w).float() if style.tail is None else style.tail(moved)
+            return picture.clamp_(-1, 1)
 
     def ask(self, proxy: torch.Tensor) -> torch.Tensor:
         """The query (B, h * w, dim) of proxy masks, as ids (B, h, w) or planes (B, K, h, w)."""
