@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import tyro
+from ablations.losses import PAPER
 
 from proxymask.device import autocast, resolve_device, resolve_precision
 from proxymask.generators.cut import CutGenerator
@@ -115,7 +116,7 @@ def main() -> None:
     cut = CutGenerator(generator, preset.cut_for(generator.resolution))
     clusters = cluster_features(cut, args.clusters, preset.cluster_samples, args.seed, device).to(device)
     for name in args.only or tuple(CHOICES):
-        config = dataclasses.replace(preset.rearranger, **CHOICES[name])
+        config = dataclasses.replace(preset.rearranger, **{**PAPER, **CHOICES[name]})
         discriminator = Discriminator.from_pretrained(args.generator / "discriminator")
         stage = build_rearranger(config, cut, clusters, discriminator, None, args.steps, args.seed, device)
         began, rearranger = time.time(), stage.rearranger

@@ -53,11 +53,13 @@ def test_losses(common: dict[str, object]) -> None:
     found = stored(common, "losses")
     assert [row["variant"] for row in found["rows"]] == list(losses.VARIANTS)
     assert all(row["toy"] and row["frechet_proxy"] > 0 for row in found["rows"])
-    assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 4
+    assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 5
     configs = [mark_of(path)["identity"] for path in sorted(Path(str(common["work"])).glob("rearranger-losses-*"))]
     demo = PRESETS["demo"].rearranger
     weights = sorted((c["config.lambda_self"], c["config.lambda_mask"], c["config.lambda_mix"]) for c in configs)
-    assert weights == [(0, 0, 0), (10, 0, 0), (10, demo.lambda_mask, 0), (10, demo.lambda_mask, demo.lambda_mix)]
+    mask, mix = demo.lambda_mask, demo.lambda_mix
+    assert weights == [(0, 0, 0), (demo.lambda_self, mask, mix), (10, 0, 0), (10, mask, 0), (10, mask, mix)]
+    assert sorted(c["config.retouch"] for c in configs) == [0, 0, 0, 0, demo.retouch]
     before = {path: path.stat().st_mtime_ns for path in Path(str(common["work"])).glob("rearranger-*/stage.json")}
     losses.run(args)  # all is there: nothing is trained again
     assert before == {path: path.stat().st_mtime_ns for path in before}
