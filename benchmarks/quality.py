@@ -110,8 +110,8 @@ class Measure:
 
     def of_another(self, state: CutState, w: torch.Tensor) -> torch.Tensor:
         """Proxy masks of the neighbours in the batch, for the styles in it, as a transfer asks for them."""
-        clusters, least = self.synth.bundle.clusters, self.synth.bundle.rearranger.stand_in
-        return self.one_hot(clusters.substitute(clusters.assign(state.features).roll(1, dims=0), self.present(state, w), least))
+        others = self.synth.bundle.clusters.assign(state.features).roll(1, dims=0)
+        return self.one_hot(self.synth.substituted(others, self.present(state, w)))
 
     @torch.inference_mode()
     def mapped(self, masks: torch.Tensor, state: CutState, w: torch.Tensor | None) -> torch.Tensor:

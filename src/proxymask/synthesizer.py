@@ -180,6 +180,10 @@ class Synthesizer:
             return self.proxy(logits, style)
         return handover_ids(logits, self.handover, style.present, style.prior)
 
+    def substituted(self, ids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Proxy masks of other samples (B, h, w) as a transfer asks styles for them that have the clusters ``present`` (B, K)."""
+        return self.bundle.clusters.substitute(ids, present, self.bundle.rearranger.stand_in)
+
     def _chosen(self, style: Style | None) -> Style:
         style = style or self._style
         if style is None:
@@ -344,8 +348,8 @@ class Synthesizer:
         """Shape of one sample, style of another, no mapper (supplement, section F)."""
         with autocast(self.device, self.dtype):
             features = self.cut.features(self.w([shape_seed], truncation)).features
-        style, clusters = self.make_style(style_seed, truncation=truncation), self.bundle.clusters
-        proxy = clusters.substitute(clusters.assign(features), style.present, self.bundle.rearranger.stand_in)
+        style = self.make_style(style_seed, truncation=truncation)
+        proxy = self.substituted(self.bundle.clusters.assign(features), style.present)
         return self._result(self.render(proxy, style), proxy, None)
 
     @torch.inference_mode()

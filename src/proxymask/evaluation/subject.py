@@ -107,8 +107,7 @@ class BundlePainter:
 
     def substituted(self, ids: torch.Tensor, styled: Styled) -> torch.Tensor:
         """Proxy masks of others (B, h, w), as a transfer asks for them: clusters that a style lacks are replaced."""
-        present, least = self.clusters.available(styled.keys.counts), self.synth.bundle.rearranger.stand_in
-        return self.clusters.substitute(ids, present, least)
+        return self.synth.substituted(ids, self.clusters.available(styled.keys.counts))
 
     @torch.inference_mode()
     def mapped(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
