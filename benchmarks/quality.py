@@ -124,7 +124,7 @@ class Measure:
     @torch.inference_mode()
     def own(self, state: CutState) -> StyleKeys:
         with autocast(self.synth.device, self.synth.dtype):
-            return self.synth.bundle.rearranger.encode_style(state)
+            return self.synth.bundle.rearranger.encode_style(state, self.synth.bundle.clusters.assign(state.features))
 
     def batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, CutState]]:
         """Mask ids, random w and its state; masks are taken round and round."""

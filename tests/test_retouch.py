@@ -56,6 +56,16 @@ def test_looks_around() -> None:
     assert not bool(felt[0, 0])
 
 
+def test_frozen_is_the_same_function() -> None:
+    retouch, (x, asked, look) = awake(block()), inputs()
+    with torch.no_grad():
+        for parameter in retouch.parameters():  # biases too
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        ready = retouch.frozen()
+        assert torch.allclose(ready(x, asked, look), retouch(x, asked, look), atol=1e-4)
+        assert torch.equal(x, inputs()[0])  # nothing that came in was written to
+
+
 def test_look_of_a_style() -> None:
     value = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
     assert torch.allclose(look_of(value), torch.tensor([[2.0, 5.0, 1.0, 0.0]]), atol=2e-3)

@@ -95,7 +95,7 @@ class Lab:
         return None if place is None else load_part(place, "discriminator", Discriminator)
 
     def clusters(self, number: int) -> ProxyClusters:
-        """K clusters of the generator; the bundle's own for its own K."""
+        """K clusters of the generator, made as the bundle's own were; those themselves for their own K."""
         if number == self.bundle.clusters.num_clusters:
             return self.bundle.clusters
         out = self.settings.work / f"clusters-{number}"
@@ -104,7 +104,13 @@ class Lab:
         if not is_done(out, identity, 0):
             with progress(f"{number} clusters, pass") as update:
                 found = cluster_features(
-                    self.cut, number, samples, self.settings.seed, self.device, lambda index, inertia: update(index, 0)
+                    self.cut,
+                    number,
+                    samples,
+                    self.settings.seed,
+                    self.device,
+                    lambda index, inertia: update(index, 0),
+                    reader=self.bundle.clusters.reader,
                 )
             finish(out, identity, 0, {"clusters": found.cpu()})
         return load_part(out, "clusters", ProxyClusters)

@@ -170,13 +170,18 @@ class Rearranger(ConfigModel):
         retouching block draws what is asked; without such a block anything must do."""
         return STAND_IN if self.retouch is not None else -1.0
 
-    def encode_style(self, state: CutState) -> StyleKeys:
-        """The part that depends on the style sample alone; compute it once a style."""
+    def encode_style(self, state: CutState, own: torch.Tensor | None = None) -> StyleKeys:
+        """The part that depends on the style sample alone; compute it once a style.
+
+        ``own`` (B, h, w): the sample's own proxy mask (:meth:`ProxyClusters.assign`); without it the nearest centroids of the features
+        are taken, which is the same as long as no layout reader stands between the two.
+        """
         features = state.features
         direction = F.normalize(features.float(), dim=1) * self.channels**0.5
         token = self.embed_features(direction) + self.position * self.position_gain
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):  # the proxy mask: the same in every precision
-            own = torch.einsum("bchw,kc->bkhw", direction, self.centroids).argmax(dim=1)
+            if own is None:
+                own = torch.einsum("bchw,kc->bkhw", direction, self.centroids).argmax(dim=1)
             counts = F.one_hot(own.flatten(1), self.num_clusters).sum(dim=1)
         if self.embed_key_mask is not None:
             token = token + self.embed_key_mask.t()[own].permute(0, 3, 1, 2)
@@ -226,9 +231,9 @@ class Rearranger(ConfigModel):
             rgb = style.rgb
         return CutState(features, rgb)
 
-    def forward(self, state: CutState, mask: torch.Tensor) -> CutState:
-        """State of the style sample and proxy mask (B, K, h, w) -> rearranged state."""
-        return self.attend(self.encode_mask(mask), self.encode_style(state))
+    def forward(self, state: CutState, mask: torch.Tensor, own: torch.Tensor | None = None) -> CutState:
+        """State of the style sample, asked proxy mask (B, K, h, w) and the sample's own (see :meth:`encode_style`) -> rearranged state."""
+        return self.attend(self.encode_mask(mask), self.encode_style(state, own))
 
     def attention_map(self, query: torch.Tensor, style: StyleKeys) -> torch.Tensor:
         """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = h * w. For viewing only."""

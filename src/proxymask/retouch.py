@@ -47,6 +47,50 @@ class Retouch(nn.Module):
         up = F.interpolate(self.up(coarse), size=fine.shape[-2:], mode="nearest")
         return x + self.leave(_act(self.join((fine + up) * math.sqrt(0.5))))
 
+    def frozen(self) -> nn.Module:
+        """For inference (:func:`layers.frozen`)."""
+        return FrozenRetouch(self)
+
+
+class FrozenRetouch(nn.Module):
+    """:class:`Retouch` for inference: a leaky ReLU's gain, and those of sums, are multiplied into the convolutions around it."""
+
+    @torch.no_grad()
+    def __init__(self, block: Retouch) -> None:
+        super().__init__()
+        two, half = math.sqrt(2), math.sqrt(0.5)
+        self.embed = block.embed
+        self.look = block.look.frozen()
+        self.enter = block.enter.frozen()
+        # what comes in without its gain, weights make up for; what goes out without one, the next convolution does
+        self.down = _scaled(block.down, two)
+        first, second = block.inside
+        assert isinstance(first, EqualConv)
+        assert isinstance(second, EqualConv)
+        self.first, self.second = _scaled(first, two), _scaled(second, two * half, half)
+        self.up = _scaled(block.up, two * half, half)
+        self.join = _scaled(block.join, 1.0)
+        self.leave = _scaled(block.leave, two)
+
+    def forward(self, x: torch.Tensor, asked: torch.Tensor, look: torch.Tensor) -> torch.Tensor:
+        """See :meth:`Retouch.forward`."""
+        hidden, inner = self.enter.out_channels, self.down.out_channels
+        scale, shift, inner_scale, inner_shift = self.look(look[:, :, None, None].to(x.dtype)).split([hidden, hidden, inner, inner], dim=1)
+        fine = self.enter(torch.cat([x, asked.to(x.dtype)], dim=1))
+        fine = F.leaky_relu_(torch.addcmul(shift, fine, scale + 1), 0.2)
+        coarse = F.leaky_relu_(torch.addcmul(inner_shift, self.down(fine), inner_scale + 1), 0.2)
+        coarse = F.leaky_relu_(self.second(F.leaky_relu_(self.first(coarse), 0.2)), 0.2).add_(coarse)
+        up = F.interpolate(self.up(coarse), size=fine.shape[-2:], mode="nearest")
+        return self.leave(F.leaky_relu_(self.join(up.add_(fine)), 0.2)).add_(x)
+
+
+def _scaled(conv: EqualConv, weight: float, bias: float = 1.0) -> nn.Conv2d:
+    plain = conv.frozen()
+    plain.weight.mul_(weight)
+    if plain.bias is not None:
+        plain.bias.mul_(bias)
+    return plain
+
 
 def look_of(value: torch.Tensor) -> torch.Tensor:
     """Mean and standard deviation of a style sample's values (B, n, channels) over its positions, (B, 2 * channels)."""

@@ -56,10 +56,11 @@ class StyleBank:
         for lender in coarse:
             mixed = torch.cat([lender[: self.layers].expand(len(fine), -1, -1), fine[:, self.layers :]], dim=1)
             state = cut.features(mixed)
-            lent = rearranger.encode_style(state)
+            own = clusters.assign(state.features)
+            lent = rearranger.encode_style(state, own)
             key.append(lent.key)
             value.append(lent.value)
-            ids.append(clusters.assign(state.features).flatten(1))
+            ids.append(own.flatten(1))
         keys_lent, values_lent, of = torch.cat(key, dim=1), torch.cat(value, dim=1), torch.cat(ids, dim=1)
         there = torch.zeros_like(keys.counts).scatter_add_(1, of, torch.ones_like(of))
         counts = keys.counts + there * lacking

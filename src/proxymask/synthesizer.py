@@ -129,7 +129,7 @@ class Synthesizer:
     def keys(self, w: torch.Tensor, state: CutState, truncation: float = 1.0) -> StyleKeys:
         """What the attention needs of styles: w (B, w_dim) or (B, num_ws, w_dim) with their states, and what is lent to them."""
         with autocast(self.device, self.dtype):
-            own = self.rearranger.encode_style(state)
+            own = self.rearranger.encode_style(state, self.bundle.clusters.assign(state.features))
             keys = self.bank.lend(self.cut, self.bundle.clusters, self.rearranger, w, own, truncation)
         # what all keys have in common adds the same to all logits of a question, which changes nothing but the rounding of those logits
         key = keys.key.float() - keys.key.float().mean(dim=1, keepdim=True)

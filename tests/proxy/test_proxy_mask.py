@@ -34,7 +34,8 @@ def clusters() -> ProxyClusters:
 
 
 def test_fit(clusters: ProxyClusters) -> None:
-    assert clusters.config == {"num_clusters": K, "channels": C, "resolution": R, "cut": "8/second", "sample_count": B, "start": [4, 4]}
+    sizes = {"num_clusters": K, "channels": C, "resolution": R, "sample_count": B, "start": [4, 4], "reader": 0}
+    assert clusters.config == {**sizes, "cut": "8/second"}
     assert not clusters.training
     features = maps()
     assert clusters.counts.tolist() == clusters.assign(features).flatten().bincount(minlength=K).tolist()

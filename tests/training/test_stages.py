@@ -243,16 +243,18 @@ def test_style_samples_are_mirrored(flip: bool) -> None:
     """Half of them, features and RGB alike; what they shall become again is not."""
     stage = tiny.make_stage("rearranger", flip=flip, lambda_adv=0.0)
     given: list[CutState] = []
+    masks: list[torch.Tensor] = []
     real = stage.rearranger.encode_style
-    stage.rearranger.encode_style = lambda state: given.append(state) or real(state)
+    stage.rearranger.encode_style = lambda state, own: given.append(state) or masks.append(own) or real(state, own)
     seen, _ = totals(stage, batch=16)
     assert len(seen) == 1
-    _, state, _, _ = stage.samples(run_of(stage, batch=16), "samples")
+    _, state, own, _ = stage.samples(run_of(stage, batch=16), "samples")
     turned = [bool(torch.equal(a, b.flip(2))) for a, b in zip(given[0].features, state.features, strict=True)]
     assert any(turned) == flip
     for i, mirrored in enumerate(turned):
         assert torch.equal(given[0].features[i], state.features[i].flip(2) if mirrored else state.features[i])
         assert torch.equal(given[0].rgb[i], state.rgb[i].flip(2) if mirrored else state.rgb[i])
+        assert torch.equal(masks[0][i], own[i].flip(1) if mirrored else own[i])
 
 
 @pytest.mark.parametrize("name", ["rearranger", "mapper"])

@@ -53,6 +53,8 @@ class GeneratorConfig:
     """Differentiable augmentation for small sets: color, translation, cutout."""
     flip: bool = False
     """Mirror half of the real pictures."""
+    discriminator_first: int = 0
+    """Steps at the start in which the discriminator alone learns: to go on from a generator whose own discriminator is not at hand."""
 
 
 def lazy_adam(parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, every: int) -> torch.optim.Adam:
@@ -142,6 +144,7 @@ class GeneratorStage:
     def step(self, run: Run) -> None:
         c = self.config
         self.discriminator.requires_grad_(False)
+        alone = run.index < c.discriminator_first  # the generator rests: an untrained discriminator would undo it
 
         def g_terms() -> Iterator[torch.Tensor]:
             for ws in self.latents(run, "g"):
@@ -152,8 +155,9 @@ class GeneratorStage:
                 run.log("g/loss", loss)
                 yield loss
 
-        run.update("generator", g_terms)
-        if c.path_weight and run.index % c.path_every == 0:
+        if not alone:
+            run.update("generator", g_terms)
+        if c.path_weight and not alone and run.index % c.path_every == 0:
             run.update("generator", lambda: self.path_terms(run))
         self.discriminator.requires_grad_(True)
         with torch.no_grad(), run.cast():

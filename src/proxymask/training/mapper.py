@@ -194,7 +194,8 @@ class MapperStage:
                 loss = weight * recon
                 if adversarial:
                     with run.cast():
-                        style = self.rearranger.encode_style(self.cut.features(w_))
+                        state = self.cut.features(w_)
+                        style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
                         asked = self.rearranger.encode_mask(
                             handover(logits, c.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount))
                         )
@@ -225,7 +226,7 @@ class MapperStage:
         with run.cast():
             state = self.cut.features(w)
             logits = average(given)
-            style = self.rearranger.encode_style(state)
+            style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
             asked = handover(
                 logits.roll(-1, dims=0), self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount)
             )

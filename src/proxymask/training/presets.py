@@ -14,6 +14,7 @@ from ..style_bank import StyleBank
 from .generator import GeneratorConfig
 from .loop import LoopConfig
 from .mapper import ConditionConfig, MapperConfig
+from .reader import ReaderConfig
 from .rearranger import RearrangerConfig
 from .segmenter import SegmenterConfig
 
@@ -41,6 +42,8 @@ class Preset:
     """K."""
     cluster_samples: int = 256
     """Samples whose features are clustered."""
+    reader: ReaderConfig = ReaderConfig()  # noqa: RUF009
+    """What takes colour out of the features before they are clustered; nothing in the paper."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
     style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
@@ -145,6 +148,7 @@ PRESETS: Mapping[str, Preset] = {
         mapper_loop=LoopConfig(steps=1800, batch=8, checkpoint_every=500),  # more learn colours off the labels (16)
         condition=ConditionConfig(unet_base=1536, unet_max=64),
         num_clusters=100,
+        reader=ReaderConfig(hidden=64),
     ),
     "paper-256": _PAPER_256,
     "paper-1024": dataclasses.replace(

@@ -19,6 +19,7 @@ from torch import nn
 from .. import losses
 from ..generators.cut import CutGenerator, CutState
 from ..generators.stylegan2 import Discriminator
+from ..proxy import kmeans
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Init, Rearranger, Skip, Value
 from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
@@ -135,6 +136,7 @@ class RearrangerStage:
     ) -> None:
         """``pictures``: real pictures for L_adv; without any, the frozen generator's own samples are the real ones."""
         self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
+        clusters.eval().requires_grad_(False)
         self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         self.every_step_from = round(steps * (1 - config.adv_last))
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
@@ -206,7 +208,7 @@ class RearrangerStage:
                 target = CutState(f_, rgb_)
                 given = CutState(torch.where(mirror_, f_.flip(3), f_), torch.where(mirror_, rgb_.flip(3), rgb_))
                 with run.cast():
-                    style = self.rearranger.encode_style(given)
+                    style = self.rearranger.encode_style(given, torch.where(mirror_[:, 0], own_.flip(2), own_))
                     asked_before = other_
                     if c.substitute:
                         other_ = self.clusters.substitute(other_, self.clusters.available(style.counts))
@@ -217,13 +219,17 @@ class RearrangerStage:
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
                     absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
                     asked = other_.masked_fill(absent & ~whole_mix, IGNORED)
-                mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
+                with run.cast():
+                    read = self.clusters.read(cross.features)
+                mask_cross = losses.mask_loss(read, asked, self.clusters.centroids, c.temperature)
                 loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
                 if c.lambda_self:
                     with run.cast():
                         same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
                     self_loss, self_parts = self.self_loss(run, same, target, w_)
-                    mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
+                    with run.cast():
+                        read_same = self.clusters.read(same.features)
+                    mask_self = losses.mask_loss(read_same, own_, self.clusters.centroids, c.temperature)
                     loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_self
                     parts |= self_parts | {"mask_self": mask_self}
                 if due or c.lambda_mix:
@@ -243,7 +249,7 @@ class RearrangerStage:
                     parts["adv"] = adv
                     loss = loss + c.lambda_adv * adv
                 with torch.no_grad():
-                    parts["agreement"] = (self.clusters.assign(cross.features.detach()) == other_).float().mean()
+                    parts["agreement"] = (kmeans.assign(_rows(read.detach()), self.clusters.centroids) == other_.flatten()).float().mean()
                 for key, value in parts.items():
                     run.log(f"loss/{key}", value)
                 yield loss
@@ -309,7 +315,7 @@ class RearrangerStage:
             own = self.clusters.assign(state.features)
             other = own.roll(-1, dims=0)
             original = self.cut.render(state, w)
-            style = average.encode_style(state)
+            style = average.encode_style(state, own)
             other = self.clusters.substitute(other, self.clusters.available(style.counts))
             same = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(own)), style), w)
             cross = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(other)), style), w)
@@ -317,3 +323,8 @@ class RearrangerStage:
         masks = self.clusters.colorize(own).repeat(size // own.shape[-1], axis=1).repeat(size // own.shape[-1], axis=2)
         rows = [to_uint8(original), masks, to_uint8(same), to_uint8(cross)]
         return tile(rows, scale=max(1, 128 // size))
+
+
+def _rows(grid: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w) -> (B * h * w, C)."""
+    return grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1])
