@@ -28,6 +28,7 @@ from proxymask.generators.stylegan2 import Discriminator, Generator, seed_to_z
 from proxymask.losses import relative_l1
 from proxymask.masks import read_mask
 from proxymask.modeling import load_tensors
+from proxymask.proxy.proxy_mask import ProxyClusters
 from proxymask.rearranger import Rearranger
 from proxymask.sampling import write_samples
 from proxymask.stages import is_done, mark_of
@@ -43,6 +44,7 @@ TOY = {
     "cut": 8,
     "num_clusters": 5,
     "cluster_samples": 16,
+    "reader": {"hidden": 8, "layers": [2], "target": 2, "steps": 4, "batch": 4},
     "generator": {"z_dim": 16, "channel_base": 128, "channel_max": 16},
     "rearranger": {"hidden": 8, "position_channels": 8},
     "segmenter": {"width": 8},
@@ -194,7 +196,7 @@ def test_end_to_end_with_labels_from_the_start(copy):
     shutil.move(copy / "model.work" / "to-label", labels)
     log = Log()
     assert fit(config(copy, labels=labels, out=copy / "fresh"), log).to_label is None
-    assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper"]
+    assert log.shown == ["generator", "layout reader", "clusters, pass", "rearranger", "segmenter", "mapper"]
     assert digests(copy / "fresh", *FROZEN) == digests(copy / "model", *FROZEN)
     log = Log()
     with pytest.raises(ProxymaskError, match="another generator"):
@@ -416,7 +418,9 @@ def test_two_processes_do_what_one_does(copy):
     done = subprocess.run([sys.executable, *launch], capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("rearranger: done") == 1  # process 0 alone speaks
-    assert file_hash(copy / "one" / "clusters" / "model.safetensors") == file_hash(copy / "two" / "clusters" / "model.safetensors")
+    # the layout reader's gradients are summed in another order, so that its clusters are the same up to rounding alone
+    ours, theirs = (ProxyClusters.from_pretrained(copy / name / "clusters") for name in ("one", "two"))
+    assert torch.allclose(ours.centroids, theirs.centroids, atol=1e-4)
     # Some weights have no gradient but rounding (a constant added to all keys changes nothing) and Adam follows that: compare results.
     cut = CutGenerator(Generator.from_pretrained(given.generator / "generator"), 8)
     state = cut.features(cut.w(seed_to_z(range(4), 16)))

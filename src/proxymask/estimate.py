@@ -22,7 +22,16 @@ from .labels import LabelSet
 from .proxy.proxy_mask import ProxyClusters
 from .seeding import derive_rng
 from .sizes import Size, height_width
-from .stages import build_generator, build_mapper, build_rearranger, build_segmenter, cluster_features, new_discriminator
+from .stages import (
+    build_generator,
+    build_mapper,
+    build_reader,
+    build_rearranger,
+    build_segmenter,
+    cluster_features,
+    new_discriminator,
+    reader_loop,
+)
 from .training.distributed import agreed
 from .training.generator import GeneratorStage
 from .training.loop import LoopConfig, Run, Stage, all_parameters_bytes
@@ -77,7 +86,7 @@ def measure_stage(
     cutting = CutGenerator(network, cut)
     noise = _Noise(network.picture_size, network.img_channels)
     pictures = noise if adversary else None
-    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start)
+    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start, reader=preset.reader.hidden)
     rows = torch.randn(preset.num_clusters, cutting.channels, generator=derive_rng(seed, "estimate"))
     clusters.centroids.copy_(rows / rows.norm(dim=1, keepdim=True))
     stage: Stage
@@ -143,7 +152,8 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
     def kind(i: int) -> Hashable:
         if isinstance(stage, GeneratorStage):
             c = stage.config
-            return c.path_weight > 0 and i % c.path_every == 0, c.r1_every > 0 and i % c.r1_every == 0
+            alone = i < c.discriminator_first
+            return alone, not alone and c.path_weight > 0 and i % c.path_every == 0, c.r1_every > 0 and i % c.r1_every == 0
         if isinstance(stage, RearrangerStage):
             return stage.adversarial_due(i) and (True, stage.r1_due(i))
         if isinstance(stage, MapperStage):
@@ -161,7 +171,7 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
 
 
 def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, device: torch.device) -> float:
-    """Seconds that clustering will take, from a few samples."""
+    """Seconds that the layout reader, where there is one, and clustering will take, from a few steps and samples."""
     cutting = CutGenerator(Generator(**generator), cut).to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
     began = time.perf_counter()
     cutting.features(torch.randn(1, cutting.generator.w_dim, device=device))
@@ -172,7 +182,11 @@ def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, dev
     began = time.perf_counter()
     cluster_features(cutting, preset.num_clusters, samples, 0, device, max_iterations=2)
     # two passes over the sample, two of Lloyd and one to draw the start
-    return agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
+    seconds = agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
+    if not preset.reader.hidden:
+        return seconds
+    loop = reader_loop(preset.reader, 0, preset.rearranger_loop.device, preset.rearranger_loop.precision)
+    return seconds + _measure(build_reader(preset.reader, cutting, 0), loop).seconds_per_step * preset.reader.steps
 
 
 def measure_pictures(files: list[Path], size: Size, workers: int) -> float:

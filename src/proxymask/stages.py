@@ -345,22 +345,31 @@ def reader_identity(config: ReaderConfig) -> dict[str, Any]:
     return {f"reader.{key}": value for key, value in dataclasses.asdict(config).items()} if config.hidden else {}
 
 
+def reader_loop(config: ReaderConfig, seed: int, device: str, precision: str) -> LoopConfig:
+    """How the layout reader is trained."""
+    return LoopConfig(
+        steps=config.steps, batch=config.batch, seed=seed, device=device, precision=precision, checkpoint_every=500, grid_every=0
+    )
+
+
+def build_reader(config: ReaderConfig, cut: CutGenerator, seed: int) -> ReaderStage:
+    """Before stage 1: the layout reader of a generator, untrained."""
+    layers = (*config.layers, config.target)
+    if min(layers) < 1 or max(layers) >= cut.generator.num_ws:
+        raise ProxymaskError(f"the layout reader's layers are {layers}: this generator has 1 to {cut.generator.num_ws - 1} to choose from")
+    with seeded(seed, "init", "reader"):
+        return ReaderStage(cut, LayoutReader(cut.channels, config.hidden), config)
+
+
 def learn_reader(
     config: ReaderConfig, cut: CutGenerator, seed: int, device: str, precision: str, out: Path, progress: Progress | None = None
 ) -> LayoutReader | None:
     """The layout reader that clusters are made with, where ``config`` asks for one; ``out`` keeps its checkpoints."""
     if not config.hidden:
         return None
-    layers = (*config.layers, config.target)
-    if min(layers) < 1 or max(layers) >= cut.generator.num_ws:
-        raise ProxymaskError(f"the layout reader's layers are {layers}: this generator has 1 to {cut.generator.num_ws - 1} to choose from")
-    with seeded(seed, "init", "reader"):
-        reader = LayoutReader(cut.channels, config.hidden)
-    loop = LoopConfig(
-        steps=config.steps, batch=config.batch, seed=seed, device=device, precision=precision, checkpoint_every=500, grid_every=0
-    )
+    loop = reader_loop(config, seed, device, precision)
     identity = identity_of(config, loop, {"generator": short_hash(cut.generator)})
-    run = train(ReaderStage(cut, reader, config), loop, out, identity=identity, progress=progress if is_main() else None)
+    run = train(build_reader(config, cut, seed), loop, out, identity=identity, progress=progress if is_main() else None)
     found = run.averages["reader"]
     assert isinstance(found, LayoutReader)
     return found.eval().requires_grad_(False)

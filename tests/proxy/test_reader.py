@@ -75,7 +75,9 @@ def test_pairs_are_one_layout_in_two_looks(cut: CutGenerator) -> None:
 
     assert torch.allclose(wanted, joined(mean), atol=1e-5)
     whole = cut.features(own).features
-    kinds = [(torch.allclose(a, b, atol=1e-5), torch.allclose(a, c, atol=1e-5)) for a, b, c in zip(shown, joined(other), whole, strict=True)]
+    kinds = [
+        (torch.allclose(a, b, atol=1e-5), torch.allclose(a, c, atol=1e-5)) for a, b, c in zip(shown, joined(other), whole, strict=True)
+    ]
     assert all(sum(kind) == 1 for kind in kinds)
 
 

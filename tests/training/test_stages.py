@@ -113,6 +113,24 @@ def test_generator_schedule(tmp_path: Path) -> None:
     assert "g/path" not in run.take_stats()
 
 
+def test_the_discriminator_may_learn_alone_first() -> None:
+    """A generator without its discriminator keeps its weights as long as the new one is no judge of it."""
+    stage = tiny.make_stage("generator", discriminator_first=2)
+    run, moved = run_of(stage), []
+    for index in range(3):
+        before = {name: [p.detach().clone() for p in module.parameters()] for name, module in stage.modules.items()}
+        run.index = index
+        stage.step(run)
+        moved.append(
+            {
+                name: any(not torch.equal(a, b) for a, b in zip(before[name], stage.modules[name].parameters(), strict=True))
+                for name in ("generator", "discriminator")
+            }
+        )
+    assert [m["generator"] for m in moved] == [False, False, True]
+    assert all(m["discriminator"] for m in moved)
+
+
 def test_generator_weights() -> None:
     """The lazy terms are multiplied by their interval, and path length takes half a batch."""
     stage = tiny.make_stage("generator", r1_gamma=6.0, r1_every=5, path_weight=3.0, path_every=7)
