@@ -7,18 +7,26 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import tiny
-from proxymask.layers import EqualConv, ResidualBlock, attention, frozen
+from proxymask.layers import EqualConv, ResidualBlock, attention, beside, frozen
 from proxymask.mappers.oasis import OasisMapper
 from proxymask.mappers.unet import UNetMapper
 from proxymask.rearranger import Rearranger
 
 
-@pytest.mark.parametrize("keys", [48, 700])
+def test_beside_keeps_channels_last() -> None:
+    wide = torch.randn(2, 7, 4, 6).to(memory_format=torch.channels_last)
+    out = beside(wide[:, :5], torch.randn(2, 3, 4, 6), wide[:, 5:])
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(out[:, :5], wide[:, :5])
+    assert torch.equal(out[:, 8:], wide[:, 5:])
+
+
+@pytest.mark.parametrize(("keys", "width"), [(48, 19), (700, 19), (48, 16)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention(keys: int, dtype: torch.dtype) -> None:
+def test_attention(keys: int, width: int, dtype: torch.dtype) -> None:
     """Against the definition in float64, for as many queries as are split, styles of their own and one for all, and its gradient."""
     torch.manual_seed(0)
-    query, key, value = torch.randn(3, 600, 32), torch.randn(3, keys, 32), torch.randn(3, keys, 19)
+    query, key, value = torch.randn(3, 600, 32), torch.randn(3, keys, 32), torch.randn(3, keys, width)
     given = [t.to(dtype).requires_grad_() for t in (query, key, value)]
     exact = [t.detach().double().requires_grad_() for t in given]
 

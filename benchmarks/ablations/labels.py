@@ -2,6 +2,7 @@
 
     python -m ablations.labels --data data/avatars64 --masks data/test64 --annotator runs/annotator --discriminator runs/g64 \\
         --work runs/ablations --steps 10000
+    python -m ablations.labels ... --rearranger avatars --steps 15900      # with the embedded one, which was trained for so long
 
 Nobody paints sixty samples: the annotator labels them, as it did those of the embedded model. A segmenter's accuracy is taken against
 the judge's reading of fresh samples. One rearranger, trained without labels, serves all.
@@ -18,8 +19,10 @@ from label_samples import annotate
 
 from proxymask.generators.stylegan2 import seed_to_z
 from proxymask.judges import Judge, SegmentationScore, shipped_judge
+from proxymask.rearranger import Rearranger
 from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.segmenter import FewShotSegmenter
+from proxymask.stages import load_part
 from proxymask.training.mapper import segmenter_labeller
 
 from .common import Lab, Settings
@@ -42,6 +45,8 @@ class Labels(Settings):
     """Further full chains at the smallest number."""
     scored: int = 500
     """Fresh samples on which a segmenter is scored."""
+    rearranger: str | None = None
+    """A rearranger that is trained already (a run, or a bundle), instead of training one; --steps then says for how many steps it was."""
 
 
 @torch.no_grad()
@@ -62,7 +67,7 @@ def run(args: Labels) -> None:
     folder = args.judge or shipped_judge(lab.bundle.labels)
     assert folder is not None, "give --judge"
     judge, annotator = Judge.load(folder).to(lab.device), UNetSegmenter.from_pretrained(args.annotator)
-    net, _ = lab.rearranger("labels")
+    net = load_part(args.rearranger, "rearranger", Rearranger) if args.rearranger else lab.rearranger("labels")[0]
     rows: list[dict[str, Any]] = []
     segmenters: list[dict[str, Any]] = []
     for number in args.numbers:

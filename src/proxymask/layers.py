@@ -165,7 +165,16 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
 def _written_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """The same of one sample, (n, dim), (m, dim) and (m, c), with ``query`` already scaled."""
     key = key.t()
+    if value.shape[1] % 16:  # a product of such a width takes a slow road; turned round, its width is that of the queries
+        value = value.t()
+        return torch.cat([(value @ (rows @ key).softmax(dim=-1).t()).t() for rows in query.split(ATTENTION_ROWS)])
     return torch.cat([(rows @ key).softmax(dim=-1) @ value for rows in query.split(ATTENTION_ROWS)])
+
+
+def beside(*grids: torch.Tensor) -> torch.Tensor:
+    """Channels of grids (B, C, h, w) behind each other, channels last in memory, as the convolutions take them; ``torch.cat`` alone may
+    choose the other order where one of them is a part of something wider."""
+    return torch.cat([grid.permute(0, 2, 3, 1) for grid in grids], dim=3).permute(0, 3, 1, 2)
 
 
 def position_encoding(channels: int, height: int, width: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from torch import nn
 from .errors import ProxymaskError
 from .generators.cut import CutState
 from .generators.ops import fir_kernel, smooth2
-from .layers import EqualConv, ResidualBlock, attention, position_encoding
+from .layers import EqualConv, ResidualBlock, attention, beside, position_encoding
 from .modeling import ConfigModel
 from .retouch import Retouch, look_of
 from .sizes import START, block_size, check_start
@@ -217,9 +217,8 @@ class Rearranger(ConfigModel):
         grid = moved.transpose(1, 2).unflatten(2, self.size)
         mended = self.out_block(grid[:, : self.channels])
         if self.retouch is not None:
-            grid = self.retouch(
-                torch.cat([mended, grid[:, self.channels :]], dim=1), asked.transpose(1, 2).unflatten(2, self.size), style.look
-            )
+            whole = beside(mended, grid[:, self.channels :])
+            grid = self.retouch(whole, asked.transpose(1, 2).unflatten(2, self.size), style.look)
             mended = grid[:, : self.channels]
         features = mended.float() * self.feature_rms
         if self.rgb_kind == "rearrange":

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import EqualConv
+from .layers import EqualConv, beside
 
 
 class Retouch(nn.Module):
@@ -76,12 +76,20 @@ class FrozenRetouch(nn.Module):
         """See :meth:`Retouch.forward`."""
         hidden, inner = self.enter.out_channels, self.down.out_channels
         scale, shift, inner_scale, inner_shift = self.look(look[:, :, None, None].to(x.dtype)).split([hidden, hidden, inner, inner], dim=1)
-        fine = self.enter(torch.cat([x, asked.to(x.dtype)], dim=1))
+        fine = self.enter(beside(x, asked.to(x.dtype)))
         fine = F.leaky_relu_(torch.addcmul(shift, fine, scale + 1), 0.2)
         coarse = F.leaky_relu_(torch.addcmul(inner_shift, self.down(fine), inner_scale + 1), 0.2)
         coarse = F.leaky_relu_(self.second(F.leaky_relu_(self.first(coarse), 0.2)), 0.2).add_(coarse)
-        up = F.interpolate(self.up(coarse), size=fine.shape[-2:], mode="nearest")
-        return self.leave(F.leaky_relu_(self.join(up.add_(fine)), 0.2)).add_(x)
+        return self.leave(F.leaky_relu_(self.join(_add_upsampled(fine, self.up(coarse))), 0.2)).add_(x)
+
+
+def _add_upsampled(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    """``fine`` (B, C, 2h, 2w) plus each value of ``coarse`` (B, C, h, w) at its four places, without writing those out."""
+    b, c, h, w = coarse.shape
+    if fine.shape[2:] != (2 * h, 2 * w):
+        return F.interpolate(coarse, size=fine.shape[-2:], mode="nearest").add_(fine)
+    four = fine.permute(0, 2, 3, 1).reshape(b, h, 2, w, 2, c)
+    return (four + coarse.permute(0, 2, 3, 1)[:, :, None, :, None]).view(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
 
 
 def _scaled(conv: EqualConv, weight: float, bias: float = 1.0) -> nn.Conv2d:

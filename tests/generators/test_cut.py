@@ -6,7 +6,7 @@ import torch
 import tiny
 from proxymask.errors import ProxymaskError
 from proxymask.generators.cut import CutGenerator, CutState
-from proxymask.generators.ops import downsample2, fir_kernel, smooth2, upsample2
+from proxymask.generators.ops import downsample2, fir_kernel, smooth2, spread2, upsample2
 from proxymask.generators.stylegan2 import Generator, seed_to_z
 
 
@@ -90,3 +90,4 @@ def test_smoothing_is_down_and_up(size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     kernel = fir_kernel()
     assert torch.allclose(smooth2(x, kernel), upsample2(downsample2(x, kernel), kernel), atol=1e-6)
+    assert torch.allclose(spread2(x, kernel), upsample2(x, kernel), atol=1e-6)

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import ProxymaskError
 from ..sizes import block_size
-from .ops import SQRT2, conv_up2, upsample2
+from .ops import SQRT2, conv_up2, spread2, upsample2
 from .stylegan2 import Generator, NoiseMode, SynthesisBlock, SynthesisLayer
 
 
@@ -79,7 +79,7 @@ class StyledTail:
                 for layer in block.layers:
                     x = self._conv(x, layer)
                 if block.layers:
-                    rgb = upsample2(rgb, block.kernel)
+                    rgb = spread2(rgb, block.kernel)
                 y = F.conv2d(x, block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
             return rgb

@@ -67,6 +67,23 @@ def smooth2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         return rows @ x.float() @ columns.t()
 
 
+def spread2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """``upsample2(x, kernel)``, float32, as a product with a matrix from either side, for few channels: (B, C, H, W) -> (B, C, 2H, 2W)."""
+    rows, columns = (_spreading(side, tuple(kernel.sum(dim=0).tolist())).to(x.device) for side in x.shape[2:])
+    with torch.autocast(x.device.type, enabled=False):
+        return rows @ x.float() @ columns.t()
+
+
+@functools.lru_cache(maxsize=16)
+def _spreading(side: int, taps: tuple[float, ...]) -> torch.Tensor:
+    """What :func:`spread2` does to one axis of length ``side``, as a matrix (2 side, side)."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        n, row = len(taps), torch.tensor(taps)
+        spread = torch.zeros(side, 1, 2 * side)
+        spread[:, 0, ::2] = torch.eye(side)
+        return F.conv1d(F.pad(spread, ((n + 1) // 2, (n - 2) // 2)), 2.0 * row[None, None])[:, 0].t().contiguous()
+
+
 @functools.lru_cache(maxsize=16)
 def _smoothing(side: int, taps: tuple[float, ...]) -> torch.Tensor:
     """What :func:`smooth2` does to one axis of length ``side``, as a matrix (side, side)."""

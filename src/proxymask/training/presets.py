@@ -148,7 +148,6 @@ PRESETS: Mapping[str, Preset] = {
         mapper_loop=LoopConfig(steps=1800, batch=8, checkpoint_every=500),  # more learn colours off the labels (16)
         condition=ConditionConfig(unet_base=1536, unet_max=64),
         num_clusters=100,
-        reader=ReaderConfig(hidden=64),
     ),
     "paper-256": _PAPER_256,
     "paper-1024": dataclasses.replace(
