@@ -5,7 +5,9 @@ python benchmarks/results.py
 
 import dataclasses
 import re
+import statistics
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from proxymask.evaluation.report import HEADS, number
 from proxymask.evaluation.svg import bars, lines
 from proxymask.modeling import read_json
 
+TOY = 10_000  # rearranger steps below which a row is called a toy
 DOCS = Path(__file__).parents[1] / "docs"
 COLUMNS = ("masks", "proxy", "generator", "floor", "grid", "real")
 DATA = "--data data/avatars64 --masks data/test64"
@@ -27,7 +30,7 @@ COMMANDS = {
     "clusters": f"python -m ablations.clusters {CHAIN}",
     "labels": f"python -m ablations.labels {CHAIN} --annotator runs/annotator",
     "reals": f"python -m ablations.reals {CHAIN}",
-    "wall-time": "python wall_time.py --help (trainings first: its head says which)",
+    "wall-time": "python wall_time.py (trainings first: benchmarks/README.md, rows rival to wall time)",
 }
 HEAD = """# Results
 
@@ -94,6 +97,7 @@ def evaluations(folder: Path) -> str:
             first = next(iter(cells.values()))
             table.append([first["name"], *(number(cells[of]["value"], key) if of in cells else "" for of in columns)])
         parts.append(markdown(["", *(HEADS[of] for of in columns)], table))
+        parts.append(shares(found))
         rest = [row for row in found if row["of"] == "samples" or row["key"] == "diversity"]
         parts.append(markdown(["", "value", "count"], [[r["name"], number(r["value"], r["key"]), f"{r['count']:,}"] for r in rest]))
         classes = {HEADS[r["of"]]: r["classes"] for r in found if r["key"] == "miou" and "classes" in r}
@@ -102,6 +106,25 @@ def evaluations(folder: Path) -> str:
             series = {head: [values.get(name) for name in names] for head, values in classes.items()}
             parts.append(plot(folder, path.stem, bars(f"IoU of each class: {title}", names, series, width=960)))
     return "\n".join(parts) or missing("evaluation")
+
+
+def shares(found: Sequence[Mapping[str, Any]]) -> str:
+    """Which part loses how much, as far as the ceilings tell."""
+    at = {(row["key"], row["of"]): row["value"] for row in found}
+    steps = [("floor", "floor"), ("generator", "generator"), ("rearranger", "proxy"), ("mapper (with its segmenter)", "masks")]
+    values = [(name, at.get(("frechet/judge", of))) for name, of in steps]
+    if any(value is None for _, value in values):
+        return ""
+    parts = [f"{values[0][0]} {values[0][1]:.2f}"]
+    parts += [f"{name} {value - before:+.2f}" for (_, before), (name, value) in pairwise(values)]
+    text = f"Who loses what of the distance: {', '.join(parts)}."
+    real, grid, proxy, masks = (at.get(("miou", of)) for of in ("real", "grid", "proxy", "masks"))
+    if None not in (real, grid, proxy, masks):
+        text += (
+            f" Of the mIoU: the judge {1 - real:.2f}, the grid {1 - grid:.2f}, and without a mapper, by generator and rearranger, "
+            f"{1 - proxy:.2f} (there the layouts are samples, read by the judge, here masks); with it {1 - masks:.2f}."
+        )
+    return text + "\n"
 
 
 def mark(row: Mapping[str, Any]) -> str:
@@ -115,7 +138,10 @@ def ablation(folder: Path, name: str, columns: Mapping[str, str]) -> str:
     if found is None:
         return missing(name)
     rows = [[row["variant"], mark(row), f"{row['count']:,}", *(cell(row, key) for key in columns)] for row in found["rows"]]
+    trained = sorted({row["mapper_steps"] for row in found["rows"] if "mapper_steps" in row})
     out = markdown(["", "steps", "pictures", *columns.values()], rows)
+    if trained:
+        out += f"\nMappers of {', '.join(f'{steps:,}' for steps in trained)} steps.\n"
     if any(row["toy"] for row in found["rows"]):
         out += f"\nFull version, queued: `{COMMANDS[name]}`\n"
     if (folder / "ablations" / f"{name}.png").is_file():
@@ -139,6 +165,11 @@ def label_curve(folder: Path) -> str:
     if found is None:
         return out
     keys = ("segmenter_miou", "segmenter_accuracy")
+    for labels in sorted({row["labels"] for row in found["rows"]}):
+        scores = [row["miou_masks"] for row in found["rows"] if row["labels"] == labels]
+        if len(scores) > 1:
+            spread = f"{statistics.fmean(scores):.3f} ± {statistics.pstdev(scores):.3f}"
+            out += f"\nThe full chain with {labels} labelled, over {len(scores)} draws: mIoU {spread}.\n"
     rows = [[str(r["labels"]), str(r["draws"]), *(f"{r[f'{k}_mean']:.3f} ± {r[f'{k}_std']:.3f}" for k in keys)] for r in found["spread"]]
     out += "\n" + markdown(["labelled", "draws", "segmenter mIoU against the judge", "accuracy"], rows)
     series = {
@@ -158,8 +189,12 @@ def wall_time(folder: Path) -> str:
     cells = []
     for r in last:
         spent = f"{r['seconds'] / 3600:.2f} h"
-        cells.append([r["name"], spent, f"{r['step']:,}", f"{r['count']:,}", cell(r, "frechet_judge"), cell(r, "miou")])
+        spent_on = f"{r['step']:,}" + (" **toy**" if r["step"] < TOY else "")
+        cells.append([r["name"], spent, spent_on, f"{r['count']:,}", cell(r, "frechet_judge"), cell(r, "miou")])
     out = markdown(["", "wall time", "steps", "pictures", "distance", "mIoU"], cells)
+    out += at_equal_time(rows)
+    if any(r["step"] < TOY for r in last):
+        out += f"\nFull version, queued: `{COMMANDS['wall-time']}`\n"
     for key, title in (("frechet_judge", "Distance"), ("miou", "mIoU")):
         series = {n: [(r["seconds"] / 3600, r[key]) for r in rows if r["name"] == n and r.get(key) is not None] for n in names}
         for name in names:  # ours once more, with the time that its generator took
@@ -168,6 +203,22 @@ def wall_time(folder: Path) -> str:
                 series[f"{name}, with its generator's training"] = [((r["seconds"] + r["generator_seconds"]) / 3600, r[key]) for r in later]
         out += plot(folder, f"wall-time-{key}", lines(f"{title} against wall time", series, "hours"))
     return out
+
+
+def at_equal_time(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Ours at its end against what each rival had reached by then."""
+    ours = [row for row in rows if row["name"] == "ours" and row.get("miou") is not None]
+    if not ours:
+        return ""
+    end, said = max(ours, key=lambda row: row["seconds"]), []
+    for name in dict.fromkeys(row["name"] for row in rows if row["name"] != "ours"):
+        points = sorted((row for row in rows if row["name"] == name), key=lambda row: row["seconds"])
+        then = ([row for row in points if row["seconds"] <= end["seconds"]] or points[:1])[-1]
+        said.append(f"{name} at {then['seconds'] / 60:.0f} min {then['frechet_judge']:.1f} and {then['miou']:.3f}")
+    if not said:
+        return ""
+    ours_has = f"ours at its end ({end['seconds'] / 60:.0f} min, without its generator's) {end['frechet_judge']:.1f} and {end['miou']:.3f}"
+    return f"\nDistance and mIoU at equal wall time: {'; '.join([ours_has, *said])}.\n"
 
 
 def baselines(folder: Path) -> str:
