@@ -58,7 +58,7 @@ def plot(folder: Path, name: str, svg: str) -> str:
     """Write a plot; the Markdown that shows it."""
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     (folder / "plots" / f"{name}.svg").write_text(svg + "\n")
-    return f"![{name}](results/plots/{name}.svg)\n"
+    return f"\n![{name}](results/plots/{name}.svg)\n"
 
 
 def load(path: Path) -> Any:
