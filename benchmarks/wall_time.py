@@ -1,7 +1,7 @@
 """Distance and mIoU against the wall time of training (supplement, Figure S5): ours and the rival's, scored alike.
 
     python benchmarks/wall_time.py --data data/avatars64 --masks data/test64 --count 500 --out docs/results/wall-time.json \\
-        --rival oasis=runs/oasis oasis-1-label=runs/oasis-1 --bundle avatars --rearranger runs/rearranger --mapper runs/mapper \\
+        --rival oasis runs/oasis oasis-1-label runs/oasis-1 --bundle avatars --rearranger runs/rearranger --mapper runs/mapper \\
         --generator-seconds 7200
 
 A rival's run holds snapshots (``baselines/oasis/train.py``). Ours are the runs of ``proxymask train rearranger`` and ``train mapper``
@@ -23,6 +23,7 @@ from baselines.oasis.train import snapshots
 
 from proxymask.bundle import Bundle
 from proxymask.data.dataset import ImageSet
+from proxymask.errors import ProxymaskError
 from proxymask.evaluation import Bench, BundlePainter
 from proxymask.evaluation.subject import SHAPES, STYLES
 from proxymask.judges import Judge, shipped_judge
@@ -113,6 +114,8 @@ def run(args: WallTime) -> None:
         return any(row["weights"] == weights and row["count"] == args.count for row in rows)
 
     for name, place in args.rival.items():
+        if not snapshots(place):
+            raise ProxymaskError(f"--rival {name} {place}: no snapshots there; python -m baselines.oasis.train makes them")
         for path, about in snapshots(place):
             painter = OasisPainter(path, args.device)
             weights = short_hash(painter.generator)
