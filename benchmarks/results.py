@@ -172,8 +172,10 @@ def label_curve(folder: Path) -> str:
             out += f"\nThe full chain with {labels} labelled, over {len(scores)} draws: mIoU {spread}.\n"
     wanted = {1, 4, 8, 16} - {row["labels"] for row in found["rows"]}
     if wanted:
-        numbers = ", ".join(map(str, sorted(wanted)))
-        out += f"\nNot there yet: {numbers} labelled; the command goes on: `{COMMANDS['labels']} --rearranger avatars` (benchmarks/README.md)\n"
+        out += (
+            f"\nNot there yet: {', '.join(map(str, sorted(wanted)))} labelled; the command in benchmarks/README.md (label curve with the "
+        )
+        out += "embedded rearranger) goes on.\n"
     rows = []
     for r in found["spread"]:
         means = [f"{r[f'{k}_mean']:.3f}" + (f" ± {r[f'{k}_std']:.3f}" if r["draws"] > 1 else "") for k in keys]
