@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from ablations.common import TOY
 
 from proxymask.evaluation.report import HEADS, number
 from proxymask.evaluation.svg import bars, lines
 from proxymask.modeling import read_json
 
-TOY = 10_000  # rearranger steps below which a row is called a toy
 DOCS = Path(__file__).parents[1] / "docs"
 COLUMNS = ("masks", "proxy", "generator", "floor", "grid", "real")
 DATA = "--data data/avatars64 --masks data/test64"
@@ -172,10 +172,8 @@ def label_curve(folder: Path) -> str:
             out += f"\nThe full chain with {labels} labelled, over {len(scores)} draws: mIoU {spread}.\n"
     wanted = {1, 4, 8, 16} - {row["labels"] for row in found["rows"]}
     if wanted:
-        out += (
-            f"\nNot there yet: {', '.join(map(str, sorted(wanted)))} labelled; the command in benchmarks/README.md (label curve with the "
-        )
-        out += "embedded rearranger) goes on.\n"
+        numbers = ", ".join(map(str, sorted(wanted)))
+        out += f"\nNot there yet: {numbers} labelled; the command in benchmarks/README.md (embedded rearranger) goes on.\n"
     rows = []
     for r in found["spread"]:
         means = [f"{r[f'{k}_mean']:.3f}" + (f" ± {r[f'{k}_std']:.3f}" if r["draws"] > 1 else "") for k in keys]

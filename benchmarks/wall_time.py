@@ -114,9 +114,10 @@ def run(args: WallTime) -> None:
         return any(row["weights"] == weights and row["count"] == args.count for row in rows)
 
     for name, place in args.rival.items():
-        if not snapshots(place):
+        taken = snapshots(place)
+        if not taken:
             raise ProxymaskError(f"--rival {name} {place}: no snapshots there; python -m baselines.oasis.train makes them")
-        for path, about in snapshots(place):
+        for path, about in taken:
             painter = OasisPainter(path, args.device)
             weights = short_hash(painter.generator)
             if not known(weights):

@@ -69,7 +69,7 @@ class FrozenRetouch(nn.Module):
         assert isinstance(second, EqualConv)
         self.first, self.second = _scaled(first, two), _scaled(second, two * half, half)
         self.up = _scaled(block.up, two * half, half)
-        self.join = _scaled(block.join, 1.0)
+        self.join = block.join.frozen()
         self.leave = _scaled(block.leave, two)
 
     def forward(self, x: torch.Tensor, asked: torch.Tensor, look: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ Quality of StyleGAN", and its ADA release), so that published weights give the p
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -62,14 +63,16 @@ def downsample2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 def smooth2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """``upsample2(downsample2(x, kernel), kernel)``, float32, as a product with a matrix from either side: for few channels it is
     several times faster. (B, C, H, W), even sides -> the same shape."""
-    rows, columns = (_smoothing(side, tuple(kernel.sum(dim=0).tolist())).to(x.device) for side in x.shape[2:])
-    with torch.autocast(x.device.type, enabled=False):
-        return rows @ x.float() @ columns.t()
+    return _from_both_sides(x, kernel, _smoothing)
 
 
 def spread2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """``upsample2(x, kernel)``, float32, as a product with a matrix from either side, for few channels: (B, C, H, W) -> (B, C, 2H, 2W)."""
-    rows, columns = (_spreading(side, tuple(kernel.sum(dim=0).tolist())).to(x.device) for side in x.shape[2:])
+    """``upsample2(x, kernel)`` in the same way: (B, C, H, W) -> (B, C, 2H, 2W)."""
+    return _from_both_sides(x, kernel, _spreading)
+
+
+def _from_both_sides(x: torch.Tensor, kernel: torch.Tensor, matrix: Callable[[int, tuple[float, ...]], torch.Tensor]) -> torch.Tensor:
+    rows, columns = (matrix(side, tuple(kernel.sum(dim=0).tolist())).to(x.device) for side in x.shape[2:])
     with torch.autocast(x.device.type, enabled=False):
         return rows @ x.float() @ columns.t()
 
@@ -90,10 +93,8 @@ def _smoothing(side: int, taps: tuple[float, ...]) -> torch.Tensor:
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
         n, row = len(taps), torch.tensor(taps)
         lines = torch.eye(side)[:, None]  # (side, 1, side): every unit vector
-        half = F.conv1d(F.pad(lines, ((n - 1) // 2, (n - 2) // 2)), row[None, None])[:, :, ::2]
-        spread = torch.zeros(side, 1, side)
-        spread[:, :, ::2] = half
-        return F.conv1d(F.pad(spread, ((n + 1) // 2, (n - 2) // 2)), 2.0 * row[None, None])[:, 0].t().contiguous()
+        half = F.conv1d(F.pad(lines, ((n - 1) // 2, (n - 2) // 2)), row[None, None])[:, 0, ::2]
+        return _spreading(side // 2, taps) @ half.t()
 
 
 def conv_up2(x: torch.Tensor, weight: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

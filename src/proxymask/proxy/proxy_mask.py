@@ -93,9 +93,12 @@ class ProxyClusters(ConfigModel):
         Float32 also under autocast, so that it is the same in every precision. No gradient.
         """
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-            features = self.read(features)
-        b, c, h, w = features.shape
-        return kmeans.assign(features.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
+            return self.nearest(self.read(features))
+
+    def nearest(self, read: Tensor) -> Tensor:
+        """The proxy mask (B, h, w) of what :meth:`read` made of features; no gradient."""
+        b, c, h, w = read.shape
+        return kmeans.assign(read.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
 
     def available(self, counts: Tensor, share: float = 0.25) -> Tensor:
         """Whether style samples have enough of a cluster to be asked for it: at least ``share`` of its typical size.

@@ -19,7 +19,6 @@ from torch import nn
 from .. import losses
 from ..generators.cut import CutGenerator, CutState
 from ..generators.stylegan2 import Discriminator
-from ..proxy import kmeans
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Init, Rearranger, Skip, Value
 from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
@@ -215,20 +214,18 @@ class RearrangerStage:
                     whole_mix = taken_[:, None, None] & c.mix_absent
                     other_ = torch.where(whole_mix, asked_before, other_)
                     cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
+                    read = self.clusters.read(cross.features)
                 asked = other_
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
                     absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
                     asked = other_.masked_fill(absent & ~whole_mix, IGNORED)
-                with run.cast():
-                    read = self.clusters.read(cross.features)
                 mask_cross = losses.mask_loss(read, asked, self.clusters.centroids, c.temperature)
                 loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
                 if c.lambda_self:
                     with run.cast():
                         same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
-                    self_loss, self_parts = self.self_loss(run, same, target, w_)
-                    with run.cast():
                         read_same = self.clusters.read(same.features)
+                    self_loss, self_parts = self.self_loss(run, same, target, w_)
                     mask_self = losses.mask_loss(read_same, own_, self.clusters.centroids, c.temperature)
                     loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_self
                     parts |= self_parts | {"mask_self": mask_self}
@@ -249,7 +246,7 @@ class RearrangerStage:
                     parts["adv"] = adv
                     loss = loss + c.lambda_adv * adv
                 with torch.no_grad():
-                    parts["agreement"] = (kmeans.assign(_rows(read.detach()), self.clusters.centroids) == other_.flatten()).float().mean()
+                    parts["agreement"] = (self.clusters.nearest(read) == other_).float().mean()
                 for key, value in parts.items():
                     run.log(f"loss/{key}", value)
                 yield loss
@@ -323,8 +320,3 @@ class RearrangerStage:
         masks = self.clusters.colorize(own).repeat(size // own.shape[-1], axis=1).repeat(size // own.shape[-1], axis=2)
         rows = [to_uint8(original), masks, to_uint8(same), to_uint8(cross)]
         return tile(rows, scale=max(1, 128 // size))
-
-
-def _rows(grid: torch.Tensor) -> torch.Tensor:
-    """(B, C, h, w) -> (B * h * w, C)."""
-    return grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1])
