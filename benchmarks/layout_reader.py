@@ -21,8 +21,7 @@ from torch import nn
 from proxymask.bundle import Bundle
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.metrics.segmentation import ConfusionMatrix
-from proxymask.proxy import kmeans
-from proxymask.proxy.proxy_mask import ProxyClusters
+from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
 from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.stages import load_part
 
@@ -89,13 +88,11 @@ class Bench:
     def row(self, name: str, k: int, read: Read) -> dict[str, object]:
         """One kind of features, ``read`` from ws (B, num_ws, w_dim), in K clusters."""
 
-        def rows(ws: torch.Tensor) -> torch.Tensor:
-            return torch.cat([read(part).float().permute(0, 2, 3, 1).flatten(0, 2) for part in ws.split(BATCH)])
-
-        found = kmeans.spherical_kmeans(lambda: [rows(self.fit[:256])], k, seed=0, init_sample=32768, max_iterations=25)
+        held = [read(part).float() for part in self.fit[:256].split(BATCH)]
+        found = fit_proxy_clusters(lambda: held, k, self.cut.resolution, start=self.cut.start, init_sample=32768, max_iterations=25)
 
         def ids(ws: torch.Tensor) -> torch.Tensor:
-            return torch.cat([kmeans.assign(rows(part), found.centroids).view(-1, *self.cut.size) for part in ws.split(BATCH)])
+            return torch.cat([found.assign(read(part).float()) for part in ws.split(BATCH)])
 
         own, moved = ids(self.test), ids(self.in_look(self.test, self.other, LAYERS))
         score = self.readable(k, ids(self.fit), own)
@@ -105,7 +102,7 @@ class Bench:
             "clusters": k,
             "readable": round(score.miou(), 3),
             "colour": {label: round(self.colour(AVATAR_LABELS.names.index(label), k, own), 2) for label in COLOURED},
-            "absent": round(self.absent(k, own), 2),
+            "absent": round(self.absent(found, own), 2),
             "same": round(float((own == moved).float().mean()), 2),
             "iou": iou,
         }
@@ -142,10 +139,8 @@ class Bench:
         mean = total / of.bincount(minlength=k).clamp_min(1)[:, None]
         return 1 - float((colours - mean[of]).square().sum() / (colours - colours.mean(dim=0)).square().sum())
 
-    def absent(self, k: int, ids: torch.Tensor) -> float:
-        counts = F.one_hot(ids.flatten(1), k).sum(dim=1).float()
-        typical = counts.sum(dim=0) / (counts > 0).sum(dim=0).clamp_min(1)
-        there = (counts >= typical / 4) & (counts > 0)
+    def absent(self, clusters: ProxyClusters, ids: torch.Tensor) -> float:
+        there = clusters.available(clusters.one_hot(ids).sum(dim=(2, 3)))
         return 1 - float(there.gather(1, ids.roll(1, dims=0).flatten(1)).float().mean())
 
 
