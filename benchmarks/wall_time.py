@@ -88,7 +88,7 @@ def proxy_driven(bench: Bench, subject: BundlePainter) -> dict[str, Any]:
         index = range(start, min(start + 25, bench.count))
         style = subject.style(subject.w(STYLES, index))
         asked = subject.substituted(subject.shape(subject.w(SHAPES, index))[0], style)
-        found.append(bench.features(subject.render(subject.rearranged(style, subject.clusters.one_hot(asked)), style.w)))
+        found.append(bench.features(subject.render(subject.rearranged(style, asked), style.w)))
     return {"count": bench.count, **bench.distance(torch.cat(found))}
 
 

@@ -233,7 +233,7 @@ class Lab:
             ids, shape = subject.shape(shape_w)
             if number == 0:
                 rows += [to_uint8(subject.render(shape, shape_w)), to_uint8(subject.sample(style))]
-            asked = subject.clusters.one_hot(subject.substituted(ids, style))
+            asked = subject.substituted(ids, style)
             rows.append(to_uint8(subject.render(subject.rearranged(style, asked), style.w)))
         return write_picture(self.settings.results / f"{ablation}.png", tile(rows))
 

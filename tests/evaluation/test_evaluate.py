@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,39 @@ def test_goes_on_after_a_stop(whole: tuple[Evaluation, Path], tiny_bundle: Path,
     assert seen[-1] == seen[-2]  # all done
     mine, theirs = (json.dumps(x.numbers, sort_keys=True) for x in (again, whole[0]))
     assert mine == theirs
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_parts_beside_each_other_give_the_same(
+    two_threads: None, whole: tuple[Evaluation, Path], tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path
+) -> None:
+    workers: set[str] = set()
+
+    def stop(done: int, total: int) -> None:
+        workers.add(threading.current_thread().name)
+        if done > total * 0.6:
+            raise KeyboardInterrupt
+
+    config = settings(tiny_bundle, avatars, tmp_path / "out", masks=fresh)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config, device="cpu", precision="fp32", progress=stop)
+    assert len(workers) == 2
+    assert torch.get_num_threads() == 2
+    [cache] = (tmp_path / "out" / "cache").iterdir()
+    before = {path.name: path.stat().st_mtime_ns for path in cache.glob("*.safetensors")}
+    assert before
+    seen: list[tuple[int, int]] = []
+    again = evaluate(config, device="cpu", precision="fp32", progress=lambda *done: seen.append(done))
+    assert {name: (cache / name).stat().st_mtime_ns for name in before} == before
+    assert seen[-1][0] == seen[-1][1]
+    assert again.numbers == whole[0].numbers
 
 
 def test_more_pictures_add_to_what_is_there(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Sources: the paper's supplement B.1 (proxy-driven pictures of two latents agains
 
 import dataclasses
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,11 +30,12 @@ from ..modeling import read_json, write_json
 from ..seeding import derive_rng
 from ..sizes import Size, height_width, short_text
 from ..synthesizer import Synthesizer
+from .beside import Beside
 from .cache import Cache, Tensors, digest_of
 from .subject import CONSISTENCY, DIVERSITY, SHAPES, STYLES, BundlePainter
 
 FORMAT = 1
-BATCH = 25
+BATCH, BATCH_OFF_CPU = 5, 25  # on a CPU few pictures at a time stay in its cache
 CHUNK = 250  # pictures between two points to go on from
 GROUPS, PAIRS = 10, 10  # C.1
 CONSISTENT_STYLES, CONSISTENT_MASKS = 20, 25
@@ -166,6 +168,8 @@ class Evaluator:
         self.bundle_digest = digest_of(read_json(folder / "bundle.json")["sha256"])
         self.cache = Cache(config.out, self._identity())
         self.done, self.total = 0, 0
+        self.beside, self.here, self.counting = Beside(self.device), threading.local(), threading.Lock()
+        self.batch = BATCH if self.device.type == "cpu" else BATCH_OFF_CPU
 
     def note(self, text: str) -> None:
         """Something that the reader of the report must know."""
@@ -237,9 +241,13 @@ class Evaluator:
             yield range(start, min(start + size, count))
 
     def _tick(self, count: int) -> None:
-        self.done += count
-        if self.progress is not None:
-            self.progress(min(self.done, self.total), self.total)
+        """So many pictures more are done, in the part that this thread makes."""
+        self.beside.check()
+        self.here.ticked = getattr(self.here, "ticked", 0) + count
+        with self.counting:
+            self.done += count
+            if self.progress is not None:
+                self.progress(min(self.done, self.total), self.total)
 
     def _measured(self, pictures: torch.Tensor) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
         """The judge's reading (B, s, s) and the features by network."""
@@ -262,13 +270,13 @@ class Evaluator:
         s, kept = self.subject, _Columns()
         scores = {of: SegmentationScore(self.judge.labels.names) for of in ("masks", "proxy")} if self.judge is not None else {}
         agreement, unchanged = MaskAgreement(), torch.zeros(4, dtype=torch.int64)
-        for start in range(part.start, part.stop, BATCH):
-            index = range(start, min(start + BATCH, part.stop))
+        for start in range(part.start, part.stop, self.batch):
+            index = range(start, min(start + self.batch, part.stop))
             w, shape_w = s.w(STYLES, index), s.w(SHAPES, index)
             style = s.style(w)
             shape_ids, shape = s.shape(shape_w)
             free, asked = s.sample(style), s.substituted(shape_ids, style)
-            moved = s.rearranged(style, s.clusters.one_hot(asked))
+            moved = s.rearranged(style, asked)
             crossed = s.render(moved, w)
             agreement += mask_agreement(moved.features, asked, s.own(style), s.clusters)
             read_free, found = self._measured(free)
@@ -300,8 +308,8 @@ class Evaluator:
 
     def _real(self, source: ImageSet, numbers: Sequence[int]) -> Tensors:
         kept = _Columns()
-        for start in range(0, len(numbers), BATCH):
-            part = list(numbers[start : start + BATCH])
+        for start in range(0, len(numbers), self.batch):
+            part = list(numbers[start : start + self.batch])
             kept.add("real", self._measured(source.images(part))[1])
             self._tick(len(part))
         return kept.tensors()
@@ -312,8 +320,8 @@ class Evaluator:
         assert self.masks is not None
         names = self.judge.labels.names
         real, grid = SegmentationScore(names), SegmentationScore(names)
-        for start in range(part.start, part.stop, BATCH):
-            index = list(range(start, min(start + BATCH, part.stop)))
+        for start in range(part.start, part.stop, self.batch):
+            index = list(range(start, min(start + self.batch, part.stop)))
             truth = self.masks.masks(index)
             real.update(self.judge.read(self.masks.images(index).to(self.device))[0], self.judge.sized_masks(truth))
             small = F.interpolate(truth[:, None].float(), size=self.subject.clusters.size, mode="nearest-exact")
@@ -327,16 +335,16 @@ class Evaluator:
         s = self.subject
         agreement, swapped = MaskAgreement(), torch.zeros(4, dtype=torch.int64)
         quality, perceptual = [], []
-        for start in range(part.start, part.stop, BATCH):
-            index = range(start, min(start + BATCH, part.stop))
+        for start in range(part.start, part.stop, self.batch):
+            index = range(start, min(start + self.batch, part.stop))
             w = s.w(STYLES, index)
             style = s.style(w)
             own, picture = s.own(style), s.sample(style)
-            again = s.render(s.rearranged(style, s.clusters.one_hot(own)), w)
+            again = s.render(s.rearranged(style, own), w)
             quality.append(psnr(again, picture).clamp(max=100.0))
             perceptual.append(torch.stack([net(again, picture).cpu() for net in self.perceptual]) if self.perceptual else None)
             other, _ = s.shape(s.w(SHAPES, index))
-            agreement += mask_agreement(s.rearranged(style, s.clusters.one_hot(other)).features, other, own, s.clusters)
+            agreement += mask_agreement(s.rearranged(style, other).features, other, own, s.clusters)
             if self.paints:
                 one, two = self.masks_of(index), self.masks_of([i + IDENTITY for i in index])
                 a, b = s.from_masks(one, style), s.from_masks(two, style)
@@ -385,18 +393,19 @@ class Evaluator:
         began = time.time()
         jobs = self._jobs()
         self.total = sum(size for _, _, size in jobs)
-        found: dict[str, Any] = {}
-        for name, make, size in jobs:
-            had, before = self.cache.has(name), self.done
-            found[name] = self.cache.json(name, make) if name == "style" else self.cache.tensors(name, make)
-            self.done = before  # what a part ticked is what it is worth, also where it was there already
-            self._tick(size)
-            if had and self.progress is not None:
-                self.progress(self.done, self.total)
+        parts = self.beside.run([functools.partial(self._part, *job) for job in jobs])
+        found = {name: part for (name, _, _), part in zip(jobs, parts, strict=True)}
         self._collect(found)
         about = self._about() | {"seconds": round(time.time() - began, 1)}
         sheets = self._sheets(found)
         return Evaluation(about, self.numbers, self.notes, sheets, self.judge.labels if self.judge else self.labels)
+
+    def _part(self, name: str, make: Callable[[], Any], size: int) -> Any:
+        """One part, read or made, and stored."""
+        self.here.ticked = 0
+        found = self.cache.json(name, make) if name == "style" else self.cache.tensors(name, make)
+        self._tick(size - self.here.ticked)  # what was there already counts as if it had been made
+        return found
 
     def _jobs(self) -> list[tuple[str, Callable[[], Any], int]]:
         """Parts by name, what makes them, and how many pictures each is worth."""
@@ -406,23 +415,24 @@ class Evaluator:
             for part in parts:
                 jobs.append((f"{prefix}-{part.start}-{part.stop}", functools.partial(make, part), len(part) * weight))
 
+        # what takes long comes first, so that the last parts, which may run beside nothing, are short
+        kind = "pictures" if self.paints else "samples"
+        add(kind, self._chunks(self.count), self._pictures)
+        if self.paints and self.judge is not None:
+            jobs.append(("style", self._style, CONSISTENT_STYLES * CONSISTENT_MASKS))
+        self.identity_count = min(IDENTITY, self.count)
+        add(f"identity-{kind}", self._chunks(self.identity_count), self._identity_of_samples)
+        self.diverse = max(1, min(self.count // GROUPS, DIVERSE, len(self.masks))) if self.paints and self.masks else 0
+        if self.diverse and self.perceptual:
+            add("diversity", self._chunks(self.diverse, max(1, CHUNK // GROUPS)), self._diverse, GROUPS)
         source, numbers = self.floor
         add("reference", self._chunks(len(self.reference)), lambda part: self._real(self.real, self.reference[part.start : part.stop]))
         name = f"floor-{self.count}" if source is self.real else "floor-fresh"
         add(name, self._chunks(len(numbers)), lambda part: self._real(source, numbers[part.start : part.stop]))
-        kind = "pictures" if self.paints else "samples"
-        add(kind, self._chunks(self.count), self._pictures)
-        self.identity_count = min(IDENTITY, self.count)
-        add(f"identity-{kind}", self._chunks(self.identity_count), self._identity_of_samples)
-        self.diverse = max(1, min(self.count // GROUPS, DIVERSE, len(self.masks))) if self.paints and self.masks else 0
         self.judged = 0
         if self.masks is not None and self.judge is not None and self.config.protocol == "standard":
             self.judged = min(self.count, len(self.masks))
             add("judged", self._chunks(self.judged), self._judged)
-        if self.paints and self.judge is not None:
-            jobs.append(("style", self._style, CONSISTENT_STYLES * CONSISTENT_MASKS))
-        if self.diverse and self.perceptual:
-            add("diversity", self._chunks(self.diverse, max(1, CHUNK // GROUPS)), self._diverse, GROUPS)
         return jobs
 
     def _add(self, key: str, name: str, of: str, value: float | None, count: int, **more: Any) -> None:
@@ -592,7 +602,7 @@ class Evaluator:
             shape_w = s.w(SHAPES, numbers)
             ids, shape = s.shape(shape_w)
             rows.append(_uint8(s.render(shape, shape_w)))
-            picture = s.render(s.rearranged(style, s.clusters.one_hot(s.substituted(ids, style))), w)
+            picture = s.render(s.rearranged(style, s.substituted(ids, style)), w)
         rows += [_uint8(s.sample(style)), _uint8(picture)]
         if self.judge is not None:
             rows.append(self.judge.labels.colors[_sized(self.judge.read(picture)[0], size).numpy()])

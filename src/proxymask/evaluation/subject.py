@@ -9,7 +9,7 @@ import torch
 from ..device import autocast
 from ..errors import ProxymaskError
 from ..generators.cut import CutState
-from ..mappers.handover import handover
+from ..mappers.handover import handover, handover_ids, is_hard
 from ..rearranger import StyleKeys
 from ..sizes import Size
 from ..synthesizer import Synthesizer
@@ -96,10 +96,9 @@ class BundlePainter:
 
     @torch.inference_mode()
     def rearranged(self, styled: Styled, proxy: torch.Tensor) -> CutState:
-        """States of the style samples laid out as proxy masks (B, K, h, w) ask."""
-        rearranger = self.synth.rearranger
+        """States of the style samples laid out as proxy masks ask: ids (B, h, w) or planes (B, K, h, w)."""
         with autocast(self.synth.device, self.synth.dtype):
-            return rearranger.attend(rearranger.encode_mask(proxy), styled.keys)
+            return self.synth.rearranger.attend(self.synth.ask(proxy), styled.keys)
 
     def own(self, styled: Styled) -> torch.Tensor:
         """Proxy masks (B, h, w) of the style samples themselves."""
@@ -111,13 +110,15 @@ class BundlePainter:
 
     @torch.inference_mode()
     def mapped(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
-        """Masks (B, H, W), or one (1, H, W) for all, -> the proxy masks (B, K, h, w) that the mapper hands over for these styles."""
+        """Masks (B, H, W), or one (1, H, W) for all, -> the proxy masks that the mapper hands over for these styles: ids (B, h, w), or
+        planes (B, K, h, w) where the bundle hands over probabilities."""
         if not self.can_paint:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.mapper)
         count = max(len(logits), len(styled.w))
         available, prior = self.clusters.available(styled.keys.counts), self.clusters.prior(styled.keys.amount)
-        return handover(logits.expand(count, -1, -1, -1), self.synth.handover, available, prior)
+        give = handover_ids if is_hard(self.synth.handover) else handover
+        return give(logits.expand(count, -1, -1, -1), self.synth.handover, available, prior)
 
     def from_masks(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
         """Pictures of masks (B, H, W), or of one (1, H, W), in the styles; one style may serve many masks."""
