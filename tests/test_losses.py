@@ -122,3 +122,21 @@ def test_reconstruction() -> None:
     loss.backward()
     hot = F.one_hot(ids, 4).permute(0, 3, 1, 2)
     assert torch.allclose(logits.grad, (logits.softmax(dim=1) - hot) / ids.numel(), atol=1e-7)
+
+
+def test_reconstruction_with_a_tilt_makes_the_rare_likelier() -> None:
+    shares, tau = torch.tensor([0.7, 0.2, 0.1]), 0.6
+    logits = torch.zeros(1, 3, 10, 10).requires_grad_()
+    ids = torch.cat([torch.full((n,), k) for k, n in enumerate((70, 20, 10))]).view(1, 10, 10)
+    bias = torch.zeros(3, requires_grad=True)
+    descent = torch.optim.LBFGS([bias], max_iter=100, tolerance_grad=1e-9)
+
+    def loss() -> torch.Tensor:
+        descent.zero_grad()
+        value = losses.reconstruction(logits.detach() + bias[:, None, None], ids, tau * shares.log())
+        value.backward()
+        return value
+
+    descent.step(loss)
+    wanted = shares ** (1 - tau)
+    assert torch.allclose(bias.softmax(dim=0), wanted / wanted.sum(), atol=1e-4)

@@ -29,6 +29,33 @@ def test_shapes(resolution: int, channels: int) -> None:
     assert mapper(planes(channels=channels)).shape == (2, tiny.K, resolution, resolution)
 
 
+@pytest.mark.parametrize(("fold", "resolution"), [(2, 16), (2, 8), (4, 8)])
+def test_folded(fold: int, resolution: int) -> None:
+    """Pixels into channels first: the same planes in, the same size out, and every pixel still counts."""
+    torch.manual_seed(0)
+    mapper = UNetMapper(3, tiny.K, resolution, 32, **tiny.WIDTHS, fold=fold).eval()
+    assert mapper.down_sides[0] == 32 // fold
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    out = mapper(x)
+    assert out.shape == (2, tiny.K, resolution, resolution)
+    out.square().sum().backward()
+    assert float((x.grad != 0).float().mean()) > 0.99
+    with torch.no_grad():
+        wanted, got = mapper(x), frozen(mapper, torch.float32)(x)
+    assert float((got - wanted).norm() / wanted.norm()) < 1e-5
+
+
+@pytest.mark.parametrize(("fold", "resolution"), [(2, 32), (3, 8), (8, 8), (0, 8), (-2, 8)])
+def test_impossible_folds(fold: int, resolution: int) -> None:
+    with pytest.raises(ProxymaskError, match="folded by"):
+        UNetMapper(1, tiny.K, resolution, 32, **tiny.WIDTHS, fold=fold)
+
+
+def test_a_folded_encoder_is_no_discriminators() -> None:
+    with pytest.raises(ProxymaskError, match="--unet-fold 1"):
+        make(fold=2, resolution=8).start_from(tiny.make_discriminator())
+
+
 def test_paper_size() -> None:
     with torch.device("meta"):
         mapper = UNetMapper(1, 25, 64, 256)

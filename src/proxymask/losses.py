@@ -85,6 +85,11 @@ def perceptual(features: list[torch.Tensor], targets: list[torch.Tensor]) -> tor
     return torch.stack(terms).mean()
 
 
-def reconstruction(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """L_recon of the mapper: cross-entropy of its logits (B, K, r, r) to the sample's own proxy mask (B, r, r)."""
-    return F.cross_entropy(logits.float(), target)
+def reconstruction(logits: torch.Tensor, target: torch.Tensor, tilt: torch.Tensor | None = None) -> torch.Tensor:
+    """L_recon of the mapper: cross-entropy of its logits (B, K, r, r) to the sample's own proxy mask (B, r, r).
+
+    With ``tilt`` (K,), that of ``logits + tilt``. With ``tilt_k = tau log p_k``, of the clusters' shares p, what is rare comes out likelier
+    by ``p_k ^ -tau``: logit adjustment (Menon et al. 2021, equation 10).
+    """
+    scores = logits.float()
+    return F.cross_entropy(scores if tilt is None else scores + tilt[:, None, None], target)

@@ -222,15 +222,16 @@ def build_condition_mapper(
             widths.unet_base,
             widths.unet_max,
             cut.start,
+            1 if widths.unet_start == "discriminator" else min(widths.unet_fold, cut.generator.resolution // cut.resolution),
         )
     if widths.unet_start == "discriminator":
         if discriminator is None:
             raise ProxymaskError("there is no discriminator to start the mapper from: name one with --discriminator")
         mapper.start_from(discriminator)
     frozen = None if segmenter is None else segmenter.to(device).eval().requires_grad_(False)
-    source = ConditionSource(cut, clusters, condition, frozen)
+    source = ConditionSource(cut, clusters, condition, frozen, widths.unet_recolour)
     discriminator = discriminator or new_discriminator(cut.generator, seed)
-    return MapperStage(cut, clusters, rearranger, mapper, discriminator, source, pictures, config, steps)
+    return MapperStage(cut, clusters, rearranger, mapper, discriminator, source, pictures, config, steps, unet=widths)
 
 
 def build_depth(config: DepthConfig, data: DepthImages, steps: int, seed: int) -> DepthStage:

@@ -1,5 +1,6 @@
 """Pairs and training: what a mapper of a condition learns from, that it repeats, and the depth that drawings come with."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -361,6 +362,63 @@ def test_training_from_shards_resumes_exactly(tmp_path: Path) -> None:
     tiny.run(stage(), tmp_path / "parts", steps=3)
     assert tiny.differing(whole, tiny.state(tiny.run(stage(), tmp_path / "parts"))) == []
     assert tiny.differing(whole, tiny.state(tiny.run(make_stage("sketch"), tmp_path / "fly"))) != []
+
+
+def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
+    recipe = {"unet_rate": 3.0, "unet_momentum": 0.9, "unet_settle": True, "unet_balance": 0.6}
+    stage = make_stage("sketch", adv_last=0.0, **recipe)
+    [group] = stage.optimizers["mapper"].param_groups
+    assert group["betas"] == (0.9, 0.99)
+    assert torch.allclose(stage.tilt.exp() ** (1 / 0.6), stage.clusters.shares())
+    run, rates = loop.Run(tiny.loop_config(), stage), []
+    for run.index in range(6):
+        stage.step(run)
+        rates.append(group["lr"])
+    assert rates == pytest.approx([0.006 * (1 + math.cos(math.pi * i / 6)) / 2 for i in range(6)])
+    assert [g["lr"] for g in stage.optimizers["discriminator"].param_groups] == pytest.approx([0.002 * 2 / 3])
+    # exact resume, though the rate changes
+    whole = tiny.state(tiny.run(make_stage("sketch", **recipe), tmp_path / "whole"))
+    tiny.run(make_stage("sketch", **recipe), tmp_path / "parts", steps=3)
+    assert tiny.differing(whole, tiny.state(tiny.run(make_stage("sketch", **recipe), tmp_path / "parts"))) == []
+
+
+def test_lines_are_drawn_from_pictures_of_other_colours() -> None:
+    def drawn(name: str, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        source = make_stage(name, unet_recolour=share).labeller
+        assert isinstance(source, ConditionSource)
+        return source(source.cut.w(seed_to_z(range(4), tiny.Z)), torch.Generator().manual_seed(1))
+
+    (plain, proxy), (other, same) = drawn("sketch", 0.0), drawn("sketch", 1.0)
+    assert torch.equal(proxy, same)
+    assert all(not torch.equal(a, b) for a, b in zip(plain, other, strict=True))
+    assert torch.equal(drawn("scribble", 0.0)[0], drawn("scribble", 1.0)[0])  # made of labels, which have no colours
+
+
+def test_recoloured_pictures_keep_their_layout() -> None:
+    pictures = torch.full((200, 3, 8, 8), -0.2)
+    pictures[:, 0, :4], pictures[:, 2, 4:] = 0.9, 0.5
+    which = (torch.arange(200) % 2 == 1).float()[:, None, None, None]
+    out = disturb.recolour(pictures, which, torch.Generator().manual_seed(0))
+    assert torch.equal(out[::2], pictures[::2])
+    changed = out[1::2]
+    assert float(changed.abs().max()) <= 1
+    assert torch.equal(changed, changed[:, :1].expand_as(changed))  # grey
+    above, below = changed[:, 0, :4].flatten(1), changed[:, 0, 4:].flatten(1)
+    assert float(above.std(dim=1).max()) < 1e-6  # what was one colour is one
+    assert 0.2 < float((above[:, 0] > below[:, 0]).float().mean()) < 0.8  # and which is the lighter is left to chance
+
+
+def test_clean_pairs_are_as_the_extractor_made_them() -> None:
+    def disturbed(clean: float) -> float:
+        stage = make_stage("sketch", unet_clean=clean)
+        assert isinstance(stage.labeller, ConditionSource)
+        stage.labeller.condition.augment = lambda planes, rng: torch.full_like(planes, 2.0)  # type: ignore[method-assign]
+        given, _ = stage.pairs(loop.Run(tiny.loop_config(batch=40), stage), "pairs")
+        return float((given.amin(dim=(1, 2, 3)) == 2).float().mean())
+
+    assert disturbed(1.0) == 0.0
+    assert 0.3 < disturbed(0.5) < 0.7
+    assert disturbed(0.0) == 1.0
 
 
 class Certain(torch.nn.Module):

@@ -72,6 +72,7 @@ def test_prior_is_bayes_rule_among_clusters_of_the_same_places() -> None:
     clusters = clusters_with(torch.stack([top * 0.75, top * 0.25, bottom * 0.5, bottom * 0.5]))
     mean = clusters.occupancy.sum(dim=(1, 2))
     assert mean.tolist() == [6, 2, 4, 4]
+    assert clusters.shares().tolist() == [6 / 16, 2 / 16, 4 / 16, 4 / 16]
     assert torch.allclose(clusters.prior(mean[None]), torch.zeros(1, 4), atol=1e-6)
     much_on_top = clusters.prior((mean * torch.tensor([1.5, 1.5, 0.5, 0.5]))[None])
     assert torch.allclose(much_on_top, torch.zeros(1, 4), atol=1e-6)

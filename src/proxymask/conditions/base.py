@@ -43,6 +43,8 @@ class Condition(ABC):
 
     needs_labels: ClassVar[bool] = False
     """Whether it is made of the few-shot segmenter's labels and not of the picture."""
+    colourless: ClassVar[bool] = False
+    """Whether its extractor should find the same in a picture of other colours, so that training may change them first."""
     remembers: ClassVar[bool] = False
     """Whether :meth:`read` can use the mean condition of a mapper's training."""
 

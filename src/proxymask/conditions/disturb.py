@@ -1,6 +1,7 @@
 """What hands do to drawings: thicker strokes, strokes left out, strokes beside their place. For training and for robustness tables.
 
-All take planes (B, C, H, W) in [0, 1] and a strength a sample, (B, 1, 1, 1) on the CPU; all numbers come from a CPU generator.
+All but :func:`recolour` take planes (B, C, H, W) in [0, 1], and a strength a sample, (B, 1, 1, 1) on the CPU; all numbers come from a CPU
+generator.
 """
 
 import torch
@@ -53,6 +54,21 @@ def soften(planes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
     y = (y[..., :-2] + 2 * y[..., 1:-1] + y[..., 2:]) / 4
     y = (y[:, :, :-2] + 2 * y[:, :, 1:-1] + y[:, :, 2:]) / 4
     return torch.lerp(planes, y, amount.to(planes))
+
+
+def recolour(pictures: torch.Tensor, which: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1], in grey of other weights for red, green and blue where ``which`` is 1.
+
+    What is dark and what is light is then left to chance, also which of two neighbours is the darker one, so that lines drawn from them
+    tell where things are and nothing of their colours. Some weights make some borders vanish, as a careless hand does.
+    """
+    b = len(pictures)
+    weights = torch.randn(b, 3, 1, 1, generator=rng) * 0.6 + 1 / 3
+    depth = uniform(rng, b, 0.6, 1.0)
+    grey = (pictures * weights.to(pictures)).sum(dim=1, keepdim=True)
+    low, high = grey.amin(dim=(2, 3), keepdim=True), grey.amax(dim=(2, 3), keepdim=True)
+    grey = ((grey - low) / (high - low).clamp_min(1e-3) * 2 - 1) * depth.to(pictures)
+    return torch.where(which.to(pictures.device) > 0.5, grey, pictures)
 
 
 def blank_half(planes: torch.Tensor, which: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

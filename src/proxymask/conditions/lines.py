@@ -34,6 +34,8 @@ class LineCondition(Condition):
         paper: how it is shown: black lines on "white", or white on "black".
     """
 
+    colourless = True
+
     def __init__(self, name: str, extractor: str, weights: Path | None = None, paper: Literal["white", "black"] = "white") -> None:
         super().__init__(name, 1)
         if extractor not in SPECS or SPECS[extractor].gives != "lines":

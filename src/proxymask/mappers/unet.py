@@ -31,9 +31,11 @@ class UNetMapper(ConfigModel):
         input_resolution: R, side of the condition, a power of two.
         channel_base, channel_max: widths at every resolution, as in the discriminator (config-F: 32768, 512).
         start: the generator's start block; conditions and proxy masks are ``R / 4`` and ``r / 4`` times that large.
+        fold: pixels a side that are put into channels first, so that the encoder begins at R / fold; 1: none, as in the paper. What
+            is above the proxy mask's size no decoder reads, and it costs the most.
 
     Raises:
-        ProxymaskError: sizes that are no powers of two, or a proxy mask larger than the condition.
+        ProxymaskError: sizes that are no powers of two, or a proxy mask larger than the (folded) condition.
     """
 
     typical: torch.Tensor
@@ -48,18 +50,29 @@ class UNetMapper(ConfigModel):
         channel_base: int = 32768,
         channel_max: int = 512,
         start: Sequence[int] = START,
+        fold: int = 1,
     ) -> None:
         super().__init__()
-        self.in_channels, self.resolution, self.input_resolution = in_channels, resolution, input_resolution
+        self.in_channels, self.resolution, self.input_resolution, self.fold = in_channels, resolution, input_resolution, fold
         self.start, self.size = check_start(start), block_size(resolution, start)
         sides = check_resolution(input_resolution)
+        if fold != 1:
+            if fold < 1 or input_resolution % fold or input_resolution // fold not in sides[1:]:
+                raise ProxymaskError(
+                    f"conditions of {input_resolution} cannot be folded by {fold}: 1, or a power of two that leaves 8 or more"
+                )
+            sides = check_resolution(input_resolution // fold)
         if resolution not in sides[1:]:
-            raise ProxymaskError(f"a proxy mask of {resolution} cannot be read off conditions of {input_resolution}: one of {sides[1:]}")
+            folded = f", folded by {fold}" if fold != 1 else ""
+            raise ProxymaskError(
+                f"a proxy mask of {resolution} cannot be read off conditions of {input_resolution}{folded}: one of {sides[1:]}"
+            )
 
         def width(side: int) -> int:
             return channels_at(side, channel_base, channel_max)
 
-        self.fromcondition = _First(in_channels, width(input_resolution), 1)
+        # one pixel tells a 1x1 convolution nothing of a line; folded ones are looked at with their neighbours
+        self.fromcondition = _First(in_channels * fold**2, width(sides[-1]), 1 if fold == 1 else 3)
         self.down_sides = sides[:0:-1]
         for side in self.down_sides:
             setattr(self, f"b{side}", _DownBlock(width(side), width(side // 2), 0, None))
@@ -77,8 +90,12 @@ class UNetMapper(ConfigModel):
         """
         if self.training:
             self._remember(planes)
+        if self.fold > 1:
+            planes = F.pixel_unshuffle(planes, self.fold)
+            if planes.device.type != "mps":
+                planes = planes.contiguous(memory_format=torch.channels_last)
         x = self.fromcondition(planes)
-        skips = {self.input_resolution: x}
+        skips = {self.input_resolution // self.fold: x}
         for side in self.down_sides:
             x = getattr(self, f"b{side}")(x)
             skips[side // 2] = x
@@ -110,6 +127,8 @@ class UNetMapper(ConfigModel):
         Raises:
             ProxymaskError: another resolution or other widths.
         """
+        if self.fold != 1:
+            raise ProxymaskError(f"a mapper whose conditions are folded by {self.fold} has no discriminator's encoder: --unet-fold 1")
         theirs, mine, taken = discriminator.state_dict(), self.state_dict(), []
         if (discriminator.resolution, discriminator.start) != (self.input_resolution, self.start):
             theirs_size, mine_size = discriminator.picture_size, block_size(self.input_resolution, self.start)

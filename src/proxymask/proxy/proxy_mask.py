@@ -125,10 +125,19 @@ class ProxyClusters(ConfigModel):
         Args:
             amount: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
         """
-        mean, amount = self.occupancy.sum(dim=(1, 2)).clamp_min(0.05), amount.float().clamp_min(LEAST)
+        mean, amount = self._mean(), amount.float().clamp_min(LEAST)
         with torch.autocast(amount.device.type, enabled=False):
             alike = self.likeness().fill_diagonal_(1.0) ** ALIKE  # one that never occurred in the fit has at least itself
             return STRENGTH * ((amount / mean).log() - ((amount @ alike) / (mean @ alike)).log())
+
+    def _mean(self) -> Tensor:
+        """Positions of each cluster in a sample, (K,), on average."""
+        return self.occupancy.sum(dim=(1, 2)).clamp_min(0.05)
+
+    def shares(self) -> Tensor:
+        """Share of all positions that each cluster takes, (K,), above 0, summing to one."""
+        mean = self._mean()
+        return mean / mean.sum()
 
     def likeness(self) -> Tensor:
         """How far two clusters stand in the same places over the samples: cosine (K, K) in [0, 1] of their occupancies."""

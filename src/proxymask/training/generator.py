@@ -57,10 +57,12 @@ class GeneratorConfig:
     """Steps at the start in which the discriminator alone learns: to go on from a generator whose own discriminator is not at hand."""
 
 
-def lazy_adam(parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, every: int) -> torch.optim.Adam:
-    """Adam (0, 0.99) with StyleGAN2's correction for a regulariser run every ``every`` steps (0: none)."""
+def lazy_adam(
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, every: int, momentum: float = 0.0
+) -> torch.optim.Adam:
+    """Adam (``momentum``, 0.99) with StyleGAN2's correction for a regulariser run every ``every`` steps (0: none)."""
     ratio = every / (every + 1) if every else 1.0
-    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8)
+    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(momentum, 0.99**ratio), eps=1e-8)
 
 
 @torch.no_grad()

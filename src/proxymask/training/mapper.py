@@ -1,6 +1,7 @@
 """Stage 4: the semantic mapper (supplement A.1-A.2): L_recon to the sample's own proxy mask, then L_adv through the frozen rest."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from .. import losses
 from ..conditions.base import Condition
+from ..conditions.disturb import chance, recolour
 from ..errors import ProxymaskError
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator
@@ -23,7 +25,6 @@ from .grids import tile, to_uint8
 from .loop import Run
 from .pairs import PairShards, RealPairs
 
-CLEAN = 0.25  # share of the pairs whose condition is left as the extractor made it
 Labeller = Callable[[torch.Tensor], torch.Tensor]
 """w (B, w_dim) -> label ids (B, H, W) of the generated pictures."""
 
@@ -66,8 +67,24 @@ class ConditionConfig:
     """Widths of the U-Net: this over the resolution ..."""
     unet_max: int = 512
     """... and at most this; as StyleGAN2's discriminator."""
+    unet_fold: int = 1
+    """Pixels a side of the condition that are put into channels first (fewer where the proxy mask is nearly as large): a power of two."""
     unet_start: Literal["fresh", "discriminator"] = "fresh"
     """Start of its encoder: new weights, or the discriminator's (widths must be the same)."""
+    unet_rate: float = 1.0
+    """Its learning rate, times learning_rate."""
+    unet_momentum: float = 0.0
+    """Adam's first beta."""
+    unet_settle: bool = False
+    """Let its rate fall to nothing over the steps, as a cosine."""
+    unet_balance: float = 0.0
+    """Power of a cluster's rarity by which it comes out likelier (losses.reconstruction): a drawing's eye, of which the mapper is never
+    sure, is then still asked for."""
+    unet_recolour: float = 0.0
+    """Share of the generated pictures that are recoloured before lines are drawn from them (disturb.recolour), so that the mapper does not
+    learn to read colours off the lines, against the style's; of conditions in lines only."""
+    unet_clean: float = 0.25
+    """Share of the pairs whose condition is left as the extractor made it; the others are disturbed."""
 
 
 class ConditionSource:
@@ -76,11 +93,20 @@ class ConditionSource:
     One pass through the generator gives features, picture and, by the segmenter, labels.
     """
 
-    def __init__(self, cut: CutGenerator, clusters: ProxyClusters, condition: Condition, segmenter: nn.Module | None = None) -> None:
-        """``segmenter``: the few-shot segmenter, for conditions that are made of labels."""
+    def __init__(
+        self,
+        cut: CutGenerator,
+        clusters: ProxyClusters,
+        condition: Condition,
+        segmenter: nn.Module | None = None,
+        recolour: float = 0.0,
+    ) -> None:
+        """``segmenter``: the few-shot segmenter, for conditions that are made of labels; ``recolour``: share of the pictures that get
+        other colours before a colourless condition is made of them."""
         if condition.needs_labels and segmenter is None:
             raise ProxymaskError(f"a {condition.name} is made of labels: give --segmenter")
         self.cut, self.clusters, self.condition, self.segmenter = cut, clusters, condition, segmenter
+        self.recolour = recolour if condition.colourless else 0.0
 
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,6 +119,8 @@ class ConditionSource:
         colours = pictures.float().clamp(-1, 1)
         if colours.shape[1] != 3:  # grey, with alpha or without, or colours with alpha
             colours = colours[:, :3] if colours.shape[1] > 3 else colours[:, :1].expand(-1, 3, -1, -1)
+        if self.recolour:
+            colours = recolour(colours, chance(rng, len(colours), self.recolour), rng)
         return self.condition.extract(colours, labels, rng).to(w.device), proxy
 
 
@@ -114,9 +142,10 @@ class MapperStage:
         config: MapperConfig,
         steps: int,
         colors: torch.Tensor | None = None,
+        unet: ConditionConfig | None = None,
     ) -> None:
         """``labeller``: the few-shot segmenter, or what makes pairs of another condition; ``pictures``: as for the rearranger;
-        ``colors``: the labels', (N, 3), for the grid."""
+        ``colors``: the labels', (N, 3), for the grid; ``unet``: the recipe of another condition's mapper."""
         self.cut, self.clusters, self.rearranger = cut.eval(), clusters.eval(), rearranger.eval()
         for module in (cut, clusters, rearranger):
             module.requires_grad_(False)
@@ -126,10 +155,12 @@ class MapperStage:
         """Where pairs are read from instead of being made; to be filled before the first step."""
         self.real: RealPairs | None = None
         """What makes a share of every batch of real pictures."""
+        self.unet, self.steps = unet or ConditionConfig(), steps
+        self.tilt = self.unet.unet_balance * clusters.shares().log()
         self.adversarial_from = round(steps * (1 - config.adv_last)) if config.lambda_adv else steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "mapper": lazy_adam(mapper.parameters(), config.learning_rate, 0),
+            "mapper": lazy_adam(mapper.parameters(), config.learning_rate * self.unet.unet_rate, 0, self.unet.unet_momentum),
             "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
         }
 
@@ -158,7 +189,7 @@ class MapperStage:
         if isinstance(self.labeller, ConditionSource):
             rng = run.rng(f"{purpose}/augment/{run.rank}")
             disturbed = self.labeller.condition.augment(given, rng)
-            clean = (torch.rand(len(given), 1, 1, 1, generator=rng) < CLEAN).to(given.device)
+            clean = (torch.rand(len(given), 1, 1, 1, generator=rng) < self.unet.unet_clean).to(given.device)
             given = torch.where(clean, given, disturbed)
         return given, proxy
 
@@ -177,6 +208,10 @@ class MapperStage:
         c = self.config
         for module in (self.cut, self.clusters, self.rearranger):
             module.to(run.device)
+        if self.unet.unet_settle:
+            for group in self.optimizers["mapper"].param_groups:
+                group["lr"] = self.config.learning_rate * self.unet.unet_rate * (1 + math.cos(math.pi * run.index / self.steps)) / 2
+        tilt = self.tilt.to(run.device)
         labels, proxy = self.pairs(run, "pairs")
         adversarial = run.index >= self.adversarial_from
         weight = c.lambda_recon_adv if adversarial else c.lambda_recon
@@ -188,9 +223,9 @@ class MapperStage:
             for labels_, proxy_, w_ in run.rounds(labels, proxy, w):
                 with run.cast():
                     logits = self.mapper(labels_)
-                recon = losses.reconstruction(logits, proxy_)
+                recon = losses.reconstruction(logits, proxy_, tilt)
                 run.log("loss/recon", recon)
-                run.log("loss/accuracy", (logits.argmax(dim=1) == proxy_).float().mean())
+                run.log("loss/accuracy", ((logits + tilt[:, None, None]).argmax(dim=1) == proxy_).float().mean())
                 loss = weight * recon
                 if adversarial:
                     with run.cast():

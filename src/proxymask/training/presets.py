@@ -146,7 +146,18 @@ PRESETS: Mapping[str, Preset] = {
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
         mapper_loop=LoopConfig(steps=1800, batch=8, checkpoint_every=500),  # more learn colours off the labels (16)
-        condition=ConditionConfig(unet_base=1536, unet_max=64),
+        # how fast, and the rest of it: docs/experiments.md, 19
+        condition=ConditionConfig(
+            unet_base=1536,
+            unet_max=64,
+            unet_fold=2,
+            unet_rate=7.5,
+            unet_momentum=0.9,
+            unet_settle=True,
+            unet_balance=0.5,
+            unet_recolour=0.7,
+            unet_clean=0.5,
+        ),
         num_clusters=100,
     ),
     "paper-256": _PAPER_256,
