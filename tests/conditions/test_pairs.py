@@ -449,6 +449,17 @@ def test_real_pictures_give_pairs() -> None:
     assert torch.equal(proxy, again[1])
 
 
+def test_real_pictures_are_recoloured_too() -> None:
+    condition = get_condition("sketch")
+    index, pictures = torch.arange(6), tiny.Pictures()
+    (plain, one), (other, two) = (
+        RealPairs(pictures, Certain(), condition, recolour=share)(index, torch.Generator().manual_seed(0), torch.device("cpu"))  # type: ignore[arg-type]
+        for share in (0.0, 1.0)
+    )
+    assert torch.equal(one, two)
+    assert all(not torch.equal(a, b) for a, b in zip(plain, other, strict=True))
+
+
 def test_real_pairs_need_pictures_and_no_labels() -> None:
     with pytest.raises(ProxymaskError, match="a scribble is made of labels, which real pictures have not"):
         RealPairs(tiny.Pictures(), Certain(), get_condition("scribble", tiny.LABELS))  # type: ignore[arg-type]

@@ -500,7 +500,7 @@ class TrainMapper:
         for part, module in (("generator", stage.cut.generator), ("clusters", stage.clusters)):
             if theirs != ours or made_of.get(part, short_hash(module)) != short_hash(module):
                 raise ProxymaskError(f"{self.picture_mapper} was trained with another {part}: train one with this")
-        return RealPairs(pictures, mapper, condition, self.real_share)
+        return RealPairs(pictures, mapper, condition, self.real_share, stage.unet.unet_recolour)
 
     def _filled(
         self,

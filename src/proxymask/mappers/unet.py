@@ -203,17 +203,23 @@ class _FrozenDown(nn.Module):
 
 @torch.no_grad()
 def _plain(conv: Conv, gain: float = 1.0) -> nn.Module:
-    """``conv`` with its gains in plain weights, and, where it halves the size, with its filter in them too."""
+    """``conv`` with its gains in plain weights, and, where it halves the size, with its filter as a convolution of its own before it."""
     total = gain * math.sqrt(2) if conv.lrelu else gain
     weight = conv.weight * (conv.weight_gain * total)
-    size = weight.shape[-1]
-    padding, stride = size // 2, 1
-    if conv.down:  # filtered and then convolved is convolved with the two in one
-        n = conv.kernel.shape[-1]
-        whole = F.conv2d(weight.flatten(0, 1)[:, None], conv.kernel.flip(0, 1)[None, None], padding=n - 1)
-        weight, padding, stride = whole.unflatten(0, weight.shape[:2])[:, :, 0], padding + (n - 1) // 2, 2
-    plain = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1], stride, padding, bias=conv.bias is not None)
+    out, inside, size, _ = weight.shape
+    parts: list[nn.Module] = []
+    stride, padding = 1, size // 2
+    if conv.down:  # as in conv_down2: filtered, then a strided convolution; for 1x1 filtered and dropped at once
+        n, step = conv.kernel.shape[-1], 2 if size == 1 else 1
+        blur = nn.Conv2d(inside, inside, n, step, size // 2 + (n - 1) // 2, groups=inside, bias=False)
+        blur.weight.copy_(conv.kernel.expand_as(blur.weight))
+        parts.append(blur)
+        stride, padding = 2 // step, 0
+    plain = nn.Conv2d(inside, out, size, stride, padding, bias=conv.bias is not None)
     plain.weight.copy_(weight)
     if conv.bias is not None and plain.bias is not None:
         plain.bias.copy_(conv.bias * total)
-    return nn.Sequential(plain, nn.LeakyReLU(0.2, inplace=True)) if conv.lrelu else plain
+    parts.append(plain)
+    if conv.lrelu:
+        parts.append(nn.LeakyReLU(0.2, inplace=True))
+    return parts[0] if len(parts) == 1 else nn.Sequential(*parts)

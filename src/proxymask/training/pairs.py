@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..conditions.base import Condition
+from ..conditions.disturb import chance, recolour
 from ..device import autocast
 from ..errors import ProxymaskError
 from ..generators.cut import CutGenerator
@@ -207,8 +208,11 @@ class RealPairs:
     them: where it does not know, it does not pretend to.
     """
 
-    def __init__(self, pictures: Pictures, picture_mapper: ConfigModel, condition: Condition, share: float = 0.5) -> None:
-        """``picture_mapper``: planes (B, 3, R, R) in [0, 1] -> logits (B, K, r, r); ``share``: of a batch.
+    def __init__(
+        self, pictures: Pictures, picture_mapper: ConfigModel, condition: Condition, share: float = 0.5, recolour: float = 0.0
+    ) -> None:
+        """``picture_mapper``: planes (B, 3, R, R) in [0, 1] -> logits (B, K, r, r); ``share``: of a batch; ``recolour``: share of the
+        pictures that get other colours before a colourless condition is made of them.
 
         Raises:
             ProxymaskError: a condition that is made of labels, which pictures have not; a share outside of 0 to 1.
@@ -218,6 +222,7 @@ class RealPairs:
         if not 0 < share <= 1:
             raise ProxymaskError(f"--real-share is above 0 and at most 1, got {share}")
         self.pictures, self.condition, self.share = pictures, condition, share
+        self.recolour = recolour if condition.colourless else 0.0
         self.mapper = picture_mapper.eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -229,4 +234,6 @@ class RealPairs:
         drawn = torch.rand(len(chances), 1, *chances.shape[2:], generator=rng).to(device)
         # rounding leaves the sum a little below one
         proxy = (chances.cumsum(dim=1) < drawn).sum(dim=1).clamp(max=chances.shape[1] - 1)
+        if self.recolour:
+            pictures = recolour(pictures, chance(rng, len(pictures), self.recolour), rng)
         return self.condition.extract(pictures, None, rng).to(device), proxy

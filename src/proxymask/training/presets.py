@@ -155,7 +155,7 @@ PRESETS: Mapping[str, Preset] = {
             unet_momentum=0.9,
             unet_settle=True,
             unet_balance=0.5,
-            unet_recolour=0.7,
+            unet_recolour=1.0,
             unet_clean=0.5,
         ),
         num_clusters=100,
