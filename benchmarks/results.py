@@ -241,6 +241,33 @@ def baselines(folder: Path) -> str:
     return markdown(["model", "", "pictures", "mIoU", "distance"], rows) + "\nOurs: mIoU of all masks of that measurement.\n"
 
 
+ROBUST = {"wider_px": "Strokes wider, pixels", "removed": "Share of the input removed", "jitter_px": "Bent, pixels"}
+
+
+def conditions(folder: Path) -> str:
+    """Scribbles, drawings and depth beside masks; what rough ones cost; quality over the time of a training."""
+    files = [found for name in ("conditions", "conditions-hed", "conditions-photo-sketch") if (found := load(folder / f"{name}.json"))]
+    if not files:
+        return ""
+    mappers = {name: row for found in files for name, row in found["mappers"].items()}
+    rows = [["mask", f"{files[0]['mask']['count']:,}", number(files[0]["mask"]["miou"]), number(files[0]["mask"]["accuracy"]), "", ""]]
+    for name, row in mappers.items():
+        made = f"{name} ({row['extractor']})" if row.get("extractor") else name
+        share = f"{100 * row['share_of_mask']:.0f} %"
+        rows.append([made, f"{row['count']:,}", number(row["miou"]), number(row["accuracy"]), share, number(row["miou_of_nothing"])])
+    out = markdown(["", "pictures", "mIoU", "accuracy", "of the masks'", "shown nothing"], rows)
+    for key, title in ROBUST.items():
+        kept = {name: row["robustness"][key] for name, row in mappers.items() if key in row["robustness"]}
+        heads = list(next(iter(kept.values())))
+        out += f"\n{title}, mIoU:\n\n" + markdown(["", *heads], [[n, *(number(v) for v in row.values())] for n, row in kept.items()])
+    curve = load(folder / "conditions-curve.json")
+    if curve is not None:
+        points = [(p["seconds"] / 60, p["miou"]) for p in curve["points"]]
+        drawn = lines("A sketch mapper's mIoU over its training", {"sketch": points}, "minutes", "mIoU", {"mask mapper": curve["mask"]})
+        out += plot(folder, "conditions", drawn)
+    return out + "\nHow each was trained: [experiments](experiments.md), section 19.\n"
+
+
 def document(folder: Path) -> str:
     """The whole of ``results.md``; plots are written beside the JSON files."""
     speed = load(folder / "evaluation-speed.json")
@@ -267,10 +294,12 @@ def document(folder: Path) -> str:
         "6. Against a supervised rival, over wall time (Figure S5)": wall_time(folder),
         "7. Without learning; and what L_adv takes for real": baselines(folder) + "\n" + ablation(folder, "reals", PROXY),
     }
+    if drawn := conditions(folder):
+        sections["8. Scribbles, drawings and depth"] = drawn
     if speed is not None:
         text = f"{speed['count']:,} pictures at {speed['resolution']} pixels, cut at {speed['cut']}: {speed['seconds']:,} s on "
         cores = f"{speed['cores']} core" + ("s" if speed["cores"] > 1 else "")
-        sections["8. How long an evaluation takes"] = f"{text}{cores} ({speed['processor_seconds']:,} processor seconds).\n"
+        sections["9. How long an evaluation takes"] = f"{text}{cores} ({speed['processor_seconds']:,} processor seconds).\n"
     body = HEAD + "\n" + "\n".join(f"## {title}\n\n{content}" for title, content in sections.items())
     return re.sub(r"\n{3,}", "\n\n", body)
 

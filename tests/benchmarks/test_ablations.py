@@ -1,6 +1,7 @@
 """A tiny version of every ablation, start to end, and the document that is made of them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,12 @@ def test_labels(common: dict[str, object], tmp_path: Path) -> None:
     assert [(row["labels"], row["draws"]) for row in found["spread"]] == [(1, 2), (2, 2)]
     assert len(found["segmenters"]) == 4
     assert "labelled" in results.document(args.results.parent)
+
+
+def test_results_are_made_of_what_is_committed(tmp_path: Path) -> None:
+    shutil.copytree(results.DOCS / "results", tmp_path / "results")
+    text = results.document(tmp_path / "results")
+    assert text == (results.DOCS / "results.md").read_text()
+    assert "## 8. Scribbles, drawings and depth" in text
+    for plot in (results.DOCS / "results" / "plots").glob("*.svg"):
+        assert (tmp_path / "results" / "plots" / plot.name).read_text() == plot.read_text()
