@@ -99,8 +99,8 @@ class Measure:
         return kind.extract(self.fresh.images(index).to(self.synth.device), self.fresh.masks(index), rng)
 
     def kind(self, mapper: str) -> Condition:
-        name = self.synth.bundle.condition_of(mapper)["condition"]
-        kind = self.synth.condition(name, weights=None if name in ("mask", "scribble") else self.args.weights)  # no extractor makes those
+        about = self.synth.bundle.condition_of(mapper)
+        kind = self.synth.condition(about["condition"], weights=self.args.weights if about.get("extractor") else None)
         if isinstance(kind, ScribbleCondition):
             kind.covered = COVERED
         return kind

@@ -59,7 +59,7 @@ from ..training.depth import DepthConfig, DepthImages
 from ..training.distributed import is_main, main_first, processes
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
-from ..training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage
+from ..training.mapper import ConditionConfig, MapperConfig, MapperStage
 from ..training.pairs import PairShards, RealPairs, probe_of
 from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
@@ -513,8 +513,8 @@ class TrainMapper:
         assert self.cache is not None
         identity: dict[str, Any] = {"condition": "mask"} if condition is None else condition.about()
         identity |= {"generator": made_of["generator"], "clusters": made_of["clusters"]}
-        if isinstance(stage.labeller, ConditionSource) and stage.labeller.recolour:
-            identity |= {"recolour": stage.labeller.recolour}
+        if condition is not None and condition.colourless and stage.unet.unet_recolour:
+            identity |= {"recolour": stage.unet.unet_recolour}
         if condition is None or condition.needs_labels:
             identity |= {"segmenter": short_hash(segmenter)}
         device = resolve_device(self.common.device)

@@ -71,6 +71,12 @@ class Condition(ABC):
             ProxymaskError: a package or weights are missing.
         """
 
+    def recoloured(self, pictures: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:
+        """Pictures (B, 3, H, W) for :meth:`extract` in training, a ``share`` of them in other colours where the condition has none."""
+        if not self.colourless or not share:
+            return pictures
+        return disturb.recolour(pictures, disturb.chance(rng, len(pictures), share), rng)
+
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Disturb planes (B, channels, H, W) as a hand would; the same shape. Numbers come from ``rng`` (CPU)."""
         return disturb.jitter(planes, _uniform(rng, len(planes), 0, 1.0), rng)

@@ -59,7 +59,3 @@ class Cache:
         except OSError as error:
             raise ProxymaskError(f"cannot write {path} ({error.strerror}): make room and run the same command again") from None
         return value
-
-    def has(self, name: str) -> bool:
-        """Whether a part is there."""
-        return any((self.folder / f"{name}{suffix}").is_file() for suffix in (".safetensors", ".json"))

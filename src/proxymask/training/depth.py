@@ -1,7 +1,6 @@
 """The depth network, on composed pictures whose depth is known exactly (``proxymask data avatars --depth``)."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ..modeling import read_json
 from ..seeding import derive_rng
 from ..sizes import height_width, size_text
 from .grids import tile, to_uint8
-from .loop import Run
+from .loop import Run, anneal
 from .segmentation import augment
 
 
@@ -97,9 +96,7 @@ class DepthStage:
     def step(self, run: Run) -> None:
         if run.device.type == "cpu":  # as in segmentation: GroupNorm's backward pass is slow in channels_last there
             self.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        for group in self.optimizers["depth"].param_groups:
-            cosine = 0.5 * (1 + math.cos(math.pi * min(run.index / self.steps, 1.0)))
-            group["lr"] = self.config.learning_rate * min(1.0, (run.index + 1) / 50) * cosine
+        anneal(self.optimizers["depth"], self.config.learning_rate, run.index, self.steps, warmup=50)
         indices = torch.randint(len(self.data), (run.config.batch,), generator=run.rng("pictures"))
         pictures, depths = augment(self.data.images(indices), self.data.depths(indices), run.rng("augment"))
 

@@ -1,7 +1,6 @@
 """Stage 4: the semantic mapper (supplement A.1-A.2): L_recon to the sample's own proxy mask, then L_adv through the frozen rest."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -11,7 +10,6 @@ from torch import nn
 
 from .. import losses
 from ..conditions.base import Condition
-from ..conditions.disturb import chance, recolour
 from ..errors import ProxymaskError
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator
@@ -22,7 +20,7 @@ from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
 from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
-from .loop import Run
+from .loop import Run, anneal
 from .pairs import PairShards, RealPairs
 
 Labeller = Callable[[torch.Tensor], torch.Tensor]
@@ -105,8 +103,7 @@ class ConditionSource:
         other colours before a colourless condition is made of them."""
         if condition.needs_labels and segmenter is None:
             raise ProxymaskError(f"a {condition.name} is made of labels: give --segmenter")
-        self.cut, self.clusters, self.condition, self.segmenter = cut, clusters, condition, segmenter
-        self.recolour = recolour if condition.colourless else 0.0
+        self.cut, self.clusters, self.condition, self.segmenter, self.recolour = cut, clusters, condition, segmenter, recolour
 
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,9 +116,7 @@ class ConditionSource:
         colours = pictures.float().clamp(-1, 1)
         if colours.shape[1] != 3:  # grey, with alpha or without, or colours with alpha
             colours = colours[:, :3] if colours.shape[1] > 3 else colours[:, :1].expand(-1, 3, -1, -1)
-        if self.recolour:
-            colours = recolour(colours, chance(rng, len(colours), self.recolour), rng)
-        return self.condition.extract(colours, labels, rng).to(w.device), proxy
+        return self.condition.extract(self.condition.recoloured(colours, self.recolour, rng), labels, rng).to(w.device), proxy
 
 
 class MapperStage:
@@ -156,11 +151,12 @@ class MapperStage:
         self.real: RealPairs | None = None
         """What makes a share of every batch of real pictures."""
         self.unet, self.steps = unet or ConditionConfig(), steps
+        self.rate = config.learning_rate * self.unet.unet_rate
         self.tilt = self.unet.unet_balance * clusters.shares().log()
         self.adversarial_from = round(steps * (1 - config.adv_last)) if config.lambda_adv else steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "mapper": lazy_adam(mapper.parameters(), config.learning_rate * self.unet.unet_rate, 0, self.unet.unet_momentum),
+            "mapper": lazy_adam(mapper.parameters(), self.rate, 0, self.unet.unet_momentum),
             "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
         }
 
@@ -209,8 +205,7 @@ class MapperStage:
         for module in (self.cut, self.clusters, self.rearranger):
             module.to(run.device)
         if self.unet.unet_settle:
-            for group in self.optimizers["mapper"].param_groups:
-                group["lr"] = self.config.learning_rate * self.unet.unet_rate * (1 + math.cos(math.pi * run.index / self.steps)) / 2
+            anneal(self.optimizers["mapper"], self.rate, run.index, self.steps)
         tilt = self.tilt.to(run.device)
         labels, proxy = self.pairs(run, "pairs")
         adversarial = run.index >= self.adversarial_from

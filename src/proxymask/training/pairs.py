@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..conditions.base import Condition
-from ..conditions.disturb import chance, recolour
 from ..device import autocast
 from ..errors import ProxymaskError
 from ..generators.cut import CutGenerator
@@ -221,8 +220,7 @@ class RealPairs:
             raise ProxymaskError(f"a {condition.name} is made of labels, which real pictures have not: leave --picture-mapper out")
         if not 0 < share <= 1:
             raise ProxymaskError(f"--real-share is above 0 and at most 1, got {share}")
-        self.pictures, self.condition, self.share = pictures, condition, share
-        self.recolour = recolour if condition.colourless else 0.0
+        self.pictures, self.condition, self.share, self.recolour = pictures, condition, share, recolour
         self.mapper = picture_mapper.eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -234,6 +232,4 @@ class RealPairs:
         drawn = torch.rand(len(chances), 1, *chances.shape[2:], generator=rng).to(device)
         # rounding leaves the sum a little below one
         proxy = (chances.cumsum(dim=1) < drawn).sum(dim=1).clamp(max=chances.shape[1] - 1)
-        if self.recolour:
-            pictures = recolour(pictures, chance(rng, len(pictures), self.recolour), rng)
-        return self.condition.extract(pictures, None, rng).to(device), proxy
+        return self.condition.extract(self.condition.recoloured(pictures, self.recolour, rng), None, rng).to(device), proxy

@@ -5,7 +5,6 @@ pictures, whose edges and colours are less clean than those they learn from.
 """
 
 import dataclasses
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -23,7 +22,7 @@ from ..metrics.segmentation import ConfusionMatrix
 from ..modeling import ConfigModel
 from ..seeding import derive_rng
 from .grids import tile, to_uint8
-from .loop import LoopConfig, Run, train
+from .loop import LoopConfig, Run, anneal, train
 
 NO_CLASS = 255  # id of pixels without a class in other people's masks; they teach nothing and are not scored
 
@@ -134,9 +133,7 @@ class SegmentationStage:
     def step(self, run: Run) -> None:
         if run.device.type == "cpu":  # the loop's channels_last makes GroupNorm's backward pass the slowest part there
             self.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        for group in self.optimizers["net"].param_groups:
-            cosine = 0.5 * (1 + math.cos(math.pi * min(run.index / self.steps, 1.0)))
-            group["lr"] = self.config.learning_rate * min(1.0, (run.index + 1) / 50) * cosine
+        anneal(self.optimizers["net"], self.config.learning_rate, run.index, self.steps, warmup=50)
         images, masks = self.batch(run)
 
         def terms() -> Iterator[torch.Tensor]:
