@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+import tiny
 from proxymask.bundle import Bundle, check_bundle, file_hash
 from proxymask.cli.progress import Pace, clock, describe, progress
 from proxymask.cli.training import TRAIN, Cluster, Fit, TrainGenerator, TrainMapper, TrainRearranger, TrainSegmenter
@@ -456,6 +457,9 @@ def test_step_kinds_are_shares_of_the_schedule():
     stage = build_generator(config, new_generator(config, 16, 0), None, _Noise(16, 3), 0)
     kinds = step_kinds(stage, 160)
     assert kinds == {1: 120 / 160, 4: 30 / 160, 0: 10 / 160}
+    mapper = tiny.make_stage("mapper", lambda_label=1.0, label_last=0.75, adv_last=0.25, r1_every=16)
+    mapper.label_from, mapper.adversarial_from = 40, 120
+    assert step_kinds(mapper, 160) == {40: 80 / 160, 0: 40 / 160, 121: 37 / 160, 120: 3 / 160}
 
 
 def test_words_for_times_and_sizes():

@@ -140,3 +140,21 @@ def test_reconstruction_with_a_tilt_makes_the_rare_likelier() -> None:
     descent.step(loss)
     wanted = shares ** (1 - tau)
     assert torch.allclose(bias.softmax(dim=0), wanted / wanted.sum(), atol=1e-4)
+
+
+def test_label_is_a_weighted_cross_entropy() -> None:
+    read, asked, weight = (
+        randn(2, 3, 4, 4),
+        torch.randint(3, (2, 4, 4), generator=torch.Generator().manual_seed(2)),
+        torch.tensor([1.0, 0.5, 4.0]),
+    )
+    asked[0, 0] = -100
+    chances = read.softmax(dim=1)
+    wanted = sum(
+        -float(weight[asked[b, y, x]]) * math.log(chances[b, asked[b, y, x], y, x])
+        for b in range(2)
+        for y in range(4)
+        for x in range(4)
+        if asked[b, y, x] >= 0
+    )
+    assert float(losses.label(read, asked, weight)) == pytest.approx(wanted / 32, rel=1e-5)  # what nobody labelled counts nothing

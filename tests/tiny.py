@@ -13,10 +13,11 @@ from proxymask.labels import LabelSet
 from proxymask.mappers.oasis import OasisMapper
 from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
 from proxymask.rearranger import Rearranger
+from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.segmenter import FewShotSegmenter
 from proxymask.training import loop
 from proxymask.training.generator import GeneratorConfig, GeneratorStage
-from proxymask.training.mapper import MapperConfig, MapperStage, segmenter_labeller
+from proxymask.training.mapper import Labeller, MapperConfig, MapperStage, new_viewing
 from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
 from proxymask.training.segmenter import SegmenterConfig, SegmenterStage
 
@@ -86,6 +87,11 @@ def make_mapper(seed: int = 4, **config: Any) -> OasisMapper:
     return OasisMapper(**{"num_labels": N, "num_clusters": K, "resolution": CUT, "widths": (12, 12, 8), "hidden": 8, **config})
 
 
+def make_viewer(seed: int = 6) -> UNetSegmenter:
+    torch.manual_seed(seed)
+    return UNetSegmenter(N, width=8, depth=2)
+
+
 def make_bundle() -> Bundle:
     cut = make_cut()
     clusters = make_clusters(cut)
@@ -124,12 +130,12 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
     if name == "rearranger":
         recipe = RearrangerConfig(**{**schedule, "adv_every": 2, "self_perceptual": 0.1, **config})
         return RearrangerStage(cut, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
-    recipe = MapperConfig(**{**schedule, "adv_last": 0.5, **config})
+    recipe = MapperConfig(**{**schedule, "adv_last": 0.5, "viewer_batch": 4, "viewer_samples": 64, **config})
     colors = torch.from_numpy(LABELS.colors)
-    labeller = segmenter_labeller(cut, make_segmenter(cut))
-    return MapperStage(
-        cut, clusters, rearranger, make_mapper(), make_discriminator(mbstd_group=1), labeller, Pictures(), recipe, steps, colors
-    )
+    labeller = Labeller(cut, make_segmenter(cut))
+    viewing = new_viewing(recipe, make_viewer(), labeller, steps) if recipe.lambda_label else None
+    parts = cut, clusters, rearranger, make_mapper(), make_discriminator(mbstd_group=1)
+    return MapperStage(*parts, labeller, Pictures(), recipe, steps, colors, viewing=viewing)
 
 
 def loop_config(**config: Any) -> loop.LoopConfig:

@@ -23,7 +23,7 @@ from proxymask.rearranger import Rearranger
 from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.segmenter import FewShotSegmenter
 from proxymask.stages import load_part
-from proxymask.training.mapper import segmenter_labeller
+from proxymask.training.mapper import Labeller
 
 from .common import Lab, Settings
 
@@ -52,7 +52,7 @@ class Labels(Settings):
 @torch.no_grad()
 def accuracy(lab: Lab, segmenter: FewShotSegmenter, judge: Judge, count: int) -> dict[str, Any]:
     """A segmenter's labels of fresh samples against the judge's reading of them."""
-    score, label = SegmentationScore(judge.labels.names), segmenter_labeller(lab.cut, segmenter.to(lab.device))
+    score, label = SegmentationScore(judge.labels.names), Labeller(lab.cut, segmenter.to(lab.device))
     for start in range(0, count, 20):
         w = lab.cut.w(seed_to_z(range(FRESH + start, FRESH + min(start + 20, count)), lab.cut.generator.z_dim).to(lab.device))
         read, _ = judge.read(lab.cut.render(lab.cut.features(w), w).clamp(-1, 1))

@@ -158,7 +158,7 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
             return stage.adversarial_due(i) and (True, stage.r1_due(i))
         if isinstance(stage, MapperStage):
             since = stage.adversarial_from
-            return i >= since and (True, (i - since) % stage.config.r1_every == 0)
+            return i >= stage.label_from, i >= since, i >= since and (i - since) % stage.config.r1_every == 0
         return True
 
     counts: Counter[Hashable] = Counter()

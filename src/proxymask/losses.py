@@ -93,3 +93,16 @@ def reconstruction(logits: torch.Tensor, target: torch.Tensor, tilt: torch.Tenso
     """
     scores = logits.float()
     return F.cross_entropy(scores if tilt is None else scores + tilt[:, None, None], target)
+
+
+def label(read: torch.Tensor, asked: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """L_label: cross-entropy of the labels that a network s reads off a picture to the mask m that the picture was painted from.
+
+    ``-mean_x v_m(x) log softmax_m(x)(s(G2(f')(x)))``
+
+    Args:
+        read: logits (B, N, H, W) of s.
+        asked: m, ids (B, H, W) int64 (-100: left out).
+        weight: v (N,), so that small parts count.
+    """
+    return F.cross_entropy(read.float(), asked, weight, reduction="none").mean()  # over all pixels, so that a split batch has the same loss

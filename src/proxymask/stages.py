@@ -33,15 +33,17 @@ from .proxy.reader import LayoutReader
 from .rearranger import Rearranger
 from .sampling import weights_hash
 from .seeding import derive_rng, derive_seed
+from .segmentation_nets import UNetSegmenter
 from .segmenter import FewShotSegmenter
 from .sizes import Size, size_text
 from .training.depth import DepthConfig, DepthImages, DepthStage
 from .training.distributed import barrier, is_main, main_first
 from .training.generator import GeneratorConfig, GeneratorStage, Pictures
 from .training.loop import LoopConfig, Stage, checkpoints, train
-from .training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage, segmenter_labeller
+from .training.mapper import ConditionConfig, ConditionSource, Labeller, MapperConfig, MapperStage, new_viewing
 from .training.reader import ReaderConfig, ReaderStage
 from .training.rearranger import RearrangerConfig, RearrangerStage
+from .training.segmentation import SegmentationStage
 from .training.segmenter import SegmenterConfig, SegmenterStage
 
 MARK = "stage.json"
@@ -185,12 +187,22 @@ def build_mapper(
         rearranger,
         mapper,
         discriminator or new_discriminator(cut.generator, seed),
-        segmenter_labeller(cut, segmenter.to(device).eval().requires_grad_(False)),
+        Labeller(cut, segmenter.to(device).eval().requires_grad_(False)),
         pictures,
         config,
         steps,
         torch.from_numpy(labels.colors.copy()),
+        viewing=_viewing(config, cut, segmenter, steps, seed),
     )
+
+
+def _viewing(config: MapperConfig, cut: CutGenerator, segmenter: FewShotSegmenter, steps: int, seed: int) -> SegmentationStage | None:
+    """What L_label needs, where the config asks for it."""
+    if not config.lambda_label:
+        return None
+    with seeded(seed, "init", "viewer"):
+        viewer = UNetSegmenter(segmenter.out.out_channels, config.viewer_width, depth=2)
+    return new_viewing(config, viewer, Labeller(cut, segmenter), steps)
 
 
 def build_condition_mapper(
@@ -207,7 +219,8 @@ def build_condition_mapper(
     seed: int,
     device: torch.device,
 ) -> MapperStage:
-    """Stage 4 for a condition other than a mask: a U-Net mapper (supplement A.1). ``segmenter``: where it is made of labels."""
+    """Stage 4 for a condition other than a mask: a U-Net mapper (supplement A.1). ``segmenter``: where it is made of labels, and for
+    L_label."""
     check_fit(cut, clusters, rearranger)
     if condition.needs_labels and segmenter is not None and segmenter.out.out_channels != condition.channels:
         raise ProxymaskError(
@@ -228,10 +241,13 @@ def build_condition_mapper(
         if discriminator is None:
             raise ProxymaskError("there is no discriminator to start the mapper from: name one with --discriminator")
         mapper.start_from(discriminator)
-    frozen = None if segmenter is None else segmenter.to(device).eval().requires_grad_(False)
-    source = ConditionSource(cut, clusters, condition, frozen, widths.unet_recolour)
+    viewing = None
+    if segmenter is not None:
+        segmenter.to(device).eval().requires_grad_(False)
+        viewing = _viewing(config, cut, segmenter, steps, seed)
+    source = ConditionSource(cut, clusters, condition, segmenter, widths.unet_recolour)
     discriminator = discriminator or new_discriminator(cut.generator, seed)
-    return MapperStage(cut, clusters, rearranger, mapper, discriminator, source, pictures, config, steps, unet=widths)
+    return MapperStage(cut, clusters, rearranger, mapper, discriminator, source, pictures, config, steps, unet=widths, viewing=viewing)
 
 
 def build_depth(config: DepthConfig, data: DepthImages, steps: int, seed: int) -> DepthStage:

@@ -1,5 +1,6 @@
 """Pairs and training: what a mapper of a condition learns from, that it repeats, and the depth that drawings come with."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 import tiny
+from proxymask import losses
 from proxymask.bundle import Bundle
 from proxymask.conditions import disturb, get_condition
 from proxymask.depth_net import DepthNet, find_depth_net
@@ -22,18 +24,18 @@ from proxymask.stages import build_condition_mapper, build_depth
 from proxymask.training import loop
 from proxymask.training.depth import DepthConfig, DepthImages
 from proxymask.training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage
-from proxymask.training.pairs import PairShards, RealPairs, probe_of
+from proxymask.training.pairs import UNKNOWN, Pairs, PairShards, RealPairs, probe_of
 
 NAMES = ("sketch", "scribble")
 
 
-def make_stage(name: str, steps: int = 6, adv_last: float = 0.5, **widths: object) -> MapperStage:
+def make_stage(name: str, steps: int = 6, adv_last: float = 0.5, lambda_label: float = 0.0, **widths: object) -> MapperStage:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
     condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
     sizes = {"unet_base": tiny.WIDTHS["channel_base"], "unet_max": tiny.WIDTHS["channel_max"], **widths}
     return build_condition_mapper(
-        MapperConfig(r1_every=2, adv_last=adv_last),
+        MapperConfig(r1_every=2, adv_last=adv_last, lambda_label=lambda_label, viewer_batch=4, viewer_samples=64),
         ConditionConfig(**sizes),
         condition,
         cut,
@@ -55,7 +57,7 @@ def test_a_pair_is_one_samples(name: str) -> None:
     source = stage.labeller
     assert isinstance(source, ConditionSource)
     w = stage.cut.w(seed_to_z(range(4), tiny.Z))
-    given, proxy = source(w, torch.Generator().manual_seed(1))
+    given, proxy, _ = source(w, torch.Generator().manual_seed(1))
     assert given.shape == (4, source.condition.channels, tiny.SIZE, tiny.SIZE)
     assert torch.equal(proxy, stage.clusters.assign(stage.cut.features(w).features))
     if name == "sketch":
@@ -93,13 +95,52 @@ def test_stopped_and_resumed_is_the_same(name: str, tmp_path: Path) -> None:
     assert tiny.differing(whole, parts) == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_drawing_hears_what_is_painted(name: str, tmp_path: Path) -> None:
+    """L_label for other conditions too: stopped and resumed it is the same, and real pictures, which nobody labelled, count nothing."""
+    whole = tiny.run(make_stage(name, lambda_label=4.0), tmp_path / "whole")
+    tiny.run(make_stage(name, lambda_label=4.0), tmp_path / "parts", steps=4)
+    assert tiny.differing(tiny.state(whole), tiny.state(tiny.run(make_stage(name, lambda_label=4.0), tmp_path / "parts"))) == []
+    lines = [json.loads(line) for line in (tmp_path / "whole/stats.jsonl").read_text().splitlines()]
+    assert ["loss/label" in line for line in lines] == [False] * 3 + [True] * 3
+    stage = make_stage(name, lambda_label=4.0)
+    run = loop.Run(tiny.loop_config(batch=8), stage)
+    assert int(stage.pairs(run, "pairs").labels.min()) >= 0
+    assert build_without_segmenter().viewing is None
+    if name == "sketch":
+        stage.real = RealPairs(tiny.Pictures(), Certain(), get_condition("sketch"), share=0.5)
+        labels = stage.pairs(run, "pairs").labels
+        assert [bool((one == UNKNOWN).all()) for one in labels] == [False] * 4 + [True] * 4
+        whole_loss = losses.label(torch.zeros(8, tiny.N, tiny.SIZE, tiny.SIZE), labels, torch.ones(tiny.N))
+        assert float(whole_loss) == pytest.approx(0.5 * math.log(tiny.N), rel=1e-5)
+
+
+def build_without_segmenter() -> MapperStage:
+    cut = tiny.make_cut()
+    clusters = tiny.make_clusters(cut)
+    return build_condition_mapper(
+        MapperConfig(lambda_label=4.0),
+        ConditionConfig(unet_base=64, unet_max=16),
+        get_condition("sketch"),
+        cut,
+        clusters,
+        tiny.make_rearranger(cut, clusters),
+        None,
+        None,
+        None,
+        6,
+        0,
+        torch.device("cpu"),
+    )
+
+
 def test_mirrored_pairs_stay_pairs() -> None:
     stage = make_stage("sketch")
     stage.labeller.condition.augment = lambda planes, rng: planes  # type: ignore[union-attr, method-assign]
     run = loop.Run(tiny.loop_config(batch=16), stage)
-    given, proxy = stage.pairs(run, "pairs")
+    given, proxy, _ = stage.pairs(run, "pairs")
     z = torch.randn(16, tiny.Z, generator=run.rng("pairs"))
-    plain, straight = stage.labeller(stage.cut.w(z), torch.Generator())
+    plain, straight, _ = stage.labeller(stage.cut.w(z), torch.Generator())
     turned = [bool(torch.equal(given[i], plain[i].flip(-1))) for i in range(16)]
     assert 2 < sum(turned) < 14
     for i, mirrored in enumerate(turned):
@@ -283,8 +324,11 @@ def test_shards_hold_what_the_generator_makes(name: str, tmp_path: Path) -> None
     held = load_tensors(shards.path(0))
     rng = derive_rng(0, "cache", 0)
     z = torch.randn(512, tiny.Z, generator=rng)
-    given, proxy = stage.make(stage.cut.w(z[:16]), rng)
+    given, proxy, labels = stage.make(stage.cut.w(z[:16]), rng)
     assert torch.equal(held["proxy"][:16].long(), proxy)
+    assert torch.equal(held["labels"][:16].long(), labels)
+    levels, _ = stage.cut.pyramid(stage.cut.w(z[:16]))
+    assert torch.equal(labels, stage.labeller.segmenter(levels).argmax(dim=1))  # of every condition, also one that is not made of them
     assert float((held["given"][:16].float() / 255 - given).abs().max()) <= 0.5 / 255 + 1e-6
 
 
@@ -383,12 +427,12 @@ def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
 
 
 def test_lines_are_drawn_from_pictures_of_other_colours() -> None:
-    def drawn(name: str, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def drawn(name: str, share: float) -> Pairs:
         source = make_stage(name, unet_recolour=share).labeller
         assert isinstance(source, ConditionSource)
         return source(source.cut.w(seed_to_z(range(4), tiny.Z)), torch.Generator().manual_seed(1))
 
-    (plain, proxy), (other, same) = drawn("sketch", 0.0), drawn("sketch", 1.0)
+    (plain, proxy, _), (other, same, _) = drawn("sketch", 0.0), drawn("sketch", 1.0)
     assert torch.equal(proxy, same)
     assert all(not torch.equal(a, b) for a, b in zip(plain, other, strict=True))
     assert torch.equal(drawn("scribble", 0.0)[0], drawn("scribble", 1.0)[0])  # made of labels, which have no colours
@@ -413,7 +457,7 @@ def test_clean_pairs_are_as_the_extractor_made_them() -> None:
         stage = make_stage("sketch", unet_clean=clean)
         assert isinstance(stage.labeller, ConditionSource)
         stage.labeller.condition.augment = lambda planes, rng: torch.full_like(planes, 2.0)  # type: ignore[method-assign]
-        given, _ = stage.pairs(loop.Run(tiny.loop_config(batch=40), stage), "pairs")
+        given, _, _ = stage.pairs(loop.Run(tiny.loop_config(batch=40), stage), "pairs")
         return float((given.amin(dim=(1, 2, 3)) == 2).float().mean())
 
     assert disturbed(1.0) == 0.0
@@ -436,7 +480,7 @@ def test_real_pictures_give_pairs() -> None:
     condition.augment = lambda planes, rng: planes  # type: ignore[method-assign]
     stage.real = RealPairs(pictures, Certain(), condition, share=0.75)  # type: ignore[arg-type]
     run = loop.Run(tiny.loop_config(batch=32), stage)
-    given, proxy = stage.pairs(run, "pairs")
+    given, proxy, _ = stage.pairs(run, "pairs")
     assert given.shape[0] == proxy.shape[0] == 32
     known = condition.extract(pictures.all, None, torch.Generator())
     known = torch.cat([known, known.flip(-1)])
@@ -452,7 +496,7 @@ def test_real_pictures_give_pairs() -> None:
 def test_real_pictures_are_recoloured_too() -> None:
     condition = get_condition("sketch")
     index, pictures = torch.arange(6), tiny.Pictures()
-    (plain, one), (other, two) = (
+    (plain, one, _), (other, two, _) = (
         RealPairs(pictures, Certain(), condition, recolour=share)(index, torch.Generator().manual_seed(0), torch.device("cpu"))  # type: ignore[arg-type]
         for share in (0.0, 1.0)
     )

@@ -362,7 +362,7 @@ def test_rearranger_learns(tmp_path: Path) -> None:
 def test_mapper_pairs(flip: bool) -> None:
     stage = tiny.make_stage("mapper", flip=flip)
     run = run_of(stage, batch=16)
-    labels, proxy = stage.pairs(run, "pairs")
+    labels, proxy, _ = stage.pairs(run, "pairs")
     z = torch.randn(16, tiny.Z, generator=run.rng("pairs"))
     w = stage.cut.w(z)
     plain = stage.labeller(w), stage.clusters.assign(stage.cut.features(w).features)
@@ -402,6 +402,67 @@ def test_mapper_learns_through_the_rest(kind: str) -> None:
     before = {k: v.clone() for k, v in stage.mapper.state_dict().items() if k in dict(stage.mapper.named_parameters())}
     stage.step(run_of(stage))
     assert "tail.weight" in tiny.differing(before, dict(stage.mapper.named_parameters()))
+
+
+def test_mapper_with_labels_resumes_exactly(tmp_path: Path) -> None:
+    """2N steps = N + resume + N over both phases of L_label, the network that reads pictures included."""
+    config = {"lambda_label": 5.0, "label_last": 0.5, "lambda_adv": 0.0, "settle": True}
+    whole = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "whole"))
+    for steps in (2, 4, 6):
+        parts = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "parts", steps=steps))
+    assert any(key.startswith("net") for key in whole)
+    assert tiny.differing(whole, parts) == []
+
+
+def test_mapper_with_labels_phases() -> None:
+    """First the network that reads pictures learns, then it stands still and the mapper hears it."""
+    stage = tiny.make_stage("mapper", steps=6, lambda_label=5.0, label_last=0.5, lambda_adv=0.0, lambda_recon=3.0)
+    assert stage.label_from == 3
+    run = run_of(stage)
+    for index in range(6):
+        run.index = index
+        before = {k: v.clone() for k, v in stage.viewing.net.state_dict().items()}
+        stage.step(run)
+        stats = run.take_stats()
+        assert ("loss/cross_entropy" in stats) == bool(tiny.differing(before, stage.viewing.net.state_dict())) == (index < 3)
+        assert ("loss/label" in stats) == (index >= 3)
+    seen, stats = totals(stage, 1)
+    assert seen == [
+        ("net", pytest.approx(stats["loss/cross_entropy"], rel=1e-5)),
+        ("mapper", pytest.approx(3 * stats["loss/recon"], rel=1e-5)),
+    ]
+    seen, stats = totals(stage, 4)
+    assert seen == [("mapper", pytest.approx(3 * stats["loss/recon"] + 5 * stats["loss/label"], rel=1e-5))]
+
+
+def test_viewer_learns_the_segmenters_labels(tmp_path: Path) -> None:
+    config = {"viewer_batch": 16, "viewer_samples": 256, "label_balance": 0.0}
+    stage = tiny.make_stage("mapper", steps=160, lambda_label=1.0, label_last=0.0, lambda_adv=0.0, **config)
+    tiny.run(stage, tmp_path, steps=160, batch=2, checkpoint_every=1000)
+    w = stage.cut.w(torch.randn(16, tiny.Z, generator=torch.Generator().manual_seed(9)))
+    with torch.no_grad():
+        labels, pictures = stage.labeller.shown(w)
+        read = stage.viewing.net(pictures).argmax(dim=1)
+    assert torch.equal(labels, stage.labeller(w))
+    share = labels.flatten().bincount().max() / labels.numel()  # of the most frequent label: what a guess has
+    assert float((read == labels).float().mean()) > float(share) + 0.02
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard", "likely-all"])
+def test_mapper_hears_what_is_painted(kind: str) -> None:
+    """L_label alone reaches the mapper's weights through rearranger, generator and reading; what is soft is lowered by following it."""
+    stage = tiny.make_stage("mapper", steps=1, lambda_label=1.0, label_last=1.0, lambda_recon=0.0, lambda_adv=0.0, handover=kind)
+    stage = tiny.use_sgd(stage, rate=3.0)
+    before = {k: v.clone() for k, v in stage.mapper.named_parameters()}
+    run = run_of(stage, batch=16)
+    stage.step(run)
+    first = run.take_stats()["loss/label"]
+    assert "tail.weight" in tiny.differing(before, dict(stage.mapper.named_parameters()))
+    for _ in range(15):  # the same samples, for the step's number stays
+        stage.step(run)
+    if kind == "soft":
+        assert run.take_stats()["loss/label"] < first
+    assert not any(p.grad is not None for p in stage.viewing.net.parameters())
 
 
 # Pictures.

@@ -13,7 +13,7 @@ from proxymask.seeding import derive_rng
 from proxymask.segmenter import FewShotSegmenter
 from proxymask.training.grids import tile, to_uint8
 from proxymask.training.loop import Run
-from proxymask.training.mapper import segmenter_labeller
+from proxymask.training.mapper import Labeller
 from proxymask.training.segmentation import LabeledImages
 
 from .networks import OasisDiscriminator, OasisGenerator
@@ -67,7 +67,7 @@ class PseudoPairs:
         mirrored = run.share(torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5)
         with run.cast():
             w = self.cut.w(z)
-            masks = segmenter_labeller(self.cut, self.segmenter)(w)
+            masks = Labeller(self.cut, self.segmenter)(w)
             pictures = self.cut.render(self.cut.features(w), w).float().clamp(-1, 1)
         pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
         return pictures, torch.where(mirrored[:, None, None], masks.flip(2), masks)

@@ -447,7 +447,8 @@ class TrainMapper:
     rearranger: OptionalPath = None
     """Its rearranger: its run, its saved network, or a bundle."""
     segmenter: OptionalPath = None
-    """Its segmenter (masks and scribbles only): its run, its saved network, or a bundle; labels.json is found there too."""
+    """Its segmenter (needed for masks and scribbles, used by L_label for all): its run, its saved network, or a bundle; labels.json is
+    found there too."""
     condition: str = "mask"
     """What it reads: mask, scribble, sketch, edges, hed, photo-sketch, depth, picture, or FILE.py:NAME of your own."""
     extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the condition's own)")] = None
@@ -487,6 +488,9 @@ class TrainMapper:
         assert found is not None
         return found
 
+    def _bundle_has_labels(self) -> bool:
+        return self.bundle is not None and (find_bundle(self.bundle) / "segmenter").is_dir()
+
     def _real_pairs(self, pictures: ImageSet | None, condition: Condition, stage: MapperStage) -> RealPairs:
         assert self.picture_mapper is not None
         if pictures is None:
@@ -515,7 +519,7 @@ class TrainMapper:
         identity |= {"generator": made_of["generator"], "clusters": made_of["clusters"]}
         if condition is not None and condition.colourless and stage.unet.unet_recolour:
             identity |= {"recolour": stage.unet.unet_recolour}
-        if condition is None or condition.needs_labels:
+        if segmenter is not None:
             identity |= {"segmenter": short_hash(segmenter)}
         device = resolve_device(self.common.device)
         count = loop.steps * loop.batch if self.cache_pairs is None else self.cache_pairs
@@ -541,10 +545,12 @@ class TrainMapper:
             clusters = load_part(self._part("clusters"), "clusters", ProxyClusters)
             rearranger = load_part(self._part("rearranger"), "rearranger", Rearranger)
             segmenter = labels = None
-            if self.condition in ("mask", "scribble"):
+            made_of_labels = self.condition in ("mask", "scribble")
+            if made_of_labels or (config.lambda_label and (self.segmenter is not None or self._bundle_has_labels())):
                 part = find_part(self._part("segmenter"), "segmenter")
                 segmenter = FewShotSegmenter.from_pretrained(part)
-                labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
+                if made_of_labels:
+                    labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
             discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator)
             pictures = _pictures(self.images, generator)

@@ -196,11 +196,11 @@ class Run:
 def anneal(optimizer: torch.optim.Optimizer, rate: float, index: int, steps: int, warmup: int = 1) -> None:
     """Set the learning rate of step ``index`` of ``steps``: up to ``rate`` over ``warmup`` steps, and down to nothing as a cosine.
 
-    It follows from the step alone, so that a resumed run has it right.
+    It follows from the step alone, so that a resumed run has it right. A group of parameters may have its own rate: ``times`` that.
     """
     cosine = 0.5 * (1 + math.cos(math.pi * min(index / steps, 1.0)))
     for group in optimizer.param_groups:
-        group["lr"] = rate * min(1.0, (index + 1) / warmup) * cosine
+        group["lr"] = rate * group.get("times", 1.0) * min(1.0, (index + 1) / warmup) * cosine
 
 
 def all_parameters_bytes(stage: Stage) -> int:

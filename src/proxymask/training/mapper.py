@@ -1,7 +1,11 @@
-"""Stage 4: the semantic mapper (supplement A.1-A.2): L_recon to the sample's own proxy mask, then L_adv through the frozen rest."""
+"""Stage 4: the semantic mapper (supplement A.1-A.2): L_recon to the sample's own proxy mask, then L_adv through the frozen rest.
+
+Beyond the paper, L_label: what is painted, in another style, has to show the mask. A small network reads it off the picture; it
+learns in the steps before, from the generator's pictures and the few-shot segmenter's labels.
+"""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -10,6 +14,7 @@ from torch import nn
 
 from .. import losses
 from ..conditions.base import Condition
+from ..device import autocast
 from ..errors import ProxymaskError
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator
@@ -18,13 +23,15 @@ from ..mappers.handover import Handover, handover
 from ..mappers.oasis import Resize
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
+from ..seeding import derive_rng
+from ..segmentation_nets import UNetSegmenter
 from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
 from .loop import Run, anneal
-from .pairs import PairShards, RealPairs
+from .pairs import CHUNK, Pairs, PairShards, RealPairs, unknown
+from .segmentation import SegmentationConfig, SegmentationStage, plain_format
 
-Labeller = Callable[[torch.Tensor], torch.Tensor]
-"""w (B, w_dim) -> label ids (B, H, W) of the generated pictures."""
+COUNTED = 256  # labelled samples from which the frequencies of labels are taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +56,23 @@ class MapperConfig:
     """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
     handover: Handover = "likely"
     """What the rearranger gets of the mapper's output: see mappers/handover.py."""
+    momentum: float = 0.0
+    """Adam's first beta, of the mapper."""
+    settle: bool = False
+    """Let the mapper's rate fall to nothing over the steps, as a cosine."""
+    lambda_label: float = 0.0
+    """Weight of L_label, where there is a few-shot segmenter: the picture that the mapper's answer paints in another sample's style has to
+    show the labels that were asked for (0: never; the paper has no such loss)."""
+    label_last: float = 0.5
+    """Share of the steps, at the end, with L_label; in those before, the network that reads labels off pictures for it learns."""
+    label_balance: float = 0.25
+    """Classes weigh there as frequency to the minus this power, so that small parts count."""
+    viewer_width: int = 16
+    """Width of that network."""
+    viewer_batch: int = 32
+    """Pictures that it sees a step ..."""
+    viewer_samples: int = 3000
+    """... of this many of the generator's, labelled by the few-shot segmenter."""
     flip: bool = True
     """Mirror half of the pairs."""
     r1_gamma: float = 10.0
@@ -85,6 +109,69 @@ class ConditionConfig:
     """Share of the pairs whose condition is left as the extractor made it; the others are disturbed."""
 
 
+class Labeller:
+    """The few-shot segmenter on generated samples."""
+
+    def __init__(self, cut: CutGenerator, segmenter: nn.Module) -> None:
+        self.cut, self.segmenter = cut, segmenter
+
+    def __call__(self, w: torch.Tensor) -> torch.Tensor:
+        """w (B, w_dim) -> label ids (B, H, W)."""
+        return self.shown(w)[0]
+
+    def shown(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """w (B, w_dim) -> label ids (B, H, W), and the pictures (B, 3, H, W) in [-1, 1] that they belong to."""
+        levels, pictures = self.cut.pyramid(w)
+        return self.segmenter([level.float() for level in levels]).float().argmax(dim=1), in_colours(pictures)
+
+
+class GeneratedImages:
+    """The generator's pictures with the few-shot segmenter's labels as a data set (:class:`.segmentation.LabeledImages`).
+
+    They are made when they are first asked for, and kept as what files would hold.
+    """
+
+    def __init__(self, labeller: Labeller, count: int, seed: int = 0) -> None:
+        self.labeller, self.count, self.seed = labeller, count, seed
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self._known = torch.zeros(count, dtype=torch.bool)
+        self._pictures = self._masks = torch.empty(0)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Where, and in which precision, those to come are made."""
+        self.device, self.dtype = device, dtype
+
+    def __len__(self) -> int:
+        return self.count
+
+    def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Numbers (B,) -> pictures (B, 3, H, W) in [-1, 1], float32, on the CPU."""
+        at = self._made(indices)
+        return self._pictures[at].float() / 127.5 - 1
+
+    def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Numbers (B,) -> label ids (B, H, W), int64, on the CPU."""
+        at = self._made(indices)
+        return self._masks[at].long()
+
+    @torch.no_grad()
+    def _made(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        wanted = torch.as_tensor(indices)
+        missing = wanted[~self._known[wanted]].unique()
+        for part in missing.split(CHUNK) if len(missing) else ():
+            rngs = [derive_rng(self.seed, "viewer", int(number)) for number in part]
+            z = torch.cat([torch.randn(1, self.labeller.cut.generator.z_dim, generator=rng) for rng in rngs])
+            with autocast(self.device, self.dtype):
+                labels, pictures = self.labeller.shown(self.labeller.cut.w(z.to(self.device)))
+            if not self._known.any():
+                self._pictures = torch.empty(self.count, *pictures.shape[1:], dtype=torch.uint8)
+                self._masks = torch.empty(self.count, *labels.shape[1:], dtype=torch.uint8)
+            self._pictures[part] = ((pictures + 1) * 127.5).round().to(torch.uint8).cpu()
+            self._masks[part] = labels.to(torch.uint8).cpu()
+            self._known[part] = True
+        return wanted
+
+
 class ConditionSource:
     """Pairs for a condition: of generated pictures, the condition by its extractor and the proxy mask (supplement E).
 
@@ -99,24 +186,21 @@ class ConditionSource:
         segmenter: nn.Module | None = None,
         recolour: float = 0.0,
     ) -> None:
-        """``segmenter``: the few-shot segmenter, for conditions that are made of labels; ``recolour``: share of the pictures that get
-        other colours before a colourless condition is made of them."""
+        """``segmenter``: the few-shot segmenter, for conditions that are made of labels, and for L_label; ``recolour``: share of the
+        pictures that get other colours before a colourless condition is made of them."""
         if condition.needs_labels and segmenter is None:
             raise ProxymaskError(f"a {condition.name} is made of labels: give --segmenter")
         self.cut, self.clusters, self.condition, self.segmenter, self.recolour = cut, clusters, condition, segmenter, recolour
 
     @torch.no_grad()
-    def __call__(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """w (B, w_dim) -> planes (B, C, H, W), undisturbed, and proxy masks (B, h, w)."""
+    def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
+        """Pairs of the samples w (B, w_dim), undisturbed."""
         levels, pictures = self.cut.pyramid(w)
         proxy = self.clusters.assign(levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)])
-        labels = None
-        if self.condition.needs_labels and self.segmenter is not None:
-            labels = self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
-        colours = pictures.float().clamp(-1, 1)
-        if colours.shape[1] != 3:  # grey, with alpha or without, or colours with alpha
-            colours = colours[:, :3] if colours.shape[1] > 3 else colours[:, :1].expand(-1, 3, -1, -1)
-        return self.condition.extract(self.condition.recoloured(colours, self.recolour, rng), labels, rng).to(w.device), proxy
+        colours = self.condition.recoloured(in_colours(pictures), self.recolour, rng)
+        labels = None if self.segmenter is None else self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
+        planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
+        return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)
 
 
 class MapperStage:
@@ -138,9 +222,11 @@ class MapperStage:
         steps: int,
         colors: torch.Tensor | None = None,
         unet: ConditionConfig | None = None,
+        viewing: SegmentationStage | None = None,
     ) -> None:
         """``labeller``: the few-shot segmenter, or what makes pairs of another condition; ``pictures``: as for the rearranger;
-        ``colors``: the labels', (N, 3), for the grid; ``unet``: the recipe of another condition's mapper."""
+        ``colors``: the labels', (N, 3), for the grid; ``unet``: the recipe of another condition's mapper; ``viewing``: trains, before the
+        steps with L_label, what reads labels off pictures; without it there is no L_label."""
         self.cut, self.clusters, self.rearranger = cut.eval(), clusters.eval(), rearranger.eval()
         for module in (cut, clusters, rearranger):
             module.requires_grad_(False)
@@ -151,25 +237,31 @@ class MapperStage:
         self.real: RealPairs | None = None
         """What makes a share of every batch of real pictures."""
         self.unet, self.steps = unet or ConditionConfig(), steps
+        self.settle = config.settle if unet is None else unet.unet_settle
         self.rate = config.learning_rate * self.unet.unet_rate
         self.tilt = self.unet.unet_balance * clusters.shares().log()
         self.adversarial_from = round(steps * (1 - config.adv_last)) if config.lambda_adv else steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "mapper": lazy_adam(mapper.parameters(), self.rate, 0, self.unet.unet_momentum),
+            "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum if unet is None else unet.unet_momentum),
             "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
         }
+        self.viewing, self.label_from = viewing, steps
+        if viewing is not None:
+            self.label_from = viewing.steps
+            self.modules |= viewing.modules
+            self.optimizers |= viewing.optimizers
 
     @torch.no_grad()
-    def pairs(self, run: Run, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Label masks (B, H, W), or disturbed planes (B, C, H, W), and proxy masks (B, h, w) of this process' share of a batch."""
+    def pairs(self, run: Run, purpose: str) -> Pairs:
+        """This process' share of a batch, with planes disturbed."""
         mirrored = run.share(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)[:, None, None]
         count = len(mirrored)
         made = count - (max(1, round(count * self.real.share)) if self.real is not None else 0)
-        parts = []
+        parts: list[Pairs] = []
         if made:
             if self.shards is not None:
-                parts.append(tuple(run.share(x)[:made] for x in self.shards.pairs(run.index, run.config.batch)))
+                parts.append(Pairs(*(run.share(x)[:made] for x in self.shards.pairs(run.index, run.config.batch))))
             else:
                 z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
                 parts.append(self._pair(run, self.cut.w(z[:made]), run.rng(f"{purpose}/made/{run.rank}")))
@@ -178,58 +270,73 @@ class MapperStage:
             mine = index[run.rank * count : run.rank * count + count - made]
             with run.cast():
                 parts.append(self.real(mine, run.rng(f"{purpose}/real/{run.rank}"), run.device))
-        given, proxy = (torch.cat(both) for both in zip(*parts, strict=True))
+        given, proxy, labels = (torch.cat(both) for both in zip(*parts, strict=True))
         if self.config.flip:
             turned = mirrored if given.ndim == 3 else mirrored[:, None]
-            given, proxy = torch.where(turned, given.flip(-1), given), torch.where(mirrored, proxy.flip(2), proxy)
+            given = torch.where(turned, given.flip(-1), given)
+            proxy, labels = torch.where(mirrored, proxy.flip(2), proxy), torch.where(mirrored, labels.flip(2), labels)
         if isinstance(self.labeller, ConditionSource):
             rng = run.rng(f"{purpose}/augment/{run.rank}")
             disturbed = self.labeller.condition.augment(given, rng)
             clean = (torch.rand(len(given), 1, 1, 1, generator=rng) < self.unet.unet_clean).to(given.device)
             given = torch.where(clean, given, disturbed)
-        return given, proxy
+        return Pairs(given, proxy, labels)
 
-    def _pair(self, run: Run, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pair(self, run: Run, w: torch.Tensor, rng: torch.Generator) -> Pairs:
         with run.cast():
             return self.make(w, rng)
 
     @torch.no_grad()
-    def make(self, w: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """w (B, w_dim) -> label masks (B, R, R) or undisturbed planes (B, C, R, R), and proxy masks (B, r, r)."""
+    def make(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
+        """Pairs of the samples w (B, w_dim), undisturbed."""
         if isinstance(self.labeller, ConditionSource):
             return self.labeller(w, rng)
-        return self.labeller(w), self.clusters.assign(self.cut.features(w).features)
+        labels = self.labeller(w)
+        return Pairs(labels, self.clusters.assign(self.cut.features(w).features), labels)
 
     def step(self, run: Run) -> None:
         c = self.config
         for module in (self.cut, self.clusters, self.rearranger):
             module.to(run.device)
-        if self.unet.unet_settle:
+        if self.settle:
             anneal(self.optimizers["mapper"], self.rate, run.index, self.steps)
         tilt = self.tilt.to(run.device)
-        labels, proxy = self.pairs(run, "pairs")
+        given, proxy, asked = self.pairs(run, "pairs")
         adversarial = run.index >= self.adversarial_from
+        labelled = self.viewing is not None and run.index >= self.label_from
+        if self.viewing is not None:
+            assert isinstance(self.viewing.dataset, GeneratedImages)
+            self.viewing.dataset.to(run.device, run.dtype)
+            self.viewing.net.requires_grad_(not labelled)
+            if labelled:
+                plain_format(self.viewing.net, run.device)
+            else:
+                self.viewing.step(run)
         weight = c.lambda_recon_adv if adversarial else c.lambda_recon
         w = self.cut.w(run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("style"))))
         self.discriminator.requires_grad_(False)
         fakes: list[torch.Tensor] = []
 
         def terms() -> Iterator[torch.Tensor]:
-            for labels_, proxy_, w_ in run.rounds(labels, proxy, w):
+            for given_, proxy_, asked_, w_ in run.rounds(given, proxy, asked, w):
                 with run.cast():
-                    logits = self.mapper(labels_)
+                    logits = self.mapper(given_)
                 recon = losses.reconstruction(logits, proxy_, tilt)
                 run.log("loss/recon", recon)
                 run.log("loss/accuracy", ((logits + tilt[:, None, None]).argmax(dim=1) == proxy_).float().mean())
                 loss = weight * recon
+                if adversarial or labelled:
+                    with run.cast():
+                        fake = self.painted(logits, w_)
+                if labelled:
+                    assert self.viewing is not None
+                    with run.cast():
+                        read = self.viewing.net(in_colours(fake).contiguous())
+                    label = losses.label(read, asked_, self.viewing.weight.to(run.device))
+                    run.log("loss/label", label)
+                    loss = loss + c.lambda_label * label
                 if adversarial:
                     with run.cast():
-                        state = self.cut.features(w_)
-                        style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
-                        asked = self.rearranger.encode_mask(
-                            handover(logits, c.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount))
-                        )
-                        fake = self.cut.render(self.rearranger.attend(asked, style), w_)
                         adv = losses.adversarial_g(self.discriminator(fake))
                     fakes.append(fake.detach())
                     run.log("loss/adv", adv)
@@ -243,25 +350,28 @@ class MapperStage:
             penalty = c.r1_gamma / 2 * c.r1_every if due else 0.0
             discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
 
+    def painted(self, logits: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, C, H, W) of the mapper's logits in the styles ``w``, through the frozen rest; gradients reach the logits alone."""
+        with torch.no_grad():
+            state = self.cut.features(w)
+            style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
+        proxy = handover(logits, self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount))
+        return self.cut.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
+
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
         """Rows: generated pictures, labels or other condition, proxy masks, the mapper's, and pictures from those in other styles."""
         average = run.averages["mapper"]
         z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
         w = self.cut.w(z)
-        given, proxy = self._pair(run, w, torch.Generator().manual_seed(2))
+        given, proxy, _ = self._pair(run, w, torch.Generator().manual_seed(2))
         if isinstance(self.labeller, ConditionSource):  # every other one disturbed, to see what the mapper learns from
             disturbed = self.labeller.condition.augment(given, torch.Generator().manual_seed(2))
             given = torch.where((torch.arange(len(given)) % 2 == 1)[:, None, None, None].to(given.device), disturbed, given)
         with run.cast():
-            state = self.cut.features(w)
             logits = average(given)
-            style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
-            asked = handover(
-                logits.roll(-1, dims=0), self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount)
-            )
-            moved = self.rearranger.attend(self.rearranger.encode_mask(asked), style)
-            rows = [to_uint8(self.cut.render(state, w))]
+            painted = self.painted(logits.roll(-1, dims=0), w)
+            rows = [to_uint8(self.cut.render(self.cut.features(w), w))]
             size = rows[0].shape[2]
             if isinstance(self.labeller, ConditionSource):
                 rows.append(self.labeller.condition.show(given))
@@ -269,15 +379,21 @@ class MapperStage:
                 rows.append(self.colors[given.cpu()].numpy())
             for mask in (proxy, logits.argmax(dim=1)):
                 rows.append(self.clusters.colorize(mask).repeat(size // mask.shape[-1], axis=1).repeat(size // mask.shape[-1], axis=2))
-            rows.append(to_uint8(self.cut.render(moved, w)))
+            rows.append(to_uint8(painted))
         return tile(rows, scale=max(1, 128 // size))
 
 
-def segmenter_labeller(cut: CutGenerator, segmenter: nn.Module) -> Labeller:
-    """The few-shot segmenter as a :data:`Labeller`."""
+def new_viewing(config: MapperConfig, viewer: UNetSegmenter, labeller: Labeller, steps: int) -> SegmentationStage:
+    """What trains ``viewer`` to read labels off pictures, in the first of the ``steps`` of a mapper."""
+    recipe = SegmentationConfig(batch=config.viewer_batch, balance=config.label_balance)
+    generated = GeneratedImages(labeller, config.viewer_samples)
+    return SegmentationStage(viewer, generated, recipe, round(steps * (1 - config.label_last)), sample=COUNTED)
 
-    def label(w: torch.Tensor) -> torch.Tensor:
-        levels, _ = cut.pyramid(w)
-        return segmenter([level.float() for level in levels]).float().argmax(dim=1)
 
-    return label
+def in_colours(pictures: torch.Tensor) -> torch.Tensor:
+    """A generator's pictures (B, C, H, W) as (B, 3, H, W) float32 in [-1, 1]."""
+    pictures = pictures.float().clamp(-1, 1)
+    if pictures.shape[1] == 3:
+        return pictures
+    # alpha is left out; what is left is grey
+    return pictures[:, :3] if pictures.shape[1] > 3 else pictures[:, :1].expand(-1, 3, -1, -1)

@@ -9,7 +9,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +26,31 @@ from .generator import Pictures
 
 SHARD = 512  # pairs a file
 CHUNK = 16  # pairs made at a time
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 SAME = 1 / 255  # a probe that differs by more in the mean was made by another extractor
 PROBE_SEED, PROBES = 7, 4
 
-Maker = Callable[[torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
-"""w (B, w_dim) -> label ids (B, R, R) or planes (B, C, R, R) in [0, 1], and proxy masks (B, r, r)."""
+UNKNOWN = -100  # label of what nobody labelled; cross-entropy leaves it out
+
+
+class Pairs(NamedTuple):
+    """What a mapper learns from."""
+
+    given: torch.Tensor
+    """Label ids (B, R, R), int64, or planes (B, C, R, R) in [0, 1]."""
+    proxy: torch.Tensor
+    """Proxy masks (B, r, r), int64."""
+    labels: torch.Tensor
+    """Label ids (B, R, R) of the sample, int64, for L_label; UNKNOWN where there are none."""
+
+
+Maker = Callable[[torch.Tensor, torch.Generator], Pairs]
+"""Pairs of the samples w (B, w_dim)."""
+
+
+def unknown(pictures: torch.Tensor) -> torch.Tensor:
+    """The labels of pictures (B, C, R, R) that nobody labelled."""
+    return torch.full((len(pictures), *pictures.shape[2:]), UNKNOWN, dtype=torch.long, device=pictures.device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,22 +153,23 @@ class PairShards:
     def _made(self, shard: int, make: Maker, cut: CutGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         rng = derive_rng(self.seed, "cache", shard)
         z = torch.randn(SHARD, cut.generator.z_dim, generator=rng)
-        given, proxy = [], []
+        given, proxy, labels = [], [], []
         for part in z.split(CHUNK):
             with autocast(device, dtype):
-                one, two = make(cut.w(part.to(device)), rng)
+                made = make(cut.w(part.to(device)), rng)
             # what people give are 8-bit files
-            given.append((one * 255).round().to(torch.uint8).cpu() if one.ndim == 4 else one.to(torch.uint8).cpu())
-            proxy.append(two.to(torch.int16).cpu())
-        return {"given": torch.cat(given), "proxy": torch.cat(proxy)}
+            given.append((made.given * 255).round().to(torch.uint8).cpu() if made.given.ndim == 4 else made.given.to(torch.uint8).cpu())
+            proxy.append(made.proxy.to(torch.int16).cpu())
+            labels.append(made.labels.to(torch.int16).cpu())
+        return {"given": torch.cat(given), "proxy": torch.cat(proxy), "labels": torch.cat(labels)}
 
-    def pairs(self, step: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The pairs of one step, on the CPU: planes (B, C, R, R) float32 or label ids (B, R, R) int64, and proxy masks (B, r, r) int64.
+    def pairs(self, step: int, batch: int) -> Pairs:
+        """The pairs of one step, on the CPU.
 
         Every pair comes once before any comes again, each round in another order.
         """
         order: dict[int, np.ndarray] = {}
-        given, proxy = [], []
+        given, proxy, labels = [], [], []
         for place in range(step * batch, (step + 1) * batch):
             turn, at = divmod(place, self.count)
             if turn not in order:
@@ -158,8 +178,10 @@ class PairShards:
             one = _read(self.path(shard), row)
             given.append(one["given"])
             proxy.append(one["proxy"])
+            labels.append(one["labels"])
         planes = torch.stack(given)
-        return (planes.float() / 255 if planes.ndim == 4 else planes.long()), torch.stack(proxy).long()
+        planes = planes.float() / 255 if planes.ndim == 4 else planes.long()
+        return Pairs(planes, torch.stack(proxy).long(), torch.stack(labels).long())
 
     def _about(self) -> dict[str, Any]:
         return {"format": CACHE_FORMAT, "seed": self.seed, **self.identity}
@@ -224,12 +246,13 @@ class RealPairs:
         self.mapper = picture_mapper.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def __call__(self, index: torch.Tensor, rng: torch.Generator, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Numbers of pictures (B,) -> planes (B, C, R, R), undisturbed, and proxy masks (B, r, r)."""
+    def __call__(self, index: torch.Tensor, rng: torch.Generator, device: torch.device) -> Pairs:
+        """Pairs of the pictures of these numbers (B,), undisturbed."""
         pictures = self.pictures.images(index).to(device)
         self.mapper.to(device)
         chances = self.mapper((pictures + 1) / 2).float().softmax(dim=1)
         drawn = torch.rand(len(chances), 1, *chances.shape[2:], generator=rng).to(device)
         # rounding leaves the sum a little below one
         proxy = (chances.cumsum(dim=1) < drawn).sum(dim=1).clamp(max=chances.shape[1] - 1)
-        return self.condition.extract(self.condition.recoloured(pictures, self.recolour, rng), None, rng).to(device), proxy
+        planes = self.condition.extract(self.condition.recoloured(pictures, self.recolour, rng), None, rng).to(device)
+        return Pairs(planes, proxy, unknown(pictures))

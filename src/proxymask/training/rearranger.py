@@ -23,7 +23,7 @@ from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Init, Rearranger, Skip, Value
 from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
-from .loop import Run
+from .loop import Run, anneal
 
 IGNORED = -100  # cross-entropy leaves such positions out
 
@@ -64,6 +64,8 @@ class RearrangerConfig:
     """Adam, rearranger and discriminator."""
     retouch_rate: float = 5.0
     """The retouching block's, as a multiple: it has to grow from nothing, while the attention must not be torn from its start."""
+    settle: bool = False
+    """Let the rearranger's rates fall to nothing over the steps, as a cosine."""
     discriminator_rate: float = 1.0
     """The discriminator's, as a multiple."""
     lambda_self: float = 10.0
@@ -112,7 +114,11 @@ def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.o
     own = set(rearranger.retouch.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in rearranger.parameters() if p not in own]},
-        {"params": list(rearranger.retouch.parameters()), "lr": config.learning_rate * config.retouch_rate},
+        {
+            "params": list(rearranger.retouch.parameters()),
+            "lr": config.learning_rate * config.retouch_rate,
+            "times": config.retouch_rate,
+        },
     ]
     return lazy_adam(groups, config.learning_rate, 0)
 
@@ -137,7 +143,7 @@ class RearrangerStage:
         self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
         clusters.eval().requires_grad_(False)
         self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
-        self.every_step_from = round(steps * (1 - config.adv_last))
+        self.steps, self.every_step_from = steps, round(steps * (1 - config.adv_last))
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "rearranger": rearranger_adam(rearranger, config),
@@ -189,6 +195,8 @@ class RearrangerStage:
     def step(self, run: Run) -> None:
         c = self.config
         self.to_device(run)
+        if c.settle:
+            anneal(self.optimizers["rearranger"], c.learning_rate, run.index, self.steps)
         w, state, own, other = self.samples(run, "samples")
         mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
         mirror = run.share(mirrored)[:, None, None, None] if c.flip else torch.zeros(w.shape[0], 1, 1, 1, dtype=torch.bool, device=w.device)

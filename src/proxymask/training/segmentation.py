@@ -8,6 +8,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -97,6 +98,12 @@ def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sampl
     return (weights / (weights * frequency).sum().clamp(min=1e-12)).float()
 
 
+def plain_format(net: nn.Module, device: torch.device) -> None:
+    """The loop's channels_last makes GroupNorm's backward pass the slowest part on CPUs: undo it there."""
+    if device.type == "cpu":
+        net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig:
     """How a segmentation network learns; the same for annotator and judge."""
@@ -105,6 +112,8 @@ class SegmentationConfig:
     """Adam; warm-up over 50 steps, then a cosine to zero."""
     balance: float = 0.5
     """Classes weigh as frequency to the minus this power (see :func:`class_weights`)."""
+    batch: int | None = None
+    """Pictures a step, where not as many as the loop's."""
 
 
 class SegmentationStage:
@@ -113,26 +122,33 @@ class SegmentationStage:
     name = "segmentation"
     averaged: tuple[str, ...] = ("net",)
 
-    def __init__(self, net: ConfigModel, dataset: LabeledImages, config: SegmentationConfig, steps: int, seed: int = 0) -> None:
-        """``net``: logits (B, N, H, W) from pictures, ``num_classes`` in its config; ``steps``: length of the cosine."""
+    def __init__(
+        self, net: ConfigModel, dataset: LabeledImages, config: SegmentationConfig, steps: int, seed: int = 0, sample: int = 1000
+    ) -> None:
+        """``net``: logits (B, N, H, W) from pictures, ``num_classes`` in its config; ``steps``: length of the cosine; ``sample``: masks
+        that are counted for the weights."""
         if not len(dataset):
             raise ProxymaskError("the data set is empty: there is nothing to train on")
         self.net, self.dataset, self.config, self.steps = net.requires_grad_(True).train(), dataset, config, steps
-        self.weight = class_weights(dataset, net.config["num_classes"], seed, power=config.balance)
+        self.seed, self.sample = seed, sample
         self.modules: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "net": torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
         }
 
+    @cached_property
+    def weight(self) -> torch.Tensor:
+        """Weights (N,) of the classes."""
+        return class_weights(self.dataset, self.net.config["num_classes"], self.seed, self.sample, self.config.balance)
+
     def batch(self, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
         """This process' share of a step's disturbed pictures and their masks."""
-        indices = torch.randint(len(self.dataset), (run.config.batch,), generator=run.rng("pictures"))
+        indices = torch.randint(len(self.dataset), (self.config.batch or run.config.batch,), generator=run.rng("pictures"))
         images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), run.rng("augment"))
         return run.share(images), run.share(masks)
 
     def step(self, run: Run) -> None:
-        if run.device.type == "cpu":  # the loop's channels_last makes GroupNorm's backward pass the slowest part there
-            self.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        plain_format(self.net, run.device)
         anneal(self.optimizers["net"], self.config.learning_rate, run.index, self.steps, warmup=50)
         images, masks = self.batch(run)
 
