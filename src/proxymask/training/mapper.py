@@ -46,6 +46,8 @@ class MapperConfig:
     """How masks are brought to a block's size."""
     learning_rate: float = 0.002
     """Adam, mapper and discriminator."""
+    discriminator_rate: float = 1.0
+    """The discriminator's, as a multiple."""
     lambda_recon: float = 10.0
     """Weight of L_recon in the first phase ..."""
     lambda_recon_adv: float = 100.0
@@ -244,7 +246,7 @@ class MapperStage:
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum if unet is None else unet.unet_momentum),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, config.r1_every),
         }
         self.viewing, self.label_from = viewing, steps
         if viewing is not None:

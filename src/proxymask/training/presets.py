@@ -141,17 +141,28 @@ PRESETS: Mapping[str, Preset] = {
             discriminator_rate=3.0,
         ),
         segmenter=SegmenterConfig(),
-        mapper=MapperConfig(widths=(64, 64, 48, 32), hidden=16, handover="likely-all"),
+        # L_label, and how fast: docs/experiments.md, 21
+        mapper=MapperConfig(
+            widths=(64, 64, 48, 32),
+            hidden=16,
+            handover="likely-all",
+            learning_rate=0.008,
+            discriminator_rate=0.25,
+            momentum=0.9,
+            settle=True,
+            lambda_label=120.0,
+            label_last=0.6,
+        ),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
         segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
-        mapper_loop=LoopConfig(steps=1800, batch=8, checkpoint_every=500),  # more learn colours off the labels (16)
+        mapper_loop=LoopConfig(steps=2400, batch=8, checkpoint_every=500),
         # how fast, and the rest of it: docs/experiments.md, 19
         condition=ConditionConfig(
             unet_base=1536,
             unet_max=64,
             unet_fold=2,
-            unet_rate=7.5,
+            unet_rate=1.875,
             unet_momentum=0.9,
             unet_settle=True,
             unet_balance=0.5,
