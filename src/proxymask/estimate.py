@@ -102,9 +102,9 @@ def measure_stage(
             moving = build_rearranger(
                 preset.rearranger, cutting, clusters, new_discriminator(network, seed), pictures, 1, seed, device, rms=(1.0, 1.0)
             )
-            stage = build_mapper(
-                preset.mapper, cutting, clusters, moving.rearranger, segmenting.segmenter, labels, None, pictures, steps, seed, device
-            )
+            recipe = dataclasses.replace(preset.mapper, looks=0.0)  # whose table takes some samples, and no step
+            parts = cutting, clusters, moving.rearranger, segmenting.segmenter, labels, None
+            stage = build_mapper(recipe, *parts, pictures, steps, seed, device)
     return _measure(stage, loop)
 
 

@@ -25,6 +25,8 @@ from .generators.readers.convert import open_checkpoint
 from .generators.readers.formats.native import source_of
 from .generators.stylegan2 import Discriminator, Generator
 from .labels import LabelSet
+from .mappers import Mapper
+from .mappers.looks import look_table
 from .mappers.oasis import OasisMapper
 from .mappers.unet import UNetMapper
 from .modeling import ConfigModel, read_json, write_json
@@ -57,6 +59,7 @@ OURS = (
     MARK,
     "generator",
     "discriminator",
+    "viewer",
     "clusters",
     "rearranger",
     "segmenter",
@@ -179,8 +182,9 @@ def build_mapper(
         )
     with seeded(seed, "init", "mapper"):
         mapper = OasisMapper(
-            len(labels), clusters.num_clusters, cut.resolution, tuple(config.widths), config.hidden, config.resize, cut.start
+            len(labels), clusters.num_clusters, cut.resolution, tuple(config.widths), config.hidden, config.resize, cut.start, config.looks
         )
+    _tell_looks(mapper, config, cut, clusters, seed, device)
     return MapperStage(
         cut,
         clusters,
@@ -194,6 +198,13 @@ def build_mapper(
         torch.from_numpy(labels.colors.copy()),
         viewing=_viewing(config, cut, segmenter, steps, seed),
     )
+
+
+def _tell_looks(mapper: Mapper, config: MapperConfig, cut: CutGenerator, clusters: ProxyClusters, seed: int, device: torch.device) -> None:
+    """Fill the mapper's table of looks, where it has one."""
+    if mapper.looks is not None:
+        table = look_table(cut.to(device), clusters.to(device), config.look_layers, seed=seed)
+        mapper.looks.table.copy_(table)
 
 
 def _viewing(config: MapperConfig, cut: CutGenerator, segmenter: FewShotSegmenter, steps: int, seed: int) -> SegmentationStage | None:
@@ -236,7 +247,9 @@ def build_condition_mapper(
             widths.unet_max,
             cut.start,
             1 if widths.unet_start == "discriminator" else min(widths.unet_fold, cut.generator.resolution // cut.resolution),
+            config.looks,
         )
+    _tell_looks(mapper, config, cut, clusters, seed, device)
     if widths.unet_start == "discriminator":
         if discriminator is None:
             raise ProxymaskError("there is no discriminator to start the mapper from: name one with --discriminator")

@@ -32,6 +32,7 @@ def test_schedules_of_the_supplement():
         assert (m.lambda_recon, m.lambda_recon_adv, m.lambda_adv, m.learning_rate, m.r1_gamma) == (10, 100, 1, 0.002, 10)
         assert preset.mapper_loop.steps == 110_000
         assert round(110_000 * m.adv_last) == 10_000
+        assert (m.lambda_label, m.looks, m.momentum, m.settle) == (0, 0, 0, False)  # the paper has none of them
         assert (preset.rearranger_loop.batch, preset.mapper_loop.batch) == (8, 8)
 
 
@@ -44,13 +45,15 @@ def test_demo_differs_in_widths_and_in_what_was_measured_at_its_size():
     settings that docs/experiments.md shows to need another value at 64 pixels, or that the paper has not."""
     demo, paper = PRESETS["demo"], PRESETS["paper-256"]
     drawn = {"retouch", "lambda_mix", "mix_share", "mix_layers", "mix_absent", "lambda_self"}  # with layers 0, L_mix is L_self
+    fast = {"learning_rate", "momentum", "settle", "discriminator_rate"}
+    assert demo.mapper.learning_rate * demo.condition.unet_rate == pytest.approx(0.015)  # one is a multiple of the other
     assert 0 in demo.rearranger.mix_layers or demo.rearranger.lambda_self
     for stage, widths in (
         (
             "rearranger",
             {"hidden", "position_channels", "mask_codes", "lambda_mask", "learning_rate", "adv_every", "discriminator_rate"} | drawn,
         ),
-        ("mapper", {"widths", "hidden", "resize", "handover"}),
+        ("mapper", {"widths", "hidden", "resize", "handover", "lambda_label", "label_last"} | fast),
         ("segmenter", set()),
     ):
         ours, theirs = dataclasses.asdict(getattr(demo, stage)), dataclasses.asdict(getattr(paper, stage))

@@ -410,7 +410,7 @@ def test_mapper_with_labels_resumes_exactly(tmp_path: Path) -> None:
     whole = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "whole"))
     for steps in (2, 4, 6):
         parts = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "parts", steps=steps))
-    assert any(key.startswith("net") for key in whole)
+    assert any(key.startswith("viewer") for key in whole)
     assert tiny.differing(whole, parts) == []
 
 
@@ -428,7 +428,7 @@ def test_mapper_with_labels_phases() -> None:
         assert ("loss/label" in stats) == (index >= 3)
     seen, stats = totals(stage, 1)
     assert seen == [
-        ("net", pytest.approx(stats["loss/cross_entropy"], rel=1e-5)),
+        ("viewer", pytest.approx(stats["loss/cross_entropy"], rel=1e-5)),
         ("mapper", pytest.approx(3 * stats["loss/recon"], rel=1e-5)),
     ]
     seen, stats = totals(stage, 4)

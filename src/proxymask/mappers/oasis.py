@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ..errors import ProxymaskError
 from ..modeling import ConfigModel
 from ..sizes import START, block_size, check_start, height_width, short_text
+from .looks import Looks
 
 Resize = Literal["nearest", "area"]
 
@@ -167,6 +168,7 @@ class OasisMapper(ConfigModel):
         resize: how the mask's one-hot planes are brought to each block's size: "nearest" as published, or "area", which
             keeps the share of a cell that a thin part covers.
         start: the generator's start block; the proxy mask is ``r / 4`` times that (h, w) large.
+        looks: share of :class:`.looks.Looks` in what it says; 0: none, as in the paper.
     """
 
     def __init__(
@@ -178,8 +180,10 @@ class OasisMapper(ConfigModel):
         hidden: int = 128,
         resize: Resize = "nearest",
         start: Sequence[int] = START,
+        looks: float = 0.0,
     ) -> None:
         super().__init__()
+        self.looks = Looks(num_clusters, looks) if looks else None
         blocks = len(widths) - 1
         self.start, self.size = check_start(start), block_size(resolution, start)
         if blocks < 1 or any(side % 2 ** (blocks - 1) for side in self.size):
@@ -218,7 +222,12 @@ class OasisMapper(ConfigModel):
         return F.embedding(ids, rows).permute(0, 3, 1, 2)
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
-        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, h, w)."""
+        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, h, w), in all looks."""
+        answer = self.answer(mask)
+        return answer if self.looks is None else self.looks(answer)
+
+    def answer(self, mask: torch.Tensor) -> torch.Tensor:
+        """The same as the network says it, which is what L_recon teaches."""
         planes = self.planes(mask) if mask.ndim == 3 else mask
         if self.resize == "area" and planes.shape[-2:] == (2 * self.size[0], 2 * self.size[1]):
             planes = self.at(planes, self.size)  # a mean of means of as many is the mean: the rest need not read the whole again

@@ -120,20 +120,27 @@ class SegmentationStage:
     """A segmentation network on disturbed pictures with exact masks."""
 
     name = "segmentation"
-    averaged: tuple[str, ...] = ("net",)
 
     def __init__(
-        self, net: ConfigModel, dataset: LabeledImages, config: SegmentationConfig, steps: int, seed: int = 0, sample: int = 1000
+        self,
+        net: ConfigModel,
+        dataset: LabeledImages,
+        config: SegmentationConfig,
+        steps: int,
+        seed: int = 0,
+        sample: int = 1000,
+        part: str = "net",
     ) -> None:
         """``net``: logits (B, N, H, W) from pictures, ``num_classes`` in its config; ``steps``: length of the cosine; ``sample``: masks
-        that are counted for the weights."""
+        that are counted for the weights; ``part``: what the network is called in a run."""
         if not len(dataset):
             raise ProxymaskError("the data set is empty: there is nothing to train on")
         self.net, self.dataset, self.config, self.steps = net.requires_grad_(True).train(), dataset, config, steps
-        self.seed, self.sample = seed, sample
-        self.modules: dict[str, nn.Module] = {"net": net}
+        self.seed, self.sample, self.part = seed, sample, part
+        self.averaged: tuple[str, ...] = (part,)
+        self.modules: dict[str, nn.Module] = {part: net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "net": torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+            part: torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
         }
 
     @cached_property
@@ -149,7 +156,7 @@ class SegmentationStage:
 
     def step(self, run: Run) -> None:
         plain_format(self.net, run.device)
-        anneal(self.optimizers["net"], self.config.learning_rate, run.index, self.steps, warmup=50)
+        anneal(self.optimizers[self.part], self.config.learning_rate, run.index, self.steps, warmup=50)
         images, masks = self.batch(run)
 
         def terms() -> Iterator[torch.Tensor]:
@@ -163,7 +170,7 @@ class SegmentationStage:
                 run.log("loss/accuracy", (logits.argmax(1) == masks_)[known].float().mean())
                 yield loss
 
-        run.update("net", terms)
+        run.update(self.part, terms)
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image | None:
@@ -174,7 +181,7 @@ class SegmentationStage:
         indices = torch.randperm(len(self.dataset), generator=derive_rng(0, "grid"))[:10]
         images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), derive_rng(0, "grid augment"))
         with run.cast():
-            pred = run.averages["net"](images.to(run.device)).argmax(1).cpu()
+            pred = run.averages[self.part](images.to(run.device)).argmax(1).cpu()
         colors = [labels.colors[mask.clamp(max=len(labels) - 1).numpy()] for mask in (pred, masks)]
         return tile([to_uint8(images), *colors], scale=max(1, 128 // images.shape[-1]))
 
@@ -221,7 +228,7 @@ def train_segmentation_net(
     stage = SegmentationStage(net, dataset, config, steps, seed)
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as folder:
         run = train(stage, loop, Path(folder), identity=identity, progress=log)
-    net.load_state_dict(run.averages["net"].state_dict())
+    net.load_state_dict(run.averages[stage.part].state_dict())
     unweight(net, stage.weight)
     net.eval().requires_grad_(False)
     if out is not None and run.rank == 0:
