@@ -1,6 +1,7 @@
 """What one step of each stage does."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -330,6 +331,16 @@ def test_mixed_samples_and_their_loss() -> None:
     own_part = stats["loss/self_features"] + stats["loss/self_picture"] + 0.1 * stats["loss/self_perceptual"]
     total = 10 * own_part + stats["loss/mask_self"] + stats["loss/mask_cross"] + 4 * stats["loss/mix"]
     assert seen[0] == ("rearranger", pytest.approx(total, rel=1e-4))
+
+
+def test_rearranger_settles_every_group_at_its_own_rate() -> None:
+    stage = tiny.make_stage("rearranger", steps=6, settle=True, retouch=8, learning_rate=0.01, retouch_rate=3.0)
+    run = run_of(stage)
+    for index in (0, 3):
+        run.index = index
+        stage.step(run)
+        cosine = 0.5 * (1 + math.cos(math.pi * index / 6))
+        assert [group["lr"] for group in stage.optimizers["rearranger"].param_groups] == pytest.approx([0.01 * cosine, 0.03 * cosine])
 
 
 def test_critic_is_a_copy_that_does_not_move(tmp_path: Path) -> None:

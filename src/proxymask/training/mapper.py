@@ -129,7 +129,11 @@ class Labeller:
     def shown(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """w (B, w_dim) -> label ids (B, H, W), and the pictures (B, 3, H, W) in [-1, 1] that they belong to."""
         levels, pictures = self.cut.pyramid(w)
-        return self.segmenter([level.float() for level in levels]).float().argmax(dim=1), in_colours(pictures)
+        return self.read(levels), in_colours(pictures)
+
+    def read(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Features of every block -> label ids (B, H, W)."""
+        return self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
 
 
 class GeneratedImages:
@@ -203,7 +207,7 @@ class ConditionSource:
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
         """Pairs of the samples w (B, w_dim), undisturbed."""
         levels, pictures = self.cut.pyramid(w)
-        proxy = self.clusters.assign(levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)])
+        proxy = self.clusters.assign(at_cut(self.cut, levels))
         colours = self.condition.recoloured(in_colours(pictures), self.recolour, rng)
         labels = None if self.segmenter is None else self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
@@ -298,8 +302,9 @@ class MapperStage:
         """Pairs of the samples w (B, w_dim), undisturbed."""
         if isinstance(self.labeller, ConditionSource):
             return self.labeller(w, rng)
-        labels = self.labeller(w)
-        return Pairs(labels, self.clusters.assign(self.cut.features(w).features), labels)
+        levels, _ = self.cut.pyramid(w)
+        labels = self.labeller.read(levels)
+        return Pairs(labels, self.clusters.assign(at_cut(self.cut, levels)), labels)
 
     def step(self, run: Run) -> None:
         c = self.config
@@ -395,6 +400,11 @@ def new_viewing(config: MapperConfig, viewer: UNetSegmenter, labeller: Labeller,
     recipe = SegmentationConfig(batch=config.viewer_batch, balance=config.label_balance)
     generated = GeneratedImages(labeller, config.viewer_samples)
     return SegmentationStage(viewer, generated, recipe, round(steps * (1 - config.label_last)), sample=COUNTED, part="viewer")
+
+
+def at_cut(cut: CutGenerator, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Of the features of every block those at the cut."""
+    return levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
 
 
 def in_colours(pictures: torch.Tensor) -> torch.Tensor:
