@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+LEFT_OUT = -100  # target of a position that no cross-entropy here counts
+
 
 def adversarial_g(fake_logits: torch.Tensor) -> torch.Tensor:
     """L_adv of the generating side, non-saturating logistic: ``mean softplus(-D(fake))``."""

@@ -33,9 +33,10 @@ def make_stage(name: str, steps: int = 6, adv_last: float = 0.5, lambda_label: f
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
     condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
+    schedule = {key: widths.pop(key) for key in ("momentum", "settle") if key in widths}
     sizes = {"unet_base": tiny.WIDTHS["channel_base"], "unet_max": tiny.WIDTHS["channel_max"], **widths}
     return build_condition_mapper(
-        MapperConfig(r1_every=2, adv_last=adv_last, lambda_label=lambda_label, viewer_batch=4, viewer_samples=64),
+        MapperConfig(r1_every=2, adv_last=adv_last, lambda_label=lambda_label, viewer_batch=4, viewer_samples=64, **schedule),
         ConditionConfig(**sizes),
         condition,
         cut,
@@ -409,7 +410,7 @@ def test_training_from_shards_resumes_exactly(tmp_path: Path) -> None:
 
 
 def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
-    recipe = {"unet_rate": 3.0, "unet_momentum": 0.9, "unet_settle": True, "unet_balance": 0.6}
+    recipe = {"unet_rate": 3.0, "momentum": 0.9, "settle": True, "unet_balance": 0.6}
     stage = make_stage("sketch", adv_last=0.0, **recipe)
     [group] = stage.optimizers["mapper"].param_groups
     assert group["betas"] == (0.9, 0.99)

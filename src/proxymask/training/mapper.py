@@ -102,10 +102,6 @@ class ConditionConfig:
     """Start of its encoder: new weights, or the discriminator's (widths must be the same)."""
     unet_rate: float = 1.0
     """Its learning rate, times learning_rate."""
-    unet_momentum: float = 0.0
-    """Adam's first beta."""
-    unet_settle: bool = False
-    """Let its rate fall to nothing over the steps, as a cosine."""
     unet_balance: float = 0.0
     """Power of a cluster's rarity by which it comes out likelier (losses.reconstruction): a drawing's eye, of which the mapper is never
     sure, is then still asked for."""
@@ -248,13 +244,12 @@ class MapperStage:
         self.real: RealPairs | None = None
         """What makes a share of every batch of real pictures."""
         self.unet, self.steps = unet or ConditionConfig(), steps
-        self.settle = config.settle if unet is None else unet.unet_settle
         self.rate = config.learning_rate * self.unet.unet_rate
         self.tilt = self.unet.unet_balance * clusters.shares().log()
         self.adversarial_from = round(steps * (1 - config.adv_last)) if config.lambda_adv else steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum if unet is None else unet.unet_momentum),
+            "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum),
             "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, config.r1_every),
         }
         self.viewing, self.label_from = viewing, steps
@@ -310,7 +305,7 @@ class MapperStage:
         c = self.config
         for module in (self.cut, self.clusters, self.rearranger):
             module.to(run.device)
-        if self.settle:
+        if c.settle:
             anneal(self.optimizers["mapper"], self.rate, run.index, self.steps)
         tilt = self.tilt.to(run.device)
         given, proxy, asked = self.pairs(run, "pairs")

@@ -20,6 +20,7 @@ from ..conditions.base import Condition
 from ..device import autocast
 from ..errors import ProxymaskError
 from ..generators.cut import CutGenerator
+from ..losses import LEFT_OUT
 from ..modeling import ConfigModel, read_json, save_tensors, write_json
 from ..seeding import derive_rng
 from .generator import Pictures
@@ -30,7 +31,7 @@ CACHE_FORMAT = 2
 SAME = 1 / 255  # a probe that differs by more in the mean was made by another extractor
 PROBE_SEED, PROBES = 7, 4
 
-UNKNOWN = -100  # label of what nobody labelled; cross-entropy leaves it out
+UNKNOWN = LEFT_OUT  # label of what nobody labelled
 
 
 class Pairs(NamedTuple):

@@ -25,8 +25,6 @@ from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
 from .loop import Run, anneal
 
-IGNORED = -100  # cross-entropy leaves such positions out
-
 
 @dataclasses.dataclass(frozen=True)
 class RearrangerConfig:
@@ -226,7 +224,7 @@ class RearrangerStage:
                 asked = other_
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
                     absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
-                    asked = other_.masked_fill(absent & ~whole_mix, IGNORED)
+                    asked = other_.masked_fill(absent & ~whole_mix, losses.LEFT_OUT)
                 mask_cross = losses.mask_loss(read, asked, self.clusters.centroids, c.temperature)
                 loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
                 if c.lambda_self:
