@@ -389,8 +389,8 @@ def test_verbs_make_what_fit_makes(copy, capsys):
         Cluster(generator=run / "g", out=run / "c", clusters=4, **common).run()
 
     paint(work / "to-label" / "000000.mask.png")
-    TrainSegmenter(generator=run / "g", labels=work / "to-label", out=run / "s", **common).run()
     parts = {"generator": run / "g", "clusters": run / "c", "rearranger": run / "r"}
+    TrainSegmenter(**parts, labels=work / "to-label", out=run / "s", **common).run()
     TrainMapper(**parts, segmenter=run / "s", images=copy / "pictures", out=run / "m", **common).run()
     fit(config(copy))
     for ours, theirs in (("s/segmenter", "segmenter/segmenter"), ("m/mapper", "mapper/mapper")):

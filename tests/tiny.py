@@ -17,6 +17,7 @@ from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.segmenter import FewShotSegmenter
 from proxymask.training import loop
 from proxymask.training.generator import GeneratorConfig, GeneratorStage
+from proxymask.training.in_look import InLook
 from proxymask.training.mapper import Labeller, MapperConfig, MapperStage, new_viewing
 from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
 from proxymask.training.segmenter import SegmenterConfig, SegmenterStage
@@ -123,7 +124,14 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
         ws = cut.w(seed_to_z([0, 1], Z))
         at = torch.arange(SIZE)
         masks = (at[None, :, None] >= 12) * 2 + (at[None, None, :] >= 5) * 1  # classes of four sizes
-        return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), SegmenterConfig(**config))
+        recipe, few = SegmenterConfig(**{"look_batch": 4, **config}), ()
+        if recipe.look_most:
+            clusters = make_clusters(cut)
+            looks = InLook(cut, clusters, make_rearranger(cut, clusters), ws)
+            torch.manual_seed(7)
+            reader = FewShotSegmenter(LEVELS[1:], SIZE, N, width=16, dilations=(1, 2), skip_levels=0)
+            few = looks, reader, round(steps * (1 - recipe.look_last))
+        return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), recipe, *few)
     clusters = make_clusters(cut)
     rearranger = make_rearranger(cut, clusters, retouch=config.get("retouch", 0))
     schedule = {"r1_every": 2, "adv_last": 0.34}

@@ -143,7 +143,9 @@ class Lab:
         identity = identity_of(self.preset.segmenter, loop, {"samples": name, "generator": short_hash(self.bundle.generator)})
         out = self.settings.work / f"segmenter-{name}-{steps}"
         if not is_done(out, identity, steps):
-            stage = build_segmenter(self.preset.segmenter, self.cut, ws, masks, len(self.bundle.labels), loop.seed, self.device)
+            labels, bundle = len(self.bundle.labels), self.bundle
+            parts = self.cut, ws, masks, labels, steps, loop.seed, self.device, bundle.clusters, bundle.rearranger
+            stage = build_segmenter(self.preset.segmenter, *parts)
             self._train(stage, loop, out, identity, f"segmenter {name}")
         return load_part(out, "segmenter", FewShotSegmenter)
 

@@ -29,7 +29,6 @@ from .stages import (
     build_rearranger,
     build_segmenter,
     cluster_features,
-    new_discriminator,
     reader_loop,
 )
 from .training.distributed import agreed
@@ -95,15 +94,14 @@ def measure_stage(
     elif name == "rearranger":
         stage = build_rearranger(preset.rearranger, cutting, clusters, None, pictures, steps, seed, device, rms=(1.0, 1.0))
     else:
+        moving = build_rearranger(preset.rearranger, cutting, clusters, None, pictures, 1, seed, device, rms=(1.0, 1.0)).rearranger
         ws, masks = torch.randn(2, network.w_dim), torch.zeros(2, *network.picture_size, dtype=torch.long)
-        stage = segmenting = build_segmenter(preset.segmenter, cutting, ws, masks, num_labels, seed, device)
+        # a schedule of one step: the kind of step that takes longest
+        stage = segmenting = build_segmenter(preset.segmenter, cutting, ws, masks, num_labels, 1, seed, device, clusters, moving)
         if name == "mapper":
             labels = LabelSet.of((f"class {i}", f"#{i:06x}") for i in range(num_labels))
-            moving = build_rearranger(
-                preset.rearranger, cutting, clusters, new_discriminator(network, seed), pictures, 1, seed, device, rms=(1.0, 1.0)
-            )
             recipe = dataclasses.replace(preset.mapper, looks=0.0)  # whose table takes some samples, and no step
-            parts = cutting, clusters, moving.rearranger, segmenting.segmenter, labels, None
+            parts = cutting, clusters, moving, segmenting.segmenter, labels, None
             stage = build_mapper(recipe, *parts, pictures, steps, seed, device)
     return _measure(stage, loop)
 

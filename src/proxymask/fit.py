@@ -428,7 +428,9 @@ class _Fit:
         if stage == "segmenter":
             assert self.labels is not None
             assert self.labelled is not None
-            made_of = {"labels": labels_hash(self.labels, *self.labelled[:2]), **self._of("generator")}
+            few = len(self.labelled[0]) <= preset.segmenter.look_most
+            shown_by = ("clusters", "rearranger") if few else ()
+            made_of = {"labels": labels_hash(self.labels, *self.labelled[:2]), **self._of("generator", *shown_by)}
             return identity_of(preset.segmenter, preset.segmenter_loop, made_of)
         made_of = {"pictures": pictures, **self._of("generator", "clusters", "rearranger", "segmenter", "discriminator")}
         return identity_of(preset.mapper, preset.mapper_loop, made_of)
@@ -553,11 +555,14 @@ class _Fit:
         assert self.labels is not None
         assert self.labelled is not None
         (ws, masks, _), labels, seed = self.labelled, self.labels, self.config.seed
+        cut, parts = self._cut_generator(), (self.clusters, self.rearranger)
+        steps = self.preset.segmenter_loop.steps
         absent = [label.name for label in labels.labels if not bool((masks == label.id).any())]
         if absent:
             self.report.say(f"note: no mask shows {', '.join(absent)}; what nobody painted cannot be learnt")
         self._run(
-            "segmenter", lambda: build_segmenter(self.preset.segmenter, self._cut_generator(), ws, masks, len(labels), seed, self.device)
+            "segmenter",
+            lambda: build_segmenter(self.preset.segmenter, cut, ws, masks, len(labels), steps, seed, self.device, *parts),
         )
         if is_main():
             labels.save(self.work / "segmenter" / "labels.json")

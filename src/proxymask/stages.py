@@ -41,6 +41,7 @@ from .sizes import Size, size_text
 from .training.depth import DepthConfig, DepthImages, DepthStage
 from .training.distributed import barrier, is_main, main_first
 from .training.generator import GeneratorConfig, GeneratorStage, Pictures
+from .training.in_look import InLook
 from .training.loop import LoopConfig, Stage, checkpoints, train
 from .training.mapper import ConditionConfig, ConditionSource, Labeller, MapperConfig, MapperStage, new_viewing
 from .training.reader import ReaderConfig, ReaderStage
@@ -143,9 +144,19 @@ def build_rearranger(
 
 
 def build_segmenter(
-    config: SegmenterConfig, cut: CutGenerator, ws: torch.Tensor, masks: torch.Tensor, num_labels: int, seed: int, device: torch.device
+    config: SegmenterConfig,
+    cut: CutGenerator,
+    ws: torch.Tensor,
+    masks: torch.Tensor,
+    num_labels: int,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    clusters: ProxyClusters | None = None,
+    rearranger: Rearranger | None = None,
 ) -> SegmenterStage:
-    """Stage 3, of labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim) and ``masks`` (n, H, W)."""
+    """Stage 3, of labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim) and ``masks`` (n, H, W). ``clusters`` and ``rearranger`` show
+    others in the look of the labelled ones, where the config asks for it (``look_most``)."""
     generator = cut.generator.to(device)
     if ws.shape[-1] != generator.w_dim:
         raise ProxymaskError(
@@ -158,7 +169,21 @@ def build_segmenter(
         channels = [level.shape[1] for level in levels]
         segmenter = FewShotSegmenter(channels, generator.resolution, num_labels, width=config.width, start=generator.start)
     segmenter.calibrate([level.cpu() for level in levels])
-    return SegmenterStage(cut, segmenter, ws, masks, config)
+    if len(ws) > config.look_most:
+        return SegmenterStage(cut, segmenter, ws, masks, config)
+    if clusters is None or rearranger is None:
+        raise ProxymaskError(
+            f"{len(ws)} labelled samples are few, so that others are read in their look (look_most {config.look_most}): give the "
+            "rearranger and its clusters, or set look_most to 0"
+        )
+    check_fit(cut, clusters, rearranger)
+    seen = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution) :]
+    with seeded(seed, "init", "look reader"):
+        channels = [level.shape[1] for level in seen]
+        reader = FewShotSegmenter(channels, generator.resolution, num_labels, config.width, skip_levels=0, start=generator.start)
+    reader.calibrate([level.cpu() for level in seen])
+    looks = InLook(cut, clusters, rearranger, ws)
+    return SegmenterStage(cut, segmenter, ws, masks, config, looks, reader, round(steps * (1 - config.look_last)))
 
 
 def build_mapper(

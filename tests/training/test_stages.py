@@ -541,17 +541,3 @@ def test_the_retouching_block_learns_at_its_own_rate() -> None:
     assert {id(p) for p in fast["params"]} == {id(p) for p in stage.rearranger.retouch.parameters()}
     assert len(slow["params"]) + len(fast["params"]) == len(list(stage.rearranger.parameters()))
     assert stage.optimizers["discriminator"].param_groups[0]["lr"] == pytest.approx(0.003 / 2)
-
-
-def test_labelled_samples_are_shown_in_other_colours() -> None:
-    """The first layers stay, the rest follows another latent, in the wanted share; without it nothing changes."""
-    plain = tiny.make_stage("segmenter")
-    pick = torch.tensor([0, 1] * 8)
-    assert torch.equal(plain.shown(run_of(plain, batch=16), pick), plain.ws[pick])
-    stage = tiny.make_stage("segmenter", mix_share=1.0, mix_layers=(2, 3))  # of two samples: half of the time
-    own = stage.cut.generator.broadcast(stage.ws[pick])
-    shown = stage.shown(run_of(stage, batch=16), pick)
-    assert torch.equal(shown, stage.shown(run_of(stage, batch=16), pick))
-    stayed = (shown == own).all(dim=2).sum(dim=1).tolist()
-    assert set(stayed) == {2, 3, own.shape[1]}
-    assert torch.equal(shown[:, :2], own[:, :2])

@@ -382,7 +382,8 @@ class TrainSegmenter:
     000000.mask.png in the same folder, and labels.json there names the classes.
 
     Examples:
-      proxymask train segmenter --generator runs/generator --labels painted --out runs/segmenter
+      proxymask train segmenter --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger --labels painted \\
+        --out runs/segmenter
     """
 
     generator: Path
@@ -395,6 +396,10 @@ class TrainSegmenter:
     """The class to take, of a class-conditional generator."""
     samples: OptionalPath = None
     """Folder of the samples' .json files, where it is not that of the masks."""
+    clusters: OptionalPath = None
+    """The generator's clusters, for few labels (--look-most): what proxymask cluster wrote; a bundle as the generator has them."""
+    rearranger: OptionalPath = None
+    """The rearranger, likewise: its run or its saved network."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
@@ -409,9 +414,21 @@ class TrainSegmenter:
             generator, _ = _generator(self.generator, self.class_index)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, generator_hash(generator), self.samples)
-            cut = CutGenerator(generator, generator.synthesis.block_resolutions[-1])  # the segmenter reads all blocks: any cut will do
-            made_of = {"labels": labels_hash(labels, ws, masks), "generator": short_hash(generator)}
-            stage = build_segmenter(config, cut, ws, masks, len(labels), loop.seed, resolve_device(self.common.device))
+            made_of: dict[str, Any] = {"labels": labels_hash(labels, ws, masks), "generator": short_hash(generator)}
+            clusters = rearranger = None
+            side = generator.synthesis.block_resolutions[-1]  # the segmenter reads all blocks: any cut will do
+            if len(ws) <= config.look_most:
+                try:
+                    clusters = load_part(self.clusters or self.generator, "clusters", ProxyClusters)
+                    rearranger = load_part(self.rearranger or self.generator, "rearranger", Rearranger)
+                except ProxymaskError as error:
+                    few = "with so few labels others are read too: give --clusters and --rearranger, or --look-most 0 to do without"
+                    raise ProxymaskError(f"{error}; {few}") from None
+                made_of |= {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger)}
+                side = clusters.resolution
+            device = resolve_device(self.common.device)
+            parts = CutGenerator(generator, side), ws, masks, len(labels), loop.steps, loop.seed, device, clusters, rearranger
+            stage = build_segmenter(config, *parts)
             with progress("segmenter") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
             if is_main():

@@ -145,6 +145,15 @@ class CutGenerator(nn.Module):
             rgb = block.image(x, rgb, part)
         return rgb
 
+    def levels(self, state: CutState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
+        """The state at the cut and w or ws -> features of the blocks from the cut on, as the last ones of :meth:`pyramid`."""
+        synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
+        found = [state.features]
+        for res in synthesis.block_resolutions:
+            if res > self.resolution:
+                found.append(synthesis.block(res).convs(found[-1], synthesis.block_ws(ws, res), noise_mode))
+        return found
+
     @torch.no_grad()
     def tail(self, w: torch.Tensor, dtype: torch.dtype = torch.float32) -> "StyledTail":
         """G2 for one w (1, w_dim) or ws (1, num_ws, w_dim), for many states: :meth:`render` with constant noise up to rounding, but all

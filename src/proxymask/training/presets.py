@@ -140,7 +140,7 @@ PRESETS: Mapping[str, Preset] = {
             mix_absent=True,
             discriminator_rate=3.0,
         ),
-        segmenter=SegmenterConfig(),
+        segmenter=SegmenterConfig(look_most=1),  # docs/experiments.md, 24
         # L_label, and how fast: docs/experiments.md, 21
         mapper=MapperConfig(
             widths=(64, 64, 48, 32),
@@ -155,7 +155,7 @@ PRESETS: Mapping[str, Preset] = {
         ),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
-        segmenter_loop=LoopConfig(steps=600, batch=4, checkpoint_every=200, grid_every=0),
+        segmenter_loop=LoopConfig(steps=700, batch=4, checkpoint_every=200, grid_every=0),
         mapper_loop=LoopConfig(steps=2400, batch=8, checkpoint_every=500),
         # how fast, and the rest of it: docs/experiments.md, 19
         condition=ConditionConfig(

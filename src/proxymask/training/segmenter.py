@@ -1,7 +1,8 @@
 """Stage 3: the few-shot segmenter, from 1 to 16 labelled samples (method 4.3)."""
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import nn
 
 from ..generators.cut import CutGenerator
 from ..segmenter import FewShotSegmenter
+from .in_look import InLook, bends, bent
 from .loop import Run
 
 
@@ -27,11 +29,13 @@ class SegmenterConfig:
     """Classes weigh as frequency to the minus this power: small parts count for more (0: as they come)."""
     shift: int = 4
     """Largest random shift of a labelled sample, in picture pixels."""
-    mix_share: float = 0.0
-    """How often a labelled sample is shown style-mixed, divided by how many there are: its first layers, and another latent in the rest,
-    which changes colours and leaves the labels nearly true. One sample alone teaches its colours, not its parts; 16 need no help."""
-    mix_layers: tuple[int, ...] = (3, 4, 5)
-    """How many of the first layers stay; drawn for every sample."""
+    look_most: int = 0
+    """With at most so many labelled samples, the segmenter learns from others too: the rearranger lays them out in the look of a labelled
+    one, where a second network, which knows that look alone, reads their labels (0: never; the paper has no such thing; with 4 it lost, docs/experiments.md, 24)."""
+    look_last: float = 0.6
+    """Share of the steps, at the end, in which it does; in those before, that second network learns ..."""
+    look_batch: int = 8
+    """... from so many pictures a step, and of so many others the segmenter learns."""
 
 
 class SegmenterStage:
@@ -41,62 +45,120 @@ class SegmenterStage:
     averaged = ("segmenter",)
 
     def __init__(
-        self, cut: CutGenerator, segmenter: FewShotSegmenter, ws: torch.Tensor, masks: torch.Tensor, config: SegmenterConfig
+        self,
+        cut: CutGenerator,
+        segmenter: FewShotSegmenter,
+        ws: torch.Tensor,
+        masks: torch.Tensor,
+        config: SegmenterConfig,
+        looks: InLook | None = None,
+        reader: FewShotSegmenter | None = None,
+        look_from: int = 0,
     ) -> None:
-        """``ws``: w of the labelled samples (n, w_dim) or (n, num_ws, w_dim); ``masks``: their labels (n, H, W) int64."""
+        """``ws``: w of the labelled samples (n, w_dim) or (n, num_ws, w_dim); ``masks``: their labels (n, H, W) int64; ``looks``: others
+        in the looks of those, read by ``reader`` (on the blocks from the cut on), from step ``look_from`` on."""
         self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
         self.ws, self.masks = ws, masks
         counts = torch.bincount(masks.flatten(), minlength=segmenter.out.out_channels).float()
         weight = (counts / counts.sum()).clamp_min(1e-6) ** -config.class_balance * (counts > 0)
         self.weight = weight / (weight * counts).sum() * counts.sum()
         self.modules: dict[str, nn.Module] = {"segmenter": segmenter}
+        self.looks, self.reader, self.look_from = looks, reader, look_from
+        if reader is not None:
+            self.modules["reader"] = reader.requires_grad_(True).train()
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "segmenter": torch.optim.Adam(segmenter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+            name: torch.optim.Adam(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+            for name, net in self.modules.items()
         }
 
     def step(self, run: Run) -> None:
         self.cut.to(run.device)
-        pick = torch.randint(len(self.masks), (run.config.batch,), generator=run.rng("pick"))
-        mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
-        reach = self.config.shift
-        shift = torch.randint(-reach, reach + 1, (run.config.batch, 2), generator=run.rng("shift"))
-
-        ws = self.shown(run, pick)
+        size = run.config.batch
+        pick, moves = torch.randint(len(self.masks), (size,), generator=run.rng("pick")), _draw(run, "", size, self.config.shift)
+        others: tuple[torch.Tensor, ...] = ()
+        if self.looks is not None:
+            self.looks.to(run.device)
+            if run.index < self.look_from:
+                self._learn_look(run)
+            else:
+                z = torch.randn(self.config.look_batch, self.cut.generator.z_dim, generator=run.rng("others"))
+                others = self.others(run, self.cut.w(run.share(z)))
 
         def terms() -> Iterator[torch.Tensor]:
-            for w, index, mirror, move in run.rounds(run.share(ws), run.share(pick), run.share(mirrored), run.share(shift)):
+            parts = run.rounds(*(run.share(x) for x in (pick, *moves)))
+            beside = run.rounds(*others) if others else itertools.repeat(())
+            for (index, mirror, move), other in zip(parts, beside, strict=False):
                 with torch.no_grad(), run.cast():
-                    levels, _ = self.cut.pyramid(w, noise_mode="random")
-                mask = self.masks.to(run.device)[index]
-                levels = [_moved(level.float(), mirror, move, mask.shape[-1]) for level in levels]
-                target = _moved(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
-                with run.cast():
-                    logits = self.segmenter(levels)
-                # weights average one over the labelled samples; a weighted mean would depend on how a batch is split
-                loss = F.cross_entropy(logits.float(), target, self.weight.to(run.device), reduction="none").mean()
-                run.log("loss/cross_entropy", loss)
-                run.log("loss/accuracy", (logits.argmax(dim=1) == target).float().mean())
+                    levels, _ = self.cut.pyramid(self.ws.to(run.device)[index], noise_mode="random")
+                loss = self._loss(run, self.segmenter, levels, self.masks.to(run.device)[index], mirror, move)
+                if other:
+                    with torch.no_grad(), run.cast():
+                        levels, _ = self.cut.pyramid(other[0], noise_mode="random")
+                    loss = loss + self._loss(run, self.segmenter, levels, other[1], name="others/")
                 yield loss
 
         run.update("segmenter", terms)
 
+    def _loss(
+        self,
+        run: Run,
+        net: FewShotSegmenter,
+        levels: Sequence[torch.Tensor],
+        mask: torch.Tensor,
+        mirror: torch.Tensor | None = None,
+        move: torch.Tensor | None = None,
+        name: str = "",
+    ) -> torch.Tensor:
+        """Cross-entropy of what ``net`` reads off ``levels``, both mirrored and shifted alike."""
+        levels = [level.float() for level in levels]
+        if mirror is not None and move is not None:
+            levels = [_moved(level, mirror, move, mask.shape[-1]) for level in levels]
+            mask = _moved(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
+        with run.cast():
+            logits = net(levels)
+        # weights average one over the labelled samples; a weighted mean would depend on how a batch is split
+        loss = F.cross_entropy(logits.float(), mask, self.weight.to(run.device), reduction="none").mean()
+        run.log(f"loss/{name}cross_entropy", loss)
+        run.log(f"loss/{name}accuracy", (logits.argmax(dim=1) == mask).float().mean())
+        return loss
+
+    def _learn_look(self, run: Run) -> None:
+        """A step of the reader: the labelled samples laid out anew in their own look, every other one bent."""
+        assert self.looks is not None
+        assert self.reader is not None
+        looks, reader, size = self.looks, self.reader, self.config.look_batch
+        pick = torch.randint(len(self.masks), (size,), generator=run.rng("look/pick"))
+        bend, plain = bends(size, run.rng("look/bend")), torch.arange(size) % 2 == 0
+        moves = _draw(run, "look/", size, self.config.shift)
+
+        def terms() -> Iterator[torch.Tensor]:
+            for index, grid, straight, mirror, move in run.rounds(*(run.share(x) for x in (pick, bend, plain, *moves))):
+                with run.cast():
+                    own, mask = looks.layout(looks.ws[index]), self.masks.to(run.device)[index]
+                    layout, mask = (torch.where(straight[:, None, None], x, bent(x, grid)) for x in (own, mask))
+                    levels = looks.levels(layout, index)
+                yield self._loss(run, reader, levels, mask, mirror, move, "look/")
+
+        run.update("reader", terms)
+
     @torch.no_grad()
-    def shown(self, run: Run, pick: torch.Tensor) -> torch.Tensor:
-        """Latents of the picked samples (B, w_dim) or (B, num_ws, w_dim), some of them style-mixed."""
-        chosen = self.ws.to(run.device)[pick]
-        if not self.config.mix_share:
-            return chosen
-        generator, rng = self.cut.generator, run.rng("mix")
-        own = generator.broadcast(chosen)
-        other = generator.broadcast(self.cut.w(torch.randn(len(pick), generator.z_dim, generator=rng).to(run.device)))
-        choices = torch.tensor(self.config.mix_layers)
-        stay = choices[torch.randint(len(choices), (len(pick),), generator=rng)]
-        stay = torch.where(torch.rand(len(pick), generator=rng) < self.config.mix_share / len(self.ws), stay, own.shape[1]).to(run.device)
-        return torch.where((torch.arange(own.shape[1], device=run.device)[None] < stay[:, None])[:, :, None], own, other)
+    def others(self, run: Run, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Other samples w (B, w_dim), and their labels (B, H, W), read in the look of a labelled one."""
+        assert self.looks is not None
+        assert self.reader is not None
+        with run.cast():
+            layout = self.looks.layout(w)
+            return w, self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float().argmax(dim=1)
 
     def grid(self, run: Run) -> Image.Image | None:
         """Nothing to show: the labelled samples are fitted almost at once."""
         return None
+
+
+def _draw(run: Run, purpose: str, size: int, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of ``size`` samples are mirrored, and by how many pixels each is shifted."""
+    mirrored = torch.rand(size, generator=run.rng(purpose + "flip")) < 0.5
+    return mirrored, torch.randint(-reach, reach + 1, (size, 2), generator=run.rng(purpose + "shift"))
 
 
 def _moved(x: torch.Tensor, mirror: torch.Tensor, move: torch.Tensor, width: int) -> torch.Tensor:
