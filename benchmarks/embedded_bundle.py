@@ -39,6 +39,8 @@ class Embed:
     """Text of the model card."""
     handover: Handover = "likely-all"
     """What the mapper hands over."""
+    keys: int = 512
+    """Most keys a style."""
     style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
     """What is lent to a style."""
     name: str = "avatars"
@@ -67,6 +69,7 @@ def main() -> None:
         name=args.name,
         about={
             "handover": args.handover,
+            "keys": args.keys,
             "style_bank": dataclasses.asdict(args.style_bank),
             "generator": generator_hash(generator),
             "licence": "weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use)",

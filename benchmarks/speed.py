@@ -42,6 +42,8 @@ class Speed:
     """Instead: the paper-256 preset with random weights."""
     hidden: int | None = None
     """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
+    keys: int | None = None
+    """Most keys a style instead of the bundle's number (0: one a position)."""
     rounds: int = 30
     """Rounds; the median counts."""
     device: str = "auto"
@@ -73,6 +75,8 @@ def paper_bundle(hidden: int | None) -> Bundle:
 def main() -> None:
     args = tyro.cli(Speed)
     bundle = paper_bundle(args.hidden) if args.paper else Bundle.load(args.bundle)
+    if args.keys is not None:
+        bundle.about["keys"] = args.keys
     synth = Synthesizer(bundle, args.device, args.precision)
     style = synth.set_style(seed=1)
     ids = np.zeros((1, synth.size, synth.size), np.uint8)
@@ -134,6 +138,7 @@ def main() -> None:
             "dtype": str(synth.dtype),
             "clock": args.clock,
             "threads": torch.get_num_threads(),
+            "keys": style.keys.key.shape[1],
         }
         numbers = {name.strip(): {"ms": round(v * 1000, 3), "ratio": round(v / base, 3)} for name, v in middle.items()}
         args.out.write_text(json.dumps(result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers}, indent=2) + "\n")

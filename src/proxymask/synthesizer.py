@@ -22,6 +22,7 @@ from .bundle import Bundle
 from .conditions import Condition, Reading, get_condition
 from .device import autocast, resolve_device, resolve_precision
 from .errors import ProxymaskError
+from .fewer_keys import fewer_keys
 from .generators.cut import CutState, StyledTail
 from .layers import frozen
 from .mappers import Mapper
@@ -94,6 +95,9 @@ class Synthesizer:
         self.query = MaskQuery(bundle.rearranger, self.dtype)
         self.handover: Handover = bundle.about.get("handover", "soft")
         self.bank = StyleBank(**bundle.about.get("style_bank", {"samples": 0}))
+        self.most_keys = bundle.about.get("keys", 0)
+        if type(self.most_keys) is not int or self.most_keys < 0:
+            raise ProxymaskError(f"bundle.json says {self.most_keys!r} keys a style: put a whole number there, 0 for all")
         self._style: Style | None = None
 
     @classmethod
@@ -131,6 +135,7 @@ class Synthesizer:
         with autocast(self.device, self.dtype):
             own = self.rearranger.encode_style(state, self.bundle.clusters.assign(state.features))
             keys = self.bank.lend(self.cut, self.bundle.clusters, self.rearranger, w, own, truncation)
+        keys = fewer_keys(keys, self.most_keys)
         # what all keys have in common adds the same to all logits of a question, which changes nothing but the rounding of those logits
         key = keys.key.float() - keys.key.float().mean(dim=1, keepdim=True)
         return keys._replace(key=key.to(self.dtype), value=keys.value.to(self.dtype))

@@ -46,6 +46,8 @@ class Preset:
     """What takes colour out of the features before they are clustered; nothing in the paper."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
+    keys: int = 0
+    """Most keys that a style has in the finished bundle (fewer_keys.py; 0: one a position, as in the paper)."""
     style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
     """What style-mixed samples lend to a style; none in the paper. Goes into the bundle, where it can be changed."""
 
@@ -168,6 +170,7 @@ PRESETS: Mapping[str, Preset] = {
             unet_clean=0.5,
         ),
         num_clusters=100,
+        keys=512,  # docs/experiments.md, 25
     ),
     "paper-256": _PAPER_256,
     "paper-1024": dataclasses.replace(

@@ -31,7 +31,8 @@ class SegmenterConfig:
     """Largest random shift of a labelled sample, in picture pixels."""
     look_most: int = 0
     """With at most so many labelled samples, the segmenter learns from others too: the rearranger lays them out in the look of a labelled
-    one, where a second network, which knows that look alone, reads their labels (0: never; the paper has no such thing; with 4 it lost, docs/experiments.md, 24)."""
+    one, where a second network, which knows that look alone, reads their labels (0: never; the paper has no such thing; with 4 it lost:
+    docs/experiments.md, 24)."""
     look_last: float = 0.6
     """Share of the steps, at the end, in which it does; in those before, that second network learns ..."""
     look_batch: int = 8
