@@ -39,7 +39,7 @@ class Embed:
     """Text of the model card."""
     handover: Handover = "likely-all"
     """What the mapper hands over."""
-    keys: int = 512
+    keys: int = 0
     """Most keys a style."""
     style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
     """What is lent to a style."""

@@ -390,6 +390,8 @@ def test_verbs_make_what_fit_makes(copy, capsys):
 
     paint(work / "to-label" / "000000.mask.png")
     parts = {"generator": run / "g", "clusters": run / "c", "rearranger": run / "r"}
+    with pytest.raises(ProxymaskError, match="few labels others are read too: give --clusters and --rearranger, or --look-most 0"):
+        TrainSegmenter(generator=run / "g", labels=work / "to-label", out=run / "s", **common).run()
     TrainSegmenter(**parts, labels=work / "to-label", out=run / "s", **common).run()
     TrainMapper(**parts, segmenter=run / "s", images=copy / "pictures", out=run / "m", **common).run()
     fit(config(copy))

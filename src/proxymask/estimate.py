@@ -95,7 +95,7 @@ def measure_stage(
         stage = build_rearranger(preset.rearranger, cutting, clusters, None, pictures, steps, seed, device, rms=(1.0, 1.0))
     else:
         moving = build_rearranger(preset.rearranger, cutting, clusters, None, pictures, 1, seed, device, rms=(1.0, 1.0)).rearranger
-        ws, masks = torch.randn(2, network.w_dim), torch.zeros(2, *network.picture_size, dtype=torch.long)
+        ws, masks = torch.randn(1, network.w_dim), torch.zeros(1, *network.picture_size, dtype=torch.long)
         # a schedule of one step: the kind of step that takes longest
         stage = segmenting = build_segmenter(preset.segmenter, cutting, ws, masks, num_labels, 1, seed, device, clusters, moving)
         if name == "mapper":

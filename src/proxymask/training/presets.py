@@ -170,7 +170,6 @@ PRESETS: Mapping[str, Preset] = {
             unet_clean=0.5,
         ),
         num_clusters=100,
-        keys=512,  # docs/experiments.md, 25
     ),
     "paper-256": _PAPER_256,
     "paper-1024": dataclasses.replace(

@@ -412,7 +412,7 @@ def test_every_verb_that_trains_takes_a_class(tmp_path: Path, capsys: pytest.Cap
     verbs = {
         "clusters": ("cluster", *generator, "--cut", 16),
         "rearranger": ("train", "rearranger", *generator, *parts),
-        "segmenter": ("train", "segmenter", *generator, "--labels", tmp_path),
+        "segmenter": ("train", "segmenter", *generator, *parts, "--rearranger", out["rearranger"], "--labels", tmp_path),
         "mapper": ("train", "mapper", *generator, *parts, "--rearranger", out["rearranger"], "--segmenter", out["segmenter"]),
         "tuned": ("train", "generator", "--resume-from", file, "--images", pictures),
     }
