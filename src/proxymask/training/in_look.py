@@ -21,6 +21,7 @@ class InLook:
         for module in (cut, clusters, rearranger):
             module.requires_grad_(False)
         self.ws = cut.generator.broadcast(ws)
+        self._known: tuple[torch.Tensor, StyleKeys] | None = None
 
     def to(self, device: torch.device) -> None:
         """Move everything."""
@@ -34,21 +35,27 @@ class InLook:
         return self.clusters.assign(self.cut.features(w).features)
 
     @torch.no_grad()
+    def known(self) -> tuple[torch.Tensor, StyleKeys]:
+        """Of the labelled samples, what never changes: proxy masks (n, h, w) and keys; computed once."""
+        if self._known is None:
+            state = self.cut.features(self.ws)
+            own = self.clusters.assign(state.features)
+            self._known = own, self.rearranger.encode_style(state, own)
+        return self._known
+
+    @torch.no_grad()
     def nearest(self, layout: torch.Tensor) -> torch.Tensor:
         """Proxy masks (B, h, w) -> numbers (B,) of the labelled samples that have most of what each asks for."""
         asked = F.one_hot(layout.flatten(1), self.clusters.num_clusters).sum(dim=1).float()
-        own = F.one_hot(self.layout(self.ws).flatten(1), self.clusters.num_clusters).sum(dim=1)
-        return (asked @ self.clusters.available(own).float().t()).argmax(dim=1)
+        return (asked @ self.clusters.available(self.known()[1].counts).float().t()).argmax(dim=1)
 
     @torch.no_grad()
     def levels(self, layout: torch.Tensor, of: torch.Tensor) -> list[torch.Tensor]:
         """Proxy masks (B, h, w) in the looks of the labelled samples ``of`` (B,) -> features of the blocks from the cut on, float32."""
-        w = self.ws[of]
-        state = self.cut.features(w)
-        style: StyleKeys = self.rearranger.encode_style(state, self.clusters.assign(state.features))
+        style = StyleKeys(*(part[of] for part in self.known()[1]))
         asked = self.clusters.substitute(layout, self.clusters.available(style.counts), self.rearranger.stand_in)
         moved = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(asked)), style)
-        return [level.float() for level in self.cut.levels(moved, w)]
+        return [level.float() for level in self.cut.levels(moved, self.ws[of])]
 
 
 def bends(count: int, rng: torch.Generator) -> torch.Tensor:

@@ -135,7 +135,7 @@ class SegmenterStage:
         def terms() -> Iterator[torch.Tensor]:
             for index, grid, straight, mirror, move in run.rounds(*(run.share(x) for x in (pick, bend, plain, *moves))):
                 with run.cast():
-                    own, mask = looks.layout(looks.ws[index]), self.masks.to(run.device)[index]
+                    own, mask = looks.known()[0][index], self.masks.to(run.device)[index]
                     layout, mask = (torch.where(straight[:, None, None], x, bent(x, grid)) for x in (own, mask))
                     levels = looks.levels(layout, index)
                 yield self._loss(run, reader, levels, mask, mirror, move, "look/")
