@@ -25,7 +25,7 @@ from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.segmentation import ConfusionMatrix
 from proxymask.proxy import kmeans
 from proxymask.proxy.proxy_mask import fit_proxy_clusters
-from proxymask.rearranger import StyleKeys
+from proxymask.rearranger import Asked, StyleKeys
 from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.stages import build_rearranger, discriminator_beside, load_part
 from proxymask.style_bank import StyleBank
@@ -142,10 +142,12 @@ def transfer(bench: Bench, k: int, banks: list[StyleBank]) -> list[dict[str, obj
         with autocast(bench.cpu, torch.bfloat16):
             keys = bank.lend(cut, clusters, rearranger, bench.ws, rearranger.encode_style(state))
             available = clusters.available(keys.counts)
-            query = rearranger.encode_mask(clusters.one_hot(clusters.substitute(asked, available)))
+            query, told = rearranger.encode_mask(clusters.one_hot(clusters.substitute(asked, available)))
             parts = []
             for i in range(0, len(query), BATCH):
-                moved = rearranger.attend(query[i : i + BATCH], StyleKeys(*(t[i : i + BATCH] for t in keys)))
+                moved = rearranger.attend(
+                    Asked(query[i : i + BATCH], told if told is None else told[i : i + BATCH]), StyleKeys(*(t[i : i + BATCH] for t in keys))
+                )
                 parts.append(cut.render(moved, bench.ws[i : i + BATCH]).float().clamp(-1, 1))
         pictures = torch.cat(parts)
         matrix = ConfusionMatrix(int(bench.labels.max()) + 1)

@@ -42,6 +42,8 @@ class Speed:
     """Instead: the paper-256 preset with random weights."""
     hidden: int | None = None
     """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
+    key_channels: int = 0
+    """With --paper: width of queries and keys, as after narrowing them; 0: as they are trained."""
     keys: int | None = None
     """Most keys a style instead of the bundle's number (0: one a position)."""
     rounds: int = 30
@@ -56,7 +58,7 @@ class Speed:
     """Also write the numbers here."""
 
 
-def paper_bundle(hidden: int | None) -> Bundle:
+def paper_bundle(hidden: int | None, key_channels: int) -> Bundle:
     """Networks of the paper's size, with random weights."""
     preset = PRESETS["paper-256"]
     generator = Generator(resolution=256)
@@ -64,7 +66,12 @@ def paper_bundle(hidden: int | None) -> Bundle:
     clusters.centroids.copy_(torch.nn.functional.normalize(torch.randn(25, 512), dim=1))
     config = preset.rearranger
     rearranger = Rearranger(
-        channels=512, resolution=64, num_clusters=25, position_channels=config.position_channels, hidden=hidden or config.hidden
+        channels=512,
+        resolution=64,
+        num_clusters=25,
+        position_channels=config.position_channels,
+        hidden=hidden or config.hidden,
+        key_channels=key_channels,
     )
     rearranger.initialize(clusters.centroids, 1.0)
     labels = LabelSet.of([(f"class {i}", f"#{i * 9:02x}{255 - i * 9:02x}80") for i in range(19)])
@@ -74,7 +81,7 @@ def paper_bundle(hidden: int | None) -> Bundle:
 
 def main() -> None:
     args = tyro.cli(Speed)
-    bundle = paper_bundle(args.hidden) if args.paper else Bundle.load(args.bundle)
+    bundle = paper_bundle(args.hidden, args.key_channels) if args.paper else Bundle.load(args.bundle)
     if args.keys is not None:
         bundle.about["keys"] = args.keys
     synth = Synthesizer(bundle, args.device, args.precision)
@@ -85,18 +92,24 @@ def main() -> None:
     logits = synth.map(ids)
     proxy = synth.asked(logits)
     with torch.inference_mode(), autocast(synth.device, synth.dtype):
-        query = synth.ask(proxy)
-        moved = rearranger.attend(query, style.keys)
+        asked = synth.ask(proxy)
+        moved = rearranger.attend(asked, style.keys)
 
     def whole() -> None:
         synth.render(synth.asked(synth.map(ids)))
 
-    def cast(job: Callable[[], object]) -> Callable[[], object]:
+    def timed(job: Callable[[], object], dtype: torch.dtype) -> Callable[[], object]:
         def run() -> None:
-            with torch.inference_mode(), autocast(synth.device, synth.dtype):
+            with torch.inference_mode(), autocast(synth.device, dtype):
                 job()
 
         return run
+
+    def cast(job: Callable[[], object]) -> Callable[[], object]:
+        return timed(job, synth.dtype)
+
+    def ready(job: Callable[[], object]) -> Callable[[], object]:
+        return timed(job, torch.float32)  # no autocast: weights and inputs have their type
 
     jobs: dict[str, Callable[[], object]] = {
         "generator, uncut": cast(lambda: bundle.generator.synthesis(bundle.generator.broadcast(style.w))),
@@ -104,9 +117,9 @@ def main() -> None:
         "  mapper": lambda: synth.map(ids),
         "  handover": lambda: synth.asked(logits),
         "  query": cast(lambda: synth.ask(proxy)),
-        "  attention": cast(lambda: attention(query[..., : rearranger.dim], style.keys.key, style.keys.value)),
-        "  attention and block behind": cast(lambda: rearranger.attend(query, style.keys)),
-        "  G2": cast(lambda: style.tail(moved)),
+        "  attention": ready(lambda: attention(asked.query, style.keys.key, style.keys.value)),
+        "  attention and block behind": ready(lambda: rearranger.attend(asked, style.keys)),
+        "  G2": ready(lambda: style.tail(moved)),
         "a new style": lambda: synth.make_style(seed=2),
     }
     clock = time.perf_counter if args.clock == "wall" else time.process_time

@@ -67,7 +67,7 @@ def test_attention_map(config: dict[str, object]) -> None:
     own, asked = masks(0), masks(1)
     state = clustered(own, 3)
     style, query = rearranger.encode_style(state), rearranger.encode_mask(hot(asked))
-    assert style.key.shape == query.shape == (3, N, rearranger.dim)
+    assert style.key.shape == query.query.shape == (3, N, rearranger.dim)
     weights = rearranger.attention_map(query, style)
     assert weights.shape == (3, N, N)
     assert torch.allclose(weights.sum(dim=2), torch.ones(()), atol=1e-5)
@@ -111,7 +111,7 @@ def test_starting_logits() -> None:
     rearranger = build(sharpness=20.0, position_weight=4.0, match=7.0)
     own, asked = masks(0, 1), masks(1, 1)
     state = clustered(own, 3, spread=0.3)
-    logits = (rearranger.encode_mask(hot(asked)) @ rearranger.encode_style(state).key.transpose(1, 2))[0] / rearranger.dim**0.5
+    logits = (rearranger.encode_mask(hot(asked)).query @ rearranger.encode_style(state).key.transpose(1, 2))[0] / rearranger.dim**0.5
     place = position_encoding(8, R, R).flatten(1)
     direction = F.normalize(state.features, dim=1)[0].flatten(1)
     found = (CENTROIDS @ direction).argmax(dim=0)

@@ -24,7 +24,7 @@ def awake(retouch: Retouch) -> Retouch:
 
 def inputs(h: int = 8, w: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     rng = torch.Generator().manual_seed(2)
-    return torch.randn(2, 6, h, w, generator=rng), torch.randn(2, 4, h, w, generator=rng), torch.randn(2, 12, generator=rng)
+    return torch.randn(2, 6, h, w, generator=rng), torch.randn(2, 8, h, w, generator=rng), torch.randn(2, 12, generator=rng)
 
 
 def test_starts_as_the_identity() -> None:

@@ -156,10 +156,11 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
         if query.shape[0] > 1 and key.stride(0) == value.stride(0) == 0:  # one style for all masks
             return _written_out(scaled.flatten(0, 1), key[0], value[0]).unflatten(0, query.shape[:2])
         return torch.stack([_written_out(q, k, v) for q, k, v in zip(scaled, key, value, strict=True)])
-    width = value.shape[-1]
+    width, scale = value.shape[-1], query.shape[-1] ** -0.5
     # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
-    value = F.pad(value, (0, max(0, query.shape[-1] - width)))
-    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0, :, :width]
+    wide = max(width, query.shape[-1])
+    query, key, value = (F.pad(x, (0, wide - x.shape[-1]))[:, None] for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)[:, 0, :, :width]
 
 
 def _written_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

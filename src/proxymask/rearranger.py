@@ -33,8 +33,8 @@ STAND_IN = 0.7  # measured, docs/experiments.md 16
 class StyleKeys(NamedTuple):
     """What depends on the style sample alone.
 
-    ``key`` (B, n, dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster has,
-    ``amount`` (B, K) float: the same, but what is lent (see style_bank.py) counts for one sample,
+    ``key`` (B, n, key_dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster
+    has, ``amount`` (B, K) float: the same, but what is lent (see style_bank.py) counts for one sample,
     ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
     """
 
@@ -44,6 +44,16 @@ class StyleKeys(NamedTuple):
     counts: torch.Tensor
     amount: torch.Tensor
     look: torch.Tensor
+
+
+class Asked(NamedTuple):
+    """What depends on the proxy mask alone.
+
+    ``query`` (B, n, key_dim): what the attention asks by; ``told`` (B, retouch, h, w): what the block behind it is told, if there is one.
+    """
+
+    query: torch.Tensor
+    told: torch.Tensor | None
 
 
 class Rearranger(ConfigModel):
@@ -73,6 +83,7 @@ class Rearranger(ConfigModel):
         retouch: width of the block that mends what the attention moved (retouch.py); 0: none, as in the paper.
         retouch_codes: width of the codes of the asked clusters there.
         start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
+        key_channels: width of queries and keys where they are multiplied; 0: that of the tokens, as in training (narrow.py).
     """
 
     centroids: torch.Tensor
@@ -102,6 +113,7 @@ class Rearranger(ConfigModel):
         retouch: int = 0,
         retouch_codes: int = 32,
         start: Sequence[int] = START,
+        key_channels: int = 0,
     ) -> None:
         super().__init__()
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
@@ -116,8 +128,9 @@ class Rearranger(ConfigModel):
         self.embed_key_mask = nn.Parameter(torch.randn(self.dim, num_clusters)) if key_mask else None
         self.query_block = ResidualBlock(self.dim, hidden, layers)
         self.key_block = ResidualBlock(self.dim, hidden, layers)
-        self.to_query = EqualConv(self.dim, self.dim, 1, bias=False)
-        self.to_key = EqualConv(self.dim, self.dim, 1, bias=False)
+        self.key_dim = key_channels or self.dim
+        self.to_query = EqualConv(self.dim, self.key_dim, 1, bias=False)
+        self.to_key = EqualConv(self.dim, self.key_dim, 1, bias=False)
         self.to_value = EqualConv(channels, channels, 1) if value == "projection" else None
         self.out_block = ResidualBlock(channels, hidden, layers)
         width = channels + (img_channels if rgb == "rearrange" else 0)
@@ -160,7 +173,7 @@ class Rearranger(ConfigModel):
             for embedding in (self.embed_mask, self.embed_key_mask):
                 embedding[self.channels : self.channels + self.codes] = codes
         for layer in (self.to_query, self.to_key):
-            layer.weight.copy_((torch.eye(self.dim) / layer.gain)[:, :, None, None])
+            layer.weight.copy_((torch.eye(self.key_dim, self.dim) / layer.gain)[:, :, None, None])
         length = self.position.square().sum(dim=0).mean()
         self.position_gain.fill_(float((self.position_weight / length) ** 0.5 * scale))
 
@@ -193,9 +206,8 @@ class Rearranger(ConfigModel):
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
         return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float(), look_of(_tokens(value)))
 
-    def encode_mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """Queries (B, n, dim [+ retouch_codes]) of a proxy mask, one-hot or soft (B, K, h, w): what the attention asks by, and what the
-        block behind it is told.
+    def encode_mask(self, mask: torch.Tensor) -> Asked:
+        """A proxy mask, one-hot or soft (B, K, h, w), as the attention and the block behind it take it.
 
         Raises:
             ProxymaskError: another number of clusters or another size.
@@ -205,20 +217,17 @@ class Rearranger(ConfigModel):
             raise ProxymaskError(f"a proxy mask of shape {tuple(mask.shape[1:])} does not fit this rearranger, which takes {expected}")
         token = torch.einsum("bkhw,dk->bdhw", mask.to(self.embed_mask.dtype), self.embed_mask) + self.position * self.position_gain
         query = _tokens(self.to_query(self.query_block(token)))
-        if self.retouch is None:
-            return query
-        asked = torch.einsum("bkhw,ck->bchw", mask.to(self.retouch.embed.dtype), self.retouch.embed)
-        return torch.cat([query, _tokens(asked).to(query.dtype)], dim=2)
+        return Asked(query, None if self.retouch is None else self.retouch.told(mask))
 
-    def attend(self, query: torch.Tensor, style: StyleKeys) -> CutState:
+    def attend(self, asked: Asked, style: StyleKeys) -> CutState:
         """Rearranged state at the cut."""
-        query, asked = query[..., : self.dim], query[..., self.dim :]
+        query = asked.query
         moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
         grid = moved.transpose(1, 2).unflatten(2, self.size)
         mended = self.out_block(grid[:, : self.channels])
         if self.retouch is not None:
-            whole = beside(mended, grid[:, self.channels :])
-            grid = self.retouch(whole, asked.transpose(1, 2).unflatten(2, self.size), style.look)
+            assert asked.told is not None
+            grid = self.retouch(beside(mended, grid[:, self.channels :]), asked.told, style.look)
             mended = grid[:, : self.channels]
         features = mended.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
@@ -234,9 +243,9 @@ class Rearranger(ConfigModel):
         """State of the style sample, asked proxy mask (B, K, h, w) and the sample's own (see :meth:`encode_style`) -> rearranged state."""
         return self.attend(self.encode_mask(mask), self.encode_style(state, own))
 
-    def attention_map(self, query: torch.Tensor, style: StyleKeys) -> torch.Tensor:
+    def attention_map(self, asked: Asked, style: StyleKeys) -> torch.Tensor:
         """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = h * w. For viewing only."""
-        logits = query[..., : self.dim].float() @ style.key.float().transpose(1, 2) / self.dim**0.5
+        logits = asked.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
         return logits.softmax(dim=-1)
 
 

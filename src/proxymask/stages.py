@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from .bundle import EMBEDDED, embedded_bundles, file_hash
 from .conditions.base import Condition
@@ -30,6 +31,7 @@ from .mappers.looks import look_table
 from .mappers.oasis import OasisMapper
 from .mappers.unet import UNetMapper
 from .modeling import ConfigModel, read_json, write_json
+from .narrow import narrow_keys
 from .proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
 from .proxy.reader import LayoutReader
 from .rearranger import Rearranger
@@ -125,8 +127,10 @@ def build_rearranger(
     seed: int,
     device: torch.device,
     rms: tuple[float, float] | None = None,
+    key_channels: int = 0,
 ) -> RearrangerStage:
-    """Stage 2. Without a discriminator (the generator's own) a fresh one is made; without ``rms``, :func:`state_rms` finds it."""
+    """Stage 2. Without a discriminator (the generator's own) a fresh one is made; without ``rms``, :func:`state_rms` finds it;
+    ``key_channels``: of a rearranger to go on from whose queries and keys are narrow already."""
     check_fit(cut, clusters)
     taken = inspect.signature(Rearranger.__init__).parameters
     widths = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in taken}
@@ -137,6 +141,7 @@ def build_rearranger(
             num_clusters=clusters.num_clusters,
             img_channels=cut.generator.img_channels,
             start=cut.start,
+            key_channels=key_channels,
             **widths,
         )
     rearranger.initialize(clusters.centroids.cpu(), *(rms or state_rms(cut, seed, device)))
@@ -207,7 +212,15 @@ def build_mapper(
         )
     with seeded(seed, "init", "mapper"):
         mapper = OasisMapper(
-            len(labels), clusters.num_clusters, cut.resolution, tuple(config.widths), config.hidden, config.resize, cut.start, config.looks
+            num_labels=len(labels),
+            num_clusters=clusters.num_clusters,
+            resolution=cut.resolution,
+            widths=tuple(config.widths),
+            hidden=config.hidden,
+            resize=config.resize,
+            start=cut.start,
+            looks=config.looks,
+            tail=config.tail,
         )
     _tell_looks(mapper, config, cut, clusters, seed, device)
     return MapperStage(
@@ -462,8 +475,21 @@ def run_stage(stage: Stage, loop: LoopConfig, out: Path, identity: Mapping[str, 
     run = train(stage, loop, out, identity=dict(identity), progress=progress if is_main() else None)
     if is_main():
         networks = {name: run.averages.get(name, module) for name, module in stage.modules.items()}
+        if isinstance(stage, RearrangerStage):
+            networks["rearranger"] = _narrowed(stage, networks["rearranger"], loop.seed)
         finish(out, identity, loop.steps, {name: module for name, module in networks.items() if isinstance(module, ConfigModel)})
     barrier()
+
+
+def _narrowed(stage: RearrangerStage, trained: nn.Module, seed: int) -> Rearranger:
+    """The trained rearranger with queries and keys as narrow as its config asks for."""
+    assert isinstance(trained, Rearranger)
+    if not stage.config.narrow:
+        return trained
+    device = trained.to_query.weight.device
+    cut, clusters = stage.cut.to(device), stage.clusters.to(device)
+    z = torch.randn(stage.config.narrow_samples, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
+    return narrow_keys(trained, cut, clusters, stage.config.narrow, z)[0]
 
 
 def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping[str, ConfigModel]) -> None:

@@ -31,7 +31,7 @@ from .mappers.unet import UNetMapper
 from .masks import read_mask
 from .pictures import from_pixels
 from .query import MaskQuery
-from .rearranger import StyleKeys
+from .rearranger import Asked, StyleKeys
 from .sizes import Size, height_width
 from .style_bank import StyleBank
 
@@ -89,7 +89,8 @@ class Synthesizer:
             part.eval().requires_grad_(False)
             if self.device.type != "mps":
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # what every call would convert or multiply again is done once; the bundle itself stays what it is
+        # what every call would convert or multiply again is done once, so that what is ready needs no autocast, which would look at every
+        # operand once more; the bundle itself stays what it is
         self._mappers: dict[str, tuple[Mapper, Mapper]] = {}
         self.rearranger = frozen(bundle.rearranger, self.dtype)
         self.query = MaskQuery(bundle.rearranger, self.dtype)
@@ -158,9 +159,7 @@ class Synthesizer:
         if mapper not in self.bundle.mappers:
             have = ", ".join(sorted(self.bundle.mappers)) or "none"
             raise ProxymaskError(f"the bundle {self.bundle.name} has no mapper {mapper!r} (it has: {have})")
-        ids = torch.tensor(masks, dtype=torch.long, device=self.device)
-        with autocast(self.device, self.dtype):
-            return self._mapper(mapper)(ids)
+        return self._mapper(mapper)(torch.tensor(masks, dtype=torch.long, device=self.device))
 
     def _mapper(self, name: str) -> Mapper:
         """The bundle's mapper of that name, made ready; the bundle may get others at any time."""
@@ -202,14 +201,16 @@ class Synthesizer:
         style = self._chosen(style)
         b = proxy.shape[0]
         with autocast(self.device, self.dtype):
-            query = self.ask(proxy)
-            keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
-            moved = self.rearranger.attend(query, keys)
-            picture = self.cut.render(moved, style.w).float() if style.tail is None else style.tail(moved)
-            return picture.clamp_(-1, 1)
+            asked = self.ask(proxy)
+        keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
+        moved = self.rearranger.attend(asked, keys)
+        if style.tail is not None:
+            return style.tail(moved).clamp_(-1, 1)
+        with autocast(self.device, self.dtype):
+            return self.cut.render(moved, style.w).float().clamp_(-1, 1)
 
-    def ask(self, proxy: torch.Tensor) -> torch.Tensor:
-        """The query (B, h * w, dim) of proxy masks, as ids (B, h, w) or planes (B, K, h, w)."""
+    def ask(self, proxy: torch.Tensor) -> Asked:
+        """What the rearranger is asked of proxy masks, as ids (B, h, w) or planes (B, K, h, w)."""
         if proxy.ndim == 3:
             return self.query(proxy)
         if float(proxy.amin()) < 0:
@@ -254,8 +255,7 @@ class Synthesizer:
         """Planes (B, C, H, W) of a condition -> the logits (B, K, h, w) of the mapper of that name."""
         if mapper not in self.bundle.mappers:
             self.bundle.mapper_for(mapper)  # says what there is
-        with autocast(self.device, self.dtype):
-            return self._mapper(mapper)(planes.to(self.device))
+        return self._mapper(mapper)(planes.to(self.device, self.dtype))
 
     @torch.inference_mode()
     def map_reading(self, reading: Reading, mapper: str, style: Style | None = None, unpainted: Unpainted = "mapper") -> torch.Tensor:

@@ -51,9 +51,10 @@ def test_demo_differs_in_widths_and_in_what_was_measured_at_its_size():
     for stage, widths in (
         (
             "rearranger",
-            {"hidden", "position_channels", "mask_codes", "lambda_mask", "learning_rate", "adv_every", "discriminator_rate"} | drawn,
+            {"hidden", "position_channels", "mask_codes", "lambda_mask", "learning_rate", "adv_every", "discriminator_rate", "narrow"}
+            | drawn,
         ),
-        ("mapper", {"widths", "hidden", "resize", "handover", "lambda_label", "label_last"} | fast),
+        ("mapper", {"widths", "hidden", "tail", "resize", "handover", "lambda_label", "label_last"} | fast),
         ("segmenter", {"look_most"}),
     ):
         ours, theirs = dataclasses.asdict(getattr(demo, stage)), dataclasses.asdict(getattr(paper, stage))
@@ -74,7 +75,7 @@ def test_paper_rearranger_on_meta():
     config = PRESETS["paper-256"].rearranger
     with torch.device("meta"):
         r = Rearranger(512, 64, 25, config.position_channels, hidden=config.hidden, layers=config.layers, key_mask=config.key_mask)
-        queries = r.encode_mask(torch.empty(1, 25, 64, 64))
+        queries = r.encode_mask(torch.empty(1, 25, 64, 64)).query
     assert queries.shape == (1, 4096, r.dim)
     assert all(p.is_meta for p in r.parameters())
     d, h = r.dim, 128

@@ -358,9 +358,10 @@ class TrainRearranger:
             made_of = {"pictures": pictures_id(pictures), "generator": short_hash(generator), "clusters": short_hash(clusters)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
-            stage = build_rearranger(config, cut, clusters, discriminator, pictures, loop.steps, loop.seed, device)
-            if self.start is not None:
-                first = load_part(self.start, "rearranger", Rearranger)
+            first = None if self.start is None else load_part(self.start, "rearranger", Rearranger)
+            narrow = 0 if first is None else first.config["key_channels"]
+            stage = build_rearranger(config, cut, clusters, discriminator, pictures, loop.steps, loop.seed, device, key_channels=narrow)
+            if first is not None:
                 fresh = {name: value for name, value in stage.rearranger.state_dict().items() if name.startswith("retouch.")}
                 start = fresh | first.state_dict()  # a retouching block may be put behind a rearranger that had none
                 if start.keys() != stage.rearranger.state_dict().keys() or first.dim != stage.rearranger.dim:

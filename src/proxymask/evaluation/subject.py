@@ -98,7 +98,8 @@ class BundlePainter:
     def rearranged(self, styled: Styled, proxy: torch.Tensor) -> CutState:
         """States of the style samples laid out as proxy masks ask: ids (B, h, w) or planes (B, K, h, w)."""
         with autocast(self.synth.device, self.synth.dtype):
-            return self.synth.rearranger.attend(self.synth.ask(proxy), styled.keys)
+            asked = self.synth.ask(proxy)
+        return self.synth.rearranger.attend(asked, styled.keys)
 
     def own(self, styled: Styled) -> torch.Tensor:
         """Proxy masks (B, h, w) of the style samples themselves."""

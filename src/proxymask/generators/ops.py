@@ -72,7 +72,8 @@ def spread2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 
 
 def _from_both_sides(x: torch.Tensor, kernel: torch.Tensor, matrix: Callable[[int, tuple[float, ...]], torch.Tensor]) -> torch.Tensor:
-    rows, columns = (matrix(side, tuple(kernel.sum(dim=0).tolist())).to(x.device) for side in x.shape[2:])
+    taps = tuple(kernel.sum(dim=0).tolist())
+    rows, columns = (matrix(side, taps).to(x.device) for side in x.shape[2:])
     with torch.autocast(x.device.type, enabled=False):
         return rows @ x.float() @ columns.t()
 

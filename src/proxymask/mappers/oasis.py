@@ -169,6 +169,7 @@ class OasisMapper(ConfigModel):
             keeps the share of a cell that a thin part covers.
         start: the generator's start block; the proxy mask is ``r / 4`` times that (h, w) large.
         looks: share of :class:`.looks.Looks` in what it says; 0: none, as in the paper.
+        tail: kernel size of the last convolution (OASIS: 3).
     """
 
     def __init__(
@@ -181,6 +182,7 @@ class OasisMapper(ConfigModel):
         resize: Resize = "nearest",
         start: Sequence[int] = START,
         looks: float = 0.0,
+        tail: int = 3,
     ) -> None:
         super().__init__()
         self.looks = Looks(num_clusters, looks) if looks else None
@@ -193,7 +195,7 @@ class OasisMapper(ConfigModel):
         self.first = (self.size[0] // 2 ** (blocks - 1), self.size[1] // 2 ** (blocks - 1))
         self.head = nn.Conv2d(num_labels, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(SpadeBlock(a, b, num_labels, hidden) for a, b in pairwise(widths))
-        self.tail = nn.Conv2d(widths[-1], num_clusters, 3, padding=1)
+        self.tail = nn.Conv2d(widths[-1], num_clusters, tail, padding=tail // 2)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)

@@ -42,6 +42,8 @@ class MapperConfig:
     """Channels at the start and after each SPADE block."""
     hidden: int = 128
     """Width inside SPADE."""
+    tail: int = 3
+    """Kernel size of its last convolution."""
     resize: Resize = "area"
     """How masks are brought to a block's size."""
     learning_rate: float = 0.002

@@ -141,11 +141,13 @@ PRESETS: Mapping[str, Preset] = {
             mix_layers=(0, 2, 3),
             mix_absent=True,
             discriminator_rate=3.0,
+            narrow=80,  # docs/experiments.md, 27
         ),
         segmenter=SegmenterConfig(look_most=1),  # docs/experiments.md, 24
         # L_label, and how fast: docs/experiments.md, 21
         mapper=MapperConfig(
-            widths=(64, 64, 48, 32),
+            widths=(64, 64, 32, 32),  # docs/experiments.md, 27
+            tail=1,
             hidden=16,
             handover="likely-all",
             learning_rate=0.008,

@@ -103,6 +103,10 @@ class RearrangerConfig:
     """Weight of R1."""
     r1_every: int = 16
     """Discriminator steps between R1 terms."""
+    narrow: int = 0
+    """Width of queries and keys once all is trained (narrow.py), for a faster new mask; 0: as they were trained."""
+    narrow_samples: int = 256
+    """Samples that it is fitted to."""
 
 
 def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:

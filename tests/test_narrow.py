@@ -1,0 +1,103 @@
+"""Narrower queries and keys of a trained rearranger."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from proxymask.narrow import narrow_keys
+from proxymask.query import MaskQuery
+from proxymask.rearranger import Rearranger
+from proxymask.stages import run_stage
+from proxymask.training.rearranger import RearrangerStage
+
+NUMBER = 24
+
+
+@pytest.fixture(scope="module")
+def stage() -> RearrangerStage:
+    """Networks in which queries and keys mean something, and their samples."""
+    stage = tiny.make_stage("rearranger")
+    assert isinstance(stage, RearrangerStage)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in stage.rearranger.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    stage.rearranger.eval()
+    return stage
+
+
+def samples(stage: RearrangerStage, seed: int) -> torch.Tensor:
+    return torch.randn(NUMBER, stage.cut.generator.z_dim, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def logits(rearranger: Rearranger, stage: RearrangerStage, z: torch.Tensor) -> torch.Tensor:
+    """Of any sample's mask and any sample's keys, without what all keys of one have in common."""
+    state = stage.cut.features(stage.cut.w(z))
+    asked = rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
+    key = rearranger.encode_style(state).key
+    key = key - key.mean(dim=1, keepdim=True)
+    return asked.query.flatten(0, 1).double() @ key.flatten(0, 1).double().t() / rearranger.key_dim**0.5
+
+
+def test_loses_what_it_says_and_less_the_wider_it_is(stage: RearrangerStage) -> None:
+    rearranger, z = stage.rearranger, samples(stage, 0)
+    whole, before, losses = logits(rearranger, stage, z), dict(rearranger.state_dict()), []
+    for width in (2, 4, 8, 16):
+        narrow, lost = narrow_keys(rearranger, stage.cut, stage.clusters, width, z)
+        assert narrow.key_dim == width
+        assert narrow.to_query.weight.shape[0] == narrow.to_key.weight.shape[0] == width
+        error = float((logits(narrow, stage, z) - whole).square().mean().sqrt())
+        assert error == pytest.approx(lost, rel=0.02, abs=1e-4)
+        losses.append(lost)
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] < 0.7 * float(whole.square().mean().sqrt())
+    assert all(torch.equal(before[name], value) for name, value in rearranger.state_dict().items())  # the trained one stays as it is
+    same, lost = narrow_keys(rearranger, stage.cut, stage.clusters, rearranger.key_dim, z)
+    assert same is rearranger
+    assert lost == 0
+
+
+def test_no_other_choice_of_channels_is_nearer(stage: RearrangerStage) -> None:
+    """Keys alone, projected on their own principal axes, lose more of the logits."""
+    z, width = samples(stage, 0), 6
+    whole = logits(stage.rearranger, stage, z)
+    _, lost = narrow_keys(stage.rearranger, stage.cut, stage.clusters, width, z)
+    with torch.no_grad():
+        state = stage.cut.features(stage.cut.w(z))
+        asked = stage.rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
+        key = stage.rearranger.encode_style(state).key
+        key = (key - key.mean(dim=1, keepdim=True)).double()
+        axes = torch.linalg.svd(key.flatten(0, 1), full_matrices=False).Vh[:width]
+        found = (asked.query.flatten(0, 1).double() @ axes.t()) @ (key.flatten(0, 1) @ axes.t()).t() / stage.rearranger.key_dim**0.5
+    assert lost < float((found - whole).square().mean().sqrt())
+
+
+def test_it_is_a_rearranger_like_any(stage: RearrangerStage, tmp_path: Path) -> None:
+    z = samples(stage, 0)
+    narrow, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, z)
+    again = Rearranger.from_pretrained(narrow.save_pretrained(tmp_path / "narrow")).eval()
+    state = stage.cut.features(stage.cut.w(samples(stage, 1)))
+    ids = stage.clusters.assign(state.features).roll(1, 0)
+    hot = stage.clusters.one_hot(ids)
+    with torch.no_grad():
+        out = again(state, hot)
+        assert torch.allclose(out.features, narrow(state, hot).features, atol=1e-5)
+        looked_up = again.attend(MaskQuery(again)(ids), again.encode_style(state))
+        assert torch.allclose(looked_up.features, out.features, atol=1e-3 * float(out.features.abs().max()))
+        weights = again.attention_map(again.encode_mask(hot), again.encode_style(state))
+    assert torch.allclose(weights.sum(dim=2), torch.ones(()), atol=1e-5)
+
+
+def test_at_the_end_of_training(tmp_path: Path) -> None:
+    """A run whose config asks for it ends with the narrow one, fitted to what was trained."""
+    wide, narrow = (tiny.make_stage("rearranger", narrow=width) for width in (0, 8))
+    for name, stage in (("wide", wide), ("narrow", narrow)):
+        run_stage(stage, tiny.loop_config(steps=2), tmp_path / name, {})
+    trained, found = (Rearranger.from_pretrained(tmp_path / name / "rearranger") for name in ("wide", "narrow"))
+    assert (trained.config["key_channels"], found.config["key_channels"]) == (0, 8)
+    theirs, ours = trained.state_dict(), found.state_dict()
+    differing = {name for name in theirs if theirs[name].shape != ours[name].shape or not torch.equal(theirs[name], ours[name])}
+    assert differing == {"to_query.weight", "to_key.weight"}
