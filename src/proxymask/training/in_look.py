@@ -58,24 +58,6 @@ class InLook:
         return [level.float() for level in self.cut.levels(moved, self.ws[of])]
 
 
-BENDS = 1000
-LEAST = 0.05  # share of a label's mean that is as little as none
-
-
-def doubts(mask: torch.Tensor, num_labels: int) -> torch.Tensor:
-    """Where the labels of a mask (H, W) are not to be expected, (num_labels, H, W) of 0 and below, to be added to logits.
-
-    The logarithm of how often a label stands at a place, over many bent masks (:func:`bends`), as a share of how often it stands at any;
-    0 from its mean up, so that a label is doubted at some places and none is preferred at others.
-    """
-    rng = torch.Generator().manual_seed(0)
-    total = torch.zeros(num_labels, *mask.shape)
-    for mirrored in (mask, mask.flip(1)):
-        masks = bent(mirrored.cpu().expand(BENDS // 2, -1, -1), bends(BENDS // 2, rng))
-        total += F.one_hot(masks, num_labels).float().mean(dim=0).permute(2, 0, 1)
-    return (total / total.mean(dim=(1, 2), keepdim=True).clamp_min(1e-6) + LEAST).log().clamp(max=0.0)
-
-
 def bends(count: int, rng: torch.Generator) -> torch.Tensor:
     """Where to look in order to bend a picture: (count, 64, 64, 2) in [-1, 1] and a little beyond, as ``F.grid_sample`` takes it.
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..generators.cut import CutGenerator
 from ..segmenter import FewShotSegmenter
-from .in_look import InLook, bends, bent, doubts
+from .in_look import InLook, bends, bent
 from .loop import Run
 
 
@@ -37,8 +37,6 @@ class SegmenterConfig:
     """Share of the steps, at the end, in which it does; in those before, that second network learns ..."""
     look_batch: int = 8
     """... from so many pictures a step, and of so many others the segmenter learns."""
-    look_place: float = 5.0
-    """How much what it reads is doubted where the labelled sample, bent, seldom has that label: white below a chin is no hair."""
 
 
 class SegmenterStage:
@@ -67,9 +65,6 @@ class SegmenterStage:
         self.weight = weight / (weight * counts).sum() * counts.sum()
         self.modules: dict[str, nn.Module] = {"segmenter": segmenter}
         self.looks, self.reader, self.look_from = looks, reader, look_from
-        self.doubts: torch.Tensor | None = None
-        if looks is not None:
-            self.doubts = torch.stack([doubts(mask, len(counts)) for mask in masks]) * config.look_place  # (n, labels, H, W)
         if reader is not None:
             self.modules["reader"] = reader.requires_grad_(True).train()
         self.optimizers: dict[str, torch.optim.Optimizer] = {
@@ -152,12 +147,9 @@ class SegmenterStage:
         """Other samples w (B, w_dim), and their labels (B, H, W), read in the look of a labelled one."""
         assert self.looks is not None
         assert self.reader is not None
-        assert self.doubts is not None
         with run.cast():
             layout = self.looks.layout(w)
-            nearest = self.looks.nearest(layout)
-            read = self.reader(self.looks.levels(layout, nearest)).float()
-        return w, (read.log_softmax(dim=1) + self.doubts.to(run.device)[nearest]).argmax(dim=1)
+            return w, self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float().argmax(dim=1)
 
     def grid(self, run: Run) -> Image.Image | None:
         """Nothing to show: the labelled samples are fitted almost at once."""
