@@ -146,8 +146,7 @@ PRESETS: Mapping[str, Preset] = {
         segmenter=SegmenterConfig(look_most=1),  # docs/experiments.md, 24
         # L_label, and how fast: docs/experiments.md, 21
         mapper=MapperConfig(
-            widths=(64, 64, 32, 32),  # docs/experiments.md, 27
-            tail=1,
+            widths=(64, 64, 48, 32),
             hidden=16,
             handover="likely-all",
             learning_rate=0.008,
