@@ -76,6 +76,17 @@ def test_impossible_widths() -> None:
             tiny.make_mapper(widths=widths)
 
 
+@torch.no_grad()
+def test_last_convolution() -> None:
+    """Of another size it is another number of weights and the same answer's shape; of an even one it would not fit."""
+    whole, point = tiny.make_mapper().eval(), tiny.make_mapper(tail=1).eval()
+    assert point.tail.weight.shape == (*whole.tail.weight.shape[:2], 1, 1)
+    assert point(ids()).shape == whole(ids()).shape
+    for tail in (0, 2):
+        with pytest.raises(ProxymaskError, match="an odd size"):
+            tiny.make_mapper(tail=tail)
+
+
 def test_resizing() -> None:
     """Nearest neighbour keeps planes one-hot; areas keep the share of each class, however thin."""
     mask = torch.zeros(1, 16, 16, dtype=torch.long)

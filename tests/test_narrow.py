@@ -1,15 +1,19 @@
 """Narrower queries and keys of a trained rearranger."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 import tiny
+from proxymask.cli import main
+from proxymask.errors import ProxymaskError
 from proxymask.narrow import narrow_keys
 from proxymask.query import MaskQuery
 from proxymask.rearranger import Rearranger
-from proxymask.stages import run_stage
+from proxymask.stages import build_rearranger, run_stage
 from proxymask.training.rearranger import RearrangerStage
 
 NUMBER = 24
@@ -89,6 +93,40 @@ def test_it_is_a_rearranger_like_any(stage: RearrangerStage, tmp_path: Path) -> 
         assert torch.allclose(looked_up.features, out.features, atol=1e-3 * float(out.features.abs().max()))
         weights = again.attention_map(again.encode_mask(hot), again.encode_style(state))
     assert torch.allclose(weights.sum(dim=2), torch.ones(()), atol=1e-5)
+
+
+def test_widths_that_cannot_be(stage: RearrangerStage) -> None:
+    """Said before anything is trained."""
+    for wrong in ({"narrow": -1}, {"narrow_samples": 0}):
+        config = dataclasses.replace(stage.config, **wrong)
+        with pytest.raises(ProxymaskError, match="cannot be narrowed"):
+            build_rearranger(config, stage.cut, stage.clusters, None, None, 1, 0, torch.device("cpu"), rms=(1.0, 1.0))
+
+
+def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--start`` takes one as it is; one of other widths is refused in words."""
+    stage.cut.generator.save_pretrained(tmp_path / "generator")
+    stage.clusters.save_pretrained(tmp_path / "clusters")
+    narrow, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, samples(stage, 0))
+    narrow.save_pretrained(tmp_path / "narrow")
+    keep = {name: value for name, value in narrow.config.items() if name in {f.name for f in dataclasses.fields(stage.config)}}
+    words = [
+        "train",
+        "rearranger",
+        "--generator",
+        tmp_path / "generator",
+        "--clusters",
+        tmp_path / "clusters",
+        "--start",
+        tmp_path / "narrow",
+    ]
+    words += ["--steps", 1, "--batch", 2, "--device", "cpu", "--preset", tmp_path / "preset.json"]
+    recipe = {**keep, "narrow": 8, "lambda_mix": 0.0, "lambda_self": 10.0}
+    for out, changed, code in (("on", {}, 0), ("other", {"hidden": keep["hidden"] + 1}, 2)):
+        (tmp_path / "preset.json").write_text(json.dumps({"rearranger": {**recipe, **changed}}))
+        assert main([str(word) for word in (*words, "--out", tmp_path / out)]) == code
+    assert "of other widths or choices" in capsys.readouterr().err
+    assert Rearranger.from_pretrained(tmp_path / "on" / "rearranger").config["key_channels"] == 8
 
 
 def test_at_the_end_of_training(tmp_path: Path) -> None:

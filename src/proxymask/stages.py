@@ -132,6 +132,11 @@ def build_rearranger(
     """Stage 2. Without a discriminator (the generator's own) a fresh one is made; without ``rms``, :func:`state_rms` finds it;
     ``key_channels``: of a rearranger to go on from whose queries and keys are narrow already."""
     check_fit(cut, clusters)
+    if config.narrow < 0 or config.narrow_samples < 1:
+        raise ProxymaskError(
+            f"queries and keys cannot be narrowed to {config.narrow} channels by {config.narrow_samples} samples: give a width, 0 to leave "
+            "them as trained, and one sample or more"
+        )
     taken = inspect.signature(Rearranger.__init__).parameters
     widths = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in taken}
     with seeded(seed, "init", "rearranger"):

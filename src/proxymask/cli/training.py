@@ -364,7 +364,8 @@ class TrainRearranger:
             if first is not None:
                 fresh = {name: value for name, value in stage.rearranger.state_dict().items() if name.startswith("retouch.")}
                 start = fresh | first.state_dict()  # a retouching block may be put behind a rearranger that had none
-                if start.keys() != stage.rearranger.state_dict().keys() or first.dim != stage.rearranger.dim:
+                shapes = {name: value.shape for name, value in stage.rearranger.state_dict().items()}
+                if {name: value.shape for name, value in start.items()} != shapes:
                     raise ProxymaskError(
                         f"{self.start} holds a rearranger of other widths or choices: give the settings it was trained with"
                     )

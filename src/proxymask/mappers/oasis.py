@@ -187,6 +187,8 @@ class OasisMapper(ConfigModel):
         super().__init__()
         self.looks = Looks(num_clusters, looks) if looks else None
         blocks = len(widths) - 1
+        if tail < 1 or tail % 2 == 0:
+            raise ProxymaskError(f"the last convolution cannot be {tail} wide: an odd size")
         self.start, self.size = check_start(start), block_size(resolution, start)
         if blocks < 1 or any(side % 2 ** (blocks - 1) for side in self.size):
             size = short_text(self.size)
