@@ -159,8 +159,9 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
     width, scale = value.shape[-1], query.shape[-1] ** -0.5
     # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
     wide = max(width, query.shape[-1])
-    query, key, value = (F.pad(x, (0, wide - x.shape[-1]))[:, None] for x in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value, scale=scale)[:, 0, :, :width]
+    # padded by nothing, a tensor would be copied
+    query, key, value = (x if x.shape[-1] == wide else F.pad(x, (0, wide - x.shape[-1])) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=scale)[:, 0, :, :width]
 
 
 def _written_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

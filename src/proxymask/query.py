@@ -46,8 +46,7 @@ class MaskQuery:
         table = torch.einsum("dk,odhw->hwko", rearranger.embed_mask, weight)
         self.hidden, retouch = table.shape[-1], rearranger.retouch
         if retouch is not None:  # what it is told, in further columns
-            tells = retouch.enter.weight[:, -retouch.codes :] * retouch.enter.gain
-            table = torch.cat([table, torch.einsum("ck,ochw->hwko", retouch.embed, tells)], dim=-1)
+            table = torch.cat([table, torch.einsum("ck,ochw->hwko", retouch.embed, retouch.entering()[1])], dim=-1)
         self.table = F.pad(table, (0, 0, 0, 1)).flatten(0, 2).contiguous()  # (taps^2 (K + 1), hidden [+ retouch]), float32
         self.start = torch.arange(self.taps**2, device=weight.device) * (self.num_clusters + 1)
         there = F.conv2d(position[None], weight, first.bias, padding=self.taps // 2)[0]

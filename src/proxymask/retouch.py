@@ -36,17 +36,22 @@ class Retouch(nn.Module):
         self.leave = EqualConv(hidden, channels, zero=True)
         self.look = EqualConv(2 * channels, 2 * (hidden + inner), 1, zero=True)  # scale and shift of both resolutions, none at the start
 
+    def entering(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of the first convolution, gain and all: (hidden, channels, 3, 3) of x, (hidden, codes, 3, 3) of the asked clusters."""
+        whole = self.enter.weight * self.enter.gain
+        return whole[:, : -self.codes], whole[:, -self.codes :]
+
     def told(self, mask: torch.Tensor) -> torch.Tensor:
         """What the first convolution makes of a proxy mask (B, K, h, w), one-hot or soft: (B, hidden, h, w), the same for all styles."""
         asked = torch.einsum("bkhw,ck->bchw", mask.to(self.embed.dtype), self.embed)
-        return F.conv2d(asked, self.enter.weight[:, -self.codes :] * self.enter.gain, padding=1)
+        return F.conv2d(asked, self.entering()[1], padding=1)
 
     def forward(self, x: torch.Tensor, told: torch.Tensor, look: torch.Tensor) -> torch.Tensor:
         """``x`` (B, channels, h, w) of unit size, ``told`` (B, hidden, h, w): :meth:`told` of the proxy mask, ``look`` (B, 2 * channels):
         :func:`look_of` the style; returns the like of x."""
         hidden, inner = self.enter.weight.shape[0], self.down.weight.shape[0]
         scale, shift, inner_scale, inner_shift = self.look(look[:, :, None, None].to(x.dtype)).split([hidden, hidden, inner, inner], dim=1)
-        entered = F.conv2d(x, self.enter.weight[:, : -self.codes] * self.enter.gain, self.enter.bias, padding=1) + told
+        entered = F.conv2d(x, self.entering()[0], self.enter.bias, padding=1) + told
         fine = _act(entered * (1 + scale) + shift)
         coarse = _act(self.down(fine) * (1 + inner_scale) + inner_shift)
         coarse = coarse + _act(self.inside[1](_act(self.inside[0](coarse)))) * math.sqrt(0.5)
@@ -67,15 +72,14 @@ class FrozenRetouch(nn.Module):
         two, half = math.sqrt(2), math.sqrt(0.5)
         self.embed = block.embed
         self.look = block.look.frozen()
-        enter = block.enter.frozen()
-        features, codes = enter.weight.split([enter.in_channels - block.codes, block.codes], dim=1)
+        features, codes = block.entering()
         self.enter = nn.Conv2d(features.shape[1], features.shape[0], 3, padding=1)
         self.asked = nn.Conv2d(codes.shape[1], codes.shape[0], 3, padding=1, bias=False)
         self.enter.weight.copy_(features)
         self.asked.weight.copy_(codes)
         assert self.enter.bias is not None
-        assert enter.bias is not None
-        self.enter.bias.copy_(enter.bias)
+        assert block.enter.bias is not None
+        self.enter.bias.copy_(block.enter.bias)
         # what comes in without its gain, weights make up for; what goes out without one, the next convolution does
         self.down = _scaled(block.down, two)
         first, second = block.inside
