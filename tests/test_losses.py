@@ -158,3 +158,11 @@ def test_label_is_a_weighted_cross_entropy() -> None:
         if asked[b, y, x] >= 0
     )
     assert float(losses.label(read, asked, weight)) == pytest.approx(wanted / 32, rel=1e-5)  # what nobody labelled counts nothing
+
+
+def test_teaching_is_the_divergence() -> None:
+    ours = randn(2, 5, 3, 3)
+    theirs = ours.flip(1) * 2
+    p, q = theirs.softmax(dim=1), ours.softmax(dim=1)
+    assert float(losses.teaching(ours, theirs)) == pytest.approx(float((p * (p / q).log()).sum(dim=1).mean()), rel=1e-4)
+    assert float(losses.teaching(theirs + 3, theirs)) == pytest.approx(0, abs=1e-5)

@@ -97,6 +97,12 @@ def reconstruction(logits: torch.Tensor, target: torch.Tensor, tilt: torch.Tenso
     return F.cross_entropy(scores if tilt is None else scores + tilt[:, None, None], target)
 
 
+def teaching(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """How far a mapper is from the one that it learns from: ``mean_x KL(softmax(t(x)) || softmax(s(x)))`` of logits s, t (B, K, r, r)."""
+    ours, theirs = logits.float().log_softmax(dim=1), wanted.float().log_softmax(dim=1)
+    return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1).mean()
+
+
 def label(read: torch.Tensor, asked: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """L_label: cross-entropy of the labels that a network s reads off a picture to the mask m that the picture was painted from.
 

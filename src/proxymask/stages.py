@@ -45,11 +45,12 @@ from .training.distributed import barrier, is_main, main_first
 from .training.generator import GeneratorConfig, GeneratorStage, Pictures
 from .training.in_look import InLook
 from .training.loop import LoopConfig, Stage, checkpoints, train
-from .training.mapper import ConditionConfig, ConditionSource, Labeller, MapperConfig, MapperStage, new_viewing
+from .training.mapper import ConditionConfig, ConditionSource, GeneratedImages, Labeller, MapperConfig, MapperStage, new_viewing
 from .training.reader import ReaderConfig, ReaderStage
 from .training.rearranger import RearrangerConfig, RearrangerStage
 from .training.segmentation import SegmentationStage
 from .training.segmenter import SegmenterConfig, SegmenterStage
+from .training.student import StudentStage
 
 MARK = "stage.json"
 # what a run folder may hold, by the start of the name
@@ -211,6 +212,52 @@ def build_mapper(
 ) -> MapperStage:
     """Stage 4. Without a discriminator (the rearranger's) a fresh one is made."""
     check_fit(cut, clusters, rearranger)
+    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed, device)
+    return MapperStage(
+        cut,
+        clusters,
+        rearranger,
+        mapper,
+        discriminator or new_discriminator(cut.generator, seed),
+        Labeller(cut, segmenter.to(device).eval().requires_grad_(False)),
+        pictures,
+        config,
+        steps,
+        torch.from_numpy(labels.colors.copy()),
+        viewing=_viewing(config, cut, segmenter, steps, seed),
+    )
+
+
+def build_student(
+    config: MapperConfig,
+    cut: CutGenerator,
+    clusters: ProxyClusters,
+    segmenter: FewShotSegmenter,
+    labels: LabelSet,
+    teacher: Mapper,
+    steps: int,
+    seed: int,
+    device: torch.device,
+) -> StudentStage:
+    """Stage 4 with a teacher. The masks are those that the few-shot segmenter sees on generated pictures."""
+    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed, device)
+    shared = ("num_labels", "num_clusters", "resolution", "start")
+    if not isinstance(teacher, OasisMapper) or any(teacher.config[key] != mapper.config[key] for key in shared):
+        raise ProxymaskError("the teacher is no mapper of masks with these labels and clusters: name one of this bundle with --teacher")
+    seen = GeneratedImages(Labeller(cut, segmenter.to(device).eval().requires_grad_(False)), config.viewer_samples)
+    return StudentStage(mapper, teacher, seen, config, steps)
+
+
+def _mask_mapper(
+    config: MapperConfig,
+    cut: CutGenerator,
+    clusters: ProxyClusters,
+    segmenter: FewShotSegmenter,
+    labels: LabelSet,
+    seed: int,
+    device: torch.device,
+) -> OasisMapper:
+    """A fresh mapper of masks."""
     if segmenter.out.out_channels != len(labels):
         raise ProxymaskError(
             f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {len(labels)}: train it with this file"
@@ -228,19 +275,7 @@ def build_mapper(
             tail=config.tail,
         )
     _tell_looks(mapper, config, cut, clusters, seed, device)
-    return MapperStage(
-        cut,
-        clusters,
-        rearranger,
-        mapper,
-        discriminator or new_discriminator(cut.generator, seed),
-        Labeller(cut, segmenter.to(device).eval().requires_grad_(False)),
-        pictures,
-        config,
-        steps,
-        torch.from_numpy(labels.colors.copy()),
-        viewing=_viewing(config, cut, segmenter, steps, seed),
-    )
+    return mapper
 
 
 def _tell_looks(mapper: Mapper, config: MapperConfig, cut: CutGenerator, clusters: ProxyClusters, seed: int, device: torch.device) -> None:

@@ -303,3 +303,16 @@ def test_pairs_in_shards_and_of_real_pictures(tiny_bundle: Path, tmp_path: Path,
     photo = tmp_path / "real" / "0.png"
     assert run("generate", "--bundle", with_it, "--condition", "picture", "--input", photo, "--out", tmp_path / "out.png", *CPU) == 0
     assert pixels(tmp_path / "out.png").shape[2] == 3
+
+
+def test_a_smaller_mapper_learns_from_the_bundles(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("train", "mapper", "--bundle", tiny_bundle, "--steps", 2, "--batch", 2, "--widths", 8, 4, 4, "--viewer-samples", 20, *CPU)
+    assert run(*small, "--teacher", tiny_bundle, "--out", tmp_path / "one") == 0
+    mapper = load_mapper(tmp_path / "one" / "mapper")
+    assert mapper.config["widths"] == [8, 4, 4]
+    assert (tmp_path / "one" / "labels.json").is_file()
+    assert run(*small, "--teacher", tmp_path / "one", "--out", tmp_path / "two") == 0
+    pictures = fails_last(capsys, *small, "--teacher", tiny_bundle, "--images", tmp_path, "--out", tmp_path / "three")
+    assert "--teacher teaches a mapper of masks by what it says, and by nothing else: leave --images out" in pictures
+    other = fails_last(capsys, *small, "--teacher", tiny_bundle, "--condition", "sketch", "--out", tmp_path / "four")
+    assert "leave --condition out" in other

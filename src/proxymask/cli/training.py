@@ -19,6 +19,7 @@ from ..errors import ProxymaskError
 from ..fit import FitConfig, fit
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator, Generator, check_resolution
+from ..labels import LabelSet
 from ..mappers import load_mapper
 from ..mappers.unet import UNetMapper
 from ..modeling import read_json, write_json
@@ -34,6 +35,7 @@ from ..stages import (
     build_mapper,
     build_rearranger,
     build_segmenter,
+    build_student,
     check_class,
     check_colours,
     check_out,
@@ -64,6 +66,7 @@ from ..training.pairs import PairShards, RealPairs, probe_of
 from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
+from ..training.student import StudentStage
 from .evaluation import TrainJudge
 from .progress import Terminal, progress
 from .verbs import ClassIndex, Common, Computing, OptionalPath
@@ -448,6 +451,7 @@ class TrainMapper:
     Examples:
       proxymask train mapper --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger
         --segmenter runs/segmenter --out runs/mapper
+      proxymask train mapper --bundle avatars --teacher avatars --widths 32 32 32 16 --out runs/smaller
       proxymask train mapper --bundle avatars --condition sketch --out runs/sketch
       proxymask train mapper --bundle avatars --condition hed --extractor pidinet --out runs/hed
       proxymask train mapper --bundle avatars --condition my-conditions.py:darkness --out runs/darkness
@@ -492,6 +496,9 @@ class TrainMapper:
     start: OptionalPath = None
     """A trained mapper of the same widths to go on from: of the same condition with other settings, or of another one, which is faster
     than from nothing."""
+    teacher: OptionalPath = None
+    """A trained mapper of masks, its run or a bundle: OUT's mapper learns, with widths of its own, to say of any mask what that one says,
+    and from nothing else. For a smaller, faster mapper."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
@@ -524,6 +531,34 @@ class TrainMapper:
             if theirs != ours or made_of.get(part, short_hash(module)) != short_hash(module):
                 raise ProxymaskError(f"{self.picture_mapper} was trained with another {part}: train one with this")
         return RealPairs(pictures, mapper, condition, self.real_share, stage.unet.unet_recolour)
+
+    def _check_teacher(self) -> None:
+        """A teacher takes no other source beside it."""
+        if self.teacher is None:
+            return
+        sources = ("images", "picture_mapper", "cache", "extractor", "weights", "discriminator")
+        unused = [f"--{name.replace('_', '-')}" for name in sources if getattr(self, name) is not None]
+        unused += ["--condition"] if self.condition != "mask" else []
+        if unused:
+            raise ProxymaskError(f"--teacher teaches a mapper of masks by what it says, and by nothing else: leave {', '.join(unused)} out")
+
+    def _student(
+        self,
+        config: MapperConfig,
+        loop: LoopConfig,
+        cut: CutGenerator,
+        clusters: ProxyClusters,
+        segmenter: FewShotSegmenter | None,
+        labels: LabelSet | None,
+        made_of: dict[str, Any],
+    ) -> StudentStage:
+        assert self.teacher is not None
+        assert segmenter is not None
+        assert labels is not None
+        bundled = not self.teacher.exists() or (self.teacher / "bundle.json").is_file()
+        teacher = load_mapper(find_part(self.teacher, "mappers/mask" if bundled else "mapper"))
+        made_of |= {"teacher": short_hash(teacher)}
+        return build_student(config, cut, clusters, segmenter, labels, teacher, loop.steps, loop.seed, resolve_device(self.common.device))
 
     def _filled(
         self,
@@ -558,6 +593,7 @@ class TrainMapper:
             config, loop = _settings("mapper", self.preset, self.common, self.config, self.loop)
             widths = _changed(load_preset(self.preset).condition, self.unet)
             check_out(self.out)
+            self._check_teacher()
             if self.class_index is not None and self.generator is None:
                 raise ProxymaskError("--class goes with --generator: the class of a bundle was chosen when it was made, leave --class out")
             generator, _ = _generator(self._part("generator"), self.class_index)
@@ -582,7 +618,10 @@ class TrainMapper:
                 config = dataclasses.replace(config, handover=stored.get("handover", "soft"))
             about: dict[str, Any] | None = None
             condition: Condition | None = None
-            if self.condition == "mask":
+            stage: MapperStage | StudentStage
+            if self.teacher is not None:
+                stage = self._student(config, loop, cut, clusters, segmenter, labels, made_of)
+            elif self.condition == "mask":
                 if self.picture_mapper is not None:
                     raise ProxymaskError("a mask is made of labels, which real pictures have not: leave --picture-mapper out")
                 if self.extractor is not None or self.weights is not None:
@@ -624,6 +663,7 @@ class TrainMapper:
                     stage.mapper.forget()
                 made_of |= {"start": short_hash(first)}
             if self.cache is not None:
+                assert isinstance(stage, MapperStage)
                 stage.shards = self._filled(stage, condition, segmenter, loop, made_of)
                 made_of |= {"cache_pairs": stage.shards.count}
             with progress("mapper" if about is None else f"mapper for {about['condition']}") as update:

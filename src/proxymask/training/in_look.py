@@ -58,18 +58,18 @@ class InLook:
         return [level.float() for level in self.cut.levels(moved, self.ws[of])]
 
 
-def bends(count: int, rng: torch.Generator) -> torch.Tensor:
+def bends(count: int, rng: torch.Generator, far: float = 1.0) -> torch.Tensor:
     """Where to look in order to bend a picture: (count, 64, 64, 2) in [-1, 1] and a little beyond, as ``F.grid_sample`` takes it.
 
     Every one is an affine map (turned by up to 14 degrees, sides times 0.78 to 1.28, moved by up to 15 % of the side) and a smooth
-    displacement of some 4 % of the side.
+    displacement of some 4 % of the side; ``far`` multiplies all of that.
     """
-    angle, scale, stretch = (torch.rand(3, count, generator=rng) - 0.5).mul(0.5).unbind()
+    angle, scale, stretch = (torch.rand(3, count, generator=rng) - 0.5).mul(0.5 * far).unbind()
     wide, high = scale.exp(), (scale + 0.6 * stretch).exp()
     turn = torch.stack([wide * angle.cos(), -wide * angle.sin(), high * angle.sin(), high * angle.cos()], dim=1).view(count, 2, 2)
-    move = 0.3 * (torch.rand(count, 2, 1, generator=rng) - 0.5)
+    move = 0.3 * far * (torch.rand(count, 2, 1, generator=rng) - 0.5)
     plain = F.affine_grid(torch.cat([turn, move], dim=2), [count, 1, 64, 64], align_corners=False)
-    coarse = 0.08 * torch.randn(count, 2, 5, 5, generator=rng)
+    coarse = 0.08 * far * torch.randn(count, 2, 5, 5, generator=rng)
     return plain + F.interpolate(coarse, size=64, mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
 
 

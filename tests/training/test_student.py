@@ -1,0 +1,98 @@
+"""A mapper that learns what another one says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from proxymask.errors import ProxymaskError
+from proxymask.mappers.oasis import OasisMapper
+from proxymask.mappers.unet import UNetMapper
+from proxymask.stages import build_student
+from proxymask.training import loop
+from proxymask.training.mapper import MapperConfig
+from proxymask.training.student import StudentStage, stranger
+
+
+def teacher() -> OasisMapper:
+    """One that says different things of different masks, and is sure of them."""
+    torch.manual_seed(5)
+    mapper = OasisMapper(tiny.N, tiny.K, tiny.CUT, widths=(8, 8), hidden=8).eval()
+    with torch.no_grad():
+        for parameter in mapper.parameters():
+            if parameter.ndim == 4:
+                parameter.normal_(std=0.1)
+    return mapper
+
+
+def student(steps: int = 6, **config: object) -> StudentStage:
+    cut = tiny.make_cut()
+    clusters = tiny.make_clusters(cut)
+    about = MapperConfig(**{"widths": (8, 4), "hidden": 4, "learning_rate": 0.02, "momentum": 0.9, "viewer_samples": 20, **config})
+    parts = cut, clusters, tiny.make_segmenter(cut), tiny.LABELS
+    return build_student(about, *parts, teacher(), steps, 0, torch.device("cpu"))
+
+
+def test_learns_what_the_teacher_says(tmp_path: Path) -> None:
+    stage = student(150, settle=True, widths=(8, 8), hidden=8)
+    before = {k: v.clone() for k, v in stage.teacher.state_dict().items()}
+    masks = stranger(stage.dataset.masks(range(10)), stage.dataset.masks(range(10, 20)), tiny.N, torch.Generator().manual_seed(9))
+    wanted = stage.teacher(masks)
+
+    def off(mapper: OasisMapper) -> float:
+        ours, theirs = mapper.eval()(masks).softmax(dim=1), wanted.softmax(dim=1)
+        return float((ours - theirs).abs().sum(dim=1).mean().detach())
+
+    first = off(stage.mapper)
+    run = tiny.run(stage, tmp_path, steps=150, batch=8)
+    assert off(run.averages["mapper"]) < 0.7 * first
+    assert tiny.differing(before, stage.teacher.state_dict()) == []
+
+
+def test_resumes_exactly(tmp_path: Path) -> None:
+    """2N steps = N + resume + N."""
+    whole = tiny.state(tiny.run(student(), tmp_path / "whole"))
+    for steps in (3, 6):
+        parts = tiny.state(tiny.run(student(), tmp_path / "parts", steps=steps))
+    assert tiny.differing(whole, parts) == []
+
+
+def test_one_step_is_the_divergence_from_the_teacher() -> None:
+    stage = student()
+    run = loop.Run(tiny.loop_config(), stage)
+    stage.step(run)
+    stats = run.take_stats()
+    assert stats["loss/teaching"] > 0
+    assert 0 <= stats["loss/accuracy"] <= 1
+
+
+def test_strange_masks() -> None:
+    """Some stay as they are or mirrored, the others hold what none of theirs does; no id comes from nowhere."""
+    masks = torch.zeros(400, 32, 32, dtype=torch.long)
+    masks[:, 8:24, 4:16] = 2
+    others = torch.full_like(masks, 5)
+    made = stranger(masks, others, 9, torch.Generator().manual_seed(3))
+    assert made.shape == masks.shape
+    assert int(made.min()) >= 0
+    assert int(made.max()) <= 8
+    plain = (made == masks).flatten(1).all(dim=1) | (made == masks.flip(2)).flatten(1).all(dim=1)
+    assert 0.15 < float(plain.float().mean()) < 0.35
+    mixed = (made == 5).flatten(1).float().mean(dim=1) > 0.3
+    assert 0.12 < float(mixed.float().mean()) < 0.4
+    painted = torch.tensor([len(x.unique()) > 2 for x in made]) & ~mixed
+    assert 0.1 < float(painted.float().mean()) < 0.35
+    assert torch.equal(made, stranger(masks, others, 9, torch.Generator().manual_seed(3)))
+
+
+def test_refuses_a_teacher_of_something_else() -> None:
+    cut = tiny.make_cut()
+    clusters = tiny.make_clusters(cut)
+    parts = MapperConfig(widths=(8, 4), hidden=4), cut, clusters, tiny.make_segmenter(cut), tiny.LABELS
+    for other in (
+        OasisMapper(tiny.N, tiny.K + 1, tiny.CUT, widths=(8, 8), hidden=8),
+        OasisMapper(tiny.N + 1, tiny.K, tiny.CUT, widths=(8, 8), hidden=8),
+        UNetMapper(1, tiny.K, tiny.CUT, tiny.SIZE, 64, 8),
+    ):
+        with pytest.raises(ProxymaskError, match="the teacher is no mapper of masks with these labels and clusters"):
+            build_student(*parts, other, 6, 0, torch.device("cpu"))
