@@ -42,8 +42,8 @@ class Speed:
     """Instead: the paper-256 preset with random weights."""
     hidden: int | None = None
     """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
-    key_channels: int = 0
-    """With --paper: width of queries and keys, as after narrowing them; 0: as they are trained."""
+    key_channels: int | None = None
+    """With --paper: another width of queries and keys than the preset narrows them to once they are trained; 0: as they are trained."""
     keys: int | None = None
     """Most keys a style instead of the bundle's number (0: one a position)."""
     rounds: int = 30
@@ -58,7 +58,7 @@ class Speed:
     """Also write the numbers here."""
 
 
-def paper_bundle(hidden: int | None, key_channels: int) -> Bundle:
+def paper_bundle(hidden: int | None, key_channels: int | None) -> Bundle:
     """Networks of the paper's size, with random weights."""
     preset = PRESETS["paper-256"]
     generator = Generator(resolution=256)
@@ -71,7 +71,7 @@ def paper_bundle(hidden: int | None, key_channels: int) -> Bundle:
         num_clusters=25,
         position_channels=config.position_channels,
         hidden=hidden or config.hidden,
-        key_channels=key_channels,
+        key_channels=config.narrow if key_channels is None else key_channels,
     )
     rearranger.initialize(clusters.centroids, 1.0)
     labels = LabelSet.of([(f"class {i}", f"#{i * 9:02x}{255 - i * 9:02x}80") for i in range(19)])
