@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -234,18 +234,19 @@ def build_student(
     clusters: ProxyClusters,
     segmenter: FewShotSegmenter,
     labels: LabelSet,
-    teacher: Mapper,
+    teachers: Sequence[Mapper],
     steps: int,
     seed: int,
     device: torch.device,
 ) -> StudentStage:
-    """Stage 4 with a teacher. The masks are those that the few-shot segmenter sees on generated pictures."""
+    """Stage 4 with teachers. The masks are those that the few-shot segmenter sees on generated pictures."""
     mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed, device)
     shared = ("num_labels", "num_clusters", "resolution", "start")
-    if not isinstance(teacher, OasisMapper) or any(teacher.config[key] != mapper.config[key] for key in shared):
-        raise ProxymaskError("the teacher is no mapper of masks with these labels and clusters: name one of this bundle with --teacher")
+    known = [teacher for teacher in teachers if isinstance(teacher, OasisMapper)]
+    if len(known) < len(teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in shared):
+        raise ProxymaskError("a teacher is no mapper of masks with these labels and clusters: name those of this bundle with --teacher")
     seen = GeneratedImages(Labeller(cut, segmenter.to(device).eval().requires_grad_(False)), config.viewer_samples)
-    return StudentStage(mapper, teacher, seen, config, steps)
+    return StudentStage(mapper, known, seen, config, steps)
 
 
 def _mask_mapper(

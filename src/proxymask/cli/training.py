@@ -496,9 +496,9 @@ class TrainMapper:
     start: OptionalPath = None
     """A trained mapper of the same widths to go on from: of the same condition with other settings, or of another one, which is faster
     than from nothing."""
-    teacher: OptionalPath = None
-    """A trained mapper of masks, its run or a bundle: OUT's mapper learns, with widths of its own, to say of any mask what that one says,
-    and from nothing else. For a smaller, faster mapper."""
+    teacher: tuple[Path, ...] = ()
+    """Trained mappers of masks, their runs or a bundle: OUT's mapper learns, with widths of its own, to say of any mask what they say in
+    the mean, and from nothing else. For a smaller, faster mapper, or one instead of several."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
@@ -534,7 +534,7 @@ class TrainMapper:
 
     def _check_teacher(self) -> None:
         """A teacher takes no other source beside it."""
-        if self.teacher is None:
+        if not self.teacher:
             return
         sources = ("images", "picture_mapper", "cache", "extractor", "weights", "discriminator")
         unused = [f"--{name.replace('_', '-')}" for name in sources if getattr(self, name) is not None]
@@ -552,13 +552,14 @@ class TrainMapper:
         labels: LabelSet | None,
         made_of: dict[str, Any],
     ) -> StudentStage:
-        assert self.teacher is not None
         assert segmenter is not None
         assert labels is not None
-        bundled = not self.teacher.exists() or (self.teacher / "bundle.json").is_file()
-        teacher = load_mapper(find_part(self.teacher, "mappers/mask" if bundled else "mapper"))
-        made_of |= {"teacher": short_hash(teacher)}
-        return build_student(config, cut, clusters, segmenter, labels, teacher, loop.steps, loop.seed, resolve_device(self.common.device))
+        teachers = []
+        for given in self.teacher:
+            bundled = not given.exists() or (given / "bundle.json").is_file()
+            teachers.append(load_mapper(find_part(given, "mappers/mask" if bundled else "mapper")))
+        made_of |= {"teacher": [short_hash(teacher) for teacher in teachers]}
+        return build_student(config, cut, clusters, segmenter, labels, teachers, loop.steps, loop.seed, resolve_device(self.common.device))
 
     def _filled(
         self,
@@ -619,7 +620,7 @@ class TrainMapper:
             about: dict[str, Any] | None = None
             condition: Condition | None = None
             stage: MapperStage | StudentStage
-            if self.teacher is not None:
+            if self.teacher:
                 stage = self._student(config, loop, cut, clusters, segmenter, labels, made_of)
             elif self.condition == "mask":
                 if self.picture_mapper is not None:

@@ -1,10 +1,11 @@
 """Stage 4 again, with another mapper as the teacher (beyond the paper): the same answers from other widths.
 
 A smaller mapper that learns from pairs draws as well under masks like theirs and worse under masks unlike them (docs/experiments.md, 27). A
-teacher answers any mask, so that this one learns from masks bent far, mixed and painted over too.
+teacher answers any mask, so that this one learns from masks bent far, mixed and painted over too. Of several teachers it learns the mean
+answer, which is better than that of each (section 30).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,13 +24,17 @@ PATCHES = 3  # most rectangles that are painted over a mask
 
 
 class StudentStage:
-    """A mapper of masks that learns what the frozen ``teacher`` says of the masks of ``dataset``, as they are and made strange."""
+    """A mapper of masks that learns what the frozen ``teachers`` say in the mean, in logits, of the masks of ``dataset``, as they are and
+    made strange."""
 
     name = "mapper"
     averaged = ("mapper",)
 
-    def __init__(self, mapper: OasisMapper, teacher: OasisMapper, dataset: GeneratedImages, config: MapperConfig, steps: int) -> None:
-        self.mapper, self.teacher = mapper.requires_grad_(True).train(), teacher.requires_grad_(False).eval()
+    def __init__(
+        self, mapper: OasisMapper, teachers: Sequence[OasisMapper], dataset: GeneratedImages, config: MapperConfig, steps: int
+    ) -> None:
+        self.mapper = mapper.requires_grad_(True).train()
+        self.teachers = [teacher.requires_grad_(False).eval() for teacher in teachers]
         self.dataset, self.config, self.steps = dataset, config, steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
@@ -37,7 +42,8 @@ class StudentStage:
         }
 
     def step(self, run: Run) -> None:
-        self.teacher.to(run.device)
+        for teacher in self.teachers:
+            teacher.to(run.device)
         self.dataset.to(run.device, run.dtype)
         if self.config.settle:
             anneal(self.optimizers["mapper"], self.config.learning_rate, run.index, self.steps)
@@ -50,7 +56,7 @@ class StudentStage:
             for (part,) in run.rounds(masks):
                 with run.cast():
                     with torch.no_grad():
-                        wanted = self.teacher.answer(part)
+                        wanted = torch.stack([teacher.answer(part).float() for teacher in self.teachers]).mean(dim=0)
                     logits = self.mapper.answer(part)
                 loss = losses.teaching(logits, wanted)
                 run.log("loss/teaching", loss)
