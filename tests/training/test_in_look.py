@@ -80,7 +80,7 @@ def test_bends_move_masks_of_every_size_alike() -> None:
 
 def test_others_are_learnt_from_after_the_look() -> None:
     """First the network that knows the look learns, then it stands still and tells the segmenter of others."""
-    stage = tiny.make_stage("segmenter", look_most=2, look_last=0.5)
+    stage = tiny.make_stage("segmenter", look_most=2, look_last=0.5, look_doubt=2.0)
     assert stage.look_from == 3
     run = loop.Run(tiny.loop_config(), stage)
     for index in range(6):
@@ -122,11 +122,12 @@ def test_half_of_what_favoured_rare_labels_is_taken_back() -> None:
     masks = torch.zeros(1, tiny.SIZE, tiny.SIZE, dtype=torch.long)
     masks[:, :4, :4] = 2
     parts = cut, latents([0]), masks, tiny.N, 10, 0, torch.device("cpu"), clusters, tiny.make_rearranger(cut, clusters)
-    stage = build_segmenter(SegmenterConfig(look_most=1, look_doubt=0.0, class_balance=0.5), *parts)
+    doubting, plain = (build_segmenter(SegmenterConfig(look_most=1, look_doubt=d, class_balance=0.5), *parts) for d in (2.0, 0.0))
     once, rest = 16 / 256, 240 / 256
-    favour = stage.belief[:, 0, 0]
-    assert float(favour[0] - favour[2]) == pytest.approx(0.5 * 0.5 * math.log(rest / once), rel=1e-4)
-    assert float(favour[1]) == float(favour[3]) == 0.0
+    back = placed(masks, tiny.N, 2.0) - doubting.belief
+    assert float((back[2] - back[0]).mean()) == pytest.approx(0.5 * 0.5 * math.log(rest / once), rel=1e-4)
+    assert float(back[1].abs().max()) == float(back[3].abs().max()) == 0.0
+    assert not plain.belief.any()
 
 
 def test_resumes_exactly(tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ class SegmenterConfig:
     """Share of the steps, at the end, in which it does; in those before, that second network learns ..."""
     look_batch: int = 8
     """... from so many pictures a step, and of so many others the segmenter learns."""
-    look_doubt: float = 2.0
-    """How far a label read there is doubted where the labelled samples, bent, seldom have it: the power of how seldom (0: never)."""
+    look_doubt: float = 0.0
+    """How far a label read there is doubted where the labelled samples, bent, seldom have it: the power of how seldom. Half of what favours
+    rare labels is taken out of the reading then, too (0: neither; what it gains and loses: docs/experiments.md, 30)."""
 
 
 class SegmenterStage:
@@ -74,9 +75,11 @@ class SegmenterStage:
         self.looks, self.reader, self.look_from = looks, reader, look_from
         if reader is not None:
             self.modules["reader"] = reader.requires_grad_(True).train()
-            # what is rare was made likelier while the reader learnt; half of that is taken back when it reads, or small parts spill
-            favour = torch.where(self.weight > 0, self.weight, 1.0).log() / 2
-            self.belief = placed(masks, len(favour), config.look_doubt) - favour[:, None, None]
+            self.belief = torch.zeros(len(self.weight), 1, 1)
+            if config.look_doubt:
+                # what is rare was made likelier while the reader learnt; with half of that taken back, small parts spill less
+                favour = torch.where(self.weight > 0, self.weight, 1.0).log() / 2
+                self.belief = placed(masks, len(favour), config.look_doubt) - favour[:, None, None]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
             for name, net in self.modules.items()
