@@ -26,12 +26,12 @@ def teacher(seed: int = 5) -> OasisMapper:
     return mapper
 
 
-def student(steps: int = 6, **config: object) -> StudentStage:
+def student(steps: int = 6, teachers: list[OasisMapper] | None = None, **config: object) -> StudentStage:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
     about = MapperConfig(**{"widths": (8, 4), "hidden": 4, "learning_rate": 0.02, "momentum": 0.9, "viewer_samples": 20, **config})
     parts = cut, clusters, tiny.make_segmenter(cut), tiny.LABELS
-    return build_student(about, *parts, [teacher(), teacher(6)], steps, 0, torch.device("cpu"))
+    return build_student(about, *parts, teachers or [teacher(), teacher(6)], steps, 0, torch.device("cpu"))
 
 
 def test_learns_what_the_teacher_says(tmp_path: Path) -> None:
@@ -48,6 +48,14 @@ def test_learns_what_the_teacher_says(tmp_path: Path) -> None:
     run = tiny.run(stage, tmp_path, steps=150, batch=8)
     assert off(run.averages["mapper"]) < 0.7 * first
     assert [tiny.differing(was, one.state_dict()) for was, one in zip(before, stage.teachers, strict=True)] == [[], []]
+
+
+def test_a_teacher_named_twice_counts_twice() -> None:
+    first, second = teacher(), teacher(6)
+    stage = student(teachers=[first, second, first])
+    masks = stage.dataset.masks(range(3))
+    assert len(stage.teachers) == 2
+    assert torch.allclose(stage.wanted(masks), (2 * first(masks) + second(masks)) / 3, atol=1e-5)
 
 
 def test_resumes_exactly(tmp_path: Path) -> None:

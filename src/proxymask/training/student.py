@@ -34,7 +34,10 @@ class StudentStage:
         self, mapper: OasisMapper, teachers: Sequence[OasisMapper], dataset: GeneratedImages, config: MapperConfig, steps: int
     ) -> None:
         self.mapper = mapper.requires_grad_(True).train()
-        self.teachers = [teacher.requires_grad_(False).eval() for teacher in teachers]
+        self.teachers = list(dict.fromkeys(teachers))  # one that is named twice counts twice, and is asked once
+        self.shares = [teachers.count(teacher) / len(teachers) for teacher in self.teachers]
+        for teacher in self.teachers:
+            teacher.requires_grad_(False).eval()
         self.dataset, self.config, self.steps = dataset, config, steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
@@ -56,7 +59,7 @@ class StudentStage:
             for (part,) in run.rounds(masks):
                 with run.cast():
                     with torch.no_grad():
-                        wanted = torch.stack([teacher.answer(part).float() for teacher in self.teachers]).mean(dim=0)
+                        wanted = self.wanted(part)
                     logits = self.mapper.answer(part)
                 loss = losses.teaching(logits, wanted)
                 run.log("loss/teaching", loss)
@@ -64,6 +67,11 @@ class StudentStage:
                 yield loss
 
         run.update("mapper", terms)
+
+    def wanted(self, masks: torch.Tensor) -> torch.Tensor:
+        """Masks (B, H, W) -> the teachers' mean logits (B, K, h, w), float32."""
+        said = [share * teacher.answer(masks).float() for teacher, share in zip(self.teachers, self.shares, strict=True)]
+        return torch.stack(said).sum(dim=0)
 
     def grid(self, run: Run) -> Image.Image | None:
         """Nothing to show but how often the two agree."""
