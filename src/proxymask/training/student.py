@@ -2,7 +2,7 @@
 
 A smaller mapper that learns from pairs draws as well under masks like theirs and worse under masks unlike them (docs/experiments.md, 27). A
 teacher answers any mask, so that this one learns from masks bent far, mixed and painted over too. Of several teachers it learns the mean
-answer, which is better than that of each (section 30).
+answer, which is better than they are on the average (section 30).
 """
 
 from collections.abc import Iterator, Sequence
