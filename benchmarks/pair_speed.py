@@ -1,7 +1,7 @@
 """What a step of a mapper's training costs with pairs made on the fly and with pairs from shards, in processor time.
 
     python benchmarks/pair_speed.py --condition sketch
-    python benchmarks/pair_speed.py --condition edges --extractor pidinet --weights shared/data/weights/pidinet_table5_full.pth
+    python benchmarks/pair_speed.py --condition edges --extractor pidinet --weights weights/pidinet_table5_full.pth
 
 Processor time and not seconds, so that a busy machine gives the same numbers; use one thread (OMP_NUM_THREADS=1).
 """
