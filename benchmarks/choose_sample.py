@@ -15,12 +15,11 @@ import torch
 import torch.nn.functional as F
 import tyro
 
-from proxymask.bundle import Bundle
 from proxymask.data.avatars import AVATAR_LABELS
-from proxymask.device import autocast, resolve_device, resolve_precision
-from proxymask.generators.cut import CutGenerator
+from proxymask.device import autocast
 from proxymask.metrics.segmentation import ConfusionMatrix
 from proxymask.segmentation_nets import UNetSegmenter
+from proxymask.synthesizer import Synthesizer
 from proxymask.training.in_look import InLook
 
 USUAL = {
@@ -57,30 +56,29 @@ class Choose:
 
 def main() -> None:
     args = tyro.cli(Choose)
-    bundle = Bundle.load(args.bundle)
-    cut = CutGenerator(bundle.generator, bundle.clusters.resolution).eval().requires_grad_(False)
+    synth = Synthesizer.from_pretrained(args.bundle, device="cpu")
+    cut, bundle = synth.cut, synth.bundle
     annotator = UNetSegmenter.from_pretrained(args.annotator)
-    device = resolve_device("cpu")
     usual = torch.tensor([USUAL[name] for name in AVATAR_LABELS.names], dtype=torch.float32)
 
     @torch.inference_mode()
     def labelled(w: torch.Tensor) -> torch.Tensor:
-        with autocast(device, resolve_precision("auto", device)):
+        with autocast(synth.device, synth.dtype):
             picture = cut.render(cut.features(w), w)
         return annotator(picture.float().clamp(-1, 1)).argmax(dim=1)
 
     found: list[tuple[float, int, list[int]]] = []
     for start in range(args.first, args.first + args.count, BATCH):
         seeds = list(range(start, min(start + BATCH, args.first + args.count)))
-        for seed, share in zip(seeds, shown(labelled(cut.w(bundle.generator.z(seeds))), usual), strict=True):
+        for seed, share in zip(seeds, shown(labelled(synth.w(seeds)), usual), strict=True):
             found.append((share[0], seed, share[1]))
     found.sort(reverse=True)
 
-    w = cut.w(bundle.generator.z(list(range(7_000_000, 7_000_000 + args.others))))
+    w = synth.w(range(7_000_000, 7_000_000 + args.others))
     truth = labelled(w)
     rows = []
     for _, seed, areas in found[: args.best]:
-        own = cut.w(bundle.generator.z([seed]))
+        own = synth.w([seed])
         matrix = read_in(InLook(cut, bundle.clusters, bundle.rearranger, own), labelled(own)[0], w, truth)
         rows.append((matrix.miou() + matrix.pixel_accuracy(), seed, areas, matrix))
     for _, seed, areas, matrix in sorted(rows, key=lambda row: -row[0]):

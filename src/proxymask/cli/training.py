@@ -20,7 +20,7 @@ from ..fit import FitConfig, fit
 from ..generators.cut import CutGenerator
 from ..generators.stylegan2 import Discriminator, Generator, check_resolution
 from ..labels import LabelSet
-from ..mappers import Mapper, load_mapper
+from ..mappers import load_mapper
 from ..mappers.unet import UNetMapper
 from ..modeling import read_json, write_json
 from ..proxy.proxy_mask import ProxyClusters
@@ -554,11 +554,9 @@ class TrainMapper:
     ) -> StudentStage:
         assert segmenter is not None
         assert labels is not None
-        known: dict[Path, Mapper] = {}
-        for given in self.teacher:
-            bundled = not given.exists() or (given / "bundle.json").is_file()
-            known.setdefault(given, load_mapper(find_part(given, "mappers/mask" if bundled else "mapper")))
-        teachers = [known[given] for given in self.teacher]
+        bundled = {given: not given.exists() or (given / "bundle.json").is_file() for given in self.teacher}
+        known = {given: load_mapper(find_part(given, "mappers/mask" if whole else "mapper")) for given, whole in bundled.items()}
+        teachers = [known[given] for given in self.teacher]  # one that is named twice is loaded once
         made_of |= {"teacher": [short_hash(teacher) for teacher in teachers]}
         return build_student(config, cut, clusters, segmenter, labels, teachers, loop.steps, loop.seed, resolve_device(self.common.device))
 
