@@ -607,7 +607,9 @@ class TrainMapper:
                 if made_of_labels:
                     labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
             cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
-            discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator)
+            discriminator = None
+            if not self.teacher:
+                discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator)
             pictures = _pictures(self.images, generator)
             made_of: dict[str, Any] = {"pictures": pictures_id(pictures), "generator": short_hash(generator)}
             made_of |= {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
