@@ -19,7 +19,7 @@ from PIL import Image
 import tiny
 from proxymask.bundle import Bundle, check_bundle, file_hash
 from proxymask.cli.progress import Pace, clock, describe, progress
-from proxymask.cli.training import TRAIN, Cluster, Fit, TrainGenerator, TrainMapper, TrainRearranger, TrainSegmenter
+from proxymask.cli.training import TRAIN, Cluster, Fit, GeneratorOverrides, TrainGenerator, TrainMapper, TrainRearranger, TrainSegmenter
 from proxymask.cli.verbs import Computing
 from proxymask.errors import ProxymaskError
 from proxymask.estimate import step_kinds
@@ -401,6 +401,16 @@ def test_verbs_make_what_fit_makes(copy, capsys):
 
     TrainGenerator(images=copy / "pictures", out=run / "tuned", resume_from=copy / "model", **common).run()
     assert "start" in mark_of(run / "tuned")["identity"]
+    wider = GeneratorOverrides(channel_base=256)
+    grown = {"images": copy / "pictures", "grow_from": copy / "model.work" / "generator", "resolution": 2 * SIZE, "config": wider, **common}
+    TrainGenerator(out=run / "grown", **grown).run()
+    assert "grown_from" in mark_of(run / "grown")["identity"]
+    assert Generator.from_pretrained(run / "grown" / "generator").resolution == 2 * SIZE
+    assert Discriminator.from_pretrained(run / "grown" / "discriminator").resolution == 2 * SIZE
+    with pytest.raises(ProxymaskError, match="--discriminator-first 2000"):
+        TrainGenerator(out=run / "x", **grown | {"grow_from": copy / "model"}).run()
+    with pytest.raises(ProxymaskError, match="give one of them"):
+        TrainGenerator(out=run / "x", resume_from=run / "g", **grown).run()
     with pytest.raises(ProxymaskError, match="--resolution 32"):
         TrainGenerator(images=copy / "pictures", out=run / "x", resume_from=run / "g", resolution=32, **common).run()
     with pytest.raises(ProxymaskError, match="holds something else"):

@@ -22,6 +22,7 @@ from .data.dataset import ImageSet
 from .depth_net import DepthNet
 from .errors import ProxymaskError
 from .generators.cut import CutGenerator
+from .generators.grow import grow_discriminator, grow_generator
 from .generators.readers.convert import open_checkpoint
 from .generators.readers.formats.native import source_of
 from .generators.stylegan2 import Discriminator, Generator
@@ -109,6 +110,26 @@ def new_discriminator(generator: Generator, seed: int) -> Discriminator:
     same = {name: generator.config[name] for name in ("resolution", "img_channels", "channel_base", "channel_max", "conv_clamp", "start")}
     with seeded(seed, "init", "discriminator"):
         return Discriminator(**same)
+
+
+def grow(
+    config: GeneratorConfig, smaller: Generator, discriminator: Discriminator | None, resolution: int, seed: int
+) -> tuple[Generator, Discriminator | None]:
+    """``smaller`` and its discriminator, where there is one, grown to ``resolution`` with the widths of ``config``.
+
+    Raises:
+        ProxymaskError: no discriminator, and none is to be trained first; networks that cannot grow to that.
+    """
+    if discriminator is None and not config.discriminator_first:
+        raise ProxymaskError(
+            "no discriminator was found beside the generator to grow from, and an untrained one would undo what it knows: "
+            "give --discriminator-first 2000 or more, the steps in which a new one is trained before the generator goes on"
+        )
+    widths = (resolution, config.channel_base, config.channel_max)
+    with seeded(seed, "init", "grow"):
+        grown = grow_generator(smaller, *widths)
+        judge = None if discriminator is None else grow_discriminator(discriminator, *widths)
+    return grown, judge
 
 
 def build_generator(

@@ -43,6 +43,7 @@ from ..stages import (
     discriminator_beside,
     find_part,
     finish,
+    grow,
     identity_of,
     is_done,
     learn_reader,
@@ -204,6 +205,7 @@ class TrainGenerator:
     Examples:
       proxymask train generator --images photos --out runs/generator
       proxymask train generator --images few-photos --out runs/tuned --resume-from runs/generator --augment color translation
+      proxymask train generator --images photos --out runs/g128 --grow-from runs/g64 --resolution 128 --channel-base 4096
       torchrun --nproc-per-node 4 -m proxymask train generator --images photos --out runs/generator --preset paper-256
     """
 
@@ -213,10 +215,13 @@ class TrainGenerator:
     """Run folder; one that holds checkpoints is gone on with."""
     resume_from: OptionalPath = None
     """Fine-tune this generator (its run, its saved network, or a bundle) instead of starting from nothing."""
+    grow_from: OptionalPath = None
+    """Start as this generator of smaller pictures: its blocks are taken over, widened where --channel-base or --channel-max say so, and new
+    ones are added. Its discriminator grows too; where there is none, give --discriminator-first."""
     class_index: ClassIndex = None
     """The class to take, of a class-conditional generator to fine-tune."""
     resolution: OptionalNumber = None
-    """Side of the pictures, a power of two; that of a prepared set where it is one."""
+    """Side of the pictures, a power of two; that of a prepared set where it is one; twice that of --grow-from."""
     preset: str = DEFAULT_PRESET
     """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
     config: Annotated[GeneratorOverrides, Flat] = field(default_factory=GeneratorOverrides)
@@ -230,6 +235,8 @@ class TrainGenerator:
             check_out(self.out)
             start = discriminator = None
             size: Size | None = self.resolution
+            if self.resume_from is not None and self.grow_from is not None:
+                raise ProxymaskError("--resume-from keeps the size of the pictures and --grow-from changes it: give one of them")
             if self.resume_from is not None:
                 start, discriminator = _generator(self.resume_from, self.class_index)
                 check_colours(start)
@@ -237,8 +244,15 @@ class TrainGenerator:
                     made = short_text(start.picture_size)
                     raise ProxymaskError(f"--resolution {size}: the generator in {self.resume_from} makes pictures of {made}")
                 size = as_size(start.picture_size)
+            elif self.grow_from is not None:
+                start, discriminator = _generator(self.grow_from, self.class_index)
+                check_colours(start)
+                if size is None and not (self.images / "index.json").is_file():
+                    size = 2 * start.resolution
             elif self.class_index is not None:
-                raise ProxymaskError("--class is of a generator that has classes: name it with --resume-from, or leave --class out")
+                raise ProxymaskError(
+                    "--class is of a generator that has classes: name it with --resume-from or --grow-from, or leave --class out"
+                )
             elif size is None and not (self.images / "index.json").is_file():
                 size = load_preset(self.preset).resolution
             if self.resolution is not None and start is None:
@@ -247,7 +261,10 @@ class TrainGenerator:
                 pictures = open_pictures(self.images, size, count)
             made_of = {"resolution": pictures.size, "pictures": pictures_id(pictures)}
             if start is not None:
-                made_of |= {"start": short_hash(start)}
+                made_of |= {"start" if self.grow_from is None else "grown_from": short_hash(start)}
+            if self.grow_from is not None:
+                assert start is not None
+                start, discriminator = grow(config, start, discriminator, _square(pictures), loop.seed)
             generator = start or new_generator(config, _square(pictures), loop.seed)
             stage = build_generator(config, generator, discriminator, pictures, loop.seed)
             with progress("generator") as update:

@@ -508,6 +508,12 @@ class Discriminator(ConfigModel):
         if self.mapping is not None:
             self.mapping.choose_class(index)
 
+    def block(self, resolution: int) -> DiscriminatorBlock:
+        """The residual block at ``resolution``."""
+        block = getattr(self, f"b{resolution}")
+        assert isinstance(block, DiscriminatorBlock)
+        return block
+
     def features(self, picture: torch.Tensor) -> list[torch.Tensor]:
         """The outputs of the residual blocks, highest resolution first."""
         x, out = picture, []
