@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "generators" / "readers"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "checkpoints"))
 import families  # writes files in others' layouts
 
 from proxymask.generators.stylegan2 import Generator

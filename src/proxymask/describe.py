@@ -11,12 +11,12 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from .bundle import Bundle, check_bundle, find_bundle
+from .checkpoints.convert import is_checkpoint, open_checkpoint
+from .checkpoints.detect import describe_file
+from .checkpoints.formats.native import ABOUT
 from .data.dataset import ImageSet
 from .data.prepare import SUFFIXES
 from .errors import ProxymaskError
-from .generators.readers.convert import is_checkpoint, open_checkpoint
-from .generators.readers.detect import describe_file
-from .generators.readers.formats.native import ABOUT
 from .labels import LabelSet
 from .masks import check_report, read_mask
 from .modeling import read_json

@@ -17,14 +17,14 @@ import torch
 from torch import nn
 
 from .bundle import EMBEDDED, embedded_bundles, file_hash
+from .checkpoints.convert import open_checkpoint
+from .checkpoints.formats.native import source_of
 from .conditions.base import Condition
 from .data.dataset import ImageSet
 from .depth_net import DepthNet
 from .errors import ProxymaskError
 from .generators.cut import CutGenerator
 from .generators.grow import grow_discriminator, grow_generator
-from .generators.readers.convert import open_checkpoint
-from .generators.readers.formats.native import source_of
 from .generators.stylegan2 import Discriminator, Generator
 from .labels import LabelSet
 from .mappers import Mapper

@@ -1,6 +1,6 @@
-"""Makes the writers and references of ``readers/`` importable from here."""
+"""Makes the writers and references of ``tests/checkpoints`` importable from here."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "readers"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "checkpoints"))

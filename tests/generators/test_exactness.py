@@ -11,8 +11,8 @@ from families import Reference, Shape, normal
 from test_stylegan2 import discriminate, wide
 from torch import Tensor
 
+from proxymask.checkpoints.convert import Imported, open_checkpoint
 from proxymask.errors import ProxymaskError
-from proxymask.generators.readers.convert import Imported, open_checkpoint
 from proxymask.generators.stylegan2 import Discriminator, Generator, seed_to_z
 
 EXACT = 1e-5  # relative L2 of float32 against float64

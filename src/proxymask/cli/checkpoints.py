@@ -36,7 +36,7 @@ class Import:
 
     def run(self) -> None:
         """Open it, save it, and say what it is."""
-        from ..generators.readers.convert import open_checkpoint, save_import
+        from ..checkpoints.convert import open_checkpoint, save_import
 
         imported = open_checkpoint(self.file, class_index=self.class_index, seed_style=self.seed_style, strict=self.strict)
         out = save_import(imported, self.out)
@@ -68,7 +68,7 @@ class Export:
 
     def run(self) -> None:
         """Write it."""
-        from ..generators.export import export
+        from ..checkpoints.export import export
         from ..stages import find_part
 
         source = self.generator if self.generator.is_file() else find_part(self.generator, "generator")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ....errors import ProxymaskError
+from ...errors import ProxymaskError
 from ..unpickle import Persistent, state_dict
 from .parts import Found, Network, Tensors, base_and_max, blocks, count, describe, number, one
 

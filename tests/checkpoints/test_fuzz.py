@@ -34,12 +34,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_torchfile import LAYOUTS, small
 
+from proxymask.checkpoints.detect import sniff
+from proxymask.checkpoints.limits import Budget, Limits
+from proxymask.checkpoints.records import finish
+from proxymask.checkpoints.torchfile import read_stream
+from proxymask.checkpoints.unpickle import ReadReport, Record, read_pickle, state_dict
 from proxymask.errors import ProxymaskError
-from proxymask.generators.readers.detect import sniff
-from proxymask.generators.readers.limits import Budget, Limits
-from proxymask.generators.readers.records import finish
-from proxymask.generators.readers.torchfile import read_stream
-from proxymask.generators.readers.unpickle import ReadReport, Record, read_pickle, state_dict
 
 QUICK = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 

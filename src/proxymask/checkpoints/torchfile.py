@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 from .archive import Archive
 from .calls import storage_dtype
 from .detect import sniff

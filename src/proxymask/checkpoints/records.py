@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 from .limits import MIB, Budget, Limits, megabytes, printable
 
 Buffer = bytes | bytearray | memoryview

@@ -18,10 +18,10 @@ import torch
 from hostile import CASES, call, mapping, named, number, stream, tensor, text, torch_zip, tup
 from torch import nn
 
+from proxymask.checkpoints.limits import Budget, Limits
+from proxymask.checkpoints.torchfile import LEGACY, PICKLE, ZIP, Checkpoint, read_stream, read_torch
+from proxymask.checkpoints.unpickle import ReadReport, Record, state_dict
 from proxymask.errors import ProxymaskError
-from proxymask.generators.readers.limits import Budget, Limits
-from proxymask.generators.readers.torchfile import LEGACY, PICKLE, ZIP, Checkpoint, read_stream, read_torch
-from proxymask.generators.readers.unpickle import ReadReport, Record, state_dict
 
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 KINDS += [torch.bool, torch.complex64, torch.complex128]
@@ -255,7 +255,7 @@ def test_messages_name_the_file(tmp_path: Path) -> None:
 
 MEASURE = """
 import resource, sys, time, torch
-from proxymask.generators.readers.torchfile import read_torch
+from proxymask.checkpoints.torchfile import read_torch
 torch.set_num_threads(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = read_torch(sys.argv[1]).object

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ....errors import ProxymaskError
-from ....modeling import read_json
-from ...stylegan2 import Discriminator, Generator
+from ...errors import ProxymaskError
+from ...generators.stylegan2 import Discriminator, Generator
+from ...modeling import read_json
 
 FAMILY = "proxymask"
 ABOUT = "import.json"  # what an import knows of its source, beside generator/

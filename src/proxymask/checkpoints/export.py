@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 
 from ..errors import ProxymaskError
-from .readers.convert import Imported, open_checkpoint, save_import
-from .readers.formats import rosinality
+from .convert import Imported, open_checkpoint, save_import
+from .formats import rosinality
 
 Format = Literal["rosinality", "safetensors"]
 

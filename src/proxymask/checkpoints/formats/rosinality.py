@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from ....errors import ProxymaskError
-from ...ops import fir_kernel
-from ...stylegan2 import Discriminator, Generator
+from ...errors import ProxymaskError
+from ...generators.ops import fir_kernel
+from ...generators.stylegan2 import Discriminator, Generator
 from .parts import Found, Network, Tensors, as_tensor, base_and_max, count, describe, without_prefix
 
 FAMILY = "rosinality (stylegan2-pytorch)"

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 from .calls import CALLS, CONTAINERS, MODULES, TF_NETWORK, TORCH_DTYPES, build_array, build_dtype, is_data, is_known, without_source
 from .limits import Budget, Limits, find_line_end, naming, printable
 from .records import Buffer, Global, Pending, Persistent, ReadReport, Record, finish, state_dict

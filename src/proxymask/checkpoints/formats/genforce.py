@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ....errors import ProxymaskError
+from ...errors import ProxymaskError
 from .parts import Found, Network, Tensors, base_and_max, count, describe, one_output_a_class, without_prefix
 
 FAMILY = "genforce (stylegan2, stylegan2ada)"

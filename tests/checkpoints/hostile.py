@@ -501,11 +501,11 @@ def is_forbidden(event: str, args: tuple[Any, ...]) -> bool:
 
 
 def main(folder: Path, mebibytes: int) -> None:
+    from proxymask.checkpoints.detect import describe_file, sniff
+    from proxymask.checkpoints.limits import Budget, Limits
+    from proxymask.checkpoints.torchfile import read_stream, read_torch
+    from proxymask.checkpoints.unpickle import Persistent, ReadReport, Record, map_file, state_dict
     from proxymask.errors import ProxymaskError
-    from proxymask.generators.readers.detect import describe_file, sniff
-    from proxymask.generators.readers.limits import Budget, Limits
-    from proxymask.generators.readers.torchfile import read_stream, read_torch
-    from proxymask.generators.readers.unpickle import Persistent, ReadReport, Record, map_file, state_dict
 
     files = sorted(folder.iterdir())
 

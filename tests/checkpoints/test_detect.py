@@ -19,9 +19,9 @@ from hostile import archive, whole
 from PIL import Image
 from safetensors.torch import save
 
+from proxymask.checkpoints import detect
+from proxymask.checkpoints.detect import describe_file, sniff
 from proxymask.errors import ProxymaskError
-from proxymask.generators.readers import detect
-from proxymask.generators.readers.detect import describe_file, sniff
 
 
 def picture(kind: str) -> bytes:
@@ -165,8 +165,6 @@ def test_what_is_said_is_fit_to_print(tmp_path: Path) -> None:
 
 def test_needs_no_torch(tmp_path: Path) -> None:
     layouts.write_torch(tmp_path / "a.pt", {"g_ema": TENSORS})
-    code = (
-        "import sys; from proxymask.generators.readers.detect import describe_file as d; print(d(sys.argv[1]).kind, 'torch' in sys.modules)"
-    )
+    code = "import sys; from proxymask.checkpoints.detect import describe_file as d; print(d(sys.argv[1]).kind, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.pt"], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["torch", "zip", "False"]

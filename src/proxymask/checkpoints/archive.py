@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 from .limits import MIB, Budget, megabytes, printable
 
 _END = struct.Struct("<4s4H2LH")  # signature, 2 disk numbers, 2 counts, directory's size and place, comment's length

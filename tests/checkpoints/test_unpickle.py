@@ -15,9 +15,9 @@ import torch
 from hostile import call, mapping, named, number, raw, text, whole
 from torch import nn
 
+from proxymask.checkpoints.limits import Limits
+from proxymask.checkpoints.unpickle import Global, Persistent, ReadReport, Record, read_pickle, state_dict
 from proxymask.errors import ProxymaskError
-from proxymask.generators.readers.limits import Limits
-from proxymask.generators.readers.unpickle import Global, Persistent, ReadReport, Record, read_pickle, state_dict
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 PLAIN: dict[str, Any] = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 
 MIB = 1024 * 1024
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 from .limits import printable
 from .records import Buffer, Global, Pending, Persistent, Storage
 

@@ -13,11 +13,11 @@ from layouts import TfNetwork, network, write_nvidia, write_tf, write_torch
 from PIL import Image
 
 import tiny
+from proxymask.checkpoints.convert import open_checkpoint, save_import
+from proxymask.checkpoints.export import export
 from proxymask.cli import main
 from proxymask.errors import ProxymaskError
 from proxymask.generators.cut import CutGenerator
-from proxymask.generators.export import export
-from proxymask.generators.readers.convert import open_checkpoint, save_import
 from proxymask.generators.stylegan2 import Generator
 from proxymask.sampling import write_samples
 from proxymask.stages import build_rearranger, cluster_features, open_generator, short_hash
@@ -145,7 +145,7 @@ def test_config_is_what_the_file_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("base", [16384, 32768])
 def test_published_widths_are_recognised(base: int) -> None:
-    from proxymask.generators.readers.formats.parts import base_and_max
+    from proxymask.checkpoints.formats.parts import base_and_max
 
     for size in (32, 64, 256, 512, 1024):
         widths = {2**i: min(base // 2**i, 512) for i in range(2, size.bit_length())}

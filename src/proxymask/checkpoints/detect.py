@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 from .archive import Archive
 from .limits import Budget, Limits, megabytes, printable
 from .skim import LEGACY_MAGIC, skim

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....errors import ProxymaskError
-from ...ops import fir_kernel
-from ...stylegan2 import SeedStyle
+from ...errors import ProxymaskError
+from ...generators.ops import fir_kernel
+from ...generators.stylegan2 import SeedStyle
 
 State = Mapping[str, Any]
 REST = "; "

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...errors import ProxymaskError
+from ..errors import ProxymaskError
 from .limits import Limits, find_line_end, printable
 
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickled number that an old torch.save begins with

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from ... import __version__
-from ...errors import ProxymaskError
-from ...modeling import ConfigModel, replace_folder, write_json
-from ..stylegan2 import Discriminator, Generator, check_seed_style, seed_to_z
+from .. import __version__
+from ..errors import ProxymaskError
+from ..generators.stylegan2 import Discriminator, Generator, check_seed_style, seed_to_z
+from ..modeling import ConfigModel, replace_folder, write_json
 from .detect import FileFacts, describe_file, sniff
 from .formats import genforce, native, nvidia, rosinality, tensorflow
 from .formats.parts import Found, Network
