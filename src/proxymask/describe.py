@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from .bundle import Bundle, check_bundle, find_bundle
-from .checkpoints.convert import is_checkpoint, open_checkpoint
-from .checkpoints.detect import describe_file
-from .checkpoints.formats.native import ABOUT
+from .checkpoints.formats.native import IMPORT_JSON
+from .checkpoints.identify import FileInfo, identify
+from .checkpoints.loading import open_checkpoint
 from .data.dataset import ImageSet
 from .data.prepare import SUFFIXES
 from .errors import ProxymaskError
@@ -55,7 +55,7 @@ def describe(path: str | Path, labels: LabelSet | None = None) -> Description:
 def _folder(folder: Path, labels: LabelSet | None) -> Description:
     if (folder / "bundle.json").is_file():
         return _bundle(folder)
-    if (folder / ABOUT).is_file():
+    if (folder / IMPORT_JSON).is_file():
         return Description(open_checkpoint(folder).text(), [])
     if (folder / "index.json").is_file():
         return Description(_prepared(folder), [])
@@ -257,8 +257,9 @@ def _file(file: Path, labels: LabelSet | None) -> Description:
         return Description(f"{file}: {count} tensors with {numbers:,} numbers", [])
     if file.suffix == ".json":
         return Description(_json(file), [])
-    if is_checkpoint(file):
-        return _checkpoint(file)
+    info = identify(file)
+    if info.is_checkpoint:
+        return _checkpoint(info.with_sha256())
     near = labels or _labels_near(file)
     if near is not None:
         try:
@@ -269,18 +270,17 @@ def _file(file: Path, labels: LabelSet | None) -> Description:
     return Description(_picture(file), [])
 
 
-def _checkpoint(file: Path) -> Description:
+def _checkpoint(info: FileInfo) -> Description:
     """A checkpoint of another project, or what a file that is called one is instead."""
-    facts = describe_file(file)
-    detail = f" ({facts.detail})" if facts.detail else ""
-    head = f"{file}: {facts.kind}{detail}, {facts.size / 1e6:,.1f} MB, sha256 {facts.sha256 or 'unknown'}"
-    if facts.problem is not None:
-        return Description(head, [facts.problem])
+    detail = f" ({info.detail})" if info.detail else ""
+    head = f"{info.path}: {info.kind}{detail}, {info.size / 1e6:,.1f} MB, sha256 {info.sha256 or 'unknown'}"
+    if info.problem is not None:
+        return Description(head, [info.problem])
     try:
-        opened = open_checkpoint(file, sha256=False)
+        opened = open_checkpoint(info.path, sha256=False, info=info)
         return Description("\n".join([head, f"family: {opened.family}", *opened.text().splitlines()[1:]]), [])
     except ProxymaskError as error:
-        return Description(head, [str(error).removeprefix(f"{file}: ")])
+        return Description(head, [str(error).removeprefix(f"{info.path}: ")])
 
 
 def _json(file: Path) -> str:

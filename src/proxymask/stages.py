@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from .bundle import EMBEDDED, embedded_bundles, file_hash
-from .checkpoints.convert import open_checkpoint
 from .checkpoints.formats.native import source_of
+from .checkpoints.loading import open_checkpoint
 from .conditions.base import Condition
 from .data.dataset import ImageSet
 from .depth_net import DepthNet

@@ -299,7 +299,7 @@ CASES: dict[str, Case] = {
     "extension-2": Case(lambda: whole(b"\x83\x01\x00"), "extension registry"),
     "extension-4": Case(lambda: whole(b"\x84\x01\x00\x00\x00"), "extension registry"),
     "out-of-band": Case(lambda: b"\x80\x05\x97.", "out-of-band"),
-    # Persistent ids
+    # PersistentModule ids
     "id-in-a-pickle": Case(lambda: whole(tup(text("storage")) + b"Q"), "persistent id"),
     "id-as-text": Case(lambda: stream(b"Pos.system\n", {}), "persistent id"),
     "id-of-nothing": Case(lambda: torch_zip(b"NQ"), "persistent id"),
@@ -501,10 +501,11 @@ def is_forbidden(event: str, args: tuple[Any, ...]) -> bool:
 
 
 def main(folder: Path, mebibytes: int) -> None:
-    from proxymask.checkpoints.detect import describe_file, sniff
-    from proxymask.checkpoints.limits import Budget, Limits
-    from proxymask.checkpoints.torchfile import read_stream, read_torch
-    from proxymask.checkpoints.unpickle import Persistent, ReadReport, Record, map_file, state_dict
+    from proxymask.checkpoints.identify import identify
+    from proxymask.checkpoints.safe_pickle.inert import InertObject, PersistentModule
+    from proxymask.checkpoints.safe_pickle.state_dict import state_dict
+    from proxymask.checkpoints.safe_pickle.streams import map_file, read_stream
+    from proxymask.checkpoints.torch_file import read_torch
     from proxymask.errors import ProxymaskError
 
     files = sorted(folder.iterdir())
@@ -512,17 +513,17 @@ def main(folder: Path, mebibytes: int) -> None:
     def read(file: Path) -> dict[str, Any]:
         start, found = time.perf_counter(), {}
         try:
-            describe_file(file)
+            identify(file, sha256=True)
             checkpoint = read_torch(file)
-            if isinstance(checkpoint.object, Record | Persistent) and checkpoint.object.get("_modules") is not None:
+            if isinstance(checkpoint.object, InertObject | PersistentModule) and checkpoint.object.get("_modules") is not None:
                 state_dict(checkpoint.object)
             found["unknown"] = list(checkpoint.report.unknown)
         except ProxymaskError as error:
             found["refused"] = str(error)
         found["seconds"] = time.perf_counter() - start
-        if sniff(file).problem:  # then the reader has not seen it yet
+        if identify(file).problem:  # then the reader has not seen it yet
             try:
-                read_stream(map_file(file), Budget(Limits(), file.stat().st_size), ReadReport())
+                read_stream(map_file(file))
             except ProxymaskError as error:
                 found["inner"] = str(error)
         return found

@@ -13,8 +13,9 @@ from layouts import TfNetwork, network, write_nvidia, write_tf, write_torch
 from PIL import Image
 
 import tiny
-from proxymask.checkpoints.convert import open_checkpoint, save_import
 from proxymask.checkpoints.export import export
+from proxymask.checkpoints.imported import save_import
+from proxymask.checkpoints.loading import open_checkpoint
 from proxymask.cli import main
 from proxymask.errors import ProxymaskError
 from proxymask.generators.cut import CutGenerator
@@ -145,16 +146,16 @@ def test_config_is_what_the_file_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("base", [16384, 32768])
 def test_published_widths_are_recognised(base: int) -> None:
-    from proxymask.checkpoints.formats.parts import base_and_max
+    from proxymask.checkpoints.formats.architecture import channel_config
 
     for size in (32, 64, 256, 512, 1024):
         widths = {2**i: min(base // 2**i, 512) for i in range(2, size.bit_length())}
-        found = base_and_max(widths)
+        found = channel_config(widths)
         assert {res: min(found["channel_base"] // res, found["channel_max"]) for res in widths} == widths
         if size > 64:
             assert found == {"channel_base": base, "channel_max": 512}
     with pytest.raises(ProxymaskError, match="channels by resolution"):
-        base_and_max({4: 16, 8: 7, 16: 12})
+        channel_config({4: 16, 8: 7, 16: 12})
 
 
 def test_what_modules_say_counts_where_the_arguments_are_silent(tmp_path: Path) -> None:

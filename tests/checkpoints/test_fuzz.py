@@ -32,13 +32,13 @@ from hostile import (
 )
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_torchfile import LAYOUTS, small
+from test_torch_file import LAYOUTS, small
 
-from proxymask.checkpoints.detect import sniff
-from proxymask.checkpoints.limits import Budget, Limits
-from proxymask.checkpoints.records import finish
-from proxymask.checkpoints.torchfile import read_stream
-from proxymask.checkpoints.unpickle import ReadReport, Record, read_pickle, state_dict
+from proxymask.checkpoints.identify import identify
+from proxymask.checkpoints.safe_pickle.budget import DEFAULT_LIMITS, Budget
+from proxymask.checkpoints.safe_pickle.inert import InertObject
+from proxymask.checkpoints.safe_pickle.state_dict import state_dict
+from proxymask.checkpoints.safe_pickle.streams import read_pickle, read_stream
 from proxymask.errors import ProxymaskError
 
 QUICK = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -80,20 +80,19 @@ def leaves(root: Any) -> Iterator[Any]:
             pending += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set | frozenset):
             pending += list(value)
-        elif isinstance(value, Record):
+        elif isinstance(value, InertObject):
             pending += [value.args, value.state, value.items, value.entries]
 
 
 def touch(data: bytes) -> bool:
     """Read ``data`` and use everything in the result; whether it was accepted."""
-    limits, report = Limits(), ReadReport()
     start = time.perf_counter()
     _watching[0] = True
     try:
-        result = finish(read_stream(memoryview(data), Budget(limits, len(data)), report), limits, report)
+        result = read_stream(memoryview(data))
         for value in leaves(result):
             if isinstance(value, torch.Tensor):
-                assert value.nbytes <= Budget(limits, len(data)).allowed
+                assert value.nbytes <= Budget(DEFAULT_LIMITS, len(data)).max_bytes
                 value.clone()  # reads all of its memory
                 assert not value.requires_grad
             elif isinstance(value, np.ndarray):
@@ -169,7 +168,7 @@ def test_looking_at_changed_files(
     path = tmp_path_factory.getbasetemp() / "looked"
     for data in files.values():
         path.write_bytes(edited(data, changes))
-        facts = sniff(path)
+        facts = identify(path)
         assert facts.kind
         assert facts.problem is None or facts.problem.isprintable()
 

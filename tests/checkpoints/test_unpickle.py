@@ -15,8 +15,10 @@ import torch
 from hostile import call, mapping, named, number, raw, text, whole
 from torch import nn
 
-from proxymask.checkpoints.limits import Limits
-from proxymask.checkpoints.unpickle import Global, Persistent, ReadReport, Record, read_pickle, state_dict
+from proxymask.checkpoints.safe_pickle.budget import Limits
+from proxymask.checkpoints.safe_pickle.inert import Global, InertObject, PersistentModule, ReadReport
+from proxymask.checkpoints.safe_pickle.state_dict import state_dict
+from proxymask.checkpoints.safe_pickle.streams import read_pickle
 from proxymask.errors import ProxymaskError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -131,7 +133,7 @@ def test_kinds_of_tensors(kind: torch.dtype) -> None:
     report = ReadReport()
     found = read_pickle(pickle.dumps(value, 4), report=report)
     if kind == torch.uint16:
-        assert isinstance(found, Record)
+        assert isinstance(found, InertObject)
         assert report.unknown
     else:
         assert found.dtype == kind
@@ -152,7 +154,7 @@ def test_unknown_things_stay_inert() -> None:
     report = ReadReport()
     values = [odd, table, Odd, print, argparse.Namespace(size=256, path=Path("a")), collections.Counter("aab"), slice(1, 2)]
     found = read_pickle(pickle.dumps(values, 4), report=report)
-    assert [type(value) for value in found] == [Record, Record, Global, Global, Record, Record, Record]
+    assert [type(value) for value in found] == [InertObject, InertObject, Global, Global, InertObject, InertObject, InertObject]
     here = Odd.__module__
     assert (found[0].module, found[0].name, found[0].items, found[0].state) == (here, "Odd", [1, 2], {"speed": 3})
     assert found[1].entries == {"a": 1}
@@ -164,7 +166,7 @@ def test_unknown_things_stay_inert() -> None:
     assert "argparse.Namespace" not in report.unknown
     with pytest.raises(ProxymaskError, match="not understood; without --strict"):
         report.require_known()
-    assert repr(found[0]) == f"Record('{here}.Odd')"
+    assert repr(found[0]) == f"InertObject('{here}.Odd')"
 
 
 def test_defaultdict_and_extras() -> None:
@@ -188,7 +190,7 @@ def test_nvidia(tmp_path: Path, protocol: int) -> None:
     found = read_pickle(tmp_path / "a.pkl", report=report)
     generator = found["G"]
     assert type(found) is dict
-    assert type(generator) is Persistent
+    assert type(generator) is PersistentModule
     assert generator.class_name == "Generator"
     assert generator.version == 6
     assert generator.init_kwargs == {"z_dim": 4, "mapping_kwargs": {"num_layers": 1}}
@@ -252,15 +254,15 @@ def test_state_dict() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"a": Record("x", "Y")}, "a is no tensor but x.Y"),
+        ({"a": InertObject("x", "Y")}, "a is no tensor but x.Y"),
         ({"a": 3}, "a is no tensor but int"),
         ({1: torch.ones(1)}, "no text"),
         ({"a" * 600: torch.ones(1)}, "longer than 512"),
-        (Record("x", "Y"), "no torch module"),
-        (Record("x", "Y", state={"_parameters": {"w": Record("p", "Q")}}), "w is no tensor but p.Q"),
-        (Record("x", "Y", state={"_parameters": {}, "_modules": {"m": 3}}), "m. is no torch module: int"),
-        (Record("x", "Y", state={"_parameters": {}, "_modules": 3}), "_modules is no dict"),
-        (Record("x", "Y", state={"_parameters": {}, "_modules": {1: None}}), "no text"),
+        (InertObject("x", "Y"), "no torch module"),
+        (InertObject("x", "Y", state={"_parameters": {"w": InertObject("p", "Q")}}), "w is no tensor but p.Q"),
+        (InertObject("x", "Y", state={"_parameters": {}, "_modules": {"m": 3}}), "m. is no torch module: int"),
+        (InertObject("x", "Y", state={"_parameters": {}, "_modules": 3}), "_modules is no dict"),
+        (InertObject("x", "Y", state={"_parameters": {}, "_modules": {1: None}}), "no text"),
         ({f"{i}": value for value in [torch.ones(2**20)] for i in range(100)}, "many times what is stored"),
     ],
 )
@@ -288,7 +290,7 @@ def test_persistent_ids() -> None:
 
     written = io.BytesIO()
     Pickler(written, 4).dump([Odd, 1])
-    assert read_pickle(written.getvalue(), persistent=lambda found: found) == [("kept", 7), 1]
+    assert read_pickle(written.getvalue(), persistent_load=lambda found: found) == [("kept", 7), 1]
     with pytest.raises(ProxymaskError, match="persistent id"):
         read_pickle(written.getvalue())
 
@@ -310,9 +312,9 @@ def test_large_bytes_show_the_file() -> None:
         (Limits(max_objects=3), pickle.dumps([slice(i) for i in range(4)]), "more than 3 objects"),
         (Limits(max_depth=3), pickle.dumps([[[[]]]]), "more than 3 deep"),
         (Limits(max_memo=5), pickle.dumps([[i] for i in range(9)], 4), "memo has more than 5"),
-        (Limits(max_string=5), pickle.dumps("abcdef"), "a string takes 6 bytes, more than 5"),
-        (Limits(max_digits=5), pickle.dumps(2**100), "an integer takes 13 bytes"),
-        (Limits(max_streams=0), whole(call(named("torch.storage", "_load_from_bytes"), raw(whole(b"N")))), "more than 0 deep"),
+        (Limits(max_string_bytes=5), pickle.dumps("abcdef"), "a string takes 6 bytes, more than 5"),
+        (Limits(max_int_bytes=5), pickle.dumps(2**100), "an integer takes 13 bytes"),
+        (Limits(max_nested_pickles=0), whole(call(named("torch.storage", "_load_from_bytes"), raw(whole(b"N")))), "more than 0 deep"),
     ],
 )
 def test_limits(limits: Limits, body: bytes, message: str) -> None:
@@ -351,7 +353,7 @@ def test_array_of_a_record_is_a_record() -> None:
     report = ReadReport()
     found = read_pickle(whole(mapping(a=view, b=text("kept"))), report=report)
     assert found["b"] == "kept"
-    assert isinstance(found["a"], Record)
+    assert isinstance(found["a"], InertObject)
     assert set(report.unknown) == {"torch.QInt8Storage", "torch._utils._rebuild_tensor_v2"}
     with pytest.raises(ProxymaskError, match=r"a is no tensor but torch\._utils\._rebuild_tensor_v2"):
         state_dict({"a": found["a"]})

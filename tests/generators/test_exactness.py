@@ -11,7 +11,8 @@ from families import Reference, Shape, normal
 from test_stylegan2 import discriminate, wide
 from torch import Tensor
 
-from proxymask.checkpoints.convert import Imported, open_checkpoint
+from proxymask.checkpoints.imported import Imported
+from proxymask.checkpoints.loading import open_checkpoint
 from proxymask.errors import ProxymaskError
 from proxymask.generators.stylegan2 import Discriminator, Generator, seed_to_z
 

@@ -1,18 +1,20 @@
-"""Generators in the layouts of other projects: those that can be written exactly, without a line of their code.
+"""Writes a generator in the layout of another project, where that is exact and takes none of that project's code.
 
-rosinality's ``.pt`` takes every tensor under another name, unchanged. NVIDIA's pickles are not written: they carry the source code of
-their networks, which would have to be NVIDIA's. genforce's keeps a style's bias less one, which is not exact in float32.
+rosinality's ``.pt`` takes every tensor unchanged under another name. NVIDIA's pickles are not written: they carry the source code of
+their networks, which would have to be NVIDIA's. genforce's files are not written: they keep a style's bias less one, which is not exact
+in float32.
 """
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from ..errors import ProxymaskError
-from .convert import Imported, open_checkpoint, save_import
-from .formats import rosinality
+from .formats import rosinality_export
+from .imported import Imported, save_import
+from .loading import open_checkpoint
 
 Format = Literal["rosinality", "safetensors"]
 
@@ -49,24 +51,24 @@ def export(source: str | Path, out: str | Path, form: Format = "rosinality", dis
         os.replace(temporary, out)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         reason = getattr(error, "strerror", None) or error
-        raise ProxymaskError(f"cannot write {out} ({reason}): make room or choose another --out") from None
+        raise ProxymaskError(f"cannot write --out {out} ({reason}): make room or choose another file") from None
     finally:
         temporary.unlink(missing_ok=True)
     return notes
 
 
-def _rosinality(imported: Imported) -> tuple[dict[str, object], list[str]]:
+def _rosinality(imported: Imported) -> tuple[dict[str, Any], list[str]]:
+    """The contents of the file, and the notes of :func:`export`."""
     generator, notes = imported.generator, []
-    try:
-        contents = rosinality.write(generator, imported.discriminator)
-    except ProxymaskError as error:
-        if imported.discriminator is None or "discriminator" not in str(error):
-            raise
-        contents = rosinality.write(generator)
-        notes.append(f"the discriminator is left out: {error}")
+    contents = rosinality_export.write_generator(generator)
+    if imported.discriminator is not None:
+        try:
+            contents["d"] = rosinality_export.write_discriminator(imported.discriminator)
+        except ProxymaskError as error:
+            notes.append(f"the discriminator is left out: {error}")
     if generator.config["conv_clamp"] is not None:
         clamp = f"{generator.config['conv_clamp']:g}"
         notes.append(f"rosinality's code does not clamp; this generator clamps at {clamp}, which is hardly ever reached")
     if generator.seed_style != "torch":
-        notes.append("rosinality's scripts draw z otherwise: their seeds show other pictures")
+        notes.append("rosinality's scripts draw z in another way: their seeds show other pictures")
     return contents, notes

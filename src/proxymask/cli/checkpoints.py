@@ -36,7 +36,8 @@ class Import:
 
     def run(self) -> None:
         """Open it, save it, and say what it is."""
-        from ..checkpoints.convert import open_checkpoint, save_import
+        from ..checkpoints.imported import save_import
+        from ..checkpoints.loading import open_checkpoint
 
         imported = open_checkpoint(self.file, class_index=self.class_index, seed_style=self.seed_style, strict=self.strict)
         out = save_import(imported, self.out)

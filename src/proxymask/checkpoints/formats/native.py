@@ -7,7 +7,7 @@ from ...generators.stylegan2 import Discriminator, Generator
 from ...modeling import read_json
 
 FAMILY = "proxymask"
-ABOUT = "import.json"  # what an import knows of its source, beside generator/
+IMPORT_JSON = "import.json"  # what an import knows of its source, next to generator/
 
 
 def folder_of(path: Path) -> Path | None:
@@ -19,7 +19,7 @@ def folder_of(path: Path) -> Path | None:
 
 
 def read(folder: Path) -> tuple[Generator, Discriminator | None, dict[str, object]]:
-    """The generator in ``folder``, the discriminator beside it, and what its import knew of its source.
+    """The generator in ``folder``, the discriminator of the same resolution next to it, and what its import knew of its source.
 
     Raises:
         ProxymaskError: the folder holds another network, or is damaged.
@@ -35,8 +35,8 @@ def read(folder: Path) -> tuple[Generator, Discriminator | None, dict[str, objec
 
 
 def source_of(folder: Path) -> dict[str, object]:
-    """What an import wrote of its source beside the generator in ``folder``; empty where it is no import."""
-    for place in (folder / ABOUT, folder.parent / ABOUT):
+    """What an import wrote of its source next to the generator in ``folder``; empty where it is no import."""
+    for place in (folder / IMPORT_JSON, folder.parent / IMPORT_JSON):
         if place.is_file():
             about = read_json(place)
             if not isinstance(about, dict):

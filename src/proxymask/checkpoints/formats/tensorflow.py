@@ -1,7 +1,8 @@
 """Pickles of NVIDIA's TensorFlow StyleGAN2 and StyleGAN2-ADA: a tuple (G, D, Gs) of networks with their variables by name.
 
-Differences from PyTorch's: weights are (height, width, in, out); convolutions that upsample are stored turned by 180 degrees; the
-bias of a style is added to 1; the class enters as in the paper of 2020 (``LabelConcat``) or as in ADA (``LabelEmbed``).
+Source: https://github.com/NVlabs/stylegan2 (config E and F) and https://github.com/NVlabs/stylegan2-ada, ``dnnlib/tflib/network.py``.
+Differences from this package: convolutions are (k, k, C_in, C_out), those that upsample are stored rotated by 180 degrees; linear layers
+are (in, out); a style's bias is stored less 1; the class enters as in the paper of 2020 (``LabelConcat``) or as in ADA (``LabelEmbed``).
 """
 
 import re
@@ -11,19 +12,22 @@ from typing import Any
 import torch
 
 from ...errors import ProxymaskError
-from ..unpickle import Record
-from .parts import Found, Network, Tensors, base_and_max, blocks, count, describe, number, one_output_a_class
+from ..safe_pickle.inert import InertObject
+from .architecture import GeneratorSizes, block_resolutions, channel_config, count_layers, one_hot_class_mapping
+from .conversion import Conversion, NetworkWeights
+from .state_reader import StateReader, as_number, describe_value
 
 FAMILY = "NVIDIA TensorFlow (stylegan2, stylegan2-ada)"
-# what the arguments may say that changes nothing here
-_HARMLESS = {
+# Arguments that change nothing here, or that the shapes say as well.
+_IGNORED_ARGUMENTS = {
     *("truncation_psi", "truncation_cutoff", "truncation_psi_val", "truncation_cutoff_val", "style_mixing_prob", "dlatent_avg_beta"),
     *("w_avg_beta", "structure", "randomize_noise", "fused_modconv", "dtype", "mapping_func", "synthesis_func", "mbstd_group_size"),
     *("mbstd_num_features", "freeze_layers", "num_fp16_res", "conv_clamp", "latent_size", "label_size", "dlatent_size", "resolution"),
     *("num_channels", "mapping_layers", "mapping_fmaps", "label_fmaps", "mapping_lrmul", "fmap_base", "fmap_max", "fmap_min"),
     *("use_noise", "func_name", "dlatent_broadcast", "components", "is_template_graph", "score_max", "score_size", "augment_strength"),
 }
-_MUST_BE: dict[str, tuple[Any, ...]] = {
+# Arguments that have to have one of these values.
+_REQUIRED_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "mapping_nonlinearity": ("lrelu",),
     "nonlinearity": ("lrelu",),
     "normalize_latents": (True,),
@@ -33,261 +37,309 @@ _MUST_BE: dict[str, tuple[Any, ...]] = {
     "use_pagan": (False,),
     "adaptive_dropout": (0,),
 }
+_READ_ARGUMENTS = {"resample_kernel", "fmap_decay", "architecture", "fmap_const", "pagan_num", "pagan_fade"}  # checked one by one
 
 
-def read(found: Any) -> Found | None:
+def read(contents: Any) -> Conversion | None:
     """The networks of an unpickled TensorFlow file; None where it is none.
 
     Raises:
         ProxymaskError: it is one, but of another architecture or incomplete.
     """
-    if isinstance(found, Record) and _is_network(found):
-        found = (found,)
-    if not isinstance(found, tuple | list) or not found or not all(isinstance(entry, Record) and _is_network(entry) for entry in found):
+    if isinstance(contents, InertObject):
+        contents = (contents,)
+    if not isinstance(contents, tuple | list) or not contents or not all(_is_network(entry) for entry in contents):
         return None
-    made = {str(entry.get("build_func_name", "")): entry for entry in found}
-    generators = [entry for entry in found if not _is_discriminator(entry)]
+    generators = [entry for entry in contents if not _is_discriminator(entry)]
     if not generators:
-        raise ProxymaskError("it holds a discriminator, but no generator")
-    record = generators[-1]  # G, D, Gs: the averaged one is the last
-    if any(name in made for name in ("G_style", "G_paper", "D_paper", "D_basic", "G_basic")):
-        older = "StyleGAN1" if "G_style" in made else "a ProGAN"
-        raise ProxymaskError(f"this is {older} of the TensorFlow repositories, another architecture: only StyleGAN2 is supported")
-    network, assumed = _generator(record)
-    result = Found(FAMILY, network, assumed=assumed, seed_style="nvidia")
-    result.notice = str(record.get("notice") or "")
-    result.facts["networks"] = [str(entry.get("name") or entry.get("build_func_name") or "network") for entry in found]
-    result.facts["generator taken"] = result.facts["networks"][list(map(id, found)).index(id(record))]
+        raise ProxymaskError("it holds a discriminator, but no generator: get the network pickle itself")
+    _check_build_functions({str(entry.get("build_func_name", "")) for entry in contents})
+    pickled = generators[-1]  # G, D, Gs: the averaged one is the last
+    network, assumed = _generator(pickled)
+    result = Conversion(FAMILY, network, assumed=assumed, notice=str(pickled.get("notice") or ""), seed_style="nvidia")
+    result.facts["networks"] = [str(entry.get("name") or entry.get("build_func_name") or "network") for entry in contents]
+    result.facts["generator taken"] = result.facts["networks"][list(map(id, contents)).index(id(pickled))]
     result.mean_w_missing = "mapping.w_avg" not in network.tensors
-    for entry in found:
-        if _is_discriminator(entry):
-            try:
-                result.discriminator = _discriminator(entry)
-            except ProxymaskError as error:
-                result.notes.append(f"the discriminator is left out: {error}")
-            break
+    judge = next((entry for entry in contents if _is_discriminator(entry)), None)
+    if judge is not None:
+        try:
+            result.discriminator = _discriminator(judge)
+        except ProxymaskError as error:
+            result.notes.append(f"the discriminator is left out: {error}")
     return result
 
 
-def _is_network(record: Record) -> bool:
-    return isinstance(record.state, dict) and "variables" in record.state and "static_kwargs" in record.state
+def _is_network(entry: Any) -> bool:
+    return isinstance(entry, InertObject) and isinstance(entry.state, dict) and {"variables", "static_kwargs"} <= entry.state.keys()
 
 
-def _is_discriminator(record: Record) -> bool:
-    names = [str(record.get("name", "")), str(record.get("build_func_name", ""))]
-    return any(name.startswith("D") for name in names if name) or "Output/weight" in _variables(record)
+def _is_discriminator(pickled: InertObject) -> bool:
+    names = [str(pickled.get("name", "")), str(pickled.get("build_func_name", ""))]
+    return any(name.startswith("D") for name in names if name) or "Output/weight" in _variables(pickled)
 
 
-def _variables(record: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """All variables by name, those of components below the component's name."""
-    if not isinstance(record, Record) or not isinstance(record.state, dict) or depth > 4:
-        raise ProxymaskError(f"its network {prefix or 'itself'} is a {describe(record)}, which is not read")
-    listed, out = record.state.get("variables"), {}
+def _check_build_functions(names: set[str]) -> None:
+    if names & {"G_style", "G_paper", "D_paper", "D_basic", "G_basic"}:
+        older = "StyleGAN1" if "G_style" in names else "a ProGAN"
+        raise ProxymaskError(f"this is {older} of the TensorFlow repositories, another architecture: only StyleGAN2 is supported")
+
+
+# What a network says of itself
+
+
+def _variables(pickled: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """All variables by name, those of components after the component's name: ``mapping/Dense0/weight``."""
+    if not isinstance(pickled, InertObject) or not isinstance(pickled.state, dict) or depth > 4:
+        raise ProxymaskError(f"its network {prefix or 'itself'} is a {describe_value(pickled)}, which is not read")
+    listed, out = pickled.state.get("variables"), {}
     if not isinstance(listed, list | tuple):
-        raise ProxymaskError("its networks have no list of variables: the file is damaged")
+        raise ProxymaskError("its networks have no list of variables: the file is damaged, get it again")
     for entry in listed:
         if not isinstance(entry, list | tuple) or len(entry) != 2 or not isinstance(entry[0], str):
-            raise ProxymaskError("its list of variables is no list of names and values: the file is damaged")
+            raise ProxymaskError("its list of variables is no list of names and values: the file is damaged, get it again")
         out[prefix + entry[0]] = entry[1]
-    parts = record.state.get("components") or {}
-    if not isinstance(parts, Mapping):
-        raise ProxymaskError("its networks have components that are no dict: the file is damaged")
-    for name, part in parts.items():
-        out |= _variables(part, f"{prefix}{name}/", depth + 1)
+    components = pickled.state.get("components") or {}
+    if not isinstance(components, Mapping):
+        raise ProxymaskError("its networks have components that are no dict: the file is damaged, get it again")
+    for name, component in components.items():
+        out |= _variables(component, f"{prefix}{name}/", depth + 1)
     return out
 
 
-def _arguments(record: Record) -> dict[str, Any]:
-    """What the network was made with, those of its components too."""
+def _arguments(pickled: InertObject) -> dict[str, Any]:
+    """What the network and its components were made with.
+
+    Raises:
+        ProxymaskError: an argument that is not supported or not understood.
+    """
     out: dict[str, Any] = {}
-    parts = record.state.get("components") or {}
-    for entry in (record, *parts.values()):
-        said = entry.get("static_kwargs") if isinstance(entry, Record) else None
-        if isinstance(said, Mapping):
-            out |= {str(key): value for key, value in said.items()}
+    components = pickled.state.get("components") or {}
+    for entry in (pickled, *components.values()):
+        kwargs = entry.get("static_kwargs") if isinstance(entry, InertObject) else None
+        if isinstance(kwargs, Mapping):
+            out |= {str(key): value for key, value in kwargs.items()}
     for name, value in out.items():
-        if name in _MUST_BE and value not in _MUST_BE[name]:
-            raise ProxymaskError(
-                f"it was made with {name}={describe(value) if not isinstance(value, str | int | float) else value}, which is not supported"
-            )
-        if name == "resample_kernel" and list(value or ()) != [1, 3, 3, 1]:
-            raise ProxymaskError(f"its resampling filter is {value}, only 1, 3, 3, 1 is supported")
-        if name == "fmap_decay" and value != 1:
-            raise ProxymaskError(f"it was made with fmap_decay={value}, which is not supported")
-        known = (
-            name in _HARMLESS
-            or name in _MUST_BE
-            or name in ("resample_kernel", "fmap_decay", "architecture", "fmap_const", "pagan_num", "pagan_fade")
-        )
-        if not known and value not in (None, False):
-            raise ProxymaskError(f"it was made with {name}, which is not understood: the pictures could depend on it")
+        _check_argument(name, value)
     return out
 
 
-def _conv(tensors: Tensors, name: str, out: int, fan: int, size: int, turned: bool = False) -> torch.Tensor:
-    """(h, w, in, out) -> (out, in, h, w)."""
-    weight = tensors.take(name, size, size, fan, out).permute(3, 2, 0, 1)
-    return (weight.flip(2, 3) if turned else weight).contiguous()
+def _check_argument(name: str, value: Any) -> None:
+    if name in _REQUIRED_ARGUMENTS and value not in _REQUIRED_ARGUMENTS[name]:
+        shown = value if isinstance(value, str | int | float) else describe_value(value)
+        raise ProxymaskError(f"it was made with {name}={shown}, which is not supported")
+    if name == "resample_kernel" and list(value or ()) != [1, 3, 3, 1]:
+        raise ProxymaskError(f"its resampling filter is {value}, only 1, 3, 3, 1 is supported")
+    if name == "fmap_decay" and value != 1:
+        raise ProxymaskError(f"it was made with fmap_decay={value}, which is not supported")
+    known = name in _IGNORED_ARGUMENTS or name in _REQUIRED_ARGUMENTS or name in _READ_ARGUMENTS
+    if not known and value not in (None, False):
+        raise ProxymaskError(f"it was made with {name}, which is not understood: the pictures could depend on it")
 
 
-def _dense(tensors: Tensors, name: str, out: int, fan: int) -> torch.Tensor:
-    return tensors.take(name, fan, out).t().contiguous()
+def _clamp(arguments: dict[str, Any]) -> float | None:
+    clamp = arguments.get("conv_clamp")
+    return None if clamp is None else float(as_number(clamp, "conv_clamp", float))
 
 
-def _generator(record: Record) -> tuple[Network, list[str]]:
-    arguments, tensors = _arguments(record), Tensors(_variables(record), "generator")
-    names = list(tensors.state)
+# Generator
+
+
+def _generator(pickled: InertObject) -> tuple[NetworkWeights, list[str]]:
+    """The generator, and what was assumed."""
+    arguments, tensors = _arguments(pickled), StateReader(_variables(pickled), "generator")
+    _check_skip(arguments.get("architecture", "skip"), tensors)
+    sizes = _sizes(arguments, tensors)
+    out = _mapping(tensors, sizes)
+    if "dlatent_avg" in tensors:
+        out["mapping.w_avg"] = tensors.take("dlatent_avg", sizes.w_dim)
+    previous = 0
+    for res, channels in sizes.channels.items():
+        out |= _block(tensors, res, previous, sizes)
+        previous = channels
+    tensors.skip(r"(.*/)?lod")
+    tensors.finish()
+    config = sizes.config(
+        conv_clamp=_clamp(arguments),
+        mapping_lr_multiplier=float(as_number(arguments.get("mapping_lrmul", 0.01), "mapping_lrmul", float)),
+        scaled_weights=True,
+        num_fp16_res=as_number(arguments.get("num_fp16_res", 0), "num_fp16_res"),
+    )
+    defaults = {
+        "mapping_lrmul": "learning-rate multiplier 0.01",
+        "nonlinearity": "activation lrelu",
+        "conv_clamp": "conv_clamp None",
+        "num_fp16_res": "half-precision layers 0",
+    }
+    return NetworkWeights(config, out), [assumed for name, assumed in defaults.items() if name not in arguments]
+
+
+def _check_skip(architecture: Any, tensors: StateReader) -> None:
+    names = tensors.names
     if any("/StyleMod/" in name or "/AdaIN/" in name for name in names):
         raise ProxymaskError("this is StyleGAN1, another architecture: only StyleGAN2 is supported")
-    residual = any(re.fullmatch(r"synthesis/\d+x\d+/Skip/weight", name) for name in names)
-    if residual or arguments.get("architecture", "skip") == "resnet":
+    if architecture == "resnet" or any(re.fullmatch(r"synthesis/\d+x\d+/Skip/weight", name) for name in names):
         raise ProxymaskError("this is a residual ('resnet') StyleGAN2 generator; only skip generators, the published ones, are supported")
-    if (
-        any("ToRGB_lod" in name for name in names)
-        or arguments.get("architecture", "skip") != "skip"
-        or "synthesis/4x4/ToRGB/weight" not in tensors
-    ):
+    if architecture != "skip" or any("ToRGB_lod" in name for name in names) or "synthesis/4x4/ToRGB/weight" not in tensors:
         raise ProxymaskError(
             "this is a StyleGAN2 generator without skips (configurations A to D, 'orig'): only skip generators are supported"
         )
-    resolutions = blocks([name.removeprefix("synthesis/") for name in names if name.startswith("synthesis/")], r"(\d+)x\1/Conv")
-    widths = {res: tensors.shape(f"synthesis/{res}x{res}/{'Conv' if res == 4 else 'Conv1'}/weight")[3] for res in resolutions}
-    w_dim = tensors.shape("synthesis/4x4/Conv/mod_weight")[0]
-    channels = tensors.shape(f"synthesis/{resolutions[-1]}x{resolutions[-1]}/ToRGB/weight")[3]
-    depth = count(names, r"mapping/Dense(\d+)/weight")
+
+
+def _sizes(arguments: dict[str, Any], tensors: StateReader) -> GeneratorSizes:
+    names = [name.removeprefix("synthesis/") for name in tensors.names if name.startswith("synthesis/")]
+    resolutions = block_resolutions(names, r"(\d+)x\1/Conv")
+    depth = count_layers(tensors.names, r"mapping/Dense(\d+)/weight")
     if not depth:
-        raise ProxymaskError("its generator has no mapping network")
-    fan, features = tensors.shape("mapping/Dense0/weight")
-    out: dict[str, torch.Tensor] = {}
-    c_dim, z_dim, embed, label = 0, fan, 0, "embed"
-    if "mapping/LabelConcat/weight" in tensors:
-        c_dim, z_dim = tensors.shape("mapping/LabelConcat/weight")
-        label = "concat"
-        out["mapping.label_weight"] = tensors.take("mapping/LabelConcat/weight", c_dim, z_dim)
+        raise ProxymaskError("its generator has no mapping network: get the whole generator")
+    inputs, features = tensors.shape("mapping/Dense0/weight")
+    c_dim, embed, concat = 0, 0, "mapping/LabelConcat/weight" in tensors
+    if concat:
+        c_dim = tensors.shape("mapping/LabelConcat/weight")[0]
     elif "mapping/LabelEmbed/weight" in tensors:
         c_dim, embed = tensors.shape("mapping/LabelEmbed/weight")
-        z_dim = fan - embed
-        out["mapping.embed.weight"] = _dense(tensors, "mapping/LabelEmbed/weight", embed, c_dim)
-        out["mapping.embed.bias"] = tensors.take("mapping/LabelEmbed/bias", embed)
-    for i in range(depth):
-        width, into = tensors.shape(f"mapping/Dense{i}/weight")
-        out[f"mapping.fc{i}.weight"] = _dense(tensors, f"mapping/Dense{i}/weight", into, width)
-        out[f"mapping.fc{i}.bias"] = tensors.take(f"mapping/Dense{i}/bias", into)
-    if "dlatent_avg" in tensors:
-        out["mapping.w_avg"] = tensors.take("dlatent_avg", w_dim)
-    previous = 0
-    for res, width in widths.items():
-        source, target = f"synthesis/{res}x{res}", f"synthesis.b{res}"
-        level = res.bit_length() - 1
-        if not previous:
-            out[f"{target}.const"] = tensors.take(f"{source}/Const/const", width, 4, 4)
-        layers = [("Conv", "conv1", width, 0, False)] if not previous else []
-        if previous:
-            layers = [("Conv0_up", "conv0", previous, 2 * level - 5, True), ("Conv1", "conv1", width, 2 * level - 4, False)]
-        for old, new, into, index, up in layers:
-            a, b = f"{source}/{old}", f"{target}.{new}"
-            out[f"{b}.weight"] = _conv(tensors, f"{a}/weight", width, into, 3, turned=up)
-            out[f"{b}.bias"] = tensors.take(f"{a}/bias", width)
-            _style(tensors, out, a, b, w_dim, into)
-            if f"{a}/noise_strength" in tensors:
-                out[f"{b}.noise_strength"] = tensors.take(f"{a}/noise_strength")
-                out[f"{b}.noise_const"] = tensors.take(f"synthesis/noise{index}", res, res)
-            else:  # use_noise=False
-                out[f"{b}.noise_strength"], out[f"{b}.noise_const"] = torch.zeros(()), torch.zeros(res, res)
-        out[f"{target}.torgb.weight"] = _conv(tensors, f"{source}/ToRGB/weight", channels, width, 1)
-        out[f"{target}.torgb.bias"] = tensors.take(f"{source}/ToRGB/bias", channels)
-        _style(tensors, out, f"{source}/ToRGB", f"{target}.torgb", w_dim, width)
-        previous = width
-    tensors.skip(r"(.*/)?lod")
-    tensors.finish()
-    assumed = []
-    if "mapping_lrmul" not in arguments:
-        assumed.append("learning-rate multiplier 0.01")
-    if "nonlinearity" not in arguments:
-        assumed.append("activation lrelu")
-    if "conv_clamp" not in arguments:
-        assumed.append("conv_clamp None")
-    if "num_fp16_res" not in arguments:
-        assumed.append("half-precision layers 0")
-    clamp, base = arguments.get("conv_clamp"), arguments.get("fmap_base")
-    config: dict[str, Any] = {
-        "z_dim": z_dim,
-        "w_dim": w_dim,
-        "c_dim": c_dim,
-        "resolution": resolutions[-1],
-        "img_channels": channels,
-        "mapping_layers": depth,
-        **base_and_max(widths, (2 * base if isinstance(base, int) else None, arguments.get("fmap_max"))),
-        "conv_clamp": None if clamp is None else float(number(clamp, "conv_clamp", float)),
-        "mapping_lr_multiplier": float(number(arguments.get("mapping_lrmul", 0.01), "mapping_lrmul", float)),
-        "mapping_features": None if features == w_dim or depth == 1 else features,
-        "embed_features": None if embed in (0, w_dim) else embed,
-        "label": label,
-        "scaled_weights": True,
-        "num_fp16_res": number(arguments.get("num_fp16_res", 0), "num_fp16_res"),
-    }
-    return Network(config, out), assumed
-
-
-def _style(tensors: Tensors, out: dict[str, torch.Tensor], a: str, b: str, w_dim: int, into: int) -> None:
-    out[f"{b}.affine.weight"] = _dense(tensors, f"{a}/mod_weight", into, w_dim)
-    out[f"{b}.affine.bias"] = tensors.take(f"{a}/mod_bias", into) + 1
-
-
-def _discriminator(record: Record) -> Network:
-    arguments, tensors = _arguments(record), Tensors(_variables(record), "discriminator")
-    names = list(tensors.state)
-    if arguments.get("architecture", "resnet") != "resnet" or any("FromRGB_lod" in name for name in names):
-        raise ProxymaskError("it is not a residual one")
-    resolutions = blocks(names, r"(\d+)x\1/Conv")
+    base = arguments.get("fmap_base")
     top = resolutions[-1]
-    widths = {res: tensors.shape(f"{res}x{res}/Conv0/weight")[3] for res in resolutions[1:]} | {4: tensors.shape("4x4/Conv/weight")[3]}
-    channels = tensors.shape(f"{top}x{top}/FromRGB/weight")[2]
+    return GeneratorSizes(
+        z_dim=tensors.shape("mapping/LabelConcat/weight")[1] if concat else inputs - embed,
+        w_dim=tensors.shape("synthesis/4x4/Conv/mod_weight")[0],
+        c_dim=c_dim,
+        channels={res: tensors.shape(f"synthesis/{res}x{res}/{'Conv' if res == 4 else 'Conv1'}/weight")[3] for res in resolutions},
+        img_channels=tensors.shape(f"synthesis/{top}x{top}/ToRGB/weight")[3],
+        mapping_layers=depth,
+        mapping_features=features,
+        embed_features=embed,
+        label="concat" if concat else "embed",
+        channel_base=2 * base if isinstance(base, int) else None,
+        channel_max=arguments.get("fmap_max"),
+    )
+
+
+def _mapping(tensors: StateReader, sizes: GeneratorSizes) -> dict[str, torch.Tensor]:
+    out: dict[str, torch.Tensor] = {}
+    if sizes.label == "concat":
+        out["mapping.label_weight"] = tensors.take("mapping/LabelConcat/weight", sizes.c_dim, sizes.z_dim)
+    elif sizes.c_dim:
+        out["mapping.embed.weight"] = _linear(tensors, "mapping/LabelEmbed/weight", sizes.embed_features, sizes.c_dim)
+        out["mapping.embed.bias"] = tensors.take("mapping/LabelEmbed/bias", sizes.embed_features)
+    for i in range(sizes.mapping_layers):
+        inputs, outputs = tensors.shape(f"mapping/Dense{i}/weight")
+        out[f"mapping.fc{i}.weight"] = _linear(tensors, f"mapping/Dense{i}/weight", outputs, inputs)
+        out[f"mapping.fc{i}.bias"] = tensors.take(f"mapping/Dense{i}/bias", outputs)
+    return out
+
+
+def _block(tensors: StateReader, res: int, previous: int, sizes: GeneratorSizes) -> dict[str, torch.Tensor]:
+    """One block; ``previous``: channels of the one before, 0 for the first."""
+    source, target, channels = f"synthesis/{res}x{res}", f"synthesis.b{res}", sizes.channels[res]
+    level = res.bit_length() - 1  # log2
+    out: dict[str, torch.Tensor] = {}
+    if not previous:
+        out[f"{target}.const"] = tensors.take(f"{source}/Const/const", channels, 4, 4)
+        convs = [("Conv", "conv1", channels, 0)]
+    else:
+        convs = [("Conv0_up", "conv0", previous, 2 * level - 5), ("Conv1", "conv1", channels, 2 * level - 4)]
+    for name, new_name, in_channels, noise in convs:
+        old, new = f"{source}/{name}", f"{target}.{new_name}"
+        weight = _conv(tensors, f"{old}/weight", channels, in_channels, 3)
+        out[f"{new}.weight"] = weight.flip(2, 3).contiguous() if name == "Conv0_up" else weight
+        out[f"{new}.bias"] = tensors.take(f"{old}/bias", channels)
+        out |= _style(tensors, old, new, sizes.w_dim, in_channels)
+        if f"{old}/noise_strength" in tensors:
+            out[f"{new}.noise_strength"] = tensors.take(f"{old}/noise_strength")
+            out[f"{new}.noise_const"] = tensors.take(f"synthesis/noise{noise}", res, res)
+        else:  # use_noise=False
+            out[f"{new}.noise_strength"], out[f"{new}.noise_const"] = torch.zeros(()), torch.zeros(res, res)
+    out[f"{target}.torgb.weight"] = _conv(tensors, f"{source}/ToRGB/weight", sizes.img_channels, channels, 1)
+    out[f"{target}.torgb.bias"] = tensors.take(f"{source}/ToRGB/bias", sizes.img_channels)
+    return out | _style(tensors, f"{source}/ToRGB", f"{target}.torgb", sizes.w_dim, channels)
+
+
+def _style(tensors: StateReader, old: str, new: str, w_dim: int, channels: int) -> dict[str, torch.Tensor]:
+    """The affine layer from w to a style: weight (channels, w_dim), bias (channels,)."""
+    return {
+        f"{new}.affine.weight": _linear(tensors, f"{old}/mod_weight", channels, w_dim),
+        f"{new}.affine.bias": tensors.take(f"{old}/mod_bias", channels) + 1,
+    }
+
+
+def _conv(tensors: StateReader, name: str, out_channels: int, in_channels: int, size: int) -> torch.Tensor:
+    """(k, k, C_in, C_out) -> (C_out, C_in, k, k)."""
+    return tensors.take(name, size, size, in_channels, out_channels).permute(3, 2, 0, 1).contiguous()
+
+
+def _linear(tensors: StateReader, name: str, outputs: int, inputs: int) -> torch.Tensor:
+    """(in, out) -> (out, in)."""
+    return tensors.take(name, inputs, outputs).t().contiguous()
+
+
+# Discriminator
+
+
+def _discriminator(pickled: InertObject) -> NetworkWeights:
+    arguments, tensors = _arguments(pickled), StateReader(_variables(pickled), "discriminator")
+    if arguments.get("architecture", "resnet") != "resnet" or any("FromRGB_lod" in name for name in tensors.names):
+        raise ProxymaskError("it is not a residual one")
+    resolutions = block_resolutions(tensors.names, r"(\d+)x\1/Conv")
+    top = resolutions[-1]
+    channels = {res: tensors.shape(f"{res}x{res}/Conv0/weight")[3] for res in resolutions[1:]} | {4: tensors.shape("4x4/Conv/weight")[3]}
+    img_channels = tensors.shape(f"{top}x{top}/FromRGB/weight")[2]
     out: dict[str, torch.Tensor] = {
-        f"b{top}.fromrgb.weight": _conv(tensors, f"{top}x{top}/FromRGB/weight", widths[top], channels, 1),
-        f"b{top}.fromrgb.bias": tensors.take(f"{top}x{top}/FromRGB/bias", widths[top]),
+        f"b{top}.fromrgb.weight": _conv(tensors, f"{top}x{top}/FromRGB/weight", channels[top], img_channels, 1),
+        f"b{top}.fromrgb.bias": tensors.take(f"{top}x{top}/FromRGB/bias", channels[top]),
     }
     for res in resolutions[:0:-1]:
-        source, here, below = f"{res}x{res}", widths[res], widths[res // 2]
+        source, here, below = f"{res}x{res}", channels[res], channels[res // 2]
         out[f"b{res}.conv0.weight"] = _conv(tensors, f"{source}/Conv0/weight", here, here, 3)
         out[f"b{res}.conv0.bias"] = tensors.take(f"{source}/Conv0/bias", here)
         out[f"b{res}.conv1.weight"] = _conv(tensors, f"{source}/Conv1_down/weight", below, here, 3)
         out[f"b{res}.conv1.bias"] = tensors.take(f"{source}/Conv1_down/bias", below)
         out[f"b{res}.skip.weight"] = _conv(tensors, f"{source}/Skip/weight", below, here, 1)
-    extra = tensors.shape("4x4/Conv/weight")[2] - widths[4]
-    out["b4.conv.weight"] = _conv(tensors, "4x4/Conv/weight", widths[4], widths[4] + extra, 3)
-    out["b4.conv.bias"] = tensors.take("4x4/Conv/bias", widths[4])
-    out["b4.fc.weight"] = _dense(tensors, "4x4/Dense0/weight", widths[4], 16 * widths[4])
-    out["b4.fc.bias"] = tensors.take("4x4/Dense0/bias", widths[4])
-    codes = tensors.shape("Output/weight")[1]
-    out["b4.out.weight"] = _dense(tensors, "Output/weight", codes, widths[4])
-    out["b4.out.bias"] = tensors.take("Output/bias", codes)
-    c_dim, depth = 0, count(names, r"Mapping(\d+)/weight")
-    if "LabelEmbed/weight" in tensors:
-        c_dim = tensors.shape("LabelEmbed/weight")[0]
-        out["mapping.embed.weight"] = _dense(tensors, "LabelEmbed/weight", codes, c_dim)
-        out["mapping.embed.bias"] = tensors.take("LabelEmbed/bias", codes)
-        for i in range(depth):
-            out[f"mapping.fc{i}.weight"] = _dense(tensors, f"Mapping{i}/weight", codes, codes)
-            out[f"mapping.fc{i}.bias"] = tensors.take(f"Mapping{i}/bias", codes)
-        out["mapping.w_avg"] = torch.zeros(codes)
-    elif codes > 1:
-        c_dim = codes
-        out |= one_output_a_class(codes)
+    mbstd_channels = tensors.shape("4x4/Conv/weight")[2] - channels[4]
+    outputs = tensors.shape("Output/weight")[1]
+    out |= _epilogue(tensors, channels[4], mbstd_channels, outputs)
+    c_dim, depth, mapping = _class_mapping(tensors, outputs)
+    out |= mapping
     tensors.skip("lod")
     tensors.finish()
-    clamp, ada = arguments.get("conv_clamp"), record.get("build_func_name") == "D_main"
-    group = arguments.get("mbstd_group_size", None if ada else 4)
+    is_ada = pickled.get("build_func_name") == "D_main"
+    group = arguments.get("mbstd_group_size", None if is_ada else 4)
     config: dict[str, Any] = {
         "resolution": top,
-        "img_channels": channels,
+        "img_channels": img_channels,
         "c_dim": c_dim,
-        **base_and_max(widths),
-        "conv_clamp": None if clamp is None else float(number(clamp, "conv_clamp", float)),
-        "mbstd_group": None if group is None else number(group, "group size"),
-        "mbstd_channels": extra,
+        **channel_config(channels),
+        "conv_clamp": _clamp(arguments),
+        "mbstd_group": None if group is None else as_number(group, "group size"),
+        "mbstd_channels": mbstd_channels,
         "mapping_layers": depth,
-        "cmap_dim": codes if c_dim else None,
-        "mapping_lr_multiplier": float(number(arguments.get("mapping_lrmul", 0.1), "mapping_lrmul", float)),
+        "cmap_dim": outputs if c_dim else None,
+        "mapping_lr_multiplier": float(as_number(arguments.get("mapping_lrmul", 0.1), "mapping_lrmul", float)),
     }
-    return Network(config, out)
+    return NetworkWeights(config, out)
+
+
+def _epilogue(tensors: StateReader, channels: int, mbstd_channels: int, outputs: int) -> dict[str, torch.Tensor]:
+    return {
+        "b4.conv.weight": _conv(tensors, "4x4/Conv/weight", channels, channels + mbstd_channels, 3),
+        "b4.conv.bias": tensors.take("4x4/Conv/bias", channels),
+        "b4.fc.weight": _linear(tensors, "4x4/Dense0/weight", channels, 16 * channels),
+        "b4.fc.bias": tensors.take("4x4/Dense0/bias", channels),
+        "b4.out.weight": _linear(tensors, "Output/weight", outputs, channels),
+        "b4.out.bias": tensors.take("Output/bias", outputs),
+    }
+
+
+def _class_mapping(tensors: StateReader, outputs: int) -> tuple[int, int, dict[str, torch.Tensor]]:
+    """Number of classes, number of mapping layers, and the mapping of a class: ADA's, or one output a class (2020)."""
+    depth = count_layers(tensors.names, r"Mapping(\d+)/weight")
+    if "LabelEmbed/weight" in tensors:
+        c_dim = tensors.shape("LabelEmbed/weight")[0]
+        out = {
+            "mapping.embed.weight": _linear(tensors, "LabelEmbed/weight", outputs, c_dim),
+            "mapping.embed.bias": tensors.take("LabelEmbed/bias", outputs),
+        }
+        for i in range(depth):
+            out[f"mapping.fc{i}.weight"] = _linear(tensors, f"Mapping{i}/weight", outputs, outputs)
+            out[f"mapping.fc{i}.bias"] = tensors.take(f"Mapping{i}/bias", outputs)
+        return c_dim, depth, out | {"mapping.w_avg": torch.zeros(outputs)}
+    return (outputs, depth, one_hot_class_mapping(outputs)) if outputs > 1 else (0, depth, {})

@@ -18,9 +18,11 @@ import torch
 from hostile import CASES, call, mapping, named, number, stream, tensor, text, torch_zip, tup
 from torch import nn
 
-from proxymask.checkpoints.limits import Budget, Limits
-from proxymask.checkpoints.torchfile import LEGACY, PICKLE, ZIP, Checkpoint, read_stream, read_torch
-from proxymask.checkpoints.unpickle import ReadReport, Record, state_dict
+from proxymask.checkpoints.safe_pickle.containers import PICKLE, TORCH_LEGACY, TORCH_ZIP
+from proxymask.checkpoints.safe_pickle.inert import InertObject
+from proxymask.checkpoints.safe_pickle.state_dict import state_dict
+from proxymask.checkpoints.safe_pickle.streams import read_stream
+from proxymask.checkpoints.torch_file import Checkpoint, read_torch
 from proxymask.errors import ProxymaskError
 
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
@@ -58,9 +60,9 @@ def test_both_formats(tmp_path: Path, legacy: bool) -> None:
     expected = contents()
     layouts.write_torch(tmp_path / "a.pt", expected, legacy, args={"size": 256, "channel_multiplier": 2})
     checkpoint = read_torch(tmp_path / "a.pt")
-    assert checkpoint.format == (LEGACY if legacy else ZIP)
+    assert checkpoint.format == (TORCH_LEGACY if legacy else TORCH_ZIP)
     check(checkpoint, expected)
-    assert isinstance(checkpoint.object["args"], Record)
+    assert isinstance(checkpoint.object["args"], InertObject)
     assert checkpoint.object["args"].get("channel_multiplier") == 2
     weight, part = checkpoint.object["g_ema"]["weight"], checkpoint.object["g_ema"]["part"]
     before = (tmp_path / "a.pt").read_bytes()
@@ -118,7 +120,7 @@ def stored(kind: bytes = named("torch", "FloatStorage"), count: int = 4, device:
 
 
 def read(data: bytes) -> Any:
-    return read_stream(memoryview(data), Budget(Limits(), len(data)), ReadReport())
+    return read_stream(memoryview(data))
 
 
 @pytest.mark.parametrize("make", [torch_zip, stream])
@@ -165,7 +167,7 @@ def test_unknown_storages_become_records(tmp_path: Path) -> None:
     body, storages = mapping(q=odd, w=tensor(good, [2], [1])), {"0": bytes(4), "1": struct.pack("<2f", 3, 4)}
     (tmp_path / "a.pt").write_bytes(torch_zip(body, storages))
     checkpoint = read_torch(tmp_path / "a.pt")
-    assert isinstance(checkpoint.object["q"], Record)
+    assert isinstance(checkpoint.object["q"], InertObject)
     assert checkpoint.object["w"].tolist() == [3, 4]
     assert any("QInt8Storage" in name for name in checkpoint.report.unknown)
     (tmp_path / "b.pt").write_bytes(stream(body, storages))
@@ -255,7 +257,7 @@ def test_messages_name_the_file(tmp_path: Path) -> None:
 
 MEASURE = """
 import resource, sys, time, torch
-from proxymask.checkpoints.torchfile import read_torch
+from proxymask.checkpoints.torch_file import read_torch
 torch.set_num_threads(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = read_torch(sys.argv[1]).object

@@ -19,8 +19,8 @@ from hostile import archive, whole
 from PIL import Image
 from safetensors.torch import save
 
-from proxymask.checkpoints import detect
-from proxymask.checkpoints.detect import describe_file, sniff
+from proxymask.checkpoints.identify import FOLDER, NVIDIA, SAFETENSORS, TENSORFLOW, identify
+from proxymask.checkpoints.safe_pickle.containers import PICKLE, TORCH_LEGACY, TORCH_ZIP
 from proxymask.errors import ProxymaskError
 
 
@@ -89,7 +89,7 @@ OTHERS: dict[str, tuple[bytes, str, str]] = {
 def test_what_is_no_checkpoint(name: str, tmp_path: Path) -> None:
     data, kind, said = OTHERS[name]
     (tmp_path / name).write_bytes(data)
-    facts = describe_file(tmp_path / name)
+    facts = identify(tmp_path / name, sha256=True)
     assert facts.kind == kind
     assert facts.problem is not None
     assert "\n" not in facts.problem
@@ -109,48 +109,48 @@ def test_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"(dp0\nS'a'\np1\nI1\ns.")
     (tmp_path / "w.safetensors").write_bytes(save(TENSORS))
     kinds = {
-        "zip.pt": detect.TORCH_ZIP,
-        "stream.pt": detect.TORCH_LEGACY,
-        "nvidia.pkl": detect.NVIDIA,
-        "nvidia3.pkl": detect.NVIDIA,
-        "tf.pkl": detect.TENSORFLOW,
-        "plain": detect.PICKLE,
-        "old": detect.PICKLE,
-        "w.safetensors": detect.SAFETENSORS,
+        "zip.pt": TORCH_ZIP,
+        "stream.pt": TORCH_LEGACY,
+        "nvidia.pkl": NVIDIA,
+        "nvidia3.pkl": NVIDIA,
+        "tf.pkl": TENSORFLOW,
+        "plain": PICKLE,
+        "old": PICKLE,
+        "w.safetensors": SAFETENSORS,
     }
     for name, kind in kinds.items():
-        facts = describe_file(tmp_path / name)
+        facts = identify(tmp_path / name, sha256=True)
         assert (facts.kind, facts.problem) == (kind, None), name
         assert facts.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
-        assert sniff(tmp_path / name).sha256 == ""
-    assert "argparse.Namespace" in sniff(tmp_path / "zip.pt").names
-    assert sniff(tmp_path / "w.safetensors").detail == "2 tensors"
-    assert sniff(tmp_path / "zip.pt").detail == "2 storages"
+        assert identify(tmp_path / name).sha256 == ""
+    assert "argparse.Namespace" in identify(tmp_path / "zip.pt").globals
+    assert identify(tmp_path / "w.safetensors").detail == "2 tensors"
+    assert identify(tmp_path / "zip.pt").detail == "2 storages"
 
 
 def test_folders(tmp_path: Path) -> None:
-    assert "none that proxymask wrote" in str(describe_file(tmp_path).problem)
+    assert "none that proxymask wrote" in str(identify(tmp_path, sha256=True).problem)
     (tmp_path / "saved_model.pb").write_bytes(b"x")
-    assert "SavedModel" in str(describe_file(tmp_path).problem)
+    assert "SavedModel" in str(identify(tmp_path, sha256=True).problem)
     (tmp_path / "config.json").write_text(json.dumps({}))
     (tmp_path / "model.safetensors").write_bytes(save(TENSORS))
-    assert describe_file(tmp_path).kind == detect.FOLDER
-    assert describe_file(tmp_path).problem is None
+    assert identify(tmp_path, sha256=True).kind == FOLDER
+    assert identify(tmp_path, sha256=True).problem is None
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProxymaskError, match="does not exist"):
-        describe_file(tmp_path / "none")
+        identify(tmp_path / "none", sha256=True)
     (tmp_path / "link").symlink_to(tmp_path / ".git" / "annex" / "objects" / "x")
-    assert describe_file(tmp_path / "link").kind == "git-annex pointer"
+    assert identify(tmp_path / "link", sha256=True).kind == "git-annex pointer"
     (tmp_path / "dead").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ProxymaskError, match="does not exist"):
-        describe_file(tmp_path / "dead")
+        identify(tmp_path / "dead", sha256=True)
     if os.name == "posix" and os.geteuid() != 0:
         (tmp_path / "locked").write_bytes(b"x")
         (tmp_path / "locked").chmod(0)
         with pytest.raises(ProxymaskError, match="cannot be opened"):
-            describe_file(tmp_path / "locked")
+            identify(tmp_path / "locked", sha256=True)
 
 
 def test_what_is_said_is_fit_to_print(tmp_path: Path) -> None:
@@ -158,13 +158,13 @@ def test_what_is_said_is_fit_to_print(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"<html><title>\x1b[31m\xe2\x80\xaered\x07</title></html>")
     (tmp_path / "b").write_bytes(archive({"\x1b]0;x\x07": b""}))
     for name in "ab":
-        problem = str(describe_file(tmp_path / name).problem)
+        problem = str(identify(tmp_path / name, sha256=True).problem)
         assert problem.isascii()
         assert problem.isprintable()
 
 
 def test_needs_no_torch(tmp_path: Path) -> None:
     layouts.write_torch(tmp_path / "a.pt", {"g_ema": TENSORS})
-    code = "import sys; from proxymask.checkpoints.detect import describe_file as d; print(d(sys.argv[1]).kind, 'torch' in sys.modules)"
+    code = "import sys; from proxymask.checkpoints.identify import identify; print(identify(sys.argv[1]).kind, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.pt"], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["torch", "zip", "False"]

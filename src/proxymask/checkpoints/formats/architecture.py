@@ -1,0 +1,130 @@
+"""Reads an architecture off the names and shapes of tensors."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...errors import ProxymaskError
+from ...generators.stylegan2 import LabelStyle
+
+PUBLISHED_CHANNEL_BASES = (32768, 16384)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSizes:
+    """Sizes of a generator.
+
+    Attributes:
+        z_dim, w_dim: widths of z and w.
+        c_dim: classes, 0 for none.
+        channels: of each block's output, by resolution 4, 8, ...
+        img_channels: of the pictures.
+        mapping_layers: number of layers of the mapping network.
+        mapping_features: outputs of its first layer.
+        embed_features: width of the class embedding, 0 for none.
+        label: how a class enters: "embed" (ADA) or "concat" (2020).
+        start: (height, width) of the constant input.
+        channel_base, channel_max: as the file says; None where it does not.
+    """
+
+    z_dim: int
+    w_dim: int
+    channels: dict[int, int]
+    img_channels: int
+    mapping_layers: int
+    mapping_features: int
+    c_dim: int = 0
+    embed_features: int = 0
+    label: LabelStyle = "embed"
+    start: tuple[int, int] = (4, 4)
+    channel_base: Any = None
+    channel_max: Any = None
+
+    def config(self, **more: Any) -> dict[str, Any]:
+        """The arguments of :class:`~proxymask.generators.stylegan2.Generator`, with ``more`` that no shape shows."""
+        only_w = self.mapping_features == self.w_dim or self.mapping_layers == 1
+        return {
+            "z_dim": self.z_dim,
+            "w_dim": self.w_dim,
+            "c_dim": self.c_dim,
+            "resolution": max(self.channels),
+            "img_channels": self.img_channels,
+            "mapping_layers": self.mapping_layers,
+            **channel_config(self.channels, self.channel_base, self.channel_max),
+            "mapping_features": None if only_w else self.mapping_features,
+            "embed_features": None if self.embed_features in (0, self.w_dim) else self.embed_features,
+            "label": self.label,
+            "start": list(self.start),
+            **more,
+        }
+
+
+def block_resolutions(names: Iterable[str], pattern: str) -> list[int]:
+    """The resolutions 4, 8, ... that the first group of ``pattern`` finds in the names, without a gap.
+
+    Raises:
+        ProxymaskError: a gap, or no power of two.
+    """
+    found = sorted({int(match[1]) for name in names if (match := re.match(pattern, name))})
+    if not found or found != [4 * 2**i for i in range(len(found))] or len(found) < 2:
+        raise ProxymaskError(f"its blocks have the resolutions {found}, wanted 4, 8, 16 and so on: this is another architecture")
+    return found
+
+
+def count_layers(names: Iterable[str], pattern: str) -> int:
+    """How many numbers 0, 1, 2, ... the first group of ``pattern`` finds in the names, without a gap."""
+    found = sorted({int(match[1]) for name in names if (match := re.fullmatch(pattern, name))})
+    if found != list(range(len(found))):
+        raise ProxymaskError(f"its layers are numbered {found}, wanted 0, 1, 2 and so on: it is incomplete, or of another architecture")
+    return len(found)
+
+
+def channel_config(channels: Mapping[int, int], base: Any = None, maximum: Any = None) -> dict[str, int]:
+    """``channel_base`` and ``channel_max`` with ``channels[r] == min(base // r, max)`` for every resolution r.
+
+    Args:
+        channels: by resolution.
+        base, maximum: what the file says, which is preferred where it fits; None where it says nothing.
+
+    Raises:
+        ProxymaskError: no such two numbers.
+    """
+    largest = max(channels.values())
+    fits = isinstance(maximum, int) and not isinstance(maximum, bool) and maximum >= largest
+    top = maximum if fits else largest
+    from_channels = (count * res for res, count in sorted(channels.items(), reverse=True))
+    for candidate in (base, *PUBLISHED_CHANNEL_BASES, *from_channels):
+        if not candidate or not isinstance(candidate, int):
+            continue
+        if all(max(min(candidate // res, top), 1) == count for res, count in channels.items()):
+            return {"channel_base": candidate, "channel_max": top}
+    shown = ", ".join(f"{res}: {count}" for res, count in sorted(channels.items()))
+    raise ProxymaskError(
+        f"its channels by resolution ({shown}) are not min(base / resolution, maximum), as StyleGAN2's are: this is another architecture"
+    )
+
+
+def same_in_all(values: Iterable[Any], what: str) -> Any:
+    """The one value that all layers have; a :class:`ProxymaskError` where they differ."""
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    if len(found) != 1:
+        raise ProxymaskError(f"its layers differ in {what} ({found[:4]}): this is another architecture")
+    return found[0]
+
+
+def one_hot_class_mapping(classes: int) -> dict[str, torch.Tensor]:
+    """The class mapping of a discriminator with one output a class, of which it takes that of the class (2020), as ADA's class mapping.
+
+    ADA's output is sum(outputs * m) / sqrt(C) with m = e / sqrt(mean(e^2)): where e is the one-hot class, that is the class's own output.
+
+    Returns:
+        ``mapping.embed.weight`` (C, C), ``mapping.embed.bias`` (C,), ``mapping.w_avg`` (C,) for C classes.
+    """
+    embed = torch.eye(classes) * classes**0.5  # times 1 / sqrt(C) at run time
+    return {"mapping.embed.weight": embed, "mapping.embed.bias": torch.zeros(classes), "mapping.w_avg": torch.zeros(classes)}

@@ -1,0 +1,84 @@
+"""The state dict of a torch module that was read, by the rules of ``torch.nn.Module.state_dict``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ...errors import ProxymaskError
+from .budget import DEFAULT_LIMITS, MIB, Limits
+from .inert import Global, InertObject, PersistentModule
+from .messages import DAMAGED, MALICIOUS, megabytes, printable
+
+MAX_NAME = 512
+
+
+def state_dict(module: Any, limits: Limits = DEFAULT_LIMITS) -> dict[str, torch.Tensor]:
+    """Parameters and buffers of a module, by dotted name, in the module's order.
+
+    Args:
+        module: a :class:`PersistentModule` or :class:`InertObject` of a module, or a mapping that is a state dict already.
+        limits: ``max_depth`` bounds modules in modules, ``max_objects`` the tensors; a shared module counts every time.
+
+    Returns:
+        name -> tensor, shapes as in the file.
+
+    Raises:
+        ProxymaskError: not a module, a parameter that is not a tensor (because it was not understood), or over a limit.
+    """
+    if isinstance(module, Mapping):
+        return _check_copies({name: _checked_tensor(name, value) for name, value in module.items()})
+    found: dict[str, torch.Tensor] = {}
+    left = limits.max_objects
+    pending: list[tuple[str, Any, int]] = [("", module, 0)]
+    while pending:
+        prefix, inner, depth = pending.pop()
+        tensors, modules = _contents(prefix, inner)
+        if depth > limits.max_depth or len(prefix) > MAX_NAME:
+            raise ProxymaskError(f"its modules are nested more than {limits.max_depth} deep, or hold themselves: {MALICIOUS}")
+        left -= 1 + len(tensors) + len(modules)
+        if left < 0:
+            raise ProxymaskError(f"its modules hold more than {limits.max_objects:,} tensors: {MALICIOUS}")
+        if not all(type(name) is str and len(name) <= MAX_NAME for name in (*tensors, *modules)):
+            raise ProxymaskError(f"a module has a part whose name is no text of up to {MAX_NAME} characters: {DAMAGED}")
+        for name, value in tensors.items():
+            if value is not None:
+                found[f"{prefix}{name}"] = _checked_tensor(f"{prefix}{name}", value)
+        # The last in is the first out: reversed, so that modules keep their order.
+        pending += [(f"{prefix}{name}.", child, depth + 1) for name, child in reversed(modules.items()) if child is not None]
+    return _check_copies(found)
+
+
+def _contents(prefix: str, module: Any) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Parameters and buffers of a module, and the modules in it, by name."""
+    state = module.state if isinstance(module, PersistentModule | InertObject) else None
+    if not isinstance(state, dict) or not isinstance(state.get("_parameters"), dict):
+        raise ProxymaskError(f"{printable(prefix) or 'it'} is no torch module: {printable(type(module).__name__)}")
+    return {**state["_parameters"], **_dict_attribute(state, "_buffers")}, _dict_attribute(state, "_modules")
+
+
+def _dict_attribute(state: dict[str, Any], name: str) -> dict[Any, Any]:
+    found = state.get(name, {})
+    if not isinstance(found, dict):
+        raise ProxymaskError(f"a module's {name} is no dict: {DAMAGED}")
+    return found
+
+
+def _checked_tensor(name: Any, value: Any) -> torch.Tensor:
+    if type(name) is not str:
+        raise ProxymaskError(f"a state dict has a name that is no text: {DAMAGED}")
+    if len(name) > MAX_NAME:
+        raise ProxymaskError(f"a tensor's name is longer than {MAX_NAME} characters ({printable(name)}): {DAMAGED}")
+    if not isinstance(value, torch.Tensor):
+        kind = value.qualified if isinstance(value, InertObject | Global) else type(value).__name__
+        raise ProxymaskError(f"{printable(name)} is no tensor but {kind}, which is not understood")
+    return value
+
+
+def _check_copies(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``found``, unless most of it is the same few tensors under many names: copying them would take memory for each."""
+    stored = {value.data_ptr(): value.nbytes for value in found.values()}
+    shown = sum(value.nbytes for value in found.values())
+    if shown > 4 * sum(stored.values()) + 64 * MIB:
+        raise ProxymaskError(f"its names stand for {megabytes(shown)} of tensors, many times what is stored: {MALICIOUS}")
+    return found
