@@ -344,7 +344,7 @@ CASES: dict[str, Case] = {
     ),
     "tensor-state": Case(lambda: torch_zip(tensor(storage(), [4], [1]) + b"}b"), "state"),
     "array-huge": Case(lambda: whole(ARRAY + tup(number(1), tup(number(2**40)), F4, b"\x89", raw(b"")) + b"b"), "no shape"),
-    "array-short": Case(lambda: whole(ARRAY + tup(number(1), tup(number(2**24)), F4, b"\x89", raw(b"1234")) + b"b"), "size it says"),
+    "array-short": Case(lambda: whole(ARRAY + tup(number(1), tup(number(2**24)), F4, b"\x89", raw(b"1234")) + b"b"), "stated size"),
     "array-never-filled": Case(lambda: whole(b"](" + ARRAY + b"e"), "never filled"),
     "array-in-itself": Case(lambda: whole(ARRAY + put(0) + tup(number(1), tup(number(1)), F4, b"\x89", get(0)) + b"b"), DAMAGED),
     "array-dtype-fields": Case(

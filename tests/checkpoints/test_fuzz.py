@@ -161,10 +161,10 @@ def test_changed_pickles_in_valid_zips(changes: list[tuple[str, int, int]]) -> N
 
 @QUICK
 @given(edits)
-def test_looking_at_changed_files(
+def test_identify_changed_files(
     files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int, int]]
 ) -> None:
-    """Whatever it is, it is called something."""
+    """Every file is identified as something, without an error."""
     path = tmp_path_factory.getbasetemp() / "looked"
     for data in files.values():
         path.write_bytes(edited(data, changes))

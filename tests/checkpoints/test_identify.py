@@ -86,7 +86,7 @@ OTHERS: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_is_no_checkpoint(name: str, tmp_path: Path) -> None:
+def test_files_that_are_no_checkpoint(name: str, tmp_path: Path) -> None:
     data, kind, said = OTHERS[name]
     (tmp_path / name).write_bytes(data)
     facts = identify(tmp_path / name, sha256=True)
@@ -138,7 +138,7 @@ def test_folders(tmp_path: Path) -> None:
     assert identify(tmp_path, sha256=True).problem is None
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(ProxymaskError, match="does not exist"):
         identify(tmp_path / "none", sha256=True)
     (tmp_path / "link").symlink_to(tmp_path / ".git" / "annex" / "objects" / "x")
@@ -153,7 +153,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
             identify(tmp_path / "locked", sha256=True)
 
 
-def test_what_is_said_is_fit_to_print(tmp_path: Path) -> None:
+def test_messages_are_safe_to_print(tmp_path: Path) -> None:
     """Titles and names out of files reach a terminal: nothing in them may steer it."""
     (tmp_path / "a").write_bytes(b"<html><title>\x1b[31m\xe2\x80\xaered\x07</title></html>")
     (tmp_path / "b").write_bytes(archive({"\x1b]0;x\x07": b""}))

@@ -160,7 +160,7 @@ def test_newer_rebuilds() -> None:
     assert found.tolist() == [6, 7]
 
 
-def test_unknown_storages_become_records(tmp_path: Path) -> None:
+def test_unknown_storages_become_inert_objects(tmp_path: Path) -> None:
     """In a zip they can be left out; what is beside them is read."""
     odd = tensor(stored(named("torch", "QInt8Storage"), 4), [4], [1])
     good = tup(text("storage"), named("torch", "FloatStorage"), text("1"), text("cpu"), number(2)) + b"Q"

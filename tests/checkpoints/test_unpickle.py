@@ -128,7 +128,7 @@ def test_tensors(protocol: int) -> None:
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.uint16, torch.bool, torch.complex64, torch.int8])
 def test_kinds_of_tensors(kind: torch.dtype) -> None:
-    """Types that torch stores in its newer ways; one that is not understood becomes a record, never numbers."""
+    """Types that torch stores in its newer ways; one that is not understood stays inert, never numbers."""
     value = torch.ones(3).to(kind)
     report = ReadReport()
     found = read_pickle(pickle.dumps(value, 4), report=report)
@@ -346,7 +346,7 @@ def test_every_truncation(protocol: int, tmp_path: Path) -> None:
     read_pickle(found)
 
 
-def test_array_of_a_record_is_a_record() -> None:
+def test_tensor_of_an_inert_storage_is_inert() -> None:
     """Numbers that hang on something unknown are never made up."""
     floats = call(named("torch", "QInt8Storage"), number(3))
     view = call(named("torch._utils", "_rebuild_tensor_v2"), floats, number(0), b"K\x01\x85", b"K\x01\x85", b"\x89", b"}")

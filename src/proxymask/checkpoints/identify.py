@@ -1,6 +1,6 @@
 """What a file is, by its first bytes and its structure, before anything is loaded. Needs no PyTorch.
 
-For a file that is no checkpoint, :attr:`FileInfo.problem` says what it is instead and what to do: web pages, pointers of Git LFS and
+For a file that is no checkpoint, :attr:`FileInfo.problem` names what it is instead and what to do: web pages, pointers of Git LFS and
 git-annex, pictures, archives, checkpoints of TensorFlow and so on.
 """
 

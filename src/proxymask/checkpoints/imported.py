@@ -29,7 +29,7 @@ class Imported:
         source: its name.
         size: of the file in bytes.
         sha256: of the file, 64 hex digits; "" for folders.
-        assumed: what neither the file nor its shapes say, one phrase each.
+        assumed: settings that neither the file nor its shapes give, one phrase each.
         notes: what was left out or replaced, one phrase each.
         facts: more about the file, by name.
         notice: the licence notice in the file, "" without one.

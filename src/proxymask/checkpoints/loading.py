@@ -13,7 +13,6 @@ from .formats.conversion import Conversion, NetworkWeights
 from .formats.unsupported import explain_refusal
 from .identify import FileInfo, identify
 from .imported import Imported
-from .safe_pickle.budget import DEFAULT_LIMITS, Limits
 from .safe_pickle.messages import prefix_errors
 from .torch_file import read_torch
 
@@ -28,7 +27,6 @@ def open_checkpoint(
     class_index: int | None = None,
     seed_style: str | None = None,
     strict: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
     sha256: bool = True,
     info: FileInfo | None = None,
 ) -> Imported:
@@ -39,12 +37,11 @@ def open_checkpoint(
         class_index: of a class-conditional generator, the class that is taken where none is given.
         seed_style: "nvidia" or "torch" in place of the family's own, see :func:`~proxymask.generators.stylegan2.seed_to_z`.
         strict: refuse a file with anything in it that is not understood, needed or not.
-        limits: what reading it may cost.
         sha256: also hash the file.
-        info: what :func:`~.identify.identify` said of the file; where None, it is identified here.
+        info: the result of :func:`~.identify.identify` for the file; where None, it is identified here.
 
     Raises:
-        ProxymaskError: no checkpoint (says what it is), damaged, hostile, another architecture (says which).
+        ProxymaskError: no checkpoint, damaged, malicious, or of another architecture; the message names which.
     """
     path = Path(path)
     folder = native.folder_of(path)
@@ -52,7 +49,7 @@ def open_checkpoint(
         result = _open_native(path, folder)
     else:
         info = info or identify(path)
-        result = _open_file(info.with_sha256() if sha256 else info, strict, limits)
+        result = _open_file(info.with_sha256() if sha256 else info, strict)
     with prefix_errors(path):
         if class_index is not None:
             result.generator.choose_class(class_index)
@@ -87,8 +84,8 @@ def _texts(value: object) -> list[str]:
     return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
-def _open_file(info: FileInfo, strict: bool, limits: Limits) -> Imported:
-    checkpoint = read_torch(info.path, limits, info)
+def _open_file(info: FileInfo, strict: bool) -> Imported:
+    checkpoint = read_torch(info.path, info=info)
     with prefix_errors(info.path):
         if strict:
             checkpoint.report.require_known()

@@ -35,10 +35,10 @@ def read_torch(path: str | Path, limits: Limits = DEFAULT_LIMITS, info: FileInfo
     Args:
         path: of the file.
         limits: what it may cost.
-        info: what :func:`~.identify.identify` said of the file; where None, it is identified here.
+        info: the result of :func:`~.identify.identify` for the file; where None, it is identified here.
 
     Raises:
-        ProxymaskError: no such file, not a checkpoint (says what it is), damaged, truncated, or over a limit.
+        ProxymaskError: no such file, not a checkpoint (the message names what it is), damaged, truncated, or over a limit.
     """
     path = Path(path)
     info = info or identify(path)

@@ -27,7 +27,7 @@ class GeneratorSizes:
         embed_features: width of the class embedding, 0 for none.
         label: how a class enters: "embed" (ADA) or "concat" (2020).
         start: (height, width) of the constant input.
-        channel_base, channel_max: as the file says; None where it does not.
+        channel_base, channel_max: as stored in the file; None where they are not.
     """
 
     z_dim: int
@@ -87,7 +87,7 @@ def channel_config(channels: Mapping[int, int], base: Any = None, maximum: Any =
 
     Args:
         channels: by resolution.
-        base, maximum: what the file says, which is preferred where it fits; None where it says nothing.
+        base, maximum: as stored in the file, preferred where they fit; None where they are not stored.
 
     Raises:
         ProxymaskError: no such two numbers.

@@ -24,7 +24,7 @@ class Conversion:
         family: the name people know it by.
         generator: the averaged generator, or the trained one where that is the only one.
         discriminator: where the file has one that can be used.
-        assumed: what neither the file nor its shapes say, one phrase each.
+        assumed: settings that neither the file nor its shapes give, one phrase each.
         notes: what was left out or is missing, one phrase each.
         facts: more about the file, by name.
         notice: the licence notice in the file.

@@ -61,7 +61,7 @@ def _networks(contents: Any) -> dict[str, PersistentModule] | None:
     if networks:
         return networks
     bare = contents if _CONST in contents else contents.get("G_ema")
-    if isinstance(bare, Mapping) and _CONST in bare:  # a state dict, which says nothing but names and shapes
+    if isinstance(bare, Mapping) and _CONST in bare:  # a state dict: names and shapes, no settings
         return {"G_ema": PersistentModule("Generator", (), {}, {"_parameters": dict(bare)})}
     named = [key for key in ("G_ema", "G") if key in contents]
     if named and not isinstance(contents[named[0]], Mapping | torch.Tensor):
@@ -70,7 +70,7 @@ def _networks(contents: Any) -> dict[str, PersistentModule] | None:
 
 
 class _PickledNetwork:
-    """What a network's pickle says besides its tensors: the arguments it was made with, and the attributes of its submodules."""
+    """A network in a pickle: besides its tensors, the arguments it was made with and the attributes of its submodules."""
 
     def __init__(self, module: PersistentModule) -> None:
         self.module = module
@@ -98,7 +98,7 @@ class _PickledNetwork:
         return [module.state[name] for module in found if module is not None and isinstance(module.state, dict) and name in module.state]
 
     def has_attributes(self) -> bool:
-        """Whether submodules say what they are; those of a bare state dict do not."""
+        """Whether submodules have their attributes; those of a bare state dict have none."""
         layer = self.submodule("synthesis.b4.conv1")
         return layer is not None and isinstance(layer.state, dict) and "activation" in layer.state
 
@@ -201,15 +201,15 @@ def _sizes(pickled: _PickledNetwork, tensors: StateReader, resolutions: list[int
 def _check_arguments(pickled: _PickledNetwork, sizes: GeneratorSizes) -> None:
     """The arguments that the network was made with must agree with the shapes of its tensors."""
     kwargs = pickled.module.init_kwargs
-    for said, seen, what in (
+    for stated, seen, what in (
         (kwargs.get("z_dim"), sizes.z_dim, "z_dim"),
         (kwargs.get("c_dim"), sizes.c_dim, "c_dim"),
         (kwargs.get("w_dim"), sizes.w_dim, "w_dim"),
         (kwargs.get("img_channels"), sizes.img_channels, "img_channels"),
         (pickled.argument("num_layers")[1], sizes.mapping_layers, "number of mapping layers"),
     ):
-        if said is not None and as_number(said, what) != seen:
-            raise ProxymaskError(f"it says that its {what} is {said}, but its tensors say {seen}: the file is damaged or altered")
+        if stated is not None and as_number(stated, what) != seen:
+            raise ProxymaskError(f"it says that its {what} is {stated}, but its tensors say {seen}: the file is damaged or altered")
 
 
 def _generator_tensors(tensors: StateReader, sizes: GeneratorSizes) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ def write_generator(generator: Generator) -> dict[str, Any]:
     """The contents of a converted checkpoint: ``g_ema`` (a state dict) and ``latent_avg`` (w_dim,).
 
     Raises:
-        ProxymaskError: the generator has what this layout cannot say: classes, a z of another size than w, other layer widths.
+        ProxymaskError: the generator has what this layout has no place for: classes, a z of another size than w, other layer widths.
     """
     config, state = generator.config, generator.state_dict()
     problems = [

@@ -83,7 +83,7 @@ def as_tensor(value: Any, name: str) -> torch.Tensor:
     """``value`` as a contiguous float32 tensor of the same shape.
 
     Raises:
-        ProxymaskError: it is no tensor, array or number, but an inert object, say.
+        ProxymaskError: it is no tensor, array or number (an inert object, for example).
     """
     if isinstance(value, torch.nn.Parameter):
         value = value.data

@@ -18,7 +18,7 @@ from .conversion import Conversion, NetworkWeights
 from .state_reader import StateReader, as_number, describe_value
 
 FAMILY = "NVIDIA TensorFlow (stylegan2, stylegan2-ada)"
-# Arguments that change nothing here, or that the shapes say as well.
+# Arguments that change nothing here, or that the shapes show as well.
 _IGNORED_ARGUMENTS = {
     *("truncation_psi", "truncation_cutoff", "truncation_psi_val", "truncation_cutoff_val", "style_mixing_prob", "dlatent_avg_beta"),
     *("w_avg_beta", "structure", "randomize_noise", "fused_modconv", "dtype", "mapping_func", "synthesis_func", "mbstd_group_size"),
@@ -84,7 +84,7 @@ def _check_build_functions(names: set[str]) -> None:
         raise ProxymaskError(f"this is {older} of the TensorFlow repositories, another architecture: only StyleGAN2 is supported")
 
 
-# What a network says of itself
+# Variables and arguments
 
 
 def _variables(pickled: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:

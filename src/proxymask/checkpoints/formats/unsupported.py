@@ -7,7 +7,7 @@ from ..safe_pickle.messages import printable
 
 _ONLY = "only StyleGAN2 is supported"
 
-# Each entry: substrings, all of which have to be in some name; what to say.
+# Each entry: substrings, all of which have to be in some name; the error message.
 _ARCHITECTURES: list[tuple[tuple[str, ...], str]] = [
     *(
         (

@@ -1,4 +1,4 @@
-"""The three containers of a PyTorch checkpoint, told apart by their first bytes: zip, legacy stream, bare pickle.
+"""The three containers of a PyTorch checkpoint, recognised by their first bytes: zip, legacy stream, bare pickle.
 
 Source: ``torch/serialization.py``. The zip (PyTorch 1.6 and later) holds ``NAME/data.pkl`` and one file ``NAME/data/KEY`` for each
 storage. The legacy stream is a magic number, a version, the machine's sizes, the pickle, the list of storage keys, then the storages.

@@ -16,7 +16,7 @@ from .messages import DAMAGED, MALICIOUS, printable
 Reconstructor = Callable[["PickleContext", Global, tuple[Any, ...]], Any]
 
 MAX_UNUSUAL_KEYS = 10_000
-_HASH_IS_VALUE = 2**61 - 1  # Python's hash of a smaller integer is the integer itself: nobody can make many of them collide
+_HASH_IS_VALUE = 2**61 - 1  # Python's hash of a smaller integer is the integer itself, so that they do not collide
 _KEY_TYPES = (int, float, bytes, Global, InertObject, PersistentModule, torch.Tensor, torch.dtype, torch.device)
 _TUPLE_KEY_TYPES = (str, int, float, bool, bytes)
 
@@ -64,11 +64,11 @@ class PickleContext:
         self._unusual_keys = 0
 
     def damaged(self, problem: str) -> ProxymaskError:
-        """The error that says what is wrong near the current byte."""
+        """The error for damage near the current byte."""
         return ProxymaskError(f"near byte {self.position:,} {problem}: {DAMAGED}")
 
     def malicious(self, problem: str) -> ProxymaskError:
-        """The same, for what hardly comes of damage alone."""
+        """The error for contents near the current byte that damage alone hardly causes."""
         return ProxymaskError(f"near byte {self.position:,} {problem}: {MALICIOUS}")
 
     def inert(self, called: Any, args: tuple[Any, ...]) -> InertObject:

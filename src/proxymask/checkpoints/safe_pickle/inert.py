@@ -33,12 +33,12 @@ class Global:
 
 @dataclass(slots=True, eq=False, repr=False)
 class InertObject:
-    """An object that was not made: what the file says of it.
+    """An object that was not made: its class and the values in the file.
 
     Attributes:
         module, name: of the class or function.
         args: what it was to be called with.
-        state: what its attributes were to be set to (BUILD): mostly a dict, None where nothing was said.
+        state: what its attributes were to be set to (BUILD): mostly a dict, None without BUILD.
         items: what was to be appended, where the file treats it as a list or a set.
         entries: what was to be set, where the file treats it as a dict.
     """

@@ -50,7 +50,7 @@ CONTAINERS: dict[Name, type] = {
     ("easydict", "EasyDict"): dict,
 }
 TF_NETWORK: Name = ("dnnlib.tflib.network", "Network")
-# An inert object of one of these says all there is to know.
+# Classes that are only data: an inert object of one of them is complete.
 PLAIN_DATA: set[Name] = {("argparse", "Namespace"), ("types", "SimpleNamespace"), TF_NETWORK}
 # Classes that are named as arguments, never made.
 ONLY_NAMED: set[Name] = {
@@ -72,5 +72,5 @@ def storage_dtype(kind: Any) -> torch.dtype | None:
 
 
 def is_plain_data(found: Global) -> bool:
-    """Whether an inert object of this class says all there is to know: namespaces and torch's own modules."""
+    """Whether a class is only data, so that an inert object of it is complete: namespaces and torch's own modules."""
     return (found.module, found.name) in PLAIN_DATA or found.module.startswith("torch.nn.modules.")

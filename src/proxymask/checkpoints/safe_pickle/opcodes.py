@@ -278,7 +278,7 @@ _TEXT_AND_BYTES: dict[bytes, Opcode] = {
     pickle.BINBYTES: _push(lambda m: m.read_bytes(m.read_uint(4))),
     pickle.SHORT_BINBYTES: _push(lambda m: m.read_bytes(m.read_uint(1))),
     pickle.BINBYTES8: _push(lambda m: m.read_bytes(m.read_uint(8))),
-    pickle.BYTEARRAY8: _push(lambda m: m.read_bytes(m.read_uint(8))),  # as bytes: nobody needs to write to it
+    pickle.BYTEARRAY8: _push(lambda m: m.read_bytes(m.read_uint(8))),  # as bytes: it need not be writable
 }
 _CONTAINERS: dict[bytes, Opcode] = {
     pickle.EMPTY_LIST: _push(lambda m: []),

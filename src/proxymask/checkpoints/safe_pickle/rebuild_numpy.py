@@ -76,7 +76,7 @@ def _array(context: PickleContext, called: Global, args: tuple[Any, ...]) -> Any
         raw = raw.encode("latin-1")
     count = count_elements(context, shape)
     if not isinstance(raw, Buffer) or count * kind.itemsize != len(raw) or order not in ("C", "F"):
-        raise context.damaged("a numpy array does not have the size it says")
+        raise context.damaged("a numpy array does not have its stated size")
     context.budget.charge_object()
     context.budget.charge_bytes(len(raw))
     context.budget.charge_view(len(raw))
@@ -98,6 +98,6 @@ def scalar(context: PickleContext, called: Global, args: tuple[Any, ...]) -> Any
         return context.inert(called, args)
     raw = args[1].encode("latin-1") if type(args[1]) is str else args[1]
     if not isinstance(raw, Buffer) or len(raw) != kind.itemsize or not len(raw):
-        raise context.damaged("a numpy number does not have the size it says")
+        raise context.damaged("a numpy number does not have its stated size")
     context.budget.charge_object()
     return np.frombuffer(raw, kind)[0]

@@ -13,7 +13,7 @@ _ITEMS = (list, tuple, set, dict, OrderedDict, frozenset)
 def container(context: PickleContext, called: Global, args: tuple[Any, ...]) -> Any:
     """``dict(pairs)``, ``OrderedDict(pairs)``, ``set(items)`` and so on, of what is already a container."""
     make = CONTAINERS[called.module, called.name]
-    if called.name == "defaultdict":  # its first argument is a factory, which nobody will call
+    if called.name == "defaultdict":  # its first argument is a factory, which is never called
         args = args[1:]
     if len(args) > 1:
         return context.inert(called, args)

@@ -51,7 +51,7 @@ _STRINGS = pickle.SHORT_BINSTRING + pickle.BINUNICODE + pickle.SHORT_BINUNICODE 
 
 @dataclass(frozen=True)
 class PickleScan:
-    """What a pickle says of itself.
+    """What a scan finds in a pickle.
 
     Attributes:
         end: the byte after its STOP opcode; None where that was not reached.

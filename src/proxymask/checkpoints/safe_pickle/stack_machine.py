@@ -165,7 +165,7 @@ class StackMachine(PickleContext):
                 raise self.damaged("the state of a dict is no dict")
             self.budget.charge_steps(len(attributes))
             target.update(attributes)
-        elif kind is not OrderedDict:  # whose attributes (torch's _metadata) nobody needs
+        elif kind is not OrderedDict:  # whose attributes (torch's _metadata) are not needed
             raise self.damaged(f"it sets the state of a {kind.__name__}, which has none")
 
     def _finish_array(self, target: UnfinishedArray, state: Any) -> None:

@@ -1,7 +1,7 @@
 """Reads what ``torch.save`` writes, and bare pickles: the zip, the legacy stream, and pickles with such streams in them.
 
-All hold a pickle that names its storages by a persistent id ``("storage", class, key, device, length)``; the storages' bytes lie beside
-it. In a zip they are entries, and tensors are views of the mapped file. In a legacy stream they follow the pickle, so each is allocated
+All hold a pickle that names its storages by a persistent id ``("storage", class, key, device, length)``; the storages' bytes lie outside
+of it. In a zip they are entries, and tensors are views of the mapped file. In a legacy stream they follow the pickle, so each is allocated
 when it is named and filled at the end. Source: ``torch/serialization.py``.
 """
 
@@ -167,7 +167,7 @@ class _TorchReader(ABC):
         if known is None:
             return self.unknown_storage(wanted) if wanted.dtype is None else self.new_storage(wanted)
         if known.dtype != wanted.dtype or len(known) != wanted.length:
-            raise ProxymaskError(f"the storage {wanted.key} is said to be of two kinds: {MALICIOUS}")
+            raise ProxymaskError(f"the storage {wanted.key} is used with two kinds of numbers: {MALICIOUS}")
         return known
 
     @abstractmethod
@@ -281,7 +281,7 @@ class _LegacyReader(_TorchReader):
         if end > len(data):
             raise ProxymaskError(f"the file ends in the middle of its contents (at byte {len(data):,}), {BROKEN_DOWNLOAD}")
         if int.from_bytes(data[self.position : start], "little") != len(storage):
-            raise ProxymaskError(f"the storage {key} does not have the length it says: {DAMAGED}")
+            raise ProxymaskError(f"the storage {key} does not have its stated length: {DAMAGED}")
         stored = np.frombuffer(data[start:end], np.uint8)
         if storage.dtype == torch.bool and stored.size:
             check_booleans(stored, "tensor")
