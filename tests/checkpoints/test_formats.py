@@ -8,9 +8,9 @@ import families
 import numpy as np
 import pytest
 import torch
-from families import Shape
 from layouts import TfNetwork, network, write_nvidia, write_tf, write_torch
 from PIL import Image
+from stylegan2_equations import Shape
 
 import tiny
 from proxymask.checkpoints.export import export

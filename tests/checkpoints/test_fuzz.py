@@ -12,26 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hostile import (
-    ARRAY,
-    ENCODE,
-    F4,
-    FLOATS,
-    LOAD,
-    REBUILD,
-    SYSTEM,
-    is_forbidden,
-    named,
-    number,
-    raw,
-    storage,
-    stream,
-    tensor,
-    text,
-    torch_zip,
-)
+from hostile import is_forbidden
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pickle_assembler import ARRAY, ENCODE, F4, FLOATS, LOAD, REBUILD, SYSTEM, named, number, raw, storage, stream, tensor, text, torch_zip
 from test_torch_file import LAYOUTS, small
 
 from proxymask.checkpoints.identify import identify

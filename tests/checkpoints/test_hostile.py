@@ -12,7 +12,8 @@ from typing import Any
 import layouts
 import pytest
 import torch
-from hostile import CASES, COMMAND, reduced
+from hostile import CASES
+from pickle_assembler import COMMAND, reduced
 
 MEMORY = 512  # MiB, beyond what the process has before the first file; the largest of the files has 17
 SECONDS = 20  # for the slowest file; the slowest takes 3 on one slow core

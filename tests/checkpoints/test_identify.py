@@ -15,7 +15,7 @@ from pathlib import Path
 import layouts
 import pytest
 import torch
-from hostile import archive, whole
+from pickle_assembler import archive, whole
 from PIL import Image
 from safetensors.torch import save
 

@@ -15,7 +15,8 @@ import layouts
 import numpy as np
 import pytest
 import torch
-from hostile import CASES, call, mapping, named, number, stream, tensor, text, torch_zip, tup
+from hostile import CASES
+from pickle_assembler import call, mapping, named, number, stream, tensor, text, torch_zip, tup
 from torch import nn
 
 from proxymask.checkpoints.safe_pickle.containers import PICKLE, TORCH_LEGACY, TORCH_ZIP

@@ -12,7 +12,7 @@ import layouts
 import numpy as np
 import pytest
 import torch
-from hostile import call, mapping, named, number, raw, text, whole
+from pickle_assembler import call, mapping, named, number, raw, text, whole
 from torch import nn
 
 from proxymask.checkpoints.safe_pickle.budget import Limits

@@ -7,7 +7,7 @@ import families
 import numpy as np
 import pytest
 import torch
-from families import Reference, Shape, normal
+from stylegan2_equations import Reference, Shape, dense, normal, unit
 from test_stylegan2 import discriminate, wide
 from torch import Tensor
 
@@ -263,7 +263,7 @@ def test_class_conditional_discriminators(ada: bool, tmp_path: Path) -> None:
             each.append(discriminate(one, x, 4).detach())
         outputs = torch.cat(each, dim=1)
         if ada:
-            embedded = families.unit(families.dense(c.double(), variables["LabelEmbed/weight"].T, variables["LabelEmbed/bias"]))
+            embedded = unit(dense(c.double(), variables["LabelEmbed/weight"].T, variables["LabelEmbed/bias"]))
             wanted = (outputs * embedded).sum(dim=1, keepdim=True) / codes**0.5
         else:
             wanted = (outputs * c.double()).sum(dim=1, keepdim=True)
