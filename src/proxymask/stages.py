@@ -74,6 +74,7 @@ OURS = (
 )
 KEEP_FEATURES = 512 * 2**20  # bytes of features that clustering may hold instead of computing them anew for every pass
 STATISTICS_SAMPLES = 64
+GROWN_WARMUP = 500  # steps over which grown networks come to their full learning rate
 BATCH = 8  # samples a forward pass, outside of training
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -133,10 +134,11 @@ def grow(
 
 
 def build_generator(
-    config: GeneratorConfig, generator: Generator, discriminator: Discriminator | None, pictures: Pictures, seed: int
+    config: GeneratorConfig, generator: Generator, discriminator: Discriminator | None, pictures: Pictures, seed: int, grown: bool = False
 ) -> GeneratorStage:
-    """Stage 0, from an untrained generator or, to fine-tune, a trained one."""
-    return GeneratorStage(generator, discriminator or new_discriminator(generator, seed), pictures, config)
+    """Stage 0, from an untrained generator or, to fine-tune, a trained one, or one that has ``grown``."""
+    warmup = GROWN_WARMUP if grown else 0
+    return GeneratorStage(generator, discriminator or new_discriminator(generator, seed), pictures, config, warmup)
 
 
 def build_rearranger(

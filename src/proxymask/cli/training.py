@@ -266,7 +266,7 @@ class TrainGenerator:
                 assert start is not None
                 start, discriminator = grow(config, start, discriminator, _square(pictures), loop.seed)
             generator = start or new_generator(config, _square(pictures), loop.seed)
-            stage = build_generator(config, generator, discriminator, pictures, loop.seed)
+            stage = build_generator(config, generator, discriminator, pictures, loop.seed, grown=self.grow_from is not None)
             with progress("generator") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of, schedule=False), update)
         _say(f"generator: {self.out / 'generator'}; next: proxymask fit --generator {self.out} --images {self.images} --out my-bundle")

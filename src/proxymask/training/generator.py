@@ -61,8 +61,13 @@ def lazy_adam(
     parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, every: int, momentum: float = 0.0
 ) -> torch.optim.Adam:
     """Adam (``momentum``, 0.99) with StyleGAN2's correction for a regulariser run every ``every`` steps (0: none)."""
-    ratio = every / (every + 1) if every else 1.0
-    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(momentum, 0.99**ratio), eps=1e-8)
+    ratio = lazy_rate(1.0, every)
+    return torch.optim.Adam(parameters, lr=lazy_rate(learning_rate, every), betas=(momentum, 0.99**ratio), eps=1e-8)
+
+
+def lazy_rate(learning_rate: float, every: int) -> float:
+    """The learning rate beside a regulariser run every ``every`` steps (0: none; Karras et al. 2020, appendix B)."""
+    return learning_rate * (every / (every + 1) if every else 1.0)
 
 
 @torch.no_grad()
@@ -105,8 +110,12 @@ class GeneratorStage:
     name = "generator"
     averaged = ("generator",)
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, pictures: Pictures, config: GeneratorConfig) -> None:
-        self.config, self.pictures = config, pictures
+    def __init__(
+        self, generator: Generator, discriminator: Discriminator, pictures: Pictures, config: GeneratorConfig, warmup: int = 0
+    ) -> None:
+        """``warmup``: steps over which the learning rates rise to their full value. Adam's first steps move every weight by the whole
+        rate, whatever its gradient is: networks that can do something already lose it."""
+        self.config, self.pictures, self.warmup = config, pictures, warmup
         self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         path = _PathMean()
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator, "path": path}
@@ -145,6 +154,9 @@ class GeneratorStage:
 
     def step(self, run: Run) -> None:
         c = self.config
+        for name, every in (("generator", c.path_every if c.path_weight else 0), ("discriminator", c.r1_every)) if self.warmup else ():
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = lazy_rate(c.learning_rate, every) * min(1.0, (run.index + 1) / self.warmup)
         self.discriminator.requires_grad_(False)
         alone = run.index < c.discriminator_first  # the generator rests: an untrained discriminator would undo it
 
