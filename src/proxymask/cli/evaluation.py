@@ -91,7 +91,7 @@ class TrainJudge:
                     progress=update,
                 )
         if is_main():
-            score = judge.about.accuracy
+            score = judge.info.accuracy
             terminal = Terminal()
             for name, value in score["iou"].items():
                 terminal.say(f"  {name:<16} IoU {value:.3f}" if value == value else f"  {name:<16} not in the test pictures")

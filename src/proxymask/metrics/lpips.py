@@ -1,9 +1,9 @@
-"""Perceptual distance of pictures, and the diversity that is measured with it.
+"""PerceptualDistance distance of pictures, and the diversity that is measured with it.
 
 It is LPIPS only where the trunk is one that the published heads were trained on, with its own weights; on other weights it is named
 "LPIPS-like", and on the judge's features, without heads, "perceptual distance, judge features".
 
-Sources: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018 (arXiv 1801.03924);
+Sources: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a PerceptualDistance Metric", 2018 (arXiv 1801.03924);
 for the diversity, the paper's supplement, section C.1.
 """
 
@@ -24,7 +24,7 @@ TRUNKS = ("alexnet", "squeezenet", "vgg16")
 Maps = Callable[[torch.Tensor], list[torch.Tensor]]
 
 
-class Perceptual:
+class PerceptualDistance:
     """A perceptual distance.
 
     Args:
@@ -62,7 +62,7 @@ class Perceptual:
         return self.between(self.embed(a), self.embed(b))
 
 
-def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> Perceptual:
+def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> PerceptualDistance:
     """LPIPS v0.1 on a trunk ("alexnet", "squeezenet" or "vgg16") with the published heads (``lin0.model.1.weight``, ...).
 
     Raises:
@@ -84,10 +84,10 @@ def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.T
     if widths != [head.numel() for head in ordered]:
         raise ProxymaskError(f"these heads of LPIPS are for {[head.numel() for head in ordered]} channels, {LABELS[trunk]} has {widths}")
     name = f"LPIPS-like ({LABELS[trunk]}, Caffe weights)" if net.caffe else f"LPIPS ({LABELS[trunk]})"
-    return Perceptual(name, maps, tensors_digest({**weights, **{f"head.{k}": v for k, v in heads.items()}}), ordered)
+    return PerceptualDistance(name, maps, tensors_digest({**weights, **{f"head.{k}": v for k, v in heads.items()}}), ordered)
 
 
-def find_lpips(folder: Path | None = None) -> tuple[Perceptual | None, str]:
+def find_lpips(folder: Path | None = None) -> tuple[PerceptualDistance | None, str]:
     """The best LPIPS that the weights folder allows (AlexNet, as most use it; then SqueezeNet, VGG-16), or None; and, where AlexNet's is
     not to be had, one line that says what is missing."""
     for trunk in TRUNKS:
