@@ -86,7 +86,7 @@ class Measurement:
         self.pairs = group_pairs(counts.GROUPS, counts.PAIRS, inputs.seed)
 
     def _batches(self, part: range) -> Iterator[range]:
-        """``part`` in batches; each is counted as done when the next one is asked for."""
+        """``part`` in batches; each is counted as done when the next one begins."""
         for start in range(part.start, part.stop, self.batch):
             index = range(start, min(start + self.batch, part.stop))
             yield index

@@ -23,7 +23,7 @@ from .sheets import picture_sheets
 from .workers import Progress, Workers
 
 UNSTATED = {
-    "feature network (B.1, C.1)": "that of the FID, Inception-v3, where its weights are given; the judge's beside it",
+    "feature network (B.1, C.1)": "that of the FID, Inception-v3, where its weights are given; the judge's in any case",
     "reference pictures (B.1)": "drawn at random from the training pictures",
     "neighbours (Table S1)": "precision and recall with k = 3, as in their own paper (Kynkaanniemi et al., 2019)",
     "a group (C.1)": "one picture of every mask, each in a random style of its own; a mask is the same in all groups",

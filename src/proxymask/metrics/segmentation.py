@@ -13,7 +13,7 @@ from ..errors import ProxymaskError
 
 
 def _check(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both as int64 on the CPU, after checking shapes and ids."""
+    """Both as int64 on the CPU; a :class:`ProxymaskError` where shapes differ or ids are out of range."""
     if pred.shape != target.shape:
         raise ProxymaskError(f"prediction {tuple(pred.shape)} and target {tuple(target.shape)} differ in shape")
     pred, target = pred.detach().cpu().long(), target.detach().cpu().long()
