@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features, from statistics that are gathered batch by batch.
+"""Frechet distance between two sets of features, from statistics that are gathered batch by batch (Heusel et al., 2017, equation 6).
 
 The value is a *Frechet feature distance*: it bears the name FID only if the features are the 2048 pooled ones of the original
 Inception network. Values made with different feature networks, or with different numbers of samples, cannot be compared.
@@ -54,7 +54,7 @@ class FeatureStats:
         self.count = total
 
     def add(self, features: torch.Tensor | Array) -> Self:
-        """Take in a batch (n, D) of features; n may be 0. Raises :class:`ProxymaskError` on a wrong D or values not finite."""
+        """Add a batch (n, D) of features; n may be 0. Raises :class:`ProxymaskError` on a wrong D or values not finite."""
         batch = as_features(features)
         if batch.shape[1] != self.dim:
             raise ProxymaskError(f"features have {batch.shape[1]} dimensions, the statistics {self.dim}")
