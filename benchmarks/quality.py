@@ -27,7 +27,6 @@ from proxymask.metrics.agreement import mask_agreement, psnr, region_colors, sty
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.kernel import kernel_distance
 from proxymask.metrics.segmentation import ConfusionMatrix
-from proxymask.rearranger import StyleKeys
 from proxymask.sampling import read_label_set, read_labelled
 from proxymask.segmentation_nets import DilatedSegmenter
 from proxymask.synthesizer import Synthesizer
@@ -96,35 +95,30 @@ class Measure:
             return self.synth.cut.render(state, w).float().clamp(-1, 1)
 
     @torch.inference_mode()
-    def rearranged(self, state: CutState, proxy: torch.Tensor, w: torch.Tensor) -> CutState:
+    def rearranged(self, state: CutState, proxy: torch.Tensor) -> CutState:
         rearranger = self.synth.bundle.rearranger
         with autocast(self.synth.device, self.synth.dtype):
-            return rearranger.attend(rearranger.encode_mask(proxy), self.synth.keys(w, state))
+            return rearranger.attend(rearranger.encode_mask(proxy), self.synth.keys(state))
 
     def one_hot(self, ids: torch.Tensor) -> torch.Tensor:
         return self.synth.bundle.clusters.one_hot(ids)
 
     @torch.inference_mode()
-    def present(self, state: CutState, w: torch.Tensor) -> torch.Tensor:
-        return self.synth.bundle.clusters.available(self.synth.keys(w, state).counts)
+    def present(self, state: CutState) -> torch.Tensor:
+        return self.synth.bundle.clusters.available(self.synth.keys(state).counts)
 
-    def of_another(self, state: CutState, w: torch.Tensor) -> torch.Tensor:
+    def of_another(self, state: CutState) -> torch.Tensor:
         """Proxy masks of the neighbours in the batch, for the styles in it, as a transfer asks for them."""
         others = self.synth.bundle.clusters.assign(state.features).roll(1, dims=0)
-        return self.one_hot(self.synth.substituted(others, self.present(state, w)))
+        return self.one_hot(self.synth.substituted(others, self.present(state)))
 
     @torch.inference_mode()
-    def mapped(self, masks: torch.Tensor, state: CutState, w: torch.Tensor | None) -> torch.Tensor:
-        """Proxy masks for styles; without w for what their own samples have, with w also for what is lent to them."""
+    def mapped(self, masks: torch.Tensor, state: CutState) -> torch.Tensor:
+        """Proxy masks (B, K, h, w) of masks (B, H, W) for styles."""
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.args.mapper)
         clusters = self.synth.bundle.clusters
-        keys = self.own(state) if w is None else self.synth.keys(w, state)
-        return handover(logits, self.synth.handover, clusters.available(keys.counts), clusters.prior(keys.amount))
-
-    @torch.inference_mode()
-    def own(self, state: CutState) -> StyleKeys:
-        with autocast(self.synth.device, self.synth.dtype):
-            return self.synth.bundle.rearranger.encode_style(state, self.synth.bundle.clusters.assign(state.features))
+        keys = self.synth.keys(state)
+        return handover(logits, self.synth.handover, clusters.available(keys.counts), clusters.prior(keys.counts))
 
     def batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, CutState]]:
         """Mask ids, random w and its state; masks are taken round and round."""
@@ -190,11 +184,11 @@ def measure(args: Quality) -> dict[str, Any]:
         state = m.state(w)
         own = clusters.assign(state.features)
         other = own.roll(1, dims=0)
-        moved = m.rearranged(state, m.one_hot(other), w)
+        moved = m.rearranged(state, m.one_hot(other))
         part = mask_agreement(moved.features, other, own, clusters)
         total = part if total is None else total + part
         picture = m.render(state, w)
-        quality.append(psnr(m.render(m.rearranged(state, m.one_hot(own), w), w), picture))
+        quality.append(psnr(m.render(m.rearranged(state, m.one_hot(own)), w), picture))
         ignored.append(((m.render(moved, w) - picture).abs().amax(dim=1) < 0.05).float().mean(dim=(1, 2)))
     assert total is not None
     out["agreement"] = {
@@ -222,7 +216,7 @@ def measure(args: Quality) -> dict[str, Any]:
 
     # the picture against the mask, and the ceilings beside it
     def ours(masks: torch.Tensor, w: torch.Tensor, state: CutState) -> torch.Tensor:
-        return m.render(m.rearranged(state, m.mapped(masks, state, w), w), w)
+        return m.render(m.rearranged(state, m.mapped(masks, state)), w)
 
     out["mask_to_picture"], ours_features = m.score(ours, args.count)
     done("mask_to_picture")
@@ -244,13 +238,13 @@ def measure(args: Quality) -> dict[str, Any]:
         w = m.latents(start, BATCH)
         state = m.state(w)
         truth = m.labels_of(m.render(state, w)).roll(1, dims=0)
-        matrix.update(m.labels_of(m.render(m.rearranged(state, m.of_another(state, w), w), w)), truth)
+        matrix.update(m.labels_of(m.render(m.rearranged(state, m.of_another(state)), w)), truth)
     out["proxy_only"] = m.table(matrix, args.count)
     done("proxy_only")
 
     # baselines without learning, at equal count
     def copied(masks: torch.Tensor, w: torch.Tensor, state: CutState) -> torch.Tensor:
-        return m.render(nearest_copy(state, m.mapped(masks, state, None).argmax(dim=1), clusters), w)
+        return m.render(nearest_copy(state, m.mapped(masks, state).argmax(dim=1), clusters), w)
 
     few = min(args.baseline_count, args.count)
     baselines = {}
@@ -263,7 +257,7 @@ def measure(args: Quality) -> dict[str, Any]:
         table = LabelTable(masks, clusters.assign(m.state(latents.to(synth.device)).features))
 
         def tabled(masks: torch.Tensor, w: torch.Tensor, state: CutState) -> torch.Tensor:
-            return m.render(m.rearranged(state, m.one_hot(table(masks).to(synth.device)), w), w)
+            return m.render(m.rearranged(state, m.one_hot(table(masks).to(synth.device))), w)
 
         baselines["b_label_table"], features["b_label_table"] = m.score(tabled, few)
     half = min(len(m.real) // 2, args.distance_count)
@@ -279,7 +273,7 @@ def measure(args: Quality) -> dict[str, Any]:
     free = np.concatenate([m.features_of(m.render(state, w)) for _, w, state in m.batches(half)])
     proxy_only = []
     for _, w, state in m.batches(half):
-        proxy_only.append(m.features_of(m.render(m.rearranged(state, m.of_another(state, w), w), w)))
+        proxy_only.append(m.features_of(m.render(m.rearranged(state, m.of_another(state)), w)))
     reference_stats = stats_of(real)
     distances: dict[str, Any] = {"count": half, "features": "judge", "floor": round(frechet_distance(stats_of(floor), reference_stats), 4)}
     sets = {"mask_driven": driven, "proxy_driven": np.concatenate(proxy_only), "generator": free, "floor": floor}

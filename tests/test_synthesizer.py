@@ -159,7 +159,7 @@ def test_handover_of_the_bundle(kind: str) -> None:
         assert style.keys.counts[0].nonzero().flatten().tolist() == own.tolist()
         assert torch.equal(
             asked(synth, mask()[None]),
-            handover(logits, kind, bundle.clusters.available(style.keys.counts), bundle.clusters.prior(style.keys.amount)),
+            handover(logits, kind, bundle.clusters.available(style.keys.counts), bundle.clusters.prior(style.keys.counts)),
         )
     few = dataclasses.replace(style, present=bundle.clusters.available(torch.tensor([[0, 32, 0, 0, 32]])))
     proxy = asked(synth, mask()[None], few)

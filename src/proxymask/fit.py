@@ -680,7 +680,6 @@ class _Fit:
         about = dict(source.about) if source is not None else {}
         if source is None:
             about |= {"made by": "proxymask fit", "preset": Path(config.preset).stem, "generator": self._hash("generator")}
-            about |= {"keys": self.preset.keys, "style_bank": dataclasses.asdict(self.preset.style_bank)}
             about |= {"pictures": len(self.pictures) if self.pictures is not None else "none; the generator's own samples"}
             if self.origin:
                 about |= _origin(self.origin)

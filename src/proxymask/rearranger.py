@@ -34,15 +34,13 @@ class StyleKeys(NamedTuple):
     """What depends on the style sample alone.
 
     ``key`` (B, n, key_dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster
-    has, ``amount`` (B, K) float: the same, but what is lent (see style_bank.py) counts for one sample,
-    ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
+    has, ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
     """
 
     key: torch.Tensor
     value: torch.Tensor
     rgb: torch.Tensor
     counts: torch.Tensor
-    amount: torch.Tensor
     look: torch.Tensor
 
 
@@ -204,7 +202,7 @@ class Rearranger(ConfigModel):
             value = self.to_value(value)
         if self.rgb_kind == "rearrange":
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
-        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float(), look_of(_tokens(value)))
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, look_of(_tokens(value)))
 
     def encode_mask(self, mask: torch.Tensor) -> Asked:
         """A proxy mask, one-hot or soft (B, K, h, w), as the attention and the block behind it take it.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from .. import legacy
 from ..bundle import find_bundle
 from ..conditions import Condition, get_condition
 from ..data.dataset import ImageSet
@@ -633,7 +634,8 @@ class TrainMapper:
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
             if self.bundle is not None and self.config.handover is None:  # what the bundle does with a mapper's output
-                stored = read_json(find_bundle(self.bundle) / "bundle.json")["about"]
+                file = find_bundle(self.bundle) / "bundle.json"
+                stored = legacy.bundle_about(read_json(file)["about"], file)
                 config = dataclasses.replace(config, handover=stored.get("handover", "soft"))
             about: dict[str, Any] | None = None
             condition: Condition | None = None

@@ -74,7 +74,7 @@ class BundlePainter:
         """What depends on the styles alone, computed once for all pictures in them."""
         with autocast(self.synth.device, self.synth.dtype):
             state = self.synth.cut.features(w)
-        return Styled(w, state, self.synth.keys(w, state))
+        return Styled(w, state, self.synth.keys(state))
 
     @torch.inference_mode()
     def sample(self, styled: Styled) -> torch.Tensor:
@@ -117,7 +117,7 @@ class BundlePainter:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.mapper)
         count = max(len(logits), len(styled.w))
-        available, prior = self.clusters.available(styled.keys.counts), self.clusters.prior(styled.keys.amount)
+        available, prior = self.clusters.available(styled.keys.counts), self.clusters.prior(styled.keys.counts)
         give = handover_ids if is_hard(self.synth.handover) else handover
         return give(logits.expand(count, -1, -1, -1), self.synth.handover, available, prior)
 

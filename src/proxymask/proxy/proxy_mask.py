@@ -114,18 +114,18 @@ class ProxyClusters(ConfigModel):
         """
         return (counts >= self.typical * share) & (counts > 0) | (counts == counts.amax(dim=1, keepdim=True))
 
-    def prior(self, amount: Tensor) -> Tensor:
+    def prior(self, counts: Tensor) -> Tensor:
         """How much likelier a cluster is in these style samples than in samples at large, among the clusters that stand in the same
-        places, as a logarithm, (B, K) float32: ``log(amount_k / mean_k) - log(sum_j s_kj amount_j / sum_j s_kj mean_j)``, with the
+        places, as a logarithm, (B, K) float32: ``log(counts_k / mean_k) - log(sum_j s_kj counts_j / sum_j s_kj mean_j)``, with the
         mean positions of a cluster a sample and the likeness s of two, to the power ``ALIKE``; all times ``STRENGTH``.
 
         By Bayes' rule the first term turns the mapper's probability of a cluster given a mask into that given mask and style. The
         second takes out of it what is shape: that a style sample has much hair says which hair to take, not to draw more of it.
 
         Args:
-            amount: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
+            counts: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
         """
-        mean, amount = self._mean(), amount.float().clamp_min(LEAST)
+        mean, amount = self._mean(), counts.float().clamp_min(LEAST)
         with torch.autocast(amount.device.type, enabled=False):
             alike = self.likeness().fill_diagonal_(1.0) ** ALIKE  # one that never occurred in the fit has at least itself
             return STRENGTH * ((amount / mean).log() - ((amount @ alike) / (mean @ alike)).log())

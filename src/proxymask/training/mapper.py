@@ -364,7 +364,7 @@ class MapperStage:
         with torch.no_grad():
             state = self.cut.features(w)
             style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
-        proxy = handover(logits, self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount))
+        proxy = handover(logits, self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.counts))
         return self.cut.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
 
     @torch.no_grad()
