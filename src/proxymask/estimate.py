@@ -100,9 +100,8 @@ def measure_stage(
         stage = segmenting = build_segmenter(preset.segmenter, cutting, ws, masks, num_labels, 1, seed, device, clusters, moving)
         if name == "mapper":
             labels = LabelSet.of((f"class {i}", f"#{i:06x}") for i in range(num_labels))
-            recipe = dataclasses.replace(preset.mapper, looks=0.0)  # whose table takes some samples, and no step
             parts = cutting, clusters, moving, segmenting.segmenter, labels, None
-            stage = build_mapper(recipe, *parts, pictures, steps, seed, device)
+            stage = build_mapper(preset.mapper, *parts, pictures, steps, seed, device)
     return _measure(stage, loop)
 
 

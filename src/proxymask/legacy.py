@@ -32,9 +32,14 @@ STYLE_BANK = Removed("the style bank", {"samples": 0}, ("layers", "tokens", "unl
 FEWER_KEYS = Removed("the limit of keys a style", {"keys": 0})
 
 # constructor arguments of networks, by class
-MODELS: Mapping[str, tuple[Removed, ...]] = {}
+MODELS: Mapping[str, tuple[Removed, ...]] = {
+    "OasisMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
+    "UNetMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
+}
 # fields of a stage's settings, by stage
-SETTINGS: Mapping[str, tuple[Removed, ...]] = {}
+SETTINGS: Mapping[str, tuple[Removed, ...]] = {
+    "mapper": (Removed("the mapper's table of looks", {"looks": 0}, ("look_layers",)),),
+}
 # objects of a preset or of what a bundle says of itself; each holds nothing but the keys of its row
 OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK}
 # other keys of both

@@ -28,7 +28,6 @@ from .generators.readers.formats.native import source_of
 from .generators.stylegan2 import Discriminator, Generator
 from .labels import LabelSet
 from .mappers import Mapper
-from .mappers.looks import look_table
 from .mappers.oasis import OasisMapper
 from .mappers.unet import UNetMapper
 from .modeling import ConfigModel, read_json, write_json
@@ -233,7 +232,7 @@ def build_mapper(
 ) -> MapperStage:
     """Stage 4. Without a discriminator (the rearranger's) a fresh one is made."""
     check_fit(cut, clusters, rearranger)
-    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed, device)
+    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed)
     return MapperStage(
         cut,
         clusters,
@@ -261,7 +260,7 @@ def build_student(
     device: torch.device,
 ) -> StudentStage:
     """Stage 4 with teachers. The masks are those that the few-shot segmenter sees on generated pictures."""
-    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed, device)
+    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed)
     shared = ("num_labels", "num_clusters", "resolution", "start")
     known = [teacher for teacher in teachers if isinstance(teacher, OasisMapper)]
     if len(known) < len(teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in shared):
@@ -277,7 +276,6 @@ def _mask_mapper(
     segmenter: FewShotSegmenter,
     labels: LabelSet,
     seed: int,
-    device: torch.device,
 ) -> OasisMapper:
     """A fresh mapper of masks."""
     if segmenter.out.out_channels != len(labels):
@@ -285,7 +283,7 @@ def _mask_mapper(
             f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {len(labels)}: train it with this file"
         )
     with seeded(seed, "init", "mapper"):
-        mapper = OasisMapper(
+        return OasisMapper(
             num_labels=len(labels),
             num_clusters=clusters.num_clusters,
             resolution=cut.resolution,
@@ -293,18 +291,8 @@ def _mask_mapper(
             hidden=config.hidden,
             resize=config.resize,
             start=cut.start,
-            looks=config.looks,
             tail=config.tail,
         )
-    _tell_looks(mapper, config, cut, clusters, seed, device)
-    return mapper
-
-
-def _tell_looks(mapper: Mapper, config: MapperConfig, cut: CutGenerator, clusters: ProxyClusters, seed: int, device: torch.device) -> None:
-    """Fill the mapper's table of looks, where it has one."""
-    if mapper.looks is not None:
-        table = look_table(cut.to(device), clusters.to(device), config.look_layers, seed=seed)
-        mapper.looks.table.copy_(table)
 
 
 def _viewing(config: MapperConfig, cut: CutGenerator, segmenter: FewShotSegmenter, steps: int, seed: int) -> SegmentationStage | None:
@@ -347,9 +335,7 @@ def build_condition_mapper(
             widths.unet_max,
             cut.start,
             1 if widths.unet_start == "discriminator" else min(widths.unet_fold, cut.generator.resolution // cut.resolution),
-            config.looks,
         )
-    _tell_looks(mapper, config, cut, clusters, seed, device)
     if widths.unet_start == "discriminator":
         if discriminator is None:
             raise ProxymaskError("there is no discriminator to start the mapper from: name one with --discriminator")

@@ -675,11 +675,9 @@ class TrainMapper:
                     made_of |= {"picture_mapper": short_hash(stage.real.mapper), "real_share": self.real_share}
             if self.start is not None:
                 first = load_mapper(find_part(self.start, "mapper"))
-                if {**first.config, "looks": 0} != {**stage.mapper.config, "looks": 0}:
+                if first.config != stage.mapper.config:
                     raise ProxymaskError(f"{self.start} holds a mapper of other widths or planes: give the settings it was trained with")
-                stage.mapper.load_state_dict(
-                    {key: value for key, value in first.state_dict().items() if key != "looks.table"}, strict=False
-                )
+                stage.mapper.load_state_dict(first.state_dict())
                 if isinstance(stage.mapper, UNetMapper):
                     stage.mapper.forget()
                 made_of |= {"start": short_hash(first)}

@@ -77,11 +77,6 @@ class MapperConfig:
     """Pictures that it sees a step ..."""
     viewer_samples: int = 3000
     """... of this many of the generator's, labelled by the few-shot segmenter."""
-    looks: float = 0.0
-    """Share of the mapper's answer that is said of all looks (mappers/looks.py), so that the style decides which is meant (0: never; the
-    paper has no such table)."""
-    look_layers: int = 3
-    """How many of the first layers stay in the style-mixed samples that tell which clusters are the same in another look."""
     flip: bool = True
     """Mirror half of the pairs."""
     r1_gamma: float = 10.0
@@ -329,14 +324,14 @@ class MapperStage:
         def terms() -> Iterator[torch.Tensor]:
             for given_, proxy_, asked_, w_ in run.rounds(given, proxy, asked, w):
                 with run.cast():
-                    logits = self.mapper.answer(given_)
+                    logits = self.mapper(given_)
                 recon = losses.reconstruction(logits, proxy_, tilt)
                 run.log("loss/recon", recon)
                 run.log("loss/accuracy", ((logits + tilt[:, None, None]).argmax(dim=1) == proxy_).float().mean())
                 loss = weight * recon
                 if adversarial or labelled:
                     with run.cast():
-                        fake = self.painted(logits, w_)  # without looks, which would have it lean the other way (experiments, 22)
+                        fake = self.painted(logits, w_)
                 if labelled:
                     assert self.viewing is not None
                     with run.cast():
