@@ -14,13 +14,6 @@ def randn(*shape: int, seed: int = 0, **kw: object) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), **kw)
 
 
-def test_direction_compares_directions_alone() -> None:
-    a, b = randn(2, 5, 3, 3), randn(2, 5, 3, 3, seed=1)
-    cosine = (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(dim=1)
-    assert float(losses.direction(a, b)) == pytest.approx(float((2 - 2 * cosine).mean()), rel=1e-5)
-    assert float(losses.direction(3 * a, 0.5 * a)) == pytest.approx(0, abs=1e-6)
-
-
 def test_adversarial() -> None:
     fake, real = randn(6, 1).requires_grad_(), randn(6, 1, seed=1).requires_grad_()
     wanted = sum(math.log1p(math.exp(-x)) for x in fake.flatten().tolist()) / 6

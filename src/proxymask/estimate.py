@@ -25,11 +25,9 @@ from .sizes import Size, height_width
 from .stages import (
     build_generator,
     build_mapper,
-    build_reader,
     build_rearranger,
     build_segmenter,
     cluster_features,
-    reader_loop,
 )
 from .training.distributed import agreed
 from .training.generator import GeneratorStage
@@ -85,7 +83,7 @@ def measure_stage(
     cutting = CutGenerator(network, cut)
     noise = _Noise(network.picture_size, network.img_channels)
     pictures = noise if adversary else None
-    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start, reader=preset.reader.hidden)
+    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start)
     rows = torch.randn(preset.num_clusters, cutting.channels, generator=derive_rng(seed, "estimate"))
     clusters.centroids.copy_(rows / rows.norm(dim=1, keepdim=True))
     stage: Stage
@@ -168,7 +166,7 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
 
 
 def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, device: torch.device) -> float:
-    """Seconds that the layout reader, where there is one, and clustering will take, from a few steps and samples."""
+    """Seconds that clustering will take, from a few samples."""
     cutting = CutGenerator(Generator(**generator), cut).to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
     began = time.perf_counter()
     cutting.features(torch.randn(1, cutting.generator.w_dim, device=device))
@@ -179,11 +177,7 @@ def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, dev
     began = time.perf_counter()
     cluster_features(cutting, preset.num_clusters, samples, 0, device, max_iterations=2)
     # two passes over the sample, two of Lloyd and one to draw the start
-    seconds = agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
-    if not preset.reader.hidden:
-        return seconds
-    loop = reader_loop(preset.reader, 0, preset.rearranger_loop.device, preset.rearranger_loop.precision)
-    return seconds + _measure(build_reader(preset.reader, cutting, 0), loop).seconds_per_step * preset.reader.steps
+    return agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
 
 
 def measure_pictures(files: list[Path], size: Size, workers: int) -> float:

@@ -29,11 +29,13 @@ class Removed:
 
 
 STYLE_BANK = Removed("the style bank", {"samples": 0}, ("layers", "tokens", "unlike"))
+LAYOUT_READER = Removed("the layout reader", {"hidden": 0}, ("layers", "target", "learning_rate", "steps", "batch"))
 FEWER_KEYS = Removed("the limit of keys a style", {"keys": 0})
 
 # constructor arguments of networks, by class
 MODELS: Mapping[str, tuple[Removed, ...]] = {
     "OasisMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
+    "ProxyClusters": (Removed(LAYOUT_READER.part, {"reader": 0}),),
     "UNetMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
 }
 # fields of a stage's settings, by stage
@@ -41,7 +43,7 @@ SETTINGS: Mapping[str, tuple[Removed, ...]] = {
     "mapper": (Removed("the mapper's table of looks", {"looks": 0}, ("look_layers",)),),
 }
 # objects of a preset or of what a bundle says of itself; each holds nothing but the keys of its row
-OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK}
+OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK, "reader": LAYOUT_READER}
 # other keys of both
 KEYS: tuple[Removed, ...] = (FEWER_KEYS,)
 

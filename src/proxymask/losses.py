@@ -51,12 +51,6 @@ def mask_loss(features: torch.Tensor, asked: torch.Tensor, centroids: torch.Tens
     return F.cross_entropy(scores, asked, reduction="none").mean()  # over all positions, so that a split batch has the same loss
 
 
-def direction(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The layout reader's loss, on directions alone: ``mean_x |f(x) / |f(x)| - t(x) / |t(x)||^2``, features (B, C, r, r)."""
-    difference = F.normalize(features.float(), dim=1) - F.normalize(target.float(), dim=1)
-    return difference.square().sum(dim=1).mean()
-
-
 def relative_l1(features: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """The feature part of L_self: ``mean_b (mean |f'_b - f_b| / mean |f_b|)``: without unit, so that one weight suits every generator.
 

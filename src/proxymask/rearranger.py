@@ -185,7 +185,7 @@ class Rearranger(ConfigModel):
         """The part that depends on the style sample alone; compute it once a style.
 
         ``own`` (B, h, w): the sample's own proxy mask (:meth:`ProxyClusters.assign`); without it the nearest centroids of the features
-        are taken, which is the same as long as no layout reader stands between the two.
+        are taken, which is the same.
         """
         features = state.features
         direction = F.normalize(features.float(), dim=1) * self.channels**0.5

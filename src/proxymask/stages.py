@@ -33,7 +33,6 @@ from .mappers.unet import UNetMapper
 from .modeling import ConfigModel, read_json, write_json
 from .narrow import narrow_keys
 from .proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
-from .proxy.reader import LayoutReader
 from .rearranger import Rearranger
 from .sampling import weights_hash
 from .seeding import derive_rng, derive_seed
@@ -46,7 +45,6 @@ from .training.generator import GeneratorConfig, GeneratorStage, Pictures
 from .training.in_look import InLook
 from .training.loop import LoopConfig, Stage, checkpoints, train
 from .training.mapper import ConditionConfig, ConditionSource, GeneratedImages, Labeller, MapperConfig, MapperStage, new_viewing
-from .training.reader import ReaderConfig, ReaderStage
 from .training.rearranger import RearrangerConfig, RearrangerStage
 from .training.segmentation import SegmentationStage
 from .training.segmenter import SegmenterConfig, SegmenterStage
@@ -425,10 +423,8 @@ def cluster_features(
     device: torch.device,
     progress: Passes | None = None,
     max_iterations: int = 100,
-    reader: LayoutReader | None = None,
 ) -> ProxyClusters:
-    """Stage 1: spherical k-means of the features of random samples, float32, streamed unless they fit into half a GiB; of what ``reader``
-    makes of them where there is one."""
+    """Stage 1: spherical k-means of the features of random samples, float32, streamed unless they fit into half a GiB."""
     if samples < 1:
         raise ProxymaskError(f"clusters need samples, got {samples}: 256 is the paper's number")
     cut.to(device)
@@ -450,45 +446,9 @@ def cluster_features(
         seed,
         cut=cut.resolution,
         start=cut.start,
-        reader=reader,
         progress=progress,
         max_iterations=max_iterations,
     )
-
-
-def reader_identity(config: ReaderConfig) -> dict[str, Any]:
-    """What clusters are made of beside the rest: the layout reader's settings, where there is one."""
-    return {f"reader.{key}": value for key, value in dataclasses.asdict(config).items()} if config.hidden else {}
-
-
-def reader_loop(config: ReaderConfig, seed: int, device: str, precision: str) -> LoopConfig:
-    """How the layout reader is trained."""
-    return LoopConfig(
-        steps=config.steps, batch=config.batch, seed=seed, device=device, precision=precision, checkpoint_every=500, grid_every=0
-    )
-
-
-def build_reader(config: ReaderConfig, cut: CutGenerator, seed: int) -> ReaderStage:
-    """Before stage 1: the layout reader of a generator, untrained."""
-    layers = (*config.layers, config.target)
-    if min(layers) < 1 or max(layers) >= cut.generator.num_ws:
-        raise ProxymaskError(f"the layout reader's layers are {layers}: this generator has 1 to {cut.generator.num_ws - 1} to choose from")
-    with seeded(seed, "init", "reader"):
-        return ReaderStage(cut, LayoutReader(cut.channels, config.hidden), config)
-
-
-def learn_reader(
-    config: ReaderConfig, cut: CutGenerator, seed: int, device: str, precision: str, out: Path, progress: Progress | None = None
-) -> LayoutReader | None:
-    """The layout reader that clusters are made with, where ``config`` asks for one; ``out`` keeps its checkpoints."""
-    if not config.hidden:
-        return None
-    loop = reader_loop(config, seed, device, precision)
-    identity = identity_of(config, loop, {"generator": short_hash(cut.generator)})
-    run = train(build_reader(config, cut, seed), loop, out, identity=identity, progress=progress if is_main() else None)
-    found = run.averages["reader"]
-    assert isinstance(found, LayoutReader)
-    return found.eval().requires_grad_(False)
 
 
 # --------------------------------------------------------------------------------------------------------------- run folders

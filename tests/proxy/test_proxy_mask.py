@@ -34,7 +34,7 @@ def clusters() -> ProxyClusters:
 
 
 def test_fit(clusters: ProxyClusters) -> None:
-    sizes = {"num_clusters": K, "channels": C, "resolution": R, "sample_count": B, "start": [4, 4], "reader": 0}
+    sizes = {"num_clusters": K, "channels": C, "resolution": R, "sample_count": B, "start": [4, 4]}
     assert clusters.config == {**sizes, "cut": "8/second"}
     assert not clusters.training
     features = maps()

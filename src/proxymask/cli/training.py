@@ -47,7 +47,6 @@ from ..stages import (
     grow,
     identity_of,
     is_done,
-    learn_reader,
     load_part,
     mark_of,
     match_class,
@@ -55,7 +54,6 @@ from ..stages import (
     open_generator,
     open_pictures,
     pictures_id,
-    reader_identity,
     run_stage,
     short_hash,
 )
@@ -291,10 +289,6 @@ class Cluster:
     """K, how many; 25 in the paper."""
     samples: OptionalNumber = None
     """Samples whose features are clustered; 256 in the paper."""
-    reader: OptionalNumber = None
-    """Width of the network that takes colour out of the features first (0: none, as in the paper)."""
-    reader_steps: OptionalNumber = None
-    """Steps in which it is learnt, of 16 samples each."""
     class_index: ClassIndex = None
     """The class to take, of a class-conditional generator."""
     preset: str = DEFAULT_PRESET
@@ -309,18 +303,10 @@ class Cluster:
         side = self.cut or preset.cut_for(generator.resolution)
         count, samples = self.clusters or preset.num_clusters, self.samples or preset.cluster_samples
         identity = {"clusters": count, "samples": samples, "cut": side, "seed": self.common.seed, "generator": short_hash(generator)}
-        reading = dataclasses.replace(
-            preset.reader,
-            hidden=preset.reader.hidden if self.reader is None else self.reader,
-            steps=self.reader_steps or preset.reader.steps,
-        )
-        identity |= reader_identity(reading)
         if not is_done(self.out, identity, 0):
             if (self.out / "clusters").exists():
                 raise ProxymaskError(f"{self.out} holds clusters of another generator or with other settings: choose another --out")
             cut = CutGenerator(generator, side).eval().requires_grad_(False)
-            with progress("layout reader") as update:
-                reader = learn_reader(reading, cut, self.common.seed, self.common.device, self.common.precision, self.out, update)
             with progress("clusters, pass") as update:
                 found = cluster_features(
                     cut,
@@ -329,7 +315,6 @@ class Cluster:
                     self.common.seed,
                     resolve_device(self.common.device),
                     lambda index, inertia: update(index, 0, {"inertia": inertia}),
-                    reader=reader,
                 )
             finish(self.out, identity, 0, {"clusters": found})
         _say(f"{load_part(self.out, 'clusters', ProxyClusters).report()}\nclusters: {self.out / 'clusters'}")

@@ -14,7 +14,6 @@ from ..modeling import read_json
 from .generator import GeneratorConfig
 from .loop import LoopConfig
 from .mapper import ConditionConfig, MapperConfig
-from .reader import ReaderConfig
 from .rearranger import RearrangerConfig
 from .segmenter import SegmenterConfig
 
@@ -42,8 +41,6 @@ class Preset:
     """K."""
     cluster_samples: int = 256
     """Samples whose features are clustered."""
-    reader: ReaderConfig = ReaderConfig()  # noqa: RUF009
-    """What takes colour out of the features before they are clustered; nothing in the paper."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
 

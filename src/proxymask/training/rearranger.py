@@ -224,19 +224,17 @@ class RearrangerStage:
                     whole_mix = taken_[:, None, None] & c.mix_absent
                     other_ = torch.where(whole_mix, asked_before, other_)
                     cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
-                    read = self.clusters.read(cross.features)
                 asked = other_
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
                     absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
                     asked = other_.masked_fill(absent & ~whole_mix, losses.LEFT_OUT)
-                mask_cross = losses.mask_loss(read, asked, self.clusters.centroids, c.temperature)
+                mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
                 loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
                 if c.lambda_self:
                     with run.cast():
                         same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
-                        read_same = self.clusters.read(same.features)
                     self_loss, self_parts = self.self_loss(run, same, target, w_)
-                    mask_self = losses.mask_loss(read_same, own_, self.clusters.centroids, c.temperature)
+                    mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
                     loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_self
                     parts |= self_parts | {"mask_self": mask_self}
                 if due or c.lambda_mix:
@@ -256,7 +254,7 @@ class RearrangerStage:
                     parts["adv"] = adv
                     loss = loss + c.lambda_adv * adv
                 with torch.no_grad():
-                    parts["agreement"] = (self.clusters.nearest(read) == other_).float().mean()
+                    parts["agreement"] = (self.clusters.assign(cross.features) == other_).float().mean()
                 for key, value in parts.items():
                     run.log(f"loss/{key}", value)
                 yield loss
