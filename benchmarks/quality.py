@@ -116,9 +116,7 @@ class Measure:
     def mapped(self, masks: torch.Tensor, state: CutState) -> torch.Tensor:
         """Proxy masks (B, K, h, w) of masks (B, H, W) for styles."""
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.args.mapper)
-        clusters = self.synth.bundle.clusters
-        keys = self.synth.keys(state)
-        return handover(logits, self.synth.handover, clusters.available(keys.counts), clusters.prior(keys.counts))
+        return handover(logits, self.synth.handover, self.synth.bundle.clusters.prior(self.synth.keys(state).counts))
 
     def batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, CutState]]:
         """Mask ids, random w and its state; masks are taken round and round."""

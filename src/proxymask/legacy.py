@@ -7,7 +7,7 @@ folder counts as one with other settings. A key or a tensor that was renamed has
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -40,12 +40,16 @@ MODELS: Mapping[str, tuple[Removed, ...]] = {
 }
 # fields of a stage's settings, by stage
 SETTINGS: Mapping[str, tuple[Removed, ...]] = {
+    "segmenter": (Removed("doubts about labels read in another sample's look", {"look_doubt": 0}),),
     "mapper": (Removed("the mapper's table of looks", {"looks": 0}, ("look_layers",)),),
 }
 # objects of a preset or of what a bundle says of itself; each holds nothing but the keys of its row
 OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK, "reader": LAYOUT_READER}
 # other keys of both
 KEYS: tuple[Removed, ...] = (FEWER_KEYS,)
+
+# ways of handing a mapper's logits over that are gone
+HANDOVERS = ("present-soft", "present", "likely-soft", "likely")
 
 # old name -> new name: arguments by class, settings by stage, prefixes of tensors by class
 RENAMED_ARGUMENTS: dict[str, Mapping[str, str]] = {}
@@ -88,7 +92,9 @@ def bundle_about(about: Mapping[str, Any], where: object) -> dict[str, Any]:
     Raises:
         ProxymaskError: it was made with a part that is gone.
     """
-    return _without(_without_objects(about, where), KEYS, where)
+    out = _without(_without_objects(about, where), KEYS, where)
+    _check_handover(out, where)
+    return out
 
 
 def preset(stored: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -101,8 +107,18 @@ def preset(stored: Mapping[str, Any], where: object) -> dict[str, Any]:
     for stage in out.keys() & (SETTINGS.keys() | RENAMED_SETTINGS.keys()):
         if isinstance(out[stage], dict):
             changes = _without(out[stage], SETTINGS.get(stage, ()), f"{where}: {stage}")
+            _check_handover(changes, f"{where}: {stage}")
             out[stage] = _renamed(changes, RENAMED_SETTINGS.get(stage, {}))
     return out
+
+
+def _check_handover(values: Mapping[str, Any], where: object) -> None:
+    if values.get("handover") in HANDOVERS:
+        _refuse(where, f"the handover {values['handover']!r}")
+
+
+def _refuse(where: object, part: str) -> NoReturn:
+    raise ProxymaskError(f"{where}: {part} was removed; proxymask {LAST_VERSION} is the last version that reads it")
 
 
 def _without_objects(values: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -118,9 +134,7 @@ def _without(values: Mapping[str, Any], rows: tuple[Removed, ...], where: object
     for row in rows:
         key = _in_use(out, row)
         if key is not None:
-            raise ProxymaskError(
-                f"{where}: {row.part} ({key} {out[key]!r}) was removed; proxymask {LAST_VERSION} is the last version that reads it"
-            )
+            _refuse(where, f"{row.part} ({key} {out[key]!r})")
         out = _dropped(out, row)
     return out
 

@@ -51,7 +51,7 @@ class Style:
     tail: StyledTail | None
     """G2 with the style in its weights; of one style only."""
     present: torch.Tensor
-    """(1, K) bool: the clusters that a mask may ask for."""
+    """(1, K) bool: the clusters that the style has (:meth:`ProxyClusters.available`)."""
     prior: torch.Tensor
     """(1, K): see :meth:`ProxyClusters.prior`."""
 
@@ -165,7 +165,7 @@ class Synthesizer:
     def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, h, w)."""
         style = self._chosen(style)
-        return handover(logits, self.handover, style.present, style.prior)
+        return handover(logits, self.handover, style.prior)
 
     @torch.inference_mode()
     def asked(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
@@ -174,7 +174,7 @@ class Synthesizer:
         style = self._chosen(style)
         if not is_hard(self.handover):
             return self.proxy(logits, style)
-        return handover_ids(logits, self.handover, style.present, style.prior)
+        return handover_ids(logits, self.handover, style.prior)
 
     def substituted(self, ids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Proxy masks of other samples (B, h, w) as a transfer asks styles for them that have the clusters ``present`` (B, K)."""

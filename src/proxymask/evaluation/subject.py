@@ -117,9 +117,8 @@ class BundlePainter:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.mapper)
         count = max(len(logits), len(styled.w))
-        available, prior = self.clusters.available(styled.keys.counts), self.clusters.prior(styled.keys.counts)
         give = handover_ids if is_hard(self.synth.handover) else handover
-        return give(logits.expand(count, -1, -1, -1), self.synth.handover, available, prior)
+        return give(logits.expand(count, -1, -1, -1), self.synth.handover, self.clusters.prior(styled.keys.counts))
 
     def from_masks(self, masks: torch.Tensor, styled: Styled) -> torch.Tensor:
         """Pictures of masks (B, H, W), or of one (1, H, W), in the styles; one style may serve many masks."""

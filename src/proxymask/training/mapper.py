@@ -58,7 +58,7 @@ class MapperConfig:
     """Weight of L_adv."""
     adv_last: float = 0.0909
     """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
-    handover: Handover = "likely"
+    handover: Handover = "hard"
     """What the rearranger gets of the mapper's output: see mappers/handover.py."""
     momentum: float = 0.0
     """Adam's first beta, of the mapper."""
@@ -359,7 +359,7 @@ class MapperStage:
         with torch.no_grad():
             state = self.cut.features(w)
             style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
-        proxy = handover(logits, self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.counts))
+        proxy = handover(logits, self.config.handover, self.clusters.prior(style.counts))
         return self.cut.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
 
     @torch.no_grad()

@@ -10,14 +10,11 @@ from PIL import Image
 from torch import nn
 
 from ..generators.cut import CutGenerator
-from ..seeding import derive_rng
 from ..segmenter import FewShotSegmenter
 from .in_look import InLook, bends, bent
 from .loop import Run
 
 TINY = 1e-6  # share of a label that there is none of
-BENT = 1000  # masks from which places are counted
-LEAST = 0.05  # of its mean share: a label is nowhere doubted more than as if it had so much there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +39,6 @@ class SegmenterConfig:
     """Share of the steps, at the end, in which it does; in those before, that second network learns ..."""
     look_batch: int = 8
     """... from so many pictures a step, and of so many others the segmenter learns."""
-    look_doubt: float = 0.0
-    """How far a label read there is doubted where the labelled samples, bent, seldom have it: the power of how seldom. Half of what favours
-    rare labels is taken out of the reading then, too (0: neither; what it gains and loses: docs/experiments.md, 30)."""
 
 
 class SegmenterStage:
@@ -75,11 +69,6 @@ class SegmenterStage:
         self.looks, self.reader, self.look_from = looks, reader, look_from
         if reader is not None:
             self.modules["reader"] = reader.requires_grad_(True).train()
-            self.belief = torch.zeros(len(self.weight), 1, 1)
-            if config.look_doubt:
-                # what is rare was made likelier while the reader learnt; with half of that taken back, small parts spill less
-                favour = torch.where(self.weight > 0, self.weight, 1.0).log() / 2
-                self.belief = placed(masks, len(favour), config.look_doubt) - favour[:, None, None]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
             for name, net in self.modules.items()
@@ -162,25 +151,11 @@ class SegmenterStage:
         assert self.reader is not None
         with run.cast():
             layout = self.looks.layout(w)
-            read = self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float()
-            return w, (read.log_softmax(dim=1) + self.belief.to(read)).argmax(dim=1)
+            return w, self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float().argmax(dim=1)
 
     def grid(self, run: Run) -> Image.Image | None:
         """Nothing to show: the labelled samples are fitted almost at once."""
         return None
-
-
-def placed(masks: torch.Tensor, num_labels: int, power: float) -> torch.Tensor:
-    """What masks (n, H, W), bent and mirrored, say of where a label is not to be expected: (num_labels, H, W), at most 0.
-
-    ``power * min(0, log(share of the label here / its mean share + 0.05))``: doubts only. To prefer a label where it is frequent would
-    lose the small parts beside it.
-    """
-    rng = derive_rng(0, "places")
-    pick = torch.randint(len(masks), (BENT,), generator=rng)
-    shown = bent(masks.cpu()[pick], bends(BENT, rng))
-    share = torch.stack([(torch.cat([shown, shown.flip(2)]) == label).float().mean(dim=0) for label in range(num_labels)])
-    return power * (share / share.mean(dim=(1, 2), keepdim=True).clamp_min(TINY) + LEAST).log().clamp_max(0)
 
 
 def _draw(run: Run, purpose: str, size: int, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
