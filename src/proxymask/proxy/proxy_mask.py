@@ -157,12 +157,6 @@ class ProxyClusters(ConfigModel):
         hot = torch.zeros((len(mask), self.num_clusters, *mask.shape[1:]), dtype=dtype, device=mask.device)
         return hot.scatter_(1, mask.long()[:, None], 1)
 
-    def soft(self, features: Tensor, temperature: float) -> Tensor:
-        """Softmax of ``scores / temperature``, (B, K, h, w), sums to 1 over K; differentiable. Small temperatures near the hard mask."""
-        if not temperature > 0:
-            raise ProxymaskError(f"the temperature of a soft proxy mask is {temperature}: it must be above 0")
-        return (self.scores(features) / temperature).softmax(dim=1)
-
     def colors(self) -> np.ndarray:
         """uint8 (K, 3) RGB, distinct, well apart to the eye; colour i is the same for every K up to 700."""
         return _palette(self.num_clusters)

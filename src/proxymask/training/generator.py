@@ -76,9 +76,7 @@ def real_pictures(run: Run, pictures: Pictures | None, generator: Generator) -> 
         return generator(run.share(z)).float()
 
 
-def discriminator_update(
-    run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float, optimizer: str = "discriminator"
-) -> None:
+def discriminator_update(run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float) -> None:
     """One discriminator step: logistic loss, and R1 with the weight ``penalty`` (0: none). ``fake`` carries no gradient."""
 
     def terms() -> Iterator[torch.Tensor]:
@@ -96,7 +94,7 @@ def discriminator_update(
                 loss = loss + penalty * r1
             yield loss
 
-    run.update(optimizer, terms)
+    run.update("discriminator", terms)
 
 
 class GeneratorStage:
