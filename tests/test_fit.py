@@ -47,7 +47,6 @@ TOY = {
     "cluster_samples": 16,
     "generator": {"z_dim": 16, "channel_base": 128, "channel_max": 16},
     "rearranger": {"hidden": 8, "position_channels": 8},
-    "segmenter": {"width": 8},
     "mapper": {"widths": [8, 8, 8], "hidden": 8},
     "generator_loop": {"steps": 6, "batch": 4, "checkpoint_every": 3, "log_every": 2, "grid_every": 6},
     "rearranger_loop": {"steps": 8, "batch": 4, "log_every": 2, **QUIET},

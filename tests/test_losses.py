@@ -98,15 +98,6 @@ def test_self_losses() -> None:
     assert math.isfinite(float(losses.relative_l1(other, torch.zeros_like(target))))
 
 
-def test_perceptual() -> None:
-    a, b = [randn(2, 3, 4, 4), randn(2, 5, 2, 2, seed=1)], [randn(2, 3, 4, 4, seed=2), randn(2, 5, 2, 2, seed=3)]
-    cosines = [F.cosine_similarity(x, y, dim=1).mean() for x, y in zip(a, b, strict=True)]
-    assert float(losses.perceptual(a, b)) == pytest.approx(float(2 - 2 * torch.stack(cosines).mean()), rel=1e-5)
-    assert float(losses.perceptual(a, [3 * x for x in a])) == pytest.approx(0, abs=1e-6)
-    with pytest.raises(ValueError, match="zip"):
-        losses.perceptual(a, b[:1])
-
-
 def test_reconstruction() -> None:
     logits, ids = randn(2, 4, 3, 3).requires_grad_(), torch.randint(4, (2, 3, 3), generator=torch.Generator().manual_seed(1))
     loss = losses.reconstruction(logits, ids)

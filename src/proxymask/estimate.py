@@ -148,12 +148,12 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
         if isinstance(stage, GeneratorStage):
             c = stage.config
             alone = i < c.discriminator_first
-            return alone, not alone and c.path_weight > 0 and i % c.path_every == 0, c.r1_every > 0 and i % c.r1_every == 0
+            return alone, not alone and c.path_weight > 0 and i % stage.path_every == 0, i % stage.r1_every == 0
         if isinstance(stage, RearrangerStage):
             return stage.adversarial_due(i) and (True, stage.r1_due(i))
         if isinstance(stage, MapperStage):
             since = stage.adversarial_from
-            return i >= stage.label_from, i >= since, i >= since and (i - since) % stage.config.r1_every == 0
+            return i >= stage.label_from, i >= since, i >= since and (i - since) % stage.r1_every == 0
         return True
 
     counts: Counter[Hashable] = Counter()

@@ -36,12 +36,42 @@ FEWER_KEYS = Removed("the limit of keys a style", {"keys": 0})
 MODELS: Mapping[str, tuple[Removed, ...]] = {
     "OasisMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
     "ProxyClusters": (Removed(LAYOUT_READER.part, {"reader": 0}),),
+    "Rearranger": (
+        Removed("another width of the retouching block's codes", {"retouch_codes": 32}),
+        Removed("the start of the attention", unused=("match", "sharpness", "position_weight")),  # of no use once it is trained
+    ),
     "UNetMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
 }
 # fields of a stage's settings, by stage
 SETTINGS: Mapping[str, tuple[Removed, ...]] = {
-    "segmenter": (Removed("doubts about labels read in another sample's look", {"look_doubt": 0}),),
-    "mapper": (Removed("the mapper's table of looks", {"looks": 0}, ("look_layers",)),),
+    "generator": (
+        Removed("another interval of R1", {"r1_every": 16}),
+        Removed("another interval of path length regularisation", {"path_every": 4}),
+    ),
+    "rearranger": (
+        Removed("another width of the retouching block's codes", {"retouch_codes": 32}),
+        Removed("another start of the attention", {"match": 12, "sharpness": 10, "position_weight": 8}),
+        Removed("the cosine decay of the rearranger's rates", {"settle": False}),
+        Removed("another share of a term in L_self", {"self_features": 1, "self_picture": 1}),
+        Removed("the perceptual term of L_self", {"self_perceptual": 0}),
+        Removed("another interval of R1", {"r1_every": 16}),
+        Removed("another number of samples for narrower queries and keys", {"narrow_samples": 256}),
+    ),
+    "segmenter": (
+        Removed("another width of the segmenter", {"width": 64}),
+        Removed("another L2 term of the segmenter", {"weight_decay": 0.001}),
+        Removed("another weight of rare classes", {"class_balance": 0.5}),
+        Removed("another shift of labelled samples", {"shift": 4}),
+        Removed("another schedule of learning from other samples", {"look_last": 0.6, "look_batch": 8}),
+        Removed("doubts about labels read in another sample's look", {"look_doubt": 0}),
+    ),
+    "mapper": (
+        Removed("another weight of rare classes in L_label", {"label_balance": 0.25}),
+        Removed("another network for L_label", {"viewer_width": 16, "viewer_batch": 32, "viewer_samples": 3000}),
+        Removed("the mapper's table of looks", {"looks": 0}, ("look_layers",)),
+        Removed("another interval of R1", {"r1_every": 16}),
+    ),
+    "depth": (Removed("another weight of the depth's slopes", {"lambda_slope": 1}),),
 }
 # objects of a preset or of what a bundle says of itself; each holds nothing but the keys of its row
 OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK, "reader": LAYOUT_READER}

@@ -69,18 +69,6 @@ def picture_l1(picture: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
     return (difference if weight is None else difference * weight).mean()
 
 
-def perceptual(features: list[torch.Tensor], targets: list[torch.Tensor]) -> torch.Tensor:
-    """Distance of two pictures in the features of a network (channels normalised at each position, as LPIPS does, unit weights).
-
-    ``mean_l mean_x ||phi_l(x) / |phi_l(x)| - psi_l(x) / |psi_l(x)|||^2``
-    """
-    terms = [
-        (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(dim=1).mean()
-        for a, b in zip(features, targets, strict=True)
-    ]
-    return torch.stack(terms).mean()
-
-
 def reconstruction(logits: torch.Tensor, target: torch.Tensor, tilt: torch.Tensor | None = None) -> torch.Tensor:
     """L_recon of the mapper: cross-entropy of its logits (B, K, r, r) to the sample's own proxy mask (B, r, r).
 

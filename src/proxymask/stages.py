@@ -5,6 +5,7 @@ A stage's folder ends with its networks in ``save_pretrained`` form (``generator
 """
 
 import dataclasses
+import glob
 import hashlib
 import inspect
 import os
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from . import legacy
 from .bundle import EMBEDDED, embedded_bundles, file_hash
 from .conditions.base import Condition
 from .data.dataset import ImageSet
@@ -44,13 +46,25 @@ from .training.distributed import barrier, is_main, main_first
 from .training.generator import GeneratorConfig, GeneratorStage, Pictures
 from .training.in_look import InLook
 from .training.loop import LoopConfig, Stage, checkpoints, train
-from .training.mapper import ConditionConfig, ConditionSource, GeneratedImages, Labeller, MapperConfig, MapperStage, new_viewing
+from .training.mapper import (
+    VIEWER_SAMPLES,
+    VIEWER_WIDTH,
+    ConditionConfig,
+    ConditionSource,
+    GeneratedImages,
+    Labeller,
+    MapperConfig,
+    MapperStage,
+    new_viewing,
+)
 from .training.rearranger import RearrangerConfig, RearrangerStage
 from .training.segmentation import SegmentationStage
-from .training.segmenter import SegmenterConfig, SegmenterStage
+from .training.segmenter import LOOK_LAST, SegmenterConfig, SegmenterStage
 from .training.student import StudentStage
 
 MARK = "stage.json"
+# the stages that leave a mark, by a network that no stage before them in this list saves
+MARKED = ("clusters", "rearranger", "segmenter", "mapper", "depth", "generator")
 # what a run folder may hold, by the start of the name
 OURS = (
     "checkpoint-",
@@ -62,6 +76,7 @@ OURS = (
     "generator",
     "discriminator",
     "viewer",
+    "reader",
     "clusters",
     "rearranger",
     "segmenter",
@@ -71,6 +86,7 @@ OURS = (
 )
 KEEP_FEATURES = 512 * 2**20  # bytes of features that clustering may hold instead of computing them anew for every pass
 STATISTICS_SAMPLES = 64
+NARROW_SAMPLES = 256  # that narrower queries and keys are fitted to
 BATCH = 8  # samples a forward pass, outside of training
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -151,10 +167,9 @@ def build_rearranger(
     """Stage 2. Without a discriminator (the generator's own) a fresh one is made; without ``rms``, :func:`state_rms` finds it;
     ``key_channels``: of a rearranger to go on from whose queries and keys are narrow already."""
     check_fit(cut, clusters)
-    if config.narrow < 0 or config.narrow_samples < 1:
+    if config.narrow < 0:
         raise ProxymaskError(
-            f"queries and keys cannot be narrowed to {config.narrow} channels by {config.narrow_samples} samples: give a width, 0 to leave "
-            "them as trained, and one sample or more"
+            f"queries and keys cannot be narrowed to {config.narrow} channels: give a width, or 0 to leave them as trained"
         )
     taken = inspect.signature(Rearranger.__init__).parameters
     widths = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in taken}
@@ -196,7 +211,7 @@ def build_segmenter(
         levels, _ = cut.pyramid(cut.w(z.to(device)))
     with seeded(seed, "init", "segmenter"):
         channels = [level.shape[1] for level in levels]
-        segmenter = FewShotSegmenter(channels, generator.resolution, num_labels, width=config.width, start=generator.start)
+        segmenter = FewShotSegmenter(channels, generator.resolution, num_labels, start=generator.start)
     segmenter.calibrate([level.cpu() for level in levels])
     if len(ws) > config.look_most:
         return SegmenterStage(cut, segmenter, ws, masks, config)
@@ -209,10 +224,10 @@ def build_segmenter(
     seen = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution) :]
     with seeded(seed, "init", "look reader"):
         channels = [level.shape[1] for level in seen]
-        reader = FewShotSegmenter(channels, generator.resolution, num_labels, config.width, skip_levels=0, start=generator.start)
+        reader = FewShotSegmenter(channels, generator.resolution, num_labels, skip_levels=0, start=generator.start)
     reader.calibrate([level.cpu() for level in seen])
     looks = InLook(cut, clusters, rearranger, ws)
-    return SegmenterStage(cut, segmenter, ws, masks, config, looks, reader, round(steps * (1 - config.look_last)))
+    return SegmenterStage(cut, segmenter, ws, masks, config, looks, reader, round(steps * (1 - LOOK_LAST)))
 
 
 def build_mapper(
@@ -263,7 +278,7 @@ def build_student(
     known = [teacher for teacher in teachers if isinstance(teacher, OasisMapper)]
     if len(known) < len(teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in shared):
         raise ProxymaskError("a teacher is no mapper of masks with these labels and clusters: name those of this bundle with --teacher")
-    seen = GeneratedImages(Labeller(cut, segmenter.to(device).eval().requires_grad_(False)), config.viewer_samples)
+    seen = GeneratedImages(Labeller(cut, segmenter.to(device).eval().requires_grad_(False)), VIEWER_SAMPLES)
     return StudentStage(mapper, known, seen, config, steps)
 
 
@@ -298,7 +313,7 @@ def _viewing(config: MapperConfig, cut: CutGenerator, segmenter: FewShotSegmente
     if not config.lambda_label:
         return None
     with seeded(seed, "init", "viewer"):
-        viewer = UNetSegmenter(segmenter.out.out_channels, config.viewer_width, depth=2)
+        viewer = UNetSegmenter(segmenter.out.out_channels, VIEWER_WIDTH, depth=2)
     return new_viewing(config, viewer, Labeller(cut, segmenter), steps)
 
 
@@ -496,7 +511,7 @@ def _narrowed(stage: RearrangerStage, trained: nn.Module, seed: int) -> Rearrang
         return trained
     device = trained.to_query.weight.device
     cut, clusters = stage.cut.to(device), stage.clusters.to(device)
-    z = torch.randn(stage.config.narrow_samples, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
+    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
     return narrow_keys(trained, cut, clusters, stage.config.narrow, z)[0]
 
 
@@ -515,12 +530,16 @@ def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping
 
 
 def mark_of(out: Path) -> dict[str, Any] | None:
-    """The mark of a finished stage; None where there is none, or none that can be read."""
+    """The mark of a finished stage, in today's settings; None where there is none, or none that can be read."""
     try:
         mark = read_json(out / MARK)
     except ProxymaskError:
         return None
-    return mark if isinstance(mark, dict) and {"identity", "steps", "sha256"} <= mark.keys() else None
+    if not isinstance(mark, dict) or not {"identity", "steps", "sha256"} <= mark.keys():
+        return None
+    networks = {name.split("/")[0] for name in mark["sha256"]}
+    stage = next((name for name in MARKED if name in networks), "")
+    return mark | {"identity": legacy.stage_settings(stage, mark["identity"])}
 
 
 def is_done(out: Path, identity: Mapping[str, Any], steps: int) -> bool:
@@ -545,9 +564,12 @@ def claim(out: Path, identity: Mapping[str, Any]) -> Path | None:
     if have is not None and _digest(have) != wanted:
         aside = out.with_name(f"{out.name}.{_digest(have)}")
         os.replace(out, aside)
-    earlier = out.with_name(f"{out.name}.{wanted}")
-    if not out.exists() and earlier.exists():
-        os.replace(earlier, out)
+    if not out.exists():
+        for earlier in sorted(out.parent.glob(f"{glob.escape(out.name)}.*")):  # the name may hold the hash of an older version's settings
+            identity_there = _found_identity(earlier)
+            if identity_there is not None and _digest(identity_there) == wanted:
+                os.replace(earlier, out)
+                break
     return aside
 
 
@@ -567,7 +589,8 @@ def _found_identity(out: Path) -> dict[str, Any] | None:
             stored = dict(read_json(path / "state.json")["identity"])
         except (ProxymaskError, KeyError, TypeError, ValueError):
             continue
-        return {key: value for key, value in stored.items() if key != "stage"}  # which the loop adds
+        stage = str(stored.pop("stage", ""))  # which the loop adds
+        return legacy.stage_settings(stage, stored)
     return None
 
 

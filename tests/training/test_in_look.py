@@ -115,7 +115,7 @@ def test_only_with_few_labels() -> None:
     with pytest.raises(ProxymaskError, match="give the rearranger and its clusters, or set look_most to 0"):
         build_segmenter(SegmenterConfig(look_most=2), *parts)
     clusters = tiny.make_clusters(cut)
-    stage = build_segmenter(SegmenterConfig(look_most=2, look_last=0.3), *parts, clusters, tiny.make_rearranger(cut, clusters))
+    stage = build_segmenter(SegmenterConfig(look_most=2), *parts, clusters, tiny.make_rearranger(cut, clusters))
     assert stage.looks is not None
-    assert stage.look_from == 7
+    assert stage.look_from == 4
     assert set(stage.modules) == {"segmenter", "reader"}
