@@ -110,7 +110,6 @@ class Lab:
                     self.settings.seed,
                     self.device,
                     lambda index, inertia: update(index, 0),
-                    reader=self.bundle.clusters.reader,
                 )
             finish(out, identity, 0, {"clusters": found.cpu()})
         return load_part(out, "clusters", ProxyClusters)

@@ -25,7 +25,6 @@ TINY = {
     "base": "demo",
     "cluster_samples": 8,
     "rearranger": {"position_channels": 8, "hidden": 8, "layers": 2},
-    "segmenter": {"width": 8},
     "mapper": {"widths": [8, 8, 8], "hidden": 8},
     "rearranger_loop": {"batch": 4},
     "segmenter_loop": {"batch": 2},

@@ -83,7 +83,7 @@ class BundleSynthesis:
         """Features, keys and values of latents w (B, w_dim)."""
         with autocast(self.synth.device, self.synth.dtype):
             state = self.synth.cut.features(w)
-        return StyleBatch(w, state, self.synth.keys(w, state))
+        return StyleBatch(w, state, self.synth.keys(state))
 
     @torch.inference_mode()
     def sample(self, styles: StyleBatch) -> torch.Tensor:
@@ -132,9 +132,8 @@ class BundleSynthesis:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.mapper)
         count = max(len(logits), len(styles.w))
-        available, prior = self.clusters.available(styles.keys.counts), self.clusters.prior(styles.keys.amount)
         convert = handover_ids if is_hard(self.synth.handover) else handover
-        return convert(logits.expand(count, -1, -1, -1), self.synth.handover, available, prior)
+        return convert(logits.expand(count, -1, -1, -1), self.synth.handover, self.clusters.prior(styles.keys.counts))
 
     def from_proxy(self, proxy: torch.Tensor, styles: StyleBatch) -> torch.Tensor:
         """Pictures (B, 3, H, W) of proxy masks, ids (B, h, w) or (B, K, h, w); one style may serve all masks."""

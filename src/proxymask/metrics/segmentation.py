@@ -37,13 +37,6 @@ class ConfusionMatrix:
         self.counts += pairs.view(self.num_classes, self.num_classes)
         return self
 
-    def merge(self, other: "ConfusionMatrix") -> Self:
-        """Add the counts of ``other``."""
-        if other.num_classes != self.num_classes:
-            raise ProxymaskError(f"confusion matrices of {other.num_classes} and {self.num_classes} classes cannot be merged")
-        self.counts += other.counts
-        return self
-
     def iou(self) -> torch.Tensor:
         """Intersection over union of each class, float64 (N,) in [0, 1]; NaN where the class is in neither prediction nor target."""
         hits = self.counts.diagonal().double()

@@ -23,7 +23,6 @@ from .weights import file_digest, read_weights
 Resizing = Literal["legacy", "clean"]
 SIDE = 299
 EPS = 0.001
-NORM = ("weight", "bias", "running_mean", "running_var")
 PUBLISHED = "6726825d"  # start of the SHA-256 of the published file
 
 

@@ -13,7 +13,6 @@ from ...ops import fir_kernel
 from ...stylegan2 import SeedStyle
 
 State = Mapping[str, Any]
-REST = "; "
 
 
 @dataclasses.dataclass
