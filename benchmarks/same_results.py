@@ -34,8 +34,7 @@ OURS = {
     "cluster_samples": 16,
     "generator": {"z_dim": 16, "channel_base": 256, "channel_max": 16, "path_weight": 2.0},
     "rearranger": {"hidden": 8, "position_channels": 8, "mask_codes": 4, "retouch": 8, "narrow": 16},
-    "segmenter": {"width": 8},
-    "mapper": {"widths": [8, 8, 8], "hidden": 8, "viewer_width": 8, "viewer_samples": 32},
+    "mapper": {"widths": [8, 8, 8], "hidden": 8},
     "condition": {"unet_base": 256, "unet_max": 16},
     "generator_loop": LOOP,
     "rearranger_loop": LOOP,
@@ -61,7 +60,7 @@ PUBLISHED = OURS | {
         "adv_every": 5,
         "narrow": 0,
     },
-    "segmenter": {"width": 8, "look_most": 0},
+    "segmenter": {"look_most": 0},
     "mapper": {
         "widths": [8, 8, 8],
         "hidden": 8,
