@@ -21,7 +21,6 @@ from proxymask.rearranger import Rearranger
 from proxymask.sampling import generator_hash, read_label_set
 from proxymask.segmenter import FewShotSegmenter
 from proxymask.stages import find_part, load_part
-from proxymask.style_bank import StyleBank
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +38,6 @@ class Embed:
     """Text of the model card."""
     handover: Handover = "likely-all"
     """What the mapper hands over."""
-    keys: int = 0
-    """Most keys a style."""
-    style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
-    """What is lent to a style."""
     name: str = "avatars"
 
 
@@ -69,8 +64,6 @@ def main() -> None:
         name=args.name,
         about={
             "handover": args.handover,
-            "keys": args.keys,
-            "style_bank": dataclasses.asdict(args.style_bank),
             "generator": generator_hash(generator),
             "licence": "weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use)",
         },

@@ -54,7 +54,7 @@ def random_bundle(folder: Path, cut: int) -> Path:
     rearranger = Rearranger(half.channels, cut, preset.num_clusters, **widths)
     rearranger.initialize(clusters.centroids, 1.0)
     mapper = OasisMapper(len(AVATAR_LABELS), preset.num_clusters, cut, widths=tuple(preset.mapper.widths), hidden=preset.mapper.hidden)
-    about = {"handover": "present"}
+    about = {"handover": "hard"}
     return Bundle(generator, cut, clusters, rearranger.eval(), AVATAR_LABELS, None, {"mask": mapper.eval()}, "random-128", about).save(
         folder
     )

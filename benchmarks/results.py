@@ -1,6 +1,9 @@
-"""Make ``docs/results.md`` and its plots of the JSON files in ``docs/results``: what is measured, what is a toy, and what is queued.
+"""Make ``docs/results.md`` and its plots from the JSON files in ``docs/results``: what is measured, what is a toy, and what is queued.
 
-python benchmarks/results.py
+    python benchmarks/results.py
+
+Every section begins with one sentence of what was found; then tables with one number in a cell. ``overview.json`` holds the tables of
+the embedded model: a cell is a number or the place of one in another JSON file.
 """
 
 import dataclasses
@@ -32,14 +35,18 @@ COMMANDS = {
     "reals": f"python -m ablations.reals {CHAIN}",
     "wall-time": "python wall_time.py (trainings first: benchmarks/README.md, rows rival to wall time)",
 }
+RENAMED = {"retouching block": "refinement block", "asked cluster": "queried cluster"}  # words of older JSON files, and today's
 HEAD = """# Results
 
-Made by `python benchmarks/results.py` of the JSON files in `docs/results/`; nothing here is typed by hand. All numbers are of drawn
-avatars with exact masks, where the truth is known. A row of fewer than 10,000 rearranger steps is marked **toy** and is no result yet:
-its full version is the command beside it. Commands of the ablations are run in the folder `benchmarks`; all of them go on after a stop.
+`python benchmarks/results.py` makes this page from the JSON files in `docs/results/`. All numbers are of drawn avatars with exact masks,
+where the truth is known. A row of fewer than 10,000 rearranger steps is marked **toy** and is no result yet: its full version is the
+command below its table. Commands of the ablations are run in the folder `benchmarks`; all of them go on after a stop.
 
 Distances are in the features of the shipped judge unless a row says otherwise. They are no FID: Inception's weights are not part of
 this project (`proxymask evaluate --features inception` computes FID and KID where they are).
+
+The judge is a segmentation network that took no part in making the model. What was decided by these and other measurements is in
+[decisions.md](decisions.md).
 """
 
 
@@ -66,6 +73,50 @@ def load(path: Path) -> Any:
     return read_json(path) if path.is_file() else None
 
 
+def current(name: str) -> str:
+    """A name of a JSON file in today's words."""
+    for old, new in RENAMED.items():
+        name = name.replace(old, new)
+    return name
+
+
+def stored_value(folder: Path, cell: float | Sequence[str] | None) -> float | None:
+    """The number of a cell of ``overview.json``.
+
+    Args:
+        folder: of the JSON files.
+        cell: the number itself; None for an empty cell; or the place of the number, a file's name without its ending, then either the
+            keys that lead to it, or, in a metrics.json of ``proxymask evaluate``, "key" and "of" of its row.
+    """
+    if cell is None or isinstance(cell, int | float):
+        return cell
+    found = read_json(folder / f"{cell[0]}.json")
+    if "numbers" in found:
+        return next(row["value"] for row in found["numbers"] if [row["key"], row["of"]] == list(cell[1:]))
+    for key in cell[1:]:
+        found = found[key]
+    return found
+
+
+def overview(folder: Path) -> str:
+    """The tables of ``overview.json``: the embedded model at a glance."""
+    found = load(folder / "overview.json")
+    if found is None:
+        return missing("evaluation")
+    parts = []
+    for table in found["tables"]:
+        counted = any("count" in row for row in table["rows"])
+        digits, rows = table.get("digits"), []
+        for row in table["rows"]:
+            values = [stored_value(folder, cell) for cell in row["cells"]]
+            cells = ["" if v is None else f"{v:.3f}" if digits is None else f"{v:.{digits}g}" for v in values]
+            rows.append([row["name"], *([f"{row['count']:,}"] if counted else []), *cells, row["command"]])
+        heads = ["", *(["pictures"] if counted else []), *table["columns"], "command"]
+        parts.append(f"### {table['title']}\n\n{table['found']}\n\n{markdown(heads, rows)}")
+    parts.append("### Commands of these tables\n\n" + markdown(["", "command"], [[n, f"`{c}`"] for n, c in found["commands"].items()]))
+    return "\n".join(parts)
+
+
 def cell(row: Mapping[str, Any], key: str) -> str:
     """A number of a row; "accessories" is that class' IoU in pictures from masks."""
     if key == "accessories":
@@ -87,6 +138,7 @@ def evaluations(folder: Path) -> str:
         parts.append(
             f"### {title}\n\n{about['count']:,} pictures of each kind, {about['resolution']} pixels, cut at {about['cut']}.{own}\n"
         )
+        parts.append(evaluated(found))
         columns = [of for of in COLUMNS if any(row["of"] == of for row in found)]
         keys = list(dict.fromkeys(row["key"] for row in found if row["of"] in columns))
         table = []
@@ -95,7 +147,7 @@ def evaluations(folder: Path) -> str:
             if key in ("diversity", "identity_perceptual"):
                 continue
             first = next(iter(cells.values()))
-            table.append([first["name"], *(number(cells[of]["value"], key) if of in cells else "" for of in columns)])
+            table.append([current(first["name"]), *(number(cells[of]["value"], key) if of in cells else "" for of in columns)])
         parts.append(markdown(["", *(HEADS[of] for of in columns)], table))
         parts.append(shares(found))
         rest = [row for row in found if row["of"] == "samples" or row["key"] == "diversity"]
@@ -106,6 +158,20 @@ def evaluations(folder: Path) -> str:
             series = {head: [values.get(name) for name in names] for head, values in classes.items()}
             parts.append(plot(folder, path.stem, bars(f"IoU of each class: {title}", names, series, width=960)))
     return "\n".join(parts) or missing("evaluation")
+
+
+def evaluated(found: Sequence[Mapping[str, Any]]) -> str:
+    """What an evaluation found, in a sentence."""
+    at = {(row["key"], row["of"]): row["value"] for row in found}
+    of = "masks" if ("miou", "masks") in at else "proxy"
+    if ("miou", of) not in at or ("frechet/judge", of) not in at:  # measured without a judge
+        return ""
+    text = f"Pictures {HEADS['masks'] if of == 'masks' else 'from proxy masks of other samples'}: mIoU {at['miou', of]:.3f}"
+    if ("miou", "grid") in at:
+        text += f" (the masks on the proxy grid and back {at['miou', 'grid']:.3f})"
+    return (
+        f"{text}, distance {at['frechet/judge', of]:.2f}, where the generator's own samples have {at['frechet/judge', 'generator']:.2f}.\n"
+    )
 
 
 def shares(found: Sequence[Mapping[str, Any]]) -> str:
@@ -127,44 +193,83 @@ def shares(found: Sequence[Mapping[str, Any]]) -> str:
     return text + "\n"
 
 
-def mark(row: Mapping[str, Any]) -> str:
-    """The budget of a row, and whether it is a toy."""
-    return f"{row['steps']:,}" + (" **toy**" if row["toy"] else "")
-
-
 def ablation(folder: Path, name: str, columns: Mapping[str, str]) -> str:
     """A table of an ablation's rows, its sheet, and the command that makes the full version."""
     found = load(folder / "ablations" / f"{name}.json")
     if found is None:
         return missing(name)
-    rows = [[row["variant"], mark(row), f"{row['count']:,}", *(cell(row, key) for key in columns)] for row in found["rows"]]
+    toys = any(row["toy"] for row in found["rows"])
+    rows = []
+    for row in found["rows"]:
+        budget = [f"{row['steps']:,}", *(["**toy**" if row["toy"] else ""] if toys else []), f"{row['count']:,}"]
+        rows.append([current(row["variant"]), *budget, *(cell(row, key) for key in columns)])
     trained = sorted({row["mapper_steps"] for row in found["rows"] if "mapper_steps" in row})
-    out = markdown(["", "steps", "pictures", *columns.values()], rows)
+    out = markdown(["", "steps", *(["toy"] if toys else []), "pictures", *columns.values()], rows)
     if trained:
         out += f"\nMappers of {', '.join(f'{steps:,}' for steps in trained)} steps.\n"
-    if any(row["toy"] for row in found["rows"]):
+    if toys:
         out += f"\nFull version, queued: `{COMMANDS[name]}`\n"
     if (folder / "ablations" / f"{name}.png").is_file():
         out += f"\nShapes, styles, then a row a variant:\n\n![{name}](results/ablations/{name}.png)\n"
     return out
 
 
+def extremes(rows: Sequence[Mapping[str, Any]], key: str, name: str, least: bool = False) -> str:
+    """The best and the worst row of an ablation, in a sentence."""
+    scored = [row for row in rows if row.get(key) is not None]
+    if len(scored) < 2:
+        return ""
+    best, *_, worst = sorted(scored, key=lambda row: row[key] if least else -row[key])
+    said = " and ".join(f"{current(row['variant'])} ({cell(row, key)})" for row in (best, worst))
+    return f"Best and worst {name}: {said}{'; toys, so no result yet' if any(row['toy'] for row in scored) else ''}.\n\n"
+
+
 def losses(folder: Path) -> str:
+    """The ablation of the losses, with the distances over the iterations."""
     out = ablation(folder, "losses", PROXY)
     found = load(folder / "ablations" / "losses.json")
     if found is None:
         return out
+    out = extremes(found["rows"], "frechet_proxy", "distance", least=True) + out
     series = {name: [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
     return out + plot(folder, "losses", lines("Distance over iterations", series, "steps", "judge features"))
 
 
+def clusters(folder: Path) -> str:
+    """The ablation of K."""
+    columns = {
+        "miou_masks": "mIoU with mapper",
+        "miou_proxy": "mIoU without",
+        "accessories": "IoU of accessories",
+        "mask_ignored_proxy": "mask ignored",
+        "agreement": "agreement",
+        "frechet_masks": "distance",
+        "frechet_proxy": "distance, no mapper",
+    }
+    found = load(folder / "ablations" / "clusters.json")
+    sentence = "" if found is None else extremes(found["rows"], "miou_masks", "mIoU with a mapper")
+    return sentence + ablation(folder, "clusters", columns)
+
+
+def reals(folder: Path) -> str:
+    """What L_adv takes for real."""
+    found = load(folder / "ablations" / "reals.json")
+    sentence = "" if found is None else extremes(found["rows"], "frechet_proxy", "distance", least=True)
+    return sentence + ablation(folder, "reals", PROXY)
+
+
 def label_curve(folder: Path) -> str:
+    """What the number of labelled samples is worth: the segmenter alone, and the full chain."""
     columns = {"segmenter_miou": "segmenter mIoU", "miou_masks": "mIoU", "accuracy_masks": "accuracy", "frechet_masks": "distance"}
     out = ablation(folder, "labels", columns)
     found = load(folder / "ablations" / "labels.json")
     if found is None:
         return out
     keys = ("segmenter_miou", "segmenter_accuracy")
+    first = [(row["labels"], row["miou_masks"]) for row in found["rows"] if row["draw"] == 0 and row.get("miou_masks") is not None]
+    if len(first) > 1:
+        (few, low), (many, high) = min(first), max(first)
+        out = f"The full chain goes from mIoU {low:.3f} with {few} random labelled to {high:.3f} with {many} (first draws).\n\n" + out
     for labels in sorted({row["labels"] for row in found["rows"]}):
         scores = [row["miou_masks"] for row in found["rows"] if row["labels"] == labels]
         if len(scores) > 1:
@@ -176,9 +281,10 @@ def label_curve(folder: Path) -> str:
         out += f"\nNot there yet: {numbers} labelled; the command in benchmarks/README.md (embedded rearranger) goes on.\n"
     rows = []
     for r in found["spread"]:
-        means = [f"{r[f'{k}_mean']:.3f}" + (f" ± {r[f'{k}_std']:.3f}" if r["draws"] > 1 else "") for k in keys]
+        means = [text for k in keys for text in (f"{r[f'{k}_mean']:.3f}", f"{r[f'{k}_std']:.3f}" if r["draws"] > 1 else "")]
         rows.append([str(r["labels"]), str(r["draws"]), *means])
-    out += "\n" + markdown(["labelled", "draws", "segmenter mIoU against the judge", "accuracy"], rows)
+    heads = ["labelled", "draws", "segmenter mIoU against the judge", "± of the draws", "accuracy", "± of the draws"]
+    out += "\n" + markdown(heads, rows)
     series = {
         "segmenter, mean of the draws": [(r["labels"], r["segmenter_miou_mean"]) for r in found["spread"]],
         "full chain": [(r["labels"], r["miou_masks"]) for r in found["rows"] if r["draw"] == 0 and r.get("miou_masks") is not None],
@@ -187,6 +293,7 @@ def label_curve(folder: Path) -> str:
 
 
 def wall_time(folder: Path) -> str:
+    """Ours and the supervised rival at the end of their trainings, at equal time, and over time."""
     found = load(folder / "wall-time.json")
     if found is None:
         return missing("wall-time")
@@ -196,10 +303,9 @@ def wall_time(folder: Path) -> str:
     cells = []
     for r in last:
         spent = f"{r['seconds'] / 3600:.2f} h"
-        spent_on = f"{r['step']:,}" + (" **toy**" if r["step"] < TOY else "")
-        cells.append([r["name"], spent, spent_on, f"{r['count']:,}", cell(r, "frechet_judge"), cell(r, "miou")])
-    out = markdown(["", "wall time", "steps", "pictures", "distance", "mIoU"], cells)
-    out += at_equal_time(rows)
+        toy = "**toy**" if r["step"] < TOY else ""
+        cells.append([r["name"], spent, f"{r['step']:,}", toy, f"{r['count']:,}", cell(r, "frechet_judge"), cell(r, "miou")])
+    out = at_equal_time(rows) + markdown(["", "wall time", "steps", "toy", "pictures", "distance", "mIoU"], cells)
     if any(r["step"] < TOY for r in last):
         out += f"\nFull version, queued: `{COMMANDS['wall-time']}`\n"
     for key, title in (("frechet_judge", "Distance"), ("miou", "mIoU")):
@@ -217,15 +323,21 @@ def at_equal_time(rows: Sequence[Mapping[str, Any]]) -> str:
     ours = [row for row in rows if row["name"] == "ours" and row.get("miou") is not None]
     if not ours:
         return ""
-    end, said = max(ours, key=lambda row: row["seconds"]), []
+    end = max(ours, key=lambda row: row["seconds"])
+    table = [
+        ["ours at its end, without its generator's training", f"{end['seconds'] / 60:.0f}", cell(end, "frechet_judge"), cell(end, "miou")]
+    ]
+    ahead = True
     for name in dict.fromkeys(row["name"] for row in rows if row["name"] != "ours"):
         points = sorted((row for row in rows if row["name"] == name), key=lambda row: row["seconds"])
         then = ([row for row in points if row["seconds"] <= end["seconds"]] or points[:1])[-1]
-        said.append(f"{name} at {then['seconds'] / 60:.0f} min {then['frechet_judge']:.1f} and {then['miou']:.3f}")
-    if not said:
+        table.append([name, f"{then['seconds'] / 60:.0f}", cell(then, "frechet_judge"), cell(then, "miou")])
+        ahead = ahead and then["miou"] < end["miou"] and then["frechet_judge"] > end["frechet_judge"]
+    if len(table) < 2:
         return ""
-    ours_has = f"ours at its end ({end['seconds'] / 60:.0f} min, without its generator's) {end['frechet_judge']:.1f} and {end['miou']:.3f}"
-    return f"\nDistance and mIoU at equal wall time: {'; '.join([ours_has, *said])}.\n"
+    toy = "; toys, so no result yet" if end["step"] < TOY else ""
+    found = f"At equal wall time ours is {'ahead of' if ahead else 'not ahead of'} the rival in mIoU and distance{toy}."
+    return f"{found}\n\n{markdown(['', 'minutes', 'distance', 'mIoU'], table)}\nAt the end of each training:\n\n"
 
 
 def baselines(folder: Path) -> str:
@@ -238,10 +350,15 @@ def baselines(folder: Path) -> str:
             rows.append([path.stem, name, f"{found['count']:,}", f"{scores['miou']:.3f}", f"{found['feature_distance']:.1f}"])
     if not rows:
         return "Queued: `python benchmarks/quality.py --help`\n"
-    return markdown(["model", "", "pictures", "mIoU", "distance"], rows) + "\nOurs: mIoU of all masks of that measurement.\n"
+    ours = [row for row in rows if row[1] == "ours"]
+    best = {row[0]: max((float(r[3]) for r in rows if r[0] == row[0] and r is not row), default=0.0) for row in ours}
+    ahead = sum(float(row[3]) > best[row[0]] for row in ours)
+    found = f"The method is ahead of copying and of a table in mIoU in {ahead} of {len(ours)} models.\n\n"
+    table = markdown(["model", "", "pictures", "mIoU", "distance"], rows)
+    return f"{found}{table}\nOurs: mIoU of all masks of that measurement.\n"
 
 
-ROBUST = {"wider_px": "Strokes wider, pixels", "removed": "Share of the input removed", "jitter_px": "Bent, pixels"}
+ROBUST = {"wider_px": "Strokes wider, pixels", "removed": "Share of the input removed", "jitter_px": "Warped, pixels"}
 
 
 def conditions(folder: Path) -> str:
@@ -255,7 +372,9 @@ def conditions(folder: Path) -> str:
         made = f"{name} ({row['extractor']})" if row.get("extractor") else name
         share = f"{100 * row['miou'] / files[0]['mask']['miou']:.0f} %"  # the mask mapper may be newer than the row
         rows.append([made, f"{row['count']:,}", number(row["miou"]), number(row["accuracy"]), share, number(row["miou_of_nothing"])])
-    out = markdown(["", "pictures", "mIoU", "accuracy", "of the masks'", "shown nothing"], rows)
+    reached = sorted(row["miou"] / files[0]["mask"]["miou"] for row in mappers.values())
+    out = f"Other inputs reach {100 * reached[0]:.0f} to {100 * reached[-1]:.0f} % of the mIoU that masks reach.\n\n" if reached else ""
+    out += markdown(["", "pictures", "mIoU", "accuracy", "of the masks'", "mIoU when shown nothing"], rows)
     for key, title in ROBUST.items():
         kept = {name: row["robustness"][key] for name, row in mappers.items() if key in row["robustness"]}
         heads = list(next(iter(kept.values())))
@@ -265,34 +384,23 @@ def conditions(folder: Path) -> str:
         points = [(p["seconds"] / 60, p["miou"]) for p in curve["points"]]
         drawn = lines("A sketch mapper's mIoU over its training", {"sketch": points}, "minutes", "mIoU", {"mask mapper": curve["mask"]})
         out += plot(folder, "conditions", drawn)
-    return out + "\nHow each was trained: [experiments](experiments.md), section 19.\n"
+    return out + "\nHow each was trained: [decisions](decisions.md#condition-mappers).\n"
 
 
 def document(folder: Path) -> str:
     """The whole of ``results.md``; plots are written beside the JSON files."""
     speed = load(folder / "evaluation-speed.json")
     sections = {
-        "1. The embedded model": evaluations(folder),
+        "0. The embedded model at a glance": overview(folder),
+        "1. The embedded model, evaluated": evaluations(folder),
         "2. Supplement B.1: 28,000 pictures of two latents against as many real ones": (
             "See the evaluation named so above.\n" if list(folder.glob("evaluation-paper*.json")) else missing("paper")
         ),
         "3. Losses (Figures S2 and S3)": losses(folder),
-        "4. Number of clusters (Figure S4)": ablation(
-            folder,
-            "clusters",
-            {
-                "miou_masks": "mIoU with mapper",
-                "miou_proxy": "mIoU without",
-                "accessories": "IoU of accessories",
-                "mask_ignored_proxy": "mask ignored",
-                "agreement": "agreement",
-                "frechet_masks": "distance",
-                "frechet_proxy": "distance, no mapper",
-            },
-        ),
+        "4. Number of clusters (Figure S4)": clusters(folder),
         "5. Label curve": label_curve(folder),
         "6. Against a supervised rival, over wall time (Figure S5)": wall_time(folder),
-        "7. Without learning; and what L_adv takes for real": baselines(folder) + "\n" + ablation(folder, "reals", PROXY),
+        "7. Without learning; and what L_adv takes for real": baselines(folder) + "\n" + reals(folder),
     }
     if drawn := conditions(folder):
         sections["8. Scribbles, drawings and depth"] = drawn

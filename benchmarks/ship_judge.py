@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 
 from proxymask.data.dataset import ImageSet
-from proxymask.judges import About, Judge
+from proxymask.evaluation.judge import Judge, JudgeInfo
 from proxymask.segmentation_nets import DilatedSegmenter
 from proxymask.training.judge import Part, score_judge
 
@@ -68,7 +68,7 @@ def main() -> None:
     score = score_judge(net, test.labels, Part(test, range(min(args.count, len(test)))), precision="fp32")
     score["data"] = test.fingerprint
     licence = "weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use)"
-    judge = Judge(net, test.labels, About(args.size, learnt.fingerprint, args.steps, score, licence))
+    judge = Judge(net, test.labels, JudgeInfo(args.size, learnt.fingerprint, args.steps, score, licence))
     judge.save(args.out, half=True)
     rows = "\n".join(f"| IoU of {name} | {value:.3f} |" for name, value in score["iou"].items())
     command = f"proxymask train judge --data AVATARS --steps {args.steps} --out JUDGE, then python benchmarks/ship_judge.py"

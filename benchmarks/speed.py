@@ -44,8 +44,6 @@ class Speed:
     """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
     key_channels: int | None = None
     """With --paper: another width of queries and keys than the preset narrows them to once they are trained; 0: as they are trained."""
-    keys: int | None = None
-    """Most keys a style instead of the bundle's number (0: one a position)."""
     rounds: int = 30
     """Rounds; the median counts."""
     device: str = "auto"
@@ -82,8 +80,6 @@ def paper_bundle(hidden: int | None, key_channels: int | None) -> Bundle:
 def main() -> None:
     args = tyro.cli(Speed)
     bundle = paper_bundle(args.hidden, args.key_channels) if args.paper else Bundle.load(args.bundle)
-    if args.keys is not None:
-        bundle.about["keys"] = args.keys
     synth = Synthesizer(bundle, args.device, args.precision)
     style = synth.set_style(seed=1)
     ids = np.zeros((1, synth.size, synth.size), np.uint8)

@@ -24,9 +24,9 @@ from baselines.oasis.train import snapshots
 from proxymask.bundle import Bundle
 from proxymask.data.dataset import ImageSet
 from proxymask.errors import ProxymaskError
-from proxymask.evaluation import Bench, BundlePainter
-from proxymask.evaluation.subject import SHAPES, STYLES
-from proxymask.judges import Judge, shipped_judge
+from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
+from proxymask.evaluation.judge import Judge, shipped_judge
+from proxymask.evaluation.synthesis import SHAPES, STYLES
 from proxymask.mappers.oasis import OasisMapper
 from proxymask.modeling import ConfigModel, load_tensors, read_json, write_json
 from proxymask.rearranger import Rearranger
@@ -81,14 +81,14 @@ def averaged(kind: type[ConfigModel], name: str, run: Path, checkpoint: Path) ->
     return net.eval().requires_grad_(False)
 
 
-def proxy_driven(bench: Bench, subject: BundlePainter) -> dict[str, Any]:
+def proxy_driven(bench: MaskToImageBenchmark, subject: BundleSynthesis) -> dict[str, Any]:
     """Distances of pictures of proxy masks of other samples."""
     found = []
     for start in range(0, bench.count, 25):
         index = range(start, min(start + 25, bench.count))
-        style = subject.style(subject.w(STYLES, index))
-        asked = subject.substituted(subject.shape(subject.w(SHAPES, index))[0], style)
-        found.append(bench.features(subject.render(subject.rearranged(style, asked), style.w)))
+        style = subject.styles(subject.w(STYLES, index))
+        proxy = subject.substitute(subject.layout(subject.w(SHAPES, index))[0], style)
+        found.append(bench.features(subject.from_proxy(proxy, style)))
     return {"count": bench.count, **bench.distance(torch.cat(found))}
 
 
@@ -101,7 +101,9 @@ def run(args: WallTime) -> None:
     folder = args.judge or shipped_judge(bundle.labels)
     assert folder is not None, "give --judge"
     judge = Judge.load(folder)
-    bench = Bench(judge, ImageSet.open(args.data, bundle.resolution), ImageSet.open(args.masks, bundle.resolution), args.count)
+    bench = MaskToImageBenchmark(
+        judge, ImageSet.open(args.data, bundle.resolution), ImageSet.open(args.masks, bundle.resolution), args.count
+    )
     common = {"judge": judge.digest[:16], "resolution": bundle.resolution}
 
     def add(name: str, phase: str, step: int, seconds: float, weights: str, score: Any) -> None:
@@ -121,7 +123,7 @@ def run(args: WallTime) -> None:
             painter = OasisPainter(path, args.device)
             weights = short_hash(painter.generator)
             if not known(weights):
-                add(name, about["pairs"], about["step"], about["seconds"], weights, lambda painter=painter: bench.painter(painter))
+                add(name, about["pairs"], about["step"], about["seconds"], weights, lambda painter=painter: bench.score_model(painter))
     spent = 0.0
     offsets = {} if args.generator_seconds is None else {"generator_seconds": args.generator_seconds}
     if args.rearranger is not None:
@@ -130,7 +132,7 @@ def run(args: WallTime) -> None:
             net = averaged(Rearranger, "rearranger", args.rearranger, path)
             assert isinstance(net, Rearranger)
             if not known(short_hash(net)):
-                subject = BundlePainter(Synthesizer(dataclasses.replace(bundle, rearranger=net), args.device))
+                subject = BundleSynthesis(Synthesizer(dataclasses.replace(bundle, rearranger=net), args.device))
                 add(
                     args.name,
                     "rearranger",
@@ -147,14 +149,14 @@ def run(args: WallTime) -> None:
             net = averaged(OasisMapper, "mapper", args.mapper, path)
             assert isinstance(net, OasisMapper)
             if not known(short_hash(net)):
-                subject = BundlePainter(Synthesizer(dataclasses.replace(bundle, mappers={"mask": net}), args.device))
+                subject = BundleSynthesis(Synthesizer(dataclasses.replace(bundle, mappers={"mask": net}), args.device))
                 add(
                     args.name,
                     "mapper",
                     step,
                     spent + seconds_at(args.mapper, step),
                     short_hash(net),
-                    lambda s=subject: bench.painter(s) | offsets,
+                    lambda s=subject: bench.score_model(s) | offsets,
                 )
 
 

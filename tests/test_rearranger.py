@@ -106,9 +106,15 @@ def test_starts_by_taking_from_the_own_cluster(config: dict[str, object]) -> Non
     assert float((got == asked).float().mean()) < 0.6
 
 
-def test_starting_logits() -> None:
+def start_with(monkeypatch: pytest.MonkeyPatch, **terms: float) -> None:
+    for name, value in terms.items():
+        monkeypatch.setattr(f"proxymask.rearranger.{name}", value)
+
+
+def test_starting_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the terms that the documentation of ``initialize`` names, for single pairs of positions."""
-    rearranger = build(sharpness=20.0, position_weight=4.0, match=7.0)
+    start_with(monkeypatch, SHARPNESS=20.0, POSITION=4.0, MATCH=7.0)
+    rearranger = build()
     own, asked = masks(0, 1), masks(1, 1)
     state = clustered(own, 3, spread=0.3)
     logits = (rearranger.encode_mask(hot(asked)).query @ rearranger.encode_style(state).key.transpose(1, 2))[0] / rearranger.dim**0.5
@@ -123,9 +129,10 @@ def test_starting_logits() -> None:
         assert float(logits[x, y].detach()) == pytest.approx(wanted, abs=1e-3)
 
 
-def test_prefers_the_same_place() -> None:
+def test_prefers_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two equal features of the asked cluster, the nearer one."""
-    rearranger = build(sharpness=5.0)
+    start_with(monkeypatch, SHARPNESS=5.0)
+    rearranger = build()
     ids = torch.zeros(1, R, R, dtype=torch.long)
     ids[0, :, 4:] = 1
     features = CENTROIDS[ids].permute(0, 3, 1, 2).contiguous()
@@ -290,7 +297,7 @@ def test_position_encoding() -> None:
     assert position_encoding(4, 8, 8).shape == (4, 8, 8)
 
 
-def test_codes_narrower_than_the_clusters() -> None:
+def test_codes_narrower_than_the_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(far_apart(5, 8), torch.eye(8)[:5])
     codes = far_apart(12, 6)
     assert torch.allclose(codes.norm(dim=1), torch.ones(12))
@@ -299,7 +306,8 @@ def test_codes_narrower_than_the_clusters() -> None:
     worst, by_chance = ((c @ c.t()).fill_diagonal_(-1).max() for c in (codes, random))
     assert float(worst) < 0.3 < float(by_chance)
     own, asked = masks(0), masks(1)
-    wide, narrow = build(sharpness=0.1, position_weight=0.1), build(sharpness=0.1, position_weight=0.1, mask_codes=4)
+    start_with(monkeypatch, SHARPNESS=0.1, POSITION=0.1)
+    wide, narrow = build(), build(mask_codes=4)
     assert narrow.dim <= wide.dim
     for rearranger in (wide, narrow):
         query, style = rearranger.encode_mask(hot(asked)), rearranger.encode_style(clustered(own, 3))

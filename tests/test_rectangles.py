@@ -40,7 +40,6 @@ TOY = {
     "num_clusters": 4,
     "cluster_samples": 8,
     "rearranger": {"hidden": 8, "position_channels": 8, "lambda_mix": 1.0, "adv_every": 1},
-    "segmenter": {"width": 8},
     "mapper": {"widths": [8, 8, 8], "hidden": 8},
     "condition": {"unet_base": 128, "unet_max": 16, "unet_start": "discriminator"},
     "generator_loop": {"steps": 1, "grid_every": 1, **QUIET},
@@ -148,15 +147,18 @@ def test_masks_become_pictures_of_the_generators_size(
     assert f"samples of {size[1]}x{size[0]}" in capsys.readouterr().out
 
 
-def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(made: tuple[Path, tuple[int, int]]) -> None:
+def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(
+    made: tuple[Path, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rows and columns are not mistaken for each other: positions alone decide where all clusters are one."""
     root, _ = made
     bundle = Bundle.load(root / "bundle")
     cut = bundle.cut_generator()
     state = cut.features(cut.w(seed_to_z([3], tiny.Z)))
     torch.manual_seed(0)
-    config = {**bundle.rearranger.config, "position_weight": 2000.0, "match": 0.0, "sharpness": 0.0, "rgb": "keep"}
-    rearranger = Rearranger(**config)
+    for name, value in {"POSITION": 2000.0, "MATCH": 0.0, "SHARPNESS": 0.0}.items():
+        monkeypatch.setattr(f"proxymask.rearranger.{name}", value)
+    rearranger = Rearranger(**{**bundle.rearranger.config, "rgb": "keep"})
     rearranger.initialize(bundle.clusters.centroids, 1.0)
     with torch.no_grad():
         own = bundle.clusters.one_hot(bundle.clusters.assign(state.features))

@@ -10,7 +10,7 @@ from proxymask.retouch import Retouch, look_of
 
 def block(seed: int = 0) -> Retouch:
     torch.manual_seed(seed)
-    return Retouch(channels=6, num_clusters=5, hidden=8, codes=4)
+    return Retouch(channels=6, num_clusters=5, hidden=8)
 
 
 def awake(retouch: Retouch) -> Retouch:
@@ -75,7 +75,7 @@ def test_in_the_rearranger() -> None:
     """At first it changes nothing; awake, it draws what the mask asks, whether the attention found it or not."""
     stage = tiny.make_stage("rearranger")
     plain = stage.rearranger.eval()
-    with_block = Rearranger(**{**plain.config, "retouch": 8, "retouch_codes": 4}).eval()
+    with_block = Rearranger(**{**plain.config, "retouch": 8}).eval()
     missing, unknown = with_block.load_state_dict(plain.state_dict(), strict=False)
     assert not unknown
     assert missing

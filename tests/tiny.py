@@ -1,7 +1,7 @@
 """Tiny real parts for the tests: a 16-pixel generator cut at 8, K = 5, and the stages on it. Everything is a function of its arguments."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -20,8 +20,9 @@ from proxymask.training.generator import GeneratorConfig, GeneratorStage
 from proxymask.training.in_look import InLook
 from proxymask.training.mapper import Labeller, MapperConfig, MapperStage, new_viewing
 from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
-from proxymask.training.segmenter import SegmenterConfig, SegmenterStage
+from proxymask.training.segmenter import LOOK_LAST, SegmenterConfig, SegmenterStage
 
+T = TypeVar("T")
 SIZE, CUT, K, N, Z = 16, 8, 5, 4, 16
 LEVELS = (16, 16, 8)
 WIDTHS = {"channel_base": 128, "channel_max": 16}
@@ -114,36 +115,43 @@ class Pictures:
         return self.all[indices]
 
 
+def with_constants(stage: type[T], **constants: Any) -> type[T]:
+    """A stage whose class says otherwise how often something is due."""
+    return type(stage.__name__, (stage,), constants)
+
+
 def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> loop.Stage:
     """A stage with new networks; ``steps`` is what its schedule counts on. Every kind of step falls due within six."""
     if name == "generator":
-        recipe = GeneratorConfig(**{"z_dim": Z, "r1_every": 2, "path_every": 2, "flip": True, "augment": ("color",), **config})
-        return GeneratorStage(make_generator(noise=noise), make_discriminator(mbstd_group=1), Pictures(), recipe)
+        often = {key: config.pop(key, 2) for key in ("r1_every", "path_every")}
+        recipe = GeneratorConfig(**{"z_dim": Z, "flip": True, "augment": ("color",), **config})
+        return with_constants(GeneratorStage, **often)(make_generator(noise=noise), make_discriminator(mbstd_group=1), Pictures(), recipe)
     cut = make_cut(noise)
     if name == "segmenter":
         ws = cut.w(seed_to_z([0, 1], Z))
         at = torch.arange(SIZE)
         masks = (at[None, :, None] >= 12) * 2 + (at[None, None, :] >= 5) * 1  # classes of four sizes
-        recipe, few = SegmenterConfig(**{"look_batch": 4, **config}), ()
+        look_last = config.pop("look_last", LOOK_LAST)
+        recipe, few = SegmenterConfig(**config), ()
         if recipe.look_most:
             clusters = make_clusters(cut)
             looks = InLook(cut, clusters, make_rearranger(cut, clusters), ws)
             torch.manual_seed(7)
             reader = FewShotSegmenter(LEVELS[1:], SIZE, N, width=16, dilations=(1, 2), skip_levels=0)
-            few = looks, reader, round(steps * (1 - recipe.look_last))
+            few = looks, reader, round(steps * (1 - look_last))
         return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), recipe, *few)
     clusters = make_clusters(cut)
     rearranger = make_rearranger(cut, clusters, retouch=config.get("retouch", 0))
-    schedule = {"r1_every": 2, "adv_last": 0.34}
+    often = {"r1_every": config.pop("r1_every", 2)}
     if name == "rearranger":
-        recipe = RearrangerConfig(**{**schedule, "adv_every": 2, "self_perceptual": 0.1, **config})
-        return RearrangerStage(cut, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
-    recipe = MapperConfig(**{**schedule, "adv_last": 0.5, "viewer_batch": 4, "viewer_samples": 64, **config})
+        recipe = RearrangerConfig(**{"adv_last": 0.34, "adv_every": 2, **config})
+        return with_constants(RearrangerStage, **often)(cut, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
+    recipe = MapperConfig(**{"adv_last": 0.5, **config})
     colors = torch.from_numpy(LABELS.colors)
     labeller = Labeller(cut, make_segmenter(cut))
     viewing = new_viewing(recipe, make_viewer(), labeller, steps) if recipe.lambda_label else None
     parts = cut, clusters, rearranger, make_mapper(), make_discriminator(mbstd_group=1)
-    return MapperStage(*parts, labeller, Pictures(), recipe, steps, colors, viewing=viewing)
+    return with_constants(MapperStage, **often)(*parts, labeller, Pictures(), recipe, steps, colors, viewing=viewing)
 
 
 def loop_config(**config: Any) -> loop.LoopConfig:

@@ -13,8 +13,8 @@ from proxymask.bundle import Bundle
 from proxymask.cli.progress import progress
 from proxymask.data.dataset import ImageSet
 from proxymask.device import resolve_device
-from proxymask.evaluation import BundlePainter, Evaluation, EvaluationConfig, evaluate
-from proxymask.evaluation.subject import SHAPES, STYLES
+from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, evaluate
+from proxymask.evaluation.synthesis import SHAPES, STYLES
 from proxymask.generators.stylegan2 import Discriminator
 from proxymask.mappers.oasis import OasisMapper
 from proxymask.modeling import ConfigModel, write_json
@@ -110,7 +110,6 @@ class Lab:
                     self.settings.seed,
                     self.device,
                     lambda index, inertia: update(index, 0),
-                    reader=self.bundle.clusters.reader,
                 )
             finish(out, identity, 0, {"clusters": found.cpu()})
         return load_part(out, "clusters", ProxyClusters)
@@ -227,16 +226,15 @@ class Lab:
         """A picture sheet: samples that give the shape, samples that give the style, then one row a variant."""
         rows: list[np.ndarray] = []
         for number, folder in enumerate(folders.values()):
-            subject = BundlePainter(
+            subject = BundleSynthesis(
                 Synthesizer.from_pretrained(folder, self.settings.device, self.settings.precision), seed=self.settings.seed
             )
             shape_w = subject.w(SHAPES, range(columns))
-            style = subject.style(subject.w(STYLES, range(columns)))
-            ids, shape = subject.shape(shape_w)
+            style = subject.styles(subject.w(STYLES, range(columns)))
+            ids, shape = subject.layout(shape_w)
             if number == 0:
                 rows += [to_uint8(subject.render(shape, shape_w)), to_uint8(subject.sample(style))]
-            asked = subject.substituted(ids, style)
-            rows.append(to_uint8(subject.render(subject.rearranged(style, asked), style.w)))
+            rows.append(to_uint8(subject.from_proxy(subject.substitute(ids, style), style)))
         return write_picture(self.settings.results / f"{ablation}.png", tile(rows))
 
 

@@ -5,7 +5,7 @@
     python -m ablations.labels ... --rearranger avatars --steps 15900      # with the embedded one, which was trained for so long
 
 Nobody paints sixty samples: the annotator labels them, as it did those of the embedded model. A segmenter's accuracy is taken against
-the judge's reading of fresh samples. One rearranger, trained without labels, serves all.
+the judge's segmentation of fresh samples. One rearranger, trained without labels, serves all.
 """
 
 import dataclasses
@@ -17,8 +17,9 @@ import torch
 import tyro
 from label_samples import annotate
 
+from proxymask.evaluation.judge import Judge, shipped_judge
 from proxymask.generators.stylegan2 import seed_to_z
-from proxymask.judges import Judge, SegmentationScore, shipped_judge
+from proxymask.metrics.segmentation import SegmentationScore
 from proxymask.rearranger import Rearranger
 from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.segmenter import FewShotSegmenter
@@ -51,12 +52,12 @@ class Labels(Settings):
 
 @torch.no_grad()
 def accuracy(lab: Lab, segmenter: FewShotSegmenter, judge: Judge, count: int) -> dict[str, Any]:
-    """A segmenter's labels of fresh samples against the judge's reading of them."""
+    """A segmenter's labels of fresh samples against the judge's."""
     score, label = SegmentationScore(judge.labels.names), Labeller(lab.cut, segmenter.to(lab.device))
     for start in range(0, count, 20):
         w = lab.cut.w(seed_to_z(range(FRESH + start, FRESH + min(start + 20, count)), lab.cut.generator.z_dim).to(lab.device))
-        read, _ = judge.read(lab.cut.render(lab.cut.features(w), w).clamp(-1, 1))
-        score.update(judge.sized_masks(label(w).cpu()), read)
+        read, _ = judge.predict(lab.cut.render(lab.cut.features(w), w).clamp(-1, 1))
+        score.update(judge.resized_masks(label(w).cpu()), read)
     summary = score.summary()
     return {"segmenter_miou": round(summary["miou"], 4), "segmenter_accuracy": round(summary["accuracy"], 4)}
 

@@ -11,8 +11,8 @@ import tyro
 from wall_time import averaged, proxy_driven, seconds_at
 
 from proxymask.data.dataset import ImageSet
-from proxymask.evaluation import Bench, BundlePainter
-from proxymask.judges import Judge, shipped_judge
+from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
+from proxymask.evaluation.judge import Judge, shipped_judge
 from proxymask.modeling import read_json
 from proxymask.rearranger import Rearranger
 from proxymask.synthesizer import Synthesizer
@@ -57,7 +57,7 @@ def run(args: Losses) -> None:
     folder = args.judge or shipped_judge(lab.bundle.labels)
     assert folder is not None, "give --judge"
     size = lab.bundle.resolution
-    bench = Bench(Judge.load(folder), lab.real, ImageSet.open(args.masks, size), args.point_count)
+    bench = MaskToImageBenchmark(Judge.load(folder), lab.real, ImageSet.open(args.masks, size), args.point_count)
     for name, changes in VARIANTS.items():
         short = name.replace(" + ", "-").replace(" ", "-")
         net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **changes)
@@ -65,7 +65,7 @@ def run(args: Losses) -> None:
         for path in checkpoints(out):
             step = read_json(path / "state.json")["step"]
             at = averaged(Rearranger, "rearranger", out, path)
-            subject = BundlePainter(Synthesizer(dataclasses.replace(lab.bundle, rearranger=at), args.device, args.precision))
+            subject = BundleSynthesis(Synthesizer(dataclasses.replace(lab.bundle, rearranger=at), args.device, args.precision))
             curve.append({"step": step, "seconds": round(seconds_at(out, step), 1), **proxy_driven(bench, subject)})
         curves[name] = curve
         folders[name] = lab.variant(f"losses-{short}", rearranger=net)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from . import __version__
+from . import __version__, legacy
 from .errors import ProxymaskError
 from .generators.cut import CutGenerator
 from .generators.stylegan2 import Generator
@@ -180,6 +180,7 @@ class Bundle:
         if problems:
             raise ProxymaskError(f"{folder}: " + "; ".join(problems))
         about = read_json(folder / "bundle.json")
+        said = legacy.bundle_about(about["about"], folder / "bundle.json")
         clusters = ProxyClusters.from_pretrained(folder / "clusters")
         rearranger = Rearranger.from_pretrained(folder / "rearranger")
         rearranger.centroids.copy_(clusters.centroids)  # its own copy may have been rounded to float16, which moves ties
@@ -193,7 +194,7 @@ class Bundle:
             mappers={name: load_mapper(folder / "mappers" / name) for name in about["mappers"]},
             conditions=about.get("conditions", {}),
             name=str(about["name"]),
-            about=about["about"],
+            about=said,
             folder=folder,
         )
 

@@ -25,11 +25,9 @@ from .sizes import Size, height_width
 from .stages import (
     build_generator,
     build_mapper,
-    build_reader,
     build_rearranger,
     build_segmenter,
     cluster_features,
-    reader_loop,
 )
 from .training.distributed import agreed
 from .training.generator import GeneratorStage
@@ -85,7 +83,7 @@ def measure_stage(
     cutting = CutGenerator(network, cut)
     noise = _Noise(network.picture_size, network.img_channels)
     pictures = noise if adversary else None
-    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start, reader=preset.reader.hidden)
+    clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start)
     rows = torch.randn(preset.num_clusters, cutting.channels, generator=derive_rng(seed, "estimate"))
     clusters.centroids.copy_(rows / rows.norm(dim=1, keepdim=True))
     stage: Stage
@@ -100,9 +98,8 @@ def measure_stage(
         stage = segmenting = build_segmenter(preset.segmenter, cutting, ws, masks, num_labels, 1, seed, device, clusters, moving)
         if name == "mapper":
             labels = LabelSet.of((f"class {i}", f"#{i:06x}") for i in range(num_labels))
-            recipe = dataclasses.replace(preset.mapper, looks=0.0)  # whose table takes some samples, and no step
             parts = cutting, clusters, moving, segmenting.segmenter, labels, None
-            stage = build_mapper(recipe, *parts, pictures, steps, seed, device)
+            stage = build_mapper(preset.mapper, *parts, pictures, steps, seed, device)
     return _measure(stage, loop)
 
 
@@ -151,12 +148,12 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
         if isinstance(stage, GeneratorStage):
             c = stage.config
             alone = i < c.discriminator_first
-            return alone, not alone and c.path_weight > 0 and i % c.path_every == 0, c.r1_every > 0 and i % c.r1_every == 0
+            return alone, not alone and c.path_weight > 0 and i % stage.path_every == 0, i % stage.r1_every == 0
         if isinstance(stage, RearrangerStage):
             return stage.adversarial_due(i) and (True, stage.r1_due(i))
         if isinstance(stage, MapperStage):
             since = stage.adversarial_from
-            return i >= stage.label_from, i >= since, i >= since and (i - since) % stage.config.r1_every == 0
+            return i >= stage.label_from, i >= since, i >= since and (i - since) % stage.r1_every == 0
         return True
 
     counts: Counter[Hashable] = Counter()
@@ -169,7 +166,7 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
 
 
 def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, device: torch.device) -> float:
-    """Seconds that the layout reader, where there is one, and clustering will take, from a few steps and samples."""
+    """Seconds that clustering will take, from a few samples."""
     cutting = CutGenerator(Generator(**generator), cut).to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
     began = time.perf_counter()
     cutting.features(torch.randn(1, cutting.generator.w_dim, device=device))
@@ -180,11 +177,7 @@ def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, dev
     began = time.perf_counter()
     cluster_features(cutting, preset.num_clusters, samples, 0, device, max_iterations=2)
     # two passes over the sample, two of Lloyd and one to draw the start
-    seconds = agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
-    if not preset.reader.hidden:
-        return seconds
-    loop = reader_loop(preset.reader, 0, preset.rearranger_loop.device, preset.rearranger_loop.precision)
-    return seconds + _measure(build_reader(preset.reader, cutting, 0), loop).seconds_per_step * preset.reader.steps
+    return agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
 
 
 def measure_pictures(files: list[Path], size: Size, workers: int) -> float:

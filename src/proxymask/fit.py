@@ -55,12 +55,10 @@ from .stages import (
     finish,
     identity_of,
     is_done,
-    learn_reader,
     new_generator,
     open_generator,
     open_pictures,
     pictures_id,
-    reader_identity,
     run_stage,
     steps_done,
 )
@@ -418,7 +416,7 @@ class _Fit:
         made_of: dict[str, Any]
         if stage == "clusters":
             sizes = {"clusters": preset.num_clusters, "samples": preset.cluster_samples, "cut": self.cut}
-            return {**sizes, "seed": self.config.seed, **reader_identity(preset.reader), **self._of("generator")}
+            return {**sizes, "seed": self.config.seed, **self._of("generator")}
         if stage == "generator":
             made_of = {"resolution": self.resolution, "pictures": pictures}
             return identity_of(preset.generator, preset.generator_loop, made_of, schedule=False)
@@ -512,9 +510,6 @@ class _Fit:
     def _make_clusters(self) -> None:
         self._claim("clusters")
         cut = self._cut_generator()
-        loop = self.preset.rearranger_loop  # device and precision are the same for all stages
-        with self.report.progress("layout reader") as count:
-            reader = learn_reader(self.preset.reader, cut, self.config.seed, loop.device, loop.precision, self.work / "clusters", count)
         if is_main():
             with self.report.progress("clusters, pass") as count:
                 found = cluster_features(
@@ -524,7 +519,6 @@ class _Fit:
                     self.config.seed,
                     self.device,
                     lambda index, inertia: count(index, 0, {"inertia": inertia}),
-                    reader=reader,
                 )
             finish(self.work / "clusters", self._identity("clusters"), 0, {"clusters": found})
         self.report.say(f"clusters: done ({self.work / 'clusters'})")
@@ -680,7 +674,6 @@ class _Fit:
         about = dict(source.about) if source is not None else {}
         if source is None:
             about |= {"made by": "proxymask fit", "preset": Path(config.preset).stem, "generator": self._hash("generator")}
-            about |= {"keys": self.preset.keys, "style_bank": dataclasses.asdict(self.preset.style_bank)}
             about |= {"pictures": len(self.pictures) if self.pictures is not None else "none; the generator's own samples"}
             if self.origin:
                 about |= _origin(self.origin)

@@ -148,7 +148,7 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
     """``softmax(query key^T / sqrt(dim)) value``: (B, n, dim), (B, m, dim) and (B, m, c), of one type -> (B, n, c).
 
     ``F.scaled_dot_product_attention``, except in bfloat16 on a CPU: its fused kernel multiplies there without the processor's own
-    bfloat16 instructions, and plain products are two to eight times as fast (benchmarks/attention_speed.py).
+    bfloat16 instructions, and plain products are two to eight times as fast.
     """
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         # a product by itself: many at once (bmm) take a slow road; so many rows that their logits stay in the cache

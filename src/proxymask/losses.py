@@ -51,12 +51,6 @@ def mask_loss(features: torch.Tensor, asked: torch.Tensor, centroids: torch.Tens
     return F.cross_entropy(scores, asked, reduction="none").mean()  # over all positions, so that a split batch has the same loss
 
 
-def direction(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The layout reader's loss, on directions alone: ``mean_x |f(x) / |f(x)| - t(x) / |t(x)||^2``, features (B, C, r, r)."""
-    difference = F.normalize(features.float(), dim=1) - F.normalize(target.float(), dim=1)
-    return difference.square().sum(dim=1).mean()
-
-
 def relative_l1(features: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """The feature part of L_self: ``mean_b (mean |f'_b - f_b| / mean |f_b|)``: without unit, so that one weight suits every generator.
 
@@ -73,18 +67,6 @@ def picture_l1(picture: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
     """The picture part of L_self: ``mean |G2(f') - G(z)|``; ``weight`` (B, 1, R, R) in [0, 1] says how far an error counts."""
     difference = (picture.float() - target.float()).abs()
     return (difference if weight is None else difference * weight).mean()
-
-
-def perceptual(features: list[torch.Tensor], targets: list[torch.Tensor]) -> torch.Tensor:
-    """Distance of two pictures in the features of a network (channels normalised at each position, as LPIPS does, unit weights).
-
-    ``mean_l mean_x ||phi_l(x) / |phi_l(x)| - psi_l(x) / |psi_l(x)|||^2``
-    """
-    terms = [
-        (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(dim=1).mean()
-        for a, b in zip(features, targets, strict=True)
-    ]
-    return torch.stack(terms).mean()
 
 
 def reconstruction(logits: torch.Tensor, target: torch.Tensor, tilt: torch.Tensor | None = None) -> torch.Tensor:

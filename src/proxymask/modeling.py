@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from . import legacy
 from .errors import ProxymaskError
 
 FORMAT_VERSION = 1
@@ -125,11 +126,12 @@ class ConfigModel(nn.Module):
             raise ProxymaskError(
                 f"{folder} has format {stored.get('format')}, this version reads {FORMAT_VERSION}: update proxymask or export it again"
             )
+        config = legacy.model_config(cls.__name__, stored["config"], folder / "config.json")
         try:
-            model = cls(**stored["config"])
+            model = cls(**config)
         except (TypeError, ValueError) as error:
             raise ProxymaskError(f"{folder / 'config.json'} does not fit {cls.__name__}: {error}") from None
-        tensors = load_tensors(folder / "model.safetensors")
+        tensors = legacy.model_tensors(cls.__name__, load_tensors(folder / "model.safetensors"))
         expected = model.state_dict()
         missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
         wrong = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]

@@ -28,21 +28,21 @@ Init = Literal["centroids", "random"]
 
 
 STAND_IN = 0.7  # measured, docs/experiments.md 16
+# what adds to a logit at the start: the same cluster, a feature equal to the asked centroid, the same position
+MATCH, SHARPNESS, POSITION = 12.0, 10.0, 8.0
 
 
 class StyleKeys(NamedTuple):
     """What depends on the style sample alone.
 
     ``key`` (B, n, key_dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster
-    has, ``amount`` (B, K) float: the same, but what is lent (see style_bank.py) counts for one sample,
-    ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
+    has, ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
     """
 
     key: torch.Tensor
     value: torch.Tensor
     rgb: torch.Tensor
     counts: torch.Tensor
-    amount: torch.Tensor
     look: torch.Tensor
 
 
@@ -75,13 +75,9 @@ class Rearranger(ConfigModel):
             clusters can be told from mere likeness of features; off, keys see the features alone, as in the paper.
         init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
             "random": they start at random.
-        match: with ``init="centroids"`` and ``key_mask``, what the same cluster adds to a logit at the start.
-        sharpness: with ``init="centroids"``, what a feature equal to the asked centroid adds to a logit at the start.
-        position_weight: with ``init="centroids"``, what the same position adds to a logit at the start.
         img_channels: channels of the accumulated RGB.
         mask_codes: width of the codes of ``key_mask``; 0: K, one channel a cluster. Fewer are packed far apart, for a narrower token.
         retouch: width of the block that mends what the attention moved (retouch.py); 0: none, as in the paper.
-        retouch_codes: width of the codes of the asked clusters there.
         start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
         key_channels: width of queries and keys where they are multiplied; 0: that of the tokens, as in training (narrow.py).
     """
@@ -105,13 +101,9 @@ class Rearranger(ConfigModel):
         rgb: Skip = "rearrange",
         key_mask: bool = True,
         init: Init = "centroids",
-        match: float = 12.0,
-        sharpness: float = 10.0,
-        position_weight: float = 8.0,
         img_channels: int = 3,
         mask_codes: int = 0,
         retouch: int = 0,
-        retouch_codes: int = 32,
         start: Sequence[int] = START,
         key_channels: int = 0,
     ) -> None:
@@ -119,7 +111,6 @@ class Rearranger(ConfigModel):
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
         self.start, self.size = check_start(start), block_size(resolution, start)
         self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
-        self.match, self.sharpness, self.position_weight = match, sharpness, position_weight
         self.codes = codes = (mask_codes or num_clusters) if key_mask else 0
         used = max(channels, position_channels) + codes if overlap else channels + codes + position_channels
         self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
@@ -134,7 +125,7 @@ class Rearranger(ConfigModel):
         self.to_value = EqualConv(channels, channels, 1) if value == "projection" else None
         self.out_block = ResidualBlock(channels, hidden, layers)
         width = channels + (img_channels if rgb == "rearrange" else 0)
-        self.retouch = Retouch(width, num_clusters, retouch, retouch_codes) if retouch else None
+        self.retouch = Retouch(width, num_clusters, retouch) if retouch else None
         encoding = position_encoding(position_channels, *self.size)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
@@ -148,7 +139,7 @@ class Rearranger(ConfigModel):
         """Fit the start to the clusters, once, before training.
 
         With ``init="centroids"`` the logit of query x and key y starts as
-        ``match * [m(x) = m(y)] + sharpness * <c_m(x), f(y)/|f(y)|> + position_weight * <p(x), p(y)> / |p|^2``.
+        ``MATCH * [m(x) = m(y)] + SHARPNESS * <c_m(x), f(y)/|f(y)|> + POSITION * <p(x), p(y)> / |p|^2``, the first term with ``key_mask``.
 
         Args:
             centroids: (K, channels) unit vectors.
@@ -161,21 +152,21 @@ class Rearranger(ConfigModel):
         if self.init_kind == "random":
             return
         scale = self.dim**0.25  # undoes the 1/sqrt(dim) of the attention, half on either side
-        a = self.sharpness**0.5 * scale
+        a = SHARPNESS**0.5 * scale
         self.embed_mask.zero_()
         self.embed_mask[: self.channels] = centroids.t() * a
         self.embed_features.weight.zero_()
         for c in range(self.channels):  # its input has unit length times sqrt(channels)
             self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
         if self.embed_key_mask is not None:
-            codes = far_apart(self.num_clusters, self.codes).t() * (self.match**0.5 * scale)
+            codes = far_apart(self.num_clusters, self.codes).t() * (MATCH**0.5 * scale)
             self.embed_key_mask.zero_()
             for embedding in (self.embed_mask, self.embed_key_mask):
                 embedding[self.channels : self.channels + self.codes] = codes
         for layer in (self.to_query, self.to_key):
             layer.weight.copy_((torch.eye(self.key_dim, self.dim) / layer.gain)[:, :, None, None])
         length = self.position.square().sum(dim=0).mean()
-        self.position_gain.fill_(float((self.position_weight / length) ** 0.5 * scale))
+        self.position_gain.fill_(float((POSITION / length) ** 0.5 * scale))
 
     @property
     def stand_in(self) -> float:
@@ -187,7 +178,7 @@ class Rearranger(ConfigModel):
         """The part that depends on the style sample alone; compute it once a style.
 
         ``own`` (B, h, w): the sample's own proxy mask (:meth:`ProxyClusters.assign`); without it the nearest centroids of the features
-        are taken, which is the same as long as no layout reader stands between the two.
+        are taken, which is the same.
         """
         features = state.features
         direction = F.normalize(features.float(), dim=1) * self.channels**0.5
@@ -204,7 +195,7 @@ class Rearranger(ConfigModel):
             value = self.to_value(value)
         if self.rgb_kind == "rearrange":
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
-        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, counts.float(), look_of(_tokens(value)))
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, look_of(_tokens(value)))
 
     def encode_mask(self, mask: torch.Tensor) -> Asked:
         """A proxy mask, one-hot or soft (B, K, h, w), as the attention and the block behind it take it.

@@ -13,6 +13,8 @@ from torch import nn
 
 from .layers import EqualConv
 
+CODES = 32  # width of the learned code of an asked cluster
+
 
 class Retouch(nn.Module):
     """``x + change(x, asked clusters, look of the style)``: a U of convolutions, half of it at half resolution.
@@ -21,14 +23,13 @@ class Retouch(nn.Module):
         channels: width of x (B, channels, h, w): moved features, and the accumulated RGB where it is moved too.
         num_clusters: K.
         hidden: width inside at full resolution; one half more at half resolution.
-        codes: width of the learned code of an asked cluster.
     """
 
-    def __init__(self, channels: int, num_clusters: int, hidden: int, codes: int) -> None:
+    def __init__(self, channels: int, num_clusters: int, hidden: int) -> None:
         super().__init__()
-        self.codes, inner = codes, hidden * 3 // 2
-        self.embed = nn.Parameter(torch.randn(codes, num_clusters))
-        self.enter = EqualConv(channels + codes, hidden)
+        inner = hidden * 3 // 2
+        self.embed = nn.Parameter(torch.randn(CODES, num_clusters))
+        self.enter = EqualConv(channels + CODES, hidden)
         self.down = EqualConv(hidden, inner, stride=2)
         self.inside = nn.ModuleList([EqualConv(inner, inner), EqualConv(inner, inner)])
         self.up = EqualConv(inner, hidden)
@@ -37,9 +38,9 @@ class Retouch(nn.Module):
         self.look = EqualConv(2 * channels, 2 * (hidden + inner), 1, zero=True)  # scale and shift of both resolutions, none at the start
 
     def entering(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights of the first convolution, gain and all: (hidden, channels, 3, 3) of x, (hidden, codes, 3, 3) of the asked clusters."""
+        """Weights of the first convolution, gain and all: (hidden, channels, 3, 3) of x, (hidden, CODES, 3, 3) of the asked clusters."""
         whole = self.enter.weight * self.enter.gain
-        return whole[:, : -self.codes], whole[:, -self.codes :]
+        return whole[:, :-CODES], whole[:, -CODES:]
 
     def told(self, mask: torch.Tensor) -> torch.Tensor:
         """What the first convolution makes of a proxy mask (B, K, h, w), one-hot or soft: (B, hidden, h, w), the same for all styles."""

@@ -5,6 +5,7 @@ A stage's folder ends with its networks in ``save_pretrained`` form (``generator
 """
 
 import dataclasses
+import glob
 import hashlib
 import inspect
 import os
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from . import legacy
 from .bundle import EMBEDDED, embedded_bundles, file_hash
 from .checkpoints.formats.native import source_of
 from .checkpoints.loading import open_checkpoint
@@ -28,13 +30,11 @@ from .generators.grow import grow_discriminator, grow_generator
 from .generators.stylegan2 import Discriminator, Generator
 from .labels import LabelSet
 from .mappers import Mapper
-from .mappers.looks import look_table
 from .mappers.oasis import OasisMapper
 from .mappers.unet import UNetMapper
 from .modeling import ConfigModel, read_json, write_json
 from .narrow import narrow_keys
 from .proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
-from .proxy.reader import LayoutReader
 from .rearranger import Rearranger
 from .sampling import weights_hash
 from .seeding import derive_rng, derive_seed
@@ -46,14 +46,25 @@ from .training.distributed import barrier, is_main, main_first
 from .training.generator import GeneratorConfig, GeneratorStage, Pictures
 from .training.in_look import InLook
 from .training.loop import LoopConfig, Stage, checkpoints, train
-from .training.mapper import ConditionConfig, ConditionSource, GeneratedImages, Labeller, MapperConfig, MapperStage, new_viewing
-from .training.reader import ReaderConfig, ReaderStage
+from .training.mapper import (
+    VIEWER_SAMPLES,
+    VIEWER_WIDTH,
+    ConditionConfig,
+    ConditionSource,
+    GeneratedImages,
+    Labeller,
+    MapperConfig,
+    MapperStage,
+    new_viewing,
+)
 from .training.rearranger import RearrangerConfig, RearrangerStage
 from .training.segmentation import SegmentationStage
-from .training.segmenter import SegmenterConfig, SegmenterStage
+from .training.segmenter import LOOK_LAST, SegmenterConfig, SegmenterStage
 from .training.student import StudentStage
 
 MARK = "stage.json"
+# the stages that leave a mark, by a network that no stage before them in this list saves
+MARKED = ("clusters", "rearranger", "segmenter", "mapper", "depth", "generator")
 # what a run folder may hold, by the start of the name
 OURS = (
     "checkpoint-",
@@ -65,6 +76,7 @@ OURS = (
     "generator",
     "discriminator",
     "viewer",
+    "reader",
     "clusters",
     "rearranger",
     "segmenter",
@@ -74,6 +86,8 @@ OURS = (
 )
 KEEP_FEATURES = 512 * 2**20  # bytes of features that clustering may hold instead of computing them anew for every pass
 STATISTICS_SAMPLES = 64
+GROWN_WARMUP = 500  # steps over which grown networks come to their full learning rate
+NARROW_SAMPLES = 256  # that narrower queries and keys are fitted to
 BATCH = 8  # samples a forward pass, outside of training
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -133,10 +147,11 @@ def grow(
 
 
 def build_generator(
-    config: GeneratorConfig, generator: Generator, discriminator: Discriminator | None, pictures: Pictures, seed: int
+    config: GeneratorConfig, generator: Generator, discriminator: Discriminator | None, pictures: Pictures, seed: int, grown: bool = False
 ) -> GeneratorStage:
-    """Stage 0, from an untrained generator or, to fine-tune, a trained one."""
-    return GeneratorStage(generator, discriminator or new_discriminator(generator, seed), pictures, config)
+    """Stage 0, from an untrained generator or, to fine-tune, a trained one, or one that has ``grown``."""
+    warmup = GROWN_WARMUP if grown else 0
+    return GeneratorStage(generator, discriminator or new_discriminator(generator, seed), pictures, config, warmup)
 
 
 def build_rearranger(
@@ -154,10 +169,9 @@ def build_rearranger(
     """Stage 2. Without a discriminator (the generator's own) a fresh one is made; without ``rms``, :func:`state_rms` finds it;
     ``key_channels``: of a rearranger to go on from whose queries and keys are narrow already."""
     check_fit(cut, clusters)
-    if config.narrow < 0 or config.narrow_samples < 1:
+    if config.narrow < 0:
         raise ProxymaskError(
-            f"queries and keys cannot be narrowed to {config.narrow} channels by {config.narrow_samples} samples: give a width, 0 to leave "
-            "them as trained, and one sample or more"
+            f"queries and keys cannot be narrowed to {config.narrow} channels: give a width, or 0 to leave them as trained"
         )
     taken = inspect.signature(Rearranger.__init__).parameters
     widths = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in taken}
@@ -199,7 +213,7 @@ def build_segmenter(
         levels, _ = cut.pyramid(cut.w(z.to(device)))
     with seeded(seed, "init", "segmenter"):
         channels = [level.shape[1] for level in levels]
-        segmenter = FewShotSegmenter(channels, generator.resolution, num_labels, width=config.width, start=generator.start)
+        segmenter = FewShotSegmenter(channels, generator.resolution, num_labels, start=generator.start)
     segmenter.calibrate([level.cpu() for level in levels])
     if len(ws) > config.look_most:
         return SegmenterStage(cut, segmenter, ws, masks, config)
@@ -212,10 +226,10 @@ def build_segmenter(
     seen = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution) :]
     with seeded(seed, "init", "look reader"):
         channels = [level.shape[1] for level in seen]
-        reader = FewShotSegmenter(channels, generator.resolution, num_labels, config.width, skip_levels=0, start=generator.start)
+        reader = FewShotSegmenter(channels, generator.resolution, num_labels, skip_levels=0, start=generator.start)
     reader.calibrate([level.cpu() for level in seen])
     looks = InLook(cut, clusters, rearranger, ws)
-    return SegmenterStage(cut, segmenter, ws, masks, config, looks, reader, round(steps * (1 - config.look_last)))
+    return SegmenterStage(cut, segmenter, ws, masks, config, looks, reader, round(steps * (1 - LOOK_LAST)))
 
 
 def build_mapper(
@@ -233,7 +247,7 @@ def build_mapper(
 ) -> MapperStage:
     """Stage 4. Without a discriminator (the rearranger's) a fresh one is made."""
     check_fit(cut, clusters, rearranger)
-    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed, device)
+    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed)
     return MapperStage(
         cut,
         clusters,
@@ -261,12 +275,12 @@ def build_student(
     device: torch.device,
 ) -> StudentStage:
     """Stage 4 with teachers. The masks are those that the few-shot segmenter sees on generated pictures."""
-    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed, device)
+    mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed)
     shared = ("num_labels", "num_clusters", "resolution", "start")
     known = [teacher for teacher in teachers if isinstance(teacher, OasisMapper)]
     if len(known) < len(teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in shared):
         raise ProxymaskError("a teacher is no mapper of masks with these labels and clusters: name those of this bundle with --teacher")
-    seen = GeneratedImages(Labeller(cut, segmenter.to(device).eval().requires_grad_(False)), config.viewer_samples)
+    seen = GeneratedImages(Labeller(cut, segmenter.to(device).eval().requires_grad_(False)), VIEWER_SAMPLES)
     return StudentStage(mapper, known, seen, config, steps)
 
 
@@ -277,7 +291,6 @@ def _mask_mapper(
     segmenter: FewShotSegmenter,
     labels: LabelSet,
     seed: int,
-    device: torch.device,
 ) -> OasisMapper:
     """A fresh mapper of masks."""
     if segmenter.out.out_channels != len(labels):
@@ -285,7 +298,7 @@ def _mask_mapper(
             f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {len(labels)}: train it with this file"
         )
     with seeded(seed, "init", "mapper"):
-        mapper = OasisMapper(
+        return OasisMapper(
             num_labels=len(labels),
             num_clusters=clusters.num_clusters,
             resolution=cut.resolution,
@@ -293,18 +306,8 @@ def _mask_mapper(
             hidden=config.hidden,
             resize=config.resize,
             start=cut.start,
-            looks=config.looks,
             tail=config.tail,
         )
-    _tell_looks(mapper, config, cut, clusters, seed, device)
-    return mapper
-
-
-def _tell_looks(mapper: Mapper, config: MapperConfig, cut: CutGenerator, clusters: ProxyClusters, seed: int, device: torch.device) -> None:
-    """Fill the mapper's table of looks, where it has one."""
-    if mapper.looks is not None:
-        table = look_table(cut.to(device), clusters.to(device), config.look_layers, seed=seed)
-        mapper.looks.table.copy_(table)
 
 
 def _viewing(config: MapperConfig, cut: CutGenerator, segmenter: FewShotSegmenter, steps: int, seed: int) -> SegmentationStage | None:
@@ -312,7 +315,7 @@ def _viewing(config: MapperConfig, cut: CutGenerator, segmenter: FewShotSegmente
     if not config.lambda_label:
         return None
     with seeded(seed, "init", "viewer"):
-        viewer = UNetSegmenter(segmenter.out.out_channels, config.viewer_width, depth=2)
+        viewer = UNetSegmenter(segmenter.out.out_channels, VIEWER_WIDTH, depth=2)
     return new_viewing(config, viewer, Labeller(cut, segmenter), steps)
 
 
@@ -347,9 +350,7 @@ def build_condition_mapper(
             widths.unet_max,
             cut.start,
             1 if widths.unet_start == "discriminator" else min(widths.unet_fold, cut.generator.resolution // cut.resolution),
-            config.looks,
         )
-    _tell_looks(mapper, config, cut, clusters, seed, device)
     if widths.unet_start == "discriminator":
         if discriminator is None:
             raise ProxymaskError("there is no discriminator to start the mapper from: name one with --discriminator")
@@ -439,10 +440,8 @@ def cluster_features(
     device: torch.device,
     progress: Passes | None = None,
     max_iterations: int = 100,
-    reader: LayoutReader | None = None,
 ) -> ProxyClusters:
-    """Stage 1: spherical k-means of the features of random samples, float32, streamed unless they fit into half a GiB; of what ``reader``
-    makes of them where there is one."""
+    """Stage 1: spherical k-means of the features of random samples, float32, streamed unless they fit into half a GiB."""
     if samples < 1:
         raise ProxymaskError(f"clusters need samples, got {samples}: 256 is the paper's number")
     cut.to(device)
@@ -464,45 +463,9 @@ def cluster_features(
         seed,
         cut=cut.resolution,
         start=cut.start,
-        reader=reader,
         progress=progress,
         max_iterations=max_iterations,
     )
-
-
-def reader_identity(config: ReaderConfig) -> dict[str, Any]:
-    """What clusters are made of beside the rest: the layout reader's settings, where there is one."""
-    return {f"reader.{key}": value for key, value in dataclasses.asdict(config).items()} if config.hidden else {}
-
-
-def reader_loop(config: ReaderConfig, seed: int, device: str, precision: str) -> LoopConfig:
-    """How the layout reader is trained."""
-    return LoopConfig(
-        steps=config.steps, batch=config.batch, seed=seed, device=device, precision=precision, checkpoint_every=500, grid_every=0
-    )
-
-
-def build_reader(config: ReaderConfig, cut: CutGenerator, seed: int) -> ReaderStage:
-    """Before stage 1: the layout reader of a generator, untrained."""
-    layers = (*config.layers, config.target)
-    if min(layers) < 1 or max(layers) >= cut.generator.num_ws:
-        raise ProxymaskError(f"the layout reader's layers are {layers}: this generator has 1 to {cut.generator.num_ws - 1} to choose from")
-    with seeded(seed, "init", "reader"):
-        return ReaderStage(cut, LayoutReader(cut.channels, config.hidden), config)
-
-
-def learn_reader(
-    config: ReaderConfig, cut: CutGenerator, seed: int, device: str, precision: str, out: Path, progress: Progress | None = None
-) -> LayoutReader | None:
-    """The layout reader that clusters are made with, where ``config`` asks for one; ``out`` keeps its checkpoints."""
-    if not config.hidden:
-        return None
-    loop = reader_loop(config, seed, device, precision)
-    identity = identity_of(config, loop, {"generator": short_hash(cut.generator)})
-    run = train(build_reader(config, cut, seed), loop, out, identity=identity, progress=progress if is_main() else None)
-    found = run.averages["reader"]
-    assert isinstance(found, LayoutReader)
-    return found.eval().requires_grad_(False)
 
 
 # --------------------------------------------------------------------------------------------------------------- run folders
@@ -550,7 +513,7 @@ def _narrowed(stage: RearrangerStage, trained: nn.Module, seed: int) -> Rearrang
         return trained
     device = trained.to_query.weight.device
     cut, clusters = stage.cut.to(device), stage.clusters.to(device)
-    z = torch.randn(stage.config.narrow_samples, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
+    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
     return narrow_keys(trained, cut, clusters, stage.config.narrow, z)[0]
 
 
@@ -569,12 +532,16 @@ def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping
 
 
 def mark_of(out: Path) -> dict[str, Any] | None:
-    """The mark of a finished stage; None where there is none, or none that can be read."""
+    """The mark of a finished stage, in today's settings; None where there is none, or none that can be read."""
     try:
         mark = read_json(out / MARK)
     except ProxymaskError:
         return None
-    return mark if isinstance(mark, dict) and {"identity", "steps", "sha256"} <= mark.keys() else None
+    if not isinstance(mark, dict) or not {"identity", "steps", "sha256"} <= mark.keys():
+        return None
+    networks = {name.split("/")[0] for name in mark["sha256"]}
+    stage = next((name for name in MARKED if name in networks), "")
+    return mark | {"identity": legacy.stage_settings(stage, mark["identity"])}
 
 
 def is_done(out: Path, identity: Mapping[str, Any], steps: int) -> bool:
@@ -599,9 +566,12 @@ def claim(out: Path, identity: Mapping[str, Any]) -> Path | None:
     if have is not None and _digest(have) != wanted:
         aside = out.with_name(f"{out.name}.{_digest(have)}")
         os.replace(out, aside)
-    earlier = out.with_name(f"{out.name}.{wanted}")
-    if not out.exists() and earlier.exists():
-        os.replace(earlier, out)
+    if not out.exists():
+        for earlier in sorted(out.parent.glob(f"{glob.escape(out.name)}.*")):  # the name may hold the hash of an older version's settings
+            identity_there = _found_identity(earlier)
+            if identity_there is not None and _digest(identity_there) == wanted:
+                os.replace(earlier, out)
+                break
     return aside
 
 
@@ -621,7 +591,8 @@ def _found_identity(out: Path) -> dict[str, Any] | None:
             stored = dict(read_json(path / "state.json")["identity"])
         except (ProxymaskError, KeyError, TypeError, ValueError):
             continue
-        return {key: value for key, value in stored.items() if key != "stage"}  # which the loop adds
+        stage = str(stored.pop("stage", ""))  # which the loop adds
+        return legacy.stage_settings(stage, stored)
     return None
 
 

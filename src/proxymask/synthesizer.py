@@ -22,7 +22,6 @@ from .bundle import Bundle
 from .conditions import Condition, Reading, get_condition
 from .device import autocast, resolve_device, resolve_precision
 from .errors import ProxymaskError
-from .fewer_keys import fewer_keys
 from .generators.cut import CutState, StyledTail
 from .layers import frozen
 from .mappers import Mapper
@@ -33,7 +32,6 @@ from .pictures import from_pixels
 from .query import MaskQuery
 from .rearranger import Asked, StyleKeys
 from .sizes import Size, height_width
-from .style_bank import StyleBank
 
 MaskLike = str | Path | np.ndarray | Image.Image
 Unpainted = Literal["style", "mapper"]
@@ -53,7 +51,7 @@ class Style:
     tail: StyledTail | None
     """G2 with the style in its weights; of one style only."""
     present: torch.Tensor
-    """(1, K) bool: the clusters that a mask may ask for."""
+    """(1, K) bool: the clusters that the style has (:meth:`ProxyClusters.available`)."""
     prior: torch.Tensor
     """(1, K): see :meth:`ProxyClusters.prior`."""
 
@@ -95,10 +93,6 @@ class Synthesizer:
         self.rearranger = frozen(bundle.rearranger, self.dtype)
         self.query = MaskQuery(bundle.rearranger, self.dtype)
         self.handover: Handover = bundle.about.get("handover", "soft")
-        self.bank = StyleBank(**bundle.about.get("style_bank", {"samples": 0}))
-        self.most_keys = bundle.about.get("keys", 0)
-        if type(self.most_keys) is not int or self.most_keys < 0:
-            raise ProxymaskError(f"bundle.json says {self.most_keys!r} keys a style: put a whole number there, 0 for all")
         self._style: Style | None = None
 
     @classmethod
@@ -127,16 +121,14 @@ class Synthesizer:
         with autocast(self.device, self.dtype):
             state = self.cut.features(latent)
             tail = self.cut.tail(latent, self.dtype) if len(latent) == 1 else None
-        keys, clusters = self.keys(latent, state, truncation), self.bundle.clusters
-        return Style(latent, state, keys, tail, clusters.available(keys.counts), clusters.prior(keys.amount))
+        keys, clusters = self.keys(state), self.bundle.clusters
+        return Style(latent, state, keys, tail, clusters.available(keys.counts), clusters.prior(keys.counts))
 
     @torch.inference_mode()
-    def keys(self, w: torch.Tensor, state: CutState, truncation: float = 1.0) -> StyleKeys:
-        """What the attention needs of styles: w (B, w_dim) or (B, num_ws, w_dim) with their states, and what is lent to them."""
+    def keys(self, state: CutState) -> StyleKeys:
+        """What the attention needs of styles, from their states at the cut (B samples)."""
         with autocast(self.device, self.dtype):
-            own = self.rearranger.encode_style(state, self.bundle.clusters.assign(state.features))
-            keys = self.bank.lend(self.cut, self.bundle.clusters, self.rearranger, w, own, truncation)
-        keys = fewer_keys(keys, self.most_keys)
+            keys = self.rearranger.encode_style(state, self.bundle.clusters.assign(state.features))
         # what all keys have in common adds the same to all logits of a question, which changes nothing but the rounding of those logits
         key = keys.key.float() - keys.key.float().mean(dim=1, keepdim=True)
         return keys._replace(key=key.to(self.dtype), value=keys.value.to(self.dtype))
@@ -173,7 +165,7 @@ class Synthesizer:
     def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, h, w)."""
         style = self._chosen(style)
-        return handover(logits, self.handover, style.present, style.prior)
+        return handover(logits, self.handover, style.prior)
 
     @torch.inference_mode()
     def asked(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
@@ -182,7 +174,7 @@ class Synthesizer:
         style = self._chosen(style)
         if not is_hard(self.handover):
             return self.proxy(logits, style)
-        return handover_ids(logits, self.handover, style.present, style.prior)
+        return handover_ids(logits, self.handover, style.prior)
 
     def substituted(self, ids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Proxy masks of other samples (B, h, w) as a transfer asks styles for them that have the clusters ``present`` (B, K)."""

@@ -16,7 +16,7 @@ from baselines.oasis import train
 from baselines.oasis.stage import OasisConfig
 from baselines.oasis.train import TrainOasis, train_oasis
 
-from proxymask.evaluation import protocol
+from proxymask.evaluation import counts
 from proxymask.segmentation_nets import UNetSegmenter
 from proxymask.stages import mark_of
 from proxymask.training.presets import PRESETS
@@ -25,7 +25,6 @@ TINY = {
     "base": "demo",
     "cluster_samples": 8,
     "rearranger": {"position_channels": 8, "hidden": 8, "layers": 2},
-    "segmenter": {"width": 8},
     "mapper": {"widths": [8, 8, 8], "hidden": 8},
     "rearranger_loop": {"batch": 4},
     "segmenter_loop": {"batch": 2},
@@ -37,7 +36,7 @@ TINY = {
 def common(tiny_bundle: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     monkeypatch.setattr(train, "PASSES", 3)
     for name, value in (("CONSISTENT_STYLES", 2), ("CONSISTENT_MASKS", 3), ("GROUPS", 2)):
-        monkeypatch.setattr(protocol, name, value)
+        monkeypatch.setattr(counts, name, value)
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
     places = {"data": drawn, "masks": drawn, "work": tmp_path / "work", "results": tmp_path / "results" / "ablations"}
     budget = {"steps": 2, "mapper_steps": 2, "segmenter_steps": 2, "count": 6}

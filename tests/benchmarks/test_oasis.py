@@ -13,8 +13,8 @@ from baselines.oasis.train import TrainOasis, snapshots, train_oasis
 
 from proxymask.data.dataset import ImageSet
 from proxymask.errors import ProxymaskError
-from proxymask.evaluation import Bench
-from proxymask.judges import SHIPPED, Judge
+from proxymask.evaluation import MaskToImageBenchmark
+from proxymask.evaluation.judge import SHIPPED, Judge
 from proxymask.mappers.oasis import PlainBatchNorm
 from proxymask.modeling import load_tensors
 from proxymask.training.loop import checkpoints
@@ -98,9 +98,9 @@ def test_training_goes_on_exactly(drawn: Path, tmp_path: Path) -> None:
     # as a painter, scored like anything else
     judge, real = Judge.load(SHIPPED / "avatars"), ImageSet.open(drawn, 32)
     painter = OasisPainter(whole, "cpu", "fp32")
-    first = painter.paint(real.masks([0, 0]), [1, 2])
-    assert torch.equal(first, painter.paint(real.masks([0, 0]), [1, 2]))
-    row = Bench(judge, real, real, count=8).painter(painter)
+    first = painter.generate(real.masks([0, 0]), [1, 2])
+    assert torch.equal(first, painter.generate(real.masks([0, 0]), [1, 2]))
+    row = MaskToImageBenchmark(judge, real, real, count=8).score_model(painter)
     assert row["count"] == 8
     assert 0 <= row["miou"] <= 1
     assert row["frechet_judge"] > 1

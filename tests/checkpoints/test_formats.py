@@ -399,7 +399,7 @@ def test_every_verb_that_trains_takes_a_class(tmp_path: Path, capsys: pytest.Cap
     file, cpu = FILES["nvidia-classes.pkl"](tmp_path / "c.pkl"), ("--device", "cpu", "--precision", "fp32")
     quiet = {"steps": 1, "batch": 2, "tensorboard": False, "grid_every": 0}
     preset = {"cut": 16, "num_clusters": 3, "cluster_samples": 4, "rearranger": {"hidden": 8, "position_channels": 8}}
-    preset |= {"segmenter": {"width": 8}, "mapper": {"widths": [8, 8, 8], "hidden": 8}}
+    preset |= {"mapper": {"widths": [8, 8, 8], "hidden": 8}}
     preset |= {f"{stage}_loop": quiet for stage in ("generator", "rearranger", "segmenter", "mapper")}
     (tmp_path / "toy.json").write_text(json.dumps(preset))
     pictures = tmp_path / "pictures"
@@ -469,7 +469,6 @@ def test_fit_takes_a_file_and_its_licence_into_the_card(tmp_path: Path, capsys: 
     preset |= {
         "rearranger_loop": {"steps": 2, "batch": 2, **quiet},
         "mapper": {"widths": [8, 8, 8], "hidden": 8},
-        "segmenter": {"width": 8},
     }
     (tmp_path / "toy.json").write_text(json.dumps(preset))
     words = ("fit", "--generator", file, "--preset", tmp_path / "toy.json", "--cut", 16, "--label-samples", 2, "--device", "cpu")

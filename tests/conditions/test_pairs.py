@@ -36,7 +36,7 @@ def make_stage(name: str, steps: int = 6, adv_last: float = 0.5, lambda_label: f
     schedule = {key: widths.pop(key) for key in ("momentum", "settle") if key in widths}
     sizes = {"unet_base": tiny.WIDTHS["channel_base"], "unet_max": tiny.WIDTHS["channel_max"], **widths}
     return build_condition_mapper(
-        MapperConfig(r1_every=2, adv_last=adv_last, lambda_label=lambda_label, viewer_batch=4, viewer_samples=64, **schedule),
+        MapperConfig(adv_last=adv_last, lambda_label=lambda_label, **schedule),
         ConditionConfig(**sizes),
         condition,
         cut,
@@ -420,7 +420,7 @@ def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
         stage.step(run)
         rates.append(group["lr"])
     assert rates == pytest.approx([0.006 * (1 + math.cos(math.pi * i / 6)) / 2 for i in range(6)])
-    assert [g["lr"] for g in stage.optimizers["discriminator"].param_groups] == pytest.approx([0.002 * 2 / 3])
+    assert [g["lr"] for g in stage.optimizers["discriminator"].param_groups] == pytest.approx([0.002 * 16 / 17])
     # exact resume, though the rate changes
     whole = tiny.state(tiny.run(make_stage("sketch", **recipe), tmp_path / "whole"))
     tiny.run(make_stage("sketch", **recipe), tmp_path / "parts", steps=3)

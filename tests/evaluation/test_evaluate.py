@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,16 @@ from proxymask.bundle import Bundle
 from proxymask.cli import main
 from proxymask.data.dataset import ImageSet
 from proxymask.errors import ProxymaskError
-from proxymask.evaluation import BundlePainter, Evaluation, EvaluationConfig, evaluate, protocol
-from proxymask.judges import SHIPPED, Judge
+from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, counts, evaluate, protocol
+from proxymask.evaluation.baselines import LabelTable, nearest_copy
+from proxymask.evaluation.judge import SHIPPED, Judge
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
-from proxymask.metrics.segmentation import ConfusionMatrix
+from proxymask.metrics.lpips import group_pairs
+from proxymask.metrics.segmentation import ConfusionMatrix, SegmentationScore
+from proxymask.sampling import read_labelled, write_samples
+from proxymask.seeding import derive_rng
 from proxymask.synthesizer import Synthesizer
+from proxymask.training.grids import to_uint8
 
 COUNT = 20
 FIELDS = {"key", "name", "of", "value", "count", "network", "resize", "reference", "seed", "versions"}
@@ -28,11 +34,11 @@ FIELDS = {"key", "name", "of", "value", "count", "network", "resize", "reference
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "CHUNK", 10)
-    monkeypatch.setattr(protocol, "BATCH", 5)
-    monkeypatch.setattr(protocol, "CONSISTENT_STYLES", 3)
-    monkeypatch.setattr(protocol, "CONSISTENT_MASKS", 4)
-    monkeypatch.setattr(protocol, "GROUPS", 4)
+    monkeypatch.setattr(counts, "CHUNK", 10)
+    monkeypatch.setattr(counts, "BATCH", 5)
+    monkeypatch.setattr(counts, "CONSISTENT_STYLES", 3)
+    monkeypatch.setattr(counts, "CONSISTENT_MASKS", 4)
+    monkeypatch.setattr(counts, "GROUPS", 4)
 
 
 def settings(bundle: Path, data: Path, out: Path, **more: object) -> EvaluationConfig:
@@ -47,7 +53,7 @@ def run(*args: object, **kwargs: object) -> Evaluation:
 def whole(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("CHUNK", 10), ("BATCH", 5), ("CONSISTENT_STYLES", 3), ("CONSISTENT_MASKS", 4), ("GROUPS", 4)):
-            patch.setattr(protocol, name, value)
+            patch.setattr(counts, name, value)
         out = tmp_path_factory.mktemp("evaluation") / "whole"
         return run(tiny_bundle, avatars, out, masks=fresh), out
 
@@ -59,7 +65,7 @@ def test_numbers_say_what_they_are(whole: tuple[Evaluation, Path]) -> None:
     assert all(row.keys() >= FIELDS for row in stored["numbers"])
     for key in ("frechet/judge", "kernel/judge", "precision/judge", "recall/judge"):
         assert {row["of"] for row in stored["numbers"] if row["key"] == key} == {"masks", "proxy", "generator", "floor"}
-    assert {row["of"] for row in stored["numbers"] if row["key"] == "miou"} == {"masks", "proxy", "grid", "real"}
+    assert {row["of"] for row in stored["numbers"] if row["key"] == "miou"} == {"masks", "proxy", "grid", "real", "copy"}
     once = {"agreement", "identity_psnr", "style_consistency", "diversity", "mask_ignored", "boundary_f_1px", "boundary_f_2px"}
     assert once <= {row["key"] for row in stored["numbers"]}
     assert not any("FID" in row["name"] or row["name"].startswith(("KID", "LPIPS (")) for row in stored["numbers"])
@@ -85,25 +91,25 @@ def test_against_plain_computation(whole: tuple[Evaluation, Path], tiny_bundle: 
     synth = Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")
     judge = Judge.load(SHIPPED / "avatars")
     masks = ImageSet.open(fresh, 32).masks(range(COUNT))
-    painter = BundlePainter(synth)
-    pictures = painter.paint(masks, [1_000_000 + i for i in range(COUNT)])
-    read, features = judge.read(pictures)
+    bundle = BundleSynthesis(synth)
+    pictures = bundle.generate(masks, [1_000_000 + i for i in range(COUNT)])
+    predicted, features = judge.predict(pictures)
     wanted = F.interpolate(masks[:, None].float(), size=64, mode="nearest-exact")[:, 0].long()
-    matrix = ConfusionMatrix(9).update(read, wanted)
+    matrix = ConfusionMatrix(9).update(predicted, wanted)
     assert result.value("miou", "masks") == pytest.approx(matrix.miou(), abs=2e-3)
     small = masks[:, 1::2, 1::2]
     back = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
     assert result.value("miou", "grid") == pytest.approx(ConfusionMatrix(9).update(back, masks).miou())
     real = ImageSet.open(avatars, 32)
-    order = torch.randperm(48, generator=protocol.derive_rng(0, "reference")).tolist()
+    order = torch.randperm(48, generator=derive_rng(0, "reference")).tolist()
     reference = FeatureStats(judge.dim).add(judge(real.images(order[:COUNT])))
     assert result.value("frechet/judge", "masks") == pytest.approx(
         frechet_distance(reference, FeatureStats(judge.dim).add(features)), rel=1e-3
     )
     # best, median and worst are that
-    ranks = protocol.SegmentationScore(judge.labels.names).update(read, wanted).per_picture()
+    ranks = SegmentationScore(judge.labels.names).update(predicted, wanted).per_picture()
     best = result.sheets["best"][2][0].astype(int)
-    shown = protocol._uint8(pictures[int(ranks.argmax())][None])[0].astype(int)
+    shown = to_uint8(pictures[int(ranks.argmax())][None])[0].astype(int)
     assert np.abs(best - shown).max() <= 1
 
 
@@ -176,6 +182,90 @@ def test_more_pictures_add_to_what_is_there(tiny_bundle: Path, avatars: Path, tm
     assert row is not None
     assert (row["count"], row["reference_count"]) == (15, 15)
     assert result.find("miou", "masks") is None
+
+
+@pytest.fixture(scope="session")
+def labelled(tiny_bundle: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three samples of the tiny generator, each with an avatar's mask as if it had been painted over it."""
+    synth = Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")
+    out = tmp_path_factory.mktemp("labelled")
+    write_samples(synth, 3, out, seeds=[5, 6, 7])
+    for name, mask in zip(sorted(path.stem for path in out.glob("*.png")), sorted((fresh / "masks").iterdir()), strict=False):
+        shutil.copy(mask, out / f"{name}.mask.png")
+    return out
+
+
+def test_parts_and_baselines(tiny_bundle: Path, avatars: Path, fresh: Path, labelled: Path, tmp_path: Path) -> None:
+    """Only what was named is measured; the baselines once more from their definition."""
+    out = tmp_path / "out"
+    result = run(tiny_bundle, avatars, out, masks=fresh, labelled=labelled, parts=("baselines",))
+    assert {(row["key"], row["of"]) for row in result.numbers if not row["key"].startswith("boundary")} == {
+        *((f"frechet_baseline/{net}", of) for net in ("judge",) for of in ("masks", "copy", "table")),
+        *((key, of) for key in ("miou", "accuracy", "linear_gan_miou") for of in ("copy", "table")),
+    }
+    synth = Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")
+    bundle, judge = BundleSynthesis(synth), Judge.load(SHIPPED / "avatars")
+    masks, styles = ImageSet.open(fresh, 32).masks(range(COUNT)), bundle.styles(bundle.w(1_000_000, range(COUNT)))
+    ws, painted, _ = read_labelled(labelled, synth.bundle.labels, None)
+    table = LabelTable(painted, bundle.clusters.assign(synth.cut.features(ws).features))
+    copied = synth.cut.render(nearest_copy(styles.state, bundle.map(masks, styles).argmax(1), bundle.clusters), styles.w)
+    tabled = bundle.from_proxy(bundle.clusters.one_hot(table(masks)), styles)
+    real = ImageSet.open(avatars, 32).images(torch.randperm(48, generator=derive_rng(0, "reference")).tolist()[:COUNT])
+    reference = FeatureStats(judge.dim).add(judge(real))
+    for of, pictures in (("masks", bundle.from_masks(masks, styles)), ("copy", copied), ("table", tabled)):
+        predicted, features = judge.predict(pictures.clamp(-1, 1))
+        distance = frechet_distance(reference, FeatureStats(judge.dim).add(features))
+        assert result.value("frechet_baseline/judge", of) == pytest.approx(distance, rel=1e-3)
+        if of != "masks":
+            miou = ConfusionMatrix(9).update(predicted, judge.resized_masks(masks)).miou()
+            assert result.value("miou", of) == pytest.approx(miou, abs=2e-3)
+    assert "baseline a" in (out / "report.html").read_text()
+    with pytest.raises(ProxymaskError, match="--parts style: --protocol paper has only pictures"):
+        run(tiny_bundle, avatars, out, protocol="paper", parts=("style",))
+    with pytest.raises(ProxymaskError, match="no painted mask"):
+        run(tiny_bundle, avatars, out, labelled=tmp_path)
+
+
+def test_own_mask_and_ratio(whole: tuple[Evaluation, Path], tiny_bundle: Path) -> None:
+    """Proxy masks without substitution, and the distance relative to the generator's, from their definitions."""
+    result, _ = whole
+    bundle = BundleSynthesis(Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32"))
+    styles = bundle.styles(bundle.w(1_000_000, range(COUNT)))
+    other, _ = bundle.layout(bundle.w(3_000_000, range(COUNT)))
+    moved = bundle.rearrange(styles, other)
+    hits = (bundle.clusters.assign(moved.features) == other).float().mean()
+    assert result.value("agreement_unsubstituted") == pytest.approx(float(hits), abs=1e-3)
+    same = ((bundle.sample(styles) - bundle.render(moved, styles.w)).abs().amax(1) < 0.05).float().mean()
+    assert result.value("unchanged_unsubstituted") == pytest.approx(float(same), abs=1e-3)
+    ours, generator, floor = (result.value("frechet/judge", of) for of in ("masks", "generator", "floor"))
+    assert result.value("frechet_ratio/judge", "masks") == pytest.approx((ours - floor) / (generator - floor))
+
+
+def test_diversity_of_the_paper(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    """Supplement C.1, from its definition: groups of pictures of the same masks, scores between two groups, averaged."""
+    bundle, judge = BundleSynthesis(Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")), Judge.load(SHIPPED / "avatars")
+    groups, number, distance = counts.GROUPS, COUNT // counts.GROUPS, judge.perceptual()
+    styles = [bundle.styles(bundle.w(7_000_000, range(mask * groups, (mask + 1) * groups))) for mask in range(number)]
+    label_masks, (proxies, _) = ImageSet.open(fresh, 32).masks(range(number)), bundle.layout(bundle.w(3_000_000, range(number)))
+    sets = {
+        "masks": [bundle.from_masks(label_masks[mask : mask + 1], styles[mask]) for mask in range(number)],
+        "proxy": [bundle.from_proxy(bundle.substitute(proxies[[mask] * groups], styles[mask]), styles[mask]) for mask in range(number)],
+    }
+    for of, pictures in sets.items():
+        scores = [
+            torch.stack([distance(pictures[mask][a : a + 1], pictures[mask][b : b + 1]) for mask in range(number)]).mean()
+            for a, b in group_pairs(groups, counts.PAIRS, 0)
+        ]
+        masks = {"masks": fresh} if of == "masks" else {}
+        data = avatars if of == "masks" else avatars / "images"
+        result = run(tiny_bundle, data, tmp_path / of, protocol="paper", parts=("diversity",), **masks)
+        row = result.find("diversity")
+        assert row is not None
+        assert (row["of"], row["groups"], row["pairs"], row["count"]) == (of, groups, 6, number * groups)
+        assert row["value"] == pytest.approx(float(torch.stack(scores).mean()), rel=1e-3)
+        assert row["spread"] == pytest.approx(float(torch.stack(scores).std(correction=0)), rel=1e-2)
+        assert result.about["unstated"] == protocol.UNSTATED
+        assert "unstated in the paper" in (tmp_path / of / "report.html").read_text()
 
 
 def test_another_seed_is_another_evaluation(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from proxymask.cli import main
 from proxymask.data.avatars import AVATAR_LABELS, make_dataset
 from proxymask.data.dataset import ImageSet
 from proxymask.errors import ProxymaskError
-from proxymask.judges import SHIPPED, Judge, SegmentationScore, shipped_judge
+from proxymask.evaluation.judge import SHIPPED, Judge, shipped_judge
 from proxymask.labels import LabelSet
-from proxymask.metrics.segmentation import boundary_f_score, class_then_mean, per_image_iou
+from proxymask.metrics.segmentation import SegmentationScore, boundary_f_score, class_then_mean, per_image_iou
 from proxymask.training.judge import JudgeConfig, train_judge
 
 
@@ -23,24 +23,24 @@ def test_shipped_judge_reads_fresh_avatars(tmp_path: Path) -> None:
     judge = Judge.load(SHIPPED / "avatars")
     make_dataset(tmp_path / "drawn", "avatars", 60, 64, 4711, "head", 1, None)
     real = ImageSet.open(tmp_path / "drawn", 64)
-    score = SegmentationScore(judge.labels.names).update(judge.read(real.images(range(60)))[0], real.masks(range(60))).summary()
+    score = SegmentationScore(judge.labels.names).update(judge.predict(real.images(range(60)))[0], real.masks(range(60))).summary()
     assert score["miou"] > 0.8
     # what the card and judge.json say is what it does on other avatars, within what 60 pictures can tell
-    assert score["miou"] == pytest.approx(judge.about.accuracy["miou"], abs=0.06)
-    assert score["accuracy"] == pytest.approx(judge.about.accuracy["accuracy"], abs=0.01)
-    assert f"{judge.about.accuracy['miou']:.4f}" in (SHIPPED / "avatars" / "README.md").read_text()
+    assert score["miou"] == pytest.approx(judge.info.accuracy["miou"], abs=0.06)
+    assert score["accuracy"] == pytest.approx(judge.info.accuracy["accuracy"], abs=0.01)
+    assert f"{judge.info.accuracy['miou']:.4f}" in (SHIPPED / "avatars" / "README.md").read_text()
 
 
 def test_features_and_reading_are_one_pass() -> None:
     judge = Judge.load(SHIPPED / "avatars")
     pictures = torch.rand(3, 3, 64, 64) * 2 - 1
-    read, features = judge.read(pictures)
+    predicted, features = judge.predict(pictures)
     assert torch.equal(features, judge(pictures))
     assert features.shape == (3, judge.dim)
-    assert torch.equal(read, judge.net(pictures).argmax(1))
-    assert judge.read(torch.rand(1, 3, 128, 128))[0].shape == (1, 64, 64)
+    assert torch.equal(predicted, judge.net(pictures).argmax(1))
+    assert judge.predict(torch.rand(1, 3, 128, 128))[0].shape == (1, 64, 64)
     masks = torch.randint(0, 9, (2, 128, 128))
-    assert torch.equal(judge.sized_masks(masks), masks[:, 1::2, 1::2])
+    assert torch.equal(judge.resized_masks(masks), masks[:, 1::2, 1::2])
     distance = judge.perceptual()
     assert distance(pictures, pictures).abs().max() == 0
     assert (distance(pictures, pictures.flip(0))[::2] > 0).all()
@@ -52,9 +52,9 @@ def test_train_judge(avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.
     assert main(words) == 0
     assert "judge: " in capsys.readouterr().out
     judge = Judge.load(tmp_path / "judge")
-    assert judge.about.size == 32
-    assert judge.about.accuracy["count"] == 5  # a tenth of 48
-    assert judge.about.data == ImageSet.open(avatars, 32).fingerprint
+    assert judge.info.size == 32
+    assert judge.info.accuracy["count"] == 5  # a tenth of 48
+    assert judge.info.data == ImageSet.open(avatars, 32).fingerprint
     before = (tmp_path / "judge" / "model.safetensors").read_bytes()
     assert main(words) == 0  # already there: nothing changes
     assert (tmp_path / "judge" / "model.safetensors").read_bytes() == before
@@ -66,7 +66,7 @@ def test_train_judge(avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.
         device="cpu",
         precision="fp32",
     )
-    assert with_test.about.accuracy["count"] == 32
+    assert with_test.info.accuracy["count"] == 32
     with pytest.raises(ProxymaskError, match="learns from: its accuracy"):
         train_judge(ImageSet.open(avatars, 32), tmp_path / "third", test=ImageSet.open(avatars, 32))
     with pytest.raises(ProxymaskError, match="has no masks"):
@@ -96,7 +96,7 @@ def test_score_is_the_sum_of_its_parts() -> None:
     whole = SegmentationScore(names).update(read, masks)
     halves = SegmentationScore(names)
     for part in (slice(0, 2), slice(2, 6)):
-        halves.take(SegmentationScore(names).update(read[part], masks[part]).tensors())
+        halves.add_tensors(SegmentationScore(names).update(read[part], masks[part]).tensors())
     assert whole.summary() == halves.summary()
     assert whole.summary()["linear_gan_miou"] == class_then_mean(per_image_iou(read, masks, 3))[1]
     assert whole.summary()["boundary_f_2px"] == class_then_mean(boundary_f_score(read, masks, 3, 2))[1]

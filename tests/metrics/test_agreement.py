@@ -28,22 +28,22 @@ def one_hot(ids, k):
 
 def test_mask_agreement_against_a_loop():
     rng = torch.Generator().manual_seed(0)
-    asked, style, got = (torch.randint(0, k, (5, 6, 6), generator=rng) for k in (7, 4, 7))
+    target, style, got = (torch.randint(0, k, (5, 6, 6), generator=rng) for k in (7, 4, 7))
     style[0] = 2
     counts = [0, 0, 0, 0]
     for b in range(5):
         for y in range(6):
             for x in range(6):
-                absent = not bool((style[b] == asked[b, y, x]).any())
+                absent = not bool((style[b] == target[b, y, x]).any())
                 counts[2 * absent + 1] += 1
-                counts[2 * absent] += int(got[b, y, x] == asked[b, y, x])
-    result = mask_agreement(one_hot(got, 8), asked, style, ArgMax())
+                counts[2 * absent] += int(got[b, y, x] == target[b, y, x])
+    result = mask_agreement(one_hot(got, 8), target, style, ArgMax())
     assert result == MaskAgreement(*counts)
     assert result.present == pytest.approx(counts[0] / counts[1])
     assert result.absent == pytest.approx(counts[2] / counts[3])
-    assert result.overall == pytest.approx(float((got == asked).float().mean()))
-    split = mask_agreement(one_hot(got[:2], 8), asked[:2], style[:2], ArgMax()) + mask_agreement(
-        one_hot(got[2:], 8), asked[2:], style[2:], ArgMax()
+    assert result.overall == pytest.approx(float((got == target).float().mean()))
+    split = mask_agreement(one_hot(got[:2], 8), target[:2], style[:2], ArgMax()) + mask_agreement(
+        one_hot(got[2:], 8), target[2:], style[2:], ArgMax()
     )
     assert split == result
 

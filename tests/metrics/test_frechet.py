@@ -34,17 +34,6 @@ def test_batches_equal_numpy_of_all_at_once():
     np.testing.assert_allclose(stats.cov, np.cov(x.T), rtol=1e-9)
 
 
-def test_merge_equals_one_pass_and_leaves_the_other():
-    x = normal(1, 90, 4)
-    left, right = stats_of(x[:35]), stats_of(x[35:])
-    before = right.cov.copy()
-    left.merge(right).merge(FeatureStats(4))
-    np.testing.assert_allclose(left.cov, np.cov(x.T), rtol=1e-10)
-    np.testing.assert_array_equal(right.cov, before)
-    assert left.count == 90
-    assert right.count == 55
-
-
 @pytest.mark.parametrize("dim", [1, 5, 64])
 def test_against_scipy_sqrtm(dim):
     x, y = normal(2, 300, dim), normal(3, 400, dim, shift=0.3, scale=1.4)
@@ -73,18 +62,6 @@ def test_symmetric_and_not_negative():
     x, y = normal(7, 100, 12), normal(8, 100, 12)
     assert frechet_distance(stats_of(x), stats_of(y)) == pytest.approx(frechet_distance(stats_of(y), stats_of(x)), rel=1e-9)
     assert 0 <= frechet_distance(stats_of(x), stats_of(x)) < 1e-6
-
-
-def test_save_and_load(tmp_path):
-    stats = stats_of(normal(9, 30, 6))
-    stats.save(tmp_path / "stats.safetensors")
-    loaded = FeatureStats.load(tmp_path / "stats.safetensors")
-    assert loaded.count == 30
-    np.testing.assert_array_equal(loaded.cov, stats.cov)
-    np.testing.assert_array_equal(loaded.mean, stats.mean)
-    (tmp_path / "stats.safetensors").write_bytes(b"not at all")
-    with pytest.raises(ProxymaskError, match="damaged"):
-        FeatureStats.load(tmp_path / "stats.safetensors")
 
 
 def test_errors():

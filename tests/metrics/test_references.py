@@ -182,7 +182,7 @@ def test_weights_are_never_unpickled(tmp_path: Path) -> None:
     with pytest.raises(ProxymaskError, match="no tensors by name"):
         read_weights(tmp_path / "list.pth")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ProxymaskError, match="no network that is known"):
+    with pytest.raises(ProxymaskError, match="an unknown network"):
         load_features(str(tmp_path / "other.pth"))
     assert find_weights("vgg16", tmp_path) is None
 

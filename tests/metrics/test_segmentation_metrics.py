@@ -38,13 +38,6 @@ def test_class_in_one_of_both_counts_as_zero():
     assert matrix.miou() == pytest.approx((2 / 3 + 0) / 2)
 
 
-def test_merge():
-    pred, target = random_masks(1)
-    whole = ConfusionMatrix(N).update(pred, target)
-    parts = ConfusionMatrix(N).update(pred[:2], target[:2]).merge(ConfusionMatrix(N).update(pred[2:], target[2:]))
-    assert torch.equal(whole.counts, parts.counts)
-
-
 def test_per_image_against_sklearn():
     pred, target = random_masks(2)
     target[0][target[0] == 3], pred[0][pred[0] == 3] = 1, 1  # class 3 is missing from picture 0
@@ -120,5 +113,3 @@ def test_errors():
         matrix.update(torch.tensor([0]), torch.tensor([3]))
     with pytest.raises(ProxymaskError, match="outside 0 to 2"):
         matrix.update(torch.tensor([-1]), torch.tensor([0]))
-    with pytest.raises(ProxymaskError, match="merged"):
-        matrix.merge(ConfusionMatrix(2))

@@ -34,7 +34,7 @@ def clusters() -> ProxyClusters:
 
 
 def test_fit(clusters: ProxyClusters) -> None:
-    sizes = {"num_clusters": K, "channels": C, "resolution": R, "sample_count": B, "start": [4, 4], "reader": 0}
+    sizes = {"num_clusters": K, "channels": C, "resolution": R, "sample_count": B, "start": [4, 4]}
     assert clusters.config == {**sizes, "cut": "8/second"}
     assert not clusters.training
     features = maps()
@@ -84,19 +84,6 @@ def test_scores_have_a_gradient_even_at_zero(clusters: ProxyClusters) -> None:
     assert torch.isfinite(features.grad).all()
     assert features.grad.abs().max() < 10
     assert features.grad[0, :, 0, 0].abs().sum() > 0
-
-
-def test_soft(clusters: ProxyClusters) -> None:
-    features = maps(seed=4)
-    soft = clusters.soft(features, 0.1)
-    assert soft.shape == (B, K, R, R)
-    torch.testing.assert_close(soft.sum(dim=1), torch.ones(B, R, R))
-    torch.testing.assert_close(soft, torch.softmax(clusters.scores(features) * 10, dim=1))
-    hard = clusters.one_hot(clusters.assign(features))
-    assert (clusters.soft(features, 1e-6) - hard).abs().mean() < 0.01
-    for temperature in (0.0, -1.0, float("nan")):
-        with pytest.raises(ProxymaskError, match="temperature"):
-            clusters.soft(features, temperature)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.bool])

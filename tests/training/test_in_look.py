@@ -1,6 +1,5 @@
 """Samples in the look of a labelled one."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from proxymask.generators.stylegan2 import seed_to_z
 from proxymask.stages import build_segmenter
 from proxymask.training import loop
 from proxymask.training.in_look import InLook, bends, bent
-from proxymask.training.segmenter import SegmenterConfig, placed
+from proxymask.training.segmenter import SegmenterConfig
 
 
 def looks(ws: torch.Tensor) -> InLook:
@@ -80,7 +79,7 @@ def test_bends_move_masks_of_every_size_alike() -> None:
 
 def test_others_are_learnt_from_after_the_look() -> None:
     """First the network that knows the look learns, then it stands still and tells the segmenter of others."""
-    stage = tiny.make_stage("segmenter", look_most=2, look_last=0.5, look_doubt=2.0)
+    stage = tiny.make_stage("segmenter", look_most=2, look_last=0.5)
     assert stage.look_from == 3
     run = loop.Run(tiny.loop_config(), stage)
     for index in range(6):
@@ -93,41 +92,8 @@ def test_others_are_learnt_from_after_the_look() -> None:
     w = latents([8, 9])
     same, labels = stage.others(run, w)
     layout = stage.looks.layout(w)
-    read = stage.reader(stage.looks.levels(layout, stage.looks.nearest(layout))).log_softmax(dim=1)
-    assert torch.equal(labels, (read + stage.belief).argmax(dim=1))
+    assert torch.equal(labels, stage.reader(stage.looks.levels(layout, stage.looks.nearest(layout))).argmax(dim=1))
     assert torch.equal(same, w)
-
-
-def test_labels_are_doubted_where_they_are_not_to_be_expected() -> None:
-    mask = torch.zeros(1, 64, 64, dtype=torch.long)
-    mask[:, 48:], mask[:, 4:20, 24:40] = 1, 2
-    doubt = placed(mask, 4, 2.0)
-    assert doubt.shape == (4, 64, 64)
-    assert float(doubt.max()) <= 0
-    assert torch.allclose(doubt, doubt.flip(2), atol=0.5)  # mirrored ones count alike
-    floor = 2 * math.log(0.05)
-    assert torch.allclose(doubt[3], torch.full((64, 64), floor))  # never seen
-    assert float(doubt[1, 62].mean()) > -0.1  # below: expected
-    assert float(doubt[1, 2].mean()) < floor + 0.5  # above: not
-    assert float(doubt[2, 10, 32]) > -0.1
-    assert float(doubt[2, 60].max()) < floor + 0.5
-    assert torch.equal(placed(mask, 4, 0.0), torch.zeros(4, 64, 64))
-    assert torch.allclose(placed(mask, 4, 4.0), 2 * doubt)
-
-
-def test_half_of_what_favoured_rare_labels_is_taken_back() -> None:
-    """A label that nobody painted was not favoured."""
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
-    masks = torch.zeros(1, tiny.SIZE, tiny.SIZE, dtype=torch.long)
-    masks[:, :4, :4] = 2
-    parts = cut, latents([0]), masks, tiny.N, 10, 0, torch.device("cpu"), clusters, tiny.make_rearranger(cut, clusters)
-    doubting, plain = (build_segmenter(SegmenterConfig(look_most=1, look_doubt=d, class_balance=0.5), *parts) for d in (2.0, 0.0))
-    once, rest = 16 / 256, 240 / 256
-    back = placed(masks, tiny.N, 2.0) - doubting.belief
-    assert float((back[2] - back[0]).mean()) == pytest.approx(0.5 * 0.5 * math.log(rest / once), rel=1e-4)
-    assert float(back[1].abs().max()) == float(back[3].abs().max()) == 0.0
-    assert not plain.belief.any()
 
 
 def test_resumes_exactly(tmp_path: Path) -> None:
@@ -149,7 +115,7 @@ def test_only_with_few_labels() -> None:
     with pytest.raises(ProxymaskError, match="give the rearranger and its clusters, or set look_most to 0"):
         build_segmenter(SegmenterConfig(look_most=2), *parts)
     clusters = tiny.make_clusters(cut)
-    stage = build_segmenter(SegmenterConfig(look_most=2, look_last=0.3), *parts, clusters, tiny.make_rearranger(cut, clusters))
+    stage = build_segmenter(SegmenterConfig(look_most=2), *parts, clusters, tiny.make_rearranger(cut, clusters))
     assert stage.looks is not None
-    assert stage.look_from == 7
+    assert stage.look_from == 4
     assert set(stage.modules) == {"segmenter", "reader"}

@@ -32,7 +32,7 @@ def test_schedules_of_the_supplement():
         assert (m.lambda_recon, m.lambda_recon_adv, m.lambda_adv, m.learning_rate, m.r1_gamma) == (10, 100, 1, 0.002, 10)
         assert preset.mapper_loop.steps == 110_000
         assert round(110_000 * m.adv_last) == 10_000
-        assert (m.lambda_label, m.looks, m.momentum, m.settle) == (0, 0, 0, False)  # the paper has none of them
+        assert (m.lambda_label, m.momentum, m.settle) == (0, 0, False)  # the paper has none of them
         assert (preset.rearranger_loop.batch, preset.mapper_loop.batch) == (8, 8)
 
 

@@ -1,7 +1,5 @@
 """What one step of each stage does."""
 
-import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,9 @@ import tiny
 from proxymask import losses
 from proxymask.generators.cut import CutState
 from proxymask.training import loop
-from proxymask.training.augment import POLICIES, diff_augment
+from proxymask.training.augment import diff_augment
 from proxymask.training.generator import discriminator_update, lazy_adam
 from proxymask.training.grids import tile, to_uint8
-from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
 
 
 def run_of(stage: loop.Stage, **config: object) -> loop.Run:
@@ -176,7 +173,7 @@ def test_generator_learns_a_colour(tmp_path: Path) -> None:
     assert error() < 0.6 * before
 
 
-@pytest.mark.parametrize("policy", [(), *((p,) for p in POLICIES), POLICIES])
+@pytest.mark.parametrize("policy", [(), ("color",), ("translation",), ("cutout",), ("color", "translation", "cutout")])
 def test_augmentation(policy: tuple[str, ...]) -> None:
     x = torch.rand(8, 3, 16, 16).mul(2).sub(1).requires_grad_()
     y = diff_augment(x, policy, torch.Generator().manual_seed(0))
@@ -243,13 +240,10 @@ def test_rearranger_weights(index: int) -> None:
         lambda_self=3.0,
         lambda_mask=5.0,
         lambda_adv=7.0,
-        self_features=2.0,
-        self_picture=0.5,
-        self_perceptual=0.25,
         adv_every=2,
     )
     seen, stats = totals(stage, index)
-    own = 2 * stats["loss/self_features"] + 0.5 * stats["loss/self_picture"] + 0.25 * stats["loss/self_perceptual"]
+    own = stats["loss/self_features"] + stats["loss/self_picture"]
     wanted = 3 * own + 5 * (stats["loss/mask_self"] + stats["loss/mask_cross"])
     assert len(seen) == (2 if index == 0 else 1)
     assert seen[0] == ("rearranger", pytest.approx(wanted + (7 * stats["loss/adv"] if index == 0 else 0), rel=1e-4))
@@ -297,12 +291,12 @@ def test_frozen_parts_stay(name: str, pictures: bool, tmp_path: Path) -> None:
 
 
 def test_self_loss_of_the_untouched_state() -> None:
-    stage = tiny.make_stage("rearranger", self_perceptual=1.0)
+    stage = tiny.make_stage("rearranger")
     run = run_of(stage)
     w, state, _, _ = stage.samples(run, "samples")
     loss, parts = stage.self_loss(run, state, state, w)
     assert float(loss.detach()) == 0
-    assert set(parts) == {"self_features", "self_picture", "self_perceptual", "self_psnr"}
+    assert set(parts) == {"self_features", "self_picture", "self_psnr"}
     off, parts = stage.self_loss(run, CutState(state.features * 1.1, state.rgb), state, w)
     assert float(parts["self_features"]) == pytest.approx(0.1, rel=1e-4)
     assert float(off.detach()) == pytest.approx(sum(float(v.detach()) for k, v in parts.items() if k != "self_psnr"), rel=1e-5)
@@ -328,45 +322,9 @@ def test_mixed_samples_and_their_loss() -> None:
     assert wrong > 0.01
     seen, stats = totals(stage, 1, batch=16)
     assert stats["loss/mix"] > 0
-    own_part = stats["loss/self_features"] + stats["loss/self_picture"] + 0.1 * stats["loss/self_perceptual"]
+    own_part = stats["loss/self_features"] + stats["loss/self_picture"]
     total = 10 * own_part + stats["loss/mask_self"] + stats["loss/mask_cross"] + 4 * stats["loss/mix"]
     assert seen[0] == ("rearranger", pytest.approx(total, rel=1e-4))
-
-
-def test_rearranger_settles_every_group_at_its_own_rate() -> None:
-    stage = tiny.make_stage("rearranger", steps=6, settle=True, retouch=8, learning_rate=0.01, retouch_rate=3.0)
-    run = run_of(stage)
-    for index in (0, 3):
-        run.index = index
-        stage.step(run)
-        cosine = 0.5 * (1 + math.cos(math.pi * index / 6))
-        assert [group["lr"] for group in stage.optimizers["rearranger"].param_groups] == pytest.approx([0.01 * cosine, 0.03 * cosine])
-
-
-def test_critic_is_a_copy_that_does_not_move(tmp_path: Path) -> None:
-    stage = tiny.make_stage("rearranger", self_perceptual=1.0)
-    before = {k: v.clone() for k, v in stage.discriminator.state_dict().items()}
-    tiny.run(stage, tmp_path)
-    assert tiny.differing(before, stage.critic.state_dict()) == []
-    assert tiny.differing(before, stage.discriminator.state_dict())
-    assert tiny.make_stage("rearranger", self_perceptual=0.0).critic is None
-
-
-def test_rearranger_learns(tmp_path: Path) -> None:
-    """From a random start: a sample under its own mask comes nearer to itself, and asked clusters are given more often."""
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
-    rearranger = tiny.make_rearranger(cut, clusters, init="random", key_mask=False)
-    config = RearrangerConfig(lambda_adv=0.0, lambda_self=1.0, learning_rate=0.01)
-    stage = RearrangerStage(cut, clusters, rearranger, tiny.make_discriminator(), None, config, 60)
-    tiny.run(stage, tmp_path, steps=60, batch=8, checkpoint_every=1000)
-    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
-    for name, better in (("loss/self_features", 0.9), ("loss/mask_cross", 0.7), ("loss/agreement", 1.3)):
-        first, last = (sum(line[name] for line in part) / 10 for part in (lines[:10], lines[-10:]))
-        assert last < better * first if better < 1 else last > better * first, (name, first, last)
-
-
-# The mapper.
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -406,7 +364,7 @@ def test_mapper_weights() -> None:
     assert seen[1] == ("discriminator", pytest.approx(stats["d/loss"] + 6 / 2 * 2 * stats["d/r1"], rel=1e-4))
 
 
-@pytest.mark.parametrize("kind", ["soft", "hard", "present-soft", "present"])
+@pytest.mark.parametrize("kind", ["soft", "hard", "likely-all"])
 def test_mapper_learns_through_the_rest(kind: str) -> None:
     """L_adv alone reaches the mapper's weights through rearranger and generator, in either handover."""
     stage = tiny.use_sgd(tiny.make_stage("mapper", steps=2, adv_last=1.0, lambda_recon_adv=0.0, handover=kind))
@@ -447,8 +405,7 @@ def test_mapper_with_labels_phases() -> None:
 
 
 def test_viewer_learns_the_segmenters_labels(tmp_path: Path) -> None:
-    config = {"viewer_batch": 16, "viewer_samples": 256, "label_balance": 0.0}
-    stage = tiny.make_stage("mapper", steps=160, lambda_label=1.0, label_last=0.0, lambda_adv=0.0, **config)
+    stage = tiny.make_stage("mapper", steps=160, lambda_label=1.0, label_last=0.0, lambda_adv=0.0)
     tiny.run(stage, tmp_path, steps=160, batch=2, checkpoint_every=1000)
     w = stage.cut.w(torch.randn(16, tiny.Z, generator=torch.Generator().manual_seed(9)))
     with torch.no_grad():

@@ -29,7 +29,7 @@ def teacher(seed: int = 5) -> OasisMapper:
 def student(steps: int = 6, teachers: list[OasisMapper] | None = None, **config: object) -> StudentStage:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
-    about = MapperConfig(**{"widths": (8, 4), "hidden": 4, "learning_rate": 0.02, "momentum": 0.9, "viewer_samples": 20, **config})
+    about = MapperConfig(**{"widths": (8, 4), "hidden": 4, "learning_rate": 0.02, "momentum": 0.9, **config})
     parts = cut, clusters, tiny.make_segmenter(cut), tiny.LABELS
     return build_student(about, *parts, teachers or [teacher(), teacher(6)], steps, 0, torch.device("cpu"))
 

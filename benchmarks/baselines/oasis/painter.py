@@ -12,7 +12,7 @@ from .networks import OasisGenerator
 
 
 class OasisPainter:
-    """See :class:`proxymask.evaluation.Painter`; a seed is the noise vector, spread over the whole picture.
+    """See :class:`proxymask.evaluation.MaskToImage`; a seed is the noise vector, spread over the whole picture.
 
     Args:
         folder: a snapshot of ``train.py``.
@@ -26,7 +26,7 @@ class OasisPainter:
         self.size = self.generator.resolution
 
     @torch.inference_mode()
-    def paint(self, masks: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+    def generate(self, masks: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """Ids (B, R, R) int64 and a seed each -> pictures (B, 3, R, R) float32 in [-1, 1]."""
         z = torch.stack([torch.randn(self.generator.z_dim, generator=derive_rng(seed, "oasis")) for seed in seeds])
         with autocast(self.device, self.dtype):

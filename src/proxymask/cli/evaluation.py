@@ -18,21 +18,22 @@ from .verbs import Common, Computing, Number, OptionalPath
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(EvaluationConfig):
-    """Measure a bundle: does the picture follow the mask, is it like real ones, does it keep its style; and what bounds each number.
+    """Measure a bundle: does the picture follow its mask, is it like real ones, does it keep its style.
 
-    OUT gets metrics.json and report.html. What is computed is kept in OUT/cache, so the same command goes on after a stop, and a
-    larger --count adds to what is there. Weights that are missing are named, with the place to put them, and the rest is computed.
+    OUT gets metrics.json and report.html. Results are kept in OUT/cache, so the same command resumes after a stop, and a larger --count
+    extends a smaller one. Missing weights are named, with the place to put them, and everything else is computed.
 
     Examples:
       proxymask evaluate --data avatars-64 --out evaluation
       proxymask evaluate --bundle my-bundle --data photos --masks labelled --judge my-judge --features inception --out evaluation
+      proxymask evaluate --data avatars-64 --masks fresh-64 --parts baselines --labelled labelled --out baselines
       proxymask evaluate --bundle my-bundle --data photos --protocol paper --features pt_inception-2015-12-05-6726825d.pth --out paper
     """
 
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
-        """Measure, print the main numbers, and say where the report is."""
+        """Measure, then print the numbers and the path of the report."""
         with progress("evaluating, pictures") as update:
             found = evaluate(
                 self, device=self.common.device, precision=self.common.precision, seed=self.common.seed, progress=lambda a, b: update(a, b)
@@ -48,9 +49,9 @@ class Evaluate(EvaluationConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJudge:
-    """A judge of your own labelled domain, for proxymask evaluate: it reads pictures, and takes no part in making any.
+    """A judge for your own labelled domain: a segmentation network that proxymask evaluate uses and that no bundle is trained with.
 
-    OUT gets the judge and its own accuracy on pictures that it did not learn from. The same command goes on after a stop.
+    OUT gets the judge and its accuracy on pictures outside its training set. The same command resumes after a stop.
 
     Examples:
       proxymask train judge --data labelled --out runs/judge
@@ -60,18 +61,18 @@ class TrainJudge:
     data: Path
     """Data set of pictures with masks: images/, masks/ and labels.json, as proxymask data avatars writes."""
     out: Path
-    """The judge's folder; one that holds checkpoints is gone on with."""
+    """The judge's folder; training resumes from the checkpoints in it."""
     test: OptionalPath = None
-    """Another such data set for its accuracy; a tenth of --data is kept for that where none is given."""
+    """Data set for its accuracy; where not given, a tenth of --data is left out of the training for it."""
     size: Number = None
-    """Side of the pictures that it reads, a multiple of 8; that of a prepared set, else 64."""
+    """Side of the pictures that it reads, a multiple of 8; by default that of a prepared set, else 64."""
     config: Annotated[JudgeConfig, tyro.conf.arg(name="")] = field(default_factory=JudgeConfig)
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
         """Train it and print its accuracy."""
         if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir()) and not _is_run(self.out)):
-            raise ProxymaskError(f"{self.out} holds something else: choose another --out")
+            raise ProxymaskError(f"--out {self.out} holds other files: choose another folder")
         with processes(self.common.device):
             size = self.size or (None if (self.data / "index.json").is_file() else 64)
             with progress("preparing pictures") as count:
@@ -91,7 +92,7 @@ class TrainJudge:
                     progress=update,
                 )
         if is_main():
-            score = judge.about.accuracy
+            score = judge.info.accuracy
             terminal = Terminal()
             for name, value in score["iou"].items():
                 terminal.say(f"  {name:<16} IoU {value:.3f}" if value == value else f"  {name:<16} not in the test pictures")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from .. import legacy
 from ..bundle import find_bundle
 from ..conditions import Condition, get_condition
 from ..data.dataset import ImageSet
@@ -46,7 +47,6 @@ from ..stages import (
     grow,
     identity_of,
     is_done,
-    learn_reader,
     load_part,
     mark_of,
     match_class,
@@ -54,7 +54,6 @@ from ..stages import (
     open_generator,
     open_pictures,
     pictures_id,
-    reader_identity,
     run_stage,
     short_hash,
 )
@@ -266,7 +265,7 @@ class TrainGenerator:
                 assert start is not None
                 start, discriminator = grow(config, start, discriminator, _square(pictures), loop.seed)
             generator = start or new_generator(config, _square(pictures), loop.seed)
-            stage = build_generator(config, generator, discriminator, pictures, loop.seed)
+            stage = build_generator(config, generator, discriminator, pictures, loop.seed, grown=self.grow_from is not None)
             with progress("generator") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of, schedule=False), update)
         _say(f"generator: {self.out / 'generator'}; next: proxymask fit --generator {self.out} --images {self.images} --out my-bundle")
@@ -290,10 +289,6 @@ class Cluster:
     """K, how many; 25 in the paper."""
     samples: OptionalNumber = None
     """Samples whose features are clustered; 256 in the paper."""
-    reader: OptionalNumber = None
-    """Width of the network that takes colour out of the features first (0: none, as in the paper)."""
-    reader_steps: OptionalNumber = None
-    """Steps in which it is learnt, of 16 samples each."""
     class_index: ClassIndex = None
     """The class to take, of a class-conditional generator."""
     preset: str = DEFAULT_PRESET
@@ -308,18 +303,10 @@ class Cluster:
         side = self.cut or preset.cut_for(generator.resolution)
         count, samples = self.clusters or preset.num_clusters, self.samples or preset.cluster_samples
         identity = {"clusters": count, "samples": samples, "cut": side, "seed": self.common.seed, "generator": short_hash(generator)}
-        reading = dataclasses.replace(
-            preset.reader,
-            hidden=preset.reader.hidden if self.reader is None else self.reader,
-            steps=self.reader_steps or preset.reader.steps,
-        )
-        identity |= reader_identity(reading)
         if not is_done(self.out, identity, 0):
             if (self.out / "clusters").exists():
                 raise ProxymaskError(f"{self.out} holds clusters of another generator or with other settings: choose another --out")
             cut = CutGenerator(generator, side).eval().requires_grad_(False)
-            with progress("layout reader") as update:
-                reader = learn_reader(reading, cut, self.common.seed, self.common.device, self.common.precision, self.out, update)
             with progress("clusters, pass") as update:
                 found = cluster_features(
                     cut,
@@ -328,7 +315,6 @@ class Cluster:
                     self.common.seed,
                     resolve_device(self.common.device),
                     lambda index, inertia: update(index, 0, {"inertia": inertia}),
-                    reader=reader,
                 )
             finish(self.out, identity, 0, {"clusters": found})
         _say(f"{load_part(self.out, 'clusters', ProxyClusters).report()}\nclusters: {self.out / 'clusters'}")
@@ -633,7 +619,8 @@ class TrainMapper:
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
             if self.bundle is not None and self.config.handover is None:  # what the bundle does with a mapper's output
-                stored = read_json(find_bundle(self.bundle) / "bundle.json")["about"]
+                file = find_bundle(self.bundle) / "bundle.json"
+                stored = legacy.bundle_about(read_json(file)["about"], file)
                 config = dataclasses.replace(config, handover=stored.get("handover", "soft"))
             about: dict[str, Any] | None = None
             condition: Condition | None = None
@@ -673,11 +660,9 @@ class TrainMapper:
                     made_of |= {"picture_mapper": short_hash(stage.real.mapper), "real_share": self.real_share}
             if self.start is not None:
                 first = load_mapper(find_part(self.start, "mapper"))
-                if {**first.config, "looks": 0} != {**stage.mapper.config, "looks": 0}:
+                if first.config != stage.mapper.config:
                     raise ProxymaskError(f"{self.start} holds a mapper of other widths or planes: give the settings it was trained with")
-                stage.mapper.load_state_dict(
-                    {key: value for key, value in first.state_dict().items() if key != "looks.table"}, strict=False
-                )
+                stage.mapper.load_state_dict(first.state_dict())
                 if isinstance(stage.mapper, UNetMapper):
                     stage.mapper.forget()
                 made_of |= {"start": short_hash(first)}

@@ -319,8 +319,3 @@ def area_resize(values: np.ndarray, size: Size) -> torch.Tensor:
 def _uniform(rng: torch.Generator, count: int, low: float, high: float) -> torch.Tensor:
     """(count, 1, 1, 1) uniform numbers."""
     return torch.rand(count, 1, 1, 1, generator=rng) * (high - low) + low
-
-
-def names_of(items: Sequence[str]) -> str:
-    """A list of names in words."""
-    return ", ".join(items) or "none"

@@ -1,7 +1,9 @@
-"""Measuring a bundle as the paper does, and where the paper could not (exact masks are known here)."""
+"""Measuring a bundle as the paper does, and, where exact masks are known, beyond it."""
 
-from .compare import Bench
-from .protocol import Evaluation, EvaluationConfig, Evaluator, evaluate
-from .subject import BundlePainter, Painter
+from .benchmark import MaskToImageBenchmark
+from .config import EvaluationConfig
+from .protocol import Evaluator, evaluate
+from .results import Evaluation
+from .synthesis import BundleSynthesis, MaskToImage
 
-__all__ = ["Bench", "BundlePainter", "Evaluation", "EvaluationConfig", "Evaluator", "Painter", "evaluate"]
+__all__ = ["BundleSynthesis", "Evaluation", "EvaluationConfig", "Evaluator", "MaskToImage", "MaskToImageBenchmark", "evaluate"]

@@ -1,4 +1,4 @@
-"""What an evaluation has computed so far, on disk, so that a stopped one goes on."""
+"""The parts of an evaluation on disk, so that a stopped one resumes."""
 
 import hashlib
 import json
@@ -22,7 +22,14 @@ def digest_of(value: Any) -> str:
 class Cache:
     """Parts of an evaluation by name, in ``<folder>/cache/<digest of the identity>``.
 
-    Another identity (another bundle, other data, another seed) has a folder of its own, so nothing of one is ever taken for the other's.
+    Another identity (another bundle, other data, another seed) has a folder of its own, so that no part of one is used for the other.
+
+    Args:
+        folder: the evaluation's own folder.
+        identity: everything that the parts depend on, as JSON can hold it.
+
+    Raises:
+        ProxymaskError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -34,12 +41,12 @@ class Cache:
             raise ProxymaskError(f"cannot write {self.folder} ({error.strerror}): make room or choose another --out") from None
 
     def tensors(self, name: str, make: Callable[[], Tensors]) -> Tensors:
-        """The tensors called ``name``: read, or made and stored whole."""
+        """The tensors ``name``: read from the disk, or made by ``make`` and stored. A :class:`ProxymaskError` where the disk is full."""
         path = self.folder / f"{name}.safetensors"
         if path.is_file():
             try:
                 return load_tensors(path)
-            except ProxymaskError:  # cut short by a full disk: made again
+            except ProxymaskError:  # damaged, as by a full disk: made again
                 path.unlink()
         value = make()
         try:
@@ -49,7 +56,7 @@ class Cache:
         return value
 
     def json(self, name: str, make: Callable[[], Any]) -> Any:
-        """The same for what JSON can hold."""
+        """The same for a value that JSON can hold."""
         path = self.folder / f"{name}.json"
         if path.is_file():
             return read_json(path)

@@ -1,4 +1,4 @@
-"""``report.html``: everything in one file that opens anywhere, without network and without scripts."""
+"""``report.html``: tables, plots and pictures of an evaluation in one file, without scripts and without links to other files."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..sizes import short_text
 from ..training.grids import tile
-from .protocol import SCORES, TITLES, Evaluation
+from .results import SCORES, SETS, Evaluation
 from .svg import bars
 
 STYLE = """
@@ -30,12 +30,15 @@ HEADS = {
     "floor": "floor: real to real",
     "grid": "masks on the proxy grid and back",
     "real": "judge on real pictures",
+    "copy": "baseline a: no rearranger",
+    "table": "baseline b: no mapper",
 }
+"""Short names of the sets, for the heads of columns."""
 MEANING = (
-    "Each number stands beside what bounds it. The generator's own distance is the least that any mask can cost; proxy masks of "
-    "other samples show what is lost before the mapper comes in; masks taken to the proxy grid and back show what that grid can "
-    "hold at all; the judge on real pictures shows how far its reading can be trusted; and the floor is the distance of real "
-    "pictures to other real ones."
+    "Each number is shown with its bounds. Distances: real pictures to other real ones (the floor) are the lower bound of any model, the "
+    "generator's own samples that of this generator. Pictures from proxy masks of other samples show what the rearranger costs without "
+    "the mapper. Scores against masks: masks reduced to the proxy grid and enlarged again show what that grid can hold; the judge on "
+    "real pictures shows how accurate the judge itself is."
 )
 
 
@@ -49,7 +52,8 @@ def write_report(path: Path, result: Evaluation) -> None:
         _notes(result.notes),
         _section("Does the picture follow the mask?", _scores(result)),
         _section("Is it like real pictures?", _distances(result)),
-        _section("Style, identity, diversity, and masks that are ignored", _others(result)),
+        _section("Without learning", _baselines(result)),
+        _section("Style, reconstruction, diversity, and masks that are ignored", _others(result)),
         _section("Pictures", _pictures(result)),
         _section("How it was measured", _about(result)),
     ]
@@ -67,7 +71,7 @@ def _summary(result: Evaluation) -> str:
     about = result.about
     what = f"{short_text(about['resolution'])} pixels, cut at {about['cut']}, {about['clusters']} clusters"
     mapper = f", mapper {about['mapper']}" if about["mapper"] else ", without a mapper"
-    protocol = "supplement B.1" if about["protocol"] == "paper" else "standard"
+    protocol = "supplement B.1 and C.1" if about["protocol"] == "paper" else "standard"
     line = f"{what}{mapper}; {about['count']:,} pictures of each kind, protocol: {protocol}, seed {about['seed']}."
     return f"<p>{escape(line)}</p><p class='faint'>{escape(MEANING)}</p>"
 
@@ -79,7 +83,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def number(value: float | None, key: str = "") -> str:
-    """A value as it is printed."""
+    """A value as the report shows it; ``key`` is that of the number."""
     if value is None or value != value:
         return "–"
     if key.startswith(("frechet", "kernel")) or key == "identity_psnr":
@@ -88,7 +92,7 @@ def number(value: float | None, key: str = "") -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], main: int | None = None) -> str:
-    """An HTML table; the first column is text, the others are numbers, ``main`` is set off. Cells are HTML."""
+    """An HTML table; the first column is text, the others are numbers, the column ``main`` is highlighted. Cells are HTML."""
     classes = ["" if i == 0 else " class='n'" for i in range(len(heads))]
     out = ["<table><tr>", *(f"<th{c}>{escape(head)}</th>" for c, head in zip(classes, heads, strict=True)), "</tr>"]
     for row in rows:
@@ -119,7 +123,7 @@ def _grid(result: Evaluation, keys: Sequence[str], columns: Sequence[str]) -> st
         rows.append([escape(name), *cells])
     if not rows:
         return ""
-    return table(["", *(HEADS.get(of, TITLES[of]) for of in columns)], rows, main=1 if columns[0] == "masks" else None)
+    return table(["", *(HEADS.get(of, SETS[of]) for of in columns)], rows, main=1 if columns[0] == "masks" else None)
 
 
 def _scores(result: Evaluation) -> str:
@@ -141,20 +145,32 @@ def _scores(result: Evaluation) -> str:
 def _distances(result: Evaluation) -> str:
     out = []
     for net in result.about["features"]:
-        keys = [f"{kind}/{net['key']}" for kind in ("frechet", "kernel", "precision", "recall")]
+        keys = [f"{kind}/{net['key']}" for kind in ("frechet", "frechet_ratio", "kernel", "precision", "recall")]
+        if result.find(keys[0]) is None:
+            continue
         out.append(f"<h3>{escape(net['name'])} features <small>{escape(net['resize'])}; weights {net['sha256'][:16]}</small></h3>")
         out.append(_grid(result, keys, ("masks", "proxy", "generator", "floor")))
         columns = [of for of in ("masks", "proxy", "generator", "floor") if result.find(keys[0], of)]
         first = result.find(keys[0])
         if first is not None:
             out.append(bars(first["name"], [HEADS[of] for of in columns], {"": [result.value(keys[0], of) for of in columns]}))
+    if not out:
+        return ""
     text = "A distance in other features than Inception's is no FID, and numbers of different features or counts cannot be compared."
     return "".join(out) + f"<p class='faint'>{text}</p>"
 
 
+def _baselines(result: Evaluation) -> str:
+    keys = [*SCORES, *(f"frechet_baseline/{net['key']}" for net in result.about["features"])]
+    columns = ("masks", "copy", "table")
+    return _grid(result, keys, columns) if any(result.find(key, "copy") for key in keys) else ""
+
+
 def _others(result: Evaluation) -> str:
-    keys = ("agreement", "agreement_present", "agreement_absent", "unchanged", "mask_ignored", "style_consistency")
-    shown = [row for row in result.numbers if row["key"] in (*keys, "identity_psnr", "identity_perceptual", "diversity")]
+    starts = ("agreement", "unchanged", "mask_ignored", "style_consistency", "identity_", "diversity")
+    shown = [row for row in result.numbers if row["key"].startswith(starts)]
+    if not shown:
+        return ""
     rows = []
     for row in shown:
         spread = f" ± {number(row['spread'], row['key'])}" if row.get("spread") is not None else ""
@@ -164,7 +180,8 @@ def _others(result: Evaluation) -> str:
 
 
 def _pictures(result: Evaluation) -> str:
-    out = ["<p class='faint'>Rows: what was asked for; the style's own sample; the picture; how the judge reads it. Ranked by its IoU.</p>"]
+    what = "the mask, or the sample that gave the proxy mask; the style sample; the picture; the judge's segmentation of it"
+    out = [f"<p class='faint'>Rows: {what}. Ranked by IoU.</p>"]
     for title, rows in result.sheets.items():
         if rows and len(rows[0]):
             scale = max(1, round(112 / rows[0].shape[1]))
@@ -173,7 +190,7 @@ def _pictures(result: Evaluation) -> str:
 
 
 def picture_url(rows: list[np.ndarray], scale: int = 1) -> str:
-    """A sheet of rows (N, H, W, 3) uint8 as a data URL."""
+    """A sheet of rows (N, H, W, 3) uint8 as the data URL of a PNG file."""
     buffer = io.BytesIO()
     tile(rows, scale).save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -191,11 +208,12 @@ def _about(result: Evaluation) -> str:
         judge = about["judge"]
         score = judge["accuracy"]
         parts = [f"{name} {score[key]:.3f}" for key, name in (("miou", "mIoU"), ("accuracy", "accuracy")) if key in score]
-        own = f"{', '.join(parts)} on {score.get('count', 0):,} real"
-        rows.append(["judge", f"{judge['sha256'][:16]}, {short_text(judge['size'])} pixels; its own: {own} pictures it had not seen"])
+        own = f"its own: {', '.join(parts)} on {score.get('count', 0):,} real pictures outside its training set"
+        rows.append(["judge", f"{judge['sha256'][:16]}, {short_text(judge['size'])} pixels; {own}"])
     rows += [[f"{escape(net['name'])} features", f"{net['sha256'][:16]}; {escape(net['resize'])}"] for net in about["features"]]
     rows += [
         ["distances by", escape(about["backend"])],
         ["computed on", f"{escape(about['device'])}, {escape(about['precision'])}; {escape(about['versions'])}; {about['seconds']:.0f} s"],
     ]
+    rows += [[f"unstated in the paper: {escape(what)}", escape(taken)] for what, taken in about.get("unstated", {}).items()]
     return "<table>" + "".join(f"<tr><th>{a}</th><td>{b}</td></tr>" for a, b in rows) + "</table>"

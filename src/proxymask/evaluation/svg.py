@@ -1,4 +1,4 @@
-"""Small plots as SVG text: no library, no script, readable in any browser."""
+"""Plots as SVG text, for the report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ FONT = "font-family='system-ui, sans-serif' font-size='12'"
 
 
 def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float | None]], width: int = 760) -> str:
-    """Grouped bars: one group a name, one colour a series; None and NaN leave a gap."""
+    """A bar chart: one group of bars for each name, one colour for each series; None and NaN leave a gap."""
     top, bottom, left, height = 44, 64, 48, 300
     values = [v for row in series.values() for v in row if v is not None and _known(v)]
     highest, step = _scale(max([*values, 0.0]))
@@ -45,7 +45,7 @@ def lines(
     width: int = 760,
     log_x: bool = False,
 ) -> str:
-    """One line a series of (x, y) points; ``levels`` are dashed horizontal lines with a name."""
+    """A line chart: one line of (x, y) points for each series; ``levels`` are dashed horizontal lines with a name."""
     top, bottom, left, height = 44, 44, 56, 320
     points = [p for row in series.values() for p in row if _known(p[1])]
     levels = {name: value for name, value in (levels or {}).items() if _known(value)}

@@ -17,7 +17,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ..errors import ProxymaskError
 from ..modeling import ConfigModel
 from ..sizes import START, block_size, check_start, height_width, short_text
-from .looks import Looks
 
 Resize = Literal["nearest", "area"]
 
@@ -168,7 +167,6 @@ class OasisMapper(ConfigModel):
         resize: how the mask's one-hot planes are brought to each block's size: "nearest" as published, or "area", which
             keeps the share of a cell that a thin part covers.
         start: the generator's start block; the proxy mask is ``r / 4`` times that (h, w) large.
-        looks: share of :class:`.looks.Looks` in what it says; 0: none, as in the paper.
         tail: kernel size of the last convolution (OASIS: 3).
     """
 
@@ -181,11 +179,9 @@ class OasisMapper(ConfigModel):
         hidden: int = 128,
         resize: Resize = "nearest",
         start: Sequence[int] = START,
-        looks: float = 0.0,
         tail: int = 3,
     ) -> None:
         super().__init__()
-        self.looks = Looks(num_clusters, looks) if looks else None
         blocks = len(widths) - 1
         if tail < 1 or tail % 2 == 0:
             raise ProxymaskError(f"the last convolution cannot be {tail} wide: an odd size")
@@ -226,12 +222,7 @@ class OasisMapper(ConfigModel):
         return F.embedding(ids, rows).permute(0, 3, 1, 2)
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
-        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, h, w), in all looks."""
-        answer = self.answer(mask)
-        return answer if self.looks is None else self.looks(answer)
-
-    def answer(self, mask: torch.Tensor) -> torch.Tensor:
-        """The same as the network says it, which is what L_recon teaches."""
+        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, h, w)."""
         planes = self.planes(mask) if mask.ndim == 3 else mask
         if self.resize == "area" and planes.shape[-2:] == (2 * self.size[0], 2 * self.size[1]):
             planes = self.at(planes, self.size)  # a mean of means of as many is the mean: the rest need not read the whole again

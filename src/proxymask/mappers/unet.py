@@ -16,7 +16,6 @@ from ..errors import ProxymaskError
 from ..generators.stylegan2 import Conv, Discriminator, DiscriminatorBlock, channels_at, check_resolution
 from ..modeling import ConfigModel
 from ..sizes import START, block_size, check_start, size_text
-from .looks import Looks
 
 TYPICAL = 16  # side of the mean condition that a mapper remembers
 MEMORY = 0.01  # of the mean condition, a batch
@@ -34,7 +33,6 @@ class UNetMapper(ConfigModel):
         start: the generator's start block; conditions and proxy masks are ``R / 4`` and ``r / 4`` times that large.
         fold: pixels a side that are put into channels first, so that the encoder begins at R / fold; 1: none, as in the paper. What
             is above the proxy mask's size no decoder reads, and it costs the most.
-        looks: share of :class:`.looks.Looks` in what it says; 0: none, as in the paper.
 
     Raises:
         ProxymaskError: sizes that are no powers of two, or a proxy mask larger than the (folded) condition.
@@ -53,10 +51,8 @@ class UNetMapper(ConfigModel):
         channel_max: int = 512,
         start: Sequence[int] = START,
         fold: int = 1,
-        looks: float = 0.0,
     ) -> None:
         super().__init__()
-        self.looks = Looks(num_clusters, looks) if looks else None
         self.in_channels, self.resolution, self.input_resolution, self.fold = in_channels, resolution, input_resolution, fold
         self.start, self.size = check_start(start), block_size(resolution, start)
         sides = check_resolution(input_resolution)
@@ -88,12 +84,7 @@ class UNetMapper(ConfigModel):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        """Planes (B, in_channels, H, W), 0 to 1 -> logits (B, K, h, w), in all looks."""
-        answer = self.answer(planes)
-        return answer if self.looks is None else self.looks(answer)
-
-    def answer(self, planes: torch.Tensor) -> torch.Tensor:
-        """The same as the network says it, which is what L_recon teaches.
+        """Planes (B, in_channels, H, W), 0 to 1 -> logits (B, K, h, w).
 
         In training the mean of the planes is remembered (``typical``), by which an inverted input is known later.
         """

@@ -1,4 +1,7 @@
-"""Does the result follow the asked mask, and does it keep the style? Scores that need no reference picture."""
+"""Does the result follow its mask, and does it keep its style? Scores that need no reference picture.
+
+Shapes: B pictures of H x W pixels, in [-1, 1]; proxy masks are cluster ids (B, h, w); C channels, N classes, S styles, M masks.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -21,8 +24,8 @@ class Assigns(Protocol):
 class MaskAgreement:
     """Counts of positions; results of several batches add up with ``+``.
 
-    ``present`` are the positions whose asked cluster occurs in the style sample: there a rearrangement has material to work with.
-    ``absent`` are the others, where something else must be put. ``*_hits`` of them got the asked cluster.
+    ``present`` positions are those whose target cluster occurs in the style sample, so that its features can be rearranged to them;
+    ``absent`` positions are the others. ``*_hits`` of them have features of the target cluster.
     """
 
     present_hits: int = 0
@@ -40,12 +43,12 @@ class MaskAgreement:
 
     @property
     def present(self) -> float:
-        """Share of hits where the asked cluster occurs in the style sample; NaN without such positions."""
+        """Share of hits where the target cluster occurs in the style sample; NaN without such positions."""
         return self.present_hits / self.present_total if self.present_total else float("nan")
 
     @property
     def absent(self) -> float:
-        """Share of hits where the asked cluster does not occur in the style sample; NaN without such positions."""
+        """Share of hits where the target cluster does not occur in the style sample; NaN without such positions."""
         return self.absent_hits / self.absent_total if self.absent_total else float("nan")
 
     @property
@@ -55,12 +58,12 @@ class MaskAgreement:
         return (self.present_hits + self.absent_hits) / total if total else float("nan")
 
 
-def mask_agreement(features: torch.Tensor, asked: torch.Tensor, style_mask: torch.Tensor, clusters: Assigns) -> MaskAgreement:
-    """At how many positions the rearranged features belong to the asked cluster.
+def mask_agreement(features: torch.Tensor, target: torch.Tensor, style_mask: torch.Tensor, clusters: Assigns) -> MaskAgreement:
+    """Number of positions at which the rearranged features belong to the cluster of the target proxy mask.
 
     Args:
         features: rearranged features (B, C, h, w).
-        asked: the proxy mask asked for, int64 (B, h, w).
+        target: the proxy mask that the rearranger was given, int64 (B, h, w).
         style_mask: the proxy mask of the sample that gave the style, int64 (B, h, w).
         clusters: gives the nearest centroid of each feature, int64 (B, h, w).
 
@@ -68,13 +71,13 @@ def mask_agreement(features: torch.Tensor, asked: torch.Tensor, style_mask: torc
         ProxymaskError: the masks or the assigned ids differ in shape.
     """
     got = clusters.assign(features)
-    if not got.shape == asked.shape == style_mask.shape:
-        raise ProxymaskError(f"mask shapes differ: got {tuple(got.shape)}, asked {tuple(asked.shape)}, style {tuple(style_mask.shape)}")
-    number = int(max(asked.max(), style_mask.max())) + 1
-    occurs = torch.zeros(len(asked), number, dtype=torch.bool, device=asked.device)
-    occurs.scatter_(1, style_mask.to(asked.device).flatten(1), True)
-    present = occurs.gather(1, asked.flatten(1))
-    hit = (got.to(asked.device) == asked).flatten(1)
+    if not got.shape == target.shape == style_mask.shape:
+        raise ProxymaskError(f"mask shapes differ: got {tuple(got.shape)}, target {tuple(target.shape)}, style {tuple(style_mask.shape)}")
+    number = int(max(target.max(), style_mask.max())) + 1
+    occurs = torch.zeros(len(target), number, dtype=torch.bool, device=target.device)
+    occurs.scatter_(1, style_mask.to(target.device).flatten(1), True)
+    present = occurs.gather(1, target.flatten(1))
+    hit = (got.to(target.device) == target).flatten(1)
     return MaskAgreement(int((hit & present).sum()), int(present.sum()), int((hit & ~present).sum()), int((~present).sum()))
 
 
@@ -138,8 +141,8 @@ def style_consistency(
 ) -> float:
     """Share of pictures whose colours are nearer to those of their own style sample than to those of every other style sample.
 
-    The regions of a picture are those of the mask it was *asked* to follow, so a picture that ignores its mask is punished; those of
-    a style sample are its own segmentation. Chance is 1 / S. A tie counts as a miss. See :func:`style_distances` for the distance.
+    The regions of a picture are those of its mask, so that a picture that ignores its mask scores worse; those of a style sample are
+    those of its own segmentation. Chance is 1 / S. A tie counts as a miss. See :func:`style_distances` for the distance.
 
     Args:
         images: (S, M, 3, H, W), picture [s, m] made from style s and mask m.
@@ -178,7 +181,7 @@ def psnr(a: torch.Tensor, b: torch.Tensor, peak: float = 2.0) -> torch.Tensor:
 def unchanged_share(
     a: torch.Tensor, b: torch.Tensor, where: torch.Tensor | None = None, threshold: float = 0.05
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much of a picture stays the same when its mask is swapped: the failure that the supplement (B.2) describes at few clusters.
+    """How much of a picture stays the same when its mask is exchanged (supplement B.2: with few clusters, masks are ignored).
 
     A pixel is unchanged where no channel differs by ``threshold`` or more.
 

@@ -1,7 +1,7 @@
-"""Who computes the distances of features: this package, or another one that the user has installed.
+"""Frechet and kernel distances, precision and recall, computed by this package or by another one that the user has installed.
 
-torch-fidelity and clean-fid need torchvision, which does not run beside the small CPU build of PyTorch; so our own formulas are the
-default, and their agreement with both packages is tested on numbers made once where those run.
+The other ones, torch-fidelity and clean-fid, need torchvision. The default is this package's own code; a test compares it with numbers
+that both packages computed. Shapes: n and m samples of D features.
 """
 
 import importlib
@@ -21,7 +21,7 @@ KERNEL_SUBSETS, KERNEL_SIZE, NEIGHBOURS = 100, 1000, 3
 
 
 class Distances(NamedTuple):
-    """Numbers of one set of features against a reference; None where the backend does not have the metric."""
+    """Distances of a set of features to a reference; None where the backend lacks the metric, or there are too few samples."""
 
     frechet: float
     kernel: float | None
@@ -67,7 +67,7 @@ def distances(real: Features, fake: Features, backend: Backend = "own", seed: in
 
 
 def version_of(backend: Backend) -> str:
-    """Name and version, for the record."""
+    """Name and version of the backend; a :class:`ProxymaskError` where it is not installed."""
     if backend == "own":
         return "proxymask's own"
     _need({"torch-fidelity": "torch_fidelity", "clean-fid": "cleanfid"}[backend], backend)

@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features, from statistics that are gathered batch by batch.
+"""Frechet distance between two sets of features, from statistics that are gathered batch by batch (Heusel et al., 2017, equation 6).
 
 The value is a *Frechet feature distance*: it bears the name FID only if the features are the 2048 pooled ones of the original
 Inception network. Values made with different feature networks, or with different numbers of samples, cannot be compared.
@@ -6,7 +6,6 @@ Inception network. Values made with different feature networks, or with differen
 Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017 (arXiv 1706.08500).
 """
 
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ProxymaskError
-from ..modeling import load_tensors, save_tensors
 
 Array = NDArray[np.float64]
 
@@ -44,31 +42,17 @@ class FeatureStats:
         self.mean: Array = np.zeros(dim)
         self._scatter: Array = np.zeros((dim, dim))
 
-    def _combine(self, count: int, mean: Array, scatter: Array) -> None:
-        if count == 0:
-            return
-        total = self.count + count
-        delta = mean - self.mean
-        self._scatter += scatter + np.outer(delta, delta) * (self.count * count / total)
-        self.mean = self.mean + delta * (count / total)
-        self.count = total
-
     def add(self, features: torch.Tensor | Array) -> Self:
-        """Take in a batch (n, D) of features; n may be 0. Raises :class:`ProxymaskError` on a wrong D or values not finite."""
+        """Add a batch (n, D) of features; n may be 0. Raises :class:`ProxymaskError` on a wrong D or values not finite."""
         batch = as_features(features)
         if batch.shape[1] != self.dim:
             raise ProxymaskError(f"features have {batch.shape[1]} dimensions, the statistics {self.dim}")
         if len(batch):
-            mean = batch.mean(axis=0)
-            centred = batch - mean
-            self._combine(len(batch), mean, centred.T @ centred)
-        return self
-
-    def merge(self, other: "FeatureStats") -> Self:
-        """Take in all samples of ``other``, which stays as it is."""
-        if other.dim != self.dim:
-            raise ProxymaskError(f"statistics of {other.dim} and {self.dim} dimensions cannot be merged")
-        self._combine(other.count, other.mean, other._scatter)
+            mean, total = batch.mean(axis=0), self.count + len(batch)
+            centred, delta = batch - mean, mean - self.mean
+            self._scatter += centred.T @ centred + np.outer(delta, delta) * (self.count * len(batch) / total)
+            self.mean = self.mean + delta * (len(batch) / total)
+            self.count = total
         return self
 
     @property
@@ -77,23 +61,6 @@ class FeatureStats:
         if self.count < 2:
             raise ProxymaskError(f"a covariance needs at least 2 samples, there are {self.count}")
         return self._scatter / (self.count - 1)
-
-    def save(self, path: str | Path) -> None:
-        """Write count, mean and scatter as safetensors, atomically."""
-        arrays = {"mean": self.mean, "scatter": self._scatter, "count": np.array([self.count])}
-        save_tensors(Path(path), {name: torch.from_numpy(array) for name, array in arrays.items()})
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote. Raises :class:`ProxymaskError` on a file that is missing, damaged or of another kind."""
-        stored = load_tensors(Path(path))
-        shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
-        dim = shapes.get("mean", (0,))[0]
-        if shapes != {"mean": (dim,), "scatter": (dim, dim), "count": (1,)}:
-            raise ProxymaskError(f"{path} holds no feature statistics")
-        stats = cls(dim)
-        stats._combine(int(stored["count"].item()), stored["mean"].double().numpy(), stored["scatter"].double().numpy())
-        return stats
 
 
 def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:

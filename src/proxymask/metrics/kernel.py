@@ -1,6 +1,6 @@
-"""Kernel distance: unbiased squared MMD with a cubic kernel, averaged over random subsets.
+"""Kernel distance: unbiased squared maximum mean discrepancy (MMD) with a cubic kernel, averaged over random subsets.
 
-It is the KID of the literature if the features are Inception's; unlike the Frechet distance it has no bias with few samples.
+With Inception's features it is the KID. Unlike the Frechet distance it is not biased when there are few samples.
 
 Source: Binkowski et al., "Demystifying MMD GANs", 2018 (arXiv 1801.01401).
 """
@@ -24,7 +24,7 @@ class KernelDistance(NamedTuple):
 
 
 def polynomial_mmd(x: Array, y: Array) -> float:
-    """Unbiased squared MMD of x (n, D) and y (m, D) with kernel ``(x.y / D + 1)^3``; it can be slightly negative."""
+    """Unbiased squared MMD of x (n, D) and y (m, D) with the kernel ``(x.y / D + 1)^3`` (section 4); it can be slightly negative."""
     n, m, dim = len(x), len(y), x.shape[1]
     xx, yy, xy = (x @ x.T / dim + 1) ** 3, (y @ y.T / dim + 1) ** 3, (x @ y.T / dim + 1) ** 3
     within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))

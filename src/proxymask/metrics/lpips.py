@@ -1,10 +1,11 @@
 """Perceptual distance of pictures, and the diversity that is measured with it.
 
-It is LPIPS only where the trunk is one that the published heads were trained on, with its own weights; on other weights it is named
-"LPIPS-like", and on the judge's features, without heads, "perceptual distance, judge features".
+It is LPIPS only with the published channel weights ("heads") on the trunk that they were trained for. With other weights of the trunk it
+is named "LPIPS-like", and on the judge's features, without heads, "perceptual distance, judge features".
 
-Sources: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018 (arXiv 1801.03924);
-for the diversity, the paper's supplement, section C.1.
+Sources: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018 (arXiv 1801.03924), equation 1; for
+the diversity, the paper's supplement, section C.1, which follows Tan et al., "Diverse Semantic Image Synthesis via Probability
+Distribution Modeling" (INADE), CVPR 2021. Shapes: B pictures of H x W pixels; layer l has C_l channels and h_l x w_l positions.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,15 +25,16 @@ TRUNKS = ("alexnet", "squeezenet", "vgg16")
 Maps = Callable[[torch.Tensor], list[torch.Tensor]]
 
 
-class Perceptual:
-    """A perceptual distance.
+class PerceptualDistance:
+    """A perceptual distance: squared differences of normalised feature maps, weighted by channel, averaged over positions, summed over
+    layers.
 
     Args:
-        label: what a number of it is called.
+        label: its name in results.
         maps: pictures (B, 3, H, W) in [-1, 1] -> feature maps (B, C_l, h_l, w_l) of some layers.
         digest: SHA-256 of the weights.
-        heads: weights (C_l,) of the channels of each layer, not negative, whose layers are summed; without them every channel of a
-            layer weighs the same and the layers are averaged.
+        heads: weights (C_l,) of the channels of each layer, not negative; without them all channels have weight 1 and the layers are
+            averaged instead of summed.
     """
 
     def __init__(self, label: str, maps: Maps, digest: str, heads: Sequence[torch.Tensor] | None = None) -> None:
@@ -41,7 +43,7 @@ class Perceptual:
 
     @torch.no_grad()
     def embed(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps of unit length at every position, times the root of the channels' weights: distances are then plain squares."""
+        """Feature maps (B, C_l, h_l, w_l) of unit length at every position, times the square root of the channels' weights."""
         out = []
         layers = self.maps(pictures.float())
         for index, layer in enumerate(layers):
@@ -52,7 +54,7 @@ class Perceptual:
 
     @staticmethod
     def between(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Distances (B,) of what :meth:`embed` gave."""
+        """Distances (B,) of two outputs of :meth:`embed`."""
         return torch.stack([(x - y).square().sum(dim=1).mean(dim=(1, 2)) for x, y in zip(a, b, strict=True)]).sum(dim=0)
 
     def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -62,7 +64,7 @@ class Perceptual:
         return self.between(self.embed(a), self.embed(b))
 
 
-def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> Perceptual:
+def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> PerceptualDistance:
     """LPIPS v0.1 on a trunk ("alexnet", "squeezenet" or "vgg16") with the published heads (``lin0.model.1.weight``, ...).
 
     Raises:
@@ -84,12 +86,15 @@ def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.T
     if widths != [head.numel() for head in ordered]:
         raise ProxymaskError(f"these heads of LPIPS are for {[head.numel() for head in ordered]} channels, {LABELS[trunk]} has {widths}")
     name = f"LPIPS-like ({LABELS[trunk]}, Caffe weights)" if net.caffe else f"LPIPS ({LABELS[trunk]})"
-    return Perceptual(name, maps, tensors_digest({**weights, **{f"head.{k}": v for k, v in heads.items()}}), ordered)
+    return PerceptualDistance(name, maps, tensors_digest({**weights, **{f"head.{k}": v for k, v in heads.items()}}), ordered)
 
 
-def find_lpips(folder: Path | None = None) -> tuple[Perceptual | None, str]:
-    """The best LPIPS that the weights folder allows (AlexNet, as most use it; then SqueezeNet, VGG-16), or None; and, where AlexNet's is
-    not to be had, one line that says what is missing."""
+def find_lpips(folder: Path | None = None) -> tuple[PerceptualDistance | None, str]:
+    """LPIPS on the first trunk whose weights are in the folder: AlexNet, the usual one, then SqueezeNet, then VGG-16.
+
+    Returns:
+        The distance, None without weights; and one line on what is missing for LPIPS proper, empty where nothing is.
+    """
     for trunk in TRUNKS:
         found, heads = find_weights(trunk, folder), find_weights(f"lpips-{trunk}", folder)
         if found is not None and heads is not None:
@@ -109,17 +114,17 @@ class Diversity(NamedTuple):
 
 
 def group_pairs(groups: int, pairs: int = 10, seed: int = 0) -> list[tuple[int, int]]:
-    """``pairs`` different pairs of different groups, drawn at random; all of them where there are no more."""
+    """``pairs`` different pairs of different groups, drawn at random; all pairs where there are no more."""
     every = [(a, b) for a in range(groups) for b in range(a + 1, groups)]
     order = torch.randperm(len(every), generator=derive_rng(seed, "group pairs")).tolist()
     return [every[index] for index in order[:pairs]]
 
 
 def group_diversity(distances: Callable[[int, int, int], float], groups: int, masks: int, pairs: int = 10, seed: int = 0) -> Diversity:
-    """Diversity of ``groups`` renderings of the same ``masks`` (supplement C.1): the mean distance of same-mask pictures of two groups,
-    over ``pairs`` random pairs of groups.
+    """Diversity (supplement C.1): each group holds one picture of every mask; a score is the mean distance between two groups' pictures of
+    the same mask; the result is the mean of the scores of ``pairs`` random pairs of groups.
 
-    Pictures of different masks are never compared: their distance would be that of the masks.
+    Pictures of different masks are not compared: their distance would be that of the masks.
 
     Args:
         distances: (mask, group, group) -> distance of the two pictures.

@@ -1,4 +1,4 @@
-"""Improved precision and recall: how much of one set of features lies in the k-nearest-neighbour balls of the other.
+"""Improved precision and recall: the share of one set of features inside the k-nearest-neighbour balls of the other (section 2).
 
 Source: Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019 (arXiv 1904.06991).
 """
@@ -14,7 +14,7 @@ from .frechet import Array, as_features
 
 
 class PrecisionRecall(NamedTuple):
-    """Precision: share of fakes inside the manifold of the reals. Recall: share of reals inside that of the fakes."""
+    """Precision: share of generated samples inside the manifold of the real ones. Recall: the reverse."""
 
     precision: float
     recall: float
@@ -32,7 +32,7 @@ def _squared_distances(queries: Array, points: Array, chunk: int) -> Iterator[tu
 
 
 def _radii(points: Array, k: int, chunk: int) -> Array:
-    """Squared distance (n,) of each point to its k-th nearest neighbour, itself not counted."""
+    """Squared distance (n,) of each point to its k-th nearest neighbour other than itself."""
     radii = np.empty(len(points))
     for start, squared in _squared_distances(points, points, chunk):
         rows = np.arange(len(squared))

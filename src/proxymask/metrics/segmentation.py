@@ -1,7 +1,10 @@
-"""Scores of a segmentation against a target: IoU pooled over all pixels, IoU a picture at a time, and boundaries."""
+"""Scores of predicted masks against target masks: intersection over union (IoU), pooled or by picture, and boundary F-scores.
+
+Shapes: masks are label ids (B, H, W), B pictures of H x W pixels; N classes; tables of scores are float64 (B, N), NaN where undefined.
+"""
 
 from collections.abc import Collection
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +13,7 @@ from ..errors import ProxymaskError
 
 
 def _check(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both as int64 on the CPU, after checking shapes and ids."""
+    """Both as int64 on the CPU; a :class:`ProxymaskError` where shapes differ or ids are out of range."""
     if pred.shape != target.shape:
         raise ProxymaskError(f"prediction {tuple(pred.shape)} and target {tuple(target.shape)} differ in shape")
     pred, target = pred.detach().cpu().long(), target.detach().cpu().long()
@@ -21,24 +24,17 @@ def _check(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> tuple[
 
 
 class ConfusionMatrix:
-    """Counts of (target, predicted) pixels pooled over everything seen; ``counts`` is int64 (N, N), rows are the target."""
+    """Counts of (target, predicted) pixels, pooled over all pictures; ``counts`` is int64 (N, N), rows are the target."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
 
     def update(self, pred: torch.Tensor, target: torch.Tensor) -> Self:
-        """Take in ids of any one shape, such as (B, H, W). Raises :class:`ProxymaskError` on differing shapes or ids out of range."""
+        """Add ids of any one shape, such as (B, H, W). Raises :class:`ProxymaskError` on differing shapes or ids out of range."""
         pred, target = _check(pred, target, self.num_classes)
         pairs = torch.bincount((target * self.num_classes + pred).flatten(), minlength=self.num_classes**2)
         self.counts += pairs.view(self.num_classes, self.num_classes)
-        return self
-
-    def merge(self, other: "ConfusionMatrix") -> Self:
-        """Add the counts of ``other``."""
-        if other.num_classes != self.num_classes:
-            raise ProxymaskError(f"confusion matrices of {other.num_classes} and {self.num_classes} classes cannot be merged")
-        self.counts += other.counts
         return self
 
     def iou(self) -> torch.Tensor:
@@ -124,3 +120,64 @@ def boundary_f_score(
         score = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
         table[:, label] = torch.where((size_ours + size_theirs) > 0, score, torch.nan)
     return table
+
+
+class SegmentationScore:
+    """All scores of predictions against targets, gathered batch by batch: pooled confusion matrix, IoU and boundary F-scores by picture.
+
+    Args:
+        names: the N class names; id 0 is the background.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.matrix = ConfusionMatrix(len(names))
+        self.tables: dict[str, list[torch.Tensor]] = {"iou": [], "boundary_1": [], "boundary_2": []}
+
+    def update(self, pred: torch.Tensor, target: torch.Tensor) -> Self:
+        """Add predictions and targets, ids (B, H, W)."""
+        number = len(self.names)
+        self.matrix.update(pred, target)
+        self.tables["iou"].append(per_image_iou(pred, target, number, ignore=()))
+        for tolerance in (1, 2):
+            self.tables[f"boundary_{tolerance}"].append(boundary_f_score(pred, target, number, tolerance))
+        return self
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Its state, to be stored: ``counts`` int64 (N, N), and the tables ``iou``, ``boundary_1`` and ``boundary_2``, float64 (B, N)."""
+        empty = torch.zeros(0, len(self.names), dtype=torch.float64)
+        return {"counts": self.matrix.counts, **{name: torch.cat(parts or [empty]) for name, parts in self.tables.items()}}
+
+    def add_tensors(self, stored: dict[str, torch.Tensor]) -> Self:
+        """Add the :meth:`tensors` of other pictures."""
+        self.matrix.counts += stored["counts"]
+        for name, parts in self.tables.items():
+            parts.append(stored[name])
+        return self
+
+    def per_picture(self) -> torch.Tensor:
+        """Mean IoU of each picture (B,) over the classes that occur in its prediction or target."""
+        return self.tensors()["iou"].nanmean(dim=1)
+
+    def summary(self) -> dict[str, Any]:
+        """The scores by name.
+
+        ``count`` pictures; ``miou`` and ``accuracy`` pooled over all pixels; ``linear_gan_miou``, as LinearGAN counts it (by picture,
+        then by class, without the background); ``boundary_f_1px`` and ``boundary_f_2px``; and by class ``iou``,
+        ``boundary_f_1px_by_class`` and ``boundary_f_2px_by_class``.
+        """
+        tables = self.tensors()
+        foreground = tables["iou"].clone()
+        foreground[:, 0] = torch.nan
+        out: dict[str, Any] = {
+            "count": len(foreground),
+            "miou": self.matrix.miou(),
+            "accuracy": self.matrix.pixel_accuracy(),
+            "linear_gan_miou": class_then_mean(foreground)[1],
+            "iou": dict(zip(self.names, self.matrix.iou().tolist(), strict=True)),
+        }
+        for tolerance in (1, 2):
+            per_class, mean = class_then_mean(tables[f"boundary_{tolerance}"])
+            out[f"boundary_f_{tolerance}px"] = mean
+            out[f"boundary_f_{tolerance}px_by_class"] = dict(zip(self.names, per_class.tolist(), strict=True))
+        return out

@@ -48,11 +48,6 @@ class KMeansResult:
     reseeded: int
     history: list[float]
 
-    @property
-    def euclidean_inertia(self) -> float:
-        """Mean squared distance of the unit rows to their unit centroids, 2 * ``inertia`` (others report it times ``points``)."""
-        return 2 * self.inertia
-
 
 def _wide(tensor: Tensor) -> Tensor:
     """The widest float of the device. Autocast and TF32 leave float64 alone, so neither can change a label."""

@@ -11,7 +11,6 @@ from ..errors import ProxymaskError
 from ..modeling import ConfigModel
 from ..sizes import START, block_size, check_start
 from . import kmeans
-from .reader import LayoutReader
 
 FeatureSource = Callable[[], Iterable[Tensor]]
 
@@ -35,7 +34,6 @@ class ProxyClusters(ConfigModel):
         cut: where the generator was cut, in the words of its config; recorded only.
         sample_count: pictures the centroids were made from; recorded only.
         start: the generator's start block; (4, 4) where pictures are square.
-        reader: width of the network that takes colour out of the features first (reader.py); 0: none, as in the paper.
     """
 
     centroids: Tensor
@@ -52,7 +50,6 @@ class ProxyClusters(ConfigModel):
         cut: str | int | None = None,
         sample_count: int = 256,
         start: Sequence[int] = START,
-        reader: int = 0,
     ) -> None:
         super().__init__()
         if min(num_clusters, channels, resolution) < 1:
@@ -60,7 +57,6 @@ class ProxyClusters(ConfigModel):
         self.num_clusters, self.channels, self.resolution = num_clusters, channels, resolution
         self.cut, self.sample_count = cut, sample_count
         self.start, self.size = check_start(start), block_size(resolution, start)
-        self.reader = LayoutReader(channels, reader) if reader else None
         self.register_buffer("centroids", torch.zeros(num_clusters, channels))
         self.register_buffer("counts", torch.zeros(num_clusters, dtype=torch.int64))
         self.register_buffer("inertia", torch.zeros(()))
@@ -71,18 +67,14 @@ class ProxyClusters(ConfigModel):
         """As every ``ConfigModel``, but never in half: rounded centroids would draw other masks, to save some 25 KB."""
         return super().save_pretrained(folder)
 
-    def read(self, features: Tensor) -> Tensor:
-        """What is compared with the centroids: ``features`` (B, C, h, w) themselves, or what the layout reader makes of them."""
-        self._check(features)
-        return features if self.reader is None else self.reader(features)
-
     def scores(self, features: Tensor) -> Tensor:
         """Cosine (B, K, h, w), float32 in [-1, 1], of ``features`` (B, C, h, w) to every centroid; differentiable.
 
         A zero vector scores 0 everywhere, with a finite gradient. Float32 also under autocast.
         """
+        self._check(features)
         with torch.autocast(features.device.type, enabled=False):
-            features = self.read(features).float()
+            features = features.float()
             norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
             unit = features / torch.where(norm > 0, norm, 1.0)
             return torch.einsum("bchw,kc->bkhw", unit, self.centroids)
@@ -92,13 +84,10 @@ class ProxyClusters(ConfigModel):
 
         Float32 also under autocast, so that it is the same in every precision. No gradient.
         """
+        self._check(features)
+        b, c, h, w = features.shape
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-            return self.nearest(self.read(features))
-
-    def nearest(self, read: Tensor) -> Tensor:
-        """The proxy mask (B, h, w) of what :meth:`read` made of features; no gradient."""
-        b, c, h, w = read.shape
-        return kmeans.assign(read.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
+            return kmeans.assign(features.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
 
     def available(self, counts: Tensor, share: float = 0.25) -> Tensor:
         """Whether style samples have enough of a cluster to be asked for it: at least ``share`` of its typical size.
@@ -114,18 +103,18 @@ class ProxyClusters(ConfigModel):
         """
         return (counts >= self.typical * share) & (counts > 0) | (counts == counts.amax(dim=1, keepdim=True))
 
-    def prior(self, amount: Tensor) -> Tensor:
+    def prior(self, counts: Tensor) -> Tensor:
         """How much likelier a cluster is in these style samples than in samples at large, among the clusters that stand in the same
-        places, as a logarithm, (B, K) float32: ``log(amount_k / mean_k) - log(sum_j s_kj amount_j / sum_j s_kj mean_j)``, with the
+        places, as a logarithm, (B, K) float32: ``log(counts_k / mean_k) - log(sum_j s_kj counts_j / sum_j s_kj mean_j)``, with the
         mean positions of a cluster a sample and the likeness s of two, to the power ``ALIKE``; all times ``STRENGTH``.
 
         By Bayes' rule the first term turns the mapper's probability of a cluster given a mask into that given mask and style. The
         second takes out of it what is shape: that a style sample has much hair says which hair to take, not to draw more of it.
 
         Args:
-            amount: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
+            counts: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
         """
-        mean, amount = self._mean(), amount.float().clamp_min(LEAST)
+        mean, amount = self._mean(), counts.float().clamp_min(LEAST)
         with torch.autocast(amount.device.type, enabled=False):
             alike = self.likeness().fill_diagonal_(1.0) ** ALIKE  # one that never occurred in the fit has at least itself
             return STRENGTH * ((amount / mean).log() - ((amount @ alike) / (mean @ alike)).log())
@@ -168,12 +157,6 @@ class ProxyClusters(ConfigModel):
         hot = torch.zeros((len(mask), self.num_clusters, *mask.shape[1:]), dtype=dtype, device=mask.device)
         return hot.scatter_(1, mask.long()[:, None], 1)
 
-    def soft(self, features: Tensor, temperature: float) -> Tensor:
-        """Softmax of ``scores / temperature``, (B, K, h, w), sums to 1 over K; differentiable. Small temperatures near the hard mask."""
-        if not temperature > 0:
-            raise ProxymaskError(f"the temperature of a soft proxy mask is {temperature}: it must be above 0")
-        return (self.scores(features) / temperature).softmax(dim=1)
-
     def colors(self) -> np.ndarray:
         """uint8 (K, 3) RGB, distinct, well apart to the eye; colour i is the same for every K up to 700."""
         return _palette(self.num_clusters)
@@ -192,7 +175,6 @@ class ProxyClusters(ConfigModel):
             return f"{self.num_clusters} proxy clusters, not fitted"
         empty = [i for i, size in enumerate(sizes) if size == 0]
         where = "" if self.cut is None else f", cut {self.cut}"
-        where += "" if self.reader is None else ", colours taken out"
         lines = [
             f"{self.num_clusters} proxy clusters of {total:,} vectors ({self.sample_count} pictures, {self.channels} channels at "
             f"{self.size[0]} x {self.size[1]}{where})",
@@ -222,7 +204,6 @@ def fit_proxy_clusters(
     *,
     cut: str | int | None = None,
     start: Sequence[int] = START,
-    reader: LayoutReader | None = None,
     max_iterations: int = 100,
     tolerance: float = 1e-5,
     restarts: int = 1,
@@ -235,7 +216,6 @@ def fit_proxy_clusters(
         feature_source: called once a pass; gives the same feature maps (B, C, h, w), in any batches, each time.
         resolution, start: what size the maps have, as in :class:`ProxyClusters`; other sizes raise ``ProxymaskError``.
         cut: recorded in the result's config.
-        reader: takes colour out of the features before they are clustered; becomes part of the result.
 
     The other arguments and errors are those of ``spherical_kmeans``.
     """
@@ -246,9 +226,6 @@ def fit_proxy_clusters(
         for features in feature_source():
             if features.ndim != 4 or features.shape[2:] != (height, width):
                 raise ProxymaskError(f"features are {tuple(features.shape)}, wanted (batch, channels, {height}, {width})")
-            if reader is not None:
-                with torch.no_grad():
-                    features = reader(features)
             rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
             del features  # the reshape copied it; do not keep both
             yield rows
@@ -265,10 +242,7 @@ def fit_proxy_clusters(
         progress=progress,
     )
     pictures = (found.points + found.zero_vectors) // (height * width)
-    hidden = 0 if reader is None else reader.enter.weight.shape[0]
-    clusters = ProxyClusters(num_clusters, found.centroids.shape[1], resolution, cut, pictures, start, hidden)
-    if clusters.reader is not None and reader is not None:
-        clusters.reader.load_state_dict({name: value.cpu() for name, value in reader.state_dict().items()})
+    clusters = ProxyClusters(num_clusters, found.centroids.shape[1], resolution, cut, pictures, start)
     clusters.centroids.copy_(found.centroids)
     clusters.counts.copy_(found.counts)
     clusters.inertia.fill_(found.inertia)

@@ -3,8 +3,6 @@
 import torch
 import torch.nn.functional as F
 
-POLICIES = ("color", "translation", "cutout")
-
 
 def diff_augment(x: torch.Tensor, policy: tuple[str, ...], rng: torch.Generator) -> torch.Tensor:
     """Augment pictures (B, 3, H, W) in [-1, 1] with the operations of ``policy``; gradients flow through.

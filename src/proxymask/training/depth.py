@@ -28,8 +28,6 @@ class DepthConfig:
     """Channels at full resolution."""
     learning_rate: float = 0.003
     """Adam; warm-up over 50 steps, then a cosine to zero."""
-    lambda_slope: float = 1.0
-    """Weight of the differences between neighbours, which carry the relief, beside the depths themselves."""
 
 
 class DepthImages:
@@ -108,7 +106,7 @@ class DepthStage:
                 slopes = (off.diff(dim=1).abs().mean() + off.diff(dim=2).abs().mean()) / 2
                 run.log("loss/depth", off.abs().mean())
                 run.log("loss/slope", slopes)
-                yield off.abs().mean() + self.config.lambda_slope * slopes
+                yield off.abs().mean() + slopes  # the differences between neighbours carry the relief
 
         run.update("depth", terms)
 

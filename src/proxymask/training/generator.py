@@ -14,6 +14,9 @@ from .augment import diff_augment
 from .grids import tile, to_uint8
 from .loop import Run
 
+R1_EVERY = 16  # discriminator steps between R1 terms: StyleGAN2's lazy regularisation
+PATH_EVERY = 4  # generator steps between path length terms, likewise
+
 
 class Pictures(Protocol):
     """A source of real pictures."""
@@ -41,12 +44,8 @@ class GeneratorConfig:
     """Adam, both networks."""
     r1_gamma: float = 10.0
     """Weight of R1."""
-    r1_every: int = 16
-    """Steps between R1 terms (lazy regularisation)."""
     path_weight: float = 2.0
     """Weight of path length regularisation (0: off)."""
-    path_every: int = 4
-    """Steps between path length terms."""
     style_mixing: float = 0.9
     """Share of samples drawn from two latents."""
     augment: tuple[str, ...] = ()
@@ -76,9 +75,7 @@ def real_pictures(run: Run, pictures: Pictures | None, generator: Generator) -> 
         return generator(run.share(z)).float()
 
 
-def discriminator_update(
-    run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float, optimizer: str = "discriminator"
-) -> None:
+def discriminator_update(run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float) -> None:
     """One discriminator step: logistic loss, and R1 with the weight ``penalty`` (0: none). ``fake`` carries no gradient."""
 
     def terms() -> Iterator[torch.Tensor]:
@@ -96,7 +93,7 @@ def discriminator_update(
                 loss = loss + penalty * r1
             yield loss
 
-    run.update(optimizer, terms)
+    run.update("discriminator", terms)
 
 
 class GeneratorStage:
@@ -104,17 +101,23 @@ class GeneratorStage:
 
     name = "generator"
     averaged = ("generator",)
+    r1_every, path_every = R1_EVERY, PATH_EVERY
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, pictures: Pictures, config: GeneratorConfig) -> None:
-        self.config, self.pictures = config, pictures
+    def __init__(
+        self, generator: Generator, discriminator: Discriminator, pictures: Pictures, config: GeneratorConfig, warmup: int = 0
+    ) -> None:
+        """``warmup``: steps over which the learning rates rise to their full value. Adam's first steps move every weight by the whole
+        rate, whatever its gradient is: networks that can do something already lose it."""
+        self.config, self.pictures, self.warmup = config, pictures, warmup
         self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         path = _PathMean()
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator, "path": path}
         self.path = path
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": lazy_adam(generator.parameters(), config.learning_rate, config.path_every if config.path_weight else 0),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, config.r1_every),
+            "generator": lazy_adam(generator.parameters(), config.learning_rate, self.path_every if config.path_weight else 0),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, self.r1_every),
         }
+        self.rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
 
     def latents(self, run: Run, purpose: str) -> Iterator[torch.Tensor]:
         """Per-layer w (b, num_ws, w_dim) with style mixing: this process' share of a batch, round by round; updates w_avg."""
@@ -145,6 +148,9 @@ class GeneratorStage:
 
     def step(self, run: Run) -> None:
         c = self.config
+        if self.warmup:
+            for name, optimizer in self.optimizers.items():
+                optimizer.param_groups[0]["lr"] = self.rates[name] * min(1.0, (run.index + 1) / self.warmup)
         self.discriminator.requires_grad_(False)
         alone = run.index < c.discriminator_first  # the generator rests: an untrained discriminator would undo it
 
@@ -159,14 +165,14 @@ class GeneratorStage:
 
         if not alone:
             run.update("generator", g_terms)
-        if c.path_weight and not alone and run.index % c.path_every == 0:
+        if c.path_weight and not alone and run.index % self.path_every == 0:
             run.update("generator", lambda: self.path_terms(run))
         self.discriminator.requires_grad_(True)
         with torch.no_grad(), run.cast():
             fakes = torch.cat([self.generator.synthesis(ws, "random") for ws in self.latents(run, "d")])
-        due = c.r1_every > 0 and run.index % c.r1_every == 0
+        due = run.index % self.r1_every == 0
         real, fake = self.augmented(run, self.real(run), "real"), self.augmented(run, fakes, "fake")
-        discriminator_update(run, self.discriminator, real, fake, c.r1_gamma / 2 * c.r1_every if due else 0.0)
+        discriminator_update(run, self.discriminator, real, fake, c.r1_gamma / 2 * self.r1_every if due else 0.0)
 
     def path_terms(self, run: Run) -> Iterator[torch.Tensor]:
         """Path length regularisation on half a batch, in float32 (its gradient is a second derivative)."""
@@ -178,7 +184,7 @@ class GeneratorStage:
             with torch.no_grad():
                 self.path.mean.lerp_(run.mean(lengths.mean()), 0.01 / run.config.accumulate)
             run.log("g/path", lengths.mean())
-            yield (lengths - self.path.mean).square().mean() * self.config.path_weight * self.config.path_every
+            yield (lengths - self.path.mean).square().mean() * self.config.path_weight * self.path_every
 
     def grid(self, run: Run) -> Image.Image:
         average = run.averages["generator"]

@@ -10,8 +10,9 @@ import torch
 from ..data.dataset import ImageSet
 from ..device import autocast, resolve_device, resolve_precision
 from ..errors import ProxymaskError
-from ..judges import About, Judge, SegmentationScore
+from ..evaluation.judge import Judge, JudgeInfo
 from ..labels import LabelSet
+from ..metrics.segmentation import SegmentationScore
 from ..seeding import derive_seed
 from ..segmentation_nets import DilatedSegmenter
 from .segmentation import SegmentationConfig, train_segmentation_net
@@ -57,7 +58,8 @@ class JudgeConfig:
 
 
 def score_judge(judge_net: DilatedSegmenter, labels: LabelSet, data: Part, device: str = "auto", precision: str = "auto") -> dict[str, Any]:
-    """How a judge reads real pictures with exact masks: the summary of :class:`~proxymask.judges.SegmentationScore`, rounded."""
+    """Accuracy of a judge on real pictures with exact masks: the rounded summary of a
+    :class:`~proxymask.metrics.segmentation.SegmentationScore`."""
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
     judge_net.to(place).eval()
@@ -131,6 +133,6 @@ def train_judge(
     )
     accuracy = score_judge(net, labels, held, device, precision)
     accuracy["data"] = (test or data).fingerprint
-    judge = Judge(net.cpu(), labels, About(data.size, data.fingerprint, config.steps, accuracy))
+    judge = Judge(net.cpu(), labels, JudgeInfo(data.size, data.fingerprint, config.steps, accuracy))
     judge.save(out)
     return judge

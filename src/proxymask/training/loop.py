@@ -28,6 +28,7 @@ import torch.distributed as dist
 from PIL import Image
 from torch import nn
 
+from .. import legacy
 from ..device import autocast, resolve_device, resolve_precision
 from ..errors import ProxymaskError
 from ..modeling import load_tensors, read_json, save_tensors, write_json
@@ -196,11 +197,11 @@ class Run:
 def anneal(optimizer: torch.optim.Optimizer, rate: float, index: int, steps: int, warmup: int = 1) -> None:
     """Set the learning rate of step ``index`` of ``steps``: up to ``rate`` over ``warmup`` steps, and down to nothing as a cosine.
 
-    It follows from the step alone, so that a resumed run has it right. A group of parameters may have its own rate: ``times`` that.
+    It follows from the step alone, so that a resumed run has it right.
     """
     cosine = 0.5 * (1 + math.cos(math.pi * min(index / steps, 1.0)))
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("times", 1.0) * min(1.0, (index + 1) / warmup) * cosine
+        group["lr"] = rate * min(1.0, (index + 1) / warmup) * cosine
 
 
 def all_parameters_bytes(stage: Stage) -> int:
@@ -239,7 +240,7 @@ def _restore(run: Run, tensors: dict[str, torch.Tensor]) -> None:
 
     for kind, modules in (("module", run.stage.modules), ("average", run.averages)):
         for name, module in modules.items():
-            module.load_state_dict(part(f"{kind}.{name}."))
+            module.load_state_dict(legacy.model_tensors(type(module).__name__, part(f"{kind}.{name}.")))
     for name, optimizer in run.stage.optimizers.items():
         state: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in part(f"optimizer.{name}.").items():
@@ -310,7 +311,7 @@ def load_checkpoint(run: Run, folder: Path, identity: dict[str, Any]) -> bool:
             raise ProxymaskError(
                 f"{path} has checkpoint format {state.get('format')}, this version reads {CHECKPOINT_FORMAT}: start a new run folder"
             )
-        old = state["identity"]
+        old = legacy.stage_settings(run.stage.name, state["identity"])
         changed = sorted(k for k in identity.keys() | old.keys() if identity.get(k) != old.get(k))
         if changed:
             what = ", ".join(f"{k}: {old.get(k)} -> {identity.get(k)}" for k in changed[:4])

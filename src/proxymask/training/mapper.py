@@ -25,13 +25,16 @@ from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Rearranger
 from ..seeding import derive_rng
 from ..segmentation_nets import UNetSegmenter
-from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
+from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
 from .loop import Run, anneal
 from .pairs import CHUNK, Pairs, PairShards, RealPairs, unknown
 from .segmentation import SegmentationConfig, SegmentationStage, plain_format
 
 COUNTED = 256  # labelled samples from which the frequencies of labels are taken
+# the network that reads labels off pictures for L_label: its width, the pictures that it sees a step, and of how many of the generator's
+# samples, labelled by the few-shot segmenter; classes weigh as frequency to the minus LABEL_BALANCE, so that small parts count
+VIEWER_WIDTH, VIEWER_BATCH, VIEWER_SAMPLES, LABEL_BALANCE = 16, 32, 3000, 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,7 @@ class MapperConfig:
     """Weight of L_adv."""
     adv_last: float = 0.0909
     """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
-    handover: Handover = "likely"
+    handover: Handover = "hard"
     """What the rearranger gets of the mapper's output: see mappers/handover.py."""
     momentum: float = 0.0
     """Adam's first beta, of the mapper."""
@@ -69,25 +72,10 @@ class MapperConfig:
     show the labels that were asked for (0: never; the paper has no such loss)."""
     label_last: float = 0.5
     """Share of the steps, at the end, with L_label; in those before, the network that reads labels off pictures for it learns."""
-    label_balance: float = 0.25
-    """Classes weigh there as frequency to the minus this power, so that small parts count."""
-    viewer_width: int = 16
-    """Width of that network."""
-    viewer_batch: int = 32
-    """Pictures that it sees a step ..."""
-    viewer_samples: int = 3000
-    """... of this many of the generator's, labelled by the few-shot segmenter."""
-    looks: float = 0.0
-    """Share of the mapper's answer that is said of all looks (mappers/looks.py), so that the style decides which is meant (0: never; the
-    paper has no such table)."""
-    look_layers: int = 3
-    """How many of the first layers stay in the style-mixed samples that tell which clusters are the same in another look."""
     flip: bool = True
     """Mirror half of the pairs."""
     r1_gamma: float = 10.0
     """Weight of R1."""
-    r1_every: int = 16
-    """Discriminator steps between R1 terms."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +205,7 @@ class MapperStage:
 
     name = "mapper"
     averaged = ("mapper",)
+    r1_every = R1_EVERY
 
     def __init__(
         self,
@@ -252,7 +241,7 @@ class MapperStage:
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, config.r1_every),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, self.r1_every),
         }
         self.viewing, self.label_from = viewing, steps
         if viewing is not None:
@@ -329,14 +318,14 @@ class MapperStage:
         def terms() -> Iterator[torch.Tensor]:
             for given_, proxy_, asked_, w_ in run.rounds(given, proxy, asked, w):
                 with run.cast():
-                    logits = self.mapper.answer(given_)
+                    logits = self.mapper(given_)
                 recon = losses.reconstruction(logits, proxy_, tilt)
                 run.log("loss/recon", recon)
                 run.log("loss/accuracy", ((logits + tilt[:, None, None]).argmax(dim=1) == proxy_).float().mean())
                 loss = weight * recon
                 if adversarial or labelled:
                     with run.cast():
-                        fake = self.painted(logits, w_)  # without looks, which would have it lean the other way (experiments, 22)
+                        fake = self.painted(logits, w_)
                 if labelled:
                     assert self.viewing is not None
                     with run.cast():
@@ -355,8 +344,8 @@ class MapperStage:
         run.update("mapper", terms)
         self.discriminator.requires_grad_(True)
         if adversarial:
-            due = (run.index - self.adversarial_from) % c.r1_every == 0
-            penalty = c.r1_gamma / 2 * c.r1_every if due else 0.0
+            due = (run.index - self.adversarial_from) % self.r1_every == 0
+            penalty = c.r1_gamma / 2 * self.r1_every if due else 0.0
             discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
 
     def painted(self, logits: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
@@ -364,7 +353,7 @@ class MapperStage:
         with torch.no_grad():
             state = self.cut.features(w)
             style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
-        proxy = handover(logits, self.config.handover, self.clusters.available(style.counts), self.clusters.prior(style.amount))
+        proxy = handover(logits, self.config.handover, self.clusters.prior(style.counts))
         return self.cut.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
 
     @torch.no_grad()
@@ -394,8 +383,8 @@ class MapperStage:
 
 def new_viewing(config: MapperConfig, viewer: UNetSegmenter, labeller: Labeller, steps: int) -> SegmentationStage:
     """What trains ``viewer`` to read labels off pictures, in the first of the ``steps`` of a mapper."""
-    recipe = SegmentationConfig(batch=config.viewer_batch, balance=config.label_balance)
-    generated = GeneratedImages(labeller, config.viewer_samples)
+    recipe = SegmentationConfig(batch=VIEWER_BATCH, balance=LABEL_BALANCE)
+    generated = GeneratedImages(labeller, VIEWER_SAMPLES)
     return SegmentationStage(viewer, generated, recipe, round(steps * (1 - config.label_last)), sample=COUNTED, part="viewer")
 
 

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from .. import legacy
 from ..errors import ProxymaskError
 from ..modeling import read_json
-from ..style_bank import StyleBank
 from .generator import GeneratorConfig
 from .loop import LoopConfig
 from .mapper import ConditionConfig, MapperConfig
-from .reader import ReaderConfig
 from .rearranger import RearrangerConfig
 from .segmenter import SegmenterConfig
 
@@ -42,14 +41,8 @@ class Preset:
     """K."""
     cluster_samples: int = 256
     """Samples whose features are clustered."""
-    reader: ReaderConfig = ReaderConfig()  # noqa: RUF009
-    """What takes colour out of the features before they are clustered; nothing in the paper."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
-    keys: int = 0
-    """Most keys that a style has in the finished bundle (fewer_keys.py; 0: one a position, as in the paper)."""
-    style_bank: StyleBank = dataclasses.field(default_factory=lambda: StyleBank(samples=0))
-    """What style-mixed samples lend to a style; none in the paper. Goes into the bundle, where it can be changed."""
 
     def cut_for(self, resolution: int) -> int:
         """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
@@ -204,7 +197,7 @@ def load_preset(name: str) -> Preset:
     base = stored.pop("base", DEFAULT_PRESET)
     if base not in PRESETS:
         raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(PRESETS)}")
-    return _changed(PRESETS[base], stored, str(path))
+    return _changed(PRESETS[base], legacy.preset(stored, path), str(path))
 
 
 def _changed(config: Any, changes: Mapping[str, Any], where: str) -> Any:

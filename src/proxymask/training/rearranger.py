@@ -21,14 +21,18 @@ from ..generators.cut import CutGenerator, CutState
 from ..generators.stylegan2 import Discriminator
 from ..proxy.proxy_mask import ProxyClusters
 from ..rearranger import Init, Rearranger, Skip, Value
-from .generator import Pictures, discriminator_update, lazy_adam, real_pictures
+from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
 from .grids import tile, to_uint8
-from .loop import Run, anneal
+from .loop import Run
 
 
 @dataclasses.dataclass(frozen=True)
 class RearrangerConfig:
-    """The rearranger's widths and its training recipe; every field that the paper leaves open is named in docs/experiments.md."""
+    """The rearranger's widths and its training recipe; every field that the paper leaves open is named in docs/experiments.md.
+
+    Ablations, which compare readings of the paper and which no preset of this project's own method sets: ``overlap``, ``value``, ``rgb``
+    (``keep`` and ``drop``), ``key_mask``, ``init``, ``temperature``, ``substitute``, ``mask_absent`` and ``flip``.
+    """
 
     position_channels: int = 64
     """Channels of the sinusoidal position encoding."""
@@ -48,22 +52,12 @@ class RearrangerConfig:
     """Width of its codes; 0: as many as there are clusters."""
     retouch: int = 0
     """Width of the block that mends what the attention moved; 0: none (the paper has no such block)."""
-    retouch_codes: int = 32
-    """Width of the codes of the asked clusters there."""
     init: Init = "centroids"
     """Start of the attention."""
-    match: float = 12.0
-    """What the same cluster adds to a logit at the start."""
-    sharpness: float = 10.0
-    """What a feature equal to the asked centroid adds to a logit at the start."""
-    position_weight: float = 8.0
-    """What the same position adds to a logit at the start."""
     learning_rate: float = 0.002
     """Adam, rearranger and discriminator."""
     retouch_rate: float = 5.0
     """The retouching block's, as a multiple: it has to grow from nothing, while the attention must not be torn from its start."""
-    settle: bool = False
-    """Let the rearranger's rates fall to nothing over the steps, as a cosine."""
     discriminator_rate: float = 1.0
     """The discriminator's, as a multiple."""
     lambda_self: float = 10.0
@@ -81,12 +75,6 @@ class RearrangerConfig:
     mix_absent: bool = False
     """L_mix and L_mask also count where the style lacks what the style-mixed sample has, and nothing is substituted there: only a
     rearranger with a retouching block can learn to draw it."""
-    self_features: float = 1.0
-    """Share of the feature term in L_self, and in L_mix ..."""
-    self_picture: float = 1.0
-    """... of the L1 picture term ..."""
-    self_perceptual: float = 0.0
-    """... and of the perceptual term, in the features of the generator's own frozen discriminator."""
     temperature: float = 0.1
     """tau of L_mask."""
     substitute: bool = True
@@ -101,12 +89,8 @@ class RearrangerConfig:
     """Share of the steps, at the end, that take L_adv at every step (the paper: 40k of 140k)."""
     r1_gamma: float = 10.0
     """Weight of R1."""
-    r1_every: int = 16
-    """Discriminator steps between R1 terms."""
     narrow: int = 0
     """Width of queries and keys once all is trained (narrow.py), for a faster new mask; 0: as they were trained."""
-    narrow_samples: int = 256
-    """Samples that it is fitted to."""
 
 
 def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:
@@ -119,7 +103,6 @@ def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.o
         {
             "params": list(rearranger.retouch.parameters()),
             "lr": config.learning_rate * config.retouch_rate,
-            "times": config.retouch_rate,
         },
     ]
     return lazy_adam(groups, config.learning_rate, 0)
@@ -130,6 +113,7 @@ class RearrangerStage:
 
     name = "rearranger"
     averaged = ("rearranger",)
+    r1_every = R1_EVERY
 
     def __init__(
         self,
@@ -145,23 +129,17 @@ class RearrangerStage:
         self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
         clusters.eval().requires_grad_(False)
         self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
-        self.steps, self.every_step_from = steps, round(steps * (1 - config.adv_last))
+        self.every_step_from = round(steps * (1 - config.adv_last))
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "rearranger": rearranger_adam(rearranger, config),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, config.r1_every),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, self.r1_every),
         }
-        # a copy of the discriminator as it came, for the perceptual term: features that do not move with training
-        self.critic: Discriminator | None = None
-        if config.self_perceptual:
-            self.critic = Discriminator(**discriminator.config).requires_grad_(False).eval()
-            self.critic.load_state_dict(discriminator.state_dict())
 
     def to_device(self, run: Run) -> None:
         """Frozen parts are no part of ``modules``; they follow the run's device here."""
-        for module in (self.cut, self.clusters, self.critic):
-            if module is not None:
-                module.to(run.device)
+        for module in (self.cut, self.clusters):
+            module.to(run.device)
 
     @torch.no_grad()
     def samples(self, run: Run, purpose: str) -> tuple[torch.Tensor, CutState, torch.Tensor, torch.Tensor]:
@@ -197,8 +175,6 @@ class RearrangerStage:
     def step(self, run: Run) -> None:
         c = self.config
         self.to_device(run)
-        if c.settle:
-            anneal(self.optimizers["rearranger"], c.learning_rate, run.index, self.steps)
         w, state, own, other = self.samples(run, "samples")
         mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
         mirror = run.share(mirrored)[:, None, None, None] if c.flip else torch.zeros(w.shape[0], 1, 1, 1, dtype=torch.bool, device=w.device)
@@ -224,19 +200,17 @@ class RearrangerStage:
                     whole_mix = taken_[:, None, None] & c.mix_absent
                     other_ = torch.where(whole_mix, asked_before, other_)
                     cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
-                    read = self.clusters.read(cross.features)
                 asked = other_
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
                     absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
                     asked = other_.masked_fill(absent & ~whole_mix, losses.LEFT_OUT)
-                mask_cross = losses.mask_loss(read, asked, self.clusters.centroids, c.temperature)
+                mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
                 loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
                 if c.lambda_self:
                     with run.cast():
                         same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
-                        read_same = self.clusters.read(same.features)
                     self_loss, self_parts = self.self_loss(run, same, target, w_)
-                    mask_self = losses.mask_loss(read_same, own_, self.clusters.centroids, c.temperature)
+                    mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
                     loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_self
                     parts |= self_parts | {"mask_self": mask_self}
                 if due or c.lambda_mix:
@@ -256,7 +230,7 @@ class RearrangerStage:
                     parts["adv"] = adv
                     loss = loss + c.lambda_adv * adv
                 with torch.no_grad():
-                    parts["agreement"] = (self.clusters.nearest(read) == other_).float().mean()
+                    parts["agreement"] = (self.clusters.assign(cross.features) == other_).float().mean()
                 for key, value in parts.items():
                     run.log(f"loss/{key}", value)
                 yield loss
@@ -264,34 +238,27 @@ class RearrangerStage:
         run.update("rearranger", terms)
         self.discriminator.requires_grad_(True)
         if due:
-            penalty = c.r1_gamma / 2 * c.r1_every if self.r1_due(run.index) else 0.0
+            penalty = c.r1_gamma / 2 * self.r1_every if self.r1_due(run.index) else 0.0
             discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
 
     def r1_due(self, index: int) -> bool:
         """Whether the discriminator step of training step ``index`` takes R1: every ``r1_every`` of its own steps."""
         before = min(index, self.every_step_from)
         done = -(-before // self.config.adv_every) + max(0, index - self.every_step_from)
-        return done % self.config.r1_every == 0
+        return done % self.r1_every == 0
 
     def self_loss(self, run: Run, same: CutState, target: CutState, w: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """L_self of a round and its parts."""
-        c = self.config
         parts = {"self_features": losses.relative_l1(same.features, target.features)}
-        loss = c.self_features * parts["self_features"]
-        if c.self_picture or self.critic is not None:
-            with run.cast():
-                picture = self.cut.render(same, w)
-                with torch.no_grad():
-                    original = self.cut.render(target, w)
-            parts["self_picture"] = losses.picture_l1(picture, original)
-            loss = loss + c.self_picture * parts["self_picture"]
+        with run.cast():
+            picture = self.cut.render(same, w)
             with torch.no_grad():
-                error = (picture.float().clamp(-1, 1) - original.float().clamp(-1, 1)).square().mean(dim=(1, 2, 3))
-                parts["self_psnr"] = (10 * torch.log10(4 / error.clamp_min(1e-8))).mean()
-            if self.critic is not None:
-                with run.cast():
-                    parts["self_perceptual"] = losses.perceptual(self.critic.features(picture), self.critic.features(original))
-                loss = loss + c.self_perceptual * parts["self_perceptual"]
+                original = self.cut.render(target, w)
+        parts["self_picture"] = losses.picture_l1(picture, original)
+        loss = parts["self_features"] + parts["self_picture"]
+        with torch.no_grad():
+            error = (picture.float().clamp(-1, 1) - original.float().clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+            parts["self_psnr"] = (10 * torch.log10(4 / error.clamp_min(1e-8))).mean()
         return loss, parts
 
     def mix_loss(
@@ -299,15 +266,12 @@ class RearrangerStage:
     ) -> torch.Tensor:
         """L_mix of a round: features and picture against those of the style-mixed samples, where ``counted`` (B, r, r) is true:
         where the style has the asked cluster, of the samples that take part. What it lacks has no right answer."""
-        c = self.config
         with torch.no_grad(), run.cast():
             wanted = self.cut.render(target, w)
         weight = counted[:, None].float()
         size = picture.shape[-1]
         fine = weight.repeat_interleave(size // weight.shape[-1], 2).repeat_interleave(size // weight.shape[-1], 3)
-        return c.self_features * losses.relative_l1(cross.features, target.features, weight) + c.self_picture * losses.picture_l1(
-            picture, wanted, fine
-        )
+        return losses.relative_l1(cross.features, target.features, weight) + losses.picture_l1(picture, wanted, fine)
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:

@@ -10,41 +10,28 @@ from PIL import Image
 from torch import nn
 
 from ..generators.cut import CutGenerator
-from ..seeding import derive_rng
 from ..segmenter import FewShotSegmenter
 from .in_look import InLook, bends, bent
 from .loop import Run
 
 TINY = 1e-6  # share of a label that there is none of
-BENT = 1000  # masks from which places are counted
-LEAST = 0.05  # of its mean share: a label is nowhere doubted more than as if it had so much there
+WEIGHT_DECAY = 0.001  # Adam's L2 term
+CLASS_BALANCE = 0.5  # classes weigh as frequency to the minus this power: small parts count for more
+SHIFT = 4  # largest random shift of a labelled sample, in picture pixels
+LOOK_LAST = 0.6  # share of the steps, at the end, that learn from others too; in those before, the network that reads them learns
+LOOK_BATCH = 8  # pictures a step that it learns from, and others a step that the segmenter learns from
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmenterConfig:
-    """The few-shot segmenter's widths and recipe."""
+    """The few-shot segmenter's recipe."""
 
-    width: int = 64
-    """Channels after the hypercolumn."""
     learning_rate: float = 0.001
     """Adam."""
-    weight_decay: float = 0.001
-    """Adam's L2 term."""
-    class_balance: float = 0.5
-    """Classes weigh as frequency to the minus this power: small parts count for more (0: as they come)."""
-    shift: int = 4
-    """Largest random shift of a labelled sample, in picture pixels."""
     look_most: int = 0
     """With at most so many labelled samples, the segmenter learns from others too: the rearranger lays them out in the look of a labelled
     one, where a second network, which knows that look alone, reads their labels (0: never; the paper has no such thing; with 4 it lost:
     docs/experiments.md, 24)."""
-    look_last: float = 0.6
-    """Share of the steps, at the end, in which it does; in those before, that second network learns ..."""
-    look_batch: int = 8
-    """... from so many pictures a step, and of so many others the segmenter learns."""
-    look_doubt: float = 0.0
-    """How far a label read there is doubted where the labelled samples, bent, seldom have it: the power of how seldom. Half of what favours
-    rare labels is taken out of the reading then, too (0: neither; what it gains and loses: docs/experiments.md, 30)."""
 
 
 class SegmenterStage:
@@ -69,33 +56,28 @@ class SegmenterStage:
         self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
         self.ws, self.masks = ws, masks
         counts = torch.bincount(masks.flatten(), minlength=segmenter.out.out_channels).float()
-        weight = (counts / counts.sum()).clamp_min(TINY) ** -config.class_balance * (counts > 0)
+        weight = (counts / counts.sum()).clamp_min(TINY) ** -CLASS_BALANCE * (counts > 0)
         self.weight = weight / (weight * counts).sum() * counts.sum()
         self.modules: dict[str, nn.Module] = {"segmenter": segmenter}
         self.looks, self.reader, self.look_from = looks, reader, look_from
         if reader is not None:
             self.modules["reader"] = reader.requires_grad_(True).train()
-            self.belief = torch.zeros(len(self.weight), 1, 1)
-            if config.look_doubt:
-                # what is rare was made likelier while the reader learnt; with half of that taken back, small parts spill less
-                favour = torch.where(self.weight > 0, self.weight, 1.0).log() / 2
-                self.belief = placed(masks, len(favour), config.look_doubt) - favour[:, None, None]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.Adam(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+            name: torch.optim.Adam(net.parameters(), lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
             for name, net in self.modules.items()
         }
 
     def step(self, run: Run) -> None:
         self.cut.to(run.device)
         size = run.config.batch
-        pick, moves = torch.randint(len(self.masks), (size,), generator=run.rng("pick")), _draw(run, "", size, self.config.shift)
+        pick, moves = torch.randint(len(self.masks), (size,), generator=run.rng("pick")), _draw(run, "", size, SHIFT)
         others: tuple[torch.Tensor, ...] = ()
         if self.looks is not None:
             self.looks.to(run.device)
             if run.index < self.look_from:
                 self._learn_look(run)
             else:
-                z = torch.randn(self.config.look_batch, self.cut.generator.z_dim, generator=run.rng("others"))
+                z = torch.randn(LOOK_BATCH, self.cut.generator.z_dim, generator=run.rng("others"))
                 others = self.others(run, self.cut.w(run.share(z)))
 
         def terms() -> Iterator[torch.Tensor]:
@@ -140,10 +122,10 @@ class SegmenterStage:
         """A step of the reader: the labelled samples laid out anew in their own look, every other one bent."""
         assert self.looks is not None
         assert self.reader is not None
-        looks, reader, size = self.looks, self.reader, self.config.look_batch
+        looks, reader, size = self.looks, self.reader, LOOK_BATCH
         pick = torch.randint(len(self.masks), (size,), generator=run.rng("look/pick"))
         bend, plain = bends(size, run.rng("look/bend")), torch.arange(size) % 2 == 0
-        moves = _draw(run, "look/", size, self.config.shift)
+        moves = _draw(run, "look/", size, SHIFT)
 
         def terms() -> Iterator[torch.Tensor]:
             for index, grid, straight, mirror, move in run.rounds(*(run.share(x) for x in (pick, bend, plain, *moves))):
@@ -162,25 +144,11 @@ class SegmenterStage:
         assert self.reader is not None
         with run.cast():
             layout = self.looks.layout(w)
-            read = self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float()
-            return w, (read.log_softmax(dim=1) + self.belief.to(read)).argmax(dim=1)
+            return w, self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float().argmax(dim=1)
 
     def grid(self, run: Run) -> Image.Image | None:
         """Nothing to show: the labelled samples are fitted almost at once."""
         return None
-
-
-def placed(masks: torch.Tensor, num_labels: int, power: float) -> torch.Tensor:
-    """What masks (n, H, W), bent and mirrored, say of where a label is not to be expected: (num_labels, H, W), at most 0.
-
-    ``power * min(0, log(share of the label here / its mean share + 0.05))``: doubts only. To prefer a label where it is frequent would
-    lose the small parts beside it.
-    """
-    rng = derive_rng(0, "places")
-    pick = torch.randint(len(masks), (BENT,), generator=rng)
-    shown = bent(masks.cpu()[pick], bends(BENT, rng))
-    share = torch.stack([(torch.cat([shown, shown.flip(2)]) == label).float().mean(dim=0) for label in range(num_labels)])
-    return power * (share / share.mean(dim=(1, 2), keepdim=True).clamp_min(TINY) + LEAST).log().clamp_max(0)
 
 
 def _draw(run: Run, purpose: str, size: int, reach: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -60,7 +60,7 @@ class StudentStage:
                 with run.cast():
                     with torch.no_grad():
                         wanted = self.wanted(part)
-                    logits = self.mapper.answer(part)
+                    logits = self.mapper(part)
                 loss = losses.teaching(logits, wanted)
                 run.log("loss/teaching", loss)
                 run.log("loss/accuracy", (logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean())
@@ -70,7 +70,7 @@ class StudentStage:
 
     def wanted(self, masks: torch.Tensor) -> torch.Tensor:
         """Masks (B, H, W) -> the teachers' mean logits (B, K, h, w), float32."""
-        said = [share * teacher.answer(masks).float() for teacher, share in zip(self.teachers, self.shares, strict=True)]
+        said = [share * teacher(masks).float() for teacher, share in zip(self.teachers, self.shares, strict=True)]
         return torch.stack(said).sum(dim=0)
 
     def grid(self, run: Run) -> Image.Image | None:

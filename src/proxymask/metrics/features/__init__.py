@@ -1,4 +1,4 @@
-"""Feature networks for Frechet and kernel distances, precision and recall. Each number carries the name of its network."""
+"""Feature networks for Frechet and kernel distances, precision and recall."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def load_features(what: str, folder: Path | None = None) -> FeatureNetwork:
         folder: where named ones are looked for; see :func:`~proxymask.metrics.features.weights.weights_folder`.
 
     Raises:
-        ProxymaskError: weights that are missing (the message says where to put them), or of no network that is known.
+        ProxymaskError: weights that are missing (the message says where to put them), or of an unknown network.
     """
     name, _, resizing = what.partition(":")
     if name in NAMES:
@@ -41,7 +41,7 @@ def load_features(what: str, folder: Path | None = None) -> FeatureNetwork:
         elif "conv1.weight" in keys or "features.3.squeeze.weight" in keys:
             kind = "squeezenet"
         else:
-            raise ProxymaskError(f"{path} holds weights of no network that is known here (Inception-v3 of the FID, SqueezeNet v1.1)")
+            raise ProxymaskError(f"{path} holds weights of an unknown network: give the FID's Inception-v3 or SqueezeNet v1.1")
     if kind == "inception":
         return InceptionFeatures.from_file(path, "clean" if clean else "legacy")
     return SqueezeNetFeatures.from_file(path)

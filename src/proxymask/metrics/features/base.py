@@ -1,4 +1,4 @@
-"""What every feature network says of itself, so that a number can carry the name of its network."""
+"""The interface of feature networks: features, and the facts that every number computed from them carries."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ class FeatureNetwork(nn.Module):
     key: str
     """Short and unique, for file names."""
     label: str
-    """In words, for the names of numbers."""
+    """Its name in results."""
     resize: str
-    """The filter in front of it, in words."""
+    """The filter that resizes its input, in words."""
     digest: str
     """SHA-256 of its weights."""
     dim: int
     is_fid: bool = False
-    """Whether a Frechet distance on it is what the literature calls FID."""
+    """Whether a Frechet distance on it is the FID: published weights of Inception-v3."""
 
     def frechet_name(self) -> str:
-        """What a Frechet distance on these features may be called: FID for Inception's alone."""
+        """Name of a Frechet distance on these features: FID for Inception-v3 alone."""
         return "FID (Inception-v3)" if self.is_fid else f"Frechet distance, {self.label} features"
 
     def kernel_name(self) -> str:
-        """The same of a kernel distance: KID for Inception's alone."""
+        """Name of a kernel distance on these features: KID for Inception-v3 alone."""
         return "KID (Inception-v3)" if self.is_fid else f"kernel distance, {self.label} features"

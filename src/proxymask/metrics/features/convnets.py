@@ -1,4 +1,4 @@
-"""Feed-forward classifiers as stacks of layers with taps: SqueezeNet v1.1, AlexNet and VGG-16, with weights read from a path.
+"""SqueezeNet v1.1, AlexNet and VGG-16 without their classifiers, for LPIPS and as feature networks; weights are read from a path.
 
 Sources: Iandola et al., "SqueezeNet", 2016 (arXiv 1602.07360); Krizhevsky, "One weird trick", 2014 (arXiv 1404.5997);
 Simonyan and Zisserman, 2014 (arXiv 1409.1556).
@@ -66,7 +66,7 @@ STACKS: dict[str, tuple[Layer, ...]] = {
         *(Conv(24, 512), Conv(26, 512), Conv(28, 512)),
     ),
 }
-TAPS: dict[str, tuple[int, ...]] = {  # positions after which LPIPS looks
+TAPS: dict[str, tuple[int, ...]] = {  # layers whose activations LPIPS compares
     "squeezenet": (0, 4, 7, 9, 10, 11, 12),
     "alexnet": (0, 3, 6, 8, 10),
     "vgg16": (2, 7, 14, 21, 28),
@@ -77,7 +77,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ConvNet(nn.Module):
-    """A stack with its weights.
+    """One of the networks with its weights.
 
     Args:
         kind: a key of :data:`STACKS`.
@@ -120,7 +120,7 @@ class ConvNet(nn.Module):
         self.convs[name] = conv
 
     def prepared(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] as the weights were trained to see them."""
+        """Pictures (B, 3, H, W) in [-1, 1], normalised as in the training of the weights."""
         if self.caffe:
             mean = torch.tensor(CAFFE_MEAN, device=pictures.device)[:, None, None]
             return (pictures.flip(1) + 1) * 127.5 - mean
@@ -128,7 +128,7 @@ class ConvNet(nn.Module):
         return ((pictures + 1) / 2 - mean) / std
 
     def taps(self, x: torch.Tensor, at: Sequence[int] | None = None) -> list[torch.Tensor]:
-        """Activations (B, C, h, w) after the layers ``at`` (default: LPIPS's) of prepared input."""
+        """Activations (B, C, h, w) after the layers ``at`` (by default those of LPIPS), of :meth:`prepared` pictures."""
         wanted = TAPS[self.kind] if at is None else tuple(at)
         out = []
         for layer in STACKS[self.kind]:
@@ -167,7 +167,7 @@ class SqueezeNetFeatures(FeatureNetwork):
 
     Args:
         net: the network.
-        side: pictures are brought to this size first, by antialiased bicubic.
+        side: pictures are resized to this side first, antialiased bicubic.
     """
 
     dim = 512

@@ -23,7 +23,6 @@ from .weights import file_digest, read_weights
 Resizing = Literal["legacy", "clean"]
 SIDE = 299
 EPS = 0.001
-NORM = ("weight", "bias", "running_mean", "running_var")
 PUBLISHED = "6726825d"  # start of the SHA-256 of the published file
 
 
@@ -43,12 +42,13 @@ def _conv(name: str, out: int, kernel: int | tuple[int, int] = 1, stride: int = 
 
 
 Branch = tuple[Conv | tuple[Conv, ...], ...]
-"""Convolutions one after the other; a tuple in it stands side by side, and its outputs are concatenated."""
+"""Convolutions in sequence; those of a tuple in it are parallel, and their outputs are concatenated."""
 Pool = Literal["mean", "max", "stride"]
 
 
 class Block(NamedTuple):
-    """Branches side by side and what becomes of the input in the last one: pooled (then ``projected`` by a 1x1), or strided down."""
+    """Parallel branches. The last one pools the input: mean or max of stride 1, then a 1x1 convolution to ``projected`` channels; or max of
+    stride 2 (``stride``)."""
 
     branches: tuple[Branch, ...]
     pool: Pool
@@ -191,7 +191,7 @@ class InceptionFeatures(FeatureNetwork):
     def __init__(self, weights: dict[str, torch.Tensor], resizing: Resizing = "legacy", published: bool = False, digest: str = "") -> None:
         super().__init__()
         if resizing not in ("legacy", "clean"):
-            raise ProxymaskError(f"Inception is fed with legacy or clean resizing, not {resizing!r}")
+            raise ProxymaskError(f"resizing={resizing!r}: Inception takes legacy or clean")
         self.resizing: Resizing = resizing
         self.is_fid = published
         self.key = f"inception-{resizing}"
@@ -218,7 +218,7 @@ class InceptionFeatures(FeatureNetwork):
 
     @classmethod
     def from_file(cls, path: str | Path, resizing: Resizing = "legacy") -> "InceptionFeatures":
-        """Read the weights from a ``.pth`` or safetensors file; whether they are the published ones is told by the file's SHA-256."""
+        """Read the weights from a ``.pth`` or safetensors file; the file's SHA-256 tells whether they are the published ones."""
         weights, digest = read_weights(path), file_digest(Path(path))
         return cls(weights, resizing, published=digest.startswith(PUBLISHED), digest=digest)
 

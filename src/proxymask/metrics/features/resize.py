@@ -1,4 +1,4 @@
-"""Resizing in front of a feature network. The filter changes the Frechet distance by whole points, so it is part of a number's name.
+"""Resizing before a feature network. The filter changes the Frechet distance by whole points, so every number names it.
 
 Source: Parmar, Zhang and Zhu, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", CVPR 2022 (arXiv 2104.11222).
 """

@@ -1,6 +1,6 @@
-"""Where the weights of foreign networks are looked for, how they are read, and what to say where they are missing.
+"""Weights of published networks: where they are searched for, how they are read, and the message where they are missing.
 
-None of them is shipped. A file is taken from a path that is given, or by its usual name from the weights folder
+None are shipped. A file is taken from a path that is given, or by its usual name from the weights folder
 (``PROXYMASK_WEIGHTS``, else ``~/.cache/proxymask/weights``). Nothing is unpickled: ``.pth`` files are read by PyTorch's loader for
 plain tensors only.
 """
@@ -20,7 +20,7 @@ from ...modeling import load_tensors
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """Weights that are public under a usual name."""
+    """Published weights: their file names, and where to get them."""
 
     files: tuple[str, ...]
     """Names under which the weights folder may hold them."""
@@ -48,7 +48,7 @@ KNOWN: Mapping[str, Known] = {
 
 
 def weights_folder(given: Path | None = None) -> Path:
-    """The folder where weights are looked for by their usual names."""
+    """The folder that holds weights under their usual names."""
     if given is not None:
         return given
     named = os.environ.get("PROXYMASK_WEIGHTS")
@@ -76,7 +76,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Tensors by name of a safetensors file, or of a ``.pth`` file that holds nothing but tensors; on the CPU.
 
     Raises:
-        ProxymaskError: missing, damaged, or a pickle that holds more than tensors (it is not opened then).
+        ProxymaskError: missing, damaged, or a pickle that holds more than tensors (which is not executed).
     """
     path = Path(path)
     if path.suffix == ".safetensors" or not path.is_file():
@@ -88,5 +88,5 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise ProxymaskError(f"{path} cannot be read as plain tensors ({reason}); convert it to safetensors where you trust it") from None
     stored = stored.get("state_dict", stored) if isinstance(stored, dict) else stored
     if not isinstance(stored, dict) or not all(isinstance(value, torch.Tensor) for value in stored.values()):
-        raise ProxymaskError(f"{path} holds no tensors by name: these are no weights of a network")
+        raise ProxymaskError(f"{path} holds no tensors by name: give a file of network weights")
     return dict(stored)

@@ -1,4 +1,4 @@
-"""Parts beside each other: in order, one thread each, and stopped together."""
+"""Functions on several threads: in order, one thread each, and stopped together."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 import pytest
 import torch
 
-from proxymask.evaluation.beside import Beside
+from proxymask.evaluation.workers import Workers
 
 
 @pytest.fixture(autouse=True)
@@ -26,26 +26,26 @@ def test_order_and_threads() -> None:
         both.wait()  # passes only where two run at once
         return number, torch.get_num_threads()
 
-    beside = Beside(torch.device("cpu"))
-    assert beside.run([lambda n=n: part(n) for n in range(6)]) == [(n, 1) for n in range(6)]
+    workers = Workers(torch.device("cpu"))
+    assert workers.run([lambda n=n: part(n) for n in range(6)]) == [(n, 1) for n in range(6)]
     assert torch.get_num_threads() == 2
 
 
 def test_off_the_cpu_in_turn() -> None:
-    beside = Beside(torch.device("meta"))
-    assert set(beside.run([threading.current_thread for _ in range(3)])) == {threading.current_thread()}
+    workers = Workers(torch.device("meta"))
+    assert set(workers.run([threading.current_thread for _ in range(3)])) == {threading.current_thread()}
 
 
 def test_an_error_stops_the_others() -> None:
     ended: list[str] = []
     begun = threading.Event()
-    beside = Beside(torch.device("cpu"))
+    workers = Workers(torch.device("cpu"))
 
     def endless() -> None:
         begun.set()
         try:
             while True:
-                beside.check()
+                workers.check()
                 time.sleep(0.01)
         except CancelledError:
             ended.append("endless")
@@ -56,6 +56,6 @@ def test_an_error_stops_the_others() -> None:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):
-        beside.run([endless, wrong, lambda: ended.append("later")])
+        workers.run([endless, wrong, lambda: ended.append("later")])
     assert ended == ["endless"]
     assert torch.get_num_threads() == 2

@@ -1,0 +1,226 @@
+"""What an evaluation works with: the bundle, real pictures, masks, judge and feature networks, opened and checked."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..bundle import find_bundle
+from ..data.dataset import ImageSet
+from ..errors import ProxymaskError
+from ..labels import LabelSet
+from ..metrics.backends import version_of
+from ..metrics.features import NAMES, FeatureNetwork, load_features
+from ..metrics.lpips import PerceptualDistance, find_lpips
+from ..modeling import read_json
+from ..sampling import read_labelled
+from ..seeding import derive_rng
+from ..sizes import short_text
+from ..synthesizer import Synthesizer
+from .baselines import LabelTable
+from .cache import digest_of
+from .config import EvaluationConfig, Part
+from .judge import Judge, shipped_judge
+from .synthesis import BundleSynthesis
+
+CACHE_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Everything that is measured and measured with. Made by :func:`open_inputs`."""
+
+    config: EvaluationConfig
+    count: int
+    """Pictures of each kind."""
+    parts: tuple[Part, ...]
+    seed: int
+    bundle: BundleSynthesis
+    bundle_digest: str
+    judge: Judge | None
+    networks: dict[str, FeatureNetwork]
+    """Feature networks of the distances by their key; the judge is the first where there is one."""
+    perceptual: list[PerceptualDistance]
+    """Perceptual distances: LPIPS where its weights are found, then the judge's."""
+    real: ImageSet
+    order: list[int]
+    """All numbers of ``real``, shuffled."""
+    masks: ImageSet | None
+    """Pictures with the masks to make pictures from; None where there are no masks."""
+    table: LabelTable | None
+    """The second baseline, where labelled samples are given."""
+    backend: str
+    """Name and version of the program that computes the distances."""
+    notes: list[str]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks compute."""
+        return self.bundle.synth.device
+
+    @property
+    def labels(self) -> LabelSet | None:
+        """The bundle's classes."""
+        return self.bundle.synth.bundle.labels
+
+    @property
+    def has_mask_pictures(self) -> bool:
+        """Whether pictures can be made from masks: there are masks, and a mapper for them."""
+        return self.masks is not None and self.bundle.has_mapper
+
+    @property
+    def measures_masks(self) -> bool:
+        """Whether pictures from masks are scored: not in the paper's protocol, whose pictures are of two latents (supplement B.1)."""
+        return self.has_mask_pictures and self.config.protocol == "standard"
+
+    @property
+    def reference(self) -> list[int]:
+        """Numbers of the ``count`` real pictures that the distances are measured to; fewer where ``real`` has fewer."""
+        return self.order[: self.count]
+
+    @property
+    def other_real(self) -> tuple[ImageSet, list[int]]:
+        """Real pictures to compare with the reference, and their numbers.
+
+        They are of the same set where it has enough pictures, else of the set of the masks. Where nothing is left they are the second
+        half of the reference, which then is compared with its first half.
+        """
+        rest = self.order[self.count : 2 * self.count]
+        other = self.masks
+        if len(rest) < self.count and other is not None and other.fingerprint != self.real.fingerprint and len(other) > len(rest):
+            return other, list(range(min(self.count, len(other))))
+        if len(rest) < 2:
+            return self.real, self.reference[len(self.reference) // 2 :]
+        return self.real, rest
+
+    def masks_of(self, indices: Sequence[int]) -> torch.Tensor:
+        """Masks (B, H, W) int64 of the pictures ``indices``; after the last mask the first one comes again."""
+        assert self.masks is not None
+        return self.masks.masks([index % len(self.masks) for index in indices])
+
+    def identity(self) -> dict[str, Any]:
+        """What stored parts depend on: with another identity nothing of the cache is used."""
+        return {
+            "format": CACHE_FORMAT,
+            "bundle": self.bundle_digest,
+            "mapper": self.config.mapper,
+            "handover": self.bundle.synth.handover,
+            "device": self.device.type,
+            "precision": str(self.bundle.synth.dtype),
+            "seed": self.seed,
+            "data": self.real.fingerprint,
+            "masks": None if self.masks is None else self.masks.fingerprint,
+            "judge": None if self.judge is None else self.judge.digest,
+            "features": {key: net.digest for key, net in self.networks.items()},
+            "perceptual": {net.label: net.digest for net in self.perceptual},
+        }
+
+
+def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str = "auto", seed: int = 0) -> Inputs:
+    """Open and check everything that ``config`` names.
+
+    Raises:
+        ProxymaskError: a bundle, data set, judge or weights file that cannot be used, or no feature network at all.
+    """
+    notes: list[str] = []
+    count, parts, backend = config.resolved_count(), config.resolved_parts(), version_of(config.backend)
+    synth = Synthesizer.from_pretrained(config.bundle, device, precision)
+    channels = synth.bundle.generator.img_channels
+    if channels != 3:
+        raise ProxymaskError(f"{config.bundle} makes pictures of {channels} channels: only pictures in colours (3) can be evaluated")
+    bundle = BundleSynthesis(synth, config.mapper, seed)
+    real = ImageSet.open(config.data, synth.size)
+    labelled = real if config.masks is None else ImageSet.open(config.masks, synth.size)
+    judge = _open_judge(config, bundle, real, notes)
+    networks = _open_networks(config, judge, synth.device, notes)
+    order = torch.randperm(len(real), generator=derive_rng(seed, "reference")).tolist()
+    if len(real) < count:
+        notes.append(f"--data has {len(real):,} pictures, so these are the reference, not {count:,}")
+    return Inputs(
+        config=config,
+        count=count,
+        parts=parts,
+        seed=seed,
+        bundle=bundle,
+        bundle_digest=digest_of(read_json(find_bundle(config.bundle) / "bundle.json")["sha256"]),
+        judge=judge,
+        networks=networks,
+        perceptual=_open_perceptual(config, judge, notes),
+        real=real,
+        order=order,
+        masks=_usable_masks(config, labelled, bundle, judge, notes),
+        table=_label_table(config, bundle),
+        backend=backend,
+        notes=notes,
+    )
+
+
+def _open_judge(config: EvaluationConfig, bundle: BundleSynthesis, real: ImageSet, notes: list[str]) -> Judge | None:
+    labels = bundle.synth.bundle.labels or real.labels
+    folder = config.judge or (None if labels is None else shipped_judge(labels))
+    if folder is None:
+        notes.append("not computed: all that needs a judge (mIoU, boundaries, ...): give --judge; proxymask train judge makes one")
+        return None
+    judge = Judge.load(folder).to(bundle.synth.device)
+    if labels is not None and judge.labels.names != labels.names:
+        raise ProxymaskError(f"the judge in {folder} knows {', '.join(judge.labels.names)}; the masks have {', '.join(labels.names)}")
+    if judge.info.size != bundle.size:
+        ours, theirs = short_text(bundle.size), short_text(judge.info.size)
+        notes.append(f"the judge reads {theirs} pixels: pictures of {ours} and their masks are resized to that")
+    return judge
+
+
+def _open_networks(config: EvaluationConfig, judge: Judge | None, device: torch.device, notes: list[str]) -> dict[str, FeatureNetwork]:
+    networks: dict[str, FeatureNetwork] = {} if judge is None else {"judge": judge}
+    for what in config.features:
+        if what == "judge":
+            continue
+        try:
+            net = load_features(what, config.weights).to(device)
+        except ProxymaskError as error:
+            if what.partition(":")[0] not in NAMES:
+                raise  # a path must be right; the weights of a named network may be missing
+            notes.append(f"not computed: {what} features: {error}")
+            continue
+        networks[net.key] = net
+    if not config.features:
+        notes.append("FID and KID proper need Inception's weights: --features inception (and --weights FOLDER)")
+    if not networks:
+        raise ProxymaskError("no features to measure distances in: give --judge (proxymask train judge) or --features")
+    return networks
+
+
+def _open_perceptual(config: EvaluationConfig, judge: Judge | None, notes: list[str]) -> list[PerceptualDistance]:
+    lpips, missing = find_lpips(config.weights)
+    if missing:
+        notes.append(f"not computed: {missing}" if lpips is None else missing)
+    return [net for net in (lpips, None if judge is None else judge.perceptual()) if net is not None]
+
+
+def _usable_masks(
+    config: EvaluationConfig, labelled: ImageSet, bundle: BundleSynthesis, judge: Judge | None, notes: list[str]
+) -> ImageSet | None:
+    """The set if it has masks; the notes say what is not measured, and that the judge knows these masks."""
+    labels = bundle.synth.bundle.labels
+    without = "the diversity is of proxy masks" if config.protocol == "paper" else "pictures from masks are not measured"
+    if labelled.labels is None:
+        notes.append(f"no masks: {without}; give a data set with masks as --masks or --data")
+        return None
+    if labels is None or not bundle.has_mapper:
+        notes.append(f"the bundle has no mapper {config.mapper!r}: {without}")
+    elif labelled.labels.names != labels.names:
+        raise ProxymaskError(f"the masks in {labelled.folder} have the classes {labelled.labels.names}, the bundle {labels.names}")
+    if judge is not None and labelled.fingerprint == judge.info.data:
+        notes.append("the judge was trained on these very masks: its scores are too good; give others as --masks")
+    return labelled
+
+
+def _label_table(config: EvaluationConfig, bundle: BundleSynthesis) -> LabelTable | None:
+    labels = bundle.synth.bundle.labels
+    if config.labelled is None:
+        return None
+    if labels is None:
+        raise ProxymaskError(f"--labelled: the bundle {bundle.synth.bundle.name} has no labels; leave the flag out")
+    w, masks, _ = read_labelled(config.labelled, labels, None)
+    return LabelTable(masks, bundle.layout(w.to(bundle.synth.device))[0])

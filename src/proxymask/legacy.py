@@ -1,0 +1,183 @@
+"""Files of older versions, read as today's: one table for each kind of file.
+
+A setting or a part that is gone has a row in a table. Where a file holds the value at which today's code does the same, the keys of the row
+are dropped. Where it holds another value, the file needs what is gone: models, bundles and presets are then refused by name, and a run
+folder counts as one with other settings. A key or a tensor that was renamed has an entry in the tables of names. Files are never rewritten.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import torch
+
+from .errors import ProxymaskError
+
+LAST_VERSION = "0.1.0"  # the last one that has all of what was removed
+
+
+@dataclasses.dataclass(frozen=True)
+class Removed:
+    """A part or a setting that is gone."""
+
+    part: str
+    """Its name in error messages."""
+    off: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Its keys, each with the value at which today's code does the same."""
+    unused: tuple[str, ...] = ()
+    """Further keys of it, which mean nothing as long as those in ``off`` hold their values."""
+
+
+STYLE_BANK = Removed("the style bank", {"samples": 0}, ("layers", "tokens", "unlike"))
+LAYOUT_READER = Removed("the layout reader", {"hidden": 0}, ("layers", "target", "learning_rate", "steps", "batch"))
+FEWER_KEYS = Removed("the limit of keys a style", {"keys": 0})
+
+# constructor arguments of networks, by class
+MODELS: Mapping[str, tuple[Removed, ...]] = {
+    "OasisMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
+    "ProxyClusters": (Removed(LAYOUT_READER.part, {"reader": 0}),),
+    "Rearranger": (
+        Removed("another width of the retouching block's codes", {"retouch_codes": 32}),
+        Removed("the start of the attention", unused=("match", "sharpness", "position_weight")),  # of no use once it is trained
+    ),
+    "UNetMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
+}
+# fields of a stage's settings, by stage
+SETTINGS: Mapping[str, tuple[Removed, ...]] = {
+    "generator": (
+        Removed("another interval of R1", {"r1_every": 16}),
+        Removed("another interval of path length regularisation", {"path_every": 4}),
+    ),
+    "rearranger": (
+        Removed("another width of the retouching block's codes", {"retouch_codes": 32}),
+        Removed("another start of the attention", {"match": 12, "sharpness": 10, "position_weight": 8}),
+        Removed("the cosine decay of the rearranger's rates", {"settle": False}),
+        Removed("another share of a term in L_self", {"self_features": 1, "self_picture": 1}),
+        Removed("the perceptual term of L_self", {"self_perceptual": 0}),
+        Removed("another interval of R1", {"r1_every": 16}),
+        Removed("another number of samples for narrower queries and keys", {"narrow_samples": 256}),
+    ),
+    "segmenter": (
+        Removed("another width of the segmenter", {"width": 64}),
+        Removed("another L2 term of the segmenter", {"weight_decay": 0.001}),
+        Removed("another weight of rare classes", {"class_balance": 0.5}),
+        Removed("another shift of labelled samples", {"shift": 4}),
+        Removed("another schedule of learning from other samples", {"look_last": 0.6, "look_batch": 8}),
+        Removed("doubts about labels read in another sample's look", {"look_doubt": 0}),
+    ),
+    "mapper": (
+        Removed("another weight of rare classes in L_label", {"label_balance": 0.25}),
+        Removed("another network for L_label", {"viewer_width": 16, "viewer_batch": 32, "viewer_samples": 3000}),
+        Removed("the mapper's table of looks", {"looks": 0}, ("look_layers",)),
+        Removed("another interval of R1", {"r1_every": 16}),
+    ),
+    "depth": (Removed("another weight of the depth's slopes", {"lambda_slope": 1}),),
+}
+# objects of a preset or of what a bundle says of itself; each holds nothing but the keys of its row
+OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK, "reader": LAYOUT_READER}
+# other keys of both
+KEYS: tuple[Removed, ...] = (FEWER_KEYS,)
+
+# ways of handing a mapper's logits over that are gone
+HANDOVERS = ("present-soft", "present", "likely-soft", "likely")
+
+# old name -> new name: arguments by class, settings by stage, prefixes of tensors by class
+RENAMED_ARGUMENTS: dict[str, Mapping[str, str]] = {}
+RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {}
+RENAMED_TENSORS: dict[str, Mapping[str, str]] = {}
+
+
+def model_config(name: str, config: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Constructor arguments of a network of class ``name`` as today's class takes them; ``where`` names the file in errors.
+
+    Raises:
+        ProxymaskError: it was made with a part that is gone.
+    """
+    return _renamed(_without(config, MODELS.get(name, ()), where), RENAMED_ARGUMENTS.get(name, {}))
+
+
+def model_tensors(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state dict of a network of class ``name`` under today's names."""
+    prefixes = RENAMED_TENSORS.get(name, {})
+    out = {}
+    for key, value in tensors.items():
+        old = next((prefix for prefix in prefixes if key.startswith(prefix)), "")
+        out[prefixes.get(old, "") + key.removeprefix(old)] = value
+    return out
+
+
+def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run folder says that the run of ``stage`` was made of, as today's stages say it. A part that is gone stays where it was in
+    use, so that such a run is another than any of today's."""
+    out = dict(identity)
+    for row in SETTINGS.get(stage, ()):
+        if _in_use(out, row, "config.") is None:
+            out = _dropped(out, row, "config.")
+    return _renamed(out, {f"config.{old}": f"config.{new}" for old, new in RENAMED_SETTINGS.get(stage, {}).items()})
+
+
+def bundle_about(about: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """What a bundle says of itself, as today's bundles do.
+
+    Raises:
+        ProxymaskError: it was made with a part that is gone.
+    """
+    out = _without(_without_objects(about, where), KEYS, where)
+    _check_handover(out, where)
+    return out
+
+
+def preset(stored: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """The changes that a preset's file makes, with today's settings.
+
+    Raises:
+        ProxymaskError: it sets something that is gone.
+    """
+    out = _without(_without_objects(stored, where), KEYS, where)
+    for stage in out.keys() & (SETTINGS.keys() | RENAMED_SETTINGS.keys()):
+        if isinstance(out[stage], dict):
+            changes = _without(out[stage], SETTINGS.get(stage, ()), f"{where}: {stage}")
+            _check_handover(changes, f"{where}: {stage}")
+            out[stage] = _renamed(changes, RENAMED_SETTINGS.get(stage, {}))
+    return out
+
+
+def _check_handover(values: Mapping[str, Any], where: object) -> None:
+    if values.get("handover") in HANDOVERS:
+        _refuse(where, f"the handover {values['handover']!r}")
+
+
+def _refuse(where: object, part: str) -> NoReturn:
+    raise ProxymaskError(f"{where}: {part} was removed; proxymask {LAST_VERSION} is the last version that reads it")
+
+
+def _without_objects(values: Mapping[str, Any], where: object) -> dict[str, Any]:
+    for name in values.keys() & OBJECTS.keys():
+        if isinstance(values[name], dict):
+            _without(values[name], (OBJECTS[name],), f"{where}: {name}")
+    return {key: value for key, value in values.items() if key not in OBJECTS}
+
+
+def _without(values: Mapping[str, Any], rows: tuple[Removed, ...], where: object) -> dict[str, Any]:
+    """``values`` without the keys of ``rows``, none of which may be in use."""
+    out = dict(values)
+    for row in rows:
+        key = _in_use(out, row)
+        if key is not None:
+            _refuse(where, f"{row.part} ({key} {out[key]!r})")
+        out = _dropped(out, row)
+    return out
+
+
+def _in_use(values: Mapping[str, Any], row: Removed, prefix: str = "") -> str | None:
+    """The first key of ``row`` whose value needs what was removed."""
+    return next((prefix + key for key, off in row.off.items() if values.get(prefix + key, off) != off), None)
+
+
+def _dropped(values: Mapping[str, Any], row: Removed, prefix: str = "") -> dict[str, Any]:
+    gone = {prefix + key for key in (*row.off, *row.unused)}
+    return {key: value for key, value in values.items() if key not in gone}
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in values.items()}
