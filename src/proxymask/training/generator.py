@@ -150,7 +150,8 @@ class GeneratorStage:
         c = self.config
         if self.warmup:
             for name, optimizer in self.optimizers.items():
-                optimizer.param_groups[0]["lr"] = self.rates[name] * min(1.0, (run.index + 1) / self.warmup)
+                since = run.index - (c.discriminator_first if name == "generator" else 0)
+                optimizer.param_groups[0]["lr"] = self.rates[name] * min(1.0, (since + 1) / self.warmup)
         self.discriminator.requires_grad_(False)
         alone = run.index < c.discriminator_first  # the generator rests: an untrained discriminator would undo it
 
