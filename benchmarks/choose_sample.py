@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 import tyro
 
+from proxymask.core.device import autocast
 from proxymask.data.avatars import AVATAR_LABELS
-from proxymask.device import autocast
+from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.segmentation import ConfusionMatrix
-from proxymask.segmentation_nets import UNetSegmenter
-from proxymask.synthesizer import Synthesizer
-from proxymask.training.in_look import InLook
+from proxymask.models.segmentation_nets import UNetSegmenter
+from proxymask.training.style_transfer import InLook
 
 USUAL = {
     "background": 100,

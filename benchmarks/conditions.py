@@ -25,14 +25,14 @@ import tyro
 from proxymask.conditions import Condition
 from proxymask.conditions import disturb as by_hand
 from proxymask.conditions.scribble import COVERED, ScribbleCondition
+from proxymask.core.config_model import load_tensors, read_json
+from proxymask.core.device import autocast
 from proxymask.data.dataset import ImageSet
-from proxymask.device import autocast
-from proxymask.mappers import Mapper, load_mapper
-from proxymask.mappers.unet import UNetMapper
+from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.segmentation import ConfusionMatrix
-from proxymask.modeling import load_tensors, read_json
-from proxymask.segmentation_nets import DilatedSegmenter
-from proxymask.synthesizer import Synthesizer
+from proxymask.models.mappers import Mapper, load_mapper
+from proxymask.models.segmentation_nets import DilatedSegmenter
+from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.depth import DepthImages
 
 BATCH = 25

@@ -11,16 +11,16 @@ from typing import Any
 
 import tyro
 
-from proxymask.bundle import Bundle
-from proxymask.generators.stylegan2 import Generator
-from proxymask.mappers import load_mapper
-from proxymask.mappers.handover import Handover
-from proxymask.modeling import read_json
-from proxymask.proxy.proxy_mask import ProxyClusters
-from proxymask.rearranger import Rearranger
-from proxymask.sampling import generator_hash, read_label_set
-from proxymask.segmenter import FewShotSegmenter
-from proxymask.stages import find_part, load_part
+from proxymask.core.config_model import read_json
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.samples import generator_hash, read_label_set
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.logits_to_proxy_mask import Handover
+from proxymask.models.mappers import load_mapper
+from proxymask.models.proxy_clusters import ProxyClusters
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.stylegan2 import Generator
+from proxymask.training.stages import find_part, load_part
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 import tyro
 
-from proxymask.bundle import Bundle
 from proxymask.data.avatars import AVATAR_LABELS, make_dataset
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import EvaluationConfig, evaluate
-from proxymask.generators.cut import CutGenerator
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.rearranger import Rearranger
-from proxymask.stages import cluster_features, new_generator
+from proxymask.inference.bundle import Bundle
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.split_generator import CutGenerator
 from proxymask.training.presets import load_preset
+from proxymask.training.stages import cluster_features, new_generator
 
 PRESET = Path(__file__).parent / "gpu" / "avatars128.json"
 

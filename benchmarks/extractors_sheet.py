@@ -16,9 +16,9 @@ import tyro
 from PIL import Image, ImageDraw
 
 from proxymask.conditions.extractors import SPECS, Extractor, get_extractor
+from proxymask.core.errors import ProxymaskError
 from proxymask.data.prepare import SUFFIXES, read_picture
-from proxymask.errors import ProxymaskError
-from proxymask.pictures import INK, PAPER, font, write_picture
+from proxymask.imaging.pictures import INK, PAPER, font, write_picture
 
 TITLE = 26
 

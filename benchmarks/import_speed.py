@@ -29,7 +29,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "checkpoints"))
 import families  # writes files in others' layouts
 
-from proxymask.generators.stylegan2 import Generator
+from proxymask.models.stylegan2 import Generator
 
 CHILD = (
     "import resource, sys; from proxymask.cli import main; code = main(sys.argv[1:]);"

@@ -16,13 +16,13 @@ import torch
 import tyro
 
 from proxymask.data.avatars import AVATAR_LABELS
-from proxymask.generators.cut import CutGenerator
-from proxymask.generators.stylegan2 import Generator, seed_to_z
-from proxymask.masks import write_mask
-from proxymask.proxy.proxy_mask import ProxyClusters
-from proxymask.sampling import most_worth_labelling, write_samples
-from proxymask.segmentation_nets import UNetSegmenter
-from proxymask.stages import load_part
+from proxymask.imaging.masks import write_mask
+from proxymask.inference.samples import most_worth_labelling, write_samples
+from proxymask.models.proxy_clusters import ProxyClusters
+from proxymask.models.segmentation_nets import UNetSegmenter
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import Generator, seed_to_z
+from proxymask.training.stages import load_part
 
 
 @dataclasses.dataclass(frozen=True)

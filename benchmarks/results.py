@@ -17,9 +17,9 @@ from typing import Any
 import tyro
 from ablations.common import TOY
 
+from proxymask.core.config_model import read_json
 from proxymask.evaluation.report import HEADS, number
 from proxymask.evaluation.svg import bars, lines
-from proxymask.modeling import read_json
 
 DOCS = Path(__file__).parents[1] / "docs"
 COLUMNS = ("masks", "proxy", "generator", "floor", "grid", "real")

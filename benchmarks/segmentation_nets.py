@@ -15,7 +15,7 @@ import torch
 import tyro
 
 from proxymask.data.dataset import ImageSet
-from proxymask.segmentation_nets import DilatedSegmenter, UNetSegmenter
+from proxymask.models.segmentation_nets import DilatedSegmenter, UNetSegmenter
 from proxymask.training.segmentation import SegmentationConfig, evaluate_segmentation_net, train_segmentation_net
 
 KINDS = {"annotator": (UNetSegmenter, 2, 0.003), "judge": (DilatedSegmenter, 3, 0.005)}  # architecture, seed, learning rate

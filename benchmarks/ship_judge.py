@@ -13,7 +13,7 @@ import tyro
 
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation.judge import Judge, JudgeInfo
-from proxymask.segmentation_nets import DilatedSegmenter
+from proxymask.models.segmentation_nets import DilatedSegmenter
 from proxymask.training.judge import Part, score_judge
 
 CARD = """# Judge of avatars

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 import tyro
 
-from proxymask.bundle import Bundle
-from proxymask.device import autocast
-from proxymask.generators.stylegan2 import Generator
-from proxymask.labels import LabelSet
-from proxymask.layers import attention
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.proxy.proxy_mask import ProxyClusters
-from proxymask.rearranger import Rearranger
-from proxymask.synthesizer import Synthesizer
+from proxymask.core.device import autocast
+from proxymask.imaging.labels import LabelSet
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.layers import attention
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.proxy_clusters import ProxyClusters
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.stylegan2 import Generator
 from proxymask.training.presets import PRESETS
 
 

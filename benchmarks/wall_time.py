@@ -21,18 +21,18 @@ import tyro
 from baselines.oasis.painter import OasisPainter
 from baselines.oasis.train import snapshots
 
-from proxymask.bundle import Bundle
+from proxymask.core.config_model import ConfigModel, load_tensors, read_json, write_json
+from proxymask.core.errors import ProxymaskError
 from proxymask.data.dataset import ImageSet
-from proxymask.errors import ProxymaskError
 from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
 from proxymask.evaluation.judge import Judge, shipped_judge
 from proxymask.evaluation.synthesis import SHAPES, STYLES
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.modeling import ConfigModel, load_tensors, read_json, write_json
-from proxymask.rearranger import Rearranger
-from proxymask.stages import find_part, short_hash
-from proxymask.synthesizer import Synthesizer
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.rearranger import Rearranger
 from proxymask.training.loop import checkpoints
+from proxymask.training.stages import find_part, short_hash
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

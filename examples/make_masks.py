@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from proxymask.data.avatars import AVATAR_LABELS, AvatarComposer
-from proxymask.masks import write_mask
+from proxymask.imaging.masks import write_mask
 
 SIZE = 256
 FROM_DATA = {"long-hair": 990001, "glasses": 990010, "beard": 990014, "short-hair": 990015}

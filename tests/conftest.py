@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import tiny
-from proxymask.bundle import Bundle
 from proxymask.data.avatars import AVATAR_LABELS
-from proxymask.generators.cut import CutGenerator
-from proxymask.generators.stylegan2 import Generator, seed_to_z
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
-from proxymask.rearranger import Rearranger
-from proxymask.segmenter import FewShotSegmenter
+from proxymask.inference.bundle import Bundle
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.proxy_clusters import ProxyClusters, fit_proxy_clusters
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import Generator, seed_to_z
 
 torch.set_num_threads(1)  # all is tiny here: threads cost more than they give
 

@@ -10,27 +10,27 @@ import torch
 from PIL import Image
 
 import tiny
-from proxymask.bundle import Bundle
 from proxymask.cli import main
 from proxymask.conditions import get_condition
 from proxymask.conditions.scribble import draw_strokes
+from proxymask.core.errors import ProxymaskError
+from proxymask.core.sizes import as_size, block_size, centre_box, height_width, same_shape, short_text, size_text
 from proxymask.data.dataset import ImageSet
 from proxymask.data.prepare import prepare_folder
-from proxymask.errors import ProxymaskError
-from proxymask.generators.cut import CutGenerator
-from proxymask.generators.stylegan2 import seed_to_z
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.mappers.unet import UNetMapper
-from proxymask.masks import read_mask
-from proxymask.pictures import enlarged
-from proxymask.proxy.proxy_mask import ProxyClusters
-from proxymask.rearranger import Rearranger
-from proxymask.segmenter import FewShotSegmenter
-from proxymask.sizes import as_size, block_size, centre_box, height_width, same_shape, short_text, size_text
-from proxymask.stages import check_fit, cluster_features, open_generator
-from proxymask.synthesizer import Synthesizer, cells, distance_to
+from proxymask.imaging.masks import read_mask
+from proxymask.imaging.pictures import enlarged
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.synthesizer import Synthesizer, cells, distance_to
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.proxy_clusters import ProxyClusters
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import seed_to_z
+from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.augment import diff_augment
 from proxymask.training.segmenter import _moved
+from proxymask.training.stages import check_fit, cluster_features, open_generator
 
 CPU = ("--device", "cpu", "--precision", "fp32")
 QUIET = {"tensorboard": False, "batch": 2}

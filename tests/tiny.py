@@ -6,21 +6,21 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from proxymask.bundle import Bundle
-from proxymask.generators.cut import CutGenerator
-from proxymask.generators.stylegan2 import Discriminator, Generator, seed_to_z
-from proxymask.labels import LabelSet
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.proxy.proxy_mask import ProxyClusters, fit_proxy_clusters
-from proxymask.rearranger import Rearranger
-from proxymask.segmentation_nets import UNetSegmenter
-from proxymask.segmenter import FewShotSegmenter
+from proxymask.imaging.labels import LabelSet
+from proxymask.inference.bundle import Bundle
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.proxy_clusters import ProxyClusters, fit_proxy_clusters
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.segmentation_nets import UNetSegmenter
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import Discriminator, Generator, seed_to_z
 from proxymask.training import loop
 from proxymask.training.generator import GeneratorConfig, GeneratorStage
-from proxymask.training.in_look import InLook
 from proxymask.training.mapper import Labeller, MapperConfig, MapperStage, new_viewing
 from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
 from proxymask.training.segmenter import LOOK_LAST, SegmenterConfig, SegmenterStage
+from proxymask.training.style_transfer import InLook
 
 T = TypeVar("T")
 SIZE, CUT, K, N, Z = 16, 8, 5, 4, 16

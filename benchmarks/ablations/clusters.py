@@ -10,7 +10,7 @@ import dataclasses
 
 import tyro
 
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 
 from .common import Lab, Settings
 

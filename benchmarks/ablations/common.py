@@ -9,20 +9,24 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from proxymask.bundle import Bundle
 from proxymask.cli.progress import progress
+from proxymask.core.config_model import ConfigModel, write_json
+from proxymask.core.device import resolve_device
 from proxymask.data.dataset import ImageSet
-from proxymask.device import resolve_device
 from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, evaluate
 from proxymask.evaluation.synthesis import SHAPES, STYLES
-from proxymask.generators.stylegan2 import Discriminator
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.modeling import ConfigModel, write_json
-from proxymask.pictures import write_picture
-from proxymask.proxy.proxy_mask import ProxyClusters
-from proxymask.rearranger import Rearranger
-from proxymask.segmenter import FewShotSegmenter
-from proxymask.stages import (
+from proxymask.imaging.grids import tile, to_uint8
+from proxymask.imaging.pictures import write_picture
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.proxy_clusters import ProxyClusters
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.stylegan2 import Discriminator
+from proxymask.training.loop import Stage
+from proxymask.training.presets import Preset, load_preset
+from proxymask.training.stages import (
     build_mapper,
     build_rearranger,
     build_segmenter,
@@ -35,10 +39,6 @@ from proxymask.stages import (
     run_stage,
     short_hash,
 )
-from proxymask.synthesizer import Synthesizer
-from proxymask.training.grids import tile, to_uint8
-from proxymask.training.loop import Stage
-from proxymask.training.presets import Preset, load_preset
 
 TOY = 10_000  # rearranger steps below which a row is called a toy
 

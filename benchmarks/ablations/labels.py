@@ -18,13 +18,13 @@ import tyro
 from label_samples import annotate
 
 from proxymask.evaluation.judge import Judge, shipped_judge
-from proxymask.generators.stylegan2 import seed_to_z
 from proxymask.metrics.segmentation import SegmentationScore
-from proxymask.rearranger import Rearranger
-from proxymask.segmentation_nets import UNetSegmenter
-from proxymask.segmenter import FewShotSegmenter
-from proxymask.stages import load_part
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.segmentation_nets import UNetSegmenter
+from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training.mapper import Labeller
+from proxymask.training.stages import load_part
 
 from .common import Lab, Settings
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import tyro
 from wall_time import averaged, proxy_driven, seconds_at
 
+from proxymask.core.config_model import read_json
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
 from proxymask.evaluation.judge import Judge, shipped_judge
-from proxymask.modeling import read_json
-from proxymask.rearranger import Rearranger
-from proxymask.synthesizer import Synthesizer
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.rearranger import Rearranger
 from proxymask.training.loop import checkpoints
 
 from .common import Lab, Settings

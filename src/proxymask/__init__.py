@@ -6,16 +6,16 @@ __version__ = "0.1.0"
 __all__ = ["Bundle", "ProxymaskError", "Synthesizer"]
 
 if TYPE_CHECKING:
-    from .bundle import Bundle
-    from .errors import ProxymaskError
-    from .synthesizer import Synthesizer
+    from .core.errors import ProxymaskError
+    from .inference.bundle import Bundle
+    from .inference.synthesizer import Synthesizer
 
 
 def __getattr__(name: str) -> Any:
     """Import the public classes when they are first asked for, so that ``proxymask --help`` need not wait for PyTorch."""
     from importlib import import_module
 
-    places = {"Bundle": ".bundle", "ProxymaskError": ".errors", "Synthesizer": ".synthesizer"}
+    places = {"Bundle": ".inference.bundle", "ProxymaskError": ".core.errors", "Synthesizer": ".inference.synthesizer"}
     if name in places:
         return getattr(import_module(places[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

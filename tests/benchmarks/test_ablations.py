@@ -17,9 +17,9 @@ from baselines.oasis.stage import OasisConfig
 from baselines.oasis.train import TrainOasis, train_oasis
 
 from proxymask.evaluation import counts
-from proxymask.segmentation_nets import UNetSegmenter
-from proxymask.stages import mark_of
+from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.training.presets import PRESETS
+from proxymask.training.stages import mark_of
 
 TINY = {
     "base": "demo",

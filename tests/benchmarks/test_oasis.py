@@ -11,12 +11,12 @@ from baselines.oasis.painter import OasisPainter
 from baselines.oasis.stage import OasisConfig, balance, label_mix, pixel_loss
 from baselines.oasis.train import TrainOasis, snapshots, train_oasis
 
+from proxymask.core.config_model import load_tensors
+from proxymask.core.errors import ProxymaskError
 from proxymask.data.dataset import ImageSet
-from proxymask.errors import ProxymaskError
 from proxymask.evaluation import MaskToImageBenchmark
 from proxymask.evaluation.judge import SHIPPED, Judge
-from proxymask.mappers.oasis import PlainBatchNorm
-from proxymask.modeling import load_tensors
+from proxymask.models.oasis_mapper import PlainBatchNorm
 from proxymask.training.loop import checkpoints
 
 SMALL = OasisConfig(width=2, z_dim=4, hidden=4)

@@ -430,7 +430,7 @@ def main(folder: Path, mebibytes: int) -> None:
     from proxymask.checkpoints.safe_pickle.state_dict import state_dict
     from proxymask.checkpoints.safe_pickle.streams import map_file, read_stream
     from proxymask.checkpoints.torch_file import read_torch
-    from proxymask.errors import ProxymaskError
+    from proxymask.core.errors import ProxymaskError
 
     files = sorted(folder.iterdir())
 

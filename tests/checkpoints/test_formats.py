@@ -17,12 +17,12 @@ from proxymask.checkpoints.export import export
 from proxymask.checkpoints.imported import save_import
 from proxymask.checkpoints.loading import open_checkpoint
 from proxymask.cli import main
-from proxymask.errors import ProxymaskError
-from proxymask.generators.cut import CutGenerator
-from proxymask.generators.stylegan2 import Generator
-from proxymask.sampling import write_samples
-from proxymask.stages import build_rearranger, cluster_features, open_generator, short_hash
+from proxymask.core.errors import ProxymaskError
+from proxymask.inference.samples import write_samples
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import Generator
 from proxymask.training.rearranger import RearrangerConfig
+from proxymask.training.stages import build_rearranger, cluster_features, open_generator, short_hash
 
 CPU = torch.device("cpu")
 FILES: dict[str, Callable[[Path], Path]] = {

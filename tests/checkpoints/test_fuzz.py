@@ -23,7 +23,7 @@ from proxymask.checkpoints.safe_pickle.budget import DEFAULT_LIMITS, Budget
 from proxymask.checkpoints.safe_pickle.inert import InertObject
 from proxymask.checkpoints.safe_pickle.state_dict import state_dict
 from proxymask.checkpoints.safe_pickle.streams import read_pickle, read_stream
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 
 QUICK = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 

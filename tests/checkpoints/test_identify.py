@@ -21,7 +21,7 @@ from safetensors.torch import save
 
 from proxymask.checkpoints.identify import FOLDER, NVIDIA, SAFETENSORS, TENSORFLOW, identify
 from proxymask.checkpoints.safe_pickle.containers import PICKLE, TORCH_LEGACY, TORCH_ZIP
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 
 
 def picture(kind: str) -> bytes:

@@ -24,7 +24,7 @@ from proxymask.checkpoints.safe_pickle.inert import InertObject
 from proxymask.checkpoints.safe_pickle.state_dict import state_dict
 from proxymask.checkpoints.safe_pickle.streams import read_stream
 from proxymask.checkpoints.torch_file import Checkpoint, read_torch
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 KINDS += [torch.bool, torch.complex64, torch.complex128]

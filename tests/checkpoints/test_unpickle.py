@@ -19,7 +19,7 @@ from proxymask.checkpoints.safe_pickle.budget import Limits
 from proxymask.checkpoints.safe_pickle.inert import Global, InertObject, PersistentModule, ReadReport
 from proxymask.checkpoints.safe_pickle.state_dict import state_dict
 from proxymask.checkpoints.safe_pickle.streams import read_pickle
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 PLAIN: dict[str, Any] = {

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from proxymask import __version__
-from proxymask.bundle import EMBEDDED, Bundle
 from proxymask.cli import SECTIONS, Group, main
+from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
-from proxymask.errors import ProxymaskError
-from proxymask.mask_files import example_masks, find_masks
-from proxymask.masks import write_mask
-from proxymask.synthesizer import Synthesizer
+from proxymask.imaging.mask_files import example_masks, find_masks
+from proxymask.imaging.masks import write_mask
+from proxymask.inference.bundle import EMBEDDED, Bundle
+from proxymask.inference.synthesizer import Synthesizer
 
 MASK = example_masks() / "beard.png"
 CPU = ("--device", "cpu", "--precision", "fp32")

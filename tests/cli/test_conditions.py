@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from proxymask.bundle import Bundle
 from proxymask.cli import main
 from proxymask.data.avatars import AVATAR_LABELS
-from proxymask.mappers import load_mapper
-from proxymask.mask_files import example_masks
-from proxymask.masks import read_mask
-from proxymask.synthesizer import Synthesizer, cells, distance_to
+from proxymask.imaging.mask_files import example_masks
+from proxymask.imaging.masks import read_mask
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.synthesizer import Synthesizer, cells, distance_to
+from proxymask.models.mappers import load_mapper
 
 CPU = ("--device", "cpu", "--precision", "fp32")
 MASK = example_masks() / "beard.png"

@@ -16,7 +16,7 @@ from torch import nn
 from proxymask.conditions.extractors import LDC_FILE, PIDINET_FILE, PIDINET_TINY_FILE, SPECS, get_extractor, weights_folder
 from proxymask.conditions.extractors.nets import HED, KINDS, LDC, PhotoSketch, PiDiNet, plain_kernel
 from proxymask.conditions.extractors.weights import WeightFile, find_weights, load_state
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 
 
 def disc(size: int = 64, batch: int = 1) -> torch.Tensor:

@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 
 from proxymask.conditions import FunctionCondition, get_condition, register
 from proxymask.conditions.scribble import ScribbleCondition, draw_strokes
+from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
-from proxymask.errors import ProxymaskError
-from proxymask.mask_files import example_masks
-from proxymask.masks import read_mask
+from proxymask.imaging.mask_files import example_masks
+from proxymask.imaging.masks import read_mask
 
 SIZE = 64
 SKETCH = get_condition("sketch")

@@ -12,19 +12,18 @@ import torch
 from PIL import Image
 
 import tiny
-from proxymask import losses
-from proxymask.bundle import Bundle
 from proxymask.conditions import disturb, get_condition
-from proxymask.depth_net import DepthNet, find_depth_net
-from proxymask.errors import ProxymaskError
-from proxymask.generators.stylegan2 import seed_to_z
-from proxymask.modeling import load_tensors
-from proxymask.seeding import derive_rng
-from proxymask.stages import build_condition_mapper, build_depth
-from proxymask.training import loop
+from proxymask.core.config_model import load_tensors
+from proxymask.core.errors import ProxymaskError
+from proxymask.core.seeding import derive_rng
+from proxymask.inference.bundle import Bundle
+from proxymask.models.depth_net import DepthNet, find_depth_net
+from proxymask.models.stylegan2 import seed_to_z
+from proxymask.training import loop, losses
 from proxymask.training.depth import DepthConfig, DepthImages
 from proxymask.training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage
 from proxymask.training.pairs import UNKNOWN, Pairs, PairShards, RealPairs, probe_of
+from proxymask.training.stages import build_condition_mapper, build_depth
 
 NAMES = ("sketch", "scribble")
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from proxymask.core.errors import ProxymaskError
 from proxymask.data import layers
 from proxymask.data.avatars import AVATAR_LABELS, AVATARS, AvatarComposer, make_dataset
 from proxymask.data.dataset import ImageSet
-from proxymask.errors import ProxymaskError
-from proxymask.labels import LabelSet
-from proxymask.masks import read_mask
+from proxymask.imaging.labels import LabelSet
+from proxymask.imaging.masks import read_mask
 
 pytest.importorskip("robohash")
 

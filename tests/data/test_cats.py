@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from proxymask.core.errors import ProxymaskError
 from proxymask.data.cats import CAT_LABELS, CatComposer
-from proxymask.errors import ProxymaskError
 
 pytest.importorskip("robohash")
 

@@ -3,8 +3,8 @@
 import torch
 
 from proxymask.evaluation.baselines import LabelTable, nearest_copy
-from proxymask.generators.cut import CutGenerator
-from proxymask.proxy.proxy_mask import ProxyClusters
+from proxymask.models.proxy_clusters import ProxyClusters
+from proxymask.models.split_generator import CutGenerator
 
 
 def test_nearest_copy(cut: CutGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:

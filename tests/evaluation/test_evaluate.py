@@ -13,20 +13,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from proxymask.bundle import Bundle
 from proxymask.cli import main
+from proxymask.core.errors import ProxymaskError
+from proxymask.core.seeding import derive_rng
 from proxymask.data.dataset import ImageSet
-from proxymask.errors import ProxymaskError
 from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, counts, evaluate, protocol
 from proxymask.evaluation.baselines import LabelTable, nearest_copy
 from proxymask.evaluation.judge import SHIPPED, Judge
+from proxymask.imaging.grids import to_uint8
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.samples import read_labelled, write_samples
+from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.lpips import group_pairs
 from proxymask.metrics.segmentation import ConfusionMatrix, SegmentationScore
-from proxymask.sampling import read_labelled, write_samples
-from proxymask.seeding import derive_rng
-from proxymask.synthesizer import Synthesizer
-from proxymask.training.grids import to_uint8
 
 COUNT = 20
 FIELDS = {"key", "name", "of", "value", "count", "network", "resize", "reference", "seed", "versions"}

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from proxymask.cli import main
+from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS, make_dataset
 from proxymask.data.dataset import ImageSet
-from proxymask.errors import ProxymaskError
 from proxymask.evaluation.judge import SHIPPED, Judge, shipped_judge
-from proxymask.labels import LabelSet
+from proxymask.imaging.labels import LabelSet
 from proxymask.metrics.segmentation import SegmentationScore, boundary_f_score, class_then_mean, per_image_iou
 from proxymask.training.judge import JudgeConfig, train_judge
 

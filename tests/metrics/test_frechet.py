@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import polynomial_kernel
 
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 from proxymask.metrics.kernel import kernel_distance, polynomial_mmd
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 from proxymask.metrics.manifold import precision_recall
 
 

@@ -13,7 +13,7 @@ import recipes
 import torch
 from safetensors.torch import save_file
 
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 from proxymask.metrics import backends
 from proxymask.metrics.backends import distances
 from proxymask.metrics.features import InceptionFeatures, SqueezeNetFeatures, load_features

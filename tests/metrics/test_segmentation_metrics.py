@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from proxymask.errors import ProxymaskError
+from proxymask.core.errors import ProxymaskError
 from proxymask.metrics.segmentation import ConfusionMatrix, boundary_f_score, class_then_mean, per_image_iou
 
 N = 6

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import nn
 
 import tiny
-from proxymask.errors import ProxymaskError
-from proxymask.mappers.oasis import PlainBatchNorm
-from proxymask.modeling import load_tensors
+from proxymask.core.config_model import load_tensors
+from proxymask.core.errors import ProxymaskError
+from proxymask.models.oasis_mapper import PlainBatchNorm
 from proxymask.training import loop
 
 WORKER = Path(__file__).with_name("worker.py")

@@ -6,13 +6,13 @@ import json
 import pytest
 import torch
 
-from proxymask.errors import ProxymaskError
-from proxymask.generators.cut import CutGenerator
-from proxymask.generators.stylegan2 import Generator
-from proxymask.mappers.oasis import OasisMapper
-from proxymask.rearranger import Rearranger
-from proxymask.stages import new_generator
+from proxymask.core.errors import ProxymaskError
+from proxymask.models.oasis_mapper import OasisMapper
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import Generator
 from proxymask.training.presets import PRESETS, STAGES, load_preset
+from proxymask.training.stages import new_generator
 
 
 def count(module: torch.nn.Module) -> int:

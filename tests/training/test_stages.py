@@ -8,12 +8,11 @@ import torch
 from PIL import Image
 
 import tiny
-from proxymask import losses
-from proxymask.generators.cut import CutState
-from proxymask.training import loop
+from proxymask.imaging.grids import tile, to_uint8
+from proxymask.models.split_generator import CutState
+from proxymask.training import loop, losses
 from proxymask.training.augment import diff_augment
 from proxymask.training.generator import discriminator_update, lazy_adam
-from proxymask.training.grids import tile, to_uint8
 
 
 def run_of(stage: loop.Stage, **config: object) -> loop.Run:

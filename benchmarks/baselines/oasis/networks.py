@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from proxymask.errors import ProxymaskError
-from proxymask.mappers.oasis import PlainBatchNorm, SpadeBlock
-from proxymask.modeling import ConfigModel
+from proxymask.core.config_model import ConfigModel
+from proxymask.core.errors import ProxymaskError
+from proxymask.models.oasis_mapper import PlainBatchNorm, SpadeBlock
 
 FACTORS = (16, 16, 16, 8, 4, 2, 1)  # of the width, before and after each of the six blocks
 DOWN = (2, 2, 4, 4, 8, 8)  # of the width, after each halving of the discriminator

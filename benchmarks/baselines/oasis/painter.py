@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from proxymask.device import autocast, resolve_device, resolve_precision
-from proxymask.seeding import derive_rng
+from proxymask.core.device import autocast, resolve_device, resolve_precision
+from proxymask.core.seeding import derive_rng
 
 from .networks import OasisGenerator
 

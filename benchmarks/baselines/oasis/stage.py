@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from proxymask.generators.cut import CutGenerator
-from proxymask.seeding import derive_rng
-from proxymask.segmenter import FewShotSegmenter
-from proxymask.training.grids import tile, to_uint8
+from proxymask.core.seeding import derive_rng
+from proxymask.imaging.grids import tile, to_uint8
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.split_generator import CutGenerator
 from proxymask.training.loop import Run
 from proxymask.training.mapper import Labeller
 from proxymask.training.segmentation import LabeledImages

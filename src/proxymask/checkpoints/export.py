@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from .formats import rosinality_export
 from .imported import Imported, save_import
 from .loading import open_checkpoint

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from .safe_pickle.budget import DEFAULT_LIMITS, Budget
 from .safe_pickle.containers import (
     LEGACY_MAGIC,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import ProxymaskError
-from ..generators.stylegan2 import Discriminator, Generator
-from ..modeling import replace_folder, write_json
+from ..core.config_model import replace_folder, write_json
+from ..core.errors import ProxymaskError
+from ..models.stylegan2 import Discriminator, Generator
 from .formats.native import IMPORT_JSON
 
 NON_COMMERCIAL = (

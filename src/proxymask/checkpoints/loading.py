@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..errors import ProxymaskError
-from ..generators.stylegan2 import Discriminator, Generator, check_seed_style, seed_to_z
-from ..modeling import ConfigModel
+from ..core.config_model import ConfigModel
+from ..core.errors import ProxymaskError
+from ..models.stylegan2 import Discriminator, Generator, check_seed_style, seed_to_z
 from .formats import genforce, native, nvidia, rosinality, tensorflow
 from .formats.conversion import Conversion, NetworkWeights
 from .formats.unsupported import explain_refusal

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from .identify import FileInfo, identify
 from .safe_pickle.budget import DEFAULT_LIMITS, Limits
 from .safe_pickle.containers import container_of

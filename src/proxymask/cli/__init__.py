@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import __version__
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 
 Tree = dict[str, "Verb | Group"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from .progress import progress
 from .verbs import Common, Computing, OptionalPath, _open
 
@@ -56,9 +56,9 @@ class Condition:
 
         from ..conditions import get_condition
         from ..conditions.scribble import COVERED, ScribbleCondition
-        from ..masks import read_mask
-        from ..pictures import picture_format, write_picture
-        from ..synthesizer import Synthesizer
+        from ..imaging.masks import read_mask
+        from ..imaging.pictures import picture_format, write_picture
+        from ..inference.synthesizer import Synthesizer
 
         picture_format(self.out)
         if self.invert and not self.drawn:
@@ -103,10 +103,10 @@ class BundleAdd:
 
     def run(self) -> None:
         """Write the bundle."""
-        from ..bundle import MASK, Bundle, find_bundle
-        from ..mappers import OasisMapper, load_mapper
-        from ..modeling import read_json
-        from ..stages import find_part, mark_of, short_hash
+        from ..core.config_model import read_json
+        from ..inference.bundle import MASK, Bundle, find_bundle
+        from ..models.mappers import OasisMapper, load_mapper
+        from ..training.stages import find_part, mark_of, short_hash
 
         bundle = Bundle.load(self.bundle)
         mapper = load_mapper(find_part(self.run_folder, "mapper"))
@@ -144,8 +144,8 @@ def generate_from_inputs(args: "Generate") -> None:
     from PIL import Image
 
     from ..data.prepare import SUFFIXES
-    from ..pictures import picture_format, write_picture
-    from ..training.grids import to_uint8
+    from ..imaging.grids import to_uint8
+    from ..imaging.pictures import picture_format, write_picture
 
     names, files = args.condition or ("mask",), args.input
     if args.mask is not None:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import tyro
 
+from ..core.errors import ProxymaskError
+from ..core.sizes import height_width, short_text
 from ..data.dataset import ImageSet
-from ..errors import ProxymaskError
 from ..evaluation import EvaluationConfig, evaluate
-from ..sizes import height_width, short_text
 from ..training.distributed import is_main, processes
 from ..training.judge import JudgeConfig, train_judge
 from .progress import Terminal, progress

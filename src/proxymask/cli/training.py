@@ -11,25 +11,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from .. import legacy
-from ..bundle import find_bundle
 from ..conditions import Condition, get_condition
+from ..core import legacy
+from ..core.config_model import read_json, write_json
+from ..core.device import resolve_device, resolve_precision
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, as_size, short_text, size_text
 from ..data.dataset import ImageSet
-from ..device import resolve_device, resolve_precision
-from ..errors import ProxymaskError
-from ..fit import FitConfig, fit
-from ..generators.cut import CutGenerator
-from ..generators.stylegan2 import Discriminator, Generator, check_resolution
-from ..labels import LabelSet
-from ..mappers import load_mapper
-from ..mappers.unet import UNetMapper
-from ..modeling import read_json, write_json
-from ..proxy.proxy_mask import ProxyClusters
-from ..rearranger import Rearranger
-from ..sampling import generator_hash, labels_hash, read_label_set, read_labelled
-from ..segmenter import FewShotSegmenter
-from ..sizes import Size, as_size, short_text, size_text
-from ..stages import (
+from ..imaging.labels import LabelSet
+from ..inference.bundle import find_bundle
+from ..inference.samples import generator_hash, labels_hash, read_label_set, read_labelled
+from ..models.few_shot_segmenter import FewShotSegmenter
+from ..models.mappers import load_mapper
+from ..models.proxy_clusters import ProxyClusters
+from ..models.rearranger import Rearranger
+from ..models.split_generator import CutGenerator
+from ..models.stylegan2 import Discriminator, Generator, check_resolution
+from ..models.unet_mapper import UNetMapper
+from ..training.depth import DepthConfig, DepthImages
+from ..training.distillation import StudentStage
+from ..training.distributed import is_main, main_first, processes
+from ..training.fit import FitConfig, fit
+from ..training.generator import GeneratorConfig
+from ..training.loop import LoopConfig
+from ..training.mapper import ConditionConfig, MapperConfig, MapperStage
+from ..training.pairs import PairShards, RealPairs, probe_of
+from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
+from ..training.rearranger import RearrangerConfig
+from ..training.segmenter import SegmenterConfig
+from ..training.stages import (
     build_condition_mapper,
     build_depth,
     build_generator,
@@ -57,16 +67,6 @@ from ..stages import (
     run_stage,
     short_hash,
 )
-from ..training.depth import DepthConfig, DepthImages
-from ..training.distributed import is_main, main_first, processes
-from ..training.generator import GeneratorConfig
-from ..training.loop import LoopConfig
-from ..training.mapper import ConditionConfig, MapperConfig, MapperStage
-from ..training.pairs import PairShards, RealPairs, probe_of
-from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
-from ..training.rearranger import RearrangerConfig
-from ..training.segmenter import SegmenterConfig
-from ..training.student import StudentStage
 from .evaluation import TrainJudge
 from .progress import Terminal, progress
 from .verbs import ClassIndex, Common, Computing, OptionalPath

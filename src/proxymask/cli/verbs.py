@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from .progress import progress
 
 if TYPE_CHECKING:
-    from ..generators.cut import CutGenerator
-    from ..synthesizer import Synthesizer
+    from ..inference.synthesizer import Synthesizer
+    from ..models.split_generator import CutGenerator
 
 Number = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
@@ -68,8 +68,8 @@ class Demo:
 
     def run(self) -> None:
         """Render everything, then say where it is and what to try next."""
-        from ..demo import run_demo
-        from ..mask_files import example_masks
+        from ..imaging.mask_files import example_masks
+        from .demo import run_demo
 
         synth = _open(self.bundle, self.common)
         with progress("rendering") as report:
@@ -155,9 +155,9 @@ class Generate:
 
     def _masks(self, mask: Path) -> None:
 
-        from ..mask_files import find_masks
-        from ..pictures import from_pixels, picture_format, write_picture
-        from ..training.grids import to_uint8
+        from ..imaging.grids import to_uint8
+        from ..imaging.mask_files import find_masks
+        from ..imaging.pictures import from_pixels, picture_format, write_picture
 
         if self.count < 1:
             raise ProxymaskError(f"--count must be 1 or more, got {self.count}")
@@ -240,8 +240,8 @@ class Sample:
 
     def run(self) -> None:
         """Write the samples."""
-        from ..device import resolve_device, resolve_precision
-        from ..sampling import write_samples
+        from ..core.device import resolve_device, resolve_precision
+        from ..inference.samples import write_samples
 
         source = self._source()
         with progress("sampling") as report:
@@ -268,9 +268,9 @@ class Sample:
             return synth
         import torch
 
-        from ..device import resolve_device
-        from ..generators.cut import CutGenerator
-        from ..stages import open_generator
+        from ..core.device import resolve_device
+        from ..models.split_generator import CutGenerator
+        from ..training.stages import open_generator
 
         torch.manual_seed(self.common.seed)
         generator = open_generator(self.generator, self.class_index)[0].to(resolve_device(self.common.device))
@@ -303,7 +303,7 @@ class Transfer:
 
     def run(self) -> None:
         """Write the picture."""
-        from ..pictures import picture_format, write_picture
+        from ..imaging.pictures import picture_format, write_picture
 
         picture_format(self.out)
         synth = _open(self.bundle, self.common, self.seed_style)
@@ -333,8 +333,8 @@ class Inspect:
 
     def run(self) -> None:
         """Print the description."""
-        from ..describe import describe
-        from ..mask_check import read_target
+        from ..inference.mask_check import read_target
+        from .describe import describe
 
         found = describe(self.path, read_target(self.bundle).labels if self.bundle else None)
         print(found.text)
@@ -362,8 +362,8 @@ class MaskCheck:
 
     def run(self) -> None:
         """Print the report and write the overlay."""
-        from ..mask_check import check_mask, read_target
-        from ..pictures import picture_format, write_picture
+        from ..imaging.pictures import picture_format, write_picture
+        from ..inference.mask_check import check_mask, read_target
 
         picture_format(self.out)
         checked = check_mask(self.file, read_target(self.bundle), self.over)
@@ -452,8 +452,8 @@ class DataPrepare:
 
     def run(self) -> None:
         """Prepare them, and say what was left out."""
+        from ..core.sizes import short_text, size_text
         from ..data.prepare import prepare_folder
-        from ..sizes import short_text, size_text
 
         with progress("preparing") as report:
             size = self.size if self.height is None else (self.height, self.size)
@@ -474,7 +474,7 @@ SHOWN = 20  # skipped files named one by one
 def _open(bundle: str, common: Computing, seed_style: Literal["nvidia", "torch"] | None = None) -> "Synthesizer":
     import torch
 
-    from ..synthesizer import Synthesizer
+    from ..inference.synthesizer import Synthesizer
 
     torch.manual_seed(common.seed)
     synth = Synthesizer.from_pretrained(bundle, common.device, common.precision)

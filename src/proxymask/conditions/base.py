@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..sizes import Size, as_size, centre_box, height_width, same_shape, size_text
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, as_size, centre_box, height_width, same_shape, size_text
+from ..imaging.labels import LabelSet
 from . import disturb
 
 Source = str | Path | np.ndarray | Image.Image

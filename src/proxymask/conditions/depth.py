@@ -7,9 +7,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..sizes import Size, centre_box, height_width
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, centre_box, height_width
+from ..imaging.labels import LabelSet
 from . import disturb
 from .base import Condition, Reading, Source, centre_notes, named, open_picture
 from .extractors import SPECS, Extractor, get_extractor

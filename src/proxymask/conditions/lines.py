@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..sizes import Size
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size
+from ..imaging.labels import LabelSet
 from . import disturb
 from .base import Condition, Reading, Source, area_resize, named, open_picture, padded
 from .extractors import SPECS, Extractor, get_extractor

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..sizes import Size
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size
+from ..imaging.labels import LabelSet
 from . import disturb
 from .base import Condition, Reading, Source, named, open_picture, photo_centre
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..masks import read_mask
-from ..sizes import Size, height_width
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, height_width
+from ..imaging.labels import LabelSet
+from ..imaging.masks import read_mask
 from . import disturb
 from .base import Condition, Reading, Source, area_resize, named, open_picture, padded
 from .lines import around

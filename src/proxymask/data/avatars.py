@@ -1,6 +1,6 @@
 """Avatars: portraits in flat vector style with exact masks of nine classes."""
 
-from ..labels import LabelSet
+from ..imaging.labels import LabelSet
 from .layers import Avatar, LayerArt, LayerComposer, LayerSpec, make_dataset
 
 __all__ = ["AVATARS", "AVATAR_LABELS", "Avatar", "AvatarComposer", "make_dataset"]

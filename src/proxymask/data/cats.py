@@ -1,6 +1,6 @@
 """Cats: drawn cats with exact masks of six classes."""
 
-from ..labels import LabelSet
+from ..imaging.labels import LabelSet
 from .layers import LayerArt, LayerComposer, LayerSpec
 
 __all__ = ["CATS", "CAT_LABELS", "CatComposer"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..modeling import read_json
-from ..sizes import Size, as_size, height_width, short_text
+from ..core.config_model import read_json
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, as_size, height_width, short_text
+from ..imaging.labels import LabelSet
 
 SET_FORMAT = 1
 FINGERPRINT_SAMPLES = 64

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..modeling import read_json, write_json
-from ..seeding import derive_seed
+from ..core.config_model import read_json, write_json
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_seed
+from ..imaging.labels import LabelSet
 
 CANVAS = 1024  # side of the drawings of both sets
 SUPERSAMPLE = 2  # layers are resampled at twice the target and averaged down: clean edges under any rotation

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
-from ..masks import read_mask
-from ..modeling import read_json, write_json
-from ..sizes import Size, as_size, centre_box, height_width, short_text
+from ..core.config_model import read_json, write_json
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, as_size, centre_box, height_width, short_text
+from ..imaging.labels import LabelSet
+from ..imaging.masks import read_mask
 from .dataset import SET_FORMAT
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}

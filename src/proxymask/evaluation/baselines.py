@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..generators.cut import CutState
 from ..metrics.features.base import tensors_digest
-from ..proxy.proxy_mask import ProxyClusters
+from ..models.proxy_clusters import ProxyClusters
+from ..models.split_generator import CutState
 
 
 def nearest_copy(state: CutState, proxy: torch.Tensor, clusters: ProxyClusters) -> CutState:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..errors import ProxymaskError
-from ..modeling import load_tensors, read_json, save_tensors, write_json
+from ..core.config_model import load_tensors, read_json, save_tensors, write_json
+from ..core.errors import ProxymaskError
 
 Tensors = dict[str, torch.Tensor]
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from ..metrics.backends import Backend
 from . import counts
 

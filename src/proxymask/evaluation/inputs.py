@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
-from ..bundle import find_bundle
+from ..core.config_model import read_json
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_rng
+from ..core.sizes import short_text
 from ..data.dataset import ImageSet
-from ..errors import ProxymaskError
-from ..labels import LabelSet
+from ..imaging.labels import LabelSet
+from ..inference.bundle import find_bundle
+from ..inference.samples import read_labelled
+from ..inference.synthesizer import Synthesizer
 from ..metrics.backends import version_of
 from ..metrics.features import NAMES, FeatureNetwork, load_features
 from ..metrics.lpips import PerceptualDistance, find_lpips
-from ..modeling import read_json
-from ..sampling import read_labelled
-from ..seeding import derive_rng
-from ..sizes import short_text
-from ..synthesizer import Synthesizer
 from .baselines import LabelTable
 from .cache import digest_of
 from .config import EvaluationConfig, Part

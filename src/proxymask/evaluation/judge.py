@@ -16,13 +16,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..errors import ProxymaskError
-from ..labels import LabelSet
+from ..core.config_model import read_json, write_json
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, as_size, height_width, short_text
+from ..imaging.labels import LabelSet
 from ..metrics.features.base import FeatureNetwork, tensors_digest
 from ..metrics.lpips import PerceptualDistance
-from ..modeling import read_json, write_json
-from ..segmentation_nets import DilatedSegmenter
-from ..sizes import Size, as_size, height_width, short_text
+from ..models.segmentation_nets import DilatedSegmenter
 
 SHIPPED = Path(__file__).parents[1] / "judges"
 """Folder of the shipped judges, one folder each."""

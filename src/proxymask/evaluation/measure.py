@@ -14,11 +14,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from ..core.sizes import Size, height_width
 from ..data.dataset import ImageSet
 from ..metrics.agreement import MaskAgreement, mask_agreement, psnr, region_colors, style_consistency, unchanged_share
 from ..metrics.lpips import group_pairs
 from ..metrics.segmentation import SegmentationScore
-from ..sizes import Size, height_width
 from . import counts
 from .baselines import nearest_copy
 from .cache import Tensors

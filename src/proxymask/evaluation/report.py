@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..sizes import short_text
-from ..training.grids import tile
+from ..core.sizes import short_text
+from ..imaging.grids import tile
 from .results import SCORES, SETS, Evaluation
 from .svg import bars
 

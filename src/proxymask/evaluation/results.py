@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..labels import LabelSet
+from ..imaging.labels import LabelSet
 
 FORMAT = 1  # of metrics.json
 SETS = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..training.grids import to_uint8
+from ..imaging.grids import to_uint8
 from . import counts
 from .cache import Tensors
 from .collect import score_of

@@ -11,13 +11,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from ..device import autocast
-from ..errors import ProxymaskError
-from ..generators.cut import CutState
-from ..mappers.handover import handover, handover_ids, is_hard
-from ..rearranger import StyleKeys
-from ..sizes import Size
-from ..synthesizer import Synthesizer
+from ..core.device import autocast
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size
+from ..inference.synthesizer import Synthesizer
+from ..models.logits_to_proxy_mask import handover, handover_ids, is_hard
+from ..models.rearranger import StyleKeys
+from ..models.split_generator import CutState
 
 SEED_SPAN = 10_000_000  # latent seeds that belong to one --seed
 STYLES, SHAPES, CONSISTENCY, DIVERSITY = 1_000_000, 3_000_000, 500_000, 7_000_000

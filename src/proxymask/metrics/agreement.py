@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import torch
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 
 
 class Assigns(Protocol):

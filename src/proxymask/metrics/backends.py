@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from .frechet import FeatureStats, as_features, frechet_distance
 from .kernel import kernel_distance
 from .manifold import precision_recall

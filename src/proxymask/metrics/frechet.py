@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import ProxymaskError
-from ..seeding import derive_seed
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_seed
 from .frechet import Array, as_features
 
 

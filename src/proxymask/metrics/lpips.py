@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..errors import ProxymaskError
-from ..seeding import derive_rng
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_rng
 from .features.base import tensors_digest
 from .features.convnets import LABELS, ConvNet
 from .features.weights import find_weights, missing_weights, read_weights

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import ProxymaskError
+from ..core.errors import ProxymaskError
 from .frechet import Array, as_features
 
 

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ..core.config_model import read_json
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_rng
+from ..core.sizes import height_width, size_text
 from ..data.dataset import ImageSet
-from ..depth_net import DepthNet
-from ..errors import ProxymaskError
-from ..modeling import read_json
-from ..seeding import derive_rng
-from ..sizes import height_width, size_text
-from .grids import tile, to_uint8
+from ..imaging.grids import tile, to_uint8
+from ..models.depth_net import DepthNet
 from .loop import Run, anneal
 from .segmentation import augment
 

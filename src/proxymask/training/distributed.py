@@ -13,8 +13,8 @@ from typing import NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 
-from ..device import resolve_device
-from ..errors import ProxymaskError
+from ..core.device import resolve_device
+from ..core.errors import ProxymaskError
 
 PATIENCE = timedelta(hours=12)  # the others wait this long while process 0 clusters or writes; torchrun ends them if it dies
 

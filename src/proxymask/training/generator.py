@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from .. import losses
-from ..generators.stylegan2 import Discriminator, Generator
+from ..imaging.grids import tile, to_uint8
+from ..models.stylegan2 import Discriminator, Generator
+from . import losses
 from .augment import diff_augment
-from .grids import tile, to_uint8
 from .loop import Run
 
 R1_EVERY = 16  # discriminator steps between R1 terms: StyleGAN2's lazy regularisation

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
+from ..core.device import autocast, resolve_device, resolve_precision
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_seed
 from ..data.dataset import ImageSet
-from ..device import autocast, resolve_device, resolve_precision
-from ..errors import ProxymaskError
 from ..evaluation.judge import Judge, JudgeInfo
-from ..labels import LabelSet
+from ..imaging.labels import LabelSet
 from ..metrics.segmentation import SegmentationScore
-from ..seeding import derive_seed
-from ..segmentation_nets import DilatedSegmenter
+from ..models.segmentation_nets import DilatedSegmenter
 from .segmentation import SegmentationConfig, train_segmentation_net
 
 HELD_OUT = 0.1  # share of the pictures that the judge is measured on and does not learn from, where no others are given

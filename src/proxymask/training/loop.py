@@ -28,11 +28,11 @@ import torch.distributed as dist
 from PIL import Image
 from torch import nn
 
-from .. import legacy
-from ..device import autocast, resolve_device, resolve_precision
-from ..errors import ProxymaskError
-from ..modeling import load_tensors, read_json, save_tensors, write_json
-from ..seeding import derive_rng, derive_seed
+from ..core import legacy
+from ..core.config_model import load_tensors, read_json, save_tensors, write_json
+from ..core.device import autocast, resolve_device, resolve_precision
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_rng, derive_seed
 
 CHECKPOINT_FORMAT = 1
 MAX_BAD_STEPS = 25  # in a row, before a run is given up

@@ -12,21 +12,21 @@ import torch
 from PIL import Image
 from torch import nn
 
-from .. import losses
 from ..conditions.base import Condition
-from ..device import autocast
-from ..errors import ProxymaskError
-from ..generators.cut import CutGenerator
-from ..generators.stylegan2 import Discriminator
-from ..mappers import Mapper
-from ..mappers.handover import Handover, handover
-from ..mappers.oasis import Resize
-from ..proxy.proxy_mask import ProxyClusters
-from ..rearranger import Rearranger
-from ..seeding import derive_rng
-from ..segmentation_nets import UNetSegmenter
+from ..core.device import autocast
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_rng
+from ..imaging.grids import tile, to_uint8
+from ..models.logits_to_proxy_mask import Handover, handover
+from ..models.mappers import Mapper
+from ..models.oasis_mapper import Resize
+from ..models.proxy_clusters import ProxyClusters
+from ..models.rearranger import Rearranger
+from ..models.segmentation_nets import UNetSegmenter
+from ..models.split_generator import CutGenerator
+from ..models.stylegan2 import Discriminator
+from . import losses
 from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
-from .grids import tile, to_uint8
 from .loop import Run, anneal
 from .pairs import CHUNK, Pairs, PairShards, RealPairs, unknown
 from .segmentation import SegmentationConfig, SegmentationStage, plain_format

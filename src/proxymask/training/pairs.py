@@ -17,13 +17,13 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..conditions.base import Condition
-from ..device import autocast
-from ..errors import ProxymaskError
-from ..generators.cut import CutGenerator
-from ..losses import LEFT_OUT
-from ..modeling import ConfigModel, read_json, save_tensors, write_json
-from ..seeding import derive_rng
+from ..core.config_model import ConfigModel, read_json, save_tensors, write_json
+from ..core.device import autocast
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_rng
+from ..models.split_generator import CutGenerator
 from .generator import Pictures
+from .losses import LEFT_OUT
 
 SHARD = 512  # pairs a file
 CHUNK = 16  # pairs made at a time

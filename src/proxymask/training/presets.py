@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from .. import legacy
-from ..errors import ProxymaskError
-from ..modeling import read_json
+from ..core import legacy
+from ..core.config_model import read_json
+from ..core.errors import ProxymaskError
 from .generator import GeneratorConfig
 from .loop import LoopConfig
 from .mapper import ConditionConfig, MapperConfig

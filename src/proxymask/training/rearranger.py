@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from .. import losses
-from ..generators.cut import CutGenerator, CutState
-from ..generators.stylegan2 import Discriminator
-from ..proxy.proxy_mask import ProxyClusters
-from ..rearranger import Init, Rearranger, Skip, Value
+from ..imaging.grids import tile, to_uint8
+from ..models.proxy_clusters import ProxyClusters
+from ..models.rearranger import Init, Rearranger, Skip, Value
+from ..models.split_generator import CutGenerator, CutState
+from ..models.stylegan2 import Discriminator
+from . import losses
 from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
-from .grids import tile, to_uint8
 from .loop import Run
 
 

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from ..device import autocast, resolve_device, resolve_precision
-from ..errors import ProxymaskError
+from ..core.config_model import ConfigModel
+from ..core.device import autocast, resolve_device, resolve_precision
+from ..core.errors import ProxymaskError
+from ..core.seeding import derive_rng
+from ..imaging.grids import tile, to_uint8
 from ..metrics.segmentation import ConfusionMatrix
-from ..modeling import ConfigModel
-from ..seeding import derive_rng
-from .grids import tile, to_uint8
 from .loop import LoopConfig, Run, anneal, train
 
 NO_CLASS = 255  # id of pixels without a class in other people's masks; they teach nothing and are not scored

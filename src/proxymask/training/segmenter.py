@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from ..generators.cut import CutGenerator
-from ..segmenter import FewShotSegmenter
-from .in_look import InLook, bends, bent
+from ..models.few_shot_segmenter import FewShotSegmenter
+from ..models.split_generator import CutGenerator
 from .loop import Run
+from .style_transfer import InLook, bends, bent
 
 TINY = 1e-6  # share of a label that there is none of
 WEIGHT_DECAY = 0.001  # Adam's L2 term

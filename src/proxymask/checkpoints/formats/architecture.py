@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ...errors import ProxymaskError
-from ...generators.stylegan2 import LabelStyle
+from ...core.errors import ProxymaskError
+from ...models.stylegan2 import LabelStyle
 
 PUBLISHED_CHANNEL_BASES = (32768, 16384)
 

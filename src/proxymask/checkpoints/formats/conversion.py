@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ...generators.stylegan2 import SeedStyle
+from ...models.stylegan2 import SeedStyle
 
 
 @dataclasses.dataclass

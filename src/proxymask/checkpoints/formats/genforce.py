@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .architecture import GeneratorSizes, channel_config, count_layers, one_hot_class_mapping
 from .conversion import Conversion, NetworkWeights
 from .state_reader import StateReader, require_mapping, without_prefix

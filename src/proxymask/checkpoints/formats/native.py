@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ...errors import ProxymaskError
-from ...generators.stylegan2 import Discriminator, Generator
-from ...modeling import read_json
+from ...core.config_model import read_json
+from ...core.errors import ProxymaskError
+from ...models.stylegan2 import Discriminator, Generator
 
 FAMILY = "proxymask"
 IMPORT_JSON = "import.json"  # what an import knows of its source, next to generator/

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from ..safe_pickle.inert import PersistentModule
 from ..safe_pickle.state_dict import state_dict
 from .architecture import GeneratorSizes, block_resolutions, channel_config, count_layers, same_in_all

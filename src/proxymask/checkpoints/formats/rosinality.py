@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .architecture import GeneratorSizes, channel_config, count_layers
 from .conversion import Conversion, NetworkWeights
 from .state_reader import StateReader, as_tensor, require_mapping, without_prefix

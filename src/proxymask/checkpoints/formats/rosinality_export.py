@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from ...errors import ProxymaskError
-from ...generators.ops import fir_kernel
-from ...generators.stylegan2 import Discriminator, Generator
-from ...sizes import START
+from ...core.errors import ProxymaskError
+from ...core.sizes import START
+from ...models.stylegan2 import Discriminator, Generator
+from ...models.stylegan2_ops import fir_kernel
 from .rosinality import conv_names, rgb_name
 
 

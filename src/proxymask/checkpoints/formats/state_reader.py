@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
-from ...generators.ops import fir_kernel
+from ...core.errors import ProxymaskError
+from ...models.stylegan2_ops import fir_kernel
 
 State = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from ..safe_pickle.inert import InertObject
 from .architecture import GeneratorSizes, block_resolutions, channel_config, count_layers, one_hot_class_mapping
 from .conversion import Conversion, NetworkWeights

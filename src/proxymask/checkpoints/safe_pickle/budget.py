@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .messages import MALICIOUS, megabytes
 
 MIB = 1024 * 1024

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .budget import Limits
 from .inert import InertObject, PersistentModule, ReadReport, UnfinishedArray
 from .messages import DAMAGED, MALICIOUS

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .budget import Budget
 from .inert import Global, InertObject, PersistentModule, ReadReport
 from .known_names import is_plain_data

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .budget import Budget
 from .messages import DAMAGED, printable
 

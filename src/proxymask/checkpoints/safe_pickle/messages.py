@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 
 DAMAGED = "the file is damaged, get it again"
 MALICIOUS = "the file is damaged or malicious, get it again from a source that you trust"

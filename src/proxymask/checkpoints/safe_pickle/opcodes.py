@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .inert import InertObject
 from .messages import DAMAGED, MALICIOUS
 from .rebuild_python import new_object

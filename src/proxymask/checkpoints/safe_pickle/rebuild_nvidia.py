@@ -6,7 +6,7 @@ PyTorch: ``torch_utils/persistence.py``; TensorFlow: ``dnnlib/tflib/network.py``
 import re
 from typing import Any
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .context import PickleContext
 from .inert import Global, PersistentModule
 from .messages import DAMAGED, printable

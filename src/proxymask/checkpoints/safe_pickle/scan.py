@@ -6,7 +6,7 @@ Source: the argument sizes of ``pickletools.opcodes``.
 import pickle  # for the names of its opcodes only: nothing is unpickled here
 from dataclasses import dataclass
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .budget import DEFAULT_LIMITS
 from .messages import printable
 

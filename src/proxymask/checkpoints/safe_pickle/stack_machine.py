@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from . import rebuild_numpy, rebuild_nvidia
 from .allowlist import RECONSTRUCTORS, is_understood
 from .context import PickleContext, ReadContext

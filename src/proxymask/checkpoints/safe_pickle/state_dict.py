@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .budget import DEFAULT_LIMITS, MIB, Limits
 from .inert import Global, InertObject, PersistentModule
 from .messages import DAMAGED, MALICIOUS, megabytes, printable

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .budget import DEFAULT_LIMITS, Budget, Limits
 from .checks import check_result
 from .containers import (

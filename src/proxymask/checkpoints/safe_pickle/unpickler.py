@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .messages import DAMAGED
 from .opcodes import DISPATCH, STOP
 from .stack_machine import StackMachine

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .budget import MIB, Budget
 from .messages import BROKEN_DOWNLOAD, DAMAGED, MALICIOUS, megabytes, printable
 

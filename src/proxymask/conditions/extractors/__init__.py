@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .weights import WeightFile, find_weights, weights_folder
 
 __all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "weights_folder"]
@@ -88,7 +88,7 @@ def _hub(owner: str, repository: str, side: int) -> Callable[[Path | None], Extr
 
 
 def _depth_net(given: Path | None) -> Extractor:
-    from ...depth_net import DepthNet, find_depth_net
+    from ...models.depth_net import DepthNet, find_depth_net
 
     if given is None:
         raise ProxymaskError("depth-net is a network that you train (proxymask train depth): name its folder with --weights")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .nets import IMAGENET_MEAN, IMAGENET_STD
 
 

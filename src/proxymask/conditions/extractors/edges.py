@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 
 
 def blur(x: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .base import FeatureNetwork
 from .convnets import SqueezeNetFeatures
 from .inception import InceptionFeatures

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .base import FeatureNetwork, tensors_digest
 from .resize import quantized
 from .weights import read_weights

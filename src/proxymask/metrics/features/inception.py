@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...errors import ProxymaskError
+from ...core.errors import ProxymaskError
 from .base import FeatureNetwork, tensors_digest
 from .resize import clean_resize, legacy_resize, quantized
 from .weights import file_digest, read_weights

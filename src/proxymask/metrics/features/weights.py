@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from ...errors import ProxymaskError
-from ...modeling import load_tensors
+from ...core.config_model import load_tensors
+from ...core.errors import ProxymaskError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""``LabelSet``: the classes of a semantic mask (id, name, colour) and their file, ``labels.json``."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..core.config_model import read_json, write_json
+from ..core.errors import ProxymaskError
+
+MAX_LABELS = 255  # ids are uint8, and 255 stays free for "no class" in other people's masks
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class: ``id`` as in the mask, ``name``, ``color`` (r, g, b) in 0..255."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+
+    @property
+    def hex(self) -> str:
+        """The colour as ``#rrggbb``."""
+        return "#{:02x}{:02x}{:02x}".format(*self.color)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a mask, in the order of their ids 0..N-1.
+
+    Raises:
+        ProxymaskError: no class or more than 255, ids not 0..N-1 in order, a name or colour used twice, a colour out of range.
+    """
+
+    labels: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.labels) <= MAX_LABELS:
+            raise ProxymaskError(f"a label set has 1 to {MAX_LABELS} classes, this one has {len(self.labels)}")
+        ids = [label.id for label in self.labels]
+        if ids != list(range(len(ids))):
+            raise ProxymaskError(f"label ids must be 0, 1, 2, ... in order, got {ids[:12]}: renumber them without gaps")
+        for label in self.labels:
+            if not label.name.strip():
+                raise ProxymaskError(f"label {label.id} has an empty name")
+            if len(label.color) != 3 or not all(0 <= channel <= 255 for channel in label.color):
+                raise ProxymaskError(f"the colour of label {label.name!r} must be three numbers in 0..255, got {label.color}")
+        for what, values in (("name", self.names), ("colour", [label.hex for label in self.labels])):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ProxymaskError(f"label {what} used twice: {', '.join(twice)}")
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> "LabelSet":
+        """Build from ``(name, "#rrggbb")`` pairs; the ids are their positions."""
+        return cls(tuple(Label(i, name, parse_color(color)) for i, (name, color) in enumerate(pairs)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def names(self) -> list[str]:
+        """The names, in the order of the ids."""
+        return [label.name for label in self.labels]
+
+    @cached_property
+    def colors(self) -> np.ndarray:
+        """The colours, uint8 (N, 3), in the order of the ids."""
+        return np.array([label.color for label in self.labels], dtype=np.uint8)
+
+    def palette(self) -> list[int]:
+        """The 768 numbers of a PIL palette; entries without a class are black."""
+        flat = [int(channel) for channel in self.colors.reshape(-1)]
+        return flat + [0] * (768 - len(flat))
+
+    def by_name(self, name: str) -> Label:
+        """The class called ``name``; a :class:`ProxymaskError` lists the names there are."""
+        for label in self.labels:
+            if label.name == name:
+                return label
+        raise ProxymaskError(f"no class is called {name!r}; there are: {', '.join(self.names)}")
+
+    def save(self, path: str | Path) -> None:
+        """Write ``labels.json``."""
+        write_json(Path(path), {"labels": [{"id": label.id, "name": label.name, "color": label.hex} for label in self.labels]})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LabelSet":
+        """Read ``labels.json``; a :class:`ProxymaskError` names the file and what is wrong in it."""
+        path = Path(path)
+        stored = read_json(path)
+        entries = stored.get("labels") if isinstance(stored, dict) else None
+        if not isinstance(entries, list):
+            example = '{"labels": [{"id": 0, "name": "background", "color": "#000000"}, ...]}'
+            raise ProxymaskError(f"{path} holds no labels: it must read {example}")
+        labels = []
+        for position, entry in enumerate(entries):
+            if not isinstance(entry, dict) or type(entry.get("id")) is not int or not isinstance(entry.get("name"), str):
+                raise ProxymaskError(f"{path}: entry {position} needs an integer id, a name and a colour like #a0b1c2, got {entry!r}")
+            try:
+                labels.append(Label(entry["id"], entry["name"], parse_color(entry.get("color"))))
+            except ProxymaskError as error:
+                raise ProxymaskError(f"{path}: entry {position}: {error}") from None
+        try:
+            return cls(tuple(labels))
+        except ProxymaskError as error:
+            raise ProxymaskError(f"{path}: {error}") from None
+
+
+def parse_color(text: object) -> tuple[int, int, int]:
+    """``#rrggbb`` as (r, g, b) in 0..255."""
+    if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ProxymaskError(f"a colour is written #rrggbb, got {text!r}")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)

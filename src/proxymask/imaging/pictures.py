@@ -1,0 +1,89 @@
+"""Writing pictures, and the few things that sheets for people are drawn with."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..core.errors import ProxymaskError
+from .labels import LabelSet
+
+INK, FAINT, PAPER = (32, 36, 42), (108, 116, 128), (255, 255, 255)
+
+
+def picture_format(path: Path) -> str:
+    """Pillow's name of the format that the suffix of ``path`` asks for; a :class:`ProxymaskError` where it asks for none."""
+    formats = {suffix: name for suffix, name in Image.registered_extensions().items() if name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF")}
+    if path.suffix.lower() not in formats:
+        raise ProxymaskError(f"{path}: pictures are written as .png, .jpg or .webp; end the name in one of these")
+    return formats[path.suffix.lower()]
+
+
+def write_picture(path: str | Path, picture: Image.Image) -> Path:
+    """Write a picture whole or not at all, making its folder; the suffix chooses the format.
+
+    Raises:
+        ProxymaskError: an unknown suffix, a folder that cannot be written, a full disk.
+    """
+    path = Path(path)
+    kind = picture_format(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, format=kind)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary.is_file():
+            temporary.unlink()
+        raise ProxymaskError(f"cannot write {path} ({error.strerror or error}): make room or choose another --out") from None
+    return path
+
+
+def from_pixels(pixels: np.ndarray) -> Image.Image:
+    """uint8 (H, W, C) of a generator as a picture: grey, grey with alpha, RGB or RGBA for 1 to 4 channels.
+
+    Raises:
+        ProxymaskError: more channels than a picture can have.
+    """
+    if pixels.shape[2] > 4:
+        raise ProxymaskError(f"the generator makes {pixels.shape[2]} channels; pictures have 1 to 4")
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: there on every machine."""
+    return ImageFont.load_default(size)
+
+
+def enlarged(pixels: np.ndarray, side: int, smooth: bool) -> Image.Image:
+    """uint8 (H, W, C) as a square picture of ``side`` pixels, with margins of paper where it is none.
+
+    Lanczos for pictures, nearest neighbour for masks.
+    """
+    height, width = (max(1, round(edge * side / max(pixels.shape[:2]))) for edge in pixels.shape[:2])
+    picture = from_pixels(pixels).resize((width, height), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
+    if height == width:
+        return picture
+    sheet = Image.new("RGB", (side, side), PAPER)
+    sheet.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return sheet
+
+
+def legend(labels: LabelSet, width: int, size: int = 16, used: Sequence[int] | None = None) -> Image.Image:
+    """A swatch, id, name and colour for every class (or those ``used``), in as many columns as fit ``width``."""
+    face, gap = font(size), size // 2
+    shown = [label for label in labels.labels if used is None or label.id in used]
+    texts = [f"{label.id} {label.name}  {label.hex}" for label in shown]
+    cell = int(max(face.getlength(text) for text in texts)) + 4 * size
+    columns = min(max(1, width // cell), len(shown))
+    rows = -(-len(shown) // columns)
+    line = size + gap
+    picture = Image.new("RGB", (width, rows * line + gap), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, (label, text) in enumerate(zip(shown, texts, strict=True)):
+        x, y = number // rows * cell + gap, number % rows * line + gap
+        draw.rectangle((x, y, x + 1.5 * size, y + size), fill=label.color, outline=FAINT)
+        draw.text((x + 2 * size, y + size / 2), text, INK, face, anchor="lm")
+    return picture

@@ -1,0 +1,258 @@
+"""The on-disk model: one folder of safetensors and JSON that holds all a person needs to make pictures from masks and drawings.
+
+``bundle.json``   format, name, sizes, conditions, licences, how it was made, and the SHA-256 of every file
+``labels.json``   the label set of the masks (where a mapper is there)
+``README.md``     the model card
+``generator/``, ``clusters/``, ``rearranger/``, ``segmenter/``, ``mappers/<condition>/``   ``config.json`` and ``model.safetensors`` each
+"""
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..core import legacy
+from ..core.config_model import ConfigModel, read_json, replace_folder, write_json
+from ..core.errors import ProxymaskError
+from ..core.sizes import START, Size, as_size, size_text
+from ..imaging.labels import LabelSet
+from ..models.few_shot_segmenter import FewShotSegmenter
+from ..models.mappers import Mapper, load_mapper
+from ..models.proxy_clusters import ProxyClusters
+from ..models.rearranger import Rearranger
+from ..models.split_generator import CutGenerator
+from ..models.stylegan2 import Generator
+
+# 1: mappers of masks only, which is still written where there are no others, so that older versions read it; 3: not from 4x4, which is
+# written for no other reason
+BUNDLE_FORMAT = 3
+MASK: dict[str, Any] = {"condition": "mask"}
+EMBEDDED = Path(__file__).parents[1] / "bundles"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@dataclasses.dataclass
+class Bundle:
+    """Networks and label set of one model, in memory."""
+
+    generator: Generator
+    cut: int
+    clusters: ProxyClusters
+    rearranger: Rearranger
+    labels: LabelSet | None = None
+    segmenter: FewShotSegmenter | None = None
+    mappers: dict[str, Mapper] = dataclasses.field(default_factory=dict)
+    name: str = "unnamed"
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Free JSON for the card: licences, data, commands, numbers, mapper handover."""
+    folder: Path | None = None
+    conditions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """By mapper: the condition it reads, as ``Condition.about`` says; a mapper that is not in it reads masks."""
+
+    @property
+    def resolution(self) -> int:
+        """The generator's resolution, which is the side of square pictures."""
+        return self.generator.resolution
+
+    @property
+    def size(self) -> Size:
+        """Side of the pictures; (height, width) where they are not square."""
+        return as_size(self.generator.picture_size)
+
+    def condition_of(self, mapper: str) -> dict[str, Any]:
+        """What is known of the condition that a mapper reads: at least ``condition``, its name."""
+        return self.conditions.get(mapper, MASK)
+
+    def mapper_for(self, condition: str) -> str:
+        """The name of the mapper that reads ``condition``: the one called like it, else the first.
+
+        Raises:
+            ProxymaskError: there is none; the message says what there is.
+        """
+        able = [name for name in sorted(self.mappers) if self.condition_of(name)["condition"] == condition]
+        if not able:
+            have = ", ".join(sorted({str(self.condition_of(name)["condition"]) for name in self.mappers})) or "none"
+            raise ProxymaskError(
+                f"the bundle {self.name} has no mapper for {condition} (it reads: {have}): train one with "
+                f"proxymask train mapper --condition {condition}, and put it in with proxymask bundle add"
+            )
+        return condition if condition in able else able[0]
+
+    def cut_generator(self) -> CutGenerator:
+        """The generator, cut."""
+        return CutGenerator(self.generator, self.cut).eval().requires_grad_(False)
+
+    def parts(self) -> dict[str, ConfigModel]:
+        """Every network by its folder in the bundle."""
+        out: dict[str, ConfigModel] = {"generator": self.generator, "clusters": self.clusters, "rearranger": self.rearranger}
+        if self.segmenter is not None:
+            out["segmenter"] = self.segmenter
+        return out | {f"mappers/{name}": mapper for name, mapper in self.mappers.items()}
+
+    def to(self, device: torch.device) -> "Bundle":
+        """Move every network."""
+        for part in self.parts().values():
+            part.to(device)
+        return self
+
+    def save(self, folder: str | Path, half: bool = True, card: str | None = None) -> Path:
+        """Write the bundle whole or not at all: a folder under a temporary name takes the place of the old one at the end.
+
+        Args:
+            folder: where.
+            half: store weights as float16 (half the size; the clusters stay float32).
+            card: text of README.md; a plain one is written where none is given.
+        """
+        folder = Path(folder)
+        if folder.is_file():
+            raise ProxymaskError(f"{folder} is a file: a bundle is a folder, choose another --out")
+        if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").is_file():
+            raise ProxymaskError(f"{folder} is not empty and holds no bundle: choose another --out")
+        temporary = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            for name, part in self.parts().items():
+                part.save_pretrained(temporary / name, half=half)
+            if self.labels is not None:
+                self.labels.save(temporary / "labels.json")
+            (temporary / "README.md").write_text(card or self.card(), encoding="utf-8")
+            files = sorted(p for p in temporary.rglob("*") if p.is_file())
+            write_json(
+                temporary / "bundle.json",
+                {
+                    "format": BUNDLE_FORMAT if self.generator.start != START else 2 if self.conditions else 1,
+                    "proxymask": __version__,
+                    "name": self.name,
+                    "resolution": self.resolution,
+                    "cut": self.cut,
+                    **({"start": self.generator.start} if self.generator.start != START else {}),
+                    "mappers": sorted(self.mappers),
+                    **({"conditions": dict(sorted(self.conditions.items()))} if self.conditions else {}),
+                    "segmenter": self.segmenter is not None,
+                    "about": self.about,
+                    "sha256": {p.relative_to(temporary).as_posix(): file_hash(p) for p in files},
+                },
+            )
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            reason = error.strerror or error
+            raise ProxymaskError(f"cannot write the bundle {folder} ({reason}); nothing of the old one was touched") from None
+        replace_folder(temporary, folder)
+        self.folder = folder
+        return folder
+
+    def mappers_text(self) -> str:
+        """The mappers' names, with what each reads where the name does not say it."""
+        shown = []
+        for name in sorted(self.mappers):
+            condition = self.condition_of(name)["condition"]
+            shown.append(name if condition == name else f"{name} (reads: {condition})")
+        return ", ".join(shown) or "none"
+
+    def card(self) -> str:
+        """A plain model card from what the bundle knows of itself."""
+        lines = [f"# {self.name}", "", f"A Proxymask bundle: {size_text(self.size)} pictures, cut at {self.cut}."]
+        lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {self.mappers_text()}.", ""]
+        if self.labels is not None:
+            lines += ["Labels: " + ", ".join(f"{label.id} {label.name}" for label in self.labels.labels), ""]
+        lines += [f"- {key}: {value}" for key, value in self.about.items()]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def load(cls, source: str | Path) -> "Bundle":
+        """Open a bundle: a folder, the name of an embedded one ("avatars"), or a hub name ("user/model").
+
+        Raises:
+            ProxymaskError: not found, damaged (which file), or of another version.
+        """
+        folder = find_bundle(source)
+        problems = check_bundle(folder)
+        if problems:
+            raise ProxymaskError(f"{folder}: " + "; ".join(problems))
+        about = read_json(folder / "bundle.json")
+        said = legacy.bundle_about(about["about"], folder / "bundle.json")
+        clusters = ProxyClusters.from_pretrained(folder / "clusters")
+        rearranger = Rearranger.from_pretrained(folder / "rearranger")
+        rearranger.centroids.copy_(clusters.centroids)  # its own copy may have been rounded to float16, which moves ties
+        return cls(
+            generator=Generator.from_pretrained(folder / "generator"),
+            cut=int(about["cut"]),
+            clusters=clusters,
+            rearranger=rearranger,
+            labels=LabelSet.load(folder / "labels.json") if (folder / "labels.json").is_file() else None,
+            segmenter=FewShotSegmenter.from_pretrained(folder / "segmenter") if about["segmenter"] else None,
+            mappers={name: load_mapper(folder / "mappers" / name) for name in about["mappers"]},
+            conditions=about.get("conditions", {}),
+            name=str(about["name"]),
+            about=said,
+            folder=folder,
+        )
+
+
+def embedded_bundles() -> list[str]:
+    """Names of the bundles inside this package."""
+    return sorted(p.parent.name for p in EMBEDDED.glob("*/bundle.json"))
+
+
+def find_bundle(source: str | Path) -> Path:
+    """The folder of a bundle named by path, by embedded name or by hub name.
+
+    Raises:
+        ProxymaskError: none of them; the message says what was looked for.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path
+    name = str(source)
+    if (EMBEDDED / name / "bundle.json").is_file():
+        return EMBEDDED / name
+    if path.exists():
+        raise ProxymaskError(f"{path} is a file; a bundle is a folder with bundle.json")
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        try:
+            from huggingface_hub import snapshot_download
+        except ImportError:
+            raise ProxymaskError(f"{name} is no folder; to take it from the hub: pip install 'proxymask[hub]'") from None
+        try:
+            return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.md"]))
+        except Exception as error:  # the hub's many errors all mean: not to be had
+            raise ProxymaskError(f"{name} is no folder, and the hub did not give it: {error}".splitlines()[0]) from None
+    raise ProxymaskError(f"no bundle {name!r}: no such folder, and the embedded ones are: {', '.join(embedded_bundles()) or 'none'}")
+
+
+def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
+    """What is wrong with a bundle, one phrase a problem; an empty list if it is whole.
+
+    ``hashes``: also compare every file with its SHA-256.
+    """
+    if not (folder / "bundle.json").is_file():
+        return ["no bundle.json here: this is no bundle, or an unfinished one"]
+    try:
+        about: Any = read_json(folder / "bundle.json")
+    except ProxymaskError as error:
+        return [str(error)]
+    if not isinstance(about, Mapping) or not {"format", "cut", "mappers", "segmenter", "sha256", "name", "about"} <= about.keys():
+        return ["bundle.json lacks fields: it is damaged"]
+    if about["format"] not in range(1, BUNDLE_FORMAT + 1):
+        made = about.get("proxymask", "an unknown version")
+        ours = f"this is proxymask {__version__} and reads format 1 to {BUNDLE_FORMAT}"
+        return [f"bundle format {about['format']} (made by proxymask {made}), {ours}"]
+    problems = []
+    for name, digest in about["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name} is missing: copy the bundle again")
+        elif hashes and name != "README.md" and file_hash(path) != digest:
+            problems.append(f"{name} is damaged (its SHA-256 differs): copy the bundle again")
+    return problems

@@ -1,0 +1,345 @@
+"""Samples of a generator on disk, and the masks that people paint over them.
+
+A sample is a picture with a sidecar that holds its latent, so that a mask painted over the picture in any editor can
+train the few-shot segmenter, which reads the generator's own features:
+
+``000000.png``          the picture
+``000000.json``         the sidecar: z, w, seed, truncation, generator (hash), resolution
+``000000.proxy.png``    its proxy mask at picture size, palette = the cluster colours, index = the cluster (on request)
+``000000.labels.png``   its semantic mask by the few-shot segmenter (on request); never read back, see below
+``000000.mask.png``     yours: what you painted; or ``masks/000000.png``, or a folder of masks with the same names
+
+To mend what the segmenter drew, copy ``000000.labels.png`` to ``000000.mask.png`` and paint in the copy.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from ..core.config_model import read_json, write_json
+from ..core.device import autocast
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size, as_size, height_width
+from ..imaging.labels import LabelSet
+from ..imaging.masks import read_mask, write_mask
+from ..imaging.pictures import from_pixels, write_picture
+from ..models.few_shot_segmenter import FewShotSegmenter
+from ..models.proxy_clusters import ProxyClusters
+from ..models.split_generator import CutGenerator
+from ..models.stylegan2 import Generator, NoiseMode
+from .synthesizer import Synthesizer
+
+SIDECAR_FORMAT = 1
+MASK_SUFFIX = ".mask"
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sidecar:
+    """What the file beside a sample says."""
+
+    z: list[float]
+    w: list[Any]
+    """(w_dim), or (num_ws, w_dim) where every layer has its own."""
+    seed: int
+    truncation: float
+    generator: str
+    """:func:`generator_hash` of the generator that made the sample."""
+    resolution: Size
+    """Side of the picture; (height, width) where it is not square."""
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 (hex) of names, shapes and values, floats taken as float16: a bundle and the run it was made from agree."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        value = tensor.detach().cpu()
+        value = (value.half() if value.is_floating_point() else value).contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def generator_hash(generator: Generator) -> str:
+    """What sidecars call a generator by: :func:`weights_hash` of it."""
+    return weights_hash(generator)
+
+
+@torch.inference_mode()
+def write_samples(
+    source: Synthesizer | CutGenerator,
+    count: int,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    with_proxy: bool = False,
+    with_labels: bool = False,
+    truncation: float = 1.0,
+    clusters: ProxyClusters | None = None,
+    segmenter: FewShotSegmenter | None = None,
+    labels: LabelSet | None = None,
+    precision: torch.dtype = torch.float32,
+    noise_mode: NoiseMode = "const",
+    batch: int = 8,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.
+
+    Args:
+        source: a synthesizer, whose clusters, segmenter, labels and precision are used; or a generator, cut, with those given here.
+        count: how many; with ``seeds``, as many as these.
+        out: folder, made where it is missing; samples of the same number are replaced.
+        seed: where no ``seeds`` are given, they are ``seed``, ``seed + 1``, ...
+        with_proxy: also write the proxy masks.
+        with_labels: also write the segmenter's semantic masks.
+        noise_mode: the generator's stored noise, new noise, or none.
+        progress: called with (samples written, count).
+
+    Returns:
+        The pictures' paths.
+
+    Raises:
+        ProxymaskError: no samples asked for, clusters or segmenter asked for but not there, painted masks in ``out`` that belong to
+            other samples, a folder that cannot be written.
+    """
+    if isinstance(source, Synthesizer):
+        cut, precision = source.cut, source.dtype
+        clusters, segmenter, labels = source.bundle.clusters, source.bundle.segmenter, source.bundle.labels
+    else:
+        cut = source
+    seeds = list(range(seed, seed + count)) if seeds is None else list(seeds)
+    if len(seeds) != count or count < 1:
+        raise ProxymaskError(f"{count} samples of {len(seeds)} seeds: ask for one or more, with a seed each")
+    if with_proxy and clusters is None:
+        raise ProxymaskError("proxy masks need clusters: make them first (proxymask cluster)")
+    if with_labels and (segmenter is None or labels is None):
+        raise ProxymaskError("this model has no segmenter, so its samples get no labels: train one first (proxymask fit --labels ...)")
+    out, digest, device = Path(out), generator_hash(cut.generator), next(cut.parameters()).device
+    _keep_painted(out, digest, cut.generator, seeds, truncation)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProxymaskError(f"cannot make the folder {out} ({error.strerror}): choose another --out") from None
+
+    paths: list[Path] = []
+    for start in range(0, count, batch):
+        part = seeds[start : start + batch]
+        z = cut.generator.z(part).to(device)
+        w = cut.w(z, truncation)
+        with autocast(device, precision):
+            levels, raw = cut.pyramid(w, noise_mode)
+            at_cut = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
+            proxy = clusters.assign(at_cut) if with_proxy and clusters is not None else None
+            ids = segmenter([level.float() for level in levels]).float().argmax(dim=1) if with_labels and segmenter is not None else None
+        pixels = raw.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        for i, number in enumerate(range(start, start + len(part))):
+            stem = out / f"{number:06d}"
+            if proxy is not None and clusters is not None:
+                write_picture(f"{stem}.proxy.png", _proxy_picture(proxy[i], clusters, cut.generator.picture_size))
+            if ids is not None and labels is not None:
+                write_mask(f"{stem}.labels.png", ids[i].to(torch.uint8).cpu().numpy(), labels)
+            about = Sidecar(z[i].tolist(), w[i].tolist(), part[i], truncation, digest, as_size(cut.generator.picture_size))
+            try:
+                write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
+            except OSError as error:
+                raise ProxymaskError(f"cannot write {stem}.json ({error.strerror}): make room or choose another --out") from None
+            paths.append(write_picture(f"{stem}.png", from_pixels(pixels[i])))
+            if progress is not None:
+                progress(len(paths), count)
+    return paths
+
+
+def read_sidecar(path: str | Path) -> Sidecar:
+    """Read the sidecar of a sample; a :class:`ProxymaskError` says what is wrong with it."""
+    path = Path(path)
+    stored = read_json(path)
+    fields = {field.name for field in dataclasses.fields(Sidecar)}
+    if not isinstance(stored, dict) or not fields <= stored.keys():
+        raise ProxymaskError(f"{path} is not the sidecar of a sample: proxymask sample writes those")
+    if stored.get("format") != SIDECAR_FORMAT:
+        raise ProxymaskError(f"{path} has sidecar format {stored.get('format')}, this version reads {SIDECAR_FORMAT}: sample again")
+    return Sidecar(**{name: stored[name] for name in fields})
+
+
+def has_sidecars(folder: Path) -> bool:
+    """Whether samples lie in ``folder``, as far as the names tell."""
+    return any(path.with_suffix(".png").is_file() for path in folder.glob("*.json"))
+
+
+def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict[str, Path]:
+    """The painted masks of ``folder`` by the stem of their sample: ``STEM.mask.png``, ``masks/STEM.png`` or, where the samples are in
+    another folder, ``STEM.png``; instead of a file also a folder of that name with one black-and-white file a class.
+    """
+    folder = Path(folder)
+    apart = samples is not None and Path(samples).resolve() != folder.resolve()
+    found: dict[str, Path] = {}
+    places = [(folder, not apart)] + ([(folder / "masks", False)] if (folder / "masks").is_dir() else [])
+    for place, marked in places:
+        for entry in sorted(place.iterdir()):
+            stem = entry.stem if entry.is_file() else entry.name
+            if entry.name.startswith(".") or entry.name == "masks" or (entry.is_file() and entry.suffix.lower() != ".png"):
+                continue
+            if marked and not stem.endswith(MASK_SUFFIX):
+                continue
+            stem = stem.removesuffix(MASK_SUFFIX)
+            if stem.endswith((".labels", ".proxy")):
+                continue
+            if stem in found:
+                raise ProxymaskError(f"sample {stem} has two masks, {found[stem]} and {entry}: keep one")
+            found[stem] = entry
+    return dict(sorted(found.items()))
+
+
+def read_labelled(
+    folder: str | Path, labels: LabelSet, generator: str | None, samples: str | Path | None = None
+) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Read samples that somebody labelled: latents from the sidecars, masks as painted (see :func:`painted_masks`).
+
+    Args:
+        folder: holds the masks, and the samples unless these are in ``samples``.
+        labels: the classes.
+        generator: :func:`generator_hash` of the generator that is to be used; None does not compare.
+        samples: folder of the sidecars, where it is another.
+
+    Returns:
+        w (n, w_dim) or (n, num_ws, w_dim) float32; masks (n, H, W) int64; the samples' names.
+
+    Raises:
+        ProxymaskError: no folder, no mask, a mask without a sidecar, samples of another generator, a mask that cannot be read.
+    """
+    folder = Path(folder)
+    beside = Path(samples) if samples is not None else folder
+    for place in (folder, beside):
+        if not place.is_dir():
+            raise ProxymaskError(f"{place} is not a folder" if place.exists() else f"{place} does not exist")
+    if not has_sidecars(folder) and (folder / "images").is_dir() and (folder / "masks").is_dir():
+        raise ProxymaskError(
+            f"{folder} is a data set of pictures with masks; the segmenter reads the generator's features, so it needs labels on the "
+            "generator's own samples: write some with proxymask sample, paint masks over them, and give that folder"
+        )
+    masks = painted_masks(folder, beside)
+    if not masks:
+        where = "STEM.mask.png beside the sample STEM.png" if beside == folder else f"STEM.png, named as the samples in {beside}"
+        raise ProxymaskError(f"{folder} holds no painted mask: save each as {where} (or in {folder / 'masks'} as STEM.png)")
+    ws, ids = [], []
+    for stem, mask in masks.items():
+        sidecar = beside / f"{stem}.json"
+        if not sidecar.is_file():
+            raise ProxymaskError(
+                f"{mask} has no sample: {sidecar} is missing; name the mask after its sample, and keep the .json that was written with it"
+            )
+        about = read_sidecar(sidecar)
+        if generator is not None and about.generator != generator:
+            raise ProxymaskError(
+                f"{sidecar} is a sample of another generator ({str(about.generator)[:12]}, not {generator[:12]}): latents mean nothing "
+                "to a generator that did not make them; sample from this one and label those"
+            )
+        try:
+            ws.append(torch.tensor(about.w, dtype=torch.float32))
+        except (TypeError, ValueError):
+            raise ProxymaskError(f"{sidecar} is damaged: its w is no list of numbers; write the sample again with its seed") from None
+        ids.append(torch.from_numpy(read_mask(mask, labels, about.resolution).copy()).long())
+    if len({w.shape for w in ws}) > 1 or len({mask.shape for mask in ids}) > 1:
+        raise ProxymaskError(f"the samples in {beside} differ in size: keep those of one generator")
+    return torch.stack(ws), torch.stack(ids), list(masks)
+
+
+def labels_hash(labels: LabelSet, ws: torch.Tensor, masks: torch.Tensor) -> str:
+    """16 hex digits that change with a label, a latent or a painted pixel."""
+    digest = hashlib.sha256(ws.cpu().numpy().tobytes() + masks.to(torch.uint8).cpu().numpy().tobytes())
+    digest.update(repr([(label.id, label.name, label.hex) for label in labels.labels]).encode())
+    return digest.hexdigest()[:16]
+
+
+def read_label_set(folder: str | Path) -> LabelSet:
+    """``labels.json`` of a folder of masks; a :class:`ProxymaskError` says how to write one."""
+    path = Path(folder) / "labels.json"
+    if not path.is_file():
+        example = '{"labels": [{"id": 0, "name": "background", "color": "#000000"}, ...]}'
+        raise ProxymaskError(f"{path} is missing: it names the classes and their colours, as {example}")
+    return LabelSet.load(path)
+
+
+@torch.inference_mode()
+def most_worth_labelling(
+    cut: CutGenerator,
+    clusters: ProxyClusters,
+    count: int,
+    candidates: int = 256,
+    seed: int = 0,
+    precision: torch.dtype = torch.float32,
+    batch: int = 16,
+) -> list[int]:
+    """Integer seeds of the ``count`` samples, out of ``candidates``, that teach the segmenter most.
+
+    A label can only be learnt where it is seen, and what is seen shows in the clusters. With h_i[k] the share of sample i's proxy
+    mask in cluster k, and m[k] the mean of that share over the candidates, a set S of samples covers
+
+        cover(S) = mean_k min(1, max_{i in S} h_i[k] / m[k]),
+
+    that is, a cluster counts in full once one chosen sample shows it at its usual size. The first sample is, of those that cover
+    at least 95 % of what the best one covers, the one with w nearest to the mean w: complete, and typical. Each further one has
+    the largest sum of what it adds to cover(S) and of its distance to the nearest chosen sample (half the L1 of the shares, 0 to
+    1), so that once all clusters are covered the samples differ as much as they can.
+
+    Raises:
+        ProxymaskError: more samples than candidates, or none.
+    """
+    if not 1 <= count <= candidates:
+        raise ProxymaskError(f"cannot choose {count} of {candidates} samples")
+    device = next(cut.parameters()).device
+    seeds = list(range(seed, seed + candidates))
+    shares, away = [], []
+    for start in range(0, candidates, batch):
+        w = cut.w(cut.generator.z(seeds[start : start + batch]).to(device))
+        with autocast(device, precision):
+            proxy = clusters.assign(cut.features(w).features)
+        hot = torch.nn.functional.one_hot(proxy.flatten(1), clusters.num_clusters)
+        shares.append(hot.float().mean(dim=1).cpu())
+        away.append((w - cut.generator.mapping.w_avg).norm(dim=1).cpu())
+    h, distance = torch.cat(shares), torch.cat(away)
+    shown = (h / h.mean(dim=0).clamp_min(1e-9)).clamp_max(1.0)  # a cluster nobody shows adds nothing to anyone
+    cover = shown.mean(dim=1)
+    complete = cover >= 0.95 * cover.max()
+    chosen = [int(torch.where(complete, distance, torch.full_like(distance, float("inf"))).argmin())]
+    while len(chosen) < count:
+        have = shown[chosen].max(dim=0).values
+        gain = torch.maximum(shown, have).mean(dim=1) - have.mean()
+        apart = 0.5 * torch.cdist(h, h[chosen], p=1.0).min(dim=1).values
+        score = gain + apart
+        score[chosen] = -1.0
+        chosen.append(int(score.argmax()))
+    return [seeds[i] for i in chosen]
+
+
+def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> Image.Image:
+    """Cluster ids (h, w) at picture size: a palette picture whose indices are the clusters (RGB where a palette cannot hold them)."""
+    if clusters.num_clusters > 256:
+        picture = Image.fromarray(clusters.colorize(mask))
+    else:
+        picture = Image.fromarray(mask.to(torch.uint8).cpu().numpy())
+        colors = clusters.colors().reshape(-1).tolist()
+        picture.putpalette(colors + [0] * (768 - len(colors)))
+    return picture.resize(height_width(size)[::-1], Image.Resampling.NEAREST)
+
+
+def _keep_painted(out: Path, digest: str, generator: Generator, seeds: Sequence[int], truncation: float) -> None:
+    """Refuse to slide another sample under a mask that somebody painted."""
+    if not out.is_dir():
+        return
+    for stem, mask in painted_masks(out).items():
+        sidecar = out / f"{stem}.json"
+        if not stem.isdigit() or int(stem) >= len(seeds) or not sidecar.is_file():
+            continue
+        old = read_sidecar(sidecar)
+        seed = seeds[int(stem)]
+        same = (old.generator, old.seed, old.truncation) == (digest, seed, truncation)
+        if not same or old.z != generator.z([seed])[0].tolist():  # another seed style draws another sample
+            raise ProxymaskError(f"{mask} is painted over another sample than the one to be written there: choose another --out")

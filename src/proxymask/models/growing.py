@@ -1,0 +1,184 @@
+"""Grow a StyleGAN2 generator and discriminator to a higher resolution, starting from the weights of smaller ones.
+
+At the start the grown generator shows the smaller one's pictures, enlarged by the skip connection's filter: at the old resolution its skip
+image is the old picture. The grown discriminator judges a picture as the smaller one judges it at the old size. Both hold up to rounding,
+except that a wider 4x4 block changes the discriminator's minibatch standard deviation a little.
+
+Blocks that exist in both are copied. Where they get wider, the new channels start with random weights, but every layer that reads them
+starts with zeros in their place (Net2Net's idea, Chen et al. 2016): the function stays the same and the zeros get a gradient at once. The
+blocks that are new start with a toRGB layer of zeros (generator), or hand the smaller picture on (discriminator).
+"""
+
+import torch
+
+from ..core.errors import ProxymaskError
+from .stylegan2 import (
+    Conv,
+    Discriminator,
+    DiscriminatorBlock,
+    FullyConnected,
+    Generator,
+    SynthesisBlock,
+    SynthesisLayer,
+    ToRGB,
+    channels_at,
+)
+from .stylegan2_ops import SQRT2
+
+
+@torch.no_grad()
+def grow_generator(smaller: Generator, resolution: int, channel_base: int, channel_max: int) -> Generator:
+    """A generator of ``resolution`` that starts as ``smaller`` (any smaller power of two, with the same or narrower blocks).
+
+    Args:
+        smaller: its latents, mapping network, classes, start block and shape stay as they are.
+        resolution: side of the new pictures.
+        channel_base, channel_max: widths of the new blocks, see :class:`Generator`.
+
+    The new weights are drawn from torch's global random state.
+
+    Raises:
+        ProxymaskError: a resolution that is not larger, or blocks that would get narrower.
+    """
+    _check(smaller, resolution, channel_base, channel_max)
+    grown = Generator(**smaller.config | {"resolution": resolution, "channel_base": channel_base, "channel_max": channel_max})
+    grown.mapping.load_state_dict(smaller.mapping.state_dict())
+    for res in grown.synthesis.block_resolutions:
+        block = grown.synthesis.block(res)
+        if res > smaller.resolution:
+            block.torgb.weight.zero_()
+        else:
+            _widen_block(smaller.synthesis.block(res), block)
+    return grown.train(smaller.training)
+
+
+@torch.no_grad()
+def grow_discriminator(smaller: Discriminator, resolution: int, channel_base: int, channel_max: int) -> Discriminator:
+    """A discriminator of ``resolution`` that starts as ``smaller`` on the picture brought to the old size by the network's own filter.
+
+    Arguments, random weights and errors: as for :func:`grow_generator`.
+    """
+    _check(smaller, resolution, channel_base, channel_max)
+    grown = Discriminator(**smaller.config | {"resolution": resolution, "channel_base": channel_base, "channel_max": channel_max})
+    if smaller.mapping is not None:
+        assert grown.mapping is not None
+        grown.mapping.load_state_dict(smaller.mapping.state_dict())
+    least = 2 * smaller.img_channels
+    if channels_at(resolution, channel_base, channel_max) < least:
+        raise ProxymaskError(f"the highest block of the discriminator needs {least} channels to grow: give a larger --channel-base")
+    old_rgb = smaller.block(smaller.resolution).fromrgb
+    assert old_rgb is not None
+    for res in grown.block_resolutions:
+        block = grown.block(res)
+        if res > smaller.resolution:
+            _show_smaller(block, old_rgb if res == 2 * smaller.resolution else None, grown.img_channels)
+        else:
+            old = smaller.block(res)
+            for new_conv, old_conv in ((block.conv0, old.conv0), (block.conv1, old.conv1), (block.skip, old.skip)):
+                _widen_conv(old_conv, new_conv)
+    _widen_conv(smaller.b4.conv, grown.b4.conv, last=smaller.b4.mbstd_channels)
+    _widen_linear(smaller.b4.fc, grown.b4.fc)
+    _widen_linear(smaller.b4.out, grown.b4.out)
+    return grown.train(smaller.training)
+
+
+def _check(smaller: Generator | Discriminator, resolution: int, channel_base: int, channel_max: int) -> None:
+    if resolution <= smaller.resolution:
+        raise ProxymaskError(
+            f"a network of {smaller.resolution} pixels cannot grow to {resolution}: give a larger --resolution, or use --resume-from"
+        )
+    old_base, old_max = smaller.config["channel_base"], smaller.config["channel_max"]
+    for res in (4, *(2**i for i in range(3, smaller.resolution.bit_length()))):
+        old, new = channels_at(res, old_base, old_max), channels_at(res, channel_base, channel_max)
+        if new < old:
+            raise ProxymaskError(
+                f"the block at {res} pixels has {old} channels and would get {new}: blocks can only get wider, give a larger "
+                "--channel-base or --channel-max"
+            )
+
+
+def _widen_block(old: SynthesisBlock, new: SynthesisBlock) -> None:
+    if old.in_channels == 0:
+        new.const[: old.const.shape[0]] = old.const
+    else:
+        _widen_layer(old.conv0, new.conv0)
+    _widen_layer(old.conv1, new.conv1)
+    _widen_torgb(old.torgb, new.torgb)
+
+
+def _widen_layer(old: SynthesisLayer, new: SynthesisLayer) -> None:
+    """A styled convolution. Demodulation adds up squares of weights, so that input channels with zeros do not change it."""
+    out, into = old.weight.shape[:2]
+    new.weight[:out, into:] = 0
+    new.weight[:out, :into] = old.weight
+    new.bias[:out] = old.bias
+    new.noise_const.copy_(old.noise_const)
+    new.noise_strength.copy_(old.noise_strength)
+    _widen_affine(old.affine, new.affine)
+
+
+def _widen_torgb(old: ToRGB, new: ToRGB) -> None:
+    into = old.weight.shape[1]
+    new.weight[:, into:] = 0
+    new.weight[:, :into] = old.weight * (old.weight_gain / new.weight_gain)
+    new.bias.copy_(old.bias)
+    _widen_affine(old.affine, new.affine)
+
+
+def _widen_affine(old: FullyConnected, new: FullyConnected) -> None:
+    """The layer w -> one factor an input channel: further outputs, the same input."""
+    out = old.weight.shape[0]
+    new.weight[:out] = old.weight
+    new.bias[:out] = old.bias
+
+
+def _widen_conv(old: Conv, new: Conv, last: int = 0) -> None:
+    """A convolution of the discriminator. ``last``: input channels that stay the last ones (the minibatch standard deviation)."""
+    out, into = old.weight.shape[:2]
+    weight = old.weight * (old.weight_gain / new.weight_gain)
+    first = into - last
+    new.weight[:out] = 0
+    new.weight[:out, :first] = weight[:, :first]
+    if last:
+        new.weight[:out, -last:] = weight[:, first:]
+    if old.bias is not None:
+        assert new.bias is not None
+        new.bias[:out] = old.bias
+
+
+def _widen_linear(old: FullyConnected, new: FullyConnected) -> None:
+    out, into = old.weight.shape
+    new.weight[:out] = 0
+    new.weight[:out, :into] = old.weight * (old.weight_gain / new.weight_gain)
+    new.bias[:out] = old.bias
+
+
+def _show_smaller(block: DiscriminatorBlock, old_rgb: Conv | None, channels: int) -> None:
+    """A new block hands the picture on at half the size; the last new one (``old_rgb`` given) hands on what the smaller network's fromRGB
+    layer makes of it.
+
+    A leaky ReLU loses nothing if both signs are there: leaky(x) - leaky(-x) = 1.2 x.
+    """
+    eye = torch.eye(channels)
+    pair = torch.cat([eye, -eye])  # (2 channels, channels)
+    unpair = pair.t() / (1.2 * SQRT2)
+    read = torch.zeros(channels, block.conv0.weight.shape[1])  # features -> picture
+    if block.fromrgb is not None:
+        block.fromrgb.weight[: 2 * channels] = (pair / block.fromrgb.weight_gain)[:, :, None, None]
+        read[:, : 2 * channels] = unpair
+    else:
+        read[:, :channels] = eye
+    if old_rgb is None:
+        block.conv1.weight[:channels] = 0
+        block.skip.weight[:channels] = (read * (SQRT2 / block.skip.weight_gain))[:, :, None, None]  # the block halves the energy of both
+        return
+    block.conv0.weight[: 2 * channels] = 0
+    block.conv0.weight[: 2 * channels, :, 1, 1] = pair @ read / block.conv0.weight_gain
+    width = old_rgb.weight.shape[0]
+    block.skip.weight[:width] = 0
+    block.conv1.weight[:width] = 0
+    seen = old_rgb.weight[:, :, 0, 0] * (old_rgb.weight_gain * SQRT2) @ unpair
+    block.conv1.weight[:width, : 2 * channels, 1, 1] = seen / block.conv1.weight_gain
+    assert block.conv1.bias is not None
+    assert old_rgb.bias is not None
+    block.conv1.bias[:width] = old_rgb.bias * SQRT2

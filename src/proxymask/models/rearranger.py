@@ -1,0 +1,267 @@
+"""The rearranger: one cross-attention that lays the features of a style sample out as a proxy mask asks (supplement A.1).
+
+Query = proxy mask, key and value = the style sample's features at the cut. A 4-layer residual block stands before the
+attention on either input and one behind it; a sinusoidal position encoding is added before the first ones, so that
+positions with the same cluster can be told apart.
+
+What nothing states is a field of the config, its default chosen by measurement (docs/experiments.md).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..core.config_model import ConfigModel
+from ..core.errors import ProxymaskError
+from ..core.sizes import START, block_size, check_start
+from .layers import EqualConv, ResidualBlock, attention, beside, position_encoding
+from .refinement_block import Retouch, look_of
+from .split_generator import CutState
+from .stylegan2_ops import fir_kernel, smooth2
+
+Value = Literal["features", "projection"]
+Skip = Literal["keep", "drop", "rearrange"]
+Init = Literal["centroids", "random"]
+
+
+STAND_IN = 0.7  # measured, docs/experiments.md 16
+# what adds to a logit at the start: the same cluster, a feature equal to the asked centroid, the same position
+MATCH, SHARPNESS, POSITION = 12.0, 10.0, 8.0
+
+
+class StyleKeys(NamedTuple):
+    """What depends on the style sample alone.
+
+    ``key`` (B, n, key_dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster
+    has, ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
+    """
+
+    key: torch.Tensor
+    value: torch.Tensor
+    rgb: torch.Tensor
+    counts: torch.Tensor
+    look: torch.Tensor
+
+
+class Asked(NamedTuple):
+    """What depends on the proxy mask alone.
+
+    ``query`` (B, n, key_dim): what the attention asks by; ``told`` (B, retouch, h, w): what the block behind it is told, if there is one.
+    """
+
+    query: torch.Tensor
+    told: torch.Tensor | None
+
+
+class Rearranger(ConfigModel):
+    """Cross-attention from a proxy mask to the features of a style sample.
+
+    Args:
+        channels: feature channels at the cut.
+        resolution: r, side of the features at the cut.
+        num_clusters: K.
+        position_channels: channels of the position encoding (a multiple of 4), the last ones of the token.
+        overlap: the position encoding shares the token's channels with the embeddings (added, as in the paper) instead of
+            having channels of its own.
+        hidden: width inside the residual blocks.
+        layers: convolutions of a residual block.
+        value: "features": rearrange the features themselves; "projection": a learned linear map of them.
+        rgb: what becomes of the accumulated RGB: "keep" it in the style sample's layout, "drop" it, or "rearrange" it as
+            further value channels.
+        key_mask: the style sample's own proxy mask is embedded into the keys, in channels of its own, so that a match of
+            clusters can be told from mere likeness of features; off, keys see the features alone, as in the paper.
+        init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
+            "random": they start at random.
+        img_channels: channels of the accumulated RGB.
+        mask_codes: width of the codes of ``key_mask``; 0: K, one channel a cluster. Fewer are packed far apart, for a narrower token.
+        retouch: width of the block that mends what the attention moved (retouch.py); 0: none, as in the paper.
+        start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
+        key_channels: width of queries and keys where they are multiplied; 0: that of the tokens, as in training (narrow.py).
+    """
+
+    centroids: torch.Tensor
+    position: torch.Tensor
+    kernel: torch.Tensor
+    feature_rms: torch.Tensor
+    rgb_rms: torch.Tensor
+
+    def __init__(
+        self,
+        channels: int = 512,
+        resolution: int = 64,
+        num_clusters: int = 25,
+        position_channels: int = 64,
+        overlap: bool = False,
+        hidden: int = 128,
+        layers: int = 4,
+        value: Value = "features",
+        rgb: Skip = "rearrange",
+        key_mask: bool = True,
+        init: Init = "centroids",
+        img_channels: int = 3,
+        mask_codes: int = 0,
+        retouch: int = 0,
+        start: Sequence[int] = START,
+        key_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
+        self.start, self.size = check_start(start), block_size(resolution, start)
+        self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
+        self.codes = codes = (mask_codes or num_clusters) if key_mask else 0
+        used = max(channels, position_channels) + codes if overlap else channels + codes + position_channels
+        self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
+        self.embed_mask = nn.Parameter(torch.randn(self.dim, num_clusters))
+        self.embed_features = EqualConv(channels, self.dim, 1)
+        self.embed_key_mask = nn.Parameter(torch.randn(self.dim, num_clusters)) if key_mask else None
+        self.query_block = ResidualBlock(self.dim, hidden, layers)
+        self.key_block = ResidualBlock(self.dim, hidden, layers)
+        self.key_dim = key_channels or self.dim
+        self.to_query = EqualConv(self.dim, self.key_dim, 1, bias=False)
+        self.to_key = EqualConv(self.dim, self.key_dim, 1, bias=False)
+        self.to_value = EqualConv(channels, channels, 1) if value == "projection" else None
+        self.out_block = ResidualBlock(channels, hidden, layers)
+        width = channels + (img_channels if rgb == "rearrange" else 0)
+        self.retouch = Retouch(width, num_clusters, retouch) if retouch else None
+        encoding = position_encoding(position_channels, *self.size)
+        self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
+        self.position_gain = nn.Parameter(torch.ones(()))
+        self.register_buffer("centroids", torch.zeros(num_clusters, channels))
+        self.register_buffer("kernel", fir_kernel(), persistent=False)
+        self.register_buffer("feature_rms", torch.ones(()))  # so that blocks see features of unit size
+        self.register_buffer("rgb_rms", torch.ones(()))
+
+    @torch.no_grad()
+    def initialize(self, centroids: torch.Tensor, feature_rms: float, rgb_rms: float = 1.0) -> None:
+        """Fit the start to the clusters, once, before training.
+
+        With ``init="centroids"`` the logit of query x and key y starts as
+        ``MATCH * [m(x) = m(y)] + SHARPNESS * <c_m(x), f(y)/|f(y)|> + POSITION * <p(x), p(y)> / |p|^2``, the first term with ``key_mask``.
+
+        Args:
+            centroids: (K, channels) unit vectors.
+            feature_rms: root mean square of the features at the cut.
+            rgb_rms: the same of the accumulated RGB.
+        """
+        self.centroids.copy_(centroids)
+        self.feature_rms.fill_(feature_rms)
+        self.rgb_rms.fill_(rgb_rms)
+        if self.init_kind == "random":
+            return
+        scale = self.dim**0.25  # undoes the 1/sqrt(dim) of the attention, half on either side
+        a = SHARPNESS**0.5 * scale
+        self.embed_mask.zero_()
+        self.embed_mask[: self.channels] = centroids.t() * a
+        self.embed_features.weight.zero_()
+        for c in range(self.channels):  # its input has unit length times sqrt(channels)
+            self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
+        if self.embed_key_mask is not None:
+            codes = far_apart(self.num_clusters, self.codes).t() * (MATCH**0.5 * scale)
+            self.embed_key_mask.zero_()
+            for embedding in (self.embed_mask, self.embed_key_mask):
+                embedding[self.channels : self.channels + self.codes] = codes
+        for layer in (self.to_query, self.to_key):
+            layer.weight.copy_((torch.eye(self.key_dim, self.dim) / layer.gain)[:, :, None, None])
+        length = self.position.square().sum(dim=0).mean()
+        self.position_gain.fill_(float((POSITION / length) ** 0.5 * scale))
+
+    @property
+    def stand_in(self) -> float:
+        """How alike (:meth:`ProxyClusters.likeness`) a cluster of the style must be to take the place of one that it lacks: below it the
+        retouching block draws what is asked; without such a block anything must do."""
+        return STAND_IN if self.retouch is not None else -1.0
+
+    def encode_style(self, state: CutState, own: torch.Tensor | None = None) -> StyleKeys:
+        """The part that depends on the style sample alone; compute it once a style.
+
+        ``own`` (B, h, w): the sample's own proxy mask (:meth:`ProxyClusters.assign`); without it the nearest centroids of the features
+        are taken, which is the same.
+        """
+        features = state.features
+        direction = F.normalize(features.float(), dim=1) * self.channels**0.5
+        token = self.embed_features(direction) + self.position * self.position_gain
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):  # the proxy mask: the same in every precision
+            if own is None:
+                own = torch.einsum("bchw,kc->bkhw", direction, self.centroids).argmax(dim=1)
+            counts = F.one_hot(own.flatten(1), self.num_clusters).sum(dim=1)
+        if self.embed_key_mask is not None:
+            token = token + self.embed_key_mask.t()[own].permute(0, 3, 1, 2)
+        key = self.to_key(self.key_block(token))
+        value = features.float() / self.feature_rms
+        if self.to_value is not None:
+            value = self.to_value(value)
+        if self.rgb_kind == "rearrange":
+            value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
+        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, look_of(_tokens(value)))
+
+    def encode_mask(self, mask: torch.Tensor) -> Asked:
+        """A proxy mask, one-hot or soft (B, K, h, w), as the attention and the block behind it take it.
+
+        Raises:
+            ProxymaskError: another number of clusters or another size.
+        """
+        expected = (self.num_clusters, *self.size)
+        if tuple(mask.shape[1:]) != expected:
+            raise ProxymaskError(f"a proxy mask of shape {tuple(mask.shape[1:])} does not fit this rearranger, which takes {expected}")
+        token = torch.einsum("bkhw,dk->bdhw", mask.to(self.embed_mask.dtype), self.embed_mask) + self.position * self.position_gain
+        query = _tokens(self.to_query(self.query_block(token)))
+        return Asked(query, None if self.retouch is None else self.retouch.told(mask))
+
+    def attend(self, asked: Asked, style: StyleKeys) -> CutState:
+        """Rearranged state at the cut."""
+        query = asked.query
+        moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
+        grid = moved.transpose(1, 2).unflatten(2, self.size)
+        mended = self.out_block(grid[:, : self.channels])
+        if self.retouch is not None:
+            assert asked.told is not None
+            grid = self.retouch(beside(mended, grid[:, self.channels :]), asked.told, style.look)
+            mended = grid[:, : self.channels]
+        features = mended.float() * self.feature_rms
+        if self.rgb_kind == "rearrange":
+            # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
+            rgb = smooth2(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
+        elif self.rgb_kind == "drop":
+            rgb = torch.zeros_like(style.rgb)
+        else:
+            rgb = style.rgb
+        return CutState(features, rgb)
+
+    def forward(self, state: CutState, mask: torch.Tensor, own: torch.Tensor | None = None) -> CutState:
+        """State of the style sample, asked proxy mask (B, K, h, w) and the sample's own (see :meth:`encode_style`) -> rearranged state."""
+        return self.attend(self.encode_mask(mask), self.encode_style(state, own))
+
+    def attention_map(self, asked: Asked, style: StyleKeys) -> torch.Tensor:
+        """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = h * w. For viewing only."""
+        logits = asked.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
+        return logits.softmax(dim=-1)
+
+
+def far_apart(count: int, width: int, steps: int = 150) -> torch.Tensor:
+    """``count`` unit vectors (count, width) whose largest cosine is small: the identity where they fit, else packed by descent.
+
+    The same on every machine up to rounding: seeded, on the CPU, in float64.
+    """
+    if count <= width:
+        return torch.eye(width)[:count]
+    with torch.enable_grad(), torch.inference_mode(False):
+        start = torch.randn(count, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        codes = start.requires_grad_(True)
+        optimizer = torch.optim.Adam([codes], lr=0.05)
+        for step in range(steps):
+            unit = F.normalize(codes, dim=1)
+            cosine = (unit @ unit.t()).fill_diagonal_(-1.0)
+            sharp = 10.0 + 90.0 * step / steps  # towards the maximum itself
+            loss = (cosine * sharp).flatten().logsumexp(0) / sharp
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return F.normalize(codes.detach(), dim=1).float()
+
+
+def _tokens(grid: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w) -> (B, h * w, C)."""
+    return grid.flatten(2).transpose(1, 2)

@@ -1,0 +1,97 @@
+"""Stage 4 again, with another mapper as the teacher (beyond the paper): the same answers from other widths.
+
+A smaller mapper that learns from pairs draws as well under masks like theirs and worse under masks unlike them (docs/experiments.md, 27). A
+teacher answers any mask, so that this one learns from masks bent far, mixed and painted over too. Of several teachers it learns the mean
+answer, which is better than they are on the average (section 30).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from ..models.oasis_mapper import OasisMapper
+from . import losses
+from .generator import lazy_adam
+from .loop import Run, anneal
+from .mapper import GeneratedImages, MapperConfig
+from .style_transfer import bends, bent
+
+FAR = 3.0  # how much further than a labelled sample masks are bent
+PATCHES = 3  # most rectangles that are painted over a mask
+
+
+class StudentStage:
+    """A mapper of masks that learns what the frozen ``teachers`` say in the mean, in logits, of the masks of ``dataset``, as they are and
+    made strange."""
+
+    name = "mapper"
+    averaged = ("mapper",)
+
+    def __init__(
+        self, mapper: OasisMapper, teachers: Sequence[OasisMapper], dataset: GeneratedImages, config: MapperConfig, steps: int
+    ) -> None:
+        self.mapper = mapper.requires_grad_(True).train()
+        self.teachers = list(dict.fromkeys(teachers))  # one that is named twice counts twice, and is asked once
+        self.shares = [teachers.count(teacher) / len(teachers) for teacher in self.teachers]
+        for teacher in self.teachers:
+            teacher.requires_grad_(False).eval()
+        self.dataset, self.config, self.steps = dataset, config, steps
+        self.modules: dict[str, nn.Module] = {"mapper": mapper}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "mapper": lazy_adam(mapper.parameters(), config.learning_rate, 0, config.momentum)
+        }
+
+    def step(self, run: Run) -> None:
+        for teacher in self.teachers:
+            teacher.to(run.device)
+        self.dataset.to(run.device, run.dtype)
+        if self.config.settle:
+            anneal(self.optimizers["mapper"], self.config.learning_rate, run.index, self.steps)
+        rng = run.rng("masks")
+        masks = self.dataset.masks(torch.randint(len(self.dataset), (2 * run.config.batch,), generator=rng))
+        half, others = masks.chunk(2)
+        masks = run.share(stranger(half, others, self.mapper.num_labels, rng))
+
+        def terms() -> Iterator[torch.Tensor]:
+            for (part,) in run.rounds(masks):
+                with run.cast():
+                    with torch.no_grad():
+                        wanted = self.wanted(part)
+                    logits = self.mapper(part)
+                loss = losses.teaching(logits, wanted)
+                run.log("loss/teaching", loss)
+                run.log("loss/accuracy", (logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean())
+                yield loss
+
+        run.update("mapper", terms)
+
+    def wanted(self, masks: torch.Tensor) -> torch.Tensor:
+        """Masks (B, H, W) -> the teachers' mean logits (B, K, h, w), float32."""
+        said = [share * teacher(masks).float() for teacher, share in zip(self.teachers, self.shares, strict=True)]
+        return torch.stack(said).sum(dim=0)
+
+    def grid(self, run: Run) -> Image.Image | None:
+        """Nothing to show but how often the two agree."""
+        return None
+
+
+def stranger(masks: torch.Tensor, others: torch.Tensor, num_labels: int, rng: torch.Generator) -> torch.Tensor:
+    """Masks (B, H, W) made strange: a quarter stays as it is but for mirroring, a quarter is bent far, a quarter bent and mixed with
+    ``others`` along a smooth line, and on the last one rectangles of any label are painted."""
+    count, height, width = masks.shape
+    kind = torch.randint(4, (count,), generator=rng)[:, None, None]
+    mirrored = torch.rand(count, 1, 1, generator=rng) < 0.5
+    plain = torch.where(mirrored, masks.flip(2), masks)
+    moved, other = (bent(ids, bends(count, rng, FAR)) for ids in (plain, others))
+    field = F.interpolate(torch.randn(count, 1, 4, 4, generator=rng), size=(height, width), mode="bicubic")[:, 0]
+    mixed = torch.where(field > 0, moved, other)
+    painted = torch.where(mirrored, moved, plain)
+    row, column = torch.arange(height)[None, :, None] + 0.5, torch.arange(width)[None, None, :] + 0.5
+    for _ in range(PATCHES):
+        middle, half = torch.rand(2, count, 1, 1, generator=rng), 0.3 * torch.rand(2, count, 1, 1, generator=rng) ** 2
+        inside = ((row / height - middle[0]).abs() < half[0]) & ((column / width - middle[1]).abs() < half[1])
+        painted = torch.where(inside, torch.randint(num_labels, (count, 1, 1), generator=rng), painted)
+    return torch.where(kind == 0, plain, torch.where(kind == 1, moved, torch.where(kind == 2, mixed, painted)))

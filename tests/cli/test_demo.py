@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from proxymask.cli import main
+from proxymask.cli.demo import CAPTION, CELL, GAP, MARGIN, TITLE, run_demo, varied_styles
+from proxymask.core.errors import ProxymaskError
+from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.imaging.mask_files import example_masks, find_masks
+from proxymask.imaging.masks import read_mask
+from proxymask.imaging.pictures import legend, write_picture
+from proxymask.inference.bundle import EMBEDDED
+from proxymask.inference.synthesizer import Synthesizer
+
+STYLES = 3
+
+
+@pytest.fixture(scope="module")
+def synth(tiny_bundle):
+    return Synthesizer.from_pretrained(tiny_bundle, "cpu", "fp32")
+
+
+def test_examples_are_masks_of_avatars():
+    masks = find_masks(example_masks(), AVATAR_LABELS)
+    free = [mask.name for mask in masks if mask.name.startswith("free-form/")]
+    assert {f"free-form/{n}" for n in ("rectangular-head", "three-eyes", "giant-mouth", "half-off-canvas")} <= set(free)
+    assert len(masks) - len(free) >= 4
+    for mask in masks:
+        ids = read_mask(mask.path, AVATAR_LABELS)
+        assert ids.shape == (256, 256)
+        with Image.open(mask.path) as picture:
+            assert picture.mode == "P"
+            np.testing.assert_array_equal(np.asarray(picture), ids)  # index = id
+            assert picture.getpalette()[: 3 * len(AVATAR_LABELS)] == AVATAR_LABELS.palette()[: 3 * len(AVATAR_LABELS)]
+
+
+def test_demo_command_writes_everything(tiny_bundle, tmp_path, capsys):
+    out = tmp_path / "demo"
+    words = ["demo", "--bundle", str(tiny_bundle), "--out", str(out), "--styles", str(STYLES), "--device", "cpu", "--precision", "fp32"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert str(out / "contact_sheet.png") in shown
+    for verb in ("generate --bundle", "mask check", "sample --bundle"):
+        assert shown.count(verb) == 1
+    masks = find_masks(example_masks(), AVATAR_LABELS)
+    assert len(list((out / "styles").iterdir())) == STYLES
+    assert len(list((out / "pictures").rglob("*.png"))) == STYLES * len(masks)
+    assert len(list((out / "proxy").rglob("*.png"))) == len(masks)
+    with Image.open(out / "contact_sheet.png") as sheet:
+        width = 2 * MARGIN + (2 + STYLES) * (CELL + GAP) - GAP
+        rows = (len(masks) + 1) * (CELL + GAP + CAPTION) + 3 * TITLE  # the title and two sections
+        assert sheet.size == (width, rows + 2 * MARGIN + legend(AVATAR_LABELS, width - 2 * MARGIN).height)
+        colors = {color for _, color in sheet.getcolors(sheet.width * sheet.height)}
+    assert {label.color for label in AVATAR_LABELS.labels} <= colors
+
+
+def test_demo_repeats_exactly(synth, tmp_path):
+    first, second = (run_demo(synth, tmp_path / name, example_masks() / "free-form", STYLES) for name in "ab")
+    files = sorted(path.relative_to(first.parent) for path in first.parent.rglob("*.png"))
+    assert files == sorted(path.relative_to(second.parent) for path in second.parent.rglob("*.png"))
+    for file in files:
+        assert (first.parent / file).read_bytes() == (second.parent / file).read_bytes()
+
+
+def test_styles_are_distinct_and_their_own_samples(synth):
+    seeds, samples = varied_styles(synth, 5)
+    assert len(set(seeds)) == 5
+    picture = synth.sample(synth.w([seeds[1]]))[0]
+    expected = picture[0].add(1).mul(127.5).round().permute(1, 2, 0).numpy()
+    assert np.abs(samples[1].astype(float) - expected).max() <= 1
+
+
+def test_demo_refuses_before_it_works(synth, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProxymaskError, match="holds no masks"):
+        run_demo(synth, tmp_path / "out", tmp_path / "empty")
+    with pytest.raises(ProxymaskError, match="--styles"):
+        run_demo(synth, tmp_path / "out", styles=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_write_picture(tmp_path):
+    picture = Image.new("RGB", (4, 4))
+    assert write_picture(tmp_path / "new" / "x.jpg", picture).is_file()
+    with pytest.raises(ProxymaskError, match=r"\.png"):
+        write_picture(tmp_path / "x.xyz", picture)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ProxymaskError, match="cannot write"):
+        write_picture(tmp_path / "file" / "x.png", picture)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "new"]
+
+
+def test_demo_of_the_embedded_bundle(tmp_path):
+    if not (EMBEDDED / "avatars" / "bundle.json").is_file():
+        pytest.skip("the embedded bundle 'avatars' is not in this checkout")
+    sheet = run_demo(Synthesizer.from_pretrained("avatars"), tmp_path, styles=2)
+    with Image.open(sheet) as picture:
+        assert np.asarray(picture).std() > 20

@@ -1,0 +1,218 @@
+"""The bundle on disk: what goes in comes out, and what is wrong with a damaged one is said."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from proxymask import __version__
+from proxymask.core.config_model import ConfigModel
+from proxymask.core.errors import ProxymaskError
+from proxymask.inference import bundle as module
+from proxymask.inference.bundle import Bundle, check_bundle, find_bundle
+
+PARTS = ("clusters", "generator", "mappers/mask", "rearranger", "segmenter")
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return tiny.make_bundle()
+
+
+@pytest.fixture(scope="module")
+def saved(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In half precision; read only."""
+    return tiny.make_bundle().save(tmp_path_factory.mktemp("b") / "tiny")
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def tensors(bundle: Bundle) -> dict[str, torch.Tensor]:
+    return {f"{name}/{k}": v for name, part in bundle.parts().items() for k, v in part.state_dict().items()}
+
+
+def test_files(saved: Path) -> None:
+    wanted = {f"{part}/{name}" for part in PARTS for name in ("config.json", "model.safetensors")}
+    assert content(saved).keys() == wanted | {"bundle.json", "labels.json", "README.md"}
+    about = json.loads((saved / "bundle.json").read_text())
+    assert about["format"] == 1
+    assert about["proxymask"] == __version__
+    assert (about["resolution"], about["cut"], about["mappers"], about["segmenter"]) == (16, 8, ["mask"], True)
+    assert about["sha256"].keys() == content(saved).keys() - {"bundle.json"}
+    card = (saved / "README.md").read_text()
+    for words in ("# tiny", "16x16", "cut at 8", "1 left", "licence: none"):
+        assert words in card
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_round_trip(bundle: Bundle, half: bool, tmp_path: Path) -> None:
+    bundle = tiny.make_bundle()
+    before = {k: v.clone() for k, v in tensors(bundle).items()}
+    again = Bundle.load(bundle.save(tmp_path / "b", half=half))
+    assert (again.name, again.cut, again.resolution, again.about, again.labels) == ("tiny", 8, 16, {"licence": "none"}, tiny.LABELS)
+    assert again.folder == bundle.folder == tmp_path / "b"
+    got = tensors(again)
+    assert got.keys() == before.keys()
+    differ = tiny.differing(before, got)
+    if half:
+        assert not any(name.startswith("clusters") for name in differ)  # never rounded: they draw the proxy masks
+        for name in differ:
+            assert torch.allclose(before[name], got[name], rtol=1e-3, atol=1e-4), name
+        z = torch.randn(4, tiny.Z, generator=torch.Generator().manual_seed(0))
+        exact, rounded = bundle.generator(z), again.generator(z)
+        assert float((exact - rounded).norm() / exact.norm()) < 5e-3
+    else:
+        assert differ == []
+    for name, part in again.parts().items():
+        assert part.config == bundle.parts()[name].config
+        assert not part.training
+        assert not any(p.requires_grad for p in part.parameters())
+
+
+def test_half_is_half(saved: Path, bundle: Bundle, tmp_path: Path) -> None:
+    full = tiny.make_bundle().save(tmp_path / "full", half=False)
+    sizes = [(path / "rearranger/model.safetensors").stat().st_size for path in (saved, full)]
+    assert sizes[0] < 0.6 * sizes[1]
+    again = Bundle.load(saved).save(tmp_path / "again")  # rounding twice is rounding once
+    assert content(again) == content(saved)
+
+
+def test_without_labels(tmp_path: Path) -> None:
+    """What training without labels leaves: generator, clusters and rearranger."""
+    bundle = tiny.make_bundle()
+    bundle.labels = bundle.segmenter = None
+    bundle.mappers = {}
+    again = Bundle.load(bundle.save(tmp_path / "b", card="# Mine\n"))
+    assert again.labels is None
+    assert again.segmenter is None
+    assert again.mappers == {}
+    assert (tmp_path / "b/README.md").read_text() == "# Mine\n"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_damaged_file_is_named(part: str, folder: Path) -> None:
+    path = folder / part / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1  # one bit
+    path.write_bytes(data)
+    with pytest.raises(ProxymaskError, match=rf"{part}/model\.safetensors is damaged \(its SHA-256 differs\): copy the bundle again"):
+        Bundle.load(folder)
+    path.write_bytes(data[:100])
+    assert len(check_bundle(folder)) == 1
+    assert check_bundle(folder, hashes=False) == []
+    path.unlink()
+    with pytest.raises(ProxymaskError, match=rf"{part}/model\.safetensors is missing"):
+        Bundle.load(folder)
+
+
+def test_every_problem_is_told(folder: Path) -> None:
+    (folder / "labels.json").unlink()
+    (folder / "generator/config.json").write_text("{}")
+    problems = check_bundle(folder)
+    assert len(problems) == 2
+    with pytest.raises(ProxymaskError) as caught:
+        Bundle.load(folder)
+    assert all(p in str(caught.value) for p in problems)
+    assert "\n" not in str(caught.value)
+
+
+def test_own_words_in_the_card_are_no_damage(folder: Path) -> None:
+    (folder / "README.md").write_text("my notes")
+    assert check_bundle(folder) == []
+    (folder / "my picture.png").write_bytes(b"x")
+    Bundle.load(folder)
+
+
+def test_broken_index(folder: Path) -> None:
+    path, whole = folder / "bundle.json", json.loads((folder / "bundle.json").read_text())
+    path.write_text(json.dumps(whole | {"format": 9, "proxymask": "7.0"}))
+    with pytest.raises(
+        ProxymaskError, match=rf"bundle format 9 \(made by proxymask 7\.0\), this is proxymask {__version__} and reads format 1"
+    ):
+        Bundle.load(folder)
+    for text, words in ((path.read_text()[:50], "not valid JSON"), ("[]", "lacks fields"), ('{"format": 1}', "lacks fields")):
+        path.write_text(text)
+        with pytest.raises(ProxymaskError, match=words):
+            Bundle.load(folder)
+    path.unlink()
+    with pytest.raises(ProxymaskError, match=r"no bundle\.json here: this is no bundle, or an unfinished one"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("kind", ["disk", "stop"])
+def test_unfinished_save_leaves_the_old_one(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny.make_bundle()
+    bundle.save(tmp_path / "b")
+    before = content(tmp_path / "b")
+    real, calls = ConfigModel.save_pretrained, []
+
+    def fails(self: ConfigModel, path: Path, half: bool = False) -> Path:
+        calls.append(path)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if kind == "disk" else KeyboardInterrupt
+        return real(self, path, half)
+
+    bundle.name = "other"
+    with monkeypatch.context() as patch:
+        patch.setattr(ConfigModel, "save_pretrained", fails)
+        if kind == "disk":
+            with pytest.raises(
+                ProxymaskError, match=r"cannot write the bundle .*b \(No space left on device\); nothing of the old one was touched"
+            ):
+                bundle.save(tmp_path / "b")
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                bundle.save(tmp_path / "b")
+    assert len(calls) == 3
+    assert content(tmp_path / "b") == before
+    assert Bundle.load(tmp_path / "b").name == "tiny"
+    bundle.save(tmp_path / "b")  # and the next one goes through
+    assert Bundle.load(tmp_path / "b").name == "other"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_saving_over_something_else(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").write_bytes(b"x")
+    with pytest.raises(ProxymaskError, match="is not empty and holds no bundle: choose another --out"):
+        bundle.save(tmp_path / "photos")
+    with pytest.raises(ProxymaskError, match="is a file"):
+        bundle.save(tmp_path / "photos/a.png")
+    assert content(tmp_path / "photos") == {"a.png": b"x"}
+    (tmp_path / "empty").mkdir()
+    assert Bundle.load(tiny.make_bundle().save(tmp_path / "empty")).name == "tiny"
+
+
+def test_names(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_bundle(saved) == find_bundle(str(saved)) == saved
+    monkeypatch.setattr(module, "EMBEDDED", tmp_path)
+    with pytest.raises(ProxymaskError, match=r"no bundle 'avatar': no such folder, and the embedded ones are: none"):
+        find_bundle("avatar")
+    for name in ("cats", "avatars"):
+        shutil.copytree(saved, tmp_path / name)
+    (tmp_path / "unfinished").mkdir()
+    with pytest.raises(ProxymaskError, match=r"no bundle 'avatar': no such folder, and the embedded ones are: avatars, cats"):
+        find_bundle("avatar")
+    assert find_bundle("cats") == tmp_path / "cats"
+    assert Bundle.load("cats").name == "tiny"
+    with pytest.raises(ProxymaskError, match=r"bundle\.json is a file; a bundle is a folder"):
+        find_bundle(saved / "bundle.json")
+
+
+def test_hub_name_without_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    with pytest.raises(ProxymaskError, match=r"user/model is no folder; to take it from the hub: pip install 'proxymask\[hub\]'"):
+        find_bundle("user/model")

@@ -1,0 +1,129 @@
+"""The few-shot segmenter."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import tiny
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import seed_to_z
+from proxymask.training.segmenter import SegmenterConfig, SegmenterStage, _moved
+
+
+def test_hypercolumn(cut: CutGenerator, w: torch.Tensor) -> None:
+    """A 1x1 convolution of the concatenated, upsampled levels; the first level is left out."""
+    segmenter = tiny.make_segmenter(cut)
+    levels, _ = cut.pyramid(w)
+    grown = [F.interpolate(level, size=tiny.SIZE, mode="bilinear", align_corners=False) for level in levels[1:]]
+    column = torch.cat([x / level.square().mean().sqrt() for x, level in zip(grown, levels[1:], strict=True)], dim=1)
+    segmenter.calibrate(levels)
+    assert column.shape[1] == sum(tiny.LEVELS[1:])
+    weight = torch.cat([conv.weight for conv in segmenter.project], dim=1)
+    x = F.conv2d(column, weight) / 2**0.5
+    seen = []
+    segmenter.convs[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    logits = segmenter(levels)
+    assert torch.allclose(seen[0], F.leaky_relu(x, 0.2), atol=1e-4)
+    for conv, dilation in zip(segmenter.convs, (1, 2), strict=True):
+        x = x + F.conv2d(F.leaky_relu(x, 0.2), conv.weight, conv.bias, padding=dilation, dilation=dilation)
+    assert torch.allclose(logits, F.conv2d(F.leaky_relu(x, 0.2), segmenter.out.weight, segmenter.out.bias), atol=1e-4)
+    assert logits.shape == (8, tiny.N, tiny.SIZE, tiny.SIZE)
+
+
+def test_levels(cut: CutGenerator, w: torch.Tensor) -> None:
+    levels, _ = cut.pyramid(w)
+    segmenter = tiny.make_segmenter(cut)
+    changed = [levels[0] + 1, *levels[1:]]
+    assert torch.equal(segmenter(changed), segmenter(levels))  # the one that is skipped
+    assert not torch.equal(segmenter([levels[0], levels[1] + 1, levels[2]]), segmenter(levels))
+    every = FewShotSegmenter(tiny.LEVELS, tiny.SIZE, tiny.N, width=4, skip_levels=0)
+    assert not torch.equal(every(changed), every(levels))
+    big = [100 * level for level in levels]  # after calibration, the unit of the features does not matter
+    small = segmenter(levels)
+    segmenter.level_rms.mul_(100)
+    assert torch.allclose(segmenter(big), small, atol=1e-4)
+    with pytest.raises(ValueError, match="zip"):
+        segmenter(levels[:2])
+
+
+def test_round_trip(cut: CutGenerator, w: torch.Tensor, tmp_path) -> None:
+    segmenter = tiny.make_segmenter(cut)
+    again = FewShotSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "s"))
+    levels, _ = cut.pyramid(w)
+    assert torch.equal(again(levels), segmenter(levels))
+
+
+class Discs(nn.Module):
+    """A toy generator: a disc and a bar below it, placed by w, in features that mix them with a texture and noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.mixes = nn.ParameterList(torch.randn(channels, 5) for channels in tiny.LEVELS)
+
+    def shares(self, w: torch.Tensor, res: int) -> torch.Tensor:
+        """What covers a place, background first: (B, 3, res, res), adding up to one."""
+        at = (torch.arange(res) + 0.5) / res
+        y, x = at[None, :, None], at[None, None, :]
+        cy, cx, radius = (0.4 + 0.3 * w[:, i, None, None].tanh() * (0.5 if i == 2 else 1) for i in range(3))
+        radius = radius * 0.6
+        disc = torch.sigmoid((radius - ((y - cy).square() + (x - cx).square()).sqrt()) * 40)
+        bar = torch.sigmoid((y - cy - radius - 0.05) * 40) * (1 - disc)
+        return torch.stack([1 - disc - bar, disc, bar], dim=1)
+
+    def pyramid(self, w: torch.Tensor, noise_mode: str = "const") -> tuple[list[torch.Tensor], None]:
+        levels = []
+        for res, mix in zip((4, 8, 16), self.mixes, strict=True):
+            texture = torch.sin(torch.arange(res * res) * w[:, :1] * 3).view(-1, 1, res, res)
+            noise = torch.randn(len(w), 1, res, res, generator=torch.Generator().manual_seed(res))
+            levels.append(torch.einsum("bkhw,ck->bchw", torch.cat([self.shares(w, res), 0.2 * texture, 0.2 * noise], 1), mix))
+        return levels, None
+
+    def labels(self, w: torch.Tensor) -> torch.Tensor:
+        return self.shares(w, tiny.SIZE).argmax(dim=1)
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_learns_from_few_samples(shots: int, tmp_path) -> None:
+    """From one labelled sample on, the pixels of others come out right, wherever their parts lie."""
+    toy, w = Discs(), torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
+    ws, others = w[:shots], w[4:]
+    segmenter = FewShotSegmenter(tiny.LEVELS, tiny.SIZE, 3, width=16, dilations=(1, 2))
+    segmenter.calibrate(toy.pyramid(w)[0])
+    stage = SegmenterStage(toy, segmenter, ws, toy.labels(ws), SegmenterConfig(learning_rate=0.01))  # type: ignore[arg-type]
+    run = tiny.run(stage, tmp_path, steps=60, batch=4, log_every=60, checkpoint_every=1000, ema_samples=40)
+    with torch.no_grad():
+        learned = run.averages["segmenter"](toy.pyramid(others)[0]).argmax(dim=1)
+    truth = toy.labels(others)
+    assert float((learned == truth).float().mean()) > 0.95
+    assert min(float((learned == truth)[truth == label].float().mean()) for label in range(3)) > 0.85
+    assert float((toy.labels(w[:1]) == truth).float().mean()) < 0.8  # the one mask itself would not do
+
+
+def test_rare_classes_weigh_more(cut: CutGenerator) -> None:
+    masks = torch.zeros(1, tiny.SIZE, tiny.SIZE, dtype=torch.long)
+    masks[0, 0, :4], masks[0, 4:8] = 1, 2  # 4, 64 and 188 pixels; class 3 is not there
+    ws = cut.w(seed_to_z([0], tiny.Z))
+    counts = torch.tensor([188.0, 4.0, 64.0, 0.0])
+    weight = SegmenterStage(tiny.make_cut(), tiny.make_segmenter(cut), ws, masks, SegmenterConfig()).weight
+    assert weight[3] == 0
+    assert float((weight * counts).sum()) == pytest.approx(256, rel=1e-5)  # the mean over the pixels is one
+    assert float(weight[1] / weight[0]) == pytest.approx((188 / 4) ** 0.5, rel=1e-4)
+
+
+def test_moving_labels_and_features_together() -> None:
+    mask = torch.arange(64.0).view(1, 1, 8, 8).repeat(4, 1, 1, 1)
+    mirror = torch.tensor([False, True, False, True])
+    move = torch.tensor([[0, 0], [0, 0], [2, -1], [-20, 20]])
+    got = _moved(mask, mirror, move, 8)[:, 0]
+    plain = mask[0, 0]
+    assert torch.equal(got[0], plain)
+    assert torch.equal(got[1], plain.flip(1))
+    rows, cols = torch.arange(8).add(2).clamp(0, 7), torch.arange(8).sub(1).clamp(0, 7)
+    assert torch.equal(got[2], plain[rows][:, cols])
+    assert torch.equal(got[3], plain.flip(1)[torch.zeros(8, dtype=torch.long)][:, torch.full((8,), 7)])  # only the edge is left
+    coarse = _moved(mask[:, :, ::2, ::2].contiguous(), mirror, move, 8)[:, 0]  # at half the size, half the cells
+    small = plain[::2, ::2]
+    assert torch.equal(coarse[2], small[torch.arange(4).add(1).clamp(0, 3)][:, torch.arange(4)])  # -0.5 rounds to even: 0

@@ -1,0 +1,82 @@
+"""Grown networks start as the smaller ones, and everything in them can learn."""
+
+import pytest
+import torch
+
+from proxymask.core.errors import ProxymaskError
+from proxymask.models.growing import grow_discriminator, grow_generator
+from proxymask.models.stylegan2 import Discriminator, Generator
+from proxymask.models.stylegan2_ops import downsample2, upsample2
+
+SMALL = {"resolution": 16, "channel_base": 512, "channel_max": 32}
+LARGER = [(32, 512, 32), (32, 1024, 32), (64, 1024, 48), (128, 2048, 40)]
+
+
+def generator() -> Generator:
+    """A small generator whose noise and biases are not at their start."""
+    torch.manual_seed(0)
+    made = Generator(z_dim=32, w_dim=32, mapping_layers=2, **SMALL)
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            weight.add_(torch.randn_like(weight) * 0.3 if "bias" in name or "strength" in name else 0)
+    return made
+
+
+def discriminator() -> Discriminator:
+    """A small discriminator whose biases are not at their start."""
+    torch.manual_seed(1)
+    made = Discriminator(**SMALL)
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            weight.add_(torch.randn_like(weight) * 0.3 if "bias" in name else 0)
+    return made
+
+
+@pytest.mark.parametrize(("resolution", "base", "most"), LARGER)
+def test_pictures_start_as_the_enlarged_old_ones(resolution: int, base: int, most: int) -> None:
+    small = generator()
+    large = grow_generator(small, resolution, base, most)
+    z = torch.randn(3, 32)
+    expected = small(z)
+    while expected.shape[-1] < resolution:
+        expected = upsample2(expected, small.synthesis.b8.kernel)
+    torch.testing.assert_close(large(z), expected, rtol=1e-4, atol=1e-5)
+    assert large.synthesis.block(8).conv0.weight.shape[0] == min(base // 8, most)
+
+
+@pytest.mark.parametrize(("resolution", "base", "most"), LARGER)
+def test_judgement_starts_as_that_of_the_small_picture(resolution: int, base: int, most: int) -> None:
+    small = discriminator()
+    large = grow_discriminator(small, resolution, base, most)
+    picture = torch.randn(4, 3, resolution, resolution)
+    shrunk = picture
+    while shrunk.shape[-1] > 16:
+        shrunk = downsample2(shrunk, large.block(resolution).skip.kernel)
+    # a wider 4x4 block changes the minibatch standard deviation a little
+    torch.testing.assert_close(large(picture), small(shrunk), rtol=1e-4, atol=1e-5 if most == 32 else 2e-3)
+
+
+def test_everything_learns_from_the_first_steps() -> None:
+    """Zeros at the start must not stay zeros: after one step of the last layer, gradients reach all of the generator."""
+    large, judge = grow_generator(generator(), 32, 1024, 48), grow_discriminator(discriminator(), 32, 1024, 48)
+    judge(torch.randn(4, 3, 32, 32)).sum().backward()
+    assert not [name for name, p in judge.named_parameters() if p.grad is None or not p.grad.abs().max()]
+    z = torch.randn(4, 32)
+    judge(large(z, noise_mode="random")).sum().backward()
+    torgb = large.synthesis.block(32).torgb.weight
+    assert torgb.grad is not None
+    assert torgb.grad.abs().max() > 0
+    with torch.no_grad():
+        torgb.sub_(0.1 * torgb.grad)
+    large.zero_grad()
+    judge(large(z, noise_mode="random")).sum().backward()
+    assert not [name for name, p in large.named_parameters() if p.grad is None or not p.grad.abs().max()]
+
+
+def test_what_cannot_grow_is_said() -> None:
+    with pytest.raises(ProxymaskError, match="larger --resolution"):
+        grow_generator(generator(), 16, 512, 32)
+    with pytest.raises(ProxymaskError, match="only get wider"):
+        grow_generator(generator(), 32, 512, 16)
+    with pytest.raises(ProxymaskError, match="to grow"):
+        grow_discriminator(discriminator(), 256, 1024, 32)

@@ -1,0 +1,211 @@
+import pytest
+import torch
+
+from proxymask.core.errors import ProxymaskError
+from proxymask.imaging.labels import LabelSet
+from proxymask.models import segmentation_nets
+from proxymask.models.segmentation_nets import DilatedSegmenter, UNetSegmenter
+from proxymask.training.loop import LoopConfig, Run
+from proxymask.training.segmentation import (
+    NO_CLASS,
+    SegmentationConfig,
+    SegmentationStage,
+    augment,
+    class_weights,
+    evaluate_segmentation_net,
+    train_segmentation_net,
+)
+
+CPU = {"device": "cpu", "precision": "fp32"}
+NETS = [lambda n: UNetSegmenter(n, width=8), lambda n: DilatedSegmenter(n, width=16)]
+
+
+class Shapes:
+    """Bright squares (1) with a one-pixel bar (2) on a noisy background (0)."""
+
+    def __init__(self, count=24, size=16):
+        rng = torch.Generator().manual_seed(0)
+        self._masks = torch.zeros(count, size, size, dtype=torch.long)
+        for mask in self._masks:
+            y, x = torch.randint(1, size // 2 - 1, (2,), generator=rng).tolist()
+            mask[y : y + size // 2, x : x + size // 2] = 1
+            mask[y + size // 4, x + 1 : x + size // 2 - 1] = 2
+        palette = torch.tensor([[-0.5, -0.5, 0.0], [0.6, 0.2, 0.0], [-0.8, 0.2, 0.9]])
+        self._images = palette[self._masks].permute(0, 3, 1, 2) + 0.1 * torch.randn(count, 3, size, size, generator=rng)
+
+    def __len__(self):
+        return len(self._masks)
+
+    def images(self, indices):
+        return self._images[indices].clamp(-1, 1)
+
+    def masks(self, indices):
+        return self._masks[indices]
+
+
+def small(seed=0, kind=1):
+    torch.manual_seed(seed)
+    return NETS[kind](3)
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_shapes_sizes_and_gradients(make):
+    net = make(5)
+    for size in ((16, 24), (8, 8)):
+        logits = net(torch.randn(2, 3, *size))
+        assert logits.shape == (2, 5, *size)
+    logits.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    for wrong in (torch.zeros(1, 3, 12, 16), torch.zeros(1, 1, 16, 16), torch.zeros(3, 16, 16)):
+        with pytest.raises(ProxymaskError, match="multiples of 8"):
+            net(wrong)
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_a_picture_does_not_depend_on_its_batch(make):
+    net, x = make(4), torch.randn(3, 3, 16, 16)
+    net.train()
+    torch.testing.assert_close(net(x)[1:2], net(x[1:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_save_and_load(make, tmp_path):
+    net, x = make(4), torch.randn(1, 3, 16, 16)
+    loaded = type(net).from_pretrained(net.save_pretrained(tmp_path))
+    assert torch.equal(net(x), loaded(x))
+
+
+@pytest.mark.parametrize("kind", [UNetSegmenter, DilatedSegmenter])
+def test_convolutions_reach_far_and_keep_detail(kind, monkeypatch):
+    """Without the norms, which see the whole picture anyway: pixels 28 away still matter, the nearest ones matter most."""
+    monkeypatch.setattr(segmentation_nets, "_norm", lambda channels: torch.nn.Identity())
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 64, 64, requires_grad=True)
+    kind(3)(x)[..., 32, 32].square().sum().backward()
+    reach = x.grad.abs().sum((0, 1))
+    assert reach[32, 4] > 0
+    assert reach[29:36, 29:36].max() == reach.max()
+
+
+def test_features():
+    net = DilatedSegmenter(4).eval()
+    x = torch.rand(3, 3, 64, 64) * 2 - 1
+    features = net.features(x)
+    assert features.shape == (3, 288)
+    assert features.dtype == torch.float32
+    assert torch.allclose(features[:1], net.features(x[:1]), atol=1e-5)
+    assert (features[0] - features[1]).abs().max() > 1e-3
+    stages = net.stages(x)
+    assert torch.allclose(features[:, :16], stages[0].mean((2, 3)))
+    assert torch.allclose(features[:, -32:], stages[-1].flatten(2).std(2, correction=0), atol=1e-5)
+
+
+def test_augment_moves_picture_and_mask_together():
+    rng = torch.Generator().manual_seed(1)
+    masks = torch.randint(0, 2, (64, 4, 4), generator=rng).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    images = (masks[:, None] * 2.0 - 1).expand(-1, 3, -1, -1) * 0.6
+    moved, labels = augment(images, masks, torch.Generator().manual_seed(2))
+    assert not torch.equal(labels, masks)
+    assert moved.abs().max() <= 1
+    bright = moved.mean(1)
+    for picture, mask in zip(bright, labels, strict=True):
+        if 0.05 < mask.float().mean() < 0.95:
+            both = torch.stack([picture.flatten(), mask.flatten().float()])
+            assert torch.corrcoef(both)[0, 1] > 0.8
+    again = augment(images, masks, torch.Generator().manual_seed(2))
+    assert torch.equal(again[0], moved)
+    assert torch.equal(again[1], labels)
+    assert not torch.equal(augment(images, masks, torch.Generator().manual_seed(3))[0], moved)
+
+
+def test_class_weights():
+    data = Shapes()
+    weights = class_weights(data, 5, power=0.25)
+    share = torch.bincount(data._masks.flatten(), minlength=5) / data._masks.numel()
+    assert weights[3:].sum() == 0
+    assert float((weights * share).sum()) == pytest.approx(1)
+    assert float(weights[2] / weights[0]) == pytest.approx(float(share[0] / share[2]) ** 0.25, rel=1e-5)
+    with pytest.raises(ProxymaskError, match="has 2 classes"):
+        class_weights(data, 2)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_learns(kind):
+    data, log = Shapes(64), []
+    config = SegmentationConfig(learning_rate=5e-3, balance=0.25)
+    net = train_segmentation_net(small(kind=kind), data, steps=80, batch=8, config=config, log=lambda *a: log.append(a), **CPU)
+    matrix = evaluate_segmentation_net(net, data, **CPU)
+    assert matrix.iou()[:2].min() > 0.9  # of few steps: the thin bar comes later
+    assert int(matrix.counts.sum()) == 64 * 16 * 16
+    assert not net.training
+    assert not any(p.requires_grad for p in net.parameters())
+    assert [step for step, _, _ in log] == list(range(1, 81))
+    assert log[-1][2]["loss/cross_entropy"] < log[49][2]["loss/cross_entropy"]
+
+
+class Breaks(Shapes):
+    """Stops the run as a kill does, in the middle of a step."""
+
+    reads = 0
+
+    def images(self, indices):
+        self.reads += 1
+        if self.reads > 5:
+            raise RuntimeError("killed")
+        return super().images(indices)
+
+
+def test_stop_and_resume_is_exact(tmp_path):
+    settings = {"steps": 8, "batch": 4, "seed": 3, "checkpoint_every": 2, **CPU}
+    straight = train_segmentation_net(small(), Shapes(), **settings)
+    with pytest.raises(RuntimeError, match="killed"):
+        train_segmentation_net(small(), Breaks(), out=tmp_path, **settings)
+    with pytest.raises(ProxymaskError, match="other settings"):
+        train_segmentation_net(small(), Shapes(), out=tmp_path, **{**settings, "steps": 9})
+    seen = []
+    resumed = train_segmentation_net(small(9), Shapes(), out=tmp_path, log=lambda step, *_: seen.append(step), **settings)
+    assert seen == [5, 6, 7, 8]
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert torch.equal(DilatedSegmenter.from_pretrained(tmp_path).head.weight, straight.head.weight)
+    again = train_segmentation_net(small(9), Shapes(), out=tmp_path, **settings)  # finished: nothing is left to do
+    assert torch.equal(again.head.weight, straight.head.weight)
+
+
+def test_rounds_of_accumulation_change_nothing():
+    def gradients(accumulate):
+        stage = SegmentationStage(small(), Shapes(), SegmentationConfig(), steps=10)
+        run = Run(LoopConfig(batch=8, accumulate=accumulate, **CPU), stage)
+        stage.step(run)
+        return torch.cat([p.grad.flatten() for p in stage.net.parameters()])
+
+    torch.testing.assert_close(gradients(1), gradients(4), rtol=1e-3, atol=1e-5)
+
+
+def test_grid():
+    data = Shapes()
+    data.labels = LabelSet.of([("ground", "#000000"), ("square", "#ff0000"), ("bar", "#00ff00")])
+    stage = SegmentationStage(small(), data, SegmentationConfig(), steps=10)
+    run = Run(LoopConfig(**CPU), stage)
+    run.averages = {"net": stage.net}
+    picture = stage.grid(run)
+    assert (0, 255, 0) in {color for _, color in picture.getcolors(1 << 20)}
+    data.labels = None
+    assert stage.grid(run) is None
+
+
+def test_pixels_without_class_teach_nothing_and_are_not_scored():
+    blank = Shapes()
+    blank._masks[:, :8] = NO_CLASS
+    net = train_segmentation_net(small(), blank, steps=2, batch=4, **CPU)
+    assert all(p.isfinite().all() for p in net.parameters())
+    assert int(evaluate_segmentation_net(net, blank, [0, 1], **CPU).counts.sum()) == 2 * 8 * 16
+
+
+def test_empty_set():
+    class Empty(Shapes):
+        def __len__(self):
+            return 0
+
+    with pytest.raises(ProxymaskError, match="empty"):
+        train_segmentation_net(small(), Empty(), steps=1, **CPU)

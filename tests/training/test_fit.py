@@ -1,0 +1,505 @@
+"""``fit`` from pictures or a generator to a bundle, stopped and continued anywhere; toy sizes throughout."""
+
+import collections
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tiny
+from proxymask.cli.progress import Pace, clock, describe, progress
+from proxymask.cli.training import TRAIN, Cluster, Fit, GeneratorOverrides, TrainGenerator, TrainMapper, TrainRearranger, TrainSegmenter
+from proxymask.cli.verbs import Computing
+from proxymask.core.config_model import load_tensors
+from proxymask.core.errors import ProxymaskError
+from proxymask.imaging.masks import read_mask
+from proxymask.inference.bundle import Bundle, check_bundle, file_hash
+from proxymask.inference.samples import write_samples
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.proxy_clusters import ProxyClusters
+from proxymask.models.rearranger import Rearranger
+from proxymask.models.split_generator import CutGenerator
+from proxymask.models.stylegan2 import Discriminator, Generator, seed_to_z
+from proxymask.training.estimate import step_kinds
+from proxymask.training.fit import FitConfig, amount, duration, fit
+from proxymask.training.loop import Stopped
+from proxymask.training.losses import relative_l1
+from proxymask.training.presets import load_preset
+from proxymask.training.stages import is_done, mark_of
+
+SIZE = 16
+CPU = Computing(device="cpu", precision="fp32")
+QUIET = {"tensorboard": False, "grid_every": 0}
+TOY = {
+    "resolution": SIZE,
+    "cut": 8,
+    "num_clusters": 5,
+    "cluster_samples": 16,
+    "generator": {"z_dim": 16, "channel_base": 128, "channel_max": 16},
+    "rearranger": {"hidden": 8, "position_channels": 8},
+    "mapper": {"widths": [8, 8, 8], "hidden": 8},
+    "generator_loop": {"steps": 6, "batch": 4, "checkpoint_every": 3, "log_every": 2, "grid_every": 6},
+    "rearranger_loop": {"steps": 8, "batch": 4, "log_every": 2, **QUIET},
+    "segmenter_loop": {"steps": 4, "batch": 2, **QUIET},
+    "mapper_loop": {"steps": 12, "batch": 4, **QUIET},
+}
+
+
+class Log:
+    """A report that remembers, and does something at a chosen moment."""
+
+    def __init__(self, at=None, step=0, act=lambda: None):
+        self.said, self.shown, self.at, self.step, self.act = [], [], at, step, act
+
+    def say(self, text):
+        self.said.append(text)
+
+    @property
+    def text(self):
+        return "\n".join(self.said)
+
+    @contextmanager
+    def progress(self, title):
+        if "measuring" not in title:
+            self.shown.append(title)
+
+        def update(done, total=0, numbers=None):
+            if title == self.at and done == self.step:
+                self.act()
+
+        yield update
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """Pictures, a preset, and a fit of them that waits for labels. Tests copy it."""
+    root = tmp_path_factory.mktemp("fit")
+    rng = np.random.default_rng(0)
+    (root / "pictures").mkdir()
+    for i in range(12):
+        pixels = np.full((20, 20, 3), rng.integers(100, 255, 3), np.uint8)
+        y, x = rng.integers(2, 8, 2)
+        pixels[y : y + 8, x : x + 8] = rng.integers(0, 150, 3)
+        Image.fromarray(pixels).save(root / "pictures" / f"{i}.png")
+    (root / "pictures" / "broken.png").write_bytes(b"nothing")
+    (root / "toy.json").write_text(json.dumps(TOY))
+    log = Log()
+    result = fit(config(root), log)
+    assert (result.bundle, result.to_label) == (root / "model", root / "model.work" / "to-label")
+    (root / "log.txt").write_text(log.text)
+    return root
+
+
+@pytest.fixture
+def copy(world, tmp_path):
+    """The fixture's files, to be changed."""
+    shutil.copytree(world, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def config(root, **changes):
+    given = {"images": root / "pictures", "out": root / "model", "preset": str(root / "toy.json"), "device": "cpu", "precision": "fp32"}
+    return FitConfig(**(given | changes))
+
+
+def paint(path, top=4):
+    """Background, a square of part 1 and a smaller one of part 2."""
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[top : top + 8, 4:12] = 1
+    mask[top + 2 : top + 5, 6:10] = 2
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(mask).save(path)
+    return mask
+
+
+def digests(folder, *parts):
+    return {str(p.relative_to(folder)): file_hash(p) for part in parts for p in sorted((folder / part).rglob("*")) if p.is_file()}
+
+
+FROZEN = ("generator", "clusters", "rearranger")
+
+
+# ------------------------------------------------------------------------------------------------------------ end to end
+
+
+def test_without_labels_up_to_the_rearranger(world):
+    said = (world / "log.txt").read_text()
+    for stage in ("prepare pictures", "generator", "clusters", "rearranger", "segmenter", "mapper"):
+        assert f"\n  {stage} " in said
+    assert "once labelled" in said
+    assert "memory about" in said
+    assert "disk about" in said
+    work, folder = world / "model.work", world / "model.work" / "to-label"
+    assert str(folder) in said
+    assert "12 pictures of 16x16; 1 files could not be used" in said
+    assert "000000.mask.png" in said
+    assert "labels.json" in (folder / "README.txt").read_text()
+    assert len(list(folder.glob("0*.json"))) == 16
+    assert len(list(folder.glob("*.proxy.png"))) == 16
+    bundle = Bundle.load(world / "model")
+    assert (bundle.mappers, bundle.labels, bundle.segmenter, bundle.cut, bundle.resolution) == ({}, None, None, 8, SIZE)
+    Synthesizer(bundle, device="cpu").transfer(1, 2)
+    assert isinstance(Generator.from_pretrained(work / "generator" / "generator"), Generator)
+    assert isinstance(Discriminator.from_pretrained(work / "generator" / "discriminator"), Discriminator)
+    assert (work / "generator" / "grids" / "00000006.png").is_file()
+    # L_adv of the rearranger starts from the generator's own discriminator
+    assert mark_of(work / "rearranger")["identity"]["discriminator"] != "fresh"
+
+
+def test_goes_on_when_the_masks_are_there(copy):
+    before = digests(copy / "model", *FROZEN)
+    mask = paint(copy / "model.work" / "to-label" / "000000.mask.png")
+    log = Log()
+    assert fit(config(copy), log).to_label is None
+    assert log.shown == ["segmenter", "mapper"]
+    assert "no mask shows part 3" in log.text
+    assert "generate --bundle" in log.text
+    assert check_bundle(copy / "model") == []
+    assert digests(copy / "model", *FROZEN) == before
+    bundle = Bundle.load(copy / "model")
+    assert list(bundle.mappers) == ["mask"]
+    assert bundle.about["labelled samples"] == ["000000"]
+    synth = Synthesizer(bundle, device="cpu")
+    synth.set_style(seed=1)
+    assert synth(mask).size == (SIZE, SIZE)
+
+    again = Log()
+    whole = digests(copy / "model", ".")
+    fit(config(copy), again)
+    assert again.shown == []  # nothing is missing
+    assert digests(copy / "model", ".") == whole
+    # and without the masks, what was trained with them stays
+    (copy / "model.work" / "to-label" / "000000.mask.png").unlink()
+    fit(config(copy), Log())
+    assert digests(copy / "model", ".") == whole
+
+
+def test_end_to_end_with_labels_from_the_start(copy):
+    """The same seed trains the same generator, to the last bit, so labels of its samples serve another fit of the same pictures."""
+    paint(copy / "model.work" / "to-label" / "000000.mask.png")
+    labels = copy / "painted"
+    shutil.move(copy / "model.work" / "to-label", labels)
+    log = Log()
+    assert fit(config(copy, labels=labels, out=copy / "fresh"), log).to_label is None
+    assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper"]
+    assert digests(copy / "fresh", *FROZEN) == digests(copy / "model", *FROZEN)
+    log = Log()
+    with pytest.raises(ProxymaskError, match="another generator"):
+        fit(config(copy, labels=labels, out=copy / "else", seed=1), log)
+    assert log.shown == ["generator"]  # told before anything is built on it, and the generator is kept
+    assert is_done(copy / "else.work" / "generator", mark_of(copy / "else.work" / "generator")["identity"], 6)
+
+
+def test_retraining_keeps_the_hashes(copy):
+    paint(copy / "model.work" / "to-label" / "000000.mask.png")
+    fit(config(copy))
+    model, work = copy / "model", copy / "model.work"
+    before = digests(model, *FROZEN)
+    old = digests(model, "mappers", "segmenter")
+    labels = copy / "new"
+    paint(labels / "000001.mask.png", top=6)
+    shutil.copy(work / "to-label" / "000001.json", labels)
+    (labels / "labels.json").write_text(json.dumps({"labels": [{"id": i, "name": f"new {i}", "color": f"#0000{i:02x}"} for i in range(3)]}))
+    log = Log()
+    fit(config(copy, images=None, bundle=str(model), labels=labels, out=copy / "second"), log)
+    assert log.shown == ["segmenter", "mapper"]
+    assert digests(copy / "second", *FROZEN) == before
+    assert digests(copy / "second", "mappers", "segmenter") != old
+    assert Bundle.load(copy / "second").labels.names == ["new 0", "new 1", "new 2"]
+    assert mark_of(copy / "second.work" / "mapper")["identity"]["discriminator"] != "fresh"  # found in model.work
+    assert digests(model, "mappers", "segmenter") == old
+
+    fit(config(copy, images=None, bundle=str(model), labels=labels))  # in place
+    assert digests(model, *FROZEN) == before
+    assert check_bundle(model) == []
+    assert Bundle.load(model).labels.names == ["new 0", "new 1", "new 2"]
+    assert len(list(work.glob("mapper.*"))) == 1  # the earlier one is kept
+
+
+def test_bundle_without_labels_asks_for_them(copy):
+    result = fit(config(copy, images=None, bundle=str(copy / "model"), out=copy / "second"))
+    assert result.bundle is None
+    assert not (copy / "second").exists()
+    paint(result.to_label / "000000.mask.png")
+    fit(config(copy, images=None, bundle=str(copy / "model"), out=copy / "second"))
+    assert list(Bundle.load(copy / "second").mappers) == ["mask"]
+
+
+# --------------------------------------------------------------------------------------------------- stopping and continuing
+
+
+def test_stop_in_a_stage_and_continue_changes_nothing(copy):
+    """From the generator alone, stopped within the rearranger: what comes out is bit for bit what an unbroken fit gave."""
+    given = config(copy, generator=copy / "model.work" / "generator", out=copy / "other")
+    with pytest.raises(Stopped, match="rearranger: stopped at step 5 of 8"):
+        fit(given, Log("rearranger", 5, interrupt))
+    assert not (copy / "other").exists()
+    log = Log()
+    fit(given, log)
+    assert "8 steps, 5 of them done" in log.text
+    assert log.shown == ["rearranger", "samples to label"]
+    for part in ("clusters/clusters", "rearranger/rearranger", "rearranger/discriminator"):
+        ours, theirs = (load_tensors(copy / work / part / "model.safetensors") for work in ("other.work", "model.work"))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_stop_between_stages_and_in_clustering(copy):
+    shutil.rmtree(copy / "model.work" / "clusters")
+    shutil.rmtree(copy / "model.work" / "rearranger")
+    expected = file_hash(copy / "model" / "rearranger" / "model.safetensors")
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match="same command"):
+        fit(config(copy), Log("clusters, pass", 1, stop))
+    assert not is_done(copy / "model.work" / "clusters", {}, 0)
+    fit(config(copy))
+    assert file_hash(copy / "model" / "rearranger" / "model.safetensors") == expected
+
+
+def test_other_settings_move_the_old_aside_and_back(copy):
+    work = copy / "model.work"
+    shutil.copy(copy / "toy.json", copy / "toy-before.json")
+    changed = TOY | {"rearranger": TOY["rearranger"] | {"hidden": 12}}
+    (copy / "toy.json").write_text(json.dumps(changed))
+    old = file_hash(work / "rearranger" / "rearranger" / "model.safetensors")
+    log = Log()
+    fit(config(copy), log)
+    assert log.shown == ["rearranger"]
+    assert "rearranger: the earlier one" in log.text
+    [aside] = work.glob("rearranger.*")
+    assert file_hash(aside / "rearranger" / "model.safetensors") == old
+    shutil.copy(copy / "toy-before.json", copy / "toy.json")
+    fit(config(copy))
+    assert file_hash(work / "rearranger" / "rearranger" / "model.safetensors") == old
+    # more steps of the generator go on from those there are
+    log = Log()
+    fit(config(copy, steps_scale=1.5), log)
+    assert "9 steps, 6 of them done" in log.text
+    assert not list(work.glob("generator.*"))
+
+
+def test_damaged_network_is_made_again(copy):
+    path = copy / "model.work" / "rearranger" / "rearranger" / "model.safetensors"
+    whole = file_hash(path)
+    path.write_bytes(path.read_bytes()[:100])
+    fit(config(copy))
+    assert file_hash(path) == whole
+
+
+# --------------------------------------------------------------------------------------------------------------- bad input
+
+
+def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
+    def says(text, **changes):
+        log = Log()
+        with pytest.raises(ProxymaskError, match=text) as caught:
+            fit(config(copy, **changes), log)
+        assert "\n" not in str(caught.value)
+        assert log.shown == []
+
+    nowhere = copy / "nowhere"
+    says("--images .* does not exist", images=nowhere)
+    says("--labels .* does not exist", labels=nowhere)
+    says("give one of them", generator=copy, bundle="x")
+    says("starts from something", images=None)
+    says("does not exist", generator=nowhere)
+    says("holds no generator", generator=copy / "pictures")
+    says("no preset 'huge'", preset="huge")
+    says("holds no pictures", images=copy / "model")
+    says("name a folder", out=Path("."))
+    says("power of two", resolution=20, out=copy / "new")
+    says("--cut 32", cut=32)
+    says("too many halvings", preset=_preset(copy, mapper={"widths": [8] * 9}), out=copy / "new")
+    says("multiple of processes", preset=_preset(copy, mapper_loop={"accumulate": 3}), out=copy / "new")
+    says("not empty and holds no bundle", out=copy / "pictures")
+    (copy / "file").write_text("")
+    says("is a file", out=copy / "file")
+    shutil.copytree(copy / "model", copy / "alone")
+    says("holds a bundle already", out=copy / "alone")
+
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
+    says("the disk of .* has 1 MB free.*make room", out=copy / "new")
+    assert not (copy / "new.work").exists()
+
+
+def _preset(root, **changes):
+    path = root / "changed.json"
+    path.write_text(json.dumps(TOY | {key: TOY[key] | value for key, value in changes.items()}))
+    return str(path)
+
+
+def test_wrong_labels_are_told_before_training(copy):
+    dataset = copy / "dataset"
+    dataset.mkdir()
+    for name in ("images", "masks"):
+        paint(dataset / name / "0.png")
+    shutil.copy(copy / "model.work" / "to-label" / "labels.json", dataset)
+    with pytest.raises(ProxymaskError, match="data set of pictures with masks"):
+        fit(config(copy, labels=dataset))
+    other = Generator(z_dim=16, w_dim=16, resolution=SIZE, mapping_layers=2, channel_base=128, channel_max=16)
+
+    write_samples(CutGenerator(other.eval(), 8), 1, copy / "foreign")
+    paint(copy / "foreign" / "000000.mask.png")
+    with pytest.raises(ProxymaskError, match=r"labels.json is missing"):
+        fit(config(copy, labels=copy / "foreign"))
+    shutil.copy(dataset / "labels.json", copy / "foreign")
+    log = Log()
+    with pytest.raises(ProxymaskError, match="another generator"):
+        fit(config(copy, labels=copy / "foreign", generator=copy / "model.work" / "generator"), log)
+    assert log.shown == []
+
+
+# ------------------------------------------------------------------------------------------------- stage by stage, by the verbs
+
+
+def test_verbs_make_what_fit_makes(copy, capsys):
+    work, preset = copy / "model.work", str(copy / "toy.json")
+    common = {"preset": preset, "common": CPU}
+    run = copy / "runs"
+    TrainGenerator(images=copy / "pictures", out=run / "g", **common).run()
+    Cluster(generator=run / "g", out=run / "c", **common).run()
+    TrainRearranger(generator=run / "g", clusters=run / "c", images=copy / "pictures", out=run / "r", **common).run()
+    for ours, theirs in (("g/generator", "generator/generator"), ("c/clusters", "clusters/clusters"), ("r/rearranger",) * 2):
+        theirs = "rearranger/rearranger" if ours.startswith("r/") else theirs
+        assert file_hash(run / ours / "model.safetensors") == file_hash(work / theirs / "model.safetensors")
+    for name in ("generator", "clusters", "rearranger"):
+        assert mark_of(run / name[0])["identity"] == mark_of(work / name)["identity"]  # so that fit takes it over
+    assert "5 proxy clusters" in capsys.readouterr().out
+    Cluster(generator=run / "g", out=run / "c", **common).run()
+    with pytest.raises(ProxymaskError, match="holds clusters of another generator"):
+        Cluster(generator=run / "g", out=run / "c", clusters=4, **common).run()
+
+    paint(work / "to-label" / "000000.mask.png")
+    parts = {"generator": run / "g", "clusters": run / "c", "rearranger": run / "r"}
+    with pytest.raises(ProxymaskError, match="few labels others are read too: give --clusters and --rearranger, or --look-most 0"):
+        TrainSegmenter(generator=run / "g", labels=work / "to-label", out=run / "s", **common).run()
+    TrainSegmenter(**parts, labels=work / "to-label", out=run / "s", **common).run()
+    TrainMapper(**parts, segmenter=run / "s", images=copy / "pictures", out=run / "m", **common).run()
+    fit(config(copy))
+    for ours, theirs in (("s/segmenter", "segmenter/segmenter"), ("m/mapper", "mapper/mapper")):
+        assert file_hash(run / ours / "model.safetensors") == file_hash(work / theirs / "model.safetensors")
+    assert set(TRAIN) == {"generator", "rearranger", "segmenter", "mapper", "depth", "judge"}
+
+    TrainGenerator(images=copy / "pictures", out=run / "tuned", resume_from=copy / "model", **common).run()
+    assert "start" in mark_of(run / "tuned")["identity"]
+    wider = GeneratorOverrides(channel_base=256)
+    grown = {"images": copy / "pictures", "grow_from": copy / "model.work" / "generator", "resolution": 2 * SIZE, "config": wider, **common}
+    TrainGenerator(out=run / "grown", **grown).run()
+    assert "grown_from" in mark_of(run / "grown")["identity"]
+    assert Generator.from_pretrained(run / "grown" / "generator").resolution == 2 * SIZE
+    assert Discriminator.from_pretrained(run / "grown" / "discriminator").resolution == 2 * SIZE
+    with pytest.raises(ProxymaskError, match="--discriminator-first 2000"):
+        TrainGenerator(out=run / "x", **grown | {"grow_from": copy / "model"}).run()
+    with pytest.raises(ProxymaskError, match="give one of them"):
+        TrainGenerator(out=run / "x", resume_from=run / "g", **grown).run()
+    with pytest.raises(ProxymaskError, match="--resolution 32"):
+        TrainGenerator(images=copy / "pictures", out=run / "x", resume_from=run / "g", resolution=32, **common).run()
+    with pytest.raises(ProxymaskError, match="holds something else"):
+        TrainGenerator(images=copy / "pictures", out=copy / "pictures", **common).run()
+    with pytest.raises(ProxymaskError, match="other settings"):
+        TrainRearranger(generator=run / "g", clusters=run / "c", out=run / "r", **common).run()
+
+
+def test_two_processes_do_what_one_does(copy):
+    """The whole of fit under torchrun. L_adv is left out: minibatch standard deviation looks at each process' own share."""
+    (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger": TOY["rearranger"] | {"lambda_adv": 0.0, "learning_rate": 0.001}}))
+    given = config(copy, images=None, generator=copy / "model.work" / "generator", out=copy / "one")
+    fit(given)
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d"]
+    launch += ["--rdzv-endpoint", "localhost:0", "-m", "proxymask", "fit", "--generator", str(given.generator)]
+    launch += ["--out", str(copy / "two"), "--preset", given.preset, "--device", "cpu", "--precision", "fp32"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, *launch], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("rearranger: done") == 1  # process 0 alone speaks
+    ours, theirs = (ProxyClusters.from_pretrained(copy / name / "clusters") for name in ("one", "two"))
+    assert torch.equal(ours.centroids, theirs.centroids)
+    # Some weights have no gradient but rounding (a constant added to all keys changes nothing) and Adam follows that: compare results.
+    cut = CutGenerator(Generator.from_pretrained(given.generator / "generator"), 8)
+    state = cut.features(cut.w(seed_to_z(range(4), 16)))
+    mask = torch.nn.functional.one_hot(torch.randint(5, (4, 8, 8), generator=torch.Generator().manual_seed(0)), 5).permute(0, 3, 1, 2)
+    one, two, before = (
+        Rearranger.from_pretrained(folder / "rearranger")(state, mask.float()).features
+        for folder in (copy / "one.work" / "rearranger", copy / "two.work" / "rearranger", copy / "model.work" / "rearranger")
+    )
+    assert relative_l1(two, one) < 1e-3
+    assert relative_l1(before, one) > 3e-3  # three times what is allowed above: training moved it further than that
+
+
+# ------------------------------------------------------------------------------------------------------------ small things
+
+
+def test_command_line_takes_the_flags():
+    import tyro
+
+    parsed = tyro.cli(TrainMapper, args=["--generator", "g", "--clusters", "c", "--rearranger", "r", "--segmenter", "s", "--out", "o"])
+    assert parsed.config.widths is None
+    args = ["--images", "i", "--out", "o", "--steps", "7", "--augment", "color", "cutout", "--flip", "True", "--seed", "3"]
+    parsed = tyro.cli(TrainGenerator, args=args)
+    assert (parsed.loop.steps, tuple(parsed.config.augment), parsed.config.flip, parsed.common.seed) == (7, ("color", "cutout"), True, 3)
+    assert tyro.cli(Fit, args=["--images", "i", "--out", "o"]) == Fit(images=Path("i"), out=Path("o"))
+
+
+def test_step_kinds_are_shares_of_the_schedule():
+    from proxymask.training.estimate import _Noise
+    from proxymask.training.stages import build_generator, new_generator
+
+    preset = load_preset("demo")
+    config = dataclasses.replace(preset.generator, z_dim=8, channel_base=64, channel_max=8, path_weight=2.0)
+    stage = build_generator(config, new_generator(config, 16, 0), None, _Noise(16, 3), 0)
+    kinds = step_kinds(stage, 160)
+    assert kinds == {1: 120 / 160, 4: 30 / 160, 0: 10 / 160}
+    mapper = tiny.make_stage("mapper", lambda_label=1.0, label_last=0.75, adv_last=0.25, r1_every=16)
+    mapper.label_from, mapper.adversarial_from = 40, 120
+    assert step_kinds(mapper, 160) == {40: 80 / 160, 0: 40 / 160, 121: 37 / 160, 120: 3 / 160}
+
+
+def test_words_for_times_and_sizes():
+    assert [duration(s) for s in (0.2, 80, 600, 7500, 200_000)] == ["1 s", "80 s", "10 min", "2 h 5 min", "2 d 7 h"]
+    assert [amount(b) for b in (10, 3.2e6, 2.5e9)] == ["1 MB", "3 MB", "2.5 GB"]
+    assert [clock(s) for s in (65, 3605, 90_000)] == ["1:05", "1:00:05", "1 d 01:00"]
+
+
+def test_progress_lines(capsys, monkeypatch):
+    pace = Pace()
+    assert pace.at(100, 0.0) == 0  # what was done before says nothing about the rate
+    assert pace.at(120, 10.0) == 2
+    text = describe(120, 240, 2.0, {"grad_norm/generator": 3.0, "d/loss": 0.5})
+    assert text == "2.0/s, 1:00 left, d/loss 0.5, grad_norm/generator 3"
+    monkeypatch.setattr("proxymask.cli.progress.LINE_EVERY", 0.0)
+    with progress("drawing") as update:
+        update(1, 2)
+        update(2, 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("drawing: 1/2")
+    assert lines[-1] == "drawing: 2/2  in 0:00"
+    monkeypatch.setenv("RANK", "1")
+    with progress("drawing") as update:
+        update(1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_masks_read_back(world):
+    """The template's colours are those that the README asks people to paint with."""
+    from proxymask.training.fit import TEMPLATE
+
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[2:5] = 3
+    assert np.array_equal(read_mask(TEMPLATE.colors[mask], TEMPLATE), mask)

@@ -1,0 +1,121 @@
+"""Samples in the look of a labelled one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from proxymask.core.errors import ProxymaskError
+from proxymask.models.stylegan2 import seed_to_z
+from proxymask.training import loop
+from proxymask.training.segmenter import SegmenterConfig
+from proxymask.training.stages import build_segmenter
+from proxymask.training.style_transfer import InLook, bends, bent
+
+
+def looks(ws: torch.Tensor) -> InLook:
+    cut = tiny.make_cut()
+    clusters = tiny.make_clusters(cut)
+    return InLook(cut, clusters, tiny.make_rearranger(cut, clusters), ws)
+
+
+def latents(seeds: list[int]) -> torch.Tensor:
+    return tiny.make_cut().w(seed_to_z(seeds, tiny.Z)).detach()
+
+
+def test_levels_are_those_of_the_rearranged_state() -> None:
+    """Each layout in the style of the labelled sample that was named, on through G2's convolutions."""
+    both = looks(latents([0, 1]))
+    layout, of = both.layout(latents([5, 6, 7])), torch.tensor([1, 0, 1])
+    levels = both.levels(layout, of)
+    assert [tuple(level.shape[1:]) for level in levels] == [(c, s, s) for c, s in zip(tiny.LEVELS[1:], (8, 16), strict=True)]
+    w = both.cut.generator.broadcast(latents([0, 1]))[of]
+    style, clusters = both.cut.features(w), both.clusters
+    asked = clusters.substitute(layout, clusters.available(both.rearranger.encode_style(style).counts), both.rearranger.stand_in)
+    state = both.rearranger(style, clusters.one_hot(asked))
+    assert torch.allclose(levels[0], state.features, atol=1e-5)
+    block = both.cut.generator.synthesis.block(16)
+    part = both.cut.generator.synthesis.block_ws(w, 16)
+    assert torch.allclose(levels[1], block.convs(state.features, part, "const"), atol=1e-5)
+
+
+def test_levels_of_an_untouched_state_are_the_pyramid() -> None:
+    both = looks(latents([0]))
+    w = latents([3, 4])
+    pyramid, _ = both.cut.pyramid(w)
+    for ours, theirs in zip(both.cut.levels(both.cut.features(w), w), pyramid[1:], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_nearest_has_most_of_what_is_asked() -> None:
+    ws = latents([0, 1, 2, 3])
+    all_four = looks(ws)
+    assert torch.equal(all_four.nearest(all_four.layout(ws)).unique(), all_four.nearest(all_four.layout(ws)).sort().values.unique())
+    layout = all_four.layout(latents([9]))
+    clusters = all_four.clusters
+    own = torch.stack([torch.bincount(x.flatten(), minlength=tiny.K) for x in all_four.layout(ws)])
+    covered = [float(clusters.available(row[None])[0][layout[0]].float().mean()) for row in own]
+    assert covered[int(all_four.nearest(layout))] == max(covered)
+    assert int(all_four.nearest(layout)) == covered.index(max(covered))
+
+
+def test_bends_move_masks_of_every_size_alike() -> None:
+    rng = torch.Generator().manual_seed(1)
+    bend = bends(64, rng)
+    assert bend.shape == (64, 64, 64, 2)
+    at = (torch.arange(64) + 0.5) / 32 - 1
+    assert float((bend.mean(dim=0)[..., 0] - at).abs().mean()) < 0.05  # left and right alike, on the average
+    assert 0.05 < float((bend[..., 1] - at[:, None]).abs().mean()) < 0.3
+    mask = torch.zeros(64, 64, 64, dtype=torch.long)
+    mask[:, 16:48, 16:48] = 3
+    fine, coarse = bent(mask, bend), bent(mask[:, ::2, ::2], bend)
+    assert set(fine.unique().tolist()) == {0, 3}
+    assert float((fine != mask).float().mean()) > 0.05
+    assert float((fine[:, ::2, ::2] == coarse).float().mean()) > 0.93
+    straight = torch.nn.functional.affine_grid(torch.eye(2, 3).expand(64, 2, 3), [64, 1, 64, 64], align_corners=False)
+    assert torch.equal(bent(mask, straight), mask)
+
+
+def test_others_are_learnt_from_after_the_look() -> None:
+    """First the network that knows the look learns, then it stands still and tells the segmenter of others."""
+    stage = tiny.make_stage("segmenter", look_most=2, look_last=0.5)
+    assert stage.look_from == 3
+    run = loop.Run(tiny.loop_config(), stage)
+    for index in range(6):
+        run.index = index
+        before = {k: v.clone() for k, v in stage.reader.state_dict().items()}
+        stage.step(run)
+        stats = run.take_stats()
+        assert ("loss/look/accuracy" in stats) == bool(tiny.differing(before, stage.reader.state_dict())) == (index < 3)
+        assert ("loss/others/accuracy" in stats) == (index >= 3)
+    w = latents([8, 9])
+    same, labels = stage.others(run, w)
+    layout = stage.looks.layout(w)
+    assert torch.equal(labels, stage.reader(stage.looks.levels(layout, stage.looks.nearest(layout))).argmax(dim=1))
+    assert torch.equal(same, w)
+
+
+def test_resumes_exactly(tmp_path: Path) -> None:
+    """2N steps = N + resume + N over both phases."""
+    config = {"look_most": 2, "look_last": 0.5}
+    whole = tiny.state(tiny.run(tiny.make_stage("segmenter", **config), tmp_path / "whole"))
+    for steps in (2, 4, 6):
+        parts = tiny.state(tiny.run(tiny.make_stage("segmenter", **config), tmp_path / "parts", steps=steps))
+    assert any(key.startswith("reader") for key in whole)
+    assert tiny.differing(whole, parts) == []
+
+
+def test_only_with_few_labels() -> None:
+    """More labelled samples than ``look_most`` are learnt from alone; with few, rearranger and clusters are needed."""
+    cut, ws = tiny.make_cut(), latents([0, 1])
+    masks = torch.zeros(2, tiny.SIZE, tiny.SIZE, dtype=torch.long)
+    parts = cut, ws, masks, tiny.N, 10, 0, torch.device("cpu")
+    assert build_segmenter(SegmenterConfig(look_most=1), *parts).looks is None
+    with pytest.raises(ProxymaskError, match="give the rearranger and its clusters, or set look_most to 0"):
+        build_segmenter(SegmenterConfig(look_most=2), *parts)
+    clusters = tiny.make_clusters(cut)
+    stage = build_segmenter(SegmenterConfig(look_most=2), *parts, clusters, tiny.make_rearranger(cut, clusters))
+    assert stage.looks is not None
+    assert stage.look_from == 4
+    assert set(stage.modules) == {"segmenter", "reader"}
