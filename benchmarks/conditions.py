@@ -25,8 +25,8 @@ import tyro
 from proxymask.conditions import Condition
 from proxymask.conditions import disturb as by_hand
 from proxymask.conditions.scribble import COVERED, ScribbleCondition
-from proxymask.core.config_model import load_tensors, read_json
 from proxymask.core.device import autocast
+from proxymask.core.files import load_tensors, read_json
 from proxymask.data.dataset import ImageSet
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.segmentation import ConfusionMatrix

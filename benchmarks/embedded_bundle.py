@@ -11,9 +11,10 @@ from typing import Any
 
 import tyro
 
-from proxymask.core.config_model import read_json
+from proxymask.core.files import read_json
+from proxymask.core.hashing import weights_hash
 from proxymask.inference.bundle import Bundle
-from proxymask.inference.samples import generator_hash, read_label_set
+from proxymask.inference.samples import read_label_set
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.logits_to_proxy_mask import Handover
 from proxymask.models.mappers import load_mapper
@@ -64,7 +65,7 @@ def main() -> None:
         name=args.name,
         about={
             "handover": args.handover,
-            "generator": generator_hash(generator),
+            "generator": weights_hash(generator),
             "licence": "weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use)",
         },
     )

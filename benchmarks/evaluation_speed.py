@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 import tyro
 
-from proxymask.data.avatars import AVATAR_LABELS, make_dataset
+from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.data.dataset import ImageSet
+from proxymask.data.drawn_dataset import make_dataset
 from proxymask.evaluation import EvaluationConfig, evaluate
 from proxymask.inference.bundle import Bundle
 from proxymask.models.oasis_mapper import OasisMapper

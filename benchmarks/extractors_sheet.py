@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 
 from proxymask.conditions.extractors import SPECS, Extractor, get_extractor
 from proxymask.core.errors import ProxymaskError
-from proxymask.data.prepare import SUFFIXES, read_picture
 from proxymask.imaging.pictures import INK, PAPER, font, write_picture
+from proxymask.imaging.reader import SUFFIXES, read_picture
 
 TITLE = 26
 

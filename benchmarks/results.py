@@ -17,7 +17,7 @@ from typing import Any
 import tyro
 from ablations.common import TOY
 
-from proxymask.core.config_model import read_json
+from proxymask.core.files import read_json
 from proxymask.evaluation.report import HEADS, number
 from proxymask.evaluation.svg import bars, lines
 

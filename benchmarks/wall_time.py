@@ -21,8 +21,10 @@ import tyro
 from baselines.oasis.painter import OasisPainter
 from baselines.oasis.train import snapshots
 
-from proxymask.core.config_model import ConfigModel, load_tensors, read_json, write_json
+from proxymask.core.config_model import ConfigModel
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import load_tensors, read_json, write_json
+from proxymask.core.hashing import short_hash
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
 from proxymask.evaluation.judge import Judge, shipped_judge
@@ -32,7 +34,7 @@ from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.rearranger import Rearranger
 from proxymask.training.loop import checkpoints
-from proxymask.training.stages import find_part, short_hash
+from proxymask.training.stages import find_part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

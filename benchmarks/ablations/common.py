@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from proxymask.cli.progress import progress
-from proxymask.core.config_model import ConfigModel, write_json
+from proxymask.core.config_model import ConfigModel
 from proxymask.core.device import resolve_device
+from proxymask.core.files import write_json
+from proxymask.core.hashing import short_hash
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, evaluate
 from proxymask.evaluation.synthesis import SHAPES, STYLES
@@ -37,7 +39,6 @@ from proxymask.training.stages import (
     load_part,
     pictures_id,
     run_stage,
-    short_hash,
 )
 
 TOY = 10_000  # rearranger steps below which a row is called a toy

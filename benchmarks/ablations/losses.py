@@ -10,7 +10,7 @@ from typing import Any, Literal
 import tyro
 from wall_time import averaged, proxy_driven, seconds_at
 
-from proxymask.core.config_model import read_json
+from proxymask.core.files import read_json
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
 from proxymask.evaluation.judge import Judge, shipped_judge

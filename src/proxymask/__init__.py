@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Bundle", "ProxymaskError", "Synthesizer"]
+from .core.version import __version__
+
+__all__ = ["Bundle", "ProxymaskError", "Synthesizer", "__version__"]
 
 if TYPE_CHECKING:
     from .core.errors import ProxymaskError

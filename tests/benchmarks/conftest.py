@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxymask.data.avatars import make_dataset
+from proxymask.data.drawn_dataset import make_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

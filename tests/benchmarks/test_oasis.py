@@ -11,8 +11,8 @@ from baselines.oasis.painter import OasisPainter
 from baselines.oasis.stage import OasisConfig, balance, label_mix, pixel_loss
 from baselines.oasis.train import TrainOasis, snapshots, train_oasis
 
-from proxymask.core.config_model import load_tensors
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import load_tensors
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import MaskToImageBenchmark
 from proxymask.evaluation.judge import SHIPPED, Judge

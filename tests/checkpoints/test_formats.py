@@ -18,11 +18,12 @@ from proxymask.checkpoints.imported import save_import
 from proxymask.checkpoints.loading import open_checkpoint
 from proxymask.cli import main
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.hashing import short_hash
 from proxymask.inference.samples import write_samples
 from proxymask.models.split_generator import CutGenerator
 from proxymask.models.stylegan2 import Generator
 from proxymask.training.rearranger import RearrangerConfig
-from proxymask.training.stages import build_rearranger, cluster_features, open_generator, short_hash
+from proxymask.training.stages import build_rearranger, cluster_features, open_generator
 
 CPU = torch.device("cpu")
 FILES: dict[str, Callable[[Path], Path]] = {

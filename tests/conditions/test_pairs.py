@@ -13,8 +13,8 @@ from PIL import Image
 
 import tiny
 from proxymask.conditions import disturb, get_condition
-from proxymask.core.config_model import load_tensors
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import load_tensors
 from proxymask.core.seeding import derive_rng
 from proxymask.inference.bundle import Bundle
 from proxymask.models.depth_net import DepthNet, find_depth_net
@@ -242,7 +242,7 @@ def test_depth_of_avatars() -> None:
 
 def test_depth_is_written_and_learned(tmp_path: Path) -> None:
     pytest.importorskip("robohash")
-    from proxymask.data.layers import make_dataset
+    from proxymask.data.drawn_dataset import make_dataset
 
     out = make_dataset(tmp_path / "set", "avatars", 8, 32, workers=1)
     with pytest.raises(ProxymaskError, match="draw it with proxymask data avatars --depth"):

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from proxymask.core import config_model as modeling
-from proxymask.core.config_model import ConfigModel, load_tensors, read_json, save_tensors, write_json
+from proxymask.core.config_model import ConfigModel
 from proxymask.core.device import resolve_device, resolve_precision
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import load_tensors, read_json, save_tensors, write_json
 from proxymask.core.seeding import derive_rng, derive_seed
 
 

@@ -12,8 +12,9 @@ import pytest
 
 import tiny
 from proxymask.core import legacy
-from proxymask.core.config_model import ConfigModel, read_json, write_json
+from proxymask.core.config_model import ConfigModel
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import read_json, write_json
 from proxymask.inference.bundle import EMBEDDED, Bundle
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.mappers import load_mapper

@@ -6,8 +6,9 @@ from PIL import Image
 
 from proxymask.core.errors import ProxymaskError
 from proxymask.data import layers
-from proxymask.data.avatars import AVATAR_LABELS, AVATARS, AvatarComposer, make_dataset
+from proxymask.data.avatars import AVATAR_LABELS, AVATARS, AvatarComposer
 from proxymask.data.dataset import ImageSet
+from proxymask.data.drawn_dataset import make_dataset
 from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import read_mask
 

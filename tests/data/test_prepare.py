@@ -10,9 +10,10 @@ from PIL import Image
 from proxymask.core.errors import ProxymaskError
 from proxymask.data import prepare
 from proxymask.data.dataset import ImageSet
-from proxymask.data.prepare import prepare_folder, read_picture
+from proxymask.data.prepare import prepare_folder
 from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import write_mask
+from proxymask.imaging.reader import read_picture
 
 RNG = np.random.default_rng(0)
 LABELS = LabelSet.of([("background", "#101010"), ("thing", "#ff0000"), ("other", "#00ff00")])

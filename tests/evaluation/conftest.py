@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxymask.data.avatars import make_dataset
+from proxymask.data.drawn_dataset import make_dataset
 
 
 @pytest.fixture(scope="session")

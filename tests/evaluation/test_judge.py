@@ -8,8 +8,9 @@ import torch
 
 from proxymask.cli import main
 from proxymask.core.errors import ProxymaskError
-from proxymask.data.avatars import AVATAR_LABELS, make_dataset
+from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.data.dataset import ImageSet
+from proxymask.data.drawn_dataset import make_dataset
 from proxymask.evaluation.judge import SHIPPED, Judge, shipped_judge
 from proxymask.imaging.labels import LabelSet
 from proxymask.metrics.segmentation import SegmentationScore, boundary_f_score, class_then_mean, per_image_iou

@@ -10,17 +10,16 @@ from PIL import Image
 
 import tiny
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.hashing import weights_hash
 from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import read_mask
 from proxymask.inference.samples import (
-    generator_hash,
     labels_hash,
     most_worth_labelling,
     painted_masks,
     read_label_set,
     read_labelled,
     read_sidecar,
-    weights_hash,
     write_samples,
 )
 from proxymask.inference.synthesizer import Synthesizer
@@ -49,7 +48,7 @@ def test_files_and_sidecar(samples, cut, clusters):
     stems = [f"{i:06d}" for i in range(3)]
     assert sorted(p.name for p in samples.iterdir()) == sorted(f"{s}{end}" for s in stems for end in (".json", ".png", ".proxy.png"))
     about = read_sidecar(samples / "000001.json")
-    assert (about.seed, about.truncation, about.resolution, about.generator) == (6, 1.0, SIZE, generator_hash(cut.generator))
+    assert (about.seed, about.truncation, about.resolution, about.generator) == (6, 1.0, SIZE, weights_hash(cut.generator))
     z = seed_to_z([6], tiny.Z)
     assert torch.equal(torch.tensor(about.z), z[0])
     w = cut.w(z)
@@ -95,15 +94,15 @@ def test_from_a_synthesizer(tmp_path, tiny_bundle):
 def test_hash_is_that_of_the_stored_half(tmp_path, cut):
     cut.generator.save_pretrained(tmp_path / "full")
     cut.generator.save_pretrained(tmp_path / "half", half=True)
-    hashes = {generator_hash(Generator.from_pretrained(tmp_path / name)) for name in ("full", "half")}
-    assert hashes == {generator_hash(cut.generator)}
+    hashes = {weights_hash(Generator.from_pretrained(tmp_path / name)) for name in ("full", "half")}
+    assert hashes == {weights_hash(cut.generator)}
     other = tiny.make_generator(seed=1)
-    assert generator_hash(other) != generator_hash(cut.generator)
-    assert weights_hash(other) == generator_hash(other)
+    assert weights_hash(other) != weights_hash(cut.generator)
+    assert weights_hash(other) == weights_hash(other)
 
 
 def test_read_labelled(samples, cut):
-    digest = generator_hash(cut.generator)
+    digest = weights_hash(cut.generator)
     first, third = paint(samples / "000000.mask.png"), paint(samples / "masks" / "000002.png", (3, 0))
     paint(samples / "000001.labels.png")  # not painted by anybody
     ws, masks, names = read_labelled(samples, tiny.LABELS, digest)
@@ -121,7 +120,7 @@ def test_read_labelled(samples, cut):
 def test_masks_in_another_folder_and_larger_canvas(samples, tmp_path, cut):
     painted = tmp_path / "painted"
     paint(painted / "000001.png", size=4 * SIZE)
-    ws, masks, names = read_labelled(painted, tiny.LABELS, generator_hash(cut.generator), samples)
+    ws, masks, names = read_labelled(painted, tiny.LABELS, weights_hash(cut.generator), samples)
     assert (names, tuple(masks.shape)) == (["000001"], (1, SIZE, SIZE))
     torch.testing.assert_close(ws[0], cut.w(seed_to_z([6], tiny.Z))[0])
 
@@ -132,13 +131,13 @@ def test_one_file_a_class(samples, cut):
     left = np.zeros((SIZE, SIZE), np.uint8)
     left[:, :4] = 255
     Image.fromarray(left).save(folder / "left.png")
-    _, masks, names = read_labelled(samples, tiny.LABELS, generator_hash(cut.generator))
+    _, masks, names = read_labelled(samples, tiny.LABELS, weights_hash(cut.generator))
     assert names == ["000000"]
     assert torch.equal(masks[0], torch.from_numpy(left // 255).long())
 
 
 def test_labelling_problems_say_what_to_do(samples, tmp_path, cut):
-    digest = generator_hash(cut.generator)
+    digest = weights_hash(cut.generator)
 
     def says(text, folder=samples, generator=digest, where=None):
         with pytest.raises(ProxymaskError, match=text) as caught:

@@ -20,10 +20,11 @@ import tiny
 from proxymask.cli.progress import Pace, clock, describe, progress
 from proxymask.cli.training import TRAIN, Cluster, Fit, GeneratorOverrides, TrainGenerator, TrainMapper, TrainRearranger, TrainSegmenter
 from proxymask.cli.verbs import Computing
-from proxymask.core.config_model import load_tensors
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import load_tensors
+from proxymask.core.hashing import file_hash
 from proxymask.imaging.masks import read_mask
-from proxymask.inference.bundle import Bundle, check_bundle, file_hash
+from proxymask.inference.bundle import Bundle, check_bundle
 from proxymask.inference.samples import write_samples
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.proxy_clusters import ProxyClusters

@@ -18,8 +18,8 @@ from PIL import Image
 from torch import nn
 
 import tiny
-from proxymask.core.config_model import load_tensors
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import load_tensors
 from proxymask.models.oasis_mapper import PlainBatchNorm
 from proxymask.training import loop
 

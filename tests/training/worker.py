@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 import tiny
-from proxymask.core.config_model import save_tensors
+from proxymask.core.files import save_tensors
 from proxymask.training import loop
 from proxymask.training.distributed import leave
 

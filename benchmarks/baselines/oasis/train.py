@@ -21,14 +21,15 @@ import torch
 import tyro
 
 from proxymask.cli.progress import progress
-from proxymask.core.config_model import read_json, write_json
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import read_json, write_json
+from proxymask.core.hashing import short_hash
 from proxymask.core.seeding import derive_rng
 from proxymask.data.dataset import ImageSet
 from proxymask.inference.bundle import Bundle
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.training.loop import LoopConfig, Run, train
-from proxymask.training.stages import load_part, seeded, short_hash, steps_done
+from proxymask.training.stages import load_part, seeded, steps_done
 
 from .networks import OasisDiscriminator, OasisGenerator, reestimate
 from .stage import ExactPairs, OasisConfig, OasisStage, Pairs, PseudoPairs

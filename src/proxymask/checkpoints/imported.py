@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..core.config_model import replace_folder, write_json
 from ..core.errors import ProxymaskError
+from ..core.files import replace_folder, write_json
+from ..core.version import __version__
 from ..models.stylegan2 import Discriminator, Generator
 from .formats.native import IMPORT_JSON
 

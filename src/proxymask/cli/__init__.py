@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import __version__
 from ..core.errors import ProxymaskError
+from ..core.version import __version__
 
 Tree = dict[str, "Verb | Group"]
 

@@ -103,10 +103,11 @@ class BundleAdd:
 
     def run(self) -> None:
         """Write the bundle."""
-        from ..core.config_model import read_json
+        from ..core.files import read_json
+        from ..core.hashing import short_hash
         from ..inference.bundle import MASK, Bundle, find_bundle
         from ..models.mappers import OasisMapper, load_mapper
-        from ..training.stages import find_part, mark_of, short_hash
+        from ..training.stages import find_part, mark_of
 
         bundle = Bundle.load(self.bundle)
         mapper = load_mapper(find_part(self.run_folder, "mapper"))
@@ -143,9 +144,9 @@ def generate_from_inputs(args: "Generate") -> None:
     """``generate --condition NAME --input FILE``: one condition, from a file or a folder, or several joined, one file each."""
     from PIL import Image
 
-    from ..data.prepare import SUFFIXES
     from ..imaging.grids import to_uint8
     from ..imaging.pictures import picture_format, write_picture
+    from ..imaging.reader import SUFFIXES
 
     names, files = args.condition or ("mask",), args.input
     if args.mask is not None:

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from ..checkpoints.formats.native import IMPORT_JSON
 from ..checkpoints.identify import FileInfo, identify
 from ..checkpoints.loading import open_checkpoint
-from ..core.config_model import read_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json
 from ..core.sizes import size_text
 from ..data.dataset import ImageSet
-from ..data.prepare import SUFFIXES
 from ..imaging.labels import LabelSet
 from ..imaging.masks import check_report, read_mask
+from ..imaging.reader import SUFFIXES, open_picture
 from ..inference.bundle import Bundle, check_bundle, find_bundle
 from ..inference.samples import painted_masks, read_sidecar
 from ..models.proxy_clusters import ProxyClusters
@@ -304,12 +303,7 @@ def _labels_near(file: Path) -> LabelSet | None:
 
 def _picture(file: Path) -> str:
     """A picture whose labels are not known: its ids or colours as they are."""
-    try:
-        with Image.open(file) as opened:
-            opened.load()
-            picture = opened.copy()
-    except Exception as error:  # on broken files Pillow's readers raise nearly anything
-        raise ProxymaskError(f"{file} cannot be read as a picture ({error}): it is damaged, or nothing that proxymask knows") from None
+    picture = open_picture(file)
     kinds = {"P": "palette", "L": "grey", "RGB": "colour", "RGBA": "colour with transparency", "1": "black and white"}
     head = f"{file}: a {kinds.get(picture.mode, picture.mode)} picture of {picture.width}x{picture.height}"
     palette = np.array(picture.getpalette() or [], dtype=np.uint8).reshape(-1, 3)

@@ -13,14 +13,15 @@ import tyro
 
 from ..conditions import Condition, get_condition
 from ..core import legacy
-from ..core.config_model import read_json, write_json
 from ..core.device import resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, write_json
+from ..core.hashing import short_hash, weights_hash
 from ..core.sizes import Size, as_size, short_text, size_text
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
 from ..inference.bundle import find_bundle
-from ..inference.samples import generator_hash, labels_hash, read_label_set, read_labelled
+from ..inference.samples import labels_hash, read_label_set, read_labelled
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import load_mapper
 from ..models.proxy_clusters import ProxyClusters
@@ -65,7 +66,6 @@ from ..training.stages import (
     open_pictures,
     pictures_id,
     run_stage,
-    short_hash,
 )
 from .evaluation import TrainJudge
 from .progress import Terminal, progress
@@ -421,7 +421,7 @@ class TrainSegmenter:
             check_out(self.out)
             generator, _ = _generator(self.generator, self.class_index)
             labels = read_label_set(self.labels)
-            ws, masks, names = read_labelled(self.labels, labels, generator_hash(generator), self.samples)
+            ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
             made_of: dict[str, Any] = {"labels": labels_hash(labels, ws, masks), "generator": short_hash(generator)}
             clusters = rearranger = None
             side = generator.synthesis.block_resolutions[-1]  # the segmenter reads all blocks: any cut will do

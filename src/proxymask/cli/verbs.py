@@ -387,7 +387,7 @@ class _Drawn:
     common: CommonSeed = field(default_factory=Seeded)
 
     def _make(self, kind: str, framing: str, depth: bool = False) -> None:
-        from ..data.layers import make_dataset
+        from ..data.drawn_dataset import make_dataset
 
         with progress(f"drawing {kind}") as report:
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)

@@ -14,6 +14,7 @@ from PIL import Image
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, as_size, centre_box, height_width, same_shape, size_text
 from ..imaging.labels import LabelSet
+from ..imaging.reader import open_picture
 from . import disturb
 
 Source = str | Path | np.ndarray | Image.Image
@@ -99,7 +100,7 @@ class Condition(ABC):
         """A picture as ``source``, from which the condition is extracted; what counts is its centre, in the shape of ``size``."""
         if self.needs_labels:
             raise ProxymaskError(f"a {self.name} is made of labels, which a photo has not: paint it, and leave --from-photo out")
-        picture, notes = photo_centre(open_picture(source), size)
+        picture, notes = photo_centre(as_picture(source), size)
         pixels = torch.from_numpy(np.asarray(picture.convert("RGB")).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         planes = self.extract(pixels, None, torch.Generator().manual_seed(0))[0].cpu().float()
         if not bool(planes.any()):
@@ -137,7 +138,7 @@ class FunctionCondition(Condition):
         return planes.float().clamp(0, 1)
 
     def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
-        picture, notes = photo_centre(open_picture(source), size)
+        picture, notes = photo_centre(as_picture(source), size)
         alpha = np.asarray(picture.convert("RGBA"))[..., 3] > 127
         pixels = np.asarray(picture.convert("L" if self.channels == 1 else "RGB"), dtype=np.float32) / 255
         planes = torch.from_numpy(pixels)[None] if self.channels == 1 else torch.from_numpy(pixels).permute(2, 0, 1)
@@ -240,7 +241,7 @@ def named(source: Source) -> str:
     return str(source) if isinstance(source, str | Path) else "the input"
 
 
-def open_picture(source: Source) -> Image.Image:
+def as_picture(source: Source) -> Image.Image:
     """A file, array (H, W), (H, W, 3) or (H, W, 4) or PIL picture as a PIL picture; a :class:`ProxymaskError` where it is none."""
     if isinstance(source, Image.Image):
         return source
@@ -256,22 +257,15 @@ def open_picture(source: Source) -> Image.Image:
             return Image.fromarray(array.astype(np.float32))
         raise ProxymaskError(f"an input in colours is an array of uint8, got {source.dtype}")
     path = Path(source)
+    if path.suffix.lower() != ".npy":
+        return open_picture(path)
     try:
-        if path.suffix.lower() == ".npy":
-            return open_picture(np.load(path, allow_pickle=False))
-        with Image.open(path) as opened:
-            opened.load()
-            return opened.copy()
+        array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise ProxymaskError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise ProxymaskError(f"{path} is a folder: give one picture") from None
-    except Image.UnidentifiedImageError:
-        raise ProxymaskError(f"{path} is not a picture") from None
-    except ProxymaskError:
-        raise
-    except Exception as error:  # on broken files Pillow's readers raise nearly anything
+    except (OSError, ValueError, EOFError) as error:
         raise ProxymaskError(f"{path} cannot be read ({error}): it is truncated or damaged") from None
+    return as_picture(array)
 
 
 def centre_notes(found: Sequence[int], size: Size) -> tuple[str, ...]:

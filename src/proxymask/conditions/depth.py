@@ -11,7 +11,7 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size, centre_box, height_width
 from ..imaging.labels import LabelSet
 from . import disturb
-from .base import Condition, Reading, Source, centre_notes, named, open_picture
+from .base import Condition, Reading, Source, as_picture, centre_notes, named
 from .extractors import SPECS, Extractor, get_extractor
 
 METRES = 1.5  # a largest value above this, in floating point, is a measurement in metres
@@ -105,11 +105,11 @@ def read_depth(source: Source) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]
     """
     name = named(source)
     if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npy":
-        values, integer = _array(open_picture(source), name)
+        values, integer = _array(as_picture(source), name)
         stored = np.load(source, mmap_mode="r", allow_pickle=False)
         integer = bool(np.issubdtype(stored.dtype, np.integer))
     else:
-        values, integer = _array(open_picture(source), name)
+        values, integer = _array(as_picture(source), name)
         if isinstance(source, np.ndarray):
             integer = bool(np.issubdtype(source.dtype, np.integer))
     finite = np.isfinite(values)

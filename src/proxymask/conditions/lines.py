@@ -12,7 +12,7 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..imaging.labels import LabelSet
 from . import disturb
-from .base import Condition, Reading, Source, area_resize, named, open_picture, padded
+from .base import Condition, Reading, Source, area_resize, as_picture, named, padded
 from .extractors import SPECS, Extractor, get_extractor
 
 PAPER_SHARE, SOFT_SHARE = 0.5, 0.3  # less paper than this is no drawing; the second for edge maps, whose lines are broad
@@ -102,7 +102,7 @@ def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tupl
         ProxymaskError: a photo, or nothing drawn.
     """
     name = named(source)
-    light, chroma, alpha = _light_and_alpha(open_picture(source))
+    light, chroma, alpha = _light_and_alpha(as_picture(source))
     opaque = alpha > 0.5
     holes = float(opaque.mean()) < 0.98
     if not opaque.any():

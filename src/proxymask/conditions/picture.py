@@ -9,7 +9,7 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..imaging.labels import LabelSet
 from . import disturb
-from .base import Condition, Reading, Source, named, open_picture, photo_centre
+from .base import Condition, Reading, Source, as_picture, named, photo_centre
 
 LEAST_SPREAD = 0.01  # standard deviation of a picture's values; less is one colour
 
@@ -40,7 +40,7 @@ class PictureCondition(Condition):
     def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
         if invert:
             raise ProxymaskError("a picture is not inverted: leave --invert out")
-        picture, notes = photo_centre(open_picture(source), size)
+        picture, notes = photo_centre(as_picture(source), size)
         rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
         colours, alpha = rgba[..., :3], rgba[..., 3:]
         if float(colours[alpha[..., 0] > 0.5].std() if (alpha > 0.5).any() else 0.0) < LEAST_SPREAD:

@@ -11,7 +11,7 @@ from ..core.sizes import Size, height_width
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
 from . import disturb
-from .base import Condition, Reading, Source, area_resize, named, open_picture, padded
+from .base import Condition, Reading, Source, area_resize, as_picture, named, padded
 from .lines import around
 
 COVERED = 0.05  # share of the pixels under strokes
@@ -86,7 +86,7 @@ def read_strokes(source: Source, labels: LabelSet) -> tuple[np.ndarray, np.ndarr
     Raises:
         ProxymaskError: most of it has colours that are no class'.
     """
-    picture = open_picture(source)
+    picture = as_picture(source)
     if picture.mode in ("L", "P", "I", "1") or picture.mode.startswith("I;16"):
         indices = np.asarray(picture)
         used = np.unique(indices)
@@ -189,7 +189,7 @@ class MaskCondition(Condition):
         ids = torch.from_numpy(read_mask(source, self.labels, size).copy()).long()
         painted = torch.ones(height_width(size), dtype=torch.bool)
         if not (isinstance(source, str | Path) and Path(source).is_dir()):
-            picture = open_picture(source)
+            picture = as_picture(source)
             if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
                 alpha = picture.convert("RGBA").getchannel("A").resize(height_width(size)[::-1], Image.Resampling.NEAREST)
                 painted = torch.from_numpy(np.asarray(alpha) > 127)

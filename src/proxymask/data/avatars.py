@@ -1,9 +1,9 @@
 """Avatars: portraits in flat vector style with exact masks of nine classes."""
 
 from ..imaging.labels import LabelSet
-from .layers import Avatar, LayerArt, LayerComposer, LayerSpec, make_dataset
+from .layers import Avatar, LayerArt, LayerComposer, LayerSpec
 
-__all__ = ["AVATARS", "AVATAR_LABELS", "Avatar", "AvatarComposer", "make_dataset"]
+__all__ = ["AVATARS", "AVATAR_LABELS", "Avatar", "AvatarComposer"]
 
 AVATAR_LABELS = LabelSet.of(
     [

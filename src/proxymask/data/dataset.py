@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.config_model import read_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json
 from ..core.sizes import Size, as_size, height_width, short_text
 from ..imaging.labels import LabelSet
+from .prepare import SET_FORMAT, prepare_once
 
-SET_FORMAT = 1
 FINGERPRINT_SAMPLES = 64
 
 
@@ -54,8 +54,6 @@ class ImageSet:
         if not (path / "index.json").is_file():
             if size is None:
                 raise ProxymaskError(f"{path} is not a prepared set (no index.json): give the size to prepare it at, or prepare it first")
-            from .prepare import prepare_once
-
             path = prepare_once(path, size, progress)
         index = read_json(path / "index.json")
         if not isinstance(index, dict) or not {"format", "names", "size", "masks"} <= index.keys():

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ..core.config_model import read_json, write_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, write_json
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
-from .dataset import SET_FORMAT
+from ..imaging.reader import SUFFIXES, read_picture
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+SET_FORMAT = 1  # of a prepared set
 NPY_HEADER = 128  # bytes; fixed, so that the number of pictures can be filled in at the end
 
 
@@ -110,33 +110,6 @@ def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] 
             return out
     prepare_folder(folder, out, size, progress)
     return out
-
-
-def read_picture(path: str | Path) -> Image.Image:
-    """A picture file as upright RGB: EXIF rotation applied, transparency laid on white, 16 bit, grey, palette and CMYK converted.
-
-    Raises:
-        ProxymaskError: missing, truncated, not a picture, or too large to be one.
-    """
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            picture = ImageOps.exif_transpose(opened)
-    except FileNotFoundError:
-        raise ProxymaskError(f"{path} is missing") from None
-    except Image.DecompressionBombError:
-        raise ProxymaskError(f"{path} has too many pixels: make it smaller") from None
-    except Exception as error:  # on broken files Pillow's readers raise nearly anything, and none of it may end a run
-        raise ProxymaskError(f"{path} cannot be read as a picture ({error}): it is truncated, damaged or not a picture") from None
-    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
-        values = np.asarray(picture).astype(np.int64)
-        picture = Image.fromarray((values >> 8 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        white.alpha_composite(picture)
-        picture = white
-    return picture.convert("RGB")
 
 
 def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size: Size) -> tuple[np.ndarray, np.ndarray | None, bool]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..metrics.features.base import tensors_digest
+from ..core.hashing import tensors_hash
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import CutState
 
@@ -47,7 +47,7 @@ class LabelTable:
 
     def __init__(self, masks: torch.Tensor, proxies: torch.Tensor) -> None:
         self.size = (proxies.shape[-2], proxies.shape[-1])
-        self.digest = tensors_digest({"masks": masks, "proxies": proxies})[:16]
+        self.digest = tensors_hash({"masks": masks, "proxies": proxies})[:16]
         self.sources: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for mask, proxy in zip(self._resized(masks), proxies.cpu().numpy(), strict=True):
             for label in np.unique(mask):

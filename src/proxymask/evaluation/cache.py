@@ -1,22 +1,16 @@
 """The parts of an evaluation on disk, so that a stopped one resumes."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..core.config_model import load_tensors, read_json, save_tensors, write_json
 from ..core.errors import ProxymaskError
+from ..core.files import load_tensors, read_json, save_tensors, write_json
+from ..core.hashing import json_hash
 
 Tensors = dict[str, torch.Tensor]
-
-
-def digest_of(value: Any) -> str:
-    """16 hex digits of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Cache:
@@ -33,7 +27,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self.folder = folder / "cache" / digest_of(identity)
+        self.folder = folder / "cache" / json_hash(identity)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "identity.json", dict(identity))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__
+from ..core.version import __version__
 from ..metrics.agreement import MaskAgreement
 from ..metrics.backends import KERNEL_SIZE, KERNEL_SUBSETS, NEIGHBOURS, distances
 from ..metrics.features import FeatureNetwork

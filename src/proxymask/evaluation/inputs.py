@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from ..core.config_model import read_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json
+from ..core.hashing import json_hash
 from ..core.seeding import derive_rng
 from ..core.sizes import short_text
 from ..data.dataset import ImageSet
@@ -19,7 +20,6 @@ from ..metrics.backends import version_of
 from ..metrics.features import NAMES, FeatureNetwork, load_features
 from ..metrics.lpips import PerceptualDistance, find_lpips
 from .baselines import LabelTable
-from .cache import digest_of
 from .config import EvaluationConfig, Part
 from .judge import Judge, shipped_judge
 from .synthesis import BundleSynthesis
@@ -143,7 +143,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         parts=parts,
         seed=seed,
         bundle=bundle,
-        bundle_digest=digest_of(read_json(find_bundle(config.bundle) / "bundle.json")["sha256"]),
+        bundle_digest=json_hash(read_json(find_bundle(config.bundle) / "bundle.json")["sha256"]),
         judge=judge,
         networks=networks,
         perceptual=_open_perceptual(config, judge, notes),

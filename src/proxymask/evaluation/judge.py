@@ -16,11 +16,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..core.config_model import read_json, write_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, write_json
+from ..core.hashing import tensors_hash
 from ..core.sizes import Size, as_size, height_width, short_text
 from ..imaging.labels import LabelSet
-from ..metrics.features.base import FeatureNetwork, tensors_digest
+from ..metrics.features.base import FeatureNetwork
 from ..metrics.lpips import PerceptualDistance
 from ..models.segmentation_nets import DilatedSegmenter
 
@@ -65,7 +66,7 @@ class Judge(FeatureNetwork):
             raise ProxymaskError(f"a judge of {net.config['num_classes']} classes does not fit {len(labels)} labels")
         self.net, self.labels, self.info = net.eval().requires_grad_(False), labels, info
         self.resize = f"none at {short_text(info.size)}, else antialiased bilinear to {short_text(info.size)}"
-        self.digest = tensors_digest(net.state_dict())
+        self.digest = tensors_hash(net.state_dict())
         with torch.no_grad():
             self.dim = net.features(torch.zeros(1, 3, 8, 8)).shape[1]
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ..core.config_model import write_json
 from ..core.errors import ProxymaskError
+from ..core.files import write_json
 from . import counts
 from .cache import Cache
 from .collect import collect, describe

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.config_model import read_json, write_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, write_json
 
 MAX_LABELS = 255  # ids are uint8, and 255 stays free for "no class" in other people's masks
 

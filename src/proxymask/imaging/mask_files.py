@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import ProxymaskError
-from ..data.prepare import SUFFIXES
 from .labels import LabelSet
+from .reader import SUFFIXES
 
 PLACES = (Path(__file__).parents[1] / "examples" / "masks", Path(__file__).parents[3] / "examples" / "masks")  # wheel, checkout
 

@@ -9,6 +9,7 @@ from PIL import Image
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width, same_shape, size_text
 from .labels import LabelSet
+from .reader import open_picture
 
 SNAP_SHARE = 0.005  # off-palette pixels up to this share are edges blurred by an editor and snap to the nearest colour
 PHOTO_COLORS = 64  # more distinct colours than this, most of them off the palette, is a photo
@@ -40,7 +41,7 @@ def read_mask(source: MaskSource, labels: LabelSet, size: Size | None = None) ->
     elif isinstance(source, np.ndarray):
         mask = _from_array(source, labels, name)
     else:
-        mask = _from_picture(_load(source, name), labels, name)
+        mask = _from_picture(source if isinstance(source, Image.Image) else open_picture(source), labels, name)
     return mask if size is None else resize_mask(mask, size, name)
 
 
@@ -98,21 +99,6 @@ def check_report(mask: np.ndarray, labels: LabelSet) -> str:
     if absent:
         lines.append(f"not in it: {', '.join(absent)}")
     return "\n".join(lines)
-
-
-def _load(source: str | Path | Image.Image, name: str) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return source
-    try:
-        with Image.open(source) as opened:
-            opened.load()
-            return opened.copy()
-    except FileNotFoundError:
-        raise ProxymaskError(f"{name} is missing") from None
-    except Image.UnidentifiedImageError:
-        raise ProxymaskError(f"{name} is not a picture: a mask is a PNG of label ids or of the colours in labels.json") from None
-    except Exception as error:  # on broken files Pillow's readers raise nearly anything
-        raise ProxymaskError(f"{name} cannot be read ({error}): it is truncated or damaged") from None
 
 
 def _from_picture(picture: Image.Image, labels: LabelSet, name: str) -> np.ndarray:
@@ -226,7 +212,7 @@ def _from_folder(folder: Path, labels: LabelSet) -> np.ndarray:
         raise ProxymaskError(f"{folder} holds no mask files: one black-and-white PNG a class, named after it")
     mask: np.ndarray | None = None
     for i, file in sorted(files.items()):
-        picture = _load(file, str(file))
+        picture = open_picture(file)
         if picture.mode in ("1", "L", "I") or picture.mode.startswith("I;16"):
             values = np.asarray(picture).astype(np.float32)
         else:

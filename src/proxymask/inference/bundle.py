@@ -7,7 +7,6 @@
 """
 
 import dataclasses
-import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,13 @@ from typing import Any
 
 import torch
 
-from .. import __version__
 from ..core import legacy
-from ..core.config_model import ConfigModel, read_json, replace_folder, write_json
+from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, replace_folder, write_json
+from ..core.hashing import file_hash
 from ..core.sizes import START, Size, as_size, size_text
+from ..core.version import __version__
 from ..imaging.labels import LabelSet
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import Mapper, load_mapper
@@ -33,12 +34,6 @@ from ..models.stylegan2 import Generator
 BUNDLE_FORMAT = 3
 MASK: dict[str, Any] = {"condition": "mask"}
 EMBEDDED = Path(__file__).parents[1] / "bundles"
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclasses.dataclass

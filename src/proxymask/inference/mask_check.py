@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..core.config_model import read_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json
 from ..core.sizes import START, Size, as_size, block_size, height_width, size_text
-from ..data.prepare import read_picture
 from ..imaging.labels import LabelSet
 from ..imaging.masks import check_report, overlay, read_mask, resize_mask
 from ..imaging.pictures import PAPER, legend
+from ..imaging.reader import read_picture
 from .bundle import check_bundle, find_bundle
 
 GREY = 128

@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import nn
 
-from ..core.config_model import read_json, write_json
 from ..core.device import autocast
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, write_json
+from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask, write_mask
@@ -50,25 +50,9 @@ class Sidecar:
     seed: int
     truncation: float
     generator: str
-    """:func:`generator_hash` of the generator that made the sample."""
+    """:func:`weights_hash` of the generator that made the sample."""
     resolution: Size
     """Side of the picture; (height, width) where it is not square."""
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 (hex) of names, shapes and values, floats taken as float16: a bundle and the run it was made from agree."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        value = tensor.detach().cpu()
-        value = (value.half() if value.is_floating_point() else value).contiguous()
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def generator_hash(generator: Generator) -> str:
-    """What sidecars call a generator by: :func:`weights_hash` of it."""
-    return weights_hash(generator)
 
 
 @torch.inference_mode()
@@ -121,7 +105,7 @@ def write_samples(
         raise ProxymaskError("proxy masks need clusters: make them first (proxymask cluster)")
     if with_labels and (segmenter is None or labels is None):
         raise ProxymaskError("this model has no segmenter, so its samples get no labels: train one first (proxymask fit --labels ...)")
-    out, digest, device = Path(out), generator_hash(cut.generator), next(cut.parameters()).device
+    out, digest, device = Path(out), weights_hash(cut.generator), next(cut.parameters()).device
     _keep_painted(out, digest, cut.generator, seeds, truncation)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -205,7 +189,7 @@ def read_labelled(
     Args:
         folder: holds the masks, and the samples unless these are in ``samples``.
         labels: the classes.
-        generator: :func:`generator_hash` of the generator that is to be used; None does not compare.
+        generator: :func:`weights_hash` of the generator that is to be used; None does not compare.
         samples: folder of the sidecars, where it is another.
 
     Returns:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 
 from ..core.errors import ProxymaskError
+from ..core.hashing import tensors_hash
 from ..core.seeding import derive_rng
-from .features.base import tensors_digest
 from .features.convnets import LABELS, ConvNet
 from .features.weights import find_weights, missing_weights, read_weights
 
@@ -86,7 +86,7 @@ def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.T
     if widths != [head.numel() for head in ordered]:
         raise ProxymaskError(f"these heads of LPIPS are for {[head.numel() for head in ordered]} channels, {LABELS[trunk]} has {widths}")
     name = f"LPIPS-like ({LABELS[trunk]}, Caffe weights)" if net.caffe else f"LPIPS ({LABELS[trunk]})"
-    return PerceptualDistance(name, maps, tensors_digest({**weights, **{f"head.{k}": v for k, v in heads.items()}}), ordered)
+    return PerceptualDistance(name, maps, tensors_hash({**weights, **{f"head.{k}": v for k, v in heads.items()}}), ordered)
 
 
 def find_lpips(folder: Path | None = None) -> tuple[PerceptualDistance | None, str]:

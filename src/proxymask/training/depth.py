@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..core.config_model import read_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json
 from ..core.seeding import derive_rng
 from ..core.sizes import height_width, size_text
 from ..data.dataset import ImageSet
 from ..imaging.grids import tile, to_uint8
+from ..imaging.reader import open_picture
 from ..models.depth_net import DepthNet
 from .loop import Run, anneal
 from .segmentation import augment
@@ -69,8 +70,7 @@ class DepthImages:
         numbers = indices.tolist() if isinstance(indices, torch.Tensor) else indices
         maps = []
         for index in numbers:
-            with Image.open(self.files[index]) as opened:
-                values = np.asarray(opened, dtype=np.float32) / 65535
+            values = np.asarray(open_picture(self.files[index]), dtype=np.float32) / 65535
             if values.shape != height_width(self.set.size):
                 have, wanted = size_text(values.shape), size_text(self.set.size)
                 raise ProxymaskError(f"{self.files[index]} is {have}, the pictures are {wanted}: use the folder as it was drawn")

@@ -17,8 +17,8 @@ from PIL import Image
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 from ..core.sizes import Size, height_width
-from ..data.prepare import read_picture
 from ..imaging.labels import LabelSet
+from ..imaging.reader import read_picture
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import CutGenerator
 from ..models.stylegan2 import Generator

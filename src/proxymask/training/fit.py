@@ -17,14 +17,16 @@ from typing import Annotated, Any, Protocol
 import torch
 import tyro
 
-from ..core.config_model import read_json, replace_folder, write_json
 from ..core.device import DeviceName, Precision, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, replace_folder, write_json
+from ..core.hashing import file_hash, weights_hash
 from ..core.sizes import Size, as_size, height_width, size_text
 from ..data.dataset import ImageSet
-from ..data.prepare import SUFFIXES, prepared_folder
+from ..data.prepare import prepared_folder
 from ..imaging.labels import LabelSet
-from ..inference.bundle import Bundle, check_bundle, file_hash, find_bundle
+from ..imaging.reader import SUFFIXES
+from ..inference.bundle import Bundle, check_bundle, find_bundle
 from ..inference.samples import (
     has_sidecars,
     labels_hash,
@@ -33,7 +35,6 @@ from ..inference.samples import (
     read_label_set,
     read_labelled,
     read_sidecar,
-    weights_hash,
     write_samples,
 )
 from ..models.few_shot_segmenter import FewShotSegmenter

@@ -29,9 +29,9 @@ from PIL import Image
 from torch import nn
 
 from ..core import legacy
-from ..core.config_model import load_tensors, read_json, save_tensors, write_json
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
+from ..core.files import load_tensors, read_json, save_tensors, write_json
 from ..core.seeding import derive_rng, derive_seed
 
 CHECKPOINT_FORMAT = 1

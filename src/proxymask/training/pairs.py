@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..conditions.base import Condition
-from ..core.config_model import ConfigModel, read_json, save_tensors, write_json
+from ..core.config_model import ConfigModel
 from ..core.device import autocast
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, save_tensors, write_json
 from ..core.seeding import derive_rng
 from ..models.split_generator import CutGenerator
 from .generator import Pictures

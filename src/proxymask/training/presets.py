@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from ..core import legacy
-from ..core.config_model import read_json
 from ..core.errors import ProxymaskError
+from ..core.files import read_json
 from .generator import GeneratorConfig
 from .loop import LoopConfig
 from .mapper import ConditionConfig, MapperConfig

@@ -21,14 +21,15 @@ from ..checkpoints.formats.native import source_of
 from ..checkpoints.loading import open_checkpoint
 from ..conditions.base import Condition
 from ..core import legacy
-from ..core.config_model import ConfigModel, read_json, write_json
+from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
+from ..core.files import read_json, write_json
+from ..core.hashing import file_hash
 from ..core.seeding import derive_rng, derive_seed
 from ..core.sizes import Size, size_text
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
-from ..inference.bundle import EMBEDDED, embedded_bundles, file_hash
-from ..inference.samples import weights_hash
+from ..inference.bundle import EMBEDDED, embedded_bundles
 from ..models.depth_net import DepthNet
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.growing import grow_discriminator, grow_generator
@@ -478,11 +479,6 @@ def identity_of(config: Any, loop: LoopConfig, made_of: Mapping[str, Any], sched
     """
     fields = {f"config.{key}": value for key, value in dataclasses.asdict(config).items()}
     return {**fields, "batch": loop.batch, "seed": loop.seed, **({"steps": loop.steps} if schedule else {}), **made_of}
-
-
-def short_hash(module: ConfigModel | None) -> str:
-    """The first 16 digits of :func:`weights_hash`; "fresh" of nothing."""
-    return "fresh" if module is None else weights_hash(module)[:16]
 
 
 def pictures_id(pictures: Pictures | None) -> str:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ...core.config_model import read_json
 from ...core.errors import ProxymaskError
+from ...core.files import read_json
 from ...models.stylegan2 import Discriminator, Generator
 
 FAMILY = "proxymask"

@@ -3,7 +3,6 @@
 Nothing is downloaded and nothing is committed: a person fetches the file, knowing its licence, and puts it where the message says.
 """
 
-import hashlib
 import os
 import pickle
 import warnings
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ...core.errors import ProxymaskError
+from ...core.hashing import file_hash
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ def find_weights(owner: str, file: WeightFile, given: Path | None = None) -> Pat
     if given is not None:
         if not given.is_file():
             raise ProxymaskError(f"--weights {given} does not exist: {_fetch(file)}")
-        if file.sha256 is not None and _sha256(given) != file.sha256:
+        if file.sha256 is not None and file_hash(given) != file.sha256:
             warnings.warn(f"{given} is not the published {file.name} (its SHA-256 differs): read as weights of your own", stacklevel=3)
         return given
     place = weights_folder() / file.name
     if not place.is_file():
         raise ProxymaskError(f"{owner} needs its weights: {_fetch(file)}")
-    if file.sha256 is not None and _sha256(place) != file.sha256:
+    if file.sha256 is not None and file_hash(place) != file.sha256:
         raise ProxymaskError(f"{place} is not the published file (its SHA-256 differs): it is damaged or another one; {_fetch(file)}")
     return place
 
@@ -88,8 +88,3 @@ def _fetch(file: WeightFile) -> str:
     known = f", sha256 {file.sha256}" if file.sha256 else ""
     place = weights_folder() / file.name
     return f"fetch {file.url} ({file.size}, {file.licence}{known}) and save it as {place}, or name the file with --weights"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

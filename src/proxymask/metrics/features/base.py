@@ -1,21 +1,6 @@
 """The interface of feature networks: features, and the facts that every number computed from them carries."""
 
-import hashlib
-from collections.abc import Mapping
-
-import torch
 from torch import nn
-
-
-def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 (hex) of names, shapes and values; floats are taken as float32."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        value = tensor.detach().cpu()
-        value = (value.float() if value.is_floating_point() else value).contiguous()
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
 
 
 class FeatureNetwork(nn.Module):

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import ProxymaskError
-from .base import FeatureNetwork, tensors_digest
+from ...core.hashing import tensors_hash
+from .base import FeatureNetwork
 from .resize import quantized
 from .weights import read_weights
 
@@ -93,7 +94,7 @@ class ConvNet(nn.Module):
         self.caffe = "conv1.weight" in weights
         if self.caffe and kind != "squeezenet":
             raise ProxymaskError(f"these are Caffe's weights of SqueezeNet, not of {LABELS[kind]}")
-        self.digest = tensors_digest(weights)
+        self.digest = tensors_hash(weights)
         self.convs = nn.ModuleDict()
         for name, source, conv in _convolutions(kind, self.caffe):
             self._put(name, conv, weights, source)

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import ProxymaskError
-from .base import FeatureNetwork, tensors_digest
+from ...core.hashing import tensors_hash
+from .base import FeatureNetwork
 from .resize import clean_resize, legacy_resize, quantized
 from .weights import file_digest, read_weights
 
@@ -198,7 +199,7 @@ class InceptionFeatures(FeatureNetwork):
         self.label = "Inception-v3" if published else "Inception-v3 (not the published weights)"
         kind = "bilinear without antialiasing (legacy)" if resizing == "legacy" else "antialiased bicubic (clean)"
         self.resize = f"{kind} to {SIDE}"
-        self.digest = digest or tensors_digest(weights)
+        self.digest = digest or tensors_hash(weights)
         self.build()
         self._load(weights)
         self.eval().requires_grad_(False)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from ...core.config_model import load_tensors
 from ...core.errors import ProxymaskError
+from ...core.files import load_tensors
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,42 @@
+"""SHA-256 of what is stored: files, networks, JSON values. Hex digests, the same on every machine."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def tensors_hash(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype = torch.float32) -> str:
+    """SHA-256 of names, shapes and values, 64 hex digits. Floats are taken as ``dtype``."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        value = tensor.detach().cpu()
+        value = (value.to(dtype) if value.is_floating_point() else value).contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def weights_hash(module: nn.Module) -> str:
+    """:func:`tensors_hash` of a module's state, as float16: a bundle (stored as float16) and the run it was made from have the same."""
+    return tensors_hash(module.state_dict(), torch.float16)
+
+
+def short_hash(module: nn.Module | None) -> str:
+    """The first 16 digits of :func:`weights_hash`; "fresh" for no module."""
+    return "fresh" if module is None else weights_hash(module)[:16]
+
+
+def json_hash(value: Any) -> str:
+    """The first 16 digits of the SHA-256 of a value as JSON, keys sorted; what JSON does not know is taken as text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
