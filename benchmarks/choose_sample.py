@@ -20,7 +20,7 @@ from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.segmentation import ConfusionMatrix
 from proxymask.models.segmentation_nets import UNetSegmenter
-from proxymask.training.style_transfer import InLook
+from proxymask.training.style_transfer import StyleTransferLabeler
 
 USUAL = {
     "background": 100,
@@ -79,7 +79,7 @@ def main() -> None:
     rows = []
     for _, seed, areas in found[: args.best]:
         own = synth.w([seed])
-        matrix = read_in(InLook(cut, bundle.clusters, bundle.rearranger, own), labelled(own)[0], w, truth)
+        matrix = read_in(StyleTransferLabeler(cut, bundle.clusters, bundle.rearranger, own), labelled(own)[0], w, truth)
         rows.append((matrix.miou() + matrix.pixel_accuracy(), seed, areas, matrix))
     for _, seed, areas, matrix in sorted(rows, key=lambda row: -row[0]):
         each = " ".join(f"{name} {value:.2f}" for name, value in zip(AVATAR_LABELS.names, matrix.iou(), strict=True))
@@ -98,7 +98,7 @@ def shown(labels: torch.Tensor, usual: torch.Tensor) -> list[tuple[float, list[i
 
 
 @torch.inference_mode()
-def read_in(look: InLook, labels: torch.Tensor, w: torch.Tensor, truth: torch.Tensor) -> ConfusionMatrix:
+def read_in(look: StyleTransferLabeler, labels: torch.Tensor, w: torch.Tensor, truth: torch.Tensor) -> ConfusionMatrix:
     """How well the samples ``w`` are read in a look whose one sample has ``labels`` (H, W), by nearest neighbour."""
     one = torch.zeros(1, dtype=torch.long)
 

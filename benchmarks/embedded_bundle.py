@@ -16,7 +16,7 @@ from proxymask.core.hashing import weights_hash
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import read_label_set
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
-from proxymask.models.logits_to_proxy_mask import Handover
+from proxymask.models.logits_to_proxy_mask import ProxyMaskMode
 from proxymask.models.mappers import load_mapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
@@ -37,7 +37,7 @@ class Embed:
     out: Path
     card: Path | None = None
     """Text of the model card."""
-    handover: Handover = "likely-all"
+    proxy_mask_mode: ProxyMaskMode = "style-prior"
     """What the mapper hands over."""
     name: str = "avatars"
 
@@ -45,7 +45,7 @@ class Embed:
 def condition_of(folder: Path) -> dict[str, Any]:
     """What a mapper's run says of the condition that it reads."""
     about = dict(read_json(folder / "condition.json"))
-    about.pop("handover", None)
+    about.pop("proxy_mask_mode", None)
     return about
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         conditions={name: condition_of(folder) for name, folder in args.mapper.items() if (folder / "condition.json").is_file()},
         name=args.name,
         about={
-            "handover": args.handover,
+            "proxy_mask_mode": args.proxy_mask_mode,
             "generator": weights_hash(generator),
             "licence": "weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use)",
         },

@@ -23,7 +23,7 @@ from proxymask.evaluation import EvaluationConfig, evaluate
 from proxymask.inference.bundle import Bundle
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.rearranger import Rearranger
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.training.presets import load_preset
 from proxymask.training.stages import cluster_features, new_generator
 
@@ -48,14 +48,14 @@ def random_bundle(folder: Path, cut: int) -> Path:
     """A bundle of 128 pixels whose networks have never learnt anything."""
     preset = load_preset(str(PRESET))
     generator = new_generator(preset.generator, 128, 0).eval().requires_grad_(False)
-    half = CutGenerator(generator, cut)
+    half = SplitGenerator(generator, cut)
     clusters = cluster_features(half, preset.num_clusters, 16, 0, torch.device("cpu"))
     torch.manual_seed(0)
     widths = {"position_channels": preset.rearranger.position_channels, "hidden": preset.rearranger.hidden}
     rearranger = Rearranger(half.channels, cut, preset.num_clusters, **widths)
     rearranger.initialize(clusters.centroids, 1.0)
     mapper = OasisMapper(len(AVATAR_LABELS), preset.num_clusters, cut, widths=tuple(preset.mapper.widths), hidden=preset.mapper.hidden)
-    about = {"handover": "hard"}
+    about = {"proxy_mask_mode": "hard"}
     return Bundle(generator, cut, clusters, rearranger.eval(), AVATAR_LABELS, None, {"mask": mapper.eval()}, "random-128", about).save(
         folder
     )

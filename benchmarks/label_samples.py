@@ -17,10 +17,10 @@ import tyro
 
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.masks import write_mask
-from proxymask.inference.samples import most_worth_labelling, write_samples
+from proxymask.inference.samples import select_samples_to_label, write_samples
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.segmentation_nets import UNetSegmenter
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
 from proxymask.training.stages import load_part
 
@@ -70,7 +70,7 @@ def main() -> None:
     generator = load_part(args.generator, "generator", Generator)
     clusters = load_part(args.clusters, "clusters", ProxyClusters)
     annotator = UNetSegmenter.from_pretrained(args.annotator)
-    cut = CutGenerator(generator, clusters.resolution)
+    cut = SplitGenerator(generator, clusters.resolution)
     if args.random:
         seeds = list(range(args.seed, args.seed + args.count))
     else:
@@ -80,7 +80,7 @@ def main() -> None:
         usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 0 for column in per_mask.T])
         scores = [richness(mask, usual) for mask in masks]
         first = candidates[int(np.argmax(scores))] if args.first is None else args.first
-        rest = [s for s in most_worth_labelling(cut, clusters, args.count, args.candidates, args.seed) if s != first]
+        rest = [s for s in select_samples_to_label(cut, clusters, args.count, args.candidates, args.seed) if s != first]
         seeds = [first, *rest][: args.count]
     masks = annotate(generator, annotator, seeds)
     write_samples(cut, len(seeds), args.out, seeds=seeds, with_proxy=True, clusters=clusters)

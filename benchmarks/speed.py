@@ -69,7 +69,7 @@ def paper_bundle(hidden: int | None, key_channels: int | None) -> Bundle:
         num_clusters=25,
         position_channels=config.position_channels,
         hidden=hidden or config.hidden,
-        key_channels=config.narrow if key_channels is None else key_channels,
+        key_channels=config.narrow_channels if key_channels is None else key_channels,
     )
     rearranger.initialize(clusters.centroids, 1.0)
     labels = LabelSet.of([(f"class {i}", f"#{i * 9:02x}{255 - i * 9:02x}80") for i in range(19)])

@@ -12,7 +12,7 @@ from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters, fit_proxy_clusters
 from proxymask.models.rearranger import Rearranger
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
 
 torch.set_num_threads(1)  # all is tiny here: threads cost more than they give
@@ -23,17 +23,17 @@ def make_tiny_bundle(resolution: int = 32, cut: int = 16, clusters: int = 5) -> 
     torch.manual_seed(0)
     generator = Generator(z_dim=16, w_dim=16, resolution=resolution, mapping_layers=2, channel_base=256, channel_max=16)
     generator.eval().requires_grad_(False)
-    half = CutGenerator(generator, cut)
+    half = SplitGenerator(generator, cut)
     w = half.w(seed_to_z(range(8), 16))
     features = half.features(w).features
     found = fit_proxy_clusters(lambda: [features], clusters, cut)
     rearranger = Rearranger(half.channels, cut, clusters, position_channels=8, hidden=8, layers=2)
     rearranger.initialize(found.centroids, float(features.square().mean().sqrt()))
     labels = len(AVATAR_LABELS)
-    levels, _ = half.pyramid(w)
+    levels, _ = half.feature_pyramid(w)
     segmenter = FewShotSegmenter([level.shape[1] for level in levels], resolution, labels, width=8)
     mapper = OasisMapper(labels, clusters, cut, widths=(8, 8, 8), hidden=8)
-    about = {"licences": {"avatars": "free for personal and commercial use"}, "handover": "soft"}
+    about = {"licences": {"avatars": "free for personal and commercial use"}, "proxy_mask_mode": "soft"}
     return Bundle(generator, cut, found, rearranger.eval(), AVATAR_LABELS, segmenter.eval(), {"mask": mapper.eval()}, "tiny", about)
 
 
@@ -44,18 +44,18 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cut() -> CutGenerator:
+def cut() -> SplitGenerator:
     """A frozen 16-pixel generator, cut at 8."""
     return tiny.make_cut()
 
 
 @pytest.fixture(scope="session")
-def clusters(cut: CutGenerator) -> ProxyClusters:
+def clusters(cut: SplitGenerator) -> ProxyClusters:
     """Five clusters of its features."""
     return tiny.make_clusters(cut)
 
 
 @pytest.fixture(scope="session")
-def w(cut: CutGenerator) -> torch.Tensor:
+def w(cut: SplitGenerator) -> torch.Tensor:
     """Eight latents w."""
     return cut.w(seed_to_z(range(8), tiny.Z))

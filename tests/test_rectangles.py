@@ -25,12 +25,12 @@ from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import seed_to_z
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.augment import diff_augment
 from proxymask.training.segmenter import _moved
-from proxymask.training.stages import check_fit, cluster_features, open_generator
+from proxymask.training.stages import check_compatible, cluster_features, open_generator
 
 CPU = ("--device", "cpu", "--precision", "fp32")
 QUIET = {"tensorboard": False, "batch": 2}
@@ -153,7 +153,7 @@ def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(
     """Rows and columns are not mistaken for each other: positions alone decide where all clusters are one."""
     root, _ = made
     bundle = Bundle.load(root / "bundle")
-    cut = bundle.cut_generator()
+    cut = bundle.split_generator()
     state = cut.features(cut.w(seed_to_z([3], tiny.Z)))
     torch.manual_seed(0)
     for name, value in {"POSITION": 2000.0, "MATCH": 0.0, "SHARPNESS": 0.0}.items():
@@ -249,14 +249,14 @@ def test_evaluate(made: tuple[Path, tuple[int, int]], photos: Path, tmp_path: Pa
 
 
 def test_what_belongs_to_another_shape_is_refused(photos: Path) -> None:
-    wide, square = (CutGenerator(tiny.make_generator(start=start), 8) for start in ((4, 8), (4, 4)))
+    wide, square = (SplitGenerator(tiny.make_generator(start=start), 8) for start in ((4, 8), (4, 4)))
     clusters = cluster_features(wide, 3, 4, 0, torch.device("cpu"))
-    check_fit(wide, clusters)
+    check_compatible(wide, clusters)
     with pytest.raises(ProxymaskError, match="these clusters read 16 channels at 16x8, the generator has 16 at 8x8: cluster this"):
-        check_fit(square, clusters)
+        check_compatible(square, clusters)
     rearranger = Rearranger(16, 8, 3, position_channels=8, hidden=8, start=(8, 4))
     with pytest.raises(ProxymaskError, match=r"16 channels at 8x16, 3 clusters"):
-        check_fit(wide, clusters, rearranger)
+        check_compatible(wide, clusters, rearranger)
     with pytest.raises(ProxymaskError, match=r"\(1, 16, 16, 8\).*read \(batch, 16, 8, 16\)"):
         clusters.assign(torch.zeros(1, 16, 16, 8))
     with pytest.raises(ProxymaskError, match="5 widths do not fit a proxy mask of 8x10: too many halvings, give fewer --widths"):
@@ -270,7 +270,7 @@ def test_what_belongs_to_another_shape_is_refused(photos: Path) -> None:
             ProxyClusters(start=bad)
 
 
-def test_configs_without_a_start_are_square(tmp_path: Path, cut: CutGenerator, clusters: ProxyClusters) -> None:
+def test_configs_without_a_start_are_square(tmp_path: Path, cut: SplitGenerator, clusters: ProxyClusters) -> None:
     """What was saved before sizes could differ loads as it was."""
     parts = (clusters, tiny.make_rearranger(cut, clusters), tiny.make_mapper(), tiny.make_segmenter(cut))
     for part in (*parts, UNetMapper(1, 3, 8, 16, 128, 16)):

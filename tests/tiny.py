@@ -13,14 +13,14 @@ from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters, fit_proxy_clusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.segmentation_nets import UNetSegmenter
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Discriminator, Generator, seed_to_z
 from proxymask.training import loop
 from proxymask.training.generator import GeneratorConfig, GeneratorStage
-from proxymask.training.mapper import Labeller, MapperConfig, MapperStage, new_viewing
+from proxymask.training.mapper import MapperConfig, MapperStage, SegmenterLabeler, new_auxiliary_stage
 from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
-from proxymask.training.segmenter import LOOK_LAST, SegmenterConfig, SegmenterStage
-from proxymask.training.style_transfer import InLook
+from proxymask.training.segmenter import STYLE_TRANSFER_PHASE, SegmenterConfig, SegmenterStage
+from proxymask.training.style_transfer import StyleTransferLabeler
 
 T = TypeVar("T")
 SIZE, CUT, K, N, Z = 16, 8, 5, 4, 16
@@ -57,17 +57,17 @@ def make_discriminator(seed: int = 1, **config: Any) -> Discriminator:
     return discriminator
 
 
-def make_cut(noise: float = 0.1) -> CutGenerator:
-    return CutGenerator(make_generator(noise=noise), CUT).eval().requires_grad_(False)
+def make_cut(noise: float = 0.1) -> SplitGenerator:
+    return SplitGenerator(make_generator(noise=noise), CUT).eval().requires_grad_(False)
 
 
-def make_clusters(cut: CutGenerator) -> ProxyClusters:
+def make_clusters(cut: SplitGenerator) -> ProxyClusters:
     with torch.no_grad():
         features = cut.features(cut.w(seed_to_z(range(1000, 1016), Z))).features
     return fit_proxy_clusters(lambda: [features], K, CUT, seed=0, cut=CUT)
 
 
-def make_rearranger(cut: CutGenerator, clusters: ProxyClusters, seed: int = 2, **config: Any) -> Rearranger:
+def make_rearranger(cut: SplitGenerator, clusters: ProxyClusters, seed: int = 2, **config: Any) -> Rearranger:
     torch.manual_seed(seed)
     rearranger = Rearranger(**{"channels": 16, "resolution": CUT, "num_clusters": K, "position_channels": 8, "hidden": 8, **config})
     with torch.no_grad():
@@ -77,10 +77,10 @@ def make_rearranger(cut: CutGenerator, clusters: ProxyClusters, seed: int = 2, *
 
 
 @torch.no_grad()
-def make_segmenter(cut: CutGenerator, seed: int = 3, num_labels: int = N) -> FewShotSegmenter:
+def make_segmenter(cut: SplitGenerator, seed: int = 3, num_labels: int = N) -> FewShotSegmenter:
     torch.manual_seed(seed)
     segmenter = FewShotSegmenter(LEVELS, SIZE, num_labels, width=16, dilations=(1, 2))
-    segmenter.calibrate(cut.pyramid(cut.w(seed_to_z(range(16), Z)))[0])
+    segmenter.calibrate(cut.feature_pyramid(cut.w(seed_to_z(range(16), Z)))[0])
     return segmenter
 
 
@@ -89,7 +89,7 @@ def make_mapper(seed: int = 4, **config: Any) -> OasisMapper:
     return OasisMapper(**{"num_labels": N, "num_clusters": K, "resolution": CUT, "widths": (12, 12, 8), "hidden": 8, **config})
 
 
-def make_viewer(seed: int = 6) -> UNetSegmenter:
+def make_auxiliary_net(seed: int = 6) -> UNetSegmenter:
     torch.manual_seed(seed)
     return UNetSegmenter(N, width=8, depth=2)
 
@@ -131,27 +131,27 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
         ws = cut.w(seed_to_z([0, 1], Z))
         at = torch.arange(SIZE)
         masks = (at[None, :, None] >= 12) * 2 + (at[None, None, :] >= 5) * 1  # classes of four sizes
-        look_last = config.pop("look_last", LOOK_LAST)
+        look_last = config.pop("look_last", STYLE_TRANSFER_PHASE)
         recipe, few = SegmenterConfig(**config), ()
-        if recipe.look_most:
+        if recipe.style_transfer_max_labels:
             clusters = make_clusters(cut)
-            looks = InLook(cut, clusters, make_rearranger(cut, clusters), ws)
+            looks = StyleTransferLabeler(cut, clusters, make_rearranger(cut, clusters), ws)
             torch.manual_seed(7)
             reader = FewShotSegmenter(LEVELS[1:], SIZE, N, width=16, dilations=(1, 2), skip_levels=0)
             few = looks, reader, round(steps * (1 - look_last))
         return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), recipe, *few)
     clusters = make_clusters(cut)
-    rearranger = make_rearranger(cut, clusters, retouch=config.get("retouch", 0))
+    rearranger = make_rearranger(cut, clusters, refinement_width=config.get("refinement_width", 0))
     often = {"r1_every": config.pop("r1_every", 2)}
     if name == "rearranger":
-        recipe = RearrangerConfig(**{"adv_last": 0.34, "adv_every": 2, **config})
+        recipe = RearrangerConfig(**{"adv_phase": 0.34, "adv_every": 2, **config})
         return with_constants(RearrangerStage, **often)(cut, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
-    recipe = MapperConfig(**{"adv_last": 0.5, **config})
+    recipe = MapperConfig(**{"adv_phase": 0.5, **config})
     colors = torch.from_numpy(LABELS.colors)
-    labeller = Labeller(cut, make_segmenter(cut))
-    viewing = new_viewing(recipe, make_viewer(), labeller, steps) if recipe.lambda_label else None
+    labeller = SegmenterLabeler(cut, make_segmenter(cut))
+    auxiliary = new_auxiliary_stage(recipe, make_auxiliary_net(), labeller, steps) if recipe.lambda_label else None
     parts = cut, clusters, rearranger, make_mapper(), make_discriminator(mbstd_group=1)
-    return with_constants(MapperStage, **often)(*parts, labeller, Pictures(), recipe, steps, colors, viewing=viewing)
+    return with_constants(MapperStage, **often)(*parts, labeller, Pictures(), recipe, steps, colors, auxiliary=auxiliary)
 
 
 def loop_config(**config: Any) -> loop.LoopConfig:

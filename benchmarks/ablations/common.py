@@ -84,7 +84,7 @@ class Lab:
         self.settings = settings
         self.bundle = Bundle.load(settings.bundle)
         self.device = resolve_device(settings.device)
-        self.cut = self.bundle.cut_generator().to(self.device)
+        self.cut = self.bundle.split_generator().to(self.device)
         self.preset: Preset = load_preset(settings.preset).with_loops(
             device=settings.device, precision=settings.precision, seed=settings.seed
         )

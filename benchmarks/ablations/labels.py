@@ -23,7 +23,7 @@ from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.models.stylegan2 import seed_to_z
-from proxymask.training.mapper import Labeller
+from proxymask.training.mapper import SegmenterLabeler
 from proxymask.training.stages import load_part
 
 from .common import Lab, Settings
@@ -53,7 +53,7 @@ class Labels(Settings):
 @torch.no_grad()
 def accuracy(lab: Lab, segmenter: FewShotSegmenter, judge: Judge, count: int) -> dict[str, Any]:
     """A segmenter's labels of fresh samples against the judge's."""
-    score, label = SegmentationScore(judge.labels.names), Labeller(lab.cut, segmenter.to(lab.device))
+    score, label = SegmentationScore(judge.labels.names), SegmenterLabeler(lab.cut, segmenter.to(lab.device))
     for start in range(0, count, 20):
         w = lab.cut.w(seed_to_z(range(FRESH + start, FRESH + min(start + 20, count)), lab.cut.generator.z_dim).to(lab.device))
         read, _ = judge.predict(lab.cut.render(lab.cut.features(w), w).clamp(-1, 1))

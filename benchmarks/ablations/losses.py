@@ -22,12 +22,12 @@ from .common import Lab, Settings
 
 # the paper's rearranger: what the demo preset adds is taken out of it
 PAPER: dict[str, Any] = {
-    "retouch": 0,
+    "refinement_width": 0,
     "lambda_self": 10.0,
     "mix_share": 0.5,
     "mix_layers": (2, 3),
     "mix_absent": False,
-    "discriminator_rate": 1.0,
+    "discriminator_lr_multiplier": 1.0,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "L_adv": {**PAPER, "lambda_self": 0.0, "lambda_mask": 0.0, "lambda_mix": 0.0},

@@ -59,7 +59,7 @@ def test_losses(common: dict[str, object]) -> None:
     weights = sorted((c["config.lambda_self"], c["config.lambda_mask"], c["config.lambda_mix"]) for c in configs)
     mask, mix = demo.lambda_mask, demo.lambda_mix
     assert weights == [(0, 0, 0), (demo.lambda_self, mask, mix), (10, 0, 0), (10, mask, 0), (10, mask, mix)]
-    assert sorted(c["config.retouch"] for c in configs) == [0, 0, 0, 0, demo.retouch]
+    assert sorted(c["config.refinement_width"] for c in configs) == [0, 0, 0, 0, demo.refinement_width]
     before = {path: path.stat().st_mtime_ns for path in Path(str(common["work"])).glob("rearranger-*/stage.json")}
     losses.run(args)  # all is there: nothing is trained again
     assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -35,7 +35,7 @@ def nvidia(folder: Path, shape: Shape) -> tuple[Imported, Reference]:
     return open_checkpoint(path), families.nvidia_reference(state, shape)
 
 
-def narrow(resolution: int) -> Shape:
+def narrow_channels(resolution: int) -> Shape:
     """Few channels at the top, so that large pictures stay quick."""
     return Shape(resolution=resolution, base=256 if resolution < 128 else 2 * resolution, top=8 if resolution > 128 else 16, depth=3)
 
@@ -45,7 +45,7 @@ def narrow(resolution: int) -> Shape:
 
 @pytest.mark.parametrize(("resolution", "clamp"), [(32, None), (64, None), (128, None), (256, None), (1024, None), (64, 2.0)])
 def test_every_layer_and_the_whole(resolution: int, clamp: float | None, tmp_path: Path) -> None:
-    shape = dataclasses.replace(narrow(resolution), clamp=clamp)
+    shape = dataclasses.replace(narrow_channels(resolution), clamp=clamp)
     imported, reference = nvidia(tmp_path, shape)
     generator, draw = imported.generator, normal(6)
     assert generator.config["conv_clamp"] == clamp
@@ -74,7 +74,7 @@ def test_every_layer_and_the_whole(resolution: int, clamp: float | None, tmp_pat
 @pytest.mark.parametrize("resolution", [32, 64, 128])
 @pytest.mark.parametrize("family", ["tensorflow 2020", "tensorflow ada", "rosinality", "genforce 2020", "genforce ada"])
 def test_whole_of_other_families(family: str, resolution: int, tmp_path: Path) -> None:
-    shape, ada = narrow(resolution), family.endswith("ada")
+    shape, ada = narrow_channels(resolution), family.endswith("ada")
     if family == "rosinality":
         path, state = families.rosinality_file(tmp_path / "r.pt", shape)
         reference = families.rosinality_reference(state, state["latent_avg"], shape)

@@ -20,7 +20,7 @@ from proxymask.cli import main
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.hashing import short_hash
 from proxymask.inference.samples import write_samples
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
 from proxymask.training.rearranger import RearrangerConfig
 from proxymask.training.stages import build_rearranger, cluster_features, open_generator
@@ -74,15 +74,15 @@ def test_every_variant_all_the_way(name: str, tmp_path: Path, capsys: pytest.Cap
     assert (discriminator is not None) == ("state-dict" not in name and "bare" not in name and name != "proxymask")
     assert about["source"] == name
 
-    samples = write_samples(CutGenerator(generator, 16), 2, tmp_path / "samples", seed=3)
+    samples = write_samples(SplitGenerator(generator, 16), 2, tmp_path / "samples", seed=3)
     picture = np.asarray(Image.open(samples[0])).reshape(*generator.picture_size, -1)
     wanted = direct(direct.z([3]))[0].clamp(-1, 1).add(1).mul(127.5).round().permute(1, 2, 0).numpy()
     assert np.abs(picture.astype(float) - wanted).max() <= 1
     assert np.ptp(picture) > 20
 
-    cut = CutGenerator(generator, 16)
+    cut = SplitGenerator(generator, 16)
     clusters = cluster_features(cut, 3, 4, 0, CPU)
-    config = RearrangerConfig(position_channels=8, hidden=8, adv_every=1, adv_last=1.0)
+    config = RearrangerConfig(position_channels=8, hidden=8, adv_every=1, adv_phase=1.0)
     stage = build_rearranger(config, cut, clusters, discriminator, None, 1, 0, CPU)
     before = {key: value.clone() for key, value in stage.rearranger.state_dict().items()}
     tiny.run(stage, tmp_path / "run", steps=1, batch=2)
@@ -451,7 +451,7 @@ def _with_classes(folder: Path, classes: int) -> Path:
 
 def test_pictures_in_colours_are_refused_beside_grey_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = FILES["nvidia-one-channel.pkl"](tmp_path / "n.pkl")
-    cluster_features(CutGenerator(open_generator(file)[0], 16), 3, 4, 0, CPU).save_pretrained(tmp_path / "clusters")
+    cluster_features(SplitGenerator(open_generator(file)[0], 16), 3, 4, 0, CPU).save_pretrained(tmp_path / "clusters")
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     common = ("--images", tmp_path, "--out", tmp_path / "x", "--device", "cpu")
     for words in (

@@ -66,9 +66,9 @@ def test_white_on_black_is_noticed_or_told() -> None:
     got = SKETCH.read(inverted, SIZE)
     assert got.notes == ("it is white on black: read as inverted",)
     assert torch.allclose(got.planes, wanted, atol=0.02)
-    told = SKETCH.read(inverted, SIZE, invert=True)
-    assert told.notes == ()
-    assert torch.equal(told.planes, got.planes)
+    mask_features = SKETCH.read(inverted, SIZE, invert=True)
+    assert mask_features.notes == ()
+    assert torch.equal(mask_features.planes, got.planes)
     edges = get_condition("edges", extractor="xdog").read(inverted, SIZE)  # usual there, so nothing is said
     assert edges.notes == ()
     assert torch.equal(edges.planes, got.planes)

@@ -21,21 +21,21 @@ from proxymask.models.depth_net import DepthNet, find_depth_net
 from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training import loop, losses
 from proxymask.training.depth import DepthConfig, DepthImages
-from proxymask.training.mapper import ConditionConfig, ConditionSource, MapperConfig, MapperStage
+from proxymask.training.mapper import ConditionConfig, ConditionPairs, MapperConfig, MapperStage
 from proxymask.training.pairs import UNKNOWN, Pairs, PairShards, RealPairs, probe_of
 from proxymask.training.stages import build_condition_mapper, build_depth
 
 NAMES = ("sketch", "scribble")
 
 
-def make_stage(name: str, steps: int = 6, adv_last: float = 0.5, lambda_label: float = 0.0, **widths: object) -> MapperStage:
+def make_stage(name: str, steps: int = 6, adv_phase: float = 0.5, lambda_label: float = 0.0, **widths: object) -> MapperStage:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
     condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
-    schedule = {key: widths.pop(key) for key in ("momentum", "settle") if key in widths}
+    schedule = {key: widths.pop(key) for key in ("momentum", "cosine_decay") if key in widths}
     sizes = {"unet_base": tiny.WIDTHS["channel_base"], "unet_max": tiny.WIDTHS["channel_max"], **widths}
     return build_condition_mapper(
-        MapperConfig(adv_last=adv_last, lambda_label=lambda_label, **schedule),
+        MapperConfig(adv_phase=adv_phase, lambda_label=lambda_label, **schedule),
         ConditionConfig(**sizes),
         condition,
         cut,
@@ -55,7 +55,7 @@ def test_a_pair_is_one_samples(name: str) -> None:
     """Picture, condition and proxy mask belong together, sample by sample."""
     stage = make_stage(name)
     source = stage.labeller
-    assert isinstance(source, ConditionSource)
+    assert isinstance(source, ConditionPairs)
     w = stage.cut.w(seed_to_z(range(4), tiny.Z))
     given, proxy, _ = source(w, torch.Generator().manual_seed(1))
     assert given.shape == (4, source.condition.channels, tiny.SIZE, tiny.SIZE)
@@ -65,7 +65,7 @@ def test_a_pair_is_one_samples(name: str) -> None:
         assert torch.allclose(given, source.condition.extract(pictures, None, torch.Generator()), atol=1e-4)
     else:
         assert stage.labeller.segmenter is not None
-        labels = stage.labeller.segmenter(stage.cut.pyramid(w)[0]).argmax(dim=1)
+        labels = stage.labeller.segmenter(stage.cut.feature_pyramid(w)[0]).argmax(dim=1)
         painted = given.sum(dim=1) > 0
         assert torch.equal(given.argmax(dim=1)[painted], labels[painted])
         assert 0 < float(painted.float().mean()) < 0.5
@@ -106,7 +106,7 @@ def test_a_drawing_hears_what_is_painted(name: str, tmp_path: Path) -> None:
     stage = make_stage(name, lambda_label=4.0)
     run = loop.Run(tiny.loop_config(batch=8), stage)
     assert int(stage.pairs(run, "pairs").labels.min()) >= 0
-    assert build_without_segmenter().viewing is None
+    assert build_without_segmenter().auxiliary is None
     if name == "sketch":
         stage.real = RealPairs(tiny.Pictures(), Certain(), get_condition("sketch"), share=0.5)
         labels = stage.pairs(run, "pairs").labels
@@ -149,7 +149,7 @@ def test_mirrored_pairs_stay_pairs() -> None:
 
 
 def test_a_mapper_learns_from_pairs(tmp_path: Path) -> None:
-    stage = make_stage("sketch", steps=60, adv_last=0.0)
+    stage = make_stage("sketch", steps=60, adv_phase=0.0)
     tiny.run(stage, tmp_path, steps=60, batch=8)
     lines = loop._stat_lines(tmp_path / "stats.jsonl")
     first, last = (sum(line["loss/recon"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
@@ -166,7 +166,7 @@ def test_start_from_the_discriminator() -> None:
 def test_a_scribble_needs_a_segmenter() -> None:
     cut = tiny.make_cut()
     with pytest.raises(ProxymaskError, match="a scribble is made of labels: give --segmenter"):
-        ConditionSource(cut, tiny.make_clusters(cut), get_condition("scribble", tiny.LABELS))
+        ConditionPairs(cut, tiny.make_clusters(cut), get_condition("scribble", tiny.LABELS))
 
 
 @pytest.mark.parametrize("name", ["sketch", "edges", "scribble", "depth", "picture", "darkness"])
@@ -306,7 +306,7 @@ def test_a_bundle_carries_conditions_and_old_ones_load(tmp_path: Path) -> None:
 
 
 def make_shards(stage: MapperStage, folder: Path, count: int = 600, **identity: str) -> PairShards:
-    assert isinstance(stage.labeller, ConditionSource)
+    assert isinstance(stage.labeller, ConditionPairs)
     probe = probe_of(stage.labeller.condition, tiny.SIZE)
     return PairShards(folder, count, {"generator": "one", "condition": stage.labeller.condition.name, **identity}, probe)
 
@@ -327,7 +327,7 @@ def test_shards_hold_what_the_generator_makes(name: str, tmp_path: Path) -> None
     given, proxy, labels = stage.make(stage.cut.w(z[:16]), rng)
     assert torch.equal(held["proxy"][:16].long(), proxy)
     assert torch.equal(held["labels"][:16].long(), labels)
-    levels, _ = stage.cut.pyramid(stage.cut.w(z[:16]))
+    levels, _ = stage.cut.feature_pyramid(stage.cut.w(z[:16]))
     assert torch.equal(labels, stage.labeller.segmenter(levels).argmax(dim=1))  # of every condition, also one that is not made of them
     assert float((held["given"][:16].float() / 255 - given).abs().max()) <= 0.5 / 255 + 1e-6
 
@@ -371,7 +371,7 @@ def test_stale_and_foreign_caches_are_refused(tmp_path: Path) -> None:
     fill(stage, make_shards(stage, tmp_path / "cache", count=8))
     with pytest.raises(ProxymaskError, match=r"holds pairs of something else \(generator: one -> two\): choose another --cache"):
         fill(stage, make_shards(stage, tmp_path / "cache", count=8, generator="two"))
-    assert isinstance(stage.labeller, ConditionSource)
+    assert isinstance(stage.labeller, ConditionPairs)
     old = stage.labeller.condition.extract
     stage.labeller.condition.extract = lambda *args: 1 - old(*args)  # type: ignore[method-assign]
     with pytest.raises(ProxymaskError, match="another version of the extractor"):
@@ -409,8 +409,8 @@ def test_training_from_shards_resumes_exactly(tmp_path: Path) -> None:
 
 
 def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
-    recipe = {"unet_rate": 3.0, "momentum": 0.9, "settle": True, "unet_balance": 0.6}
-    stage = make_stage("sketch", adv_last=0.0, **recipe)
+    recipe = {"unet_lr_multiplier": 3.0, "momentum": 0.9, "cosine_decay": True, "unet_logit_adjustment": 0.6}
+    stage = make_stage("sketch", adv_phase=0.0, **recipe)
     [group] = stage.optimizers["mapper"].param_groups
     assert group["betas"] == (0.9, 0.99)
     assert torch.allclose(stage.tilt.exp() ** (1 / 0.6), stage.clusters.shares())
@@ -428,8 +428,8 @@ def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
 
 def test_lines_are_drawn_from_pictures_of_other_colours() -> None:
     def drawn(name: str, share: float) -> Pairs:
-        source = make_stage(name, unet_recolour=share).labeller
-        assert isinstance(source, ConditionSource)
+        source = make_stage(name, unet_recolor=share).labeller
+        assert isinstance(source, ConditionPairs)
         return source(source.cut.w(seed_to_z(range(4), tiny.Z)), torch.Generator().manual_seed(1))
 
     (plain, proxy, _), (other, same, _) = drawn("sketch", 0.0), drawn("sketch", 1.0)
@@ -454,8 +454,8 @@ def test_recoloured_pictures_keep_their_layout() -> None:
 
 def test_clean_pairs_are_as_the_extractor_made_them() -> None:
     def disturbed(clean: float) -> float:
-        stage = make_stage("sketch", unet_clean=clean)
-        assert isinstance(stage.labeller, ConditionSource)
+        stage = make_stage("sketch", unet_clean_share=clean)
+        assert isinstance(stage.labeller, ConditionPairs)
         stage.labeller.condition.augment = lambda planes, rng: torch.full_like(planes, 2.0)  # type: ignore[method-assign]
         given, _, _ = stage.pairs(loop.Run(tiny.loop_config(batch=40), stage), "pairs")
         return float((given.amin(dim=(1, 2, 3)) == 2).float().mean())
@@ -475,7 +475,7 @@ class Certain(torch.nn.Module):
 
 def test_real_pictures_give_pairs() -> None:
     stage, pictures = make_stage("sketch"), tiny.Pictures()
-    assert isinstance(stage.labeller, ConditionSource)
+    assert isinstance(stage.labeller, ConditionPairs)
     condition = stage.labeller.condition
     condition.augment = lambda planes, rng: planes  # type: ignore[method-assign]
     stage.real = RealPairs(pictures, Certain(), condition, share=0.75)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.presets import PRESETS, load_preset
-from proxymask.training.stages import claim, identity_of, is_done, mark_of, run_stage
+from proxymask.training.stages import acquire_run_dir, identity_of, is_done, mark_of, run_stage
 
 GONE = r"was removed; proxymask 0\.1\.0 is the last version that reads it"
 OLD_ABOUT = {"keys": 0, "style_bank": {"samples": 0, "layers": 2, "tokens": 384, "unlike": 0.8}}
@@ -42,7 +42,7 @@ OLD_SETTINGS: dict[str, dict[str, Any]] = {
         "match": 12.0,
         "sharpness": 10.0,
         "position_weight": 8.0,
-        "settle": False,
+        "cosine_decay": False,
         "self_features": 1.0,
         "self_picture": 1.0,
         "self_perceptual": 0.0,
@@ -98,7 +98,7 @@ def networks() -> dict[str, ConfigModel]:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
     unet = UNetMapper(1, tiny.K, tiny.CUT, tiny.SIZE, **tiny.WIDTHS)
-    found = [clusters, tiny.make_rearranger(cut, clusters, retouch=8), tiny.make_mapper(), unet]
+    found = [clusters, tiny.make_rearranger(cut, clusters, refinement_width=8), tiny.make_mapper(), unet]
     return {type(network).__name__: network for network in found}
 
 
@@ -163,7 +163,7 @@ def test_bundle(tmp_path: Path) -> None:
     [
         ({"style_bank": {**OLD_ABOUT["style_bank"], "samples": 7}}, r"style_bank: the style bank \(samples 7\)"),
         ({"keys": 512}, r"the limit of keys a style \(keys 512\)"),
-        *(({"handover": kind}, f"the handover '{kind}'") for kind in legacy.HANDOVERS),
+        *(({"proxy_mask_mode": kind}, f"the handover '{kind}'") for kind in legacy.PROXY_MASK_MODES),
     ],
 )
 def test_bundle_that_needs_what_is_gone(tmp_path: Path, about: dict[str, object], part: str) -> None:
@@ -191,9 +191,9 @@ def test_preset(tmp_path: Path) -> None:
         ({"keys": 256}, "the limit of keys a style"),
         ({"reader": {"hidden": 64}}, "reader: the layout reader"),
         ({"mapper": {"looks": 0.5}}, "mapper: the mapper's table of looks"),
-        ({"mapper": {"handover": "likely"}}, "mapper: the handover 'likely'"),
+        ({"mapper": {"proxy_mask_mode": "likely"}}, "mapper: the handover 'likely'"),
         ({"segmenter": {"look_doubt": 2.0}}, "segmenter: doubts about labels"),
-        ({"rearranger": {"settle": True}}, "rearranger: the cosine decay"),
+        ({"rearranger": {"cosine_decay": True}}, "rearranger: the cosine decay"),
         ({"rearranger": {"self_perceptual": 0.1}}, "rearranger: the perceptual term"),
     ],
 )
@@ -228,11 +228,11 @@ def test_run_that_is_done(name: str, tmp_path: Path) -> None:
     mark = mark_of(out)
     assert mark is not None
     assert mark["identity"] == json.loads(json.dumps(identity))
-    assert claim(out, identity) is None
+    assert acquire_run_dir(out, identity) is None
     removed = next(iter(OLD_SETTINGS[name]))
     age(out, name, **{removed: 99})
     assert not is_done(out, identity, steps)
-    aside = claim(out, identity)
+    aside = acquire_run_dir(out, identity)
     assert aside is not None
     assert aside.is_dir()
     assert not out.exists()
@@ -249,7 +249,7 @@ def test_run_that_goes_on(name: str, tmp_path: Path) -> None:
     removed = next(iter(OLD_SETTINGS[name]))
     shutil.copytree(tmp_path / "old", tmp_path / "other")
     age(tmp_path / "other", name, **{removed: 99})
-    assert claim(tmp_path / "old", made_of(stage)) is None
+    assert acquire_run_dir(tmp_path / "old", made_of(stage)) is None
     again = tiny.make_stage(name)
     run_stage(again, tiny.loop_config(), tmp_path / "old", made_of(again))
     for part, module in whole.modules.items():
@@ -264,7 +264,7 @@ def test_what_the_old_version_moved_aside_comes_back(tmp_path: Path) -> None:
     run_stage(stage, tiny.loop_config(), out, made_of(stage))
     age(out, "segmenter")
     out.rename(tmp_path / "run.01234567")
-    assert claim(out, made_of(stage)) is None
+    assert acquire_run_dir(out, made_of(stage)) is None
     assert is_done(out, made_of(stage), tiny.loop_config().steps)
 
 

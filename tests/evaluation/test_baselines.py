@@ -4,10 +4,10 @@ import torch
 
 from proxymask.evaluation.baselines import LabelTable, nearest_copy
 from proxymask.models.proxy_clusters import ProxyClusters
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 
 
-def test_nearest_copy(cut: CutGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
+def test_nearest_copy(cut: SplitGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
     state = cut.features(w[:2])
     own = clusters.assign(state.features)
     again = nearest_copy(state, own, clusters)
@@ -19,7 +19,7 @@ def test_nearest_copy(cut: CutGenerator, clusters: ProxyClusters, w: torch.Tenso
     assert torch.equal(clusters.assign(nearest_copy(state, wanted, clusters).features), wanted)
 
 
-def test_nearest_copy_of_a_missing_cluster(cut: CutGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
+def test_nearest_copy_of_a_missing_cluster(cut: SplitGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
     state = cut.features(w[:1])
     own = clusters.assign(state.features)
     missing = int(own[0, 0, 0])

@@ -23,7 +23,7 @@ def stirred(**config: object) -> Rearranger:
     return rearranger.eval()
 
 
-@pytest.mark.parametrize("config", [{}, {"layers": 2}, {"layers": 3, "overlap": True}, {"key_mask": False}, {"mask_codes": 3}])
+@pytest.mark.parametrize("config", [{}, {"layers": 2}, {"layers": 3, "add_position": True}, {"key_mask": False}, {"key_mask_channels": 3}])
 @torch.no_grad()
 def test_it_is_the_same_function(config: dict[str, object]) -> None:
     rearranger = stirred(**config)

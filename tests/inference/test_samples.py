@@ -15,11 +15,11 @@ from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import read_mask
 from proxymask.inference.samples import (
     labels_hash,
-    most_worth_labelling,
     painted_masks,
     read_label_set,
     read_labelled,
     read_sidecar,
+    select_samples_to_label,
     write_samples,
 )
 from proxymask.inference.synthesizer import Synthesizer
@@ -74,7 +74,7 @@ def test_same_seed_same_files_and_truncation(samples, tmp_path, cut):
 
 
 def test_labels_by_the_segmenter(tmp_path, cut):
-    levels, _ = cut.pyramid(cut.w(seed_to_z([0], tiny.Z)))
+    levels, _ = cut.feature_pyramid(cut.w(seed_to_z([0], tiny.Z)))
     torch.manual_seed(0)
     segmenter = FewShotSegmenter([level.shape[1] for level in levels], SIZE, len(tiny.LABELS), width=8).eval()
     write_samples(cut, 1, tmp_path, with_labels=True, segmenter=segmenter, labels=tiny.LABELS)
@@ -195,11 +195,11 @@ def test_write_problems(samples, tmp_path, cut, clusters):
 
 
 def test_most_worth_labelling_covers_the_clusters(cut, clusters):
-    chosen = most_worth_labelling(cut, clusters, 6, candidates=40, seed=100)
-    assert chosen == most_worth_labelling(cut, clusters, 6, candidates=40, seed=100, batch=7)
+    chosen = select_samples_to_label(cut, clusters, 6, candidates=40, seed=100)
+    assert chosen == select_samples_to_label(cut, clusters, 6, candidates=40, seed=100, batch=7)
     assert len(set(chosen)) == 6
     assert all(100 <= seed < 140 for seed in chosen)
-    assert most_worth_labelling(cut, clusters, 3, candidates=40, seed=100) == chosen[:3]
+    assert select_samples_to_label(cut, clusters, 3, candidates=40, seed=100) == chosen[:3]
 
     def shares(seeds):
         ids = clusters.assign(cut.features(cut.w(seed_to_z(seeds, tiny.Z))).features)
@@ -214,7 +214,7 @@ def test_most_worth_labelling_covers_the_clusters(cut, clusters):
     random = [shown[torch.randperm(40, generator=torch.Generator().manual_seed(i))[:6]].max(dim=0).values.mean() for i in range(20)]
     assert union >= sum(random) / 20
     with pytest.raises(ProxymaskError, match="cannot choose"):
-        most_worth_labelling(cut, clusters, 5, candidates=4)
+        select_samples_to_label(cut, clusters, 5, candidates=4)
 
 
 def test_labels_template_reads_back(tmp_path):

@@ -12,7 +12,7 @@ import tiny
 from proxymask.core.errors import ProxymaskError
 from proxymask.imaging.masks import write_mask
 from proxymask.inference.synthesizer import Result, Style, Synthesizer
-from proxymask.models.logits_to_proxy_mask import handover
+from proxymask.models.logits_to_proxy_mask import logits_to_proxy_mask
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +146,11 @@ def test_result(synth: Synthesizer) -> None:
     assert np.array_equal(pixels(result.picture), wanted)
 
 
-@pytest.mark.parametrize("kind", ["soft", "hard", "likely-all"])
+@pytest.mark.parametrize("kind", ["soft", "hard", "style-prior"])
 def test_handover_of_the_bundle(kind: str) -> None:
-    """The bundle says how; "likely-all" also goes by the clusters that the style's own features have."""
+    """The bundle says how; "style-prior" also goes by the clusters that the style's own features have."""
     bundle = tiny.make_bundle()
-    bundle.about["handover"] = kind
+    bundle.about["proxy_mask_mode"] = kind
     synth = Synthesizer(bundle, "cpu", "fp32")
     style = synth.set_style(seed=3)
     logits = synth.map(mask()[None])
@@ -159,11 +159,11 @@ def test_handover_of_the_bundle(kind: str) -> None:
         assert style.keys.counts[0].nonzero().flatten().tolist() == own.tolist()
         assert torch.equal(
             asked(synth, mask()[None]),
-            handover(logits, kind, bundle.clusters.prior(style.keys.counts)),
+            logits_to_proxy_mask(logits, kind, bundle.clusters.prior(style.keys.counts)),
         )
     other = dataclasses.replace(style, prior=torch.tensor([[0.0, 99.0, 0.0, 0.0, 0.0]]))
     proxy = asked(synth, mask()[None], other)
-    assert bool((proxy.argmax(dim=1) == 1).all()) == (kind == "likely-all")
+    assert bool((proxy.argmax(dim=1) == 1).all()) == (kind == "style-prior")
     result = synth.generate(mask(), other)
     assert np.array_equal(result.proxy_mask, proxy[0].argmax(dim=0).numpy())
 
@@ -188,7 +188,7 @@ def test_sample(synth: Synthesizer) -> None:
     with torch.inference_mode():
         assert torch.equal(picture, synth.bundle.generator.synthesis(synth.bundle.generator.broadcast(w)).clamp(-1, 1))
         assert torch.equal(proxy, synth.bundle.clusters.assign(synth.cut.features(w).features))
-        levels, _ = synth.cut.pyramid(w)
+        levels, _ = synth.cut.feature_pyramid(w)
         assert torch.equal(labels, synth.bundle.segmenter(levels).argmax(dim=1))
     bare = tiny.make_bundle()
     bare.segmenter = None

@@ -7,15 +7,15 @@ from torch.nn import functional as F
 
 import tiny
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training.segmenter import SegmenterConfig, SegmenterStage, _moved
 
 
-def test_hypercolumn(cut: CutGenerator, w: torch.Tensor) -> None:
+def test_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
     """A 1x1 convolution of the concatenated, upsampled levels; the first level is left out."""
     segmenter = tiny.make_segmenter(cut)
-    levels, _ = cut.pyramid(w)
+    levels, _ = cut.feature_pyramid(w)
     grown = [F.interpolate(level, size=tiny.SIZE, mode="bilinear", align_corners=False) for level in levels[1:]]
     column = torch.cat([x / level.square().mean().sqrt() for x, level in zip(grown, levels[1:], strict=True)], dim=1)
     segmenter.calibrate(levels)
@@ -32,8 +32,8 @@ def test_hypercolumn(cut: CutGenerator, w: torch.Tensor) -> None:
     assert logits.shape == (8, tiny.N, tiny.SIZE, tiny.SIZE)
 
 
-def test_levels(cut: CutGenerator, w: torch.Tensor) -> None:
-    levels, _ = cut.pyramid(w)
+def test_levels(cut: SplitGenerator, w: torch.Tensor) -> None:
+    levels, _ = cut.feature_pyramid(w)
     segmenter = tiny.make_segmenter(cut)
     changed = [levels[0] + 1, *levels[1:]]
     assert torch.equal(segmenter(changed), segmenter(levels))  # the one that is skipped
@@ -48,10 +48,10 @@ def test_levels(cut: CutGenerator, w: torch.Tensor) -> None:
         segmenter(levels[:2])
 
 
-def test_round_trip(cut: CutGenerator, w: torch.Tensor, tmp_path) -> None:
+def test_round_trip(cut: SplitGenerator, w: torch.Tensor, tmp_path) -> None:
     segmenter = tiny.make_segmenter(cut)
     again = FewShotSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "s"))
-    levels, _ = cut.pyramid(w)
+    levels, _ = cut.feature_pyramid(w)
     assert torch.equal(again(levels), segmenter(levels))
 
 
@@ -91,18 +91,18 @@ def test_learns_from_few_samples(shots: int, tmp_path) -> None:
     toy, w = Discs(), torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
     ws, others = w[:shots], w[4:]
     segmenter = FewShotSegmenter(tiny.LEVELS, tiny.SIZE, 3, width=16, dilations=(1, 2))
-    segmenter.calibrate(toy.pyramid(w)[0])
+    segmenter.calibrate(toy.feature_pyramid(w)[0])
     stage = SegmenterStage(toy, segmenter, ws, toy.labels(ws), SegmenterConfig(learning_rate=0.01))  # type: ignore[arg-type]
     run = tiny.run(stage, tmp_path, steps=60, batch=4, log_every=60, checkpoint_every=1000, ema_samples=40)
     with torch.no_grad():
-        learned = run.averages["segmenter"](toy.pyramid(others)[0]).argmax(dim=1)
+        learned = run.averages["segmenter"](toy.feature_pyramid(others)[0]).argmax(dim=1)
     truth = toy.labels(others)
     assert float((learned == truth).float().mean()) > 0.95
     assert min(float((learned == truth)[truth == label].float().mean()) for label in range(3)) > 0.85
     assert float((toy.labels(w[:1]) == truth).float().mean()) < 0.8  # the one mask itself would not do
 
 
-def test_rare_classes_weigh_more(cut: CutGenerator) -> None:
+def test_rare_classes_weigh_more(cut: SplitGenerator) -> None:
     masks = torch.zeros(1, tiny.SIZE, tiny.SIZE, dtype=torch.long)
     masks[0, 0, :4], masks[0, 4:8] = 1, 2  # 4, 64 and 188 pixels; class 3 is not there
     ws = cut.w(seed_to_z([0], tiny.Z))

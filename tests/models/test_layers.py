@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import tiny
-from proxymask.models.layers import EqualConv, ResidualBlock, attention, beside, frozen
+from proxymask.models.layers import EqualConv, ResidualBlock, attention, concat_channels, fused_copy
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
@@ -15,7 +15,7 @@ from proxymask.models.unet_mapper import UNetMapper
 
 def test_beside_keeps_channels_last() -> None:
     wide = torch.randn(2, 7, 4, 6).to(memory_format=torch.channels_last)
-    out = beside(wide[:, :5], torch.randn(2, 3, 4, 6), wide[:, 5:])
+    out = concat_channels(wide[:, :5], torch.randn(2, 3, 4, 6), wide[:, 5:])
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(out[:, :5], wide[:, :5])
     assert torch.equal(out[:, 8:], wide[:, 5:])
@@ -69,26 +69,26 @@ def networks() -> list[tuple[nn.Module, torch.Tensor]]:
 
 @pytest.mark.parametrize("index", range(4))
 @torch.no_grad()
-def test_a_frozen_network_is_the_same_function(index: int) -> None:
+def test_a_fused_network_is_the_same_function(index: int) -> None:
     network, x = networks()[index]
     wanted = ready(network)(x)
     scale = float(wanted.abs().max())
-    fast = frozen(network, torch.float32)
+    fast = fused_copy(network, torch.float32)
     assert torch.allclose(fast(x), wanted, atol=1e-4 * scale)
     assert torch.equal(network(x), wanted)  # the one that was copied is as it was
     assert not any(p.requires_grad for p in fast.parameters())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = frozen(network, torch.bfloat16)(x).float()
+        rough = fused_copy(network, torch.bfloat16)(x).float()
     assert float((rough - wanted).abs().mean()) < 0.05 * scale
 
 
 @torch.no_grad()
-def test_a_frozen_rearranger() -> None:
+def test_a_fused_rearranger() -> None:
     torch.manual_seed(0)
     rearranger = ready(Rearranger(channels=8, resolution=tiny.CUT, num_clusters=tiny.K, position_channels=8, hidden=12))
     state = tiny.make_cut().features(torch.randn(2, tiny.Z))
     mask = F.one_hot(torch.randint(0, tiny.K, (2, tiny.CUT, tiny.CUT)), tiny.K).permute(0, 3, 1, 2).float()
     state = state._replace(features=torch.randn(2, 8, tiny.CUT, tiny.CUT))
-    wanted, found = rearranger(state, mask), frozen(rearranger, torch.float32)(state, mask)
+    wanted, found = rearranger(state, mask), fused_copy(rearranger, torch.float32)(state, mask)
     for one, two in zip(found, wanted, strict=True):
         assert torch.allclose(one, two, atol=1e-4 * float(two.abs().max()))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import tiny
 from proxymask.core.errors import ProxymaskError
-from proxymask.models.logits_to_proxy_mask import handover, handover_ids
+from proxymask.models.logits_to_proxy_mask import logits_to_cluster_ids, logits_to_proxy_mask
 from proxymask.models.oasis_mapper import OasisMapper, PlainBatchNorm, Spade, SpadeBlock
 
 
@@ -177,21 +177,21 @@ def test_learns_what_a_mask_says() -> None:
         assert float((mapper.eval()(mask).argmax(dim=1) == table[mask[:, ::2, ::2]]).float().mean()) > 0.9
 
 
-@pytest.mark.parametrize("kind", ["hard", "likely-all"])
+@pytest.mark.parametrize("kind", ["hard", "style-prior"])
 def test_handover(kind: str) -> None:
     """Probabilities, or one-hot with their gradient; as the mapper says, or for the style."""
     logits = torch.randn(2, tiny.K, 4, 4, requires_grad=True)
     prior = torch.randn(2, tiny.K)
-    chosen = logits + prior[:, :, None, None] if kind == "likely-all" else logits
-    assert torch.allclose(handover(logits, "soft", prior), logits.softmax(dim=1))
-    hard, soft = handover(logits, kind, prior), chosen.softmax(dim=1)
+    chosen = logits + prior[:, :, None, None] if kind == "style-prior" else logits
+    assert torch.allclose(logits_to_proxy_mask(logits, "soft", prior), logits.softmax(dim=1))
+    hard, soft = logits_to_proxy_mask(logits, kind, prior), chosen.softmax(dim=1)
     assert torch.allclose(hard, F.one_hot(chosen.argmax(dim=1), tiny.K).permute(0, 3, 1, 2).float(), atol=1e-6)
-    assert torch.equal(handover(logits.detach(), kind, prior).argmax(dim=1), handover_ids(logits, kind, prior))
+    assert torch.equal(logits_to_proxy_mask(logits.detach(), kind, prior).argmax(dim=1), logits_to_cluster_ids(logits, kind, prior))
     weight = torch.randn(soft.shape)
     (wanted,) = torch.autograd.grad((soft * weight).sum(), logits)
     (got,) = torch.autograd.grad((hard * weight).sum(), logits)
     assert torch.allclose(got, wanted)  # straight through
-    assert handover(logits.bfloat16(), "soft", prior).dtype == torch.float32
+    assert logits_to_proxy_mask(logits.bfloat16(), "soft", prior).dtype == torch.float32
 
 
 def test_round_trip(tmp_path) -> None:

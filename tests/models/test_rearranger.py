@@ -11,8 +11,8 @@ import tiny
 from proxymask.core.errors import ProxymaskError
 from proxymask.models.layers import EqualConv, ResidualBlock, position_encoding
 from proxymask.models.proxy_clusters import ProxyClusters
-from proxymask.models.rearranger import Rearranger, far_apart
-from proxymask.models.split_generator import CutGenerator, CutState
+from proxymask.models.rearranger import Rearranger, spread_unit_vectors
+from proxymask.models.split_generator import SplitGenerator, SplitState
 from proxymask.models.stylegan2_ops import downsample2, fir_kernel, upsample2
 
 C, R, K = 12, 8, 5
@@ -36,12 +36,12 @@ def hot(ids: Tensor) -> Tensor:
     return F.one_hot(ids, K).permute(0, 3, 1, 2).float()
 
 
-def clustered(ids: Tensor, seed: int, spread: float = 0.1) -> CutState:
+def clustered(ids: Tensor, seed: int, spread: float = 0.1) -> SplitState:
     """Features of lengths 0.5 to 2 near the centroid of each position's id, and an RGB that names the position."""
     length = 0.5 + 1.5 * torch.rand(ids.shape, generator=torch.Generator().manual_seed(seed))
     noise = spread * randn(*ids.shape, C, seed=seed)
     features = ((CENTROIDS[ids] + noise) * length[..., None]).permute(0, 3, 1, 2).contiguous()
-    return CutState(features, randn(len(ids), 3, R, R, seed=seed + 1))
+    return SplitState(features, randn(len(ids), 3, R, R, seed=seed + 1))
 
 
 def build(seed: int = 0, started: bool = True, **config: object) -> Rearranger:
@@ -61,7 +61,9 @@ def stir(rearranger: Rearranger) -> Rearranger:
     return rearranger
 
 
-@pytest.mark.parametrize("config", [{}, {"value": "projection"}, {"rgb": "keep"}, {"rgb": "drop"}, {"overlap": True}, {"init": "random"}])
+@pytest.mark.parametrize(
+    "config", [{}, {"value": "projection"}, {"rgb": "keep"}, {"rgb": "drop"}, {"add_position": True}, {"init": "random"}]
+)
 def test_attention_map(config: dict[str, object]) -> None:
     rearranger = build(**config)
     own, asked = masks(0), masks(1)
@@ -89,7 +91,7 @@ def test_attention_map(config: dict[str, object]) -> None:
         assert torch.allclose(out.features, direct, atol=1e-4)
 
 
-@pytest.mark.parametrize("config", [{}, {"overlap": True}, {"rgb": "drop"}])
+@pytest.mark.parametrize("config", [{}, {"add_position": True}, {"rgb": "drop"}])
 def test_starts_by_taking_from_the_own_cluster(config: dict[str, object]) -> None:
     rearranger = build(**config)
     own, asked = masks(0), masks(1)
@@ -137,7 +139,7 @@ def test_prefers_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
     ids[0, :, 4:] = 1
     features = CENTROIDS[ids].permute(0, 3, 1, 2).contiguous()
     weights = rearranger.attention_map(
-        rearranger.encode_mask(hot(ids)), rearranger.encode_style(CutState(features, torch.zeros(1, 3, R, R)))
+        rearranger.encode_mask(hot(ids)), rearranger.encode_style(SplitState(features, torch.zeros(1, 3, R, R)))
     )
     assert torch.equal(weights[0].argmax(dim=1), torch.arange(N))
 
@@ -148,7 +150,7 @@ def test_mirrors() -> None:
     state, asked = clustered(masks(0), 3), hot(masks(1))
     plain = rearranger(state, asked)
     for axis in (2, 3):
-        both = rearranger(CutState(state.features.flip(axis), state.rgb.flip(axis)), asked.flip(axis))
+        both = rearranger(SplitState(state.features.flip(axis), state.rgb.flip(axis)), asked.flip(axis))
         assert torch.allclose(both.features.flip(axis), plain.features, atol=1e-4)
         assert torch.allclose(both.rgb.flip(axis), plain.rgb, atol=1e-4)
     assert not torch.allclose(rearranger(state, asked.flip(3)).features.flip(3), plain.features, atol=1e-2)
@@ -157,11 +159,11 @@ def test_mirrors() -> None:
     plain = rearranger(state, asked)  # without the encoding: a set of features, and each position on its own
     assert torch.allclose(rearranger(state, asked.flip(3)).features.flip(3), plain.features, atol=1e-4)
     shuffle = torch.randperm(N, generator=torch.Generator().manual_seed(1))
-    mixed = CutState(*(t.flatten(2)[:, :, shuffle].unflatten(2, (R, R)) for t in state))
+    mixed = SplitState(*(t.flatten(2)[:, :, shuffle].unflatten(2, (R, R)) for t in state))
     assert torch.allclose(rearranger(mixed, asked).features, plain.features, atol=1e-4)
 
 
-@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep"}, {"overlap": True, "key_mask": False}])
+@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep"}, {"add_position": True, "key_mask": False}])
 def test_gradient_reaches_everything(config: dict[str, object]) -> None:
     rearranger = stir(build(**config)).train()
     state = clustered(masks(0), 3)
@@ -219,7 +221,7 @@ def test_precision() -> None:
     assert float((rough.features - exact.features).norm() / exact.features.norm()) < 0.05
 
 
-@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep", "init": "random", "overlap": True, "layers": 3}])
+@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep", "init": "random", "add_position": True, "layers": 3}])
 def test_round_trip(config: dict[str, object], tmp_path) -> None:
     rearranger = stir(build(**config))
     again = Rearranger.from_pretrained(rearranger.save_pretrained(tmp_path / "r"))
@@ -230,7 +232,7 @@ def test_round_trip(config: dict[str, object], tmp_path) -> None:
         assert torch.equal(again(state, mask).features, rearranger(state, mask).features)
 
 
-def test_on_a_generator(cut: CutGenerator, clusters: ProxyClusters, w: Tensor) -> None:
+def test_on_a_generator(cut: SplitGenerator, clusters: ProxyClusters, w: Tensor) -> None:
     """On a generator's own features and clusters: other samples' masks are followed, and pictures change with them."""
     rearranger = tiny.make_rearranger(cut, clusters)
     with torch.no_grad():
@@ -298,18 +300,18 @@ def test_position_encoding() -> None:
 
 
 def test_codes_narrower_than_the_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert torch.equal(far_apart(5, 8), torch.eye(8)[:5])
-    codes = far_apart(12, 6)
+    assert torch.equal(spread_unit_vectors(5, 8), torch.eye(8)[:5])
+    codes = spread_unit_vectors(12, 6)
     assert torch.allclose(codes.norm(dim=1), torch.ones(12))
-    assert torch.equal(codes, far_apart(12, 6))
+    assert torch.equal(codes, spread_unit_vectors(12, 6))
     random = F.normalize(randn(12, 6), dim=1)
     worst, by_chance = ((c @ c.t()).fill_diagonal_(-1).max() for c in (codes, random))
     assert float(worst) < 0.3 < float(by_chance)
     own, asked = masks(0), masks(1)
     start_with(monkeypatch, SHARPNESS=0.1, POSITION=0.1)
-    wide, narrow = build(), build(mask_codes=4)
-    assert narrow.dim <= wide.dim
-    for rearranger in (wide, narrow):
+    wide, narrow_channels = build(), build(key_mask_channels=4)
+    assert narrow_channels.dim <= wide.dim
+    for rearranger in (wide, narrow_channels):
         query, style = rearranger.encode_mask(hot(asked)), rearranger.encode_style(clustered(own, 3))
         weights = rearranger.attention_map(query, style).detach()
         same = asked.flatten(1)[:, :, None] == own.flatten(1)[:, None, :]

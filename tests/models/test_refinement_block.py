@@ -5,21 +5,21 @@ import torch
 import tiny
 from proxymask.inference.mask_query import MaskQuery
 from proxymask.models.rearranger import Rearranger
-from proxymask.models.refinement_block import Retouch, look_of
+from proxymask.models.refinement_block import RefinementBlock, style_statistics
 
 
-def block(seed: int = 0) -> Retouch:
+def block(seed: int = 0) -> RefinementBlock:
     torch.manual_seed(seed)
-    return Retouch(channels=6, num_clusters=5, hidden=8)
+    return RefinementBlock(channels=6, num_clusters=5, hidden=8)
 
 
-def awake(retouch: Retouch) -> Retouch:
+def awake(refinement: RefinementBlock) -> RefinementBlock:
     """Leave the start, where nothing is added."""
     torch.manual_seed(1)
     with torch.no_grad():
-        for parameter in (retouch.leave.weight, retouch.look.weight):
+        for parameter in (refinement.leave.weight, refinement.modulation.weight):
             parameter.normal_()
-    return retouch
+    return refinement
 
 
 def inputs(h: int = 8, w: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -33,53 +33,53 @@ def test_starts_as_the_identity() -> None:
 
 
 def test_hears_the_features_the_mask_and_the_style() -> None:
-    retouch, (x, asked, look) = awake(block()), inputs()
-    out = retouch(x, asked, look)
+    refinement, (x, asked, look) = awake(block()), inputs()
+    out = refinement(x, asked, look)
     assert out.shape == x.shape
     assert not torch.allclose(out, x)
-    for other in (retouch(x + 1, asked, look) - 1, retouch(x, -asked, look), retouch(x, asked, look + 1)):
+    for other in (refinement(x + 1, asked, look) - 1, refinement(x, -asked, look), refinement(x, asked, look + 1)):
         assert float((other - out).detach().abs().max()) > 1e-2
     # one sample's inputs do not reach the other's
     changed = torch.cat([asked[:1], -asked[1:]])
-    assert torch.allclose(retouch(x, changed, look)[0], out[0], atol=1e-6)
+    assert torch.allclose(refinement(x, changed, look)[0], out[0], atol=1e-6)
 
 
 def test_looks_around() -> None:
     """A change at one position is felt a few positions away, and on a grid that is not square."""
-    retouch, (x, asked, look) = awake(block()), inputs(16, 24)
+    refinement, (x, asked, look) = awake(block()), inputs(16, 24)
     with torch.no_grad():
         there = asked.clone()
         there[:, :, 8, 12] += 1
-        felt = (retouch(x, there, look) - retouch(x, asked, look)).abs().amax(dim=(0, 1)) > 1e-6
+        felt = (refinement(x, there, look) - refinement(x, asked, look)).abs().amax(dim=(0, 1)) > 1e-6
     assert bool(felt[8, 12])
     assert bool(felt[8, 16])
     assert not bool(felt[0, 0])
 
 
 def test_frozen_is_the_same_function() -> None:
-    retouch, (x, asked, look) = awake(block()), inputs()
+    refinement, (x, asked, look) = awake(block()), inputs()
     with torch.no_grad():
-        for parameter in retouch.parameters():  # biases too
+        for parameter in refinement.parameters():  # biases too
             parameter.add_(0.1 * torch.randn_like(parameter))
-        ready = retouch.frozen()
-        assert torch.allclose(ready(x, asked, look), retouch(x, asked, look), atol=1e-4)
+        ready = refinement.fused()
+        assert torch.allclose(ready(x, asked, look), refinement(x, asked, look), atol=1e-4)
         assert torch.equal(x, inputs()[0])  # nothing that came in was written to
 
 
 def test_look_of_a_style() -> None:
     value = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
-    assert torch.allclose(look_of(value), torch.tensor([[2.0, 5.0, 1.0, 0.0]]), atol=2e-3)
+    assert torch.allclose(style_statistics(value), torch.tensor([[2.0, 5.0, 1.0, 0.0]]), atol=2e-3)
 
 
 def test_in_the_rearranger() -> None:
     """At first it changes nothing; awake, it draws what the mask asks, whether the attention found it or not."""
     stage = tiny.make_stage("rearranger")
     plain = stage.rearranger.eval()
-    with_block = Rearranger(**{**plain.config, "retouch": 8}).eval()
+    with_block = Rearranger(**{**plain.config, "refinement_width": 8}).eval()
     missing, unknown = with_block.load_state_dict(plain.state_dict(), strict=False)
     assert not unknown
     assert missing
-    assert all(name.startswith("retouch.") for name in missing)
+    assert all(name.startswith("refinement.") for name in missing)
     w = stage.cut.w(torch.randn(2, stage.cut.generator.z_dim, generator=torch.Generator().manual_seed(0)))
     state = stage.cut.features(w)
     ids = stage.clusters.assign(state.features).roll(1, 0)
@@ -88,8 +88,8 @@ def test_in_the_rearranger() -> None:
         before, same = plain(state, mask), with_block(state, mask)
         assert torch.allclose(before.features, same.features)
         assert torch.allclose(before.rgb, same.rgb)
-        assert with_block.retouch is not None
-        awake(with_block.retouch)
+        assert with_block.refinement is not None
+        awake(with_block.refinement)
         after = with_block(state, mask)
         assert not torch.allclose(before.features, after.features)
         assert not torch.allclose(before.rgb, after.rgb)

@@ -5,9 +5,9 @@ import torch
 
 import tiny
 from proxymask.core.errors import ProxymaskError
-from proxymask.models.split_generator import CutGenerator, CutState
+from proxymask.models.split_generator import SplitGenerator, SplitState
 from proxymask.models.stylegan2 import Generator, seed_to_z
-from proxymask.models.stylegan2_ops import downsample2, fir_kernel, smooth2, spread2, upsample2
+from proxymask.models.stylegan2_ops import downsample2, fir_kernel, lowpass2_matmul, upsample2, upsample2_matmul
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def generator() -> Generator:
 @pytest.mark.parametrize("resolution", [8, 16, 32, 64])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_halves_equal_the_whole(generator: Generator, resolution: int, precision: torch.dtype) -> None:
-    cut, z = CutGenerator(generator, resolution), seed_to_z(range(3), tiny.Z)
+    cut, z = SplitGenerator(generator, resolution), seed_to_z(range(3), tiny.Z)
     one = cut.w(z, truncation=0.8)
     many = torch.randn(3, generator.num_ws, tiny.Z, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
@@ -29,7 +29,7 @@ def test_halves_equal_the_whole(generator: Generator, resolution: int, precision
             assert state.rgb.dtype == torch.float32
             picture = cut.render(state, w)
             assert torch.equal(picture, generator.synthesis(generator.broadcast(w)))
-            levels, same = cut.pyramid(w)
+            levels, same = cut.feature_pyramid(w)
             assert torch.equal(picture, same)
             assert torch.equal(levels[generator.synthesis.block_resolutions.index(resolution)], state.features)
         assert torch.equal(cut.render(cut.features(one), one), generator(z, truncation=0.8))
@@ -37,13 +37,13 @@ def test_halves_equal_the_whole(generator: Generator, resolution: int, precision
 
 def test_halves_without_noise_and_channels_last(generator: Generator) -> None:
     generator = tiny.make_generator(seed=9, resolution=64, channel_base=512).to(memory_format=torch.channels_last)
-    cut = CutGenerator(generator, 32)
+    cut = SplitGenerator(generator, 32)
     w = cut.w(seed_to_z([1], tiny.Z))
     assert torch.equal(cut.render(cut.features(w, "none"), w, "none"), generator.synthesis(generator.broadcast(w), "none"))
     assert torch.equal(cut.render(cut.features(w), w), generator.synthesis(generator.broadcast(w)))
 
 
-def test_where_it_cuts(cut: CutGenerator, w: torch.Tensor) -> None:
+def test_where_it_cuts(cut: SplitGenerator, w: torch.Tensor) -> None:
     """After the second styled convolution of the block; its own toRGB belongs to the second half."""
     synthesis, ws = cut.generator.synthesis, cut.generator.broadcast(w)
     x = synthesis.b8.convs(synthesis.b4.convs(None, ws[:, :2], "const"), ws[:, 1:4], "const")
@@ -56,38 +56,38 @@ def test_where_it_cuts(cut: CutGenerator, w: torch.Tensor) -> None:
     assert (grad.abs().sum(dim=(0, 2)) > 0).nonzero().flatten().tolist() == [3, 4, 5]
     # Both parts of the state matter to the picture.
     picture = cut.render(state, w)
-    assert not torch.equal(picture, cut.render(CutState(state.features.flip(3), state.rgb), w))
-    moved = cut.render(CutState(state.features, state.rgb + 1), w)
+    assert not torch.equal(picture, cut.render(SplitState(state.features.flip(3), state.rgb), w))
+    moved = cut.render(SplitState(state.features, state.rgb + 1), w)
     assert torch.allclose((moved - picture)[..., 4:-4, 4:-4], torch.ones(()), atol=1e-5)
 
 
 @pytest.mark.parametrize("resolution", [4, 12, 32, 64])
-def test_impossible_cuts(cut: CutGenerator, resolution: int) -> None:
+def test_impossible_cuts(cut: SplitGenerator, resolution: int) -> None:
     with pytest.raises(ProxymaskError, match=rf"at {resolution}: choose one of \[8, 16\]"):
-        CutGenerator(cut.generator, resolution)
+        SplitGenerator(cut.generator, resolution)
 
 
 @pytest.mark.parametrize("config", [{}, {"conv_clamp": 0.5}, {"scaled_weights": True}, {"start": (4, 6)}])
 @pytest.mark.parametrize("resolution", [8, 16])
 def test_a_tail_is_the_second_half(config: dict[str, object], resolution: int) -> None:
     """With the style in its weights, for several states, and with a w for each layer."""
-    cut = CutGenerator(tiny.make_generator(**config), resolution)
+    cut = SplitGenerator(tiny.make_generator(**config), resolution)
     ws = cut.generator.broadcast(cut.w(seed_to_z([1], tiny.Z))).clone()
     ws[:, -1] += 0.3
     states = cut.features(cut.w(seed_to_z([2, 3], tiny.Z)))
     wanted = cut.render(states, ws.expand(2, -1, -1))
-    assert torch.allclose(cut.tail(ws)(states), wanted, atol=1e-4)
-    assert not torch.allclose(cut.tail(cut.w(seed_to_z([4], tiny.Z)))(states), wanted, atol=1e-2)
-    rough = cut.tail(ws, torch.bfloat16)(states)
+    assert torch.allclose(cut.fuse_g2(ws)(states), wanted, atol=1e-4)
+    assert not torch.allclose(cut.fuse_g2(cut.w(seed_to_z([4], tiny.Z)))(states), wanted, atol=1e-2)
+    rough = cut.fuse_g2(ws, torch.bfloat16)(states)
     assert rough.dtype == torch.float32
     assert float((rough - wanted).abs().mean()) < 0.05 * float(wanted.abs().mean())
     with pytest.raises(ProxymaskError, match="for one style, not for 2"):
-        cut.tail(ws.expand(2, -1, -1))
+        cut.fuse_g2(ws.expand(2, -1, -1))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 10)])
 def test_smoothing_is_down_and_up(size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     kernel = fir_kernel()
-    assert torch.allclose(smooth2(x, kernel), upsample2(downsample2(x, kernel), kernel), atol=1e-6)
-    assert torch.allclose(spread2(x, kernel), upsample2(x, kernel), atol=1e-6)
+    assert torch.allclose(lowpass2_matmul(x, kernel), upsample2(downsample2(x, kernel), kernel), atol=1e-6)
+    assert torch.allclose(upsample2_matmul(x, kernel), upsample2(x, kernel), atol=1e-6)

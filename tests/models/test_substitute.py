@@ -3,7 +3,7 @@
 import torch
 
 import tiny
-from proxymask.models.proxy_clusters import STRENGTH, ProxyClusters, fit_proxy_clusters
+from proxymask.models.proxy_clusters import PRIOR_EXPONENT, ProxyClusters, fit_proxy_clusters
 
 
 def clusters_with(occupancy: torch.Tensor) -> ProxyClusters:
@@ -77,7 +77,7 @@ def test_prior_is_bayes_rule_among_clusters_of_the_same_places() -> None:
     much_on_top = clusters.prior((mean * torch.tensor([1.5, 1.5, 0.5, 0.5]))[None])
     assert torch.allclose(much_on_top, torch.zeros(1, 4), atol=1e-6)
     others = clusters.prior(torch.tensor([[2.0, 6.0, 4.0, 4.0]]))
-    assert torch.allclose(others, STRENGTH * torch.tensor([[1 / 3, 3.0, 1.0, 1.0]]).log(), atol=1e-6)
+    assert torch.allclose(others, PRIOR_EXPONENT * torch.tensor([[1 / 3, 3.0, 1.0, 1.0]]).log(), atol=1e-6)
 
 
 def test_prior_is_finite_and_keeps_its_precision() -> None:

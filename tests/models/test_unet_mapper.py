@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import tiny
 from proxymask.core.errors import ProxymaskError
-from proxymask.models.layers import frozen
+from proxymask.models.layers import fused_copy
 from proxymask.models.mappers import OasisMapper, UNetMapper, load_mapper
 
 
@@ -41,7 +41,7 @@ def test_folded(fold: int, resolution: int) -> None:
     out.square().sum().backward()
     assert float((x.grad != 0).float().mean()) > 0.99
     with torch.no_grad():
-        wanted, got = mapper(x), frozen(mapper, torch.float32)(x)
+        wanted, got = mapper(x), fused_copy(mapper, torch.float32)(x)
     assert float((got - wanted).norm() / wanted.norm()) < 1e-5
 
 
@@ -52,7 +52,7 @@ def test_impossible_folds(fold: int, resolution: int) -> None:
 
 
 def test_a_folded_encoder_is_no_discriminators() -> None:
-    with pytest.raises(ProxymaskError, match="--unet-fold 1"):
+    with pytest.raises(ProxymaskError, match="--unet-space-to-depth 1"):
         make(fold=2, resolution=8).start_from(tiny.make_discriminator())
 
 
@@ -165,7 +165,7 @@ def test_the_form_for_inference_is_the_same_function() -> None:
         for parameter in mapper.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
         planes = torch.rand(3, 2, 32, 32)
-        ready = frozen(mapper, torch.float32)
+        ready = fused_copy(mapper, torch.float32)
         wanted, got = mapper(planes), ready(planes)
     assert float((got - wanted).norm() / wanted.norm()) < 1e-5
     assert len(list(ready.modules())) != len(list(mapper.modules()))

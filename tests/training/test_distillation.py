@@ -10,9 +10,9 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training import loop
-from proxymask.training.distillation import StudentStage, stranger
+from proxymask.training.distillation import DistillationStage, perturb_masks
 from proxymask.training.mapper import MapperConfig
-from proxymask.training.stages import build_student
+from proxymask.training.stages import build_distillation
 
 
 def teacher(seed: int = 5) -> OasisMapper:
@@ -26,18 +26,18 @@ def teacher(seed: int = 5) -> OasisMapper:
     return mapper
 
 
-def student(steps: int = 6, teachers: list[OasisMapper] | None = None, **config: object) -> StudentStage:
+def student(steps: int = 6, teachers: list[OasisMapper] | None = None, **config: object) -> DistillationStage:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
     about = MapperConfig(**{"widths": (8, 4), "hidden": 4, "learning_rate": 0.02, "momentum": 0.9, **config})
     parts = cut, clusters, tiny.make_segmenter(cut), tiny.LABELS
-    return build_student(about, *parts, teachers or [teacher(), teacher(6)], steps, 0, torch.device("cpu"))
+    return build_distillation(about, *parts, teachers or [teacher(), teacher(6)], steps, 0, torch.device("cpu"))
 
 
 def test_learns_what_the_teacher_says(tmp_path: Path) -> None:
-    stage = student(150, settle=True, widths=(8, 8), hidden=8)
+    stage = student(150, cosine_decay=True, widths=(8, 8), hidden=8)
     before = [{k: v.clone() for k, v in one.state_dict().items()} for one in stage.teachers]
-    masks = stranger(stage.dataset.masks(range(10)), stage.dataset.masks(range(10, 20)), tiny.N, torch.Generator().manual_seed(9))
+    masks = perturb_masks(stage.dataset.masks(range(10)), stage.dataset.masks(range(10, 20)), tiny.N, torch.Generator().manual_seed(9))
     wanted = (stage.teachers[0](masks) + stage.teachers[1](masks)) / 2
 
     def off(mapper: OasisMapper) -> float:
@@ -80,7 +80,7 @@ def test_strange_masks() -> None:
     masks = torch.zeros(400, 32, 32, dtype=torch.long)
     masks[:, 8:24, 4:16] = 2
     others = torch.full_like(masks, 5)
-    made = stranger(masks, others, 9, torch.Generator().manual_seed(3))
+    made = perturb_masks(masks, others, 9, torch.Generator().manual_seed(3))
     assert made.shape == masks.shape
     assert int(made.min()) >= 0
     assert int(made.max()) <= 8
@@ -90,7 +90,7 @@ def test_strange_masks() -> None:
     assert 0.12 < float(mixed.float().mean()) < 0.4
     painted = torch.tensor([len(x.unique()) > 2 for x in made]) & ~mixed
     assert 0.1 < float(painted.float().mean()) < 0.35
-    assert torch.equal(made, stranger(masks, others, 9, torch.Generator().manual_seed(3)))
+    assert torch.equal(made, perturb_masks(masks, others, 9, torch.Generator().manual_seed(3)))
 
 
 def test_refuses_a_teacher_of_something_else() -> None:
@@ -103,4 +103,4 @@ def test_refuses_a_teacher_of_something_else() -> None:
         UNetMapper(1, tiny.K, tiny.CUT, tiny.SIZE, 64, 8),
     ):
         with pytest.raises(ProxymaskError, match="a teacher is no mapper of masks with these labels and clusters"):
-            build_student(*parts, [teacher(), other], 6, 0, torch.device("cpu"))
+            build_distillation(*parts, [teacher(), other], 6, 0, torch.device("cpu"))

@@ -29,7 +29,7 @@ from proxymask.inference.samples import write_samples
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Discriminator, Generator, seed_to_z
 from proxymask.training.estimate import step_kinds
 from proxymask.training.fit import FitConfig, amount, duration, fit
@@ -356,7 +356,7 @@ def test_wrong_labels_are_told_before_training(copy):
         fit(config(copy, labels=dataset))
     other = Generator(z_dim=16, w_dim=16, resolution=SIZE, mapping_layers=2, channel_base=128, channel_max=16)
 
-    write_samples(CutGenerator(other.eval(), 8), 1, copy / "foreign")
+    write_samples(SplitGenerator(other.eval(), 8), 1, copy / "foreign")
     paint(copy / "foreign" / "000000.mask.png")
     with pytest.raises(ProxymaskError, match=r"labels.json is missing"):
         fit(config(copy, labels=copy / "foreign"))
@@ -389,7 +389,9 @@ def test_verbs_make_what_fit_makes(copy, capsys):
 
     paint(work / "to-label" / "000000.mask.png")
     parts = {"generator": run / "g", "clusters": run / "c", "rearranger": run / "r"}
-    with pytest.raises(ProxymaskError, match="few labels others are read too: give --clusters and --rearranger, or --look-most 0"):
+    with pytest.raises(
+        ProxymaskError, match="style-transfer labelling needs them: give --clusters and --rearranger, or --style-transfer-max-labels 0"
+    ):
         TrainSegmenter(generator=run / "g", labels=work / "to-label", out=run / "s", **common).run()
     TrainSegmenter(**parts, labels=work / "to-label", out=run / "s", **common).run()
     TrainMapper(**parts, segmenter=run / "s", images=copy / "pictures", out=run / "m", **common).run()
@@ -433,7 +435,7 @@ def test_two_processes_do_what_one_does(copy):
     ours, theirs = (ProxyClusters.from_pretrained(copy / name / "clusters") for name in ("one", "two"))
     assert torch.equal(ours.centroids, theirs.centroids)
     # Some weights have no gradient but rounding (a constant added to all keys changes nothing) and Adam follows that: compare results.
-    cut = CutGenerator(Generator.from_pretrained(given.generator / "generator"), 8)
+    cut = SplitGenerator(Generator.from_pretrained(given.generator / "generator"), 8)
     state = cut.features(cut.w(seed_to_z(range(4), 16)))
     mask = torch.nn.functional.one_hot(torch.randint(5, (4, 8, 8), generator=torch.Generator().manual_seed(0)), 5).permute(0, 3, 1, 2)
     one, two, before = (
@@ -467,7 +469,7 @@ def test_step_kinds_are_shares_of_the_schedule():
     stage = build_generator(config, new_generator(config, 16, 0), None, _Noise(16, 3), 0)
     kinds = step_kinds(stage, 160)
     assert kinds == {1: 120 / 160, 4: 30 / 160, 0: 10 / 160}
-    mapper = tiny.make_stage("mapper", lambda_label=1.0, label_last=0.75, adv_last=0.25, r1_every=16)
+    mapper = tiny.make_stage("mapper", lambda_label=1.0, label_phase=0.75, adv_phase=0.25, r1_every=16)
     mapper.label_from, mapper.adversarial_from = 40, 120
     assert step_kinds(mapper, 160) == {40: 80 / 160, 0: 40 / 160, 121: 37 / 160, 120: 3 / 160}
 

@@ -45,15 +45,15 @@ class Line:
         self.seen: list[list[float]] = []
 
     def step(self, run: loop.Run) -> None:
-        x = run.share(torch.randn(run.config.batch, 2, 4, 4, generator=run.rng("x")))
+        x = run.local_shard(torch.randn(run.config.batch, 2, 4, 4, generator=run.rng("x")))
         bad = run.index in self.bad
         if bad and self.poison == "input":
             x[0, 0, 0, 0] = math.inf
         self.seen.append([run.index, *x.flatten(1)[:, 0].tolist()])
 
         def terms() -> Iterator[torch.Tensor]:
-            for (part,) in run.rounds(x):
-                with run.cast():
+            for (part,) in run.microbatches(x):
+                with run.autocast():
                     y = self.net(part)
                 loss = (y.float() - part[:, :1]).square().mean()
                 if bad and self.poison == "gradient":  # a finite loss with a gradient that is not
@@ -63,7 +63,7 @@ class Line:
 
         run.update("net", terms)
         clean = torch.nan_to_num(x, posinf=0.0)
-        run.update("side", lambda: ((self.side(part) - part[:, :1]).square().mean() for (part,) in run.rounds(clean)))
+        run.update("side", lambda: ((self.side(part) - part[:, :1]).square().mean() for (part,) in run.microbatches(clean)))
 
     def grid(self, run: loop.Run) -> Image.Image | None:
         return Image.new("RGB", (4, 4), (run.index, 0, 0))
@@ -418,4 +418,4 @@ def test_random_numbers_depend_on_the_step_alone() -> None:
     assert not torch.equal(draws[1][0], torch.rand(3, generator=run.rng("b")))
     full = torch.arange(8)
     run.rank, run.world = 1, 2
-    assert run.share(full).tolist() == [4, 5, 6, 7]
+    assert run.local_shard(full).tolist() == [4, 5, 6, 7]

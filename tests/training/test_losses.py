@@ -148,5 +148,5 @@ def test_teaching_is_the_divergence() -> None:
     ours = randn(2, 5, 3, 3)
     theirs = ours.flip(1) * 2
     p, q = theirs.softmax(dim=1), ours.softmax(dim=1)
-    assert float(losses.teaching(ours, theirs)) == pytest.approx(float((p * (p / q).log()).sum(dim=1).mean()), rel=1e-4)
-    assert float(losses.teaching(theirs + 3, theirs)) == pytest.approx(0, abs=1e-5)
+    assert float(losses.distillation_loss(ours, theirs)) == pytest.approx(float((p * (p / q).log()).sum(dim=1).mean()), rel=1e-4)
+    assert float(losses.distillation_loss(theirs + 3, theirs)) == pytest.approx(0, abs=1e-5)

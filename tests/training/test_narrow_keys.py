@@ -50,10 +50,10 @@ def test_loses_what_it_says_and_less_the_wider_it_is(stage: RearrangerStage) -> 
     rearranger, z = stage.rearranger, samples(stage, 0)
     whole, before, losses = logits(rearranger, stage, z), dict(rearranger.state_dict()), []
     for width in (2, 4, 8, 16):
-        narrow, lost = narrow_keys(rearranger, stage.cut, stage.clusters, width, z)
-        assert narrow.key_dim == width
-        assert narrow.to_query.weight.shape[0] == narrow.to_key.weight.shape[0] == width
-        error = float((logits(narrow, stage, z) - whole).square().mean().sqrt())
+        narrow_channels, lost = narrow_keys(rearranger, stage.cut, stage.clusters, width, z)
+        assert narrow_channels.key_dim == width
+        assert narrow_channels.to_query.weight.shape[0] == narrow_channels.to_key.weight.shape[0] == width
+        error = float((logits(narrow_channels, stage, z) - whole).square().mean().sqrt())
         assert error == pytest.approx(lost, rel=0.02, abs=1e-4)
         losses.append(lost)
     assert losses == sorted(losses, reverse=True)
@@ -81,14 +81,14 @@ def test_no_other_choice_of_channels_is_nearer(stage: RearrangerStage) -> None:
 
 def test_it_is_a_rearranger_like_any(stage: RearrangerStage, tmp_path: Path) -> None:
     z = samples(stage, 0)
-    narrow, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, z)
-    again = Rearranger.from_pretrained(narrow.save_pretrained(tmp_path / "narrow")).eval()
+    narrow_channels, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, z)
+    again = Rearranger.from_pretrained(narrow_channels.save_pretrained(tmp_path / "narrow_channels")).eval()
     state = stage.cut.features(stage.cut.w(samples(stage, 1)))
     ids = stage.clusters.assign(state.features).roll(1, 0)
     hot = stage.clusters.one_hot(ids)
     with torch.no_grad():
         out = again(state, hot)
-        assert torch.allclose(out.features, narrow(state, hot).features, atol=1e-5)
+        assert torch.allclose(out.features, narrow_channels(state, hot).features, atol=1e-5)
         looked_up = again.attend(MaskQuery(again)(ids), again.encode_style(state))
         assert torch.allclose(looked_up.features, out.features, atol=1e-3 * float(out.features.abs().max()))
         weights = again.attention_map(again.encode_mask(hot), again.encode_style(state))
@@ -97,7 +97,7 @@ def test_it_is_a_rearranger_like_any(stage: RearrangerStage, tmp_path: Path) -> 
 
 def test_widths_that_cannot_be(stage: RearrangerStage) -> None:
     """Said before anything is trained."""
-    config = dataclasses.replace(stage.config, narrow=-1)
+    config = dataclasses.replace(stage.config, narrow_channels=-1)
     with pytest.raises(ProxymaskError, match="cannot be narrowed"):
         build_rearranger(config, stage.cut, stage.clusters, None, None, 1, 0, torch.device("cpu"), rms=(1.0, 1.0))
 
@@ -106,9 +106,9 @@ def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, ca
     """``--start`` takes one as it is; one of other widths is refused in words."""
     stage.cut.generator.save_pretrained(tmp_path / "generator")
     stage.clusters.save_pretrained(tmp_path / "clusters")
-    narrow, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, samples(stage, 0))
-    narrow.save_pretrained(tmp_path / "narrow")
-    keep = {name: value for name, value in narrow.config.items() if name in {f.name for f in dataclasses.fields(stage.config)}}
+    narrow_channels, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, samples(stage, 0))
+    narrow_channels.save_pretrained(tmp_path / "narrow_channels")
+    keep = {name: value for name, value in narrow_channels.config.items() if name in {f.name for f in dataclasses.fields(stage.config)}}
     words = [
         "train",
         "rearranger",
@@ -117,10 +117,10 @@ def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, ca
         "--clusters",
         tmp_path / "clusters",
         "--start",
-        tmp_path / "narrow",
+        tmp_path / "narrow_channels",
     ]
     words += ["--steps", 1, "--batch", 2, "--device", "cpu", "--preset", tmp_path / "preset.json"]
-    recipe = {**keep, "narrow": 8, "lambda_mix": 0.0, "lambda_self": 10.0}
+    recipe = {**keep, "narrow_channels": 8, "lambda_mix": 0.0, "lambda_self": 10.0}
     for out, changed, code in (("on", {}, 0), ("other", {"hidden": keep["hidden"] + 1}, 2)):
         (tmp_path / "preset.json").write_text(json.dumps({"rearranger": {**recipe, **changed}}))
         assert main([str(word) for word in (*words, "--out", tmp_path / out)]) == code
@@ -130,10 +130,10 @@ def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, ca
 
 def test_at_the_end_of_training(tmp_path: Path) -> None:
     """A run whose config asks for it ends with the narrow one, fitted to what was trained."""
-    wide, narrow = (tiny.make_stage("rearranger", narrow=width) for width in (0, 8))
-    for name, stage in (("wide", wide), ("narrow", narrow)):
+    wide, narrow_channels = (tiny.make_stage("rearranger", narrow_channels=width) for width in (0, 8))
+    for name, stage in (("wide", wide), ("narrow_channels", narrow_channels)):
         run_stage(stage, tiny.loop_config(steps=2), tmp_path / name, {})
-    trained, found = (Rearranger.from_pretrained(tmp_path / name / "rearranger") for name in ("wide", "narrow"))
+    trained, found = (Rearranger.from_pretrained(tmp_path / name / "rearranger") for name in ("wide", "narrow_channels"))
     assert (trained.config["key_channels"], found.config["key_channels"]) == (0, 8)
     theirs, ours = trained.state_dict(), found.state_dict()
     differing = {name for name in theirs if theirs[name].shape != ours[name].shape or not torch.equal(theirs[name], ours[name])}

@@ -9,7 +9,7 @@ from PIL import Image
 
 import tiny
 from proxymask.imaging.grids import tile, to_uint8
-from proxymask.models.split_generator import CutState
+from proxymask.models.split_generator import SplitState
 from proxymask.training import loop, losses
 from proxymask.training.augment import diff_augment
 from proxymask.training.generator import discriminator_update, lazy_adam
@@ -223,7 +223,7 @@ def test_rearranger_samples() -> None:
 @pytest.mark.parametrize(("adv_every", "r1_every", "last"), [(5, 16, 0.3), (2, 3, 0.5), (1, 4, 0.0), (3, 2, 1.0), (4, 2, 0.13)])
 def test_adversarial_schedule(adv_every: int, r1_every: int, last: float) -> None:
     """In the first phase every few steps, then each; R1 at every so many of the discriminator's own steps."""
-    stage = tiny.make_stage("rearranger", steps=100, adv_every=adv_every, r1_every=r1_every, adv_last=last)
+    stage = tiny.make_stage("rearranger", steps=100, adv_every=adv_every, r1_every=r1_every, adv_phase=last)
     due = [i for i in range(100) if stage.adversarial_due(i)]
     start = round(100 * (1 - last))
     assert due == [i for i in range(100) if i % adv_every == 0 or i >= start]
@@ -254,7 +254,7 @@ def test_rearranger_weights(index: int) -> None:
 def test_style_samples_are_mirrored(flip: bool) -> None:
     """Half of them, features and RGB alike; what they shall become again is not."""
     stage = tiny.make_stage("rearranger", flip=flip, lambda_adv=0.0)
-    given: list[CutState] = []
+    given: list[SplitState] = []
     masks: list[torch.Tensor] = []
     real = stage.rearranger.encode_style
     stage.rearranger.encode_style = lambda state, own: given.append(state) or masks.append(own) or real(state, own)
@@ -296,7 +296,7 @@ def test_self_loss_of_the_untouched_state() -> None:
     loss, parts = stage.self_loss(run, state, state, w)
     assert float(loss.detach()) == 0
     assert set(parts) == {"self_features", "self_picture", "self_psnr"}
-    off, parts = stage.self_loss(run, CutState(state.features * 1.1, state.rgb), state, w)
+    off, parts = stage.self_loss(run, SplitState(state.features * 1.1, state.rgb), state, w)
     assert float(parts["self_features"]) == pytest.approx(0.1, rel=1e-4)
     assert float(off.detach()) == pytest.approx(sum(float(v.detach()) for k, v in parts.items() if k != "self_psnr"), rel=1e-5)
     assert 0 < float(parts["self_psnr"]) < 80
@@ -342,7 +342,7 @@ def test_mapper_pairs(flip: bool) -> None:
 
 
 def test_mapper_phases(tmp_path: Path) -> None:
-    stage = tiny.make_stage("mapper", steps=6, adv_last=0.5)
+    stage = tiny.make_stage("mapper", steps=6, adv_phase=0.5)
     assert stage.adversarial_from == 3
     run = run_of(stage)
     for index in range(6):
@@ -355,7 +355,7 @@ def test_mapper_phases(tmp_path: Path) -> None:
 
 
 def test_mapper_weights() -> None:
-    stage = tiny.make_stage("mapper", steps=4, adv_last=0.5, lambda_recon=3.0, lambda_recon_adv=5.0, lambda_adv=7.0, r1_gamma=6.0)
+    stage = tiny.make_stage("mapper", steps=4, adv_phase=0.5, lambda_recon=3.0, lambda_recon_adv=5.0, lambda_adv=7.0, r1_gamma=6.0)
     seen, stats = totals(stage, 0)
     assert seen == [("mapper", pytest.approx(3 * stats["loss/recon"], rel=1e-5))]
     seen, stats = totals(stage, 2)
@@ -363,10 +363,10 @@ def test_mapper_weights() -> None:
     assert seen[1] == ("discriminator", pytest.approx(stats["d/loss"] + 6 / 2 * 2 * stats["d/r1"], rel=1e-4))
 
 
-@pytest.mark.parametrize("kind", ["soft", "hard", "likely-all"])
+@pytest.mark.parametrize("kind", ["soft", "hard", "style-prior"])
 def test_mapper_learns_through_the_rest(kind: str) -> None:
     """L_adv alone reaches the mapper's weights through rearranger and generator, in either handover."""
-    stage = tiny.use_sgd(tiny.make_stage("mapper", steps=2, adv_last=1.0, lambda_recon_adv=0.0, handover=kind))
+    stage = tiny.use_sgd(tiny.make_stage("mapper", steps=2, adv_phase=1.0, lambda_recon_adv=0.0, proxy_mask_mode=kind))
     before = {k: v.clone() for k, v in stage.mapper.state_dict().items() if k in dict(stage.mapper.named_parameters())}
     stage.step(run_of(stage))
     assert "tail.weight" in tiny.differing(before, dict(stage.mapper.named_parameters()))
@@ -374,51 +374,51 @@ def test_mapper_learns_through_the_rest(kind: str) -> None:
 
 def test_mapper_with_labels_resumes_exactly(tmp_path: Path) -> None:
     """2N steps = N + resume + N over both phases of L_label, the network that reads pictures included."""
-    config = {"lambda_label": 5.0, "label_last": 0.5, "lambda_adv": 0.0, "settle": True}
+    config = {"lambda_label": 5.0, "label_phase": 0.5, "lambda_adv": 0.0, "cosine_decay": True}
     whole = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "whole"))
     for steps in (2, 4, 6):
         parts = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "parts", steps=steps))
-    assert any(key.startswith("viewer") for key in whole)
+    assert any(key.startswith("auxiliary") for key in whole)
     assert tiny.differing(whole, parts) == []
 
 
 def test_mapper_with_labels_phases() -> None:
     """First the network that reads pictures learns, then it stands still and the mapper hears it."""
-    stage = tiny.make_stage("mapper", steps=6, lambda_label=5.0, label_last=0.5, lambda_adv=0.0, lambda_recon=3.0)
+    stage = tiny.make_stage("mapper", steps=6, lambda_label=5.0, label_phase=0.5, lambda_adv=0.0, lambda_recon=3.0)
     assert stage.label_from == 3
     run = run_of(stage)
     for index in range(6):
         run.index = index
-        before = {k: v.clone() for k, v in stage.viewing.net.state_dict().items()}
+        before = {k: v.clone() for k, v in stage.auxiliary.net.state_dict().items()}
         stage.step(run)
         stats = run.take_stats()
-        assert ("loss/cross_entropy" in stats) == bool(tiny.differing(before, stage.viewing.net.state_dict())) == (index < 3)
+        assert ("loss/cross_entropy" in stats) == bool(tiny.differing(before, stage.auxiliary.net.state_dict())) == (index < 3)
         assert ("loss/label" in stats) == (index >= 3)
     seen, stats = totals(stage, 1)
     assert seen == [
-        ("viewer", pytest.approx(stats["loss/cross_entropy"], rel=1e-5)),
+        ("auxiliary", pytest.approx(stats["loss/cross_entropy"], rel=1e-5)),
         ("mapper", pytest.approx(3 * stats["loss/recon"], rel=1e-5)),
     ]
     seen, stats = totals(stage, 4)
     assert seen == [("mapper", pytest.approx(3 * stats["loss/recon"] + 5 * stats["loss/label"], rel=1e-5))]
 
 
-def test_viewer_learns_the_segmenters_labels(tmp_path: Path) -> None:
-    stage = tiny.make_stage("mapper", steps=160, lambda_label=1.0, label_last=0.0, lambda_adv=0.0)
+def test_auxiliary_segmenter_learns_the_segmenters_labels(tmp_path: Path) -> None:
+    stage = tiny.make_stage("mapper", steps=160, lambda_label=1.0, label_phase=0.0, lambda_adv=0.0)
     tiny.run(stage, tmp_path, steps=160, batch=2, checkpoint_every=1000)
     w = stage.cut.w(torch.randn(16, tiny.Z, generator=torch.Generator().manual_seed(9)))
     with torch.no_grad():
         labels, pictures = stage.labeller.shown(w)
-        read = stage.viewing.net(pictures).argmax(dim=1)
+        read = stage.auxiliary.net(pictures).argmax(dim=1)
     assert torch.equal(labels, stage.labeller(w))
     share = labels.flatten().bincount().max() / labels.numel()  # of the most frequent label: what a guess has
     assert float((read == labels).float().mean()) > float(share) + 0.02
 
 
-@pytest.mark.parametrize("kind", ["soft", "hard", "likely-all"])
+@pytest.mark.parametrize("kind", ["soft", "hard", "style-prior"])
 def test_mapper_hears_what_is_painted(kind: str) -> None:
     """L_label alone reaches the mapper's weights through rearranger, generator and reading; what is soft is lowered by following it."""
-    stage = tiny.make_stage("mapper", steps=1, lambda_label=1.0, label_last=1.0, lambda_recon=0.0, lambda_adv=0.0, handover=kind)
+    stage = tiny.make_stage("mapper", steps=1, lambda_label=1.0, label_phase=1.0, lambda_recon=0.0, lambda_adv=0.0, proxy_mask_mode=kind)
     stage = tiny.use_sgd(stage, rate=3.0)
     before = {k: v.clone() for k, v in stage.mapper.named_parameters()}
     run = run_of(stage, batch=16)
@@ -429,7 +429,7 @@ def test_mapper_hears_what_is_painted(kind: str) -> None:
         stage.step(run)
     if kind == "soft":
         assert run.take_stats()["loss/label"] < first
-    assert not any(p.grad is not None for p in stage.viewing.net.parameters())
+    assert not any(p.grad is not None for p in stage.auxiliary.net.parameters())
 
 
 # Pictures.
@@ -474,7 +474,14 @@ def test_what_the_style_lacks_is_learned_too() -> None:
     asked: dict[bool, torch.Tensor] = {}
     for whole in (False, True):
         stage = tiny.make_stage(
-            "rearranger", lambda_mix=4.0, mix_share=1.0, mix_layers=(2, 3), mix_absent=whole, lambda_adv=0.0, lambda_self=0.0, retouch=8
+            "rearranger",
+            lambda_mix=4.0,
+            mix_share=1.0,
+            mix_layers=(2, 3),
+            mix_absent=whole,
+            lambda_adv=0.0,
+            lambda_self=0.0,
+            refinement_width=8,
         )
         seen: list[torch.Tensor] = []
         real = stage.rearranger.encode_mask
@@ -490,10 +497,12 @@ def test_what_the_style_lacks_is_learned_too() -> None:
 
 
 def test_the_retouching_block_learns_at_its_own_rate() -> None:
-    stage = tiny.make_stage("rearranger", retouch=8, learning_rate=0.001, retouch_rate=4.0, discriminator_rate=3.0, r1_every=1)
+    stage = tiny.make_stage(
+        "rearranger", refinement_width=8, learning_rate=0.001, refinement_lr_multiplier=4.0, discriminator_lr_multiplier=3.0, r1_every=1
+    )
     slow, fast = stage.optimizers["rearranger"].param_groups
     assert (slow["lr"], fast["lr"]) == (pytest.approx(0.001), pytest.approx(0.004))
-    assert stage.rearranger.retouch is not None
-    assert {id(p) for p in fast["params"]} == {id(p) for p in stage.rearranger.retouch.parameters()}
+    assert stage.rearranger.refinement is not None
+    assert {id(p) for p in fast["params"]} == {id(p) for p in stage.rearranger.refinement.parameters()}
     assert len(slow["params"]) + len(fast["params"]) == len(list(stage.rearranger.parameters()))
     assert stage.optimizers["discriminator"].param_groups[0]["lr"] == pytest.approx(0.003 / 2)

@@ -11,13 +11,13 @@ from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training import loop
 from proxymask.training.segmenter import SegmenterConfig
 from proxymask.training.stages import build_segmenter
-from proxymask.training.style_transfer import InLook, bends, bent
+from proxymask.training.style_transfer import StyleTransferLabeler, warp, warp_grid
 
 
-def looks(ws: torch.Tensor) -> InLook:
+def looks(ws: torch.Tensor) -> StyleTransferLabeler:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
-    return InLook(cut, clusters, tiny.make_rearranger(cut, clusters), ws)
+    return StyleTransferLabeler(cut, clusters, tiny.make_rearranger(cut, clusters), ws)
 
 
 def latents(seeds: list[int]) -> torch.Tensor:
@@ -32,7 +32,9 @@ def test_levels_are_those_of_the_rearranged_state() -> None:
     assert [tuple(level.shape[1:]) for level in levels] == [(c, s, s) for c, s in zip(tiny.LEVELS[1:], (8, 16), strict=True)]
     w = both.cut.generator.broadcast(latents([0, 1]))[of]
     style, clusters = both.cut.features(w), both.clusters
-    asked = clusters.substitute(layout, clusters.available(both.rearranger.encode_style(style).counts), both.rearranger.stand_in)
+    asked = clusters.substitute(
+        layout, clusters.available(both.rearranger.encode_style(style).counts), both.rearranger.substitute_threshold
+    )
     state = both.rearranger(style, clusters.one_hot(asked))
     assert torch.allclose(levels[0], state.features, atol=1e-5)
     block = both.cut.generator.synthesis.block(16)
@@ -43,8 +45,8 @@ def test_levels_are_those_of_the_rearranged_state() -> None:
 def test_levels_of_an_untouched_state_are_the_pyramid() -> None:
     both = looks(latents([0]))
     w = latents([3, 4])
-    pyramid, _ = both.cut.pyramid(w)
-    for ours, theirs in zip(both.cut.levels(both.cut.features(w), w), pyramid[1:], strict=True):
+    pyramid, _ = both.cut.feature_pyramid(w)
+    for ours, theirs in zip(both.cut.g2_features(both.cut.features(w), w), pyramid[1:], strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -62,24 +64,24 @@ def test_nearest_has_most_of_what_is_asked() -> None:
 
 def test_bends_move_masks_of_every_size_alike() -> None:
     rng = torch.Generator().manual_seed(1)
-    bend = bends(64, rng)
+    bend = warp_grid(64, rng)
     assert bend.shape == (64, 64, 64, 2)
     at = (torch.arange(64) + 0.5) / 32 - 1
     assert float((bend.mean(dim=0)[..., 0] - at).abs().mean()) < 0.05  # left and right alike, on the average
     assert 0.05 < float((bend[..., 1] - at[:, None]).abs().mean()) < 0.3
     mask = torch.zeros(64, 64, 64, dtype=torch.long)
     mask[:, 16:48, 16:48] = 3
-    fine, coarse = bent(mask, bend), bent(mask[:, ::2, ::2], bend)
+    fine, coarse = warp(mask, bend), warp(mask[:, ::2, ::2], bend)
     assert set(fine.unique().tolist()) == {0, 3}
     assert float((fine != mask).float().mean()) > 0.05
     assert float((fine[:, ::2, ::2] == coarse).float().mean()) > 0.93
     straight = torch.nn.functional.affine_grid(torch.eye(2, 3).expand(64, 2, 3), [64, 1, 64, 64], align_corners=False)
-    assert torch.equal(bent(mask, straight), mask)
+    assert torch.equal(warp(mask, straight), mask)
 
 
 def test_others_are_learnt_from_after_the_look() -> None:
     """First the network that knows the look learns, then it stands still and tells the segmenter of others."""
-    stage = tiny.make_stage("segmenter", look_most=2, look_last=0.5)
+    stage = tiny.make_stage("segmenter", style_transfer_max_labels=2, look_last=0.5)
     assert stage.look_from == 3
     run = loop.Run(tiny.loop_config(), stage)
     for index in range(6):
@@ -98,7 +100,7 @@ def test_others_are_learnt_from_after_the_look() -> None:
 
 def test_resumes_exactly(tmp_path: Path) -> None:
     """2N steps = N + resume + N over both phases."""
-    config = {"look_most": 2, "look_last": 0.5}
+    config = {"style_transfer_max_labels": 2, "look_last": 0.5}
     whole = tiny.state(tiny.run(tiny.make_stage("segmenter", **config), tmp_path / "whole"))
     for steps in (2, 4, 6):
         parts = tiny.state(tiny.run(tiny.make_stage("segmenter", **config), tmp_path / "parts", steps=steps))
@@ -107,15 +109,15 @@ def test_resumes_exactly(tmp_path: Path) -> None:
 
 
 def test_only_with_few_labels() -> None:
-    """More labelled samples than ``look_most`` are learnt from alone; with few, rearranger and clusters are needed."""
+    """More labelled samples than ``style_transfer_max_labels`` are learnt from alone; with few, rearranger and clusters are needed."""
     cut, ws = tiny.make_cut(), latents([0, 1])
     masks = torch.zeros(2, tiny.SIZE, tiny.SIZE, dtype=torch.long)
     parts = cut, ws, masks, tiny.N, 10, 0, torch.device("cpu")
-    assert build_segmenter(SegmenterConfig(look_most=1), *parts).looks is None
-    with pytest.raises(ProxymaskError, match="give the rearranger and its clusters, or set look_most to 0"):
-        build_segmenter(SegmenterConfig(look_most=2), *parts)
+    assert build_segmenter(SegmenterConfig(style_transfer_max_labels=1), *parts).looks is None
+    with pytest.raises(ProxymaskError, match="give the rearranger and its clusters, or set style_transfer_max_labels to 0"):
+        build_segmenter(SegmenterConfig(style_transfer_max_labels=2), *parts)
     clusters = tiny.make_clusters(cut)
-    stage = build_segmenter(SegmenterConfig(look_most=2), *parts, clusters, tiny.make_rearranger(cut, clusters))
+    stage = build_segmenter(SegmenterConfig(style_transfer_max_labels=2), *parts, clusters, tiny.make_rearranger(cut, clusters))
     assert stage.looks is not None
     assert stage.look_from == 4
     assert set(stage.modules) == {"segmenter", "reader"}

@@ -11,9 +11,9 @@ from torch import nn
 from proxymask.core.seeding import derive_rng
 from proxymask.imaging.grids import tile, to_uint8
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
-from proxymask.models.split_generator import CutGenerator
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.training.loop import Run
-from proxymask.training.mapper import Labeller
+from proxymask.training.mapper import SegmenterLabeler
 from proxymask.training.segmentation import LabeledImages
 
 from .networks import OasisDiscriminator, OasisGenerator
@@ -49,13 +49,13 @@ class ExactPairs:
         mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
         pictures, masks = self.data.images(index), self.data.masks(index)
         pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
-        return run.share(pictures), run.share(torch.where(mirrored[:, None, None], masks.flip(2), masks))
+        return run.local_shard(pictures), run.local_shard(torch.where(mirrored[:, None, None], masks.flip(2), masks))
 
 
 class PseudoPairs:
     """Samples of the generator with the few-shot segmenter's labels: the very pairs that the mapper learns from, new ones every step."""
 
-    def __init__(self, cut: CutGenerator, segmenter: FewShotSegmenter) -> None:
+    def __init__(self, cut: SplitGenerator, segmenter: FewShotSegmenter) -> None:
         self.cut, self.segmenter = cut.eval().requires_grad_(False), segmenter.eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -63,11 +63,11 @@ class PseudoPairs:
         """As :meth:`ExactPairs.draw`."""
         self.cut.to(run.device)
         self.segmenter.to(run.device)
-        z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("pairs")))
-        mirrored = run.share(torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5)
-        with run.cast():
+        z = run.local_shard(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("pairs")))
+        mirrored = run.local_shard(torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5)
+        with run.autocast():
             w = self.cut.w(z)
-            masks = Labeller(self.cut, self.segmenter)(w)
+            masks = SegmenterLabeler(self.cut, self.segmenter)(w)
             pictures = self.cut.render(self.cut.features(w), w).float().clamp(-1, 1)
         pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
         return pictures, torch.where(mirrored[:, None, None], masks.flip(2), masks)
@@ -116,14 +116,14 @@ class OasisStage:
         self.run = run  # snapshots read the averaged network off it
         number = self.generator.num_labels
         pictures, masks = self.pairs.draw(run)
-        z = run.share(torch.randn(run.config.batch, self.generator.z_dim, generator=run.rng("noise")))
+        z = run.local_shard(torch.randn(run.config.batch, self.generator.z_dim, generator=run.rng("noise")))
         weights = balance(masks, number)
         fakes: list[torch.Tensor] = []
         self.discriminator.requires_grad_(False)
 
         def generating() -> Iterator[torch.Tensor]:
-            for masks_, z_ in run.rounds(masks, z):
-                with run.cast():
+            for masks_, z_ in run.microbatches(masks, z):
+                with run.autocast():
                     fake = self.generator(masks_, z_)
                     logits = self.discriminator(fake)
                 fakes.append(fake.detach().float())
@@ -136,8 +136,8 @@ class OasisStage:
         mixed = label_mix(masks, number, run.rng("mix"))
 
         def discriminating() -> Iterator[torch.Tensor]:
-            for real_, fake_, masks_, mixed_ in run.rounds(pictures, torch.cat(fakes), masks, mixed):
-                with run.cast():
+            for real_, fake_, masks_, mixed_ in run.microbatches(pictures, torch.cat(fakes), masks, mixed):
+                with run.autocast():
                     on_real, on_fake = self.discriminator(real_), self.discriminator(fake_)
                     on_mix = self.discriminator(torch.where(mixed_, real_, fake_))
                 none = torch.full_like(masks_, number)
@@ -159,7 +159,7 @@ class OasisStage:
         rows = [to_uint8(pictures)]
         for number in range(2):
             z = torch.randn(len(masks), self.generator.z_dim, generator=derive_rng(0, "grid", number)).to(run.device)
-            with run.cast():
+            with run.autocast():
                 rows.append(to_uint8(average(masks, z).float()))
         average.eval()
         return tile(rows, scale=max(1, 128 // pictures.shape[-1]))

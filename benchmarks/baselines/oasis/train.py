@@ -78,7 +78,7 @@ def open_pairs(args: TrainOasis) -> tuple[Pairs, int, int, str]:
     if segmenter is None:
         raise ProxymaskError(f"{args.bundle} has no segmenter: give --segmenter")
     made_of = f"pseudo {short_hash(bundle.generator)} {short_hash(segmenter)}"
-    return PseudoPairs(bundle.cut_generator(), segmenter), segmenter.out.out_channels, bundle.resolution, made_of
+    return PseudoPairs(bundle.split_generator(), segmenter), segmenter.out.out_channels, bundle.resolution, made_of
 
 
 def snapshot(stage: OasisStage, run: Run, out: Path, seconds: float, paused: float) -> float:
@@ -97,7 +97,7 @@ def snapshot(stage: OasisStage, run: Run, out: Path, seconds: float, paused: flo
         _, masks = stage.pairs.draw(drawn)
         z = torch.randn(len(masks), average.z_dim, generator=derive_rng(run.config.seed, "re-estimate", number)).to(run.device)
         batches.append((masks, z))
-    with run.cast():
+    with run.autocast():
         reestimate(average, batches)
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -127,9 +127,9 @@ class BundleAdd:
                 f"the mapper in {self.run_folder} makes other proxy masks than those of {self.bundle}: train it with that bundle"
             )
         name = self.name or about["condition"]
-        handover, ours = about.pop("handover", None), bundle.about.get("handover", "soft")
-        if handover not in (None, ours):
-            print(f"note: it was trained to hand over {handover!r}, this bundle's mappers hand over {ours!r}", file=sys.stderr)
+        mode, ours = about.pop("proxy_mask_mode", None), bundle.about.get("proxy_mask_mode", "soft")
+        if mode not in (None, ours):
+            print(f"note: it was trained with the proxy mask mode {mode!r}, this bundle uses {ours!r}", file=sys.stderr)
         bundle.mappers[name] = mapper
         bundle.conditions.pop(name, None)
         if about["condition"] != "mask":

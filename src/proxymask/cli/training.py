@@ -26,11 +26,11 @@ from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import load_mapper
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Discriminator, Generator, check_resolution
 from ..models.unet_mapper import UNetMapper
 from ..training.depth import DepthConfig, DepthImages
-from ..training.distillation import StudentStage
+from ..training.distillation import DistillationStage
 from ..training.distributed import is_main, main_first, processes
 from ..training.fit import FitConfig, fit
 from ..training.generator import GeneratorConfig
@@ -43,11 +43,11 @@ from ..training.segmenter import SegmenterConfig
 from ..training.stages import (
     build_condition_mapper,
     build_depth,
+    build_distillation,
     build_generator,
     build_mapper,
     build_rearranger,
     build_segmenter,
-    build_student,
     check_class,
     check_colours,
     check_out,
@@ -168,9 +168,9 @@ def _pictures(path: Path | None, generator: Generator) -> ImageSet | None:
         return open_pictures(path, as_size(generator.picture_size), count)
 
 
-def _discriminator(given: Path | None, beside: Path, name: str, generator: Generator) -> Discriminator | None:
+def _discriminator(given: Path | None, concat_channels: Path, name: str, generator: Generator) -> Discriminator | None:
     if given is None:
-        return discriminator_beside(beside, name, generator)
+        return discriminator_beside(concat_channels, name, generator)
     found = load_part(given, "discriminator", Discriminator)
     if found.picture_size != generator.picture_size:
         theirs, ours = short_text(found.picture_size), short_text(generator.picture_size)
@@ -306,7 +306,7 @@ class Cluster:
         if not is_done(self.out, identity, 0):
             if (self.out / "clusters").exists():
                 raise ProxymaskError(f"{self.out} holds clusters of another generator or with other settings: choose another --out")
-            cut = CutGenerator(generator, side).eval().requires_grad_(False)
+            cut = SplitGenerator(generator, side).eval().requires_grad_(False)
             with progress("clusters, pass") as update:
                 found = cluster_features(
                     cut,
@@ -357,7 +357,7 @@ class TrainRearranger:
             check_out(self.out)
             generator, discriminator = _generator(self.generator, self.class_index)
             clusters = load_part(self.clusters, "clusters", ProxyClusters)
-            cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
+            cut = SplitGenerator(generator, clusters.resolution).eval().requires_grad_(False)
             if self.discriminator is not None:
                 discriminator = _discriminator(self.discriminator, self.generator, "generator", generator)
             pictures = _pictures(self.images, generator)
@@ -365,10 +365,12 @@ class TrainRearranger:
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
             first = None if self.start is None else load_part(self.start, "rearranger", Rearranger)
-            narrow = 0 if first is None else first.config["key_channels"]
-            stage = build_rearranger(config, cut, clusters, discriminator, pictures, loop.steps, loop.seed, device, key_channels=narrow)
+            narrow_channels = 0 if first is None else first.config["key_channels"]
+            stage = build_rearranger(
+                config, cut, clusters, discriminator, pictures, loop.steps, loop.seed, device, key_channels=narrow_channels
+            )
             if first is not None:
-                fresh = {name: value for name, value in stage.rearranger.state_dict().items() if name.startswith("retouch.")}
+                fresh = {name: value for name, value in stage.rearranger.state_dict().items() if name.startswith("refinement.")}
                 start = fresh | first.state_dict()  # a retouching block may be put behind a rearranger that had none
                 shapes = {name: value.shape for name, value in stage.rearranger.state_dict().items()}
                 if {name: value.shape for name, value in start.items()} != shapes:
@@ -425,17 +427,17 @@ class TrainSegmenter:
             made_of: dict[str, Any] = {"labels": labels_hash(labels, ws, masks), "generator": short_hash(generator)}
             clusters = rearranger = None
             side = generator.synthesis.block_resolutions[-1]  # the segmenter reads all blocks: any cut will do
-            if len(ws) <= config.look_most:
+            if len(ws) <= config.style_transfer_max_labels:
                 try:
                     clusters = load_part(self.clusters or self.generator, "clusters", ProxyClusters)
                     rearranger = load_part(self.rearranger or self.generator, "rearranger", Rearranger)
                 except ProxymaskError as error:
-                    few = "with so few labels others are read too: give --clusters and --rearranger, or --look-most 0 to do without"
+                    few = "style-transfer labelling needs them: give --clusters and --rearranger, or --style-transfer-max-labels 0"
                     raise ProxymaskError(f"{error}; {few}") from None
                 made_of |= {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger)}
                 side = clusters.resolution
             device = resolve_device(self.common.device)
-            parts = CutGenerator(generator, side), ws, masks, len(labels), loop.steps, loop.seed, device, clusters, rearranger
+            parts = SplitGenerator(generator, side), ws, masks, len(labels), loop.steps, loop.seed, device, clusters, rearranger
             stage = build_segmenter(config, *parts)
             with progress("segmenter") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of), update)
@@ -533,7 +535,7 @@ class TrainMapper:
         for part, module in (("generator", stage.cut.generator), ("clusters", stage.clusters)):
             if theirs != ours or made_of.get(part, short_hash(module)) != short_hash(module):
                 raise ProxymaskError(f"{self.picture_mapper} was trained with another {part}: train one with this")
-        return RealPairs(pictures, mapper, condition, self.real_share, stage.unet.unet_recolour)
+        return RealPairs(pictures, mapper, condition, self.real_share, stage.unet.unet_recolor)
 
     def _check_teacher(self) -> None:
         """A teacher takes no other source beside it."""
@@ -549,19 +551,21 @@ class TrainMapper:
         self,
         config: MapperConfig,
         loop: LoopConfig,
-        cut: CutGenerator,
+        cut: SplitGenerator,
         clusters: ProxyClusters,
         segmenter: FewShotSegmenter | None,
         labels: LabelSet | None,
         made_of: dict[str, Any],
-    ) -> StudentStage:
+    ) -> DistillationStage:
         assert segmenter is not None
         assert labels is not None
         bundled = {given: not given.exists() or (given / "bundle.json").is_file() for given in self.teacher}
         known = {given: load_mapper(find_part(given, "mappers/mask" if whole else "mapper")) for given, whole in bundled.items()}
         teachers = [known[given] for given in self.teacher]  # one that is named twice is loaded once
         made_of |= {"teacher": [short_hash(teacher) for teacher in teachers]}
-        return build_student(config, cut, clusters, segmenter, labels, teachers, loop.steps, loop.seed, resolve_device(self.common.device))
+        return build_distillation(
+            config, cut, clusters, segmenter, labels, teachers, loop.steps, loop.seed, resolve_device(self.common.device)
+        )
 
     def _filled(
         self,
@@ -574,8 +578,8 @@ class TrainMapper:
         assert self.cache is not None
         identity: dict[str, Any] = {"condition": "mask"} if condition is None else condition.about()
         identity |= {"generator": made_of["generator"], "clusters": made_of["clusters"]}
-        if condition is not None and condition.colourless and stage.unet.unet_recolour:
-            identity |= {"recolour": stage.unet.unet_recolour}
+        if condition is not None and condition.colourless and stage.unet.unet_recolor:
+            identity |= {"recolour": stage.unet.unet_recolor}
         if segmenter is not None:
             identity |= {"segmenter": short_hash(segmenter)}
         device = resolve_device(self.common.device)
@@ -609,7 +613,7 @@ class TrainMapper:
                 segmenter = FewShotSegmenter.from_pretrained(part)
                 if made_of_labels:
                     labels = read_label_set(part if (part / "labels.json").is_file() else part.parent)
-            cut = CutGenerator(generator, clusters.resolution).eval().requires_grad_(False)
+            cut = SplitGenerator(generator, clusters.resolution).eval().requires_grad_(False)
             discriminator = None
             if not self.teacher:
                 discriminator = _discriminator(self.discriminator, self._part("rearranger"), "rearranger", generator)
@@ -618,13 +622,13 @@ class TrainMapper:
             made_of |= {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
             made_of |= {"discriminator": short_hash(discriminator)}
             device = resolve_device(self.common.device)
-            if self.bundle is not None and self.config.handover is None:  # what the bundle does with a mapper's output
+            if self.bundle is not None and self.config.proxy_mask_mode is None:  # what the bundle does with a mapper's output
                 file = find_bundle(self.bundle) / "bundle.json"
                 stored = legacy.bundle_about(read_json(file)["about"], file)
-                config = dataclasses.replace(config, handover=stored.get("handover", "soft"))
+                config = dataclasses.replace(config, proxy_mask_mode=stored.get("proxy_mask_mode", "soft"))
             about: dict[str, Any] | None = None
             condition: Condition | None = None
-            stage: MapperStage | StudentStage
+            stage: MapperStage | DistillationStage
             if self.teacher:
                 stage = self._student(config, loop, cut, clusters, segmenter, labels, made_of)
             elif self.condition == "mask":
@@ -676,7 +680,7 @@ class TrainMapper:
                 if labels is not None:
                     labels.save(self.out / "labels.json")
                 if about is not None:
-                    write_json(self.out / "condition.json", about | {"handover": config.handover})
+                    write_json(self.out / "condition.json", about | {"proxy_mask_mode": config.proxy_mask_mode})
         _say(f"mapper: {self.out / 'mapper'}")
         if about is not None and self.bundle is not None:
             _say(f"next: proxymask bundle add {self.out} --bundle {self.bundle} --out my-bundle")

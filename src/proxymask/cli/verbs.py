@@ -13,7 +13,7 @@ from .progress import progress
 
 if TYPE_CHECKING:
     from ..inference.synthesizer import Synthesizer
-    from ..models.split_generator import CutGenerator
+    from ..models.split_generator import SplitGenerator
 
 Number = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
@@ -259,7 +259,7 @@ class Sample:
             )
         print(f"{len(written):,} samples in {self.out}")
 
-    def _source(self) -> "Synthesizer | CutGenerator":
+    def _source(self) -> "Synthesizer | SplitGenerator":
         """The bundle, or the generator alone."""
         if self.generator is None:
             synth = _open(self.bundle, self.common, self.seed_style)
@@ -269,14 +269,14 @@ class Sample:
         import torch
 
         from ..core.device import resolve_device
-        from ..models.split_generator import CutGenerator
+        from ..models.split_generator import SplitGenerator
         from ..training.stages import open_generator
 
         torch.manual_seed(self.common.seed)
         generator = open_generator(self.generator, self.class_index)[0].to(resolve_device(self.common.device))
         if self.seed_style is not None:
             generator.seed_style = self.seed_style
-        return CutGenerator(generator, generator.resolution).eval().requires_grad_(False)
+        return SplitGenerator(generator, generator.resolution).eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ folder counts as one with other settings. A key or a tensor that was renamed has
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -78,13 +79,45 @@ OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK, "reader": LAYOUT_REA
 # other keys of both
 KEYS: tuple[Removed, ...] = (FEWER_KEYS,)
 
-# ways of handing a mapper's logits over that are gone
-HANDOVERS = ("present-soft", "present", "likely-soft", "likely")
+# ways of turning a mapper's logits into a proxy mask that are gone
+REMOVED_MODES = ("present-soft", "present", "likely-soft", "likely")
+
+MODE_NAMES = {"likely-all": "style-prior"}
+MODE_KEYS = ("handover", "config.handover")
 
 # old name -> new name: arguments by class, settings by stage, prefixes of tensors by class
-RENAMED_ARGUMENTS: dict[str, Mapping[str, str]] = {}
-RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {}
-RENAMED_TENSORS: dict[str, Mapping[str, str]] = {}
+RENAMED_ARGUMENTS: dict[str, Mapping[str, str]] = {
+    "Rearranger": {"overlap": "add_position", "mask_codes": "key_mask_channels", "retouch": "refinement_width"},
+}
+RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {
+    "rearranger": {
+        "overlap": "add_position",
+        "mask_codes": "key_mask_channels",
+        "retouch": "refinement_width",
+        "retouch_rate": "refinement_lr_multiplier",
+        "discriminator_rate": "discriminator_lr_multiplier",
+        "adv_last": "adv_phase",
+        "narrow": "narrow_channels",
+    },
+    "segmenter": {"look_most": "style_transfer_max_labels"},
+    "mapper": {
+        "handover": "proxy_mask_mode",
+        "settle": "cosine_decay",
+        "discriminator_rate": "discriminator_lr_multiplier",
+        "adv_last": "adv_phase",
+        "label_last": "label_phase",
+    },
+    "condition": {
+        "unet_fold": "unet_space_to_depth",
+        "unet_rate": "unet_lr_multiplier",
+        "unet_balance": "unet_logit_adjustment",
+        "unet_recolour": "unet_recolor",
+        "unet_clean": "unet_clean_share",
+    },
+}
+RENAMED_TENSORS: dict[str, Mapping[str, str]] = {"Rearranger": {"retouch.look.": "refinement.modulation.", "retouch.": "refinement."}}
+
+PARTS_OF_RUNS = re.compile(r"^(module\.|average\.|optimizer\.)viewer\.")  # the auxiliary segmenter of L_label
 
 
 def model_config(name: str, config: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -106,6 +139,11 @@ def model_tensors(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, t
     return out
 
 
+def run_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint, its networks and optimizers under today's names."""
+    return {PARTS_OF_RUNS.sub(r"\1auxiliary.", key): value for key, value in tensors.items()}
+
+
 def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What a run folder says that the run of ``stage`` was made of, as today's stages say it. A part that is gone stays where it was in
     use, so that such a run is another than any of today's."""
@@ -113,7 +151,10 @@ def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
     for row in SETTINGS.get(stage, ()):
         if _in_use(out, row, "config.") is None:
             out = _dropped(out, row, "config.")
-    return _renamed(out, {f"config.{old}": f"config.{new}" for old, new in RENAMED_SETTINGS.get(stage, {}).items()})
+    names = {f"config.{old}": f"config.{new}" for old, new in RENAMED_SETTINGS.get(stage, {}).items()}
+    if stage == "mapper":
+        names |= {f"unet.{old}": f"unet.{new}" for old, new in RENAMED_SETTINGS["condition"].items()}
+    return _renamed(out, names)
 
 
 def bundle_about(about: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -123,8 +164,8 @@ def bundle_about(about: Mapping[str, Any], where: object) -> dict[str, Any]:
         ProxymaskError: it was made with a part that is gone.
     """
     out = _without(_without_objects(about, where), KEYS, where)
-    _check_handover(out, where)
-    return out
+    _check_mode(out, where)
+    return _renamed(out, {"handover": "proxy_mask_mode"})
 
 
 def preset(stored: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -137,13 +178,13 @@ def preset(stored: Mapping[str, Any], where: object) -> dict[str, Any]:
     for stage in out.keys() & (SETTINGS.keys() | RENAMED_SETTINGS.keys()):
         if isinstance(out[stage], dict):
             changes = _without(out[stage], SETTINGS.get(stage, ()), f"{where}: {stage}")
-            _check_handover(changes, f"{where}: {stage}")
+            _check_mode(changes, f"{where}: {stage}")
             out[stage] = _renamed(changes, RENAMED_SETTINGS.get(stage, {}))
     return out
 
 
-def _check_handover(values: Mapping[str, Any], where: object) -> None:
-    if values.get("handover") in HANDOVERS:
+def _check_mode(values: Mapping[str, Any], where: object) -> None:
+    if values.get("handover") in REMOVED_MODES:
         _refuse(where, f"the handover {values['handover']!r}")
 
 
@@ -180,4 +221,7 @@ def _dropped(values: Mapping[str, Any], row: Removed, prefix: str = "") -> dict[
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(key, key): value for key, value in values.items()}
+    out = {}
+    for key, value in values.items():
+        out[names.get(key, key)] = MODE_NAMES.get(value, value) if key in MODE_KEYS else value
+    return out

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 
 from ..core.hashing import tensors_hash
 from ..models.proxy_clusters import ProxyClusters
-from ..models.split_generator import CutState
+from ..models.split_generator import SplitState
 
 
-def nearest_copy(state: CutState, proxy: torch.Tensor, clusters: ProxyClusters) -> CutState:
+def nearest_copy(state: SplitState, proxy: torch.Tensor, clusters: ProxyClusters) -> SplitState:
     """Baseline (a): style samples at the cut (B, C, h, w) and proxy masks (B, h, w) int64 -> features (and RGB) copied into that layout."""
     height, width = proxy.shape[1:]
     axes = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -34,7 +34,7 @@ def nearest_copy(state: CutState, proxy: torch.Tensor, clusters: ProxyClusters) 
     def take(x: torch.Tensor) -> torch.Tensor:
         return x.flatten(2).gather(2, positions[:, None, :].expand(-1, x.shape[1], -1)).view_as(x)
 
-    return CutState(take(state.features), take(state.rgb))
+    return SplitState(take(state.features), take(state.rgb))
 
 
 class LabelTable:

@@ -242,7 +242,7 @@ def describe(inputs: Inputs) -> dict[str, Any]:
         "bundle": inputs.config.bundle,
         "bundle_sha256": inputs.bundle_digest,
         "mapper": inputs.config.mapper if inputs.measures_masks else None,
-        "handover": synth.handover,
+        "proxy_mask_mode": synth.proxy_mask_mode,
         "resolution": synth.size,
         "cut": synth.bundle.cut,
         "clusters": synth.bundle.clusters.num_clusters,

@@ -105,7 +105,7 @@ class Inputs:
             "format": CACHE_FORMAT,
             "bundle": self.bundle_digest,
             "mapper": self.config.mapper,
-            "handover": self.bundle.synth.handover,
+            "proxy_mask_mode": self.bundle.synth.proxy_mask_mode,
             "device": self.device.type,
             "precision": str(self.bundle.synth.dtype),
             "seed": self.seed,

@@ -15,9 +15,9 @@ from ..core.device import autocast
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..inference.synthesizer import Synthesizer
-from ..models.logits_to_proxy_mask import handover, handover_ids, is_hard
-from ..models.rearranger import StyleKeys
-from ..models.split_generator import CutState
+from ..models.logits_to_proxy_mask import is_hard, logits_to_cluster_ids, logits_to_proxy_mask
+from ..models.rearranger import StyleKV
+from ..models.split_generator import SplitState
 
 SEED_SPAN = 10_000_000  # latent seeds that belong to one --seed
 STYLES, SHAPES, CONSISTENCY, DIVERSITY = 1_000_000, 3_000_000, 500_000, 7_000_000
@@ -41,9 +41,9 @@ class StyleBatch(NamedTuple):
 
     w: torch.Tensor
     """(B, w_dim)."""
-    state: CutState
+    state: SplitState
     """The style samples at the cut: features (B, C, h, w) and the RGB so far."""
-    keys: StyleKeys
+    keys: StyleKV
     """Keys and values of the attention."""
 
     def expanded(self, count: int) -> "StyleBatch":
@@ -52,7 +52,7 @@ class StyleBatch(NamedTuple):
             return self
         tensors = ((t.expand(count, *t.shape[1:]) for t in part) for part in ((self.w,), self.state, self.keys))
         (w,), state, keys = tensors
-        return StyleBatch(w, CutState(*state), StyleKeys(*keys))
+        return StyleBatch(w, SplitState(*state), StyleKV(*keys))
 
 
 class BundleSynthesis:
@@ -91,20 +91,20 @@ class BundleSynthesis:
         return self.render(styles.state, styles.w)
 
     @torch.inference_mode()
-    def layout(self, w: torch.Tensor) -> tuple[torch.Tensor, CutState]:
+    def layout(self, w: torch.Tensor) -> tuple[torch.Tensor, SplitState]:
         """Proxy masks (B, h, w) int64 of the samples of latents w (B, w_dim), and the samples at the cut."""
         with autocast(self.synth.device, self.synth.dtype):
             state = self.synth.cut.features(w)
         return self.clusters.assign(state.features), state
 
     @torch.inference_mode()
-    def render(self, state: CutState, w: torch.Tensor) -> torch.Tensor:
+    def render(self, state: SplitState, w: torch.Tensor) -> torch.Tensor:
         """The later layers (G2): features at the cut -> pictures (B, 3, H, W), float32 in [-1, 1]."""
         with autocast(self.synth.device, self.synth.dtype):
             return self.synth.cut.render(state, w).float().clamp(-1, 1)
 
     @torch.inference_mode()
-    def rearrange(self, styles: StyleBatch, proxy: torch.Tensor) -> CutState:
+    def rearrange(self, styles: StyleBatch, proxy: torch.Tensor) -> SplitState:
         """The rearranger: features of the styles in the layout of proxy masks, ids (B, h, w) or one-hot or soft (B, K, h, w)."""
         with autocast(self.synth.device, self.synth.dtype):
             query = self.synth.ask(proxy)
@@ -132,8 +132,8 @@ class BundleSynthesis:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
         logits = self.synth.map(masks.numpy().astype(np.uint8), self.mapper)
         count = max(len(logits), len(styles.w))
-        convert = handover_ids if is_hard(self.synth.handover) else handover
-        return convert(logits.expand(count, -1, -1, -1), self.synth.handover, self.clusters.prior(styles.keys.counts))
+        convert = logits_to_cluster_ids if is_hard(self.synth.proxy_mask_mode) else logits_to_proxy_mask
+        return convert(logits.expand(count, -1, -1, -1), self.synth.proxy_mask_mode, self.clusters.prior(styles.keys.counts))
 
     def from_proxy(self, proxy: torch.Tensor, styles: StyleBatch) -> torch.Tensor:
         """Pictures (B, 3, H, W) of proxy masks, ids (B, h, w) or (B, K, h, w); one style may serve all masks."""

@@ -26,7 +26,7 @@ from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import Mapper, load_mapper
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator
 
 # 1: mappers of masks only, which is still written where there are no others, so that older versions read it; 3: not from 4x4, which is
@@ -83,9 +83,9 @@ class Bundle:
             )
         return condition if condition in able else able[0]
 
-    def cut_generator(self) -> CutGenerator:
+    def split_generator(self) -> SplitGenerator:
         """The generator, cut."""
-        return CutGenerator(self.generator, self.cut).eval().requires_grad_(False)
+        return SplitGenerator(self.generator, self.cut).eval().requires_grad_(False)
 
     def parts(self) -> dict[str, ConfigModel]:
         """Every network by its folder in the bundle."""

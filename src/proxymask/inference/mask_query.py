@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from ..core.errors import ProxymaskError
 from ..models.layers import EqualConv
-from ..models.rearranger import Asked, Rearranger
+from ..models.rearranger import QueryTokens, Rearranger
 
 
 class MaskQuery:
@@ -44,10 +44,10 @@ class MaskQuery:
         weight = first.weight * first.gain
         self.taps = weight.shape[-1]
         table = torch.einsum("dk,odhw->hwko", rearranger.embed_mask, weight)
-        self.hidden, retouch = table.shape[-1], rearranger.retouch
-        if retouch is not None:  # what it is told, in further columns
-            table = torch.cat([table, torch.einsum("ck,ochw->hwko", retouch.embed, retouch.entering()[1])], dim=-1)
-        self.table = F.pad(table, (0, 0, 0, 1)).flatten(0, 2).contiguous()  # (taps^2 (K + 1), hidden [+ retouch]), float32
+        self.hidden, refinement = table.shape[-1], rearranger.refinement
+        if refinement is not None:  # what it is told, in further columns
+            table = torch.cat([table, torch.einsum("ck,ochw->hwko", refinement.embed, refinement.entering()[1])], dim=-1)
+        self.table = F.pad(table, (0, 0, 0, 1)).flatten(0, 2).contiguous()  # (taps^2 (K + 1), hidden [+ refinement]), float32
         self.start = torch.arange(self.taps**2, device=weight.device) * (self.num_clusters + 1)
         there = F.conv2d(position[None], weight, first.bias, padding=self.taps // 2)[0]
         self.there = there.flatten(1).t().contiguous()  # (h * w, hidden), float32
@@ -59,7 +59,7 @@ class MaskQuery:
         ready = weight.to(dtype=self.dtype, memory_format=torch.channels_last)
         return ready, None if bias is None else bias.to(self.dtype)
 
-    def __call__(self, ids: torch.Tensor) -> Asked:
+    def __call__(self, ids: torch.Tensor) -> QueryTokens:
         """Of ids (B, h, w), int64, in ``dtype``.
 
         Raises:
@@ -71,13 +71,13 @@ class MaskQuery:
         around = F.pad(ids, (edge, edge, edge, edge), value=self.num_clusters)
         around = around.unfold(1, self.taps, 1).unfold(2, self.taps, 1).reshape(-1, self.taps**2)
         y = F.embedding_bag(around + self.start, self.table, mode="sum").view(b, -1, self.table.shape[1])
-        told = y[..., self.hidden :]
+        mask_features = y[..., self.hidden :]
         y = self._grid(y[..., : self.hidden] + self.there)
         with torch.autocast(y.device.type, enabled=False):
             for weight, bias in [*self.between, self.last]:
                 y = F.conv2d(F.leaky_relu_(y, 0.2), weight, bias, padding=weight.shape[-1] // 2)
         query = F.embedding(ids.flatten(1), self.token) + self.here + y.flatten(2).transpose(1, 2)
-        return Asked(query, self._grid(told) if told.shape[2] else None)
+        return QueryTokens(query, self._grid(mask_features) if mask_features.shape[2] else None)
 
     def _grid(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, h * w, C) -> (B, C, h, w), channels last, of this type."""

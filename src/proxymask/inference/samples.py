@@ -31,7 +31,7 @@ from ..imaging.masks import read_mask, write_mask
 from ..imaging.pictures import from_pixels, write_picture
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.proxy_clusters import ProxyClusters
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator, NoiseMode
 from .synthesizer import Synthesizer
 
@@ -57,7 +57,7 @@ class Sidecar:
 
 @torch.inference_mode()
 def write_samples(
-    source: Synthesizer | CutGenerator,
+    source: Synthesizer | SplitGenerator,
     count: int,
     out: str | Path,
     *,
@@ -118,9 +118,9 @@ def write_samples(
         z = cut.generator.z(part).to(device)
         w = cut.w(z, truncation)
         with autocast(device, precision):
-            levels, raw = cut.pyramid(w, noise_mode)
-            at_cut = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
-            proxy = clusters.assign(at_cut) if with_proxy and clusters is not None else None
+            levels, raw = cut.feature_pyramid(w, noise_mode)
+            features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
+            proxy = clusters.assign(features_at_split) if with_proxy and clusters is not None else None
             ids = segmenter([level.float() for level in levels]).float().argmax(dim=1) if with_labels and segmenter is not None else None
         pixels = raw.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         for i, number in enumerate(range(start, start + len(part))):
@@ -199,8 +199,8 @@ def read_labelled(
         ProxymaskError: no folder, no mask, a mask without a sidecar, samples of another generator, a mask that cannot be read.
     """
     folder = Path(folder)
-    beside = Path(samples) if samples is not None else folder
-    for place in (folder, beside):
+    sidecars = Path(samples) if samples is not None else folder
+    for place in (folder, sidecars):
         if not place.is_dir():
             raise ProxymaskError(f"{place} is not a folder" if place.exists() else f"{place} does not exist")
     if not has_sidecars(folder) and (folder / "images").is_dir() and (folder / "masks").is_dir():
@@ -208,13 +208,13 @@ def read_labelled(
             f"{folder} is a data set of pictures with masks; the segmenter reads the generator's features, so it needs labels on the "
             "generator's own samples: write some with proxymask sample, paint masks over them, and give that folder"
         )
-    masks = painted_masks(folder, beside)
+    masks = painted_masks(folder, sidecars)
     if not masks:
-        where = "STEM.mask.png beside the sample STEM.png" if beside == folder else f"STEM.png, named as the samples in {beside}"
+        where = "STEM.mask.png beside the sample STEM.png" if sidecars == folder else f"STEM.png, named as the samples in {sidecars}"
         raise ProxymaskError(f"{folder} holds no painted mask: save each as {where} (or in {folder / 'masks'} as STEM.png)")
     ws, ids = [], []
     for stem, mask in masks.items():
-        sidecar = beside / f"{stem}.json"
+        sidecar = sidecars / f"{stem}.json"
         if not sidecar.is_file():
             raise ProxymaskError(
                 f"{mask} has no sample: {sidecar} is missing; name the mask after its sample, and keep the .json that was written with it"
@@ -231,7 +231,7 @@ def read_labelled(
             raise ProxymaskError(f"{sidecar} is damaged: its w is no list of numbers; write the sample again with its seed") from None
         ids.append(torch.from_numpy(read_mask(mask, labels, about.resolution).copy()).long())
     if len({w.shape for w in ws}) > 1 or len({mask.shape for mask in ids}) > 1:
-        raise ProxymaskError(f"the samples in {beside} differ in size: keep those of one generator")
+        raise ProxymaskError(f"the samples in {sidecars} differ in size: keep those of one generator")
     return torch.stack(ws), torch.stack(ids), list(masks)
 
 
@@ -252,8 +252,8 @@ def read_label_set(folder: str | Path) -> LabelSet:
 
 
 @torch.inference_mode()
-def most_worth_labelling(
-    cut: CutGenerator,
+def select_samples_to_label(
+    cut: SplitGenerator,
     clusters: ProxyClusters,
     count: int,
     candidates: int = 256,

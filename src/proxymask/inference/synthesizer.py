@@ -24,11 +24,11 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width
 from ..imaging.masks import read_mask
 from ..imaging.pictures import from_pixels
-from ..models.layers import frozen
-from ..models.logits_to_proxy_mask import Handover, handover, handover_ids, is_hard
+from ..models.layers import fused_copy
+from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
 from ..models.mappers import Mapper
-from ..models.rearranger import Asked, StyleKeys
-from ..models.split_generator import CutState, StyledTail
+from ..models.rearranger import QueryTokens, StyleKV
+from ..models.split_generator import FusedG2, SplitState
 from ..models.unet_mapper import UNetMapper
 from .bundle import Bundle
 from .mask_query import MaskQuery
@@ -46,9 +46,9 @@ class Style:
 
     w: torch.Tensor
     """(1, w_dim) or (1, num_ws, w_dim); several: as many as pictures."""
-    state: CutState
-    keys: StyleKeys
-    tail: StyledTail | None
+    state: SplitState
+    keys: StyleKV
+    tail: FusedG2 | None
     """G2 with the style in its weights; of one style only."""
     present: torch.Tensor
     """(1, K) bool: the clusters that the style has (:meth:`ProxyClusters.available`)."""
@@ -82,7 +82,7 @@ class Synthesizer:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self.bundle = bundle.to(self.device)
-        self.cut = bundle.cut_generator().to(self.device)
+        self.cut = bundle.split_generator().to(self.device)
         for part in bundle.parts().values():
             part.eval().requires_grad_(False)
             if self.device.type != "mps":
@@ -90,9 +90,9 @@ class Synthesizer:
         # what every call would convert or multiply again is done once, so that what is ready needs no autocast, which would look at every
         # operand once more; the bundle itself stays what it is
         self._mappers: dict[str, tuple[Mapper, Mapper]] = {}
-        self.rearranger = frozen(bundle.rearranger, self.dtype)
+        self.rearranger = fused_copy(bundle.rearranger, self.dtype)
         self.query = MaskQuery(bundle.rearranger, self.dtype)
-        self.handover: Handover = bundle.about.get("handover", "soft")
+        self.proxy_mask_mode: ProxyMaskMode = bundle.about.get("proxy_mask_mode", "soft")
         self._style: Style | None = None
 
     @classmethod
@@ -120,12 +120,12 @@ class Synthesizer:
         latent = latent.to(self.device)
         with autocast(self.device, self.dtype):
             state = self.cut.features(latent)
-            tail = self.cut.tail(latent, self.dtype) if len(latent) == 1 else None
+            tail = self.cut.fuse_g2(latent, self.dtype) if len(latent) == 1 else None
         keys, clusters = self.keys(state), self.bundle.clusters
         return Style(latent, state, keys, tail, clusters.available(keys.counts), clusters.prior(keys.counts))
 
     @torch.inference_mode()
-    def keys(self, state: CutState) -> StyleKeys:
+    def keys(self, state: SplitState) -> StyleKV:
         """What the attention needs of styles, from their states at the cut (B samples)."""
         with autocast(self.device, self.dtype):
             keys = self.rearranger.encode_style(state, self.bundle.clusters.assign(state.features))
@@ -158,27 +158,27 @@ class Synthesizer:
         mapper = self.bundle.mappers[name]
         known = self._mappers.get(name)
         if known is None or known[0] is not mapper:
-            known = self._mappers[name] = mapper, frozen(mapper, self.dtype)
+            known = self._mappers[name] = mapper, fused_copy(mapper, self.dtype)
         return known[1]
 
     @torch.inference_mode()
     def proxy(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """The mapper's logits and a style -> the proxy mask that the rearranger takes (B, K, h, w)."""
         style = self._chosen(style)
-        return handover(logits, self.handover, style.prior)
+        return logits_to_proxy_mask(logits, self.proxy_mask_mode, style.prior)
 
     @torch.inference_mode()
     def asked(self, logits: torch.Tensor, style: Style | None = None) -> torch.Tensor:
         """The same as :meth:`proxy`, but as ids (B, h, w) where the bundle hands over one cluster a position: what :meth:`render` is
         fastest with."""
         style = self._chosen(style)
-        if not is_hard(self.handover):
+        if not is_hard(self.proxy_mask_mode):
             return self.proxy(logits, style)
-        return handover_ids(logits, self.handover, style.prior)
+        return logits_to_cluster_ids(logits, self.proxy_mask_mode, style.prior)
 
     def substituted(self, ids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Proxy masks of other samples (B, h, w) as a transfer asks styles for them that have the clusters ``present`` (B, K)."""
-        return self.bundle.clusters.substitute(ids, present, self.bundle.rearranger.stand_in)
+        return self.bundle.clusters.substitute(ids, present, self.bundle.rearranger.substitute_threshold)
 
     def _chosen(self, style: Style | None) -> Style:
         style = style or self._style
@@ -194,14 +194,14 @@ class Synthesizer:
         b = proxy.shape[0]
         with autocast(self.device, self.dtype):
             asked = self.ask(proxy)
-        keys = StyleKeys(*(t.expand(b, *t.shape[1:]) for t in style.keys))
+        keys = StyleKV(*(t.expand(b, *t.shape[1:]) for t in style.keys))
         moved = self.rearranger.attend(asked, keys)
         if style.tail is not None:
             return style.tail(moved).clamp_(-1, 1)
         with autocast(self.device, self.dtype):
             return self.cut.render(moved, style.w).float().clamp_(-1, 1)
 
-    def ask(self, proxy: torch.Tensor) -> Asked:
+    def ask(self, proxy: torch.Tensor) -> QueryTokens:
         """What the rearranger is asked of proxy masks, as ids (B, h, w) or planes (B, K, h, w)."""
         if proxy.ndim == 3:
             return self.query(proxy)
@@ -354,9 +354,9 @@ class Synthesizer:
         """Unconditional pictures (B, 3, H, W), their proxy masks (B, h, w), and labels (B, H, W) where there is a segmenter."""
         w = w.to(self.device)
         with autocast(self.device, self.dtype):
-            levels, picture = self.cut.pyramid(w)
-            at_cut = levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)]
-            proxy = self.bundle.clusters.assign(at_cut)
+            levels, picture = self.cut.feature_pyramid(w)
+            features_at_split = levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)]
+            proxy = self.bundle.clusters.assign(features_at_split)
             labels = None
             if self.bundle.segmenter is not None:
                 labels = self.bundle.segmenter([level.float() for level in levels]).float().argmax(dim=1)

@@ -57,7 +57,7 @@ class FewShotSegmenter(ConfigModel):
             self.level_rms[index] = level.float().square().mean().sqrt().clamp_min(1e-6)
 
     def forward(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Features of every block (``CutGenerator.pyramid``), each (B, C_l, h_l, w_l) -> logits (B, N, H, W)."""
+        """Features of every block (``SplitGenerator.pyramid``), each (B, C_l, h_l, w_l) -> logits (B, N, H, W)."""
         total: torch.Tensor | None = None
         used = list(zip(levels, self.level_rms, strict=True))[self.skip_levels :]
         for (level, rms), conv in zip(used, self.project, strict=True):

@@ -33,7 +33,7 @@ class EqualConv(nn.Module):
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return F.conv2d(x, (self.weight * self.gain).to(x.dtype), bias, self.stride, self.weight.shape[-1] // 2)
 
-    def frozen(self) -> nn.Conv2d:
+    def fused(self) -> nn.Conv2d:
         """The same as a plain convolution, the gain multiplied into its weights; for inference alone."""
         out, inside, size, _ = self.weight.shape
         conv = nn.Conv2d(inside, out, size, self.stride, size // 2, bias=self.bias is not None)
@@ -47,41 +47,41 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @runtime_checkable
-class Freezable(Protocol):
+class Fusable(Protocol):
     """A module that has a cheaper form for inference."""
 
-    def frozen(self) -> nn.Module:
+    def fused(self) -> nn.Module:
         """That form, on the same device, which may share weights with this one."""
         ...
 
 
 @torch.no_grad()
-def frozen(module: Network, dtype: torch.dtype) -> Network:
+def fused_copy(module: Network, dtype: torch.dtype) -> Network:
     """A copy of ``module`` for inference alone: the same function up to rounding, without what every call would do again.
 
-    Every part inside that is :class:`Freezable` gives way to its cheaper form, spectral norms and the like become plain weights, and the
+    Every part inside that is :class:`Fusable` gives way to its cheaper form, spectral norms and the like become plain weights, and the
     weights of convolutions are stored in ``dtype``, in the order of memory in which the processor takes them.
 
     Args:
         dtype: of the autocast under which it will run; float32: no autocast.
     """
     copy = deepcopy(module)
-    _freeze_inside(copy)
+    _fuse_inside(copy)
     for part in copy.modules():
         if isinstance(part, nn.Conv2d):
             part.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return copy.eval().requires_grad_(False)
 
 
-def _freeze_inside(module: nn.Module) -> None:
+def _fuse_inside(module: nn.Module) -> None:
     for name, child in module.named_children():
         new = child
-        if isinstance(child, Freezable):
-            new = child.frozen().to(next(child.parameters()).device)
+        if isinstance(child, Fusable):
+            new = child.fused().to(next(child.parameters()).device)
         elif isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child):
             new = _plain(child)
         setattr(module, name, new)
-        _freeze_inside(new)
+        _fuse_inside(new)
 
 
 def _plain(conv: nn.Conv2d) -> nn.Conv2d:
@@ -122,12 +122,12 @@ class ResidualBlock(nn.Module):
             y = conv(y if index == 0 else F.leaky_relu(y, 0.2) * math.sqrt(2))
         return x + y
 
-    def frozen(self) -> nn.Module:
+    def fused(self) -> nn.Module:
         """For inference: the gain of the leaky ReLU multiplied into the convolution behind it."""
-        return FrozenResidual([conv.frozen() for conv in self.convs if isinstance(conv, EqualConv)])
+        return FusedResidualBlock([conv.fused() for conv in self.convs if isinstance(conv, EqualConv)])
 
 
-class FrozenResidual(nn.Module):
+class FusedResidualBlock(nn.Module):
     """:class:`ResidualBlock` of plain convolutions that hold their own gains."""
 
     @torch.no_grad()
@@ -173,7 +173,7 @@ def _written_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) ->
     return torch.cat([(rows @ key).softmax(dim=-1) @ value for rows in query.split(ATTENTION_ROWS)])
 
 
-def beside(*grids: torch.Tensor) -> torch.Tensor:
+def concat_channels(*grids: torch.Tensor) -> torch.Tensor:
     """Channels of grids (B, C, h, w) behind each other, channels last in memory, as the convolutions take them; ``torch.cat`` alone may
     choose the other order where one of them is a part of something wider."""
     return torch.cat([grid.permute(0, 2, 3, 1) for grid in grids], dim=3).permute(0, 3, 1, 2)

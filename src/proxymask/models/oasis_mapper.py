@@ -122,12 +122,12 @@ class SpadeBlock(nn.Module):
         x = self.conv0(F.leaky_relu(self.norm0(x, mask), 0.2))
         return skip + self.conv1(F.leaky_relu(self.norm1(x, mask), 0.2))
 
-    def frozen(self) -> nn.Module:
+    def fused(self) -> nn.Module:
         """See :func:`proxymask.layers.frozen`."""
-        return FrozenSpadeBlock(self)
+        return FusedSpadeBlock(self)
 
 
-class FrozenSpadeBlock(nn.Module):
+class FusedSpadeBlock(nn.Module):
     """:class:`SpadeBlock` for inference: the constants of its norms are in the weights, and what reads the mask reads it at once."""
 
     @torch.no_grad()

@@ -14,9 +14,9 @@ from . import spherical_kmeans as kmeans
 
 FeatureSource = Callable[[], Iterable[Tensor]]
 
-LEAST = 1.0  # positions of a cluster that a style is taken to have at least: lacking it makes it unlikely, not impossible
-STRENGTH = 1.25  # power of the prior; above 1 for the colours that a mapper believes to see in a mask
-ALIKE = 4.0  # how sharply clusters that stand in the same places are told from those that do not
+MIN_COUNT = 1.0  # positions of a cluster that a style is taken to have at least: lacking it makes it unlikely, not impossible
+PRIOR_EXPONENT = 1.25  # power of the prior; above 1 for the colours that a mapper believes to see in a mask
+SIMILARITY_EXPONENT = 4.0  # how sharply clusters that stand in the same places are told from those that do not
 
 
 class ProxyClusters(ConfigModel):
@@ -114,10 +114,10 @@ class ProxyClusters(ConfigModel):
         Args:
             counts: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
         """
-        mean, amount = self._mean(), counts.float().clamp_min(LEAST)
+        mean, amount = self._mean(), counts.float().clamp_min(MIN_COUNT)
         with torch.autocast(amount.device.type, enabled=False):
-            alike = self.likeness().fill_diagonal_(1.0) ** ALIKE  # one that never occurred in the fit has at least itself
-            return STRENGTH * ((amount / mean).log() - ((amount @ alike) / (mean @ alike)).log())
+            alike = self.likeness().fill_diagonal_(1.0) ** SIMILARITY_EXPONENT  # one that never occurred in the fit has at least itself
+            return PRIOR_EXPONENT * ((amount / mean).log() - ((amount @ alike) / (mean @ alike)).log())
 
     def _mean(self) -> Tensor:
         """Positions of each cluster in a sample, (K,), on average."""
@@ -141,7 +141,7 @@ class ProxyClusters(ConfigModel):
             mask: ids (B, h, w).
             present: (B, K) bool, what the style samples have (:meth:`available`); at least one cluster each.
             least: a cluster that is found in the same places has at least this likeness (:meth:`likeness`); one that the style lacks and
-                has none such for stays as it was asked, for a rearranger that can draw it (retouch.py). Negative: all are replaced.
+                has no such substitute for stays, for a rearranger whose refinement block can draw it. Negative: all are replaced.
 
         Returns:
             ids (B, h, w), all of them present where ``least`` is negative.

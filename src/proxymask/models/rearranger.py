@@ -17,43 +17,44 @@ from torch import nn
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start
-from .layers import EqualConv, ResidualBlock, attention, beside, position_encoding
-from .refinement_block import Retouch, look_of
-from .split_generator import CutState
-from .stylegan2_ops import fir_kernel, smooth2
+from .layers import EqualConv, ResidualBlock, attention, concat_channels, position_encoding
+from .refinement_block import RefinementBlock, style_statistics
+from .split_generator import SplitState
+from .stylegan2_ops import fir_kernel, lowpass2_matmul
 
 Value = Literal["features", "projection"]
 Skip = Literal["keep", "drop", "rearrange"]
 Init = Literal["centroids", "random"]
 
 
-STAND_IN = 0.7  # measured, docs/experiments.md 16
+SUBSTITUTE_THRESHOLD = 0.7  # measured, docs/experiments.md 16
 # what adds to a logit at the start: the same cluster, a feature equal to the asked centroid, the same position
 MATCH, SHARPNESS, POSITION = 12.0, 10.0, 8.0
 
 
-class StyleKeys(NamedTuple):
+class StyleKV(NamedTuple):
     """What depends on the style sample alone.
 
     ``key`` (B, n, key_dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster
-    has, ``look`` (B, 2 * width of value): mean and standard deviation of the style's own values.
+    has, ``statistics`` (B, 2 * width of value): mean and standard deviation of the style's own values.
     """
 
     key: torch.Tensor
     value: torch.Tensor
     rgb: torch.Tensor
     counts: torch.Tensor
-    look: torch.Tensor
+    statistics: torch.Tensor
 
 
-class Asked(NamedTuple):
+class QueryTokens(NamedTuple):
     """What depends on the proxy mask alone.
 
-    ``query`` (B, n, key_dim): what the attention asks by; ``told`` (B, retouch, h, w): what the block behind it is told, if there is one.
+    ``query`` (B, n, key_dim), n = h * w; ``mask_features`` (B, refinement_width, h, w): the mask as the refinement block takes it, None
+    without that block.
     """
 
     query: torch.Tensor
-    told: torch.Tensor | None
+    mask_features: torch.Tensor | None
 
 
 class Rearranger(ConfigModel):
@@ -76,8 +77,9 @@ class Rearranger(ConfigModel):
         init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
             "random": they start at random.
         img_channels: channels of the accumulated RGB.
-        mask_codes: width of the codes of ``key_mask``; 0: K, one channel a cluster. Fewer are packed far apart, for a narrower token.
-        retouch: width of the block that mends what the attention moved (retouch.py); 0: none, as in the paper.
+        key_mask_channels: channels of ``key_mask``; 0: K, one a cluster. With fewer, clusters get
+            unit vectors that are spread as far apart as possible.
+        refinement_width: width of the refinement block behind the attention; 0: none, as in the paper.
         start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
         key_channels: width of queries and keys where they are multiplied; 0: that of the tokens, as in training (narrow.py).
     """
@@ -94,7 +96,7 @@ class Rearranger(ConfigModel):
         resolution: int = 64,
         num_clusters: int = 25,
         position_channels: int = 64,
-        overlap: bool = False,
+        add_position: bool = False,
         hidden: int = 128,
         layers: int = 4,
         value: Value = "features",
@@ -102,8 +104,8 @@ class Rearranger(ConfigModel):
         key_mask: bool = True,
         init: Init = "centroids",
         img_channels: int = 3,
-        mask_codes: int = 0,
-        retouch: int = 0,
+        key_mask_channels: int = 0,
+        refinement_width: int = 0,
         start: Sequence[int] = START,
         key_channels: int = 0,
     ) -> None:
@@ -111,8 +113,8 @@ class Rearranger(ConfigModel):
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
         self.start, self.size = check_start(start), block_size(resolution, start)
         self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
-        self.codes = codes = (mask_codes or num_clusters) if key_mask else 0
-        used = max(channels, position_channels) + codes if overlap else channels + codes + position_channels
+        self.codes = codes = (key_mask_channels or num_clusters) if key_mask else 0
+        used = max(channels, position_channels) + codes if add_position else channels + codes + position_channels
         self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
         self.embed_mask = nn.Parameter(torch.randn(self.dim, num_clusters))
         self.embed_features = EqualConv(channels, self.dim, 1)
@@ -125,7 +127,7 @@ class Rearranger(ConfigModel):
         self.to_value = EqualConv(channels, channels, 1) if value == "projection" else None
         self.out_block = ResidualBlock(channels, hidden, layers)
         width = channels + (img_channels if rgb == "rearrange" else 0)
-        self.retouch = Retouch(width, num_clusters, retouch) if retouch else None
+        self.refinement = RefinementBlock(width, num_clusters, refinement_width) if refinement_width else None
         encoding = position_encoding(position_channels, *self.size)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
@@ -159,7 +161,7 @@ class Rearranger(ConfigModel):
         for c in range(self.channels):  # its input has unit length times sqrt(channels)
             self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
         if self.embed_key_mask is not None:
-            codes = far_apart(self.num_clusters, self.codes).t() * (MATCH**0.5 * scale)
+            codes = spread_unit_vectors(self.num_clusters, self.codes).t() * (MATCH**0.5 * scale)
             self.embed_key_mask.zero_()
             for embedding in (self.embed_mask, self.embed_key_mask):
                 embedding[self.channels : self.channels + self.codes] = codes
@@ -169,12 +171,12 @@ class Rearranger(ConfigModel):
         self.position_gain.fill_(float((POSITION / length) ** 0.5 * scale))
 
     @property
-    def stand_in(self) -> float:
+    def substitute_threshold(self) -> float:
         """How alike (:meth:`ProxyClusters.likeness`) a cluster of the style must be to take the place of one that it lacks: below it the
         retouching block draws what is asked; without such a block anything must do."""
-        return STAND_IN if self.retouch is not None else -1.0
+        return SUBSTITUTE_THRESHOLD if self.refinement is not None else -1.0
 
-    def encode_style(self, state: CutState, own: torch.Tensor | None = None) -> StyleKeys:
+    def encode_style(self, state: SplitState, own: torch.Tensor | None = None) -> StyleKV:
         """The part that depends on the style sample alone; compute it once a style.
 
         ``own`` (B, h, w): the sample's own proxy mask (:meth:`ProxyClusters.assign`); without it the nearest centroids of the features
@@ -195,9 +197,9 @@ class Rearranger(ConfigModel):
             value = self.to_value(value)
         if self.rgb_kind == "rearrange":
             value = torch.cat([value, (state.rgb / self.rgb_rms).to(value.dtype)], dim=1)
-        return StyleKeys(_tokens(key), _tokens(value), state.rgb, counts, look_of(_tokens(value)))
+        return StyleKV(_tokens(key), _tokens(value), state.rgb, counts, style_statistics(_tokens(value)))
 
-    def encode_mask(self, mask: torch.Tensor) -> Asked:
+    def encode_mask(self, mask: torch.Tensor) -> QueryTokens:
         """A proxy mask, one-hot or soft (B, K, h, w), as the attention and the block behind it take it.
 
         Raises:
@@ -208,39 +210,39 @@ class Rearranger(ConfigModel):
             raise ProxymaskError(f"a proxy mask of shape {tuple(mask.shape[1:])} does not fit this rearranger, which takes {expected}")
         token = torch.einsum("bkhw,dk->bdhw", mask.to(self.embed_mask.dtype), self.embed_mask) + self.position * self.position_gain
         query = _tokens(self.to_query(self.query_block(token)))
-        return Asked(query, None if self.retouch is None else self.retouch.told(mask))
+        return QueryTokens(query, None if self.refinement is None else self.refinement.mask_features(mask))
 
-    def attend(self, asked: Asked, style: StyleKeys) -> CutState:
+    def attend(self, asked: QueryTokens, style: StyleKV) -> SplitState:
         """Rearranged state at the cut."""
         query = asked.query
         moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
         grid = moved.transpose(1, 2).unflatten(2, self.size)
         mended = self.out_block(grid[:, : self.channels])
-        if self.retouch is not None:
-            assert asked.told is not None
-            grid = self.retouch(beside(mended, grid[:, self.channels :]), asked.told, style.look)
+        if self.refinement is not None:
+            assert asked.mask_features is not None
+            grid = self.refinement(concat_channels(mended, grid[:, self.channels :]), asked.mask_features, style.statistics)
             mended = grid[:, : self.channels]
         features = mended.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
-            rgb = smooth2(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
+            rgb = lowpass2_matmul(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
         elif self.rgb_kind == "drop":
             rgb = torch.zeros_like(style.rgb)
         else:
             rgb = style.rgb
-        return CutState(features, rgb)
+        return SplitState(features, rgb)
 
-    def forward(self, state: CutState, mask: torch.Tensor, own: torch.Tensor | None = None) -> CutState:
+    def forward(self, state: SplitState, mask: torch.Tensor, own: torch.Tensor | None = None) -> SplitState:
         """State of the style sample, asked proxy mask (B, K, h, w) and the sample's own (see :meth:`encode_style`) -> rearranged state."""
         return self.attend(self.encode_mask(mask), self.encode_style(state, own))
 
-    def attention_map(self, asked: Asked, style: StyleKeys) -> torch.Tensor:
+    def attention_map(self, asked: QueryTokens, style: StyleKV) -> torch.Tensor:
         """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = h * w. For viewing only."""
         logits = asked.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
         return logits.softmax(dim=-1)
 
 
-def far_apart(count: int, width: int, steps: int = 150) -> torch.Tensor:
+def spread_unit_vectors(count: int, width: int, steps: int = 150) -> torch.Tensor:
     """``count`` unit vectors (count, width) whose largest cosine is small: the identity where they fit, else packed by descent.
 
     The same on every machine up to rounding: seeded, on the CPU, in float64.

@@ -16,8 +16,8 @@ from .layers import EqualConv
 CODES = 32  # width of the learned code of an asked cluster
 
 
-class Retouch(nn.Module):
-    """``x + change(x, asked clusters, look of the style)``: a U of convolutions, half of it at half resolution.
+class RefinementBlock(nn.Module):
+    """``x + change(x, asked clusters, statistics of the style)``: a U of convolutions, half of it at half resolution.
 
     Args:
         channels: width of x (B, channels, h, w): moved features, and the accumulated RGB where it is moved too.
@@ -35,44 +35,48 @@ class Retouch(nn.Module):
         self.up = EqualConv(inner, hidden)
         self.join = EqualConv(hidden, hidden)
         self.leave = EqualConv(hidden, channels, zero=True)
-        self.look = EqualConv(2 * channels, 2 * (hidden + inner), 1, zero=True)  # scale and shift of both resolutions, none at the start
+        self.modulation = EqualConv(
+            2 * channels, 2 * (hidden + inner), 1, zero=True
+        )  # scale and shift of both resolutions, none at the start
 
     def entering(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights of the first convolution, gain and all: (hidden, channels, 3, 3) of x, (hidden, CODES, 3, 3) of the asked clusters."""
         whole = self.enter.weight * self.enter.gain
         return whole[:, :-CODES], whole[:, -CODES:]
 
-    def told(self, mask: torch.Tensor) -> torch.Tensor:
+    def mask_features(self, mask: torch.Tensor) -> torch.Tensor:
         """What the first convolution makes of a proxy mask (B, K, h, w), one-hot or soft: (B, hidden, h, w), the same for all styles."""
         asked = torch.einsum("bkhw,ck->bchw", mask.to(self.embed.dtype), self.embed)
         return F.conv2d(asked, self.entering()[1], padding=1)
 
-    def forward(self, x: torch.Tensor, told: torch.Tensor, look: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, channels, h, w) of unit size, ``told`` (B, hidden, h, w): :meth:`told` of the proxy mask, ``look`` (B, 2 * channels):
-        :func:`look_of` the style; returns the like of x."""
+    def forward(self, x: torch.Tensor, mask_features: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, channels, h, w) of unit size, ``mask_features`` (B, hidden, h, w): :meth:`mask_features`,
+        ``statistics`` (B, 2 * channels) of the style (:func:`style_statistics`) -> the shape of x."""
         hidden, inner = self.enter.weight.shape[0], self.down.weight.shape[0]
-        scale, shift, inner_scale, inner_shift = self.look(look[:, :, None, None].to(x.dtype)).split([hidden, hidden, inner, inner], dim=1)
-        entered = F.conv2d(x, self.entering()[0], self.enter.bias, padding=1) + told
+        scale, shift, inner_scale, inner_shift = self.modulation(statistics[:, :, None, None].to(x.dtype)).split(
+            [hidden, hidden, inner, inner], dim=1
+        )
+        entered = F.conv2d(x, self.entering()[0], self.enter.bias, padding=1) + mask_features
         fine = _act(entered * (1 + scale) + shift)
         coarse = _act(self.down(fine) * (1 + inner_scale) + inner_shift)
         coarse = coarse + _act(self.inside[1](_act(self.inside[0](coarse)))) * math.sqrt(0.5)
         up = F.interpolate(self.up(coarse), size=fine.shape[-2:], mode="nearest")
         return x + self.leave(_act(self.join((fine + up) * math.sqrt(0.5))))
 
-    def frozen(self) -> nn.Module:
+    def fused(self) -> nn.Module:
         """For inference (:func:`layers.frozen`)."""
-        return FrozenRetouch(self)
+        return FusedRefinementBlock(self)
 
 
-class FrozenRetouch(nn.Module):
-    """:class:`Retouch` for inference: a leaky ReLU's gain, and those of sums, are multiplied into the convolutions around it."""
+class FusedRefinementBlock(nn.Module):
+    """:class:`RefinementBlock` for inference: a leaky ReLU's gain, and those of sums, are multiplied into the convolutions around it."""
 
     @torch.no_grad()
-    def __init__(self, block: Retouch) -> None:
+    def __init__(self, block: RefinementBlock) -> None:
         super().__init__()
         two, half = math.sqrt(2), math.sqrt(0.5)
         self.embed = block.embed
-        self.look = block.look.frozen()
+        self.modulation = block.modulation.fused()
         features, codes = block.entering()
         self.enter = nn.Conv2d(features.shape[1], features.shape[0], 3, padding=1)
         self.asked = nn.Conv2d(codes.shape[1], codes.shape[0], 3, padding=1, bias=False)
@@ -88,18 +92,20 @@ class FrozenRetouch(nn.Module):
         assert isinstance(second, EqualConv)
         self.first, self.second = _scaled(first, two), _scaled(second, two * half, half)
         self.up = _scaled(block.up, two * half, half)
-        self.join = block.join.frozen()
+        self.join = block.join.fused()
         self.leave = _scaled(block.leave, two)
 
-    def told(self, mask: torch.Tensor) -> torch.Tensor:
-        """See :meth:`Retouch.told`."""
+    def mask_features(self, mask: torch.Tensor) -> torch.Tensor:
+        """See :meth:`RefinementBlock.told`."""
         return self.asked(torch.einsum("bkhw,ck->bchw", mask.to(self.embed.dtype), self.embed))
 
-    def forward(self, x: torch.Tensor, told: torch.Tensor, look: torch.Tensor) -> torch.Tensor:
-        """See :meth:`Retouch.forward`."""
+    def forward(self, x: torch.Tensor, mask_features: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
+        """See :meth:`RefinementBlock.forward`."""
         hidden, inner = self.enter.out_channels, self.down.out_channels
-        scale, shift, inner_scale, inner_shift = self.look(look[:, :, None, None].to(x.dtype)).split([hidden, hidden, inner, inner], dim=1)
-        fine = self.enter(x).add_(told)
+        scale, shift, inner_scale, inner_shift = self.modulation(statistics[:, :, None, None].to(x.dtype)).split(
+            [hidden, hidden, inner, inner], dim=1
+        )
+        fine = self.enter(x).add_(mask_features)
         fine = F.leaky_relu_(torch.addcmul(shift, fine, scale + 1), 0.2)
         coarse = F.leaky_relu_(torch.addcmul(inner_shift, self.down(fine), inner_scale + 1), 0.2)
         coarse = F.leaky_relu_(self.second(F.leaky_relu_(self.first(coarse), 0.2)), 0.2).add_(coarse)
@@ -116,14 +122,14 @@ def _add_upsampled(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
 
 
 def _scaled(conv: EqualConv, weight: float, bias: float = 1.0) -> nn.Conv2d:
-    plain = conv.frozen()
+    plain = conv.fused()
     plain.weight.mul_(weight)
     if plain.bias is not None:
         plain.bias.mul_(bias)
     return plain
 
 
-def look_of(value: torch.Tensor) -> torch.Tensor:
+def style_statistics(value: torch.Tensor) -> torch.Tensor:
     """Mean and standard deviation of a style sample's values (B, n, channels) over its positions, (B, 2 * channels)."""
     value = value.float()
     return torch.cat([value.mean(dim=1), value.var(dim=1, unbiased=False).add(1e-6).sqrt()], dim=1)

@@ -15,10 +15,10 @@ from torch import nn
 from ..core.errors import ProxymaskError
 from ..core.sizes import block_size
 from .stylegan2 import Generator, NoiseMode, SynthesisBlock, SynthesisLayer
-from .stylegan2_ops import SQRT2, conv_up2, spread2, upsample2
+from .stylegan2_ops import SQRT2, conv_up2, upsample2, upsample2_matmul
 
 
-class CutState(NamedTuple):
+class SplitState(NamedTuple):
     """What crosses the cut: ``features`` (B, C, h, w) and ``rgb`` (B, img_channels, h, w), float32 skip image of the lower blocks."""
 
     features: torch.Tensor
@@ -45,8 +45,8 @@ class _Block(NamedTuple):
     kernel: torch.Tensor
 
 
-class StyledTail:
-    """G2 of one style; made by :meth:`CutGenerator.tail`."""
+class FusedG2:
+    """G2 of one style; made by :meth:`SplitGenerator.tail`."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype, self.blocks = dtype, list[_Block]()
@@ -70,7 +70,7 @@ class StyledTail:
     def _ready(self, weight: torch.Tensor) -> torch.Tensor:
         return weight.to(dtype=self.dtype, memory_format=torch.channels_last)
 
-    def __call__(self, state: CutState) -> torch.Tensor:
+    def __call__(self, state: SplitState) -> torch.Tensor:
         """States (B, ...) at the cut -> pictures (B, img_channels, R, R), float32."""
         with torch.autocast(state.features.device.type, enabled=False):
             x = state.features.to(dtype=self.dtype, memory_format=torch.channels_last)
@@ -79,7 +79,7 @@ class StyledTail:
                 for layer in block.layers:
                     x = self._conv(x, layer)
                 if block.layers:
-                    rgb = spread2(rgb, block.kernel)
+                    rgb = upsample2_matmul(rgb, block.kernel)
                 y = F.conv2d(x, block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
             return rgb
@@ -93,7 +93,7 @@ class StyledTail:
         return x if layer.clamp is None else x.clamp_(-layer.clamp, layer.clamp)
 
 
-class CutGenerator(nn.Module):
+class SplitGenerator(nn.Module):
     """A generator with a cut at ``resolution`` (the paper: 64).
 
     ``start`` is the generator's, ``size`` the (height, width) of the features.
@@ -115,7 +115,7 @@ class CutGenerator(nn.Module):
         """z (B, z_dim) -> w (B, w_dim)."""
         return self.generator.mapping(z, c, truncation)
 
-    def features(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> CutState:
+    def features(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> SplitState:
         """G1: w (B, w_dim) or ws (B, num_ws, w_dim) -> the state at the cut."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x: torch.Tensor | None = None
@@ -129,9 +129,9 @@ class CutGenerator(nn.Module):
             rgb = block.image(x, rgb, part)
         assert x is not None
         assert rgb is not None
-        return CutState(x, rgb)
+        return SplitState(x, rgb)
 
-    def render(self, state: CutState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def render(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """G2: the state at the cut and w or ws -> picture (B, img_channels, H, W)."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x, rgb = state.features, state.rgb
@@ -145,7 +145,7 @@ class CutGenerator(nn.Module):
             rgb = block.image(x, rgb, part)
         return rgb
 
-    def levels(self, state: CutState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
+    def g2_features(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
         """The state at the cut and w or ws -> features of the blocks from the cut on, as the last ones of :meth:`pyramid`."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         found = [state.features]
@@ -155,19 +155,19 @@ class CutGenerator(nn.Module):
         return found
 
     @torch.no_grad()
-    def tail(self, w: torch.Tensor, dtype: torch.dtype = torch.float32) -> "StyledTail":
+    def fuse_g2(self, w: torch.Tensor, dtype: torch.dtype = torch.float32) -> "FusedG2":
         """G2 for one w (1, w_dim) or ws (1, num_ws, w_dim), for many states: :meth:`render` with constant noise up to rounding, but all
         that w decides is multiplied into the weights once. ``dtype``: of the convolutions, as autocast would choose it."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         if len(ws) != 1:
             raise ProxymaskError(f"a tail is made for one style, not for {len(ws)}")
-        tail = StyledTail(dtype)
+        tail = FusedG2(dtype)
         for res in synthesis.block_resolutions:
             if res >= self.resolution:
                 tail.add(synthesis.block(res), synthesis.block_ws(ws, res), convs=res > self.resolution)
         return tail
 
-    def pyramid(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> tuple[list[torch.Tensor], torch.Tensor]:
+    def feature_pyramid(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> tuple[list[torch.Tensor], torch.Tensor]:
         """Outputs of every block's last styled convolution (the few-shot segmenter's hypercolumn) and the picture."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x: torch.Tensor | None = None

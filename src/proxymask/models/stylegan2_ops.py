@@ -60,13 +60,13 @@ def downsample2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     return fir(x, kernel, ((n - 1) // 2, (n - 2) // 2))[:, :, ::2, ::2]  # a strided depthwise backward is slow on CPUs
 
 
-def smooth2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+def lowpass2_matmul(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """``upsample2(downsample2(x, kernel), kernel)``, float32, as a product with a matrix from either side: for few channels it is
     several times faster. (B, C, H, W), even sides -> the same shape."""
     return _from_both_sides(x, kernel, _smoothing)
 
 
-def spread2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+def upsample2_matmul(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """``upsample2(x, kernel)`` in the same way: (B, C, H, W) -> (B, C, 2H, 2W)."""
     return _from_both_sides(x, kernel, _spreading)
 

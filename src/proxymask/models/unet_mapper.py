@@ -128,7 +128,9 @@ class UNetMapper(ConfigModel):
             ProxymaskError: another resolution or other widths.
         """
         if self.fold != 1:
-            raise ProxymaskError(f"a mapper whose conditions are folded by {self.fold} has no discriminator's encoder: --unet-fold 1")
+            raise ProxymaskError(
+                f"a mapper whose conditions are folded by {self.fold} has no discriminator's encoder: --unet-space-to-depth 1"
+            )
         theirs, mine, taken = discriminator.state_dict(), self.state_dict(), []
         if (discriminator.resolution, discriminator.start) != (self.input_resolution, self.start):
             theirs_size, mine_size = discriminator.picture_size, block_size(self.input_resolution, self.start)
@@ -170,7 +172,7 @@ class _UpBlock(nn.Module):
         x = F.interpolate(x, scale_factor=2.0, mode="nearest")
         return self.conv1(self.conv0(torch.cat([x, skip], dim=1)))
 
-    def frozen(self) -> nn.Module:
+    def fused(self) -> nn.Module:
         """For inference (:func:`layers.frozen`)."""
         block = _UpBlock.__new__(_UpBlock)
         nn.Module.__init__(block)
@@ -181,18 +183,18 @@ class _UpBlock(nn.Module):
 class _First(Conv):
     """The first convolution, which has a form for inference."""
 
-    def frozen(self) -> nn.Module:
+    def fused(self) -> nn.Module:
         return _plain(self)
 
 
 class _DownBlock(DiscriminatorBlock):
     """The discriminator's residual block, which has a form for inference."""
 
-    def frozen(self) -> nn.Module:
-        return _FrozenDown(_plain(self.conv0), _plain(self.conv1, 0.5**0.5), _plain(self.skip, 0.5**0.5))
+    def fused(self) -> nn.Module:
+        return _FusedDownBlock(_plain(self.conv0), _plain(self.conv1, 0.5**0.5), _plain(self.skip, 0.5**0.5))
 
 
-class _FrozenDown(nn.Module):
+class _FusedDownBlock(nn.Module):
     def __init__(self, conv0: nn.Module, conv1: nn.Module, skip: nn.Module) -> None:
         super().__init__()
         self.conv0, self.conv1, self.skip = conv0, conv1, skip

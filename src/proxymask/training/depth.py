@@ -17,7 +17,7 @@ from ..data.dataset import ImageSet
 from ..imaging.grids import tile, to_uint8
 from ..imaging.reader import open_picture
 from ..models.depth_net import DepthNet
-from .loop import Run, anneal
+from .loop import Run, set_cosine_rate
 from .segmentation import augment
 
 
@@ -94,13 +94,13 @@ class DepthStage:
     def step(self, run: Run) -> None:
         if run.device.type == "cpu":  # as in segmentation: GroupNorm's backward pass is slow in channels_last there
             self.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        anneal(self.optimizers["depth"], self.config.learning_rate, run.index, self.steps, warmup=50)
+        set_cosine_rate(self.optimizers["depth"], self.config.learning_rate, run.index, self.steps, warmup=50)
         indices = torch.randint(len(self.data), (run.config.batch,), generator=run.rng("pictures"))
         pictures, depths = augment(self.data.images(indices), self.data.depths(indices), run.rng("augment"))
 
         def terms() -> Iterator[torch.Tensor]:
-            for pictures_, depths_ in run.rounds(run.share(pictures), run.share(depths)):
-                with run.cast():
+            for pictures_, depths_ in run.microbatches(run.local_shard(pictures), run.local_shard(depths)):
+                with run.autocast():
                     found = self.net(pictures_)[:, 0]
                 off = found - depths_
                 slopes = (off.diff(dim=1).abs().mean() + off.diff(dim=2).abs().mean()) / 2
@@ -115,7 +115,7 @@ class DepthStage:
         """Rows: disturbed pictures, their depth, the network's."""
         indices = torch.randperm(len(self.data), generator=derive_rng(0, "grid"))[:10]
         pictures, depths = augment(self.data.images(indices), self.data.depths(indices), derive_rng(0, "grid augment"))
-        with run.cast():
+        with run.autocast():
             found = run.averages["depth"](pictures.to(run.device)).cpu()[:, 0]
         rows = [to_uint8(pictures)]
         rows += [(maps.clamp(0, 1) * 255).round().to(torch.uint8).numpy()[..., None].repeat(3, axis=3) for maps in (depths, found)]

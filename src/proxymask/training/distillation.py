@@ -15,15 +15,15 @@ from torch import nn
 from ..models.oasis_mapper import OasisMapper
 from . import losses
 from .generator import lazy_adam
-from .loop import Run, anneal
+from .loop import Run, set_cosine_rate
 from .mapper import GeneratedImages, MapperConfig
-from .style_transfer import bends, bent
+from .style_transfer import warp, warp_grid
 
 FAR = 3.0  # how much further than a labelled sample masks are bent
 PATCHES = 3  # most rectangles that are painted over a mask
 
 
-class StudentStage:
+class DistillationStage:
     """A mapper of masks that learns what the frozen ``teachers`` say in the mean, in logits, of the masks of ``dataset``, as they are and
     made strange."""
 
@@ -48,20 +48,20 @@ class StudentStage:
         for teacher in self.teachers:
             teacher.to(run.device)
         self.dataset.to(run.device, run.dtype)
-        if self.config.settle:
-            anneal(self.optimizers["mapper"], self.config.learning_rate, run.index, self.steps)
+        if self.config.cosine_decay:
+            set_cosine_rate(self.optimizers["mapper"], self.config.learning_rate, run.index, self.steps)
         rng = run.rng("masks")
         masks = self.dataset.masks(torch.randint(len(self.dataset), (2 * run.config.batch,), generator=rng))
         half, others = masks.chunk(2)
-        masks = run.share(stranger(half, others, self.mapper.num_labels, rng))
+        masks = run.local_shard(perturb_masks(half, others, self.mapper.num_labels, rng))
 
         def terms() -> Iterator[torch.Tensor]:
-            for (part,) in run.rounds(masks):
-                with run.cast():
+            for (part,) in run.microbatches(masks):
+                with run.autocast():
                     with torch.no_grad():
                         wanted = self.wanted(part)
                     logits = self.mapper(part)
-                loss = losses.teaching(logits, wanted)
+                loss = losses.distillation_loss(logits, wanted)
                 run.log("loss/teaching", loss)
                 run.log("loss/accuracy", (logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean())
                 yield loss
@@ -78,14 +78,14 @@ class StudentStage:
         return None
 
 
-def stranger(masks: torch.Tensor, others: torch.Tensor, num_labels: int, rng: torch.Generator) -> torch.Tensor:
+def perturb_masks(masks: torch.Tensor, others: torch.Tensor, num_labels: int, rng: torch.Generator) -> torch.Tensor:
     """Masks (B, H, W) made strange: a quarter stays as it is but for mirroring, a quarter is bent far, a quarter bent and mixed with
     ``others`` along a smooth line, and on the last one rectangles of any label are painted."""
     count, height, width = masks.shape
     kind = torch.randint(4, (count,), generator=rng)[:, None, None]
     mirrored = torch.rand(count, 1, 1, generator=rng) < 0.5
     plain = torch.where(mirrored, masks.flip(2), masks)
-    moved, other = (bent(ids, bends(count, rng, FAR)) for ids in (plain, others))
+    moved, other = (warp(ids, warp_grid(count, rng, FAR)) for ids in (plain, others))
     field = F.interpolate(torch.randn(count, 1, 4, 4, generator=rng), size=(height, width), mode="bicubic")[:, 0]
     mixed = torch.where(field > 0, moved, other)
     painted = torch.where(mirrored, moved, plain)

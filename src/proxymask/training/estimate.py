@@ -20,7 +20,7 @@ from ..core.sizes import Size, height_width
 from ..imaging.labels import LabelSet
 from ..imaging.reader import read_picture
 from ..models.proxy_clusters import ProxyClusters
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator
 from .distributed import agreed
 from .generator import GeneratorStage
@@ -80,7 +80,7 @@ def measure_stage(
     """
     loop, steps, seed = preset.loop(name), preset.loop(name).steps, 0
     network = Generator(**generator)  # type: ignore[arg-type]
-    cutting = CutGenerator(network, cut)
+    cutting = SplitGenerator(network, cut)
     noise = _Noise(network.picture_size, network.img_channels)
     pictures = noise if adversary else None
     clusters = ProxyClusters(preset.num_clusters, cutting.channels, cut, start=cutting.start)
@@ -167,7 +167,7 @@ def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
 
 def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, device: torch.device) -> float:
     """Seconds that clustering will take, from a few samples."""
-    cutting = CutGenerator(Generator(**generator), cut).to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
+    cutting = SplitGenerator(Generator(**generator), cut).to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
     began = time.perf_counter()
     cutting.features(torch.randn(1, cutting.generator.w_dim, device=device))
     alone = time.perf_counter() - began

@@ -30,31 +30,31 @@ from ..inference.bundle import Bundle, check_bundle, find_bundle
 from ..inference.samples import (
     has_sidecars,
     labels_hash,
-    most_worth_labelling,
     painted_masks,
     read_label_set,
     read_labelled,
     read_sidecar,
+    select_samples_to_label,
     write_samples,
 )
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.oasis_mapper import OasisMapper
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Discriminator, Generator, check_resolution
 from .distributed import agreed, barrier, is_main, processes
 from .estimate import Cost, measure_clusters, measure_pictures, measure_stage
 from .loop import Stage, Stopped
 from .presets import DEFAULT_PRESET, StageName, load_preset
 from .stages import (
+    acquire_run_dir,
     build_generator,
     build_mapper,
     build_rearranger,
     build_segmenter,
     check_class,
     check_colours,
-    claim,
     cluster_features,
     finish,
     identity_of,
@@ -299,9 +299,9 @@ class _Fit:
     def _open_bundle(self, name: str) -> None:
         self.source = bundle = Bundle.load(name)
         self.generator, self.clusters, self.rearranger = bundle.generator, bundle.clusters, bundle.rearranger
-        beside = Path(f"{find_bundle(name)}.work") / "rearranger" / "discriminator"
-        if (beside / "config.json").is_file():
-            found = Discriminator.from_pretrained(beside)
+        concat_channels = Path(f"{find_bundle(name)}.work") / "rearranger" / "discriminator"
+        if (concat_channels / "config.json").is_file():
+            found = Discriminator.from_pretrained(concat_channels)
             self.discriminator = found if found.picture_size == bundle.generator.picture_size else None
         if (self.out / "bundle.json").is_file() and not self.work.is_dir() and self.out.resolve() != find_bundle(name).resolve():
             raise ProxymaskError(f"{self.out} holds another bundle: choose another --out")
@@ -427,7 +427,7 @@ class _Fit:
         if stage == "segmenter":
             assert self.labels is not None
             assert self.labelled is not None
-            few = len(self.labelled[0]) <= preset.segmenter.look_most
+            few = len(self.labelled[0]) <= preset.segmenter.style_transfer_max_labels
             shown_by = ("clusters", "rearranger") if few else ()
             made_of = {"labels": labels_hash(self.labels, *self.labelled[:2]), **self._of("generator", *shown_by)}
             return identity_of(preset.segmenter, preset.segmenter_loop, made_of)
@@ -498,7 +498,7 @@ class _Fit:
 
     def _claim(self, name: str) -> None:
         if is_main():
-            aside = claim(self.work / name, self._identity(name))
+            aside = acquire_run_dir(self.work / name, self._identity(name))
             if aside is not None:
                 self.report.say(f"{name}: the earlier one was made of something else; it is kept as {aside}")
         barrier()
@@ -525,9 +525,9 @@ class _Fit:
         self.report.say(f"clusters: done ({self.work / 'clusters'})")
         barrier()
 
-    def _cut_generator(self) -> CutGenerator:
+    def _cut_generator(self) -> SplitGenerator:
         assert self.generator is not None
-        return CutGenerator(self.generator, self.cut).eval().requires_grad_(False)
+        return SplitGenerator(self.generator, self.cut).eval().requires_grad_(False)
 
     def _make_rearranger(self) -> None:
         clusters, loop = self.clusters, self.preset.rearranger_loop
@@ -649,7 +649,7 @@ class _Fit:
                 return  # all there; labels.json may be edited by now
         cut, clusters = self._cut_generator().to(self.device), self.clusters.to(self.device)
         candidates = max(CANDIDATES, self.config.label_samples)
-        seeds = most_worth_labelling(cut, clusters, self.config.label_samples, candidates, self.config.seed, self.dtype)
+        seeds = select_samples_to_label(cut, clusters, self.config.label_samples, candidates, self.config.seed, self.dtype)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "labels.json").is_file():
             TEMPLATE.save(folder / "labels.json")
@@ -681,7 +681,7 @@ class _Fit:
         if config.licence:
             about["licence"] = config.licence
         if self.mapper is not None and self.labelled is not None:
-            about |= {"handover": self.preset.mapper.handover, "labelled samples": self.labelled[2]}
+            about |= {"proxy_mask_mode": self.preset.mapper.proxy_mask_mode, "labelled samples": self.labelled[2]}
         bundle = Bundle(
             generator=self.generator,
             cut=self.cut,

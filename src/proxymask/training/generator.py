@@ -69,19 +69,19 @@ def real_pictures(run: Run, pictures: Pictures | None, generator: Generator) -> 
     """This process' share of a batch of real pictures: the user's, or, without any, the frozen ``generator``'s own."""
     if pictures is not None:
         index = torch.randint(len(pictures), (run.config.batch,), generator=run.rng("real"))
-        return run.share(pictures.images(index))
+        return run.local_shard(pictures.images(index))
     z = torch.randn(run.config.batch, generator.z_dim, generator=run.rng("real"))
-    with run.cast():
-        return generator(run.share(z)).float()
+    with run.autocast():
+        return generator(run.local_shard(z)).float()
 
 
 def discriminator_update(run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float) -> None:
     """One discriminator step: logistic loss, and R1 with the weight ``penalty`` (0: none). ``fake`` carries no gradient."""
 
     def terms() -> Iterator[torch.Tensor]:
-        for real_part, fake_part in run.rounds(real, fake):
+        for real_part, fake_part in run.microbatches(real, fake):
             x = real_part.detach().requires_grad_(penalty > 0)
-            with run.cast():
+            with run.autocast():
                 real_logits, fake_logits = discriminator(x), discriminator(fake_part)
             loss = losses.adversarial_d(real_logits, fake_logits)
             run.log("d/loss", loss)
@@ -126,7 +126,7 @@ class GeneratorStage:
         cut = torch.randint(1, g.num_ws, (batch,), generator=rng)
         mixed = torch.rand(batch, generator=rng) < self.config.style_mixing
         layer, means = torch.arange(g.num_ws, device=run.device)[None, :, None], []
-        for z_, cut_ in run.rounds(run.share(z), run.share(torch.where(mixed, cut, torch.full_like(cut, g.num_ws)))):
+        for z_, cut_ in run.microbatches(run.local_shard(z), run.local_shard(torch.where(mixed, cut, torch.full_like(cut, g.num_ws)))):
             w = g.mapping(z_.flatten(0, 1)).unflatten(0, (-1, 2))
             means.append(w[:, 0].detach().mean(dim=0))
             yield torch.where(layer < cut_[:, None, None], w[:, :1], w[:, 1:])
@@ -137,9 +137,9 @@ class GeneratorStage:
         rng = run.rng("real")
         index = torch.randint(len(self.pictures), (run.config.batch,), generator=rng)
         mirrored = torch.rand(run.config.batch, generator=rng) < 0.5
-        x = run.share(self.pictures.images(index))
+        x = run.local_shard(self.pictures.images(index))
         if self.config.flip:
-            x = torch.where(run.share(mirrored)[:, None, None, None], x.flip(3), x)
+            x = torch.where(run.local_shard(mirrored)[:, None, None, None], x.flip(3), x)
         return x
 
     def augmented(self, run: Run, x: torch.Tensor, purpose: str) -> torch.Tensor:
@@ -157,7 +157,7 @@ class GeneratorStage:
 
         def g_terms() -> Iterator[torch.Tensor]:
             for ws in self.latents(run, "g"):
-                with run.cast():
+                with run.autocast():
                     fake = self.generator.synthesis(ws, "random")
                     logits = self.discriminator(self.augmented(run, fake, "g"))
                 loss = losses.adversarial_g(logits)
@@ -169,7 +169,7 @@ class GeneratorStage:
         if c.path_weight and not alone and run.index % self.path_every == 0:
             run.update("generator", lambda: self.path_terms(run))
         self.discriminator.requires_grad_(True)
-        with torch.no_grad(), run.cast():
+        with torch.no_grad(), run.autocast():
             fakes = torch.cat([self.generator.synthesis(ws, "random") for ws in self.latents(run, "d")])
         due = run.index % self.r1_every == 0
         real, fake = self.augmented(run, self.real(run), "real"), self.augmented(run, fakes, "fake")

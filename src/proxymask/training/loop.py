@@ -114,12 +114,12 @@ class Run:
         """A generator that depends on the seed, the step and ``purpose`` only (the same on every process)."""
         return derive_rng(self.config.seed, self.index, purpose)
 
-    def share(self, full: torch.Tensor) -> torch.Tensor:
+    def local_shard(self, full: torch.Tensor) -> torch.Tensor:
         """This process' part of something drawn for the full batch, on the device."""
         size = full.shape[0] // self.world
         return full[self.rank * size : (self.rank + 1) * size].to(self.device)
 
-    def rounds(self, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    def microbatches(self, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
         """Split this process' part into the accumulation rounds."""
         yield from zip(*(t.chunk(self.config.accumulate) for t in tensors), strict=True)
 
@@ -132,7 +132,7 @@ class Run:
         return total / self.world
 
     @contextmanager
-    def cast(self) -> Iterator[None]:
+    def autocast(self) -> Iterator[None]:
         """Autocast to the run's precision."""
         with autocast(self.device, self.dtype):
             yield
@@ -194,7 +194,7 @@ class Run:
         return True
 
 
-def anneal(optimizer: torch.optim.Optimizer, rate: float, index: int, steps: int, warmup: int = 1) -> None:
+def set_cosine_rate(optimizer: torch.optim.Optimizer, rate: float, index: int, steps: int, warmup: int = 1) -> None:
     """Set the learning rate of step ``index`` of ``steps``: up to ``rate`` over ``warmup`` steps, and down to nothing as a cosine.
 
     It follows from the step alone, so that a resumed run has it right.
@@ -303,7 +303,7 @@ def load_checkpoint(run: Run, folder: Path, identity: dict[str, Any]) -> bool:
     for path in reversed(found):
         try:
             state = read_json(path / "state.json")
-            tensors = load_tensors(path / "state.safetensors")
+            tensors = legacy.run_tensors(load_tensors(path / "state.safetensors"))
         except ProxymaskError as error:
             print(f"{error}; trying the checkpoint before it", file=sys.stderr)
             continue

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-LEFT_OUT = -100  # target of a position that no cross-entropy here counts
+IGNORE_INDEX = -100  # target of a position that no cross-entropy here counts
 
 
 def adversarial_g(fake_logits: torch.Tensor) -> torch.Tensor:
@@ -79,7 +79,7 @@ def reconstruction(logits: torch.Tensor, target: torch.Tensor, tilt: torch.Tenso
     return F.cross_entropy(scores if tilt is None else scores + tilt[:, None, None], target)
 
 
-def teaching(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def distillation_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """How far a mapper is from the one that it learns from: ``mean_x KL(softmax(t(x)) || softmax(s(x)))`` of logits s, t (B, K, r, r)."""
     ours, theirs = logits.float().log_softmax(dim=1), wanted.float().log_softmax(dim=1)
     return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1).mean()

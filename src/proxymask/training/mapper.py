@@ -17,24 +17,24 @@ from ..core.device import autocast
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 from ..imaging.grids import tile, to_uint8
-from ..models.logits_to_proxy_mask import Handover, handover
+from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.oasis_mapper import Resize
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.segmentation_nets import UNetSegmenter
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Discriminator
 from . import losses
 from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
-from .loop import Run, anneal
+from .loop import Run, set_cosine_rate
 from .pairs import CHUNK, Pairs, PairShards, RealPairs, unknown
 from .segmentation import SegmentationConfig, SegmentationStage, plain_format
 
 COUNTED = 256  # labelled samples from which the frequencies of labels are taken
 # the network that reads labels off pictures for L_label: its width, the pictures that it sees a step, and of how many of the generator's
 # samples, labelled by the few-shot segmenter; classes weigh as frequency to the minus LABEL_BALANCE, so that small parts count
-VIEWER_WIDTH, VIEWER_BATCH, VIEWER_SAMPLES, LABEL_BALANCE = 16, 32, 3000, 0.25
+AUXILIARY_WIDTH, AUXILIARY_BATCH, AUXILIARY_SAMPLES, LABEL_BALANCE = 16, 32, 3000, 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class MapperConfig:
     """How masks are brought to a block's size."""
     learning_rate: float = 0.002
     """Adam, mapper and discriminator."""
-    discriminator_rate: float = 1.0
+    discriminator_lr_multiplier: float = 1.0
     """The discriminator's, as a multiple."""
     lambda_recon: float = 10.0
     """Weight of L_recon in the first phase ..."""
@@ -59,18 +59,18 @@ class MapperConfig:
     """... and in the second, beside L_adv."""
     lambda_adv: float = 1.0
     """Weight of L_adv."""
-    adv_last: float = 0.0909
+    adv_phase: float = 0.0909
     """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
-    handover: Handover = "hard"
+    proxy_mask_mode: ProxyMaskMode = "hard"
     """What the rearranger gets of the mapper's output: see mappers/handover.py."""
     momentum: float = 0.0
     """Adam's first beta, of the mapper."""
-    settle: bool = False
+    cosine_decay: bool = False
     """Let the mapper's rate fall to nothing over the steps, as a cosine."""
     lambda_label: float = 0.0
     """Weight of L_label, where there is a few-shot segmenter: the picture that the mapper's answer paints in another sample's style has to
     show the labels that were asked for (0: never; the paper has no such loss)."""
-    label_last: float = 0.5
+    label_phase: float = 0.5
     """Share of the steps, at the end, with L_label; in those before, the network that reads labels off pictures for it learns."""
     flip: bool = True
     """Mirror half of the pairs."""
@@ -86,26 +86,26 @@ class ConditionConfig:
     """Widths of the U-Net: this over the resolution ..."""
     unet_max: int = 512
     """... and at most this; as StyleGAN2's discriminator."""
-    unet_fold: int = 1
+    unet_space_to_depth: int = 1
     """Pixels a side of the condition that are put into channels first (fewer where the proxy mask is nearly as large): a power of two."""
     unet_start: Literal["fresh", "discriminator"] = "fresh"
     """Start of its encoder: new weights, or the discriminator's (widths must be the same)."""
-    unet_rate: float = 1.0
+    unet_lr_multiplier: float = 1.0
     """Its learning rate, times learning_rate."""
-    unet_balance: float = 0.0
+    unet_logit_adjustment: float = 0.0
     """Power of a cluster's rarity by which it comes out likelier (losses.reconstruction): a drawing's eye, of which the mapper is never
     sure, is then still asked for."""
-    unet_recolour: float = 0.0
+    unet_recolor: float = 0.0
     """Share of the generated pictures that are recoloured before lines are drawn from them (disturb.recolour), so that the mapper does not
     learn to read colours off the lines, against the style's; of conditions in lines only."""
-    unet_clean: float = 0.25
+    unet_clean_share: float = 0.25
     """Share of the pairs whose condition is left as the extractor made it; the others are disturbed."""
 
 
-class Labeller:
+class SegmenterLabeler:
     """The few-shot segmenter on generated samples."""
 
-    def __init__(self, cut: CutGenerator, segmenter: nn.Module) -> None:
+    def __init__(self, cut: SplitGenerator, segmenter: nn.Module) -> None:
         self.cut, self.segmenter = cut, segmenter
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
@@ -114,8 +114,8 @@ class Labeller:
 
     def shown(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """w (B, w_dim) -> label ids (B, H, W), and the pictures (B, 3, H, W) in [-1, 1] that they belong to."""
-        levels, pictures = self.cut.pyramid(w)
-        return self.read(levels), in_colours(pictures)
+        levels, pictures = self.cut.feature_pyramid(w)
+        return self.read(levels), to_rgb(pictures)
 
     def read(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Features of every block -> label ids (B, H, W)."""
@@ -128,7 +128,7 @@ class GeneratedImages:
     They are made when they are first asked for, and kept as what files would hold.
     """
 
-    def __init__(self, labeller: Labeller, count: int, seed: int = 0) -> None:
+    def __init__(self, labeller: SegmenterLabeler, count: int, seed: int = 0) -> None:
         self.labeller, self.count, self.seed = labeller, count, seed
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self._known = torch.zeros(count, dtype=torch.bool)
@@ -169,7 +169,7 @@ class GeneratedImages:
         return wanted
 
 
-class ConditionSource:
+class ConditionPairs:
     """Pairs for a condition: of generated pictures, the condition by its extractor and the proxy mask (supplement E).
 
     One pass through the generator gives features, picture and, by the segmenter, labels.
@@ -177,7 +177,7 @@ class ConditionSource:
 
     def __init__(
         self,
-        cut: CutGenerator,
+        cut: SplitGenerator,
         clusters: ProxyClusters,
         condition: Condition,
         segmenter: nn.Module | None = None,
@@ -192,9 +192,9 @@ class ConditionSource:
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
         """Pairs of the samples w (B, w_dim), undisturbed."""
-        levels, pictures = self.cut.pyramid(w)
-        proxy = self.clusters.assign(at_cut(self.cut, levels))
-        colours = self.condition.recoloured(in_colours(pictures), self.recolour, rng)
+        levels, pictures = self.cut.feature_pyramid(w)
+        proxy = self.clusters.assign(features_at_split(self.cut, levels))
+        colours = self.condition.recoloured(to_rgb(pictures), self.recolour, rng)
         labels = None if self.segmenter is None else self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
         return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)
@@ -209,18 +209,18 @@ class MapperStage:
 
     def __init__(
         self,
-        cut: CutGenerator,
+        cut: SplitGenerator,
         clusters: ProxyClusters,
         rearranger: Rearranger,
         mapper: Mapper,
         discriminator: Discriminator,
-        labeller: Labeller | ConditionSource,
+        labeller: SegmenterLabeler | ConditionPairs,
         pictures: Pictures | None,
         config: MapperConfig,
         steps: int,
         colors: torch.Tensor | None = None,
         unet: ConditionConfig | None = None,
-        viewing: SegmentationStage | None = None,
+        auxiliary: SegmentationStage | None = None,
     ) -> None:
         """``labeller``: the few-shot segmenter, or what makes pairs of another condition; ``pictures``: as for the rearranger;
         ``colors``: the labels', (N, 3), for the grid; ``unet``: the recipe of another condition's mapper; ``viewing``: trains, before the
@@ -235,106 +235,108 @@ class MapperStage:
         self.real: RealPairs | None = None
         """What makes a share of every batch of real pictures."""
         self.unet, self.steps = unet or ConditionConfig(), steps
-        self.rate = config.learning_rate * self.unet.unet_rate
-        self.tilt = self.unet.unet_balance * clusters.shares().log()
-        self.adversarial_from = round(steps * (1 - config.adv_last)) if config.lambda_adv else steps
+        self.rate = config.learning_rate * self.unet.unet_lr_multiplier
+        self.tilt = self.unet.unet_logit_adjustment * clusters.shares().log()
+        self.adversarial_from = round(steps * (1 - config.adv_phase)) if config.lambda_adv else steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, self.r1_every),
+            "discriminator": lazy_adam(
+                discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier, self.r1_every
+            ),
         }
-        self.viewing, self.label_from = viewing, steps
-        if viewing is not None:
-            self.label_from = viewing.steps
-            self.modules |= viewing.modules
-            self.optimizers |= viewing.optimizers
+        self.auxiliary, self.label_from = auxiliary, steps
+        if auxiliary is not None:
+            self.label_from = auxiliary.steps
+            self.modules |= auxiliary.modules
+            self.optimizers |= auxiliary.optimizers
 
     @torch.no_grad()
     def pairs(self, run: Run, purpose: str) -> Pairs:
         """This process' share of a batch, with planes disturbed."""
-        mirrored = run.share(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)[:, None, None]
+        mirrored = run.local_shard(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)[:, None, None]
         count = len(mirrored)
         made = count - (max(1, round(count * self.real.share)) if self.real is not None else 0)
         parts: list[Pairs] = []
         if made:
             if self.shards is not None:
-                parts.append(Pairs(*(run.share(x)[:made] for x in self.shards.pairs(run.index, run.config.batch))))
+                parts.append(Pairs(*(run.local_shard(x)[:made] for x in self.shards.pairs(run.index, run.config.batch))))
             else:
-                z = run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
+                z = run.local_shard(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
                 parts.append(self._pair(run, self.cut.w(z[:made]), run.rng(f"{purpose}/made/{run.rank}")))
         if self.real is not None:
             index = torch.randint(len(self.real.pictures), (run.config.batch,), generator=run.rng(purpose + "/real"))
             mine = index[run.rank * count : run.rank * count + count - made]
-            with run.cast():
+            with run.autocast():
                 parts.append(self.real(mine, run.rng(f"{purpose}/real/{run.rank}"), run.device))
         given, proxy, labels = (torch.cat(both) for both in zip(*parts, strict=True))
         if self.config.flip:
             turned = mirrored if given.ndim == 3 else mirrored[:, None]
             given = torch.where(turned, given.flip(-1), given)
             proxy, labels = torch.where(mirrored, proxy.flip(2), proxy), torch.where(mirrored, labels.flip(2), labels)
-        if isinstance(self.labeller, ConditionSource):
+        if isinstance(self.labeller, ConditionPairs):
             rng = run.rng(f"{purpose}/augment/{run.rank}")
             disturbed = self.labeller.condition.augment(given, rng)
-            clean = (torch.rand(len(given), 1, 1, 1, generator=rng) < self.unet.unet_clean).to(given.device)
+            clean = (torch.rand(len(given), 1, 1, 1, generator=rng) < self.unet.unet_clean_share).to(given.device)
             given = torch.where(clean, given, disturbed)
         return Pairs(given, proxy, labels)
 
     def _pair(self, run: Run, w: torch.Tensor, rng: torch.Generator) -> Pairs:
-        with run.cast():
+        with run.autocast():
             return self.make(w, rng)
 
     @torch.no_grad()
     def make(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
         """Pairs of the samples w (B, w_dim), undisturbed."""
-        if isinstance(self.labeller, ConditionSource):
+        if isinstance(self.labeller, ConditionPairs):
             return self.labeller(w, rng)
-        levels, _ = self.cut.pyramid(w)
+        levels, _ = self.cut.feature_pyramid(w)
         labels = self.labeller.read(levels)
-        return Pairs(labels, self.clusters.assign(at_cut(self.cut, levels)), labels)
+        return Pairs(labels, self.clusters.assign(features_at_split(self.cut, levels)), labels)
 
     def step(self, run: Run) -> None:
         c = self.config
         for module in (self.cut, self.clusters, self.rearranger):
             module.to(run.device)
-        if c.settle:
-            anneal(self.optimizers["mapper"], self.rate, run.index, self.steps)
+        if c.cosine_decay:
+            set_cosine_rate(self.optimizers["mapper"], self.rate, run.index, self.steps)
         tilt = self.tilt.to(run.device)
         given, proxy, asked = self.pairs(run, "pairs")
         adversarial = run.index >= self.adversarial_from
-        labelled = self.viewing is not None and run.index >= self.label_from
-        if self.viewing is not None:
-            assert isinstance(self.viewing.dataset, GeneratedImages)
-            self.viewing.dataset.to(run.device, run.dtype)
-            self.viewing.net.requires_grad_(not labelled)
+        labelled = self.auxiliary is not None and run.index >= self.label_from
+        if self.auxiliary is not None:
+            assert isinstance(self.auxiliary.dataset, GeneratedImages)
+            self.auxiliary.dataset.to(run.device, run.dtype)
+            self.auxiliary.net.requires_grad_(not labelled)
             if labelled:
-                plain_format(self.viewing.net, run.device)
+                plain_format(self.auxiliary.net, run.device)
             else:
-                self.viewing.step(run)
+                self.auxiliary.step(run)
         weight = c.lambda_recon_adv if adversarial else c.lambda_recon
-        w = self.cut.w(run.share(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("style"))))
+        w = self.cut.w(run.local_shard(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("style"))))
         self.discriminator.requires_grad_(False)
         fakes: list[torch.Tensor] = []
 
         def terms() -> Iterator[torch.Tensor]:
-            for given_, proxy_, asked_, w_ in run.rounds(given, proxy, asked, w):
-                with run.cast():
+            for given_, proxy_, asked_, w_ in run.microbatches(given, proxy, asked, w):
+                with run.autocast():
                     logits = self.mapper(given_)
                 recon = losses.reconstruction(logits, proxy_, tilt)
                 run.log("loss/recon", recon)
                 run.log("loss/accuracy", ((logits + tilt[:, None, None]).argmax(dim=1) == proxy_).float().mean())
                 loss = weight * recon
                 if adversarial or labelled:
-                    with run.cast():
+                    with run.autocast():
                         fake = self.painted(logits, w_)
                 if labelled:
-                    assert self.viewing is not None
-                    with run.cast():
-                        read = self.viewing.net(in_colours(fake).contiguous())
-                    label = losses.label(read, asked_, self.viewing.weight.to(run.device))
+                    assert self.auxiliary is not None
+                    with run.autocast():
+                        read = self.auxiliary.net(to_rgb(fake).contiguous())
+                    label = losses.label(read, asked_, self.auxiliary.weight.to(run.device))
                     run.log("loss/label", label)
                     loss = loss + c.lambda_label * label
                 if adversarial:
-                    with run.cast():
+                    with run.autocast():
                         adv = losses.adversarial_g(self.discriminator(fake))
                     fakes.append(fake.detach())
                     run.log("loss/adv", adv)
@@ -353,7 +355,7 @@ class MapperStage:
         with torch.no_grad():
             state = self.cut.features(w)
             style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
-        proxy = handover(logits, self.config.handover, self.clusters.prior(style.counts))
+        proxy = logits_to_proxy_mask(logits, self.config.proxy_mask_mode, self.clusters.prior(style.counts))
         return self.cut.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
 
     @torch.no_grad()
@@ -363,15 +365,15 @@ class MapperStage:
         z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
         w = self.cut.w(z)
         given, proxy, _ = self._pair(run, w, torch.Generator().manual_seed(2))
-        if isinstance(self.labeller, ConditionSource):  # every other one disturbed, to see what the mapper learns from
+        if isinstance(self.labeller, ConditionPairs):  # every other one disturbed, to see what the mapper learns from
             disturbed = self.labeller.condition.augment(given, torch.Generator().manual_seed(2))
             given = torch.where((torch.arange(len(given)) % 2 == 1)[:, None, None, None].to(given.device), disturbed, given)
-        with run.cast():
+        with run.autocast():
             logits = average(given)
             painted = self.painted(logits.roll(-1, dims=0), w)
             rows = [to_uint8(self.cut.render(self.cut.features(w), w))]
             size = rows[0].shape[2]
-            if isinstance(self.labeller, ConditionSource):
+            if isinstance(self.labeller, ConditionPairs):
                 rows.append(self.labeller.condition.show(given))
             elif self.colors is not None:
                 rows.append(self.colors[given.cpu()].numpy())
@@ -381,19 +383,19 @@ class MapperStage:
         return tile(rows, scale=max(1, 128 // size))
 
 
-def new_viewing(config: MapperConfig, viewer: UNetSegmenter, labeller: Labeller, steps: int) -> SegmentationStage:
-    """What trains ``viewer`` to read labels off pictures, in the first of the ``steps`` of a mapper."""
-    recipe = SegmentationConfig(batch=VIEWER_BATCH, balance=LABEL_BALANCE)
-    generated = GeneratedImages(labeller, VIEWER_SAMPLES)
-    return SegmentationStage(viewer, generated, recipe, round(steps * (1 - config.label_last)), sample=COUNTED, part="viewer")
+def new_auxiliary_stage(config: MapperConfig, auxiliary_net: UNetSegmenter, labeller: SegmenterLabeler, steps: int) -> SegmentationStage:
+    """What trains ``auxiliary_net`` to read labels off pictures, in the first of the ``steps`` of a mapper."""
+    recipe = SegmentationConfig(batch=AUXILIARY_BATCH, balance=LABEL_BALANCE)
+    generated = GeneratedImages(labeller, AUXILIARY_SAMPLES)
+    return SegmentationStage(auxiliary_net, generated, recipe, round(steps * (1 - config.label_phase)), sample=COUNTED, part="auxiliary")
 
 
-def at_cut(cut: CutGenerator, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+def features_at_split(cut: SplitGenerator, levels: Sequence[torch.Tensor]) -> torch.Tensor:
     """Of the features of every block those at the cut."""
     return levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
 
 
-def in_colours(pictures: torch.Tensor) -> torch.Tensor:
+def to_rgb(pictures: torch.Tensor) -> torch.Tensor:
     """A generator's pictures (B, C, H, W) as (B, 3, H, W) float32 in [-1, 1]."""
     pictures = pictures.float().clamp(-1, 1)
     if pictures.shape[1] == 3:

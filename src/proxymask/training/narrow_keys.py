@@ -9,14 +9,14 @@ import torch
 
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 
 BATCH = 8  # samples a forward pass
 
 
 @torch.no_grad()
 def narrow_keys(
-    rearranger: Rearranger, cut: CutGenerator, clusters: ProxyClusters, width: int, z: torch.Tensor
+    rearranger: Rearranger, cut: SplitGenerator, clusters: ProxyClusters, width: int, z: torch.Tensor
 ) -> tuple[Rearranger, float]:
     """``rearranger`` with queries and keys of ``width`` channels, fitted to the samples of ``z`` (n, z_dim) under their own proxy masks,
     and the root mean square of what the logits lose; itself where they are no wider."""
@@ -42,13 +42,13 @@ def narrow_keys(
     share = share * (width / rearranger.key_dim) ** 0.25
     to_query, to_key = query_inverse @ left[:, :width] * share, key_inverse @ right[:width].t() * share
 
-    narrow = Rearranger(**{**rearranger.config, "key_channels": width}).to(device)
+    narrow_channels = Rearranger(**{**rearranger.config, "key_channels": width}).to(device)
     weights = rearranger.state_dict()
     for name, narrower in (("to_query.weight", to_query), ("to_key.weight", to_key)):
         weights[name] = torch.einsum("cd,ceij->deij", narrower.to(weights[name]), weights[name])
-    narrow.load_state_dict(weights)
+    narrow_channels.load_state_dict(weights)
     lost = float((size[width:].square().sum() / rearranger.key_dim).sqrt())
-    return narrow.train(rearranger.training), lost
+    return narrow_channels.train(rearranger.training), lost
 
 
 def _roots(moment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,9 +22,9 @@ from ..core.device import autocast
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, save_tensors, write_json
 from ..core.seeding import derive_rng
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from .generator import Pictures
-from .losses import LEFT_OUT
+from .losses import IGNORE_INDEX
 
 SHARD = 512  # pairs a file
 CHUNK = 16  # pairs made at a time
@@ -32,7 +32,7 @@ CACHE_FORMAT = 2
 SAME = 1 / 255  # a probe that differs by more in the mean was made by another extractor
 PROBE_SEED, PROBES = 7, 4
 
-UNKNOWN = LEFT_OUT  # label of what nobody labelled
+UNKNOWN = IGNORE_INDEX  # label of what nobody labelled
 
 
 class Pairs(NamedTuple):
@@ -110,7 +110,7 @@ class PairShards:
     def fill(
         self,
         make: Maker,
-        cut: CutGenerator,
+        cut: SplitGenerator,
         device: torch.device,
         dtype: torch.dtype,
         progress: Callable[[int, int], None] | None = None,
@@ -152,7 +152,7 @@ class PairShards:
         return sum(self.path(shard).stat().st_size for shard in range(self.shards))
 
     @torch.no_grad()
-    def _made(self, shard: int, make: Maker, cut: CutGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    def _made(self, shard: int, make: Maker, cut: SplitGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         rng = derive_rng(self.seed, "cache", shard)
         z = torch.randn(SHARD, cut.generator.z_dim, generator=rng)
         given, proxy, labels = [], [], []

@@ -91,8 +91,8 @@ _PAPER_256 = Preset(
         lambda_adv=1.0,
         flip=True,
         adv_every=5,
-        adv_last=40 / 140,  # A.2, to here
-        narrow=320,  # of 608 once it is trained: not in the paper, training does not know of it (docs/experiments.md, 27 and 29)
+        adv_phase=40 / 140,  # A.2, to here
+        narrow_channels=320,  # of 608 once it is trained: not in the paper, training does not know of it (docs/experiments.md, 27 and 29)
     ),
     segmenter=SegmenterConfig(),
     mapper=MapperConfig(
@@ -103,7 +103,7 @@ _PAPER_256 = Preset(
         lambda_recon=10.0,
         lambda_recon_adv=100.0,
         lambda_adv=1.0,
-        adv_last=10 / 110,  # A.2
+        adv_phase=10 / 110,  # A.2
         resize="nearest",  # as published
     ),
     # 25 million pictures, as StyleGAN2; the paper takes generators that are already trained
@@ -123,32 +123,32 @@ PRESETS: Mapping[str, Preset] = {
         rearranger=RearrangerConfig(
             position_channels=32,
             hidden=32,
-            mask_codes=32,
+            key_mask_channels=32,
             lambda_mask=2.0,
             learning_rate=0.0003,
             adv_every=2,
             # what a style lacks is drawn; L_mix with layers 0 is L_self (docs/experiments.md, 16)
-            retouch=64,
+            refinement_width=64,
             lambda_self=0.0,
             lambda_mix=5.0,
             mix_share=0.75,
             mix_layers=(0, 2, 3),
             mix_absent=True,
-            discriminator_rate=3.0,
-            narrow=80,  # docs/experiments.md, 27
+            discriminator_lr_multiplier=3.0,
+            narrow_channels=80,  # docs/experiments.md, 27
         ),
-        segmenter=SegmenterConfig(look_most=1),  # docs/experiments.md, 24
+        segmenter=SegmenterConfig(style_transfer_max_labels=1),  # docs/experiments.md, 24
         # L_label, and how fast: docs/experiments.md, 21
         mapper=MapperConfig(
             widths=(64, 64, 48, 32),
             hidden=16,
-            handover="likely-all",
+            proxy_mask_mode="style-prior",
             learning_rate=0.008,
-            discriminator_rate=0.25,
+            discriminator_lr_multiplier=0.25,
             momentum=0.9,
-            settle=True,
+            cosine_decay=True,
             lambda_label=120.0,
-            label_last=0.6,
+            label_phase=0.6,
         ),
         generator_loop=LoopConfig(steps=8000, batch=16),
         rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
@@ -158,11 +158,11 @@ PRESETS: Mapping[str, Preset] = {
         condition=ConditionConfig(
             unet_base=1536,
             unet_max=64,
-            unet_fold=2,
-            unet_rate=1.875,
-            unet_balance=0.5,
-            unet_recolour=1.0,
-            unet_clean=0.5,
+            unet_space_to_depth=2,
+            unet_lr_multiplier=1.875,
+            unet_logit_adjustment=0.5,
+            unet_recolor=1.0,
+            unet_clean_share=0.5,
         ),
         num_clusters=100,
     ),
@@ -170,7 +170,7 @@ PRESETS: Mapping[str, Preset] = {
     "paper-1024": dataclasses.replace(
         _PAPER_256,
         resolution=1024,
-        rearranger=dataclasses.replace(_PAPER_256.rearranger, adv_last=65 / 215),
+        rearranger=dataclasses.replace(_PAPER_256.rearranger, adv_phase=65 / 215),
         rearranger_loop=dataclasses.replace(_PAPER_256.rearranger_loop, steps=215_000),
     ),
 }

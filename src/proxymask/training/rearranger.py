@@ -19,7 +19,7 @@ from torch import nn
 from ..imaging.grids import tile, to_uint8
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Init, Rearranger, Skip, Value
-from ..models.split_generator import CutGenerator, CutState
+from ..models.split_generator import SplitGenerator, SplitState
 from ..models.stylegan2 import Discriminator
 from . import losses
 from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
@@ -36,7 +36,7 @@ class RearrangerConfig:
 
     position_channels: int = 64
     """Channels of the sinusoidal position encoding."""
-    overlap: bool = False
+    add_position: bool = False
     """Add the encoding onto the embeddings' channels instead of beside them."""
     hidden: int = 128
     """Width inside the residual blocks."""
@@ -48,17 +48,17 @@ class RearrangerConfig:
     """The accumulated RGB below the cut: keep, drop or rearrange."""
     key_mask: bool = True
     """Embed the style sample's own proxy mask into the keys."""
-    mask_codes: int = 0
+    key_mask_channels: int = 0
     """Width of its codes; 0: as many as there are clusters."""
-    retouch: int = 0
+    refinement_width: int = 0
     """Width of the block that mends what the attention moved; 0: none (the paper has no such block)."""
     init: Init = "centroids"
     """Start of the attention."""
     learning_rate: float = 0.002
     """Adam, rearranger and discriminator."""
-    retouch_rate: float = 5.0
+    refinement_lr_multiplier: float = 5.0
     """The retouching block's, as a multiple: it has to grow from nothing, while the attention must not be torn from its start."""
-    discriminator_rate: float = 1.0
+    discriminator_lr_multiplier: float = 1.0
     """The discriminator's, as a multiple."""
     lambda_self: float = 10.0
     """Weight of L_self."""
@@ -85,24 +85,24 @@ class RearrangerConfig:
     """Mirror half of the style samples, the guard against a shortcut of L_self."""
     adv_every: int = 5
     """In the first phase L_adv is taken every this many steps."""
-    adv_last: float = 0.2857
+    adv_phase: float = 0.2857
     """Share of the steps, at the end, that take L_adv at every step (the paper: 40k of 140k)."""
     r1_gamma: float = 10.0
     """Weight of R1."""
-    narrow: int = 0
+    narrow_channels: int = 0
     """Width of queries and keys once all is trained (narrow.py), for a faster new mask; 0: as they were trained."""
 
 
 def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:
     """The rearranger's optimizer: the retouching block, where there is one, learns at its own rate."""
-    if rearranger.retouch is None:
+    if rearranger.refinement is None:
         return lazy_adam(rearranger.parameters(), config.learning_rate, 0)
-    own = set(rearranger.retouch.parameters())
+    own = set(rearranger.refinement.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in rearranger.parameters() if p not in own]},
         {
-            "params": list(rearranger.retouch.parameters()),
-            "lr": config.learning_rate * config.retouch_rate,
+            "params": list(rearranger.refinement.parameters()),
+            "lr": config.learning_rate * config.refinement_lr_multiplier,
         },
     ]
     return lazy_adam(groups, config.learning_rate, 0)
@@ -117,7 +117,7 @@ class RearrangerStage:
 
     def __init__(
         self,
-        cut: CutGenerator,
+        cut: SplitGenerator,
         clusters: ProxyClusters,
         rearranger: Rearranger,
         discriminator: Discriminator,
@@ -129,11 +129,13 @@ class RearrangerStage:
         self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
         clusters.eval().requires_grad_(False)
         self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
-        self.every_step_from = round(steps * (1 - config.adv_last))
+        self.every_step_from = round(steps * (1 - config.adv_phase))
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "rearranger": rearranger_adam(rearranger, config),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_rate, self.r1_every),
+            "discriminator": lazy_adam(
+                discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier, self.r1_every
+            ),
         }
 
     def to_device(self, run: Run) -> None:
@@ -142,29 +144,29 @@ class RearrangerStage:
             module.to(run.device)
 
     @torch.no_grad()
-    def samples(self, run: Run, purpose: str) -> tuple[torch.Tensor, CutState, torch.Tensor, torch.Tensor]:
+    def samples(self, run: Run, purpose: str) -> tuple[torch.Tensor, SplitState, torch.Tensor, torch.Tensor]:
         """This process' share of a batch: w, state, own proxy mask (ids) and the proxy mask of another sample of the batch."""
         z = torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose))
         w = self.cut.w(z.to(run.device))
-        with run.cast():
+        with run.autocast():
             state = self.cut.features(w)
         own = self.clusters.assign(state.features)
         other = own.roll(1, dims=0)
-        state = CutState(run.share(state.features), run.share(state.rgb))
-        return run.share(w), state, run.share(own), run.share(other)
+        state = SplitState(run.local_shard(state.features), run.local_shard(state.rgb))
+        return run.local_shard(w), state, run.local_shard(own), run.local_shard(other)
 
     @torch.no_grad()
-    def mixed(self, run: Run, w: torch.Tensor) -> tuple[CutState, torch.Tensor, torch.Tensor]:
+    def mixed(self, run: Run, w: torch.Tensor) -> tuple[SplitState, torch.Tensor, torch.Tensor]:
         """This process' share of the style-mixed samples: state, proxy mask, and which samples of the batch take theirs (B,)."""
         size = run.config.batch
         rng = run.rng("mix")
         z = torch.randn(size, self.cut.generator.z_dim, generator=rng)
         choices = torch.tensor(self.config.mix_layers)
-        layers = run.share(choices[torch.randint(len(choices), (size,), generator=rng)])
-        taken = run.share(torch.rand(size, generator=rng) < self.config.mix_share)
-        coarse, fine = self.cut.generator.broadcast(self.cut.w(run.share(z))), self.cut.generator.broadcast(w)
+        layers = run.local_shard(choices[torch.randint(len(choices), (size,), generator=rng)])
+        taken = run.local_shard(torch.rand(size, generator=rng) < self.config.mix_share)
+        coarse, fine = self.cut.generator.broadcast(self.cut.w(run.local_shard(z))), self.cut.generator.broadcast(w)
         first = torch.arange(fine.shape[1], device=w.device)[None, :] < layers[:, None]
-        with run.cast():
+        with run.autocast():
             state = self.cut.features(torch.where(first[:, :, None], coarse, fine))
         return state, self.clusters.assign(state.features), taken
 
@@ -177,7 +179,11 @@ class RearrangerStage:
         self.to_device(run)
         w, state, own, other = self.samples(run, "samples")
         mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
-        mirror = run.share(mirrored)[:, None, None, None] if c.flip else torch.zeros(w.shape[0], 1, 1, 1, dtype=torch.bool, device=w.device)
+        mirror = (
+            run.local_shard(mirrored)[:, None, None, None]
+            if c.flip
+            else torch.zeros(w.shape[0], 1, 1, 1, dtype=torch.bool, device=w.device)
+        )
         due = self.adversarial_due(run.index)
         if c.lambda_mix:
             mixed, mixed_own, taken = self.mixed(run, w)
@@ -189,10 +195,10 @@ class RearrangerStage:
 
         def terms() -> Iterator[torch.Tensor]:
             whole = (w, state.features, state.rgb, own, other, mirror, mixed.features, mixed.rgb, taken)
-            for w_, f_, rgb_, own_, other_, mirror_, mixed_f, mixed_rgb, taken_ in run.rounds(*whole):
-                target = CutState(f_, rgb_)
-                given = CutState(torch.where(mirror_, f_.flip(3), f_), torch.where(mirror_, rgb_.flip(3), rgb_))
-                with run.cast():
+            for w_, f_, rgb_, own_, other_, mirror_, mixed_f, mixed_rgb, taken_ in run.microbatches(*whole):
+                target = SplitState(f_, rgb_)
+                given = SplitState(torch.where(mirror_, f_.flip(3), f_), torch.where(mirror_, rgb_.flip(3), rgb_))
+                with run.autocast():
                     style = self.rearranger.encode_style(given, torch.where(mirror_[:, 0], own_.flip(2), own_))
                     asked_before = other_
                     if c.substitute:
@@ -203,27 +209,27 @@ class RearrangerStage:
                 asked = other_
                 if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
                     absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
-                    asked = other_.masked_fill(absent & ~whole_mix, losses.LEFT_OUT)
+                    asked = other_.masked_fill(absent & ~whole_mix, losses.IGNORE_INDEX)
                 mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
                 loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
                 if c.lambda_self:
-                    with run.cast():
+                    with run.autocast():
                         same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
                     self_loss, self_parts = self.self_loss(run, same, target, w_)
                     mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
                     loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_self
                     parts |= self_parts | {"mask_self": mask_self}
                 if due or c.lambda_mix:
-                    with run.cast():
+                    with run.autocast():
                         fake = self.cut.render(cross, w_)
                 if c.lambda_mix:
                     can = self.clusters.available(style.counts).gather(1, asked_before.flatten(1)).view_as(asked_before)
                     counted = whole_mix.expand_as(can) | (can & taken_[:, None, None])
-                    mix = self.mix_loss(run, cross, fake, CutState(mixed_f, mixed_rgb), w_, counted)
+                    mix = self.mix_loss(run, cross, fake, SplitState(mixed_f, mixed_rgb), w_, counted)
                     parts["mix"] = mix
                     loss = loss + c.lambda_mix * mix
                 if due:
-                    with run.cast():
+                    with run.autocast():
                         logits = self.discriminator(fake)
                     fakes.append(fake.detach())
                     adv = losses.adversarial_g(logits)
@@ -247,10 +253,10 @@ class RearrangerStage:
         done = -(-before // self.config.adv_every) + max(0, index - self.every_step_from)
         return done % self.r1_every == 0
 
-    def self_loss(self, run: Run, same: CutState, target: CutState, w: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def self_loss(self, run: Run, same: SplitState, target: SplitState, w: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """L_self of a round and its parts."""
         parts = {"self_features": losses.relative_l1(same.features, target.features)}
-        with run.cast():
+        with run.autocast():
             picture = self.cut.render(same, w)
             with torch.no_grad():
                 original = self.cut.render(target, w)
@@ -262,11 +268,11 @@ class RearrangerStage:
         return loss, parts
 
     def mix_loss(
-        self, run: Run, cross: CutState, picture: torch.Tensor, target: CutState, w: torch.Tensor, counted: torch.Tensor
+        self, run: Run, cross: SplitState, picture: torch.Tensor, target: SplitState, w: torch.Tensor, counted: torch.Tensor
     ) -> torch.Tensor:
         """L_mix of a round: features and picture against those of the style-mixed samples, where ``counted`` (B, r, r) is true:
         where the style has the asked cluster, of the samples that take part. What it lacks has no right answer."""
-        with torch.no_grad(), run.cast():
+        with torch.no_grad(), run.autocast():
             wanted = self.cut.render(target, w)
         weight = counted[:, None].float()
         size = picture.shape[-1]
@@ -281,7 +287,7 @@ class RearrangerStage:
         assert isinstance(average, Rearranger)
         z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(1)).to(run.device)
         w = self.cut.w(z)
-        with run.cast():
+        with run.autocast():
             state = self.cut.features(w)
             own = self.clusters.assign(state.features)
             other = own.roll(-1, dims=0)

@@ -23,7 +23,7 @@ from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 from ..imaging.grids import tile, to_uint8
 from ..metrics.segmentation import ConfusionMatrix
-from .loop import LoopConfig, Run, anneal, train
+from .loop import LoopConfig, Run, set_cosine_rate, train
 
 NO_CLASS = 255  # id of pixels without a class in other people's masks; they teach nothing and are not scored
 
@@ -152,16 +152,16 @@ class SegmentationStage:
         """This process' share of a step's disturbed pictures and their masks."""
         indices = torch.randint(len(self.dataset), (self.config.batch or run.config.batch,), generator=run.rng("pictures"))
         images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), run.rng("augment"))
-        return run.share(images), run.share(masks)
+        return run.local_shard(images), run.local_shard(masks)
 
     def step(self, run: Run) -> None:
         plain_format(self.net, run.device)
-        anneal(self.optimizers[self.part], self.config.learning_rate, run.index, self.steps, warmup=50)
+        set_cosine_rate(self.optimizers[self.part], self.config.learning_rate, run.index, self.steps, warmup=50)
         images, masks = self.batch(run)
 
         def terms() -> Iterator[torch.Tensor]:
-            for images_, masks_ in run.rounds(images, masks):
-                with run.cast():
+            for images_, masks_ in run.microbatches(images, masks):
+                with run.autocast():
                     logits = self.net(images_)
                 losses = F.cross_entropy(logits.float(), masks_, self.weight.to(run.device), ignore_index=NO_CLASS, reduction="none")
                 loss = losses.mean()  # over all pixels: a mean over weights would not split evenly over rounds and processes
@@ -180,7 +180,7 @@ class SegmentationStage:
             return None
         indices = torch.randperm(len(self.dataset), generator=derive_rng(0, "grid"))[:10]
         images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), derive_rng(0, "grid augment"))
-        with run.cast():
+        with run.autocast():
             pred = run.averages[self.part](images.to(run.device)).argmax(1).cpu()
         colors = [labels.colors[mask.clamp(max=len(labels) - 1).numpy()] for mask in (pred, masks)]
         return tile([to_uint8(images), *colors], scale=max(1, 128 // images.shape[-1]))

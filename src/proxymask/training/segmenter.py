@@ -10,16 +10,18 @@ from PIL import Image
 from torch import nn
 
 from ..models.few_shot_segmenter import FewShotSegmenter
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from .loop import Run
-from .style_transfer import InLook, bends, bent
+from .style_transfer import StyleTransferLabeler, warp, warp_grid
 
 TINY = 1e-6  # share of a label that there is none of
 WEIGHT_DECAY = 0.001  # Adam's L2 term
 CLASS_BALANCE = 0.5  # classes weigh as frequency to the minus this power: small parts count for more
 SHIFT = 4  # largest random shift of a labelled sample, in picture pixels
-LOOK_LAST = 0.6  # share of the steps, at the end, that learn from others too; in those before, the network that reads them learns
-LOOK_BATCH = 8  # pictures a step that it learns from, and others a step that the segmenter learns from
+STYLE_TRANSFER_PHASE = (
+    0.6  # share of the steps, at the end, that learn from others too; in those before, the network that reads them learns
+)
+STYLE_TRANSFER_BATCH = 8  # pictures a step that it learns from, and others a step that the segmenter learns from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class SegmenterConfig:
 
     learning_rate: float = 0.001
     """Adam."""
-    look_most: int = 0
+    style_transfer_max_labels: int = 0
     """With at most so many labelled samples, the segmenter learns from others too: the rearranger lays them out in the look of a labelled
     one, where a second network, which knows that look alone, reads their labels (0: never; the paper has no such thing; with 4 it lost:
     docs/experiments.md, 24)."""
@@ -42,12 +44,12 @@ class SegmenterStage:
 
     def __init__(
         self,
-        cut: CutGenerator,
+        cut: SplitGenerator,
         segmenter: FewShotSegmenter,
         ws: torch.Tensor,
         masks: torch.Tensor,
         config: SegmenterConfig,
-        looks: InLook | None = None,
+        looks: StyleTransferLabeler | None = None,
         reader: FewShotSegmenter | None = None,
         look_from: int = 0,
     ) -> None:
@@ -75,21 +77,21 @@ class SegmenterStage:
         if self.looks is not None:
             self.looks.to(run.device)
             if run.index < self.look_from:
-                self._learn_look(run)
+                self._train_style_labeler(run)
             else:
-                z = torch.randn(LOOK_BATCH, self.cut.generator.z_dim, generator=run.rng("others"))
-                others = self.others(run, self.cut.w(run.share(z)))
+                z = torch.randn(STYLE_TRANSFER_BATCH, self.cut.generator.z_dim, generator=run.rng("others"))
+                others = self.others(run, self.cut.w(run.local_shard(z)))
 
         def terms() -> Iterator[torch.Tensor]:
-            parts = run.rounds(*(run.share(x) for x in (pick, *moves)))
-            beside = run.rounds(*others) if others else itertools.repeat(())
-            for (index, mirror, move), other in zip(parts, beside, strict=False):
-                with torch.no_grad(), run.cast():
-                    levels, _ = self.cut.pyramid(self.ws.to(run.device)[index], noise_mode="random")
+            parts = run.microbatches(*(run.local_shard(x) for x in (pick, *moves)))
+            concat_channels = run.microbatches(*others) if others else itertools.repeat(())
+            for (index, mirror, move), other in zip(parts, concat_channels, strict=False):
+                with torch.no_grad(), run.autocast():
+                    levels, _ = self.cut.feature_pyramid(self.ws.to(run.device)[index], noise_mode="random")
                 loss = self._loss(run, self.segmenter, levels, self.masks.to(run.device)[index], mirror, move)
                 if other:
-                    with torch.no_grad(), run.cast():
-                        levels, _ = self.cut.pyramid(other[0], noise_mode="random")
+                    with torch.no_grad(), run.autocast():
+                        levels, _ = self.cut.feature_pyramid(other[0], noise_mode="random")
                     loss = loss + self._loss(run, self.segmenter, levels, other[1], name="others/")
                 yield loss
 
@@ -110,7 +112,7 @@ class SegmenterStage:
         if mirror is not None and move is not None:
             levels = [_moved(level, mirror, move, mask.shape[-1]) for level in levels]
             mask = _moved(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
-        with run.cast():
+        with run.autocast():
             logits = net(levels)
         # weights average one over the labelled samples; a weighted mean would depend on how a batch is split
         loss = F.cross_entropy(logits.float(), mask, self.weight.to(run.device), reduction="none").mean()
@@ -118,20 +120,20 @@ class SegmenterStage:
         run.log(f"loss/{name}accuracy", (logits.argmax(dim=1) == mask).float().mean())
         return loss
 
-    def _learn_look(self, run: Run) -> None:
+    def _train_style_labeler(self, run: Run) -> None:
         """A step of the reader: the labelled samples laid out anew in their own look, every other one bent."""
         assert self.looks is not None
         assert self.reader is not None
-        looks, reader, size = self.looks, self.reader, LOOK_BATCH
+        looks, reader, size = self.looks, self.reader, STYLE_TRANSFER_BATCH
         pick = torch.randint(len(self.masks), (size,), generator=run.rng("look/pick"))
-        bend, plain = bends(size, run.rng("look/bend")), torch.arange(size) % 2 == 0
+        bend, plain = warp_grid(size, run.rng("look/bend")), torch.arange(size) % 2 == 0
         moves = _draw(run, "look/", size, SHIFT)
 
         def terms() -> Iterator[torch.Tensor]:
-            for index, grid, straight, mirror, move in run.rounds(*(run.share(x) for x in (pick, bend, plain, *moves))):
-                with run.cast():
+            for index, grid, straight, mirror, move in run.microbatches(*(run.local_shard(x) for x in (pick, bend, plain, *moves))):
+                with run.autocast():
                     own, mask = looks.known()[0][index], self.masks.to(run.device)[index]
-                    layout, mask = (torch.where(straight[:, None, None], x, bent(x, grid)) for x in (own, mask))
+                    layout, mask = (torch.where(straight[:, None, None], x, warp(x, grid)) for x in (own, mask))
                     levels = looks.levels(layout, index)
                 yield self._loss(run, reader, levels, mask, mirror, move, "look/")
 
@@ -142,7 +144,7 @@ class SegmenterStage:
         """Other samples w (B, w_dim), and their labels (B, H, W), read in the look of a labelled one."""
         assert self.looks is not None
         assert self.reader is not None
-        with run.cast():
+        with run.autocast():
             layout = self.looks.layout(w)
             return w, self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float().argmax(dim=1)
 

@@ -38,30 +38,30 @@ from ..models.oasis_mapper import OasisMapper
 from ..models.proxy_clusters import ProxyClusters, fit_proxy_clusters
 from ..models.rearranger import Rearranger
 from ..models.segmentation_nets import UNetSegmenter
-from ..models.split_generator import CutGenerator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Discriminator, Generator
 from ..models.unet_mapper import UNetMapper
 from .depth import DepthConfig, DepthImages, DepthStage
-from .distillation import StudentStage
+from .distillation import DistillationStage
 from .distributed import barrier, is_main, main_first
 from .generator import GeneratorConfig, GeneratorStage, Pictures
 from .loop import LoopConfig, Stage, checkpoints, train
 from .mapper import (
-    VIEWER_SAMPLES,
-    VIEWER_WIDTH,
+    AUXILIARY_SAMPLES,
+    AUXILIARY_WIDTH,
     ConditionConfig,
-    ConditionSource,
+    ConditionPairs,
     GeneratedImages,
-    Labeller,
     MapperConfig,
     MapperStage,
-    new_viewing,
+    SegmenterLabeler,
+    new_auxiliary_stage,
 )
 from .narrow_keys import narrow_keys
 from .rearranger import RearrangerConfig, RearrangerStage
 from .segmentation import SegmentationStage
-from .segmenter import LOOK_LAST, SegmenterConfig, SegmenterStage
-from .style_transfer import InLook
+from .segmenter import STYLE_TRANSFER_PHASE, SegmenterConfig, SegmenterStage
+from .style_transfer import StyleTransferLabeler
 
 MARK = "stage.json"
 # the stages that leave a mark, by a network that no stage before them in this list saves
@@ -76,7 +76,8 @@ OURS = (
     MARK,
     "generator",
     "discriminator",
-    "viewer",
+    "auxiliary",
+    "viewer",  # its name in 0.1.0
     "reader",
     "clusters",
     "rearranger",
@@ -157,7 +158,7 @@ def build_generator(
 
 def build_rearranger(
     config: RearrangerConfig,
-    cut: CutGenerator,
+    cut: SplitGenerator,
     clusters: ProxyClusters,
     discriminator: Discriminator | None,
     pictures: Pictures | None,
@@ -169,10 +170,10 @@ def build_rearranger(
 ) -> RearrangerStage:
     """Stage 2. Without a discriminator (the generator's own) a fresh one is made; without ``rms``, :func:`state_rms` finds it;
     ``key_channels``: of a rearranger to go on from whose queries and keys are narrow already."""
-    check_fit(cut, clusters)
-    if config.narrow < 0:
+    check_compatible(cut, clusters)
+    if config.narrow_channels < 0:
         raise ProxymaskError(
-            f"queries and keys cannot be narrowed to {config.narrow} channels: give a width, or 0 to leave them as trained"
+            f"queries and keys cannot be narrowed to {config.narrow_channels} channels: give a width, or 0 to leave them as trained"
         )
     taken = inspect.signature(Rearranger.__init__).parameters
     widths = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in taken}
@@ -192,7 +193,7 @@ def build_rearranger(
 
 def build_segmenter(
     config: SegmenterConfig,
-    cut: CutGenerator,
+    cut: SplitGenerator,
     ws: torch.Tensor,
     masks: torch.Tensor,
     num_labels: int,
@@ -203,7 +204,7 @@ def build_segmenter(
     rearranger: Rearranger | None = None,
 ) -> SegmenterStage:
     """Stage 3, of labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim) and ``masks`` (n, H, W). ``clusters`` and ``rearranger`` show
-    others in the look of the labelled ones, where the config asks for it (``look_most``)."""
+    others in the look of the labelled ones, where the config asks for it (``style_transfer_max_labels``)."""
     generator = cut.generator.to(device)
     if ws.shape[-1] != generator.w_dim:
         raise ProxymaskError(
@@ -211,31 +212,31 @@ def build_segmenter(
         )
     z = torch.randn(BATCH // 2, generator.z_dim, generator=derive_rng(seed, "segmenter", "statistics"))
     with torch.no_grad():
-        levels, _ = cut.pyramid(cut.w(z.to(device)))
+        levels, _ = cut.feature_pyramid(cut.w(z.to(device)))
     with seeded(seed, "init", "segmenter"):
         channels = [level.shape[1] for level in levels]
         segmenter = FewShotSegmenter(channels, generator.resolution, num_labels, start=generator.start)
     segmenter.calibrate([level.cpu() for level in levels])
-    if len(ws) > config.look_most:
+    if len(ws) > config.style_transfer_max_labels:
         return SegmenterStage(cut, segmenter, ws, masks, config)
     if clusters is None or rearranger is None:
         raise ProxymaskError(
-            f"{len(ws)} labelled samples are few, so that others are read in their look (look_most {config.look_most}): give the "
-            "rearranger and its clusters, or set look_most to 0"
+            f"with {len(ws)} labelled samples, style-transfer labelling is on (style_transfer_max_labels "
+            f"{config.style_transfer_max_labels}): give the rearranger and its clusters, or set style_transfer_max_labels to 0"
         )
-    check_fit(cut, clusters, rearranger)
+    check_compatible(cut, clusters, rearranger)
     seen = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution) :]
     with seeded(seed, "init", "look reader"):
         channels = [level.shape[1] for level in seen]
         reader = FewShotSegmenter(channels, generator.resolution, num_labels, skip_levels=0, start=generator.start)
     reader.calibrate([level.cpu() for level in seen])
-    looks = InLook(cut, clusters, rearranger, ws)
-    return SegmenterStage(cut, segmenter, ws, masks, config, looks, reader, round(steps * (1 - LOOK_LAST)))
+    looks = StyleTransferLabeler(cut, clusters, rearranger, ws)
+    return SegmenterStage(cut, segmenter, ws, masks, config, looks, reader, round(steps * (1 - STYLE_TRANSFER_PHASE)))
 
 
 def build_mapper(
     config: MapperConfig,
-    cut: CutGenerator,
+    cut: SplitGenerator,
     clusters: ProxyClusters,
     rearranger: Rearranger,
     segmenter: FewShotSegmenter,
@@ -247,7 +248,7 @@ def build_mapper(
     device: torch.device,
 ) -> MapperStage:
     """Stage 4. Without a discriminator (the rearranger's) a fresh one is made."""
-    check_fit(cut, clusters, rearranger)
+    check_compatible(cut, clusters, rearranger)
     mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed)
     return MapperStage(
         cut,
@@ -255,18 +256,18 @@ def build_mapper(
         rearranger,
         mapper,
         discriminator or new_discriminator(cut.generator, seed),
-        Labeller(cut, segmenter.to(device).eval().requires_grad_(False)),
+        SegmenterLabeler(cut, segmenter.to(device).eval().requires_grad_(False)),
         pictures,
         config,
         steps,
         torch.from_numpy(labels.colors.copy()),
-        viewing=_viewing(config, cut, segmenter, steps, seed),
+        auxiliary=_auxiliary_stage(config, cut, segmenter, steps, seed),
     )
 
 
-def build_student(
+def build_distillation(
     config: MapperConfig,
-    cut: CutGenerator,
+    cut: SplitGenerator,
     clusters: ProxyClusters,
     segmenter: FewShotSegmenter,
     labels: LabelSet,
@@ -274,20 +275,20 @@ def build_student(
     steps: int,
     seed: int,
     device: torch.device,
-) -> StudentStage:
+) -> DistillationStage:
     """Stage 4 with teachers. The masks are those that the few-shot segmenter sees on generated pictures."""
     mapper = _mask_mapper(config, cut, clusters, segmenter, labels, seed)
     shared = ("num_labels", "num_clusters", "resolution", "start")
     known = [teacher for teacher in teachers if isinstance(teacher, OasisMapper)]
     if len(known) < len(teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in shared):
         raise ProxymaskError("a teacher is no mapper of masks with these labels and clusters: name those of this bundle with --teacher")
-    seen = GeneratedImages(Labeller(cut, segmenter.to(device).eval().requires_grad_(False)), VIEWER_SAMPLES)
-    return StudentStage(mapper, known, seen, config, steps)
+    seen = GeneratedImages(SegmenterLabeler(cut, segmenter.to(device).eval().requires_grad_(False)), AUXILIARY_SAMPLES)
+    return DistillationStage(mapper, known, seen, config, steps)
 
 
 def _mask_mapper(
     config: MapperConfig,
-    cut: CutGenerator,
+    cut: SplitGenerator,
     clusters: ProxyClusters,
     segmenter: FewShotSegmenter,
     labels: LabelSet,
@@ -311,20 +312,22 @@ def _mask_mapper(
         )
 
 
-def _viewing(config: MapperConfig, cut: CutGenerator, segmenter: FewShotSegmenter, steps: int, seed: int) -> SegmentationStage | None:
+def _auxiliary_stage(
+    config: MapperConfig, cut: SplitGenerator, segmenter: FewShotSegmenter, steps: int, seed: int
+) -> SegmentationStage | None:
     """What L_label needs, where the config asks for it."""
     if not config.lambda_label:
         return None
     with seeded(seed, "init", "viewer"):
-        viewer = UNetSegmenter(segmenter.out.out_channels, VIEWER_WIDTH, depth=2)
-    return new_viewing(config, viewer, Labeller(cut, segmenter), steps)
+        auxiliary_net = UNetSegmenter(segmenter.out.out_channels, AUXILIARY_WIDTH, depth=2)
+    return new_auxiliary_stage(config, auxiliary_net, SegmenterLabeler(cut, segmenter), steps)
 
 
 def build_condition_mapper(
     config: MapperConfig,
     widths: ConditionConfig,
     condition: Condition,
-    cut: CutGenerator,
+    cut: SplitGenerator,
     clusters: ProxyClusters,
     rearranger: Rearranger,
     segmenter: FewShotSegmenter | None,
@@ -336,7 +339,7 @@ def build_condition_mapper(
 ) -> MapperStage:
     """Stage 4 for a condition other than a mask: a U-Net mapper (supplement A.1). ``segmenter``: where it is made of labels, and for
     L_label."""
-    check_fit(cut, clusters, rearranger)
+    check_compatible(cut, clusters, rearranger)
     if condition.needs_labels and segmenter is not None and segmenter.out.out_channels != condition.channels:
         raise ProxymaskError(
             f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {condition.channels}: train it with this file"
@@ -350,19 +353,19 @@ def build_condition_mapper(
             widths.unet_base,
             widths.unet_max,
             cut.start,
-            1 if widths.unet_start == "discriminator" else min(widths.unet_fold, cut.generator.resolution // cut.resolution),
+            1 if widths.unet_start == "discriminator" else min(widths.unet_space_to_depth, cut.generator.resolution // cut.resolution),
         )
     if widths.unet_start == "discriminator":
         if discriminator is None:
             raise ProxymaskError("there is no discriminator to start the mapper from: name one with --discriminator")
         mapper.start_from(discriminator)
-    viewing = None
+    auxiliary = None
     if segmenter is not None:
         segmenter.to(device).eval().requires_grad_(False)
-        viewing = _viewing(config, cut, segmenter, steps, seed)
-    source = ConditionSource(cut, clusters, condition, segmenter, widths.unet_recolour)
+        auxiliary = _auxiliary_stage(config, cut, segmenter, steps, seed)
+    source = ConditionPairs(cut, clusters, condition, segmenter, widths.unet_recolor)
     discriminator = discriminator or new_discriminator(cut.generator, seed)
-    return MapperStage(cut, clusters, rearranger, mapper, discriminator, source, pictures, config, steps, unet=widths, viewing=viewing)
+    return MapperStage(cut, clusters, rearranger, mapper, discriminator, source, pictures, config, steps, unet=widths, auxiliary=auxiliary)
 
 
 def build_depth(config: DepthConfig, data: DepthImages, steps: int, seed: int) -> DepthStage:
@@ -372,7 +375,7 @@ def build_depth(config: DepthConfig, data: DepthImages, steps: int, seed: int) -
     return DepthStage(net, data, config, steps)
 
 
-def check_fit(cut: CutGenerator, clusters: ProxyClusters, rearranger: Rearranger | None = None) -> None:
+def check_compatible(cut: SplitGenerator, clusters: ProxyClusters, rearranger: Rearranger | None = None) -> None:
     """A :class:`ProxymaskError` where clusters or rearranger belong to another generator or cut."""
     if (clusters.channels, clusters.size) != (cut.channels, cut.size):
         raise ProxymaskError(
@@ -421,7 +424,7 @@ def match_class(discriminator: Discriminator, generator: Generator) -> None:
 
 
 @torch.no_grad()
-def state_rms(cut: CutGenerator, seed: int, device: torch.device) -> tuple[float, float]:
+def state_rms(cut: SplitGenerator, seed: int, device: torch.device) -> tuple[float, float]:
     """Root mean square of features and accumulated RGB at the cut, over 64 samples."""
     cut.to(device)
     z = torch.randn(STATISTICS_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "statistics"))
@@ -434,7 +437,7 @@ def state_rms(cut: CutGenerator, seed: int, device: torch.device) -> tuple[float
 
 
 def cluster_features(
-    cut: CutGenerator,
+    cut: SplitGenerator,
     num_clusters: int,
     samples: int,
     seed: int,
@@ -505,12 +508,12 @@ def run_stage(stage: Stage, loop: LoopConfig, out: Path, identity: Mapping[str, 
 def _narrowed(stage: RearrangerStage, trained: nn.Module, seed: int) -> Rearranger:
     """The trained rearranger with queries and keys as narrow as its config asks for."""
     assert isinstance(trained, Rearranger)
-    if not stage.config.narrow:
+    if not stage.config.narrow_channels:
         return trained
     device = trained.to_query.weight.device
     cut, clusters = stage.cut.to(device), stage.clusters.to(device)
-    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
-    return narrow_keys(trained, cut, clusters, stage.config.narrow, z)[0]
+    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow_channels"))
+    return narrow_keys(trained, cut, clusters, stage.config.narrow_channels, z)[0]
 
 
 def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping[str, ConfigModel]) -> None:
@@ -548,7 +551,7 @@ def is_done(out: Path, identity: Mapping[str, Any], steps: int) -> bool:
     return all((out / name).is_file() and file_hash(out / name) == digest for name, digest in mark["sha256"].items())
 
 
-def claim(out: Path, identity: Mapping[str, Any]) -> Path | None:
+def acquire_run_dir(out: Path, identity: Mapping[str, Any]) -> Path | None:
     """Make ``out`` the folder of a stage with this identity, losing nothing.
 
     What is there of another identity moves aside, to ``<out>.<hash of that identity>``; what moved aside earlier with this

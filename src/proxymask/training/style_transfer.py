@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 
 from ..models.proxy_clusters import ProxyClusters
-from ..models.rearranger import Rearranger, StyleKeys
-from ..models.split_generator import CutGenerator
+from ..models.rearranger import Rearranger, StyleKV
+from ..models.split_generator import SplitGenerator
 
 
-class InLook:
+class StyleTransferLabeler:
     """Layouts in the looks of the labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim), by the frozen ``rearranger``."""
 
-    def __init__(self, cut: CutGenerator, clusters: ProxyClusters, rearranger: Rearranger, ws: torch.Tensor) -> None:
+    def __init__(self, cut: SplitGenerator, clusters: ProxyClusters, rearranger: Rearranger, ws: torch.Tensor) -> None:
         self.cut, self.clusters, self.rearranger = cut.eval(), clusters.eval(), rearranger.eval()
         for module in (cut, clusters, rearranger):
             module.requires_grad_(False)
         self.ws = cut.generator.broadcast(ws)
-        self._known: tuple[torch.Tensor, StyleKeys] | None = None
+        self._known: tuple[torch.Tensor, StyleKV] | None = None
 
     def to(self, device: torch.device) -> None:
         """Move everything."""
@@ -35,7 +35,7 @@ class InLook:
         return self.clusters.assign(self.cut.features(w).features)
 
     @torch.no_grad()
-    def known(self) -> tuple[torch.Tensor, StyleKeys]:
+    def known(self) -> tuple[torch.Tensor, StyleKV]:
         """Of the labelled samples, what never changes: proxy masks (n, h, w) and keys; computed once."""
         if self._known is None:
             state = self.cut.features(self.ws)
@@ -52,13 +52,13 @@ class InLook:
     @torch.no_grad()
     def levels(self, layout: torch.Tensor, of: torch.Tensor) -> list[torch.Tensor]:
         """Proxy masks (B, h, w) in the looks of the labelled samples ``of`` (B,) -> features of the blocks from the cut on, float32."""
-        style = StyleKeys(*(part[of] for part in self.known()[1]))
-        asked = self.clusters.substitute(layout, self.clusters.available(style.counts), self.rearranger.stand_in)
+        style = StyleKV(*(part[of] for part in self.known()[1]))
+        asked = self.clusters.substitute(layout, self.clusters.available(style.counts), self.rearranger.substitute_threshold)
         moved = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(asked)), style)
-        return [level.float() for level in self.cut.levels(moved, self.ws[of])]
+        return [level.float() for level in self.cut.g2_features(moved, self.ws[of])]
 
 
-def bends(count: int, rng: torch.Generator, far: float = 1.0) -> torch.Tensor:
+def warp_grid(count: int, rng: torch.Generator, far: float = 1.0) -> torch.Tensor:
     """Where to look in order to bend a picture: (count, 64, 64, 2) in [-1, 1] and a little beyond, as ``F.grid_sample`` takes it.
 
     Every one is an affine map (turned by up to 14 degrees, sides times 0.78 to 1.28, moved by up to 15 % of the side) and a smooth
@@ -73,7 +73,7 @@ def bends(count: int, rng: torch.Generator, far: float = 1.0) -> torch.Tensor:
     return plain + F.interpolate(coarse, size=64, mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
 
 
-def bent(ids: torch.Tensor, bend: torch.Tensor) -> torch.Tensor:
+def warp(ids: torch.Tensor, bend: torch.Tensor) -> torch.Tensor:
     """Ids (B, h, w) of any size as ``bend`` (:func:`bends`) says, by nearest neighbour, edges repeated."""
     at = F.interpolate(bend.permute(0, 3, 1, 2), size=ids.shape[1:], mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
     return F.grid_sample(ids[:, None].float(), at, mode="nearest", padding_mode="border", align_corners=False)[:, 0].long()

@@ -210,9 +210,9 @@ class _DenseLayer(nn.Module):
         self.conv1, self.norm1 = nn.Conv2d(fin, fout, 3, padding=2), nn.BatchNorm2d(fout)
         self.conv2, self.norm2 = nn.Conv2d(fout, fout, 3), nn.BatchNorm2d(fout)
 
-    def forward(self, x: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, concat_channels: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.norm1(self.conv1(F.relu(x))))
-        return 0.5 * (self.norm2(self.conv2(y)) + beside)
+        return 0.5 * (self.norm2(self.conv2(y)) + concat_channels)
 
 
 class _DenseBlock(nn.Module):
@@ -221,9 +221,9 @@ class _DenseBlock(nn.Module):
         for number in range(layers):
             self.add_module(f"denselayer{number + 1}", _DenseLayer(fin if number == 0 else fout, fout))
 
-    def forward(self, x: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, concat_channels: torch.Tensor) -> torch.Tensor:
         for layer in self.children():
-            x = layer(x, beside)
+            x = layer(x, concat_channels)
         return x
 
 
