@@ -306,7 +306,7 @@ def test_pairs_in_shards_and_of_real_pictures(tiny_bundle: Path, tmp_path: Path,
 
 
 def test_a_smaller_mapper_learns_from_the_bundles(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ("train", "mapper", "--bundle", tiny_bundle, "--steps", 2, "--batch", 2, "--widths", 8, 4, 4, "--viewer-samples", 20, *CPU)
+    small = ("train", "mapper", "--bundle", tiny_bundle, "--steps", 2, "--batch", 2, "--widths", 8, 4, 4, *CPU)
     assert run(*small, "--teacher", tiny_bundle, "--out", tmp_path / "one") == 0
     mapper = load_mapper(tmp_path / "one" / "mapper")
     assert mapper.config["widths"] == [8, 4, 4]
