@@ -163,7 +163,7 @@ def test_bundle(tmp_path: Path) -> None:
     [
         ({"style_bank": {**OLD_ABOUT["style_bank"], "samples": 7}}, r"style_bank: the style bank \(samples 7\)"),
         ({"keys": 512}, r"the limit of keys a style \(keys 512\)"),
-        *(({"proxy_mask_mode": kind}, f"the handover '{kind}'") for kind in legacy.PROXY_MASK_MODES),
+        *(({"proxy_mask_mode": kind}, f"the handover '{kind}'") for kind in legacy.REMOVED_MODES),
     ],
 )
 def test_bundle_that_needs_what_is_gone(tmp_path: Path, about: dict[str, object], part: str) -> None:
