@@ -12,7 +12,7 @@ from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
 from proxymask.training.presets import PRESETS, STAGES, load_preset
-from proxymask.training.stages import new_generator
+from proxymask.training.stages.generator import new_generator
 
 
 def count(module: torch.nn.Module) -> int:

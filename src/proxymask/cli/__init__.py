@@ -42,7 +42,7 @@ def _verb(summary: str, module: str, name: str) -> Verb:
 
 
 def _stages() -> Tree:
-    stages = importlib.import_module(".training", __name__).TRAIN
+    stages = importlib.import_module(".train", __name__).TRAIN
     return {name: Verb(_summary(cls), functools.partial(stages.get, name)) for name, cls in stages.items()}
 
 
@@ -69,7 +69,7 @@ SECTIONS: dict[str, Tree] = {
     "a model of your own": {
         "import": _verb("a StyleGAN2 checkpoint of another project, made a folder that every verb takes", "checkpoints", "Import"),
         "export": _verb("a generator, for other tools", "checkpoints", "Export"),
-        "fit": _verb("everything from a folder of pictures, or a generator, to a bundle", "training", "Fit"),
+        "fit": _verb("everything from a folder of pictures, or a generator, to a bundle", "fit", "Fit"),
         "data": Group(
             "data sets",
             lambda: {
@@ -80,7 +80,7 @@ SECTIONS: dict[str, Tree] = {
         ),
         "train": Group("one stage: generator, rearranger, segmenter, mapper; a judge, or depth for pairs", _stages),
         "bundle": Group("bundles", lambda: {"add": _verb("put a trained mapper into a bundle", "conditions", "BundleAdd")}),
-        "cluster": _verb("the proxy clusters of a generator", "training", "Cluster"),
+        "cluster": _verb("the proxy clusters of a generator", "cluster", "Cluster"),
     },
 }
 

@@ -22,7 +22,7 @@ from ..imaging.reader import SUFFIXES, open_picture
 from ..inference.bundle import Bundle, check_bundle, find_bundle
 from ..inference.samples import painted_masks, read_sidecar
 from ..models.proxy_clusters import ProxyClusters
-from ..training.loop import checkpoints
+from ..training.checkpoint import checkpoints
 
 
 class Description(NamedTuple):
