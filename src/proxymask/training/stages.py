@@ -512,7 +512,7 @@ def _narrowed(stage: RearrangerStage, trained: nn.Module, seed: int) -> Rearrang
         return trained
     device = trained.to_query.weight.device
     cut, clusters = stage.cut.to(device), stage.clusters.to(device)
-    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow_channels"))
+    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
     return narrow_keys(trained, cut, clusters, stage.config.narrow_channels, z)[0]
 
 
