@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from proxymask.cli import main
-from proxymask.cli.demo import CAPTION, CELL, GAP, MARGIN, TITLE, run_demo, varied_styles
+from proxymask.cli.contact_sheet import CAPTION, CELL, GAP, MARGIN, TITLE
+from proxymask.cli.demo_pictures import run_demo, varied_styles
 from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.mask_files import example_masks, find_masks
