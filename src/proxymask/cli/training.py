@@ -68,8 +68,8 @@ from ..training.stages import (
     run_stage,
 )
 from .evaluation import TrainJudge
+from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import Terminal, progress
-from .verbs import ClassIndex, Common, Computing, OptionalPath
 
 
 def overrides(config: type, attribute: str) -> type:
