@@ -344,14 +344,15 @@ def build_condition_mapper(
         raise ProxymaskError(
             f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {condition.channels}: train it with this file"
         )
+    sized = (discriminator or cut.generator).config
     with seeded(seed, "init", "mapper", condition.name):
         mapper = UNetMapper(
             condition.channels,
             clusters.num_clusters,
             cut.resolution,
             cut.generator.resolution,
-            widths.unet_base,
-            widths.unet_max,
+            widths.unet_base or sized["channel_base"],
+            widths.unet_max or sized["channel_max"],
             cut.start,
             1 if widths.unet_start == "discriminator" else min(widths.unet_space_to_depth, cut.generator.resolution // cut.resolution),
         )
