@@ -19,11 +19,11 @@ from PIL import Image
 import tiny
 from proxymask.cli.cluster import Cluster
 from proxymask.cli.fit import Fit
+from proxymask.cli.options import Computing
 from proxymask.cli.progress import Pace, clock, describe, progress
 from proxymask.cli.stage_options import GeneratorOverrides
 from proxymask.cli.train import TRAIN, TrainGenerator, TrainRearranger, TrainSegmenter
 from proxymask.cli.train_mapper import TrainMapper
-from proxymask.cli.verbs import Computing
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import load_tensors
 from proxymask.core.hashing import file_hash

@@ -8,12 +8,12 @@ from ..core.errors import ProxymaskError
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
 from ..training.parts import load_part
-from ..training.presets import DEFAULT_PRESET, load_preset
+from ..training.presets import DEFAULT_PRESET, resolve_preset
 from ..training.run_dirs import check_out
 from ..training.stages.clusters import ClustersDefinition
+from .options import ClassIndex, Common, Computing
 from .progress import progress
-from .stage_options import OptionalNumber, generator_of, say
-from .verbs import ClassIndex, Common, Computing
+from .stage_options import OptionalNumber, PresetName, generator_of, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +36,14 @@ class Cluster:
     """Number of samples whose features are clustered; 256 in the paper."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator."""
-    preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file."""
+    preset: PresetName = DEFAULT_PRESET
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
         """Cluster, and report the sizes of the clusters."""
         check_out(self.out)
-        preset = load_preset(self.preset)
         generator, _ = generator_of(self.generator, self.class_index)
+        preset = resolve_preset(self.preset, generator.resolution)
         definition = ClustersDefinition(
             cut=SplitGenerator(generator, self.cut or preset.cut_for(generator.resolution)).eval().requires_grad_(False),
             num_clusters=self.clusters or preset.num_clusters,

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import typing
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +19,11 @@ from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
 from ..training.mapper import ConditionConfig, MapperConfig
 from ..training.parts import check_class, check_colours, discriminator_beside, load_part, match_class, open_generator, open_pictures
-from ..training.presets import PRESETS, StageName, load_preset
+from ..training.presets import PRESETS, StageName, resolve_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
+from .options import Computing
 from .progress import Terminal, progress
-from .verbs import Computing
 
 
 def overrides(config: type, attribute: str) -> type:
@@ -37,12 +38,21 @@ def overrides(config: type, attribute: str) -> type:
         if entry.name in ("device", "precision", "seed"):
             continue
         values = {name: _shown(getattr(getattr(preset, attribute), entry.name)) for name, preset in PRESETS.items()}
-        same = len(set(values.values())) == 1
-        default = f"(default: {next(iter(values.values()))})" if same else "(" + ", ".join(f"{k}: {v}" for k, v in values.items()) + ")"
+        names = {value: _preset_names([name for name, v in values.items() if v == value]) for value in values.values()}
+        one = len(names) == 1
+        default = f"(default: {next(iter(names))})" if one else "(" + "; ".join(f"{k}: {v}" for v, k in names.items()) + ")"
         metavar = _metavar(hints[entry.name])
         argument = tyro.conf.arg(help=texts[entry.name], help_behavior_hint=default, metavar=metavar)
         fields.append((entry.name, Annotated[hints[entry.name] | None, argument], None))
     return dataclasses.make_dataclass(f"{config.__name__}Overrides", fields, frozen=True)
+
+
+def _preset_names(names: Sequence[str]) -> str:
+    """The names of presets as one text; a family of presets that is complete is written with a star."""
+    text = ", ".join(names)
+    for family in ("ours-", "paper-"):
+        text = text.replace(", ".join(name for name in PRESETS if name.startswith(family)), f"{family}*")
+    return text
 
 
 def _field_texts(config: type) -> dict[str, str]:
@@ -91,12 +101,18 @@ else:
     ConditionOverrides = overrides(ConditionConfig, "condition")
 
 Flat = tyro.conf.arg(name="")  # flags without prefix: --steps instead of --loop.steps
+PresetName = Annotated[
+    str,
+    tyro.conf.arg(
+        help="Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file that changes one of them."
+    ),
+]
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")]
 
 
-def stage_settings(stage: StageName, preset: str, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:
-    """The settings of a stage: those of the preset, changed by the flags that were given."""
-    chosen = load_preset(preset).with_loops(device=common.device, precision=common.precision, seed=common.seed)
+def stage_settings(stage: StageName, preset: str, resolution: int, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:
+    """The settings of a stage for pictures of ``resolution``: those of the preset, changed by the flags that were given."""
+    chosen = resolve_preset(preset, resolution).with_loops(device=common.device, precision=common.precision, seed=common.seed)
     return changed(getattr(chosen, stage), config), changed(chosen.loop(stage), loop)
 
 

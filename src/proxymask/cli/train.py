@@ -18,19 +18,21 @@ from ..training.depth import DepthConfig, DepthImages
 from ..training.distributed import processes
 from ..training.loop import LoopConfig
 from ..training.parts import check_colours, load_part, open_pictures
-from ..training.presets import DEFAULT_PRESET, load_preset
+from ..training.presets import DEFAULT_PRESET, resolve_preset
 from ..training.run_dirs import check_out
 from ..training.stages.depth import DepthDefinition
 from ..training.stages.generator import GeneratorDefinition
 from ..training.stages.rearranger import RearrangerDefinition
 from ..training.stages.segmenter import SegmenterDefinition
 from .evaluation import TrainJudge
+from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import progress
 from .stage_options import (
     Flat,
     GeneratorLoop,
     GeneratorOverrides,
     OptionalNumber,
+    PresetName,
     RearrangerLoop,
     RearrangerOverrides,
     SegmenterLoop,
@@ -42,7 +44,6 @@ from .stage_options import (
     stage_settings,
 )
 from .train_mapper import TrainMapper
-from .verbs import ClassIndex, Common, Computing, OptionalPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +73,7 @@ class TrainGenerator:
     """The class of a class-conditional generator to fine-tune or grow."""
     resolution: OptionalNumber = None
     """Side of the pictures, a power of two; by default that of a prepared set, or twice that of --grow-from."""
-    preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single settings."""
+    preset: PresetName = DEFAULT_PRESET
     config: Annotated[GeneratorOverrides, Flat] = field(default_factory=GeneratorOverrides)
     loop: Annotated[GeneratorLoop, Flat] = field(default_factory=GeneratorLoop)
     common: Common = field(default_factory=Computing)
@@ -81,18 +81,20 @@ class TrainGenerator:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
-            config, loop = stage_settings("generator", self.preset, self.common, self.config, self.loop)
+            preset = resolve_preset(self.preset)
             check_out(self.out)
             start, discriminator = self._start()
-            size = self._size(start)
+            size = self._size(start, preset.resolution)
             with progress("preparing pictures") as count:
                 pictures = open_pictures(self.images, size, count)
             grow = self.grow_from is not None
+            side = _square(pictures) if start is None or grow else start.resolution
+            config, loop = stage_settings("generator", self.preset, side, self.common, self.config, self.loop)
             definition = GeneratorDefinition(
                 config=config,
                 loop=loop,
                 pictures=pictures,
-                size=_square(pictures) if start is None or grow else pictures.size,
+                size=pictures.size,
                 start=start,
                 discriminator=discriminator,
                 grow=grow,
@@ -116,8 +118,8 @@ class TrainGenerator:
         check_colours(start)
         return start, discriminator
 
-    def _size(self, start: Generator | None) -> Size | None:
-        """Size at which the pictures are prepared; None: that of a prepared set."""
+    def _size(self, start: Generator | None, default: int) -> Size | None:
+        """Size at which the pictures are prepared; None: that of a prepared set. ``default``: for a new generator."""
         prepared = (self.images / "index.json").is_file()
         if start is not None and self.grow_from is None:
             size = as_size(start.picture_size)
@@ -131,7 +133,7 @@ class TrainGenerator:
             return self.resolution
         if prepared:
             return None
-        return load_preset(self.preset).resolution if start is None else 2 * start.resolution
+        return default if start is None else 2 * start.resolution
 
 
 def _square(pictures: ImageSet) -> int:
@@ -169,8 +171,7 @@ class TrainRearranger:
     """The discriminator to start from; by default the one trained with the generator, else an untrained one."""
     start: OptionalPath = None
     """A trained rearranger of the same widths to start from, with other settings or other real pictures."""
-    preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single settings."""
+    preset: PresetName = DEFAULT_PRESET
     config: Annotated[RearrangerOverrides, Flat] = field(default_factory=RearrangerOverrides)
     loop: Annotated[RearrangerLoop, Flat] = field(default_factory=RearrangerLoop)
     common: Common = field(default_factory=Computing)
@@ -178,9 +179,9 @@ class TrainRearranger:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
-            config, loop = stage_settings("rearranger", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
             generator, discriminator = generator_of(self.generator, self.class_index)
+            config, loop = stage_settings("rearranger", self.preset, generator.resolution, self.common, self.config, self.loop)
             clusters = load_part(self.clusters, "clusters", ProxyClusters)
             if self.discriminator is not None:
                 discriminator = discriminator_of(self.discriminator, self.generator, "generator", generator)
@@ -224,8 +225,7 @@ class TrainSegmenter:
     """The generator's clusters, which style-transfer labelling needs (--style-transfer-max-labels); by default those in --generator."""
     rearranger: OptionalPath = None
     """The rearranger, which style-transfer labelling needs; by default that in --generator."""
-    preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single settings."""
+    preset: PresetName = DEFAULT_PRESET
     config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
     loop: Annotated[SegmenterLoop, Flat] = field(default_factory=SegmenterLoop)
     common: Common = field(default_factory=Computing)
@@ -233,9 +233,9 @@ class TrainSegmenter:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
-            config, loop = stage_settings("segmenter", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
             generator, _ = generator_of(self.generator, self.class_index)
+            config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
             clusters = rearranger = None

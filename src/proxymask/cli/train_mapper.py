@@ -24,18 +24,20 @@ from ..models.unet_mapper import UNetMapper
 from ..training.distributed import is_main, main_first, processes
 from ..training.mapper import MapperConfig
 from ..training.parts import Frozen, find_part, load_part
-from ..training.presets import DEFAULT_PRESET, load_preset
+from ..training.presets import DEFAULT_PRESET, resolve_preset
 from ..training.run_dirs import check_out, mark_of
 from ..training.stages.condition_mapper import ConditionMapperDefinition
 from ..training.stages.definition import TrainedStage
 from ..training.stages.distillation import DistillationDefinition
 from ..training.stages.mapper import MapperDefinition, PairedMapperDefinition
+from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import progress
 from .stage_options import (
     ConditionOverrides,
     Flat,
     MapperLoop,
     MapperOverrides,
+    PresetName,
     changed,
     discriminator_of,
     generator_of,
@@ -43,7 +45,6 @@ from .stage_options import (
     say,
     stage_settings,
 )
-from .verbs import ClassIndex, Common, Computing, OptionalPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,7 @@ class TrainMapper:
     teacher: tuple[Path, ...] = ()
     """Trained mappers of masks, their runs or a bundle. The new mapper is trained to give the mean of their outputs, and on nothing else:
     for a smaller, faster mapper, or one instead of several."""
-    preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single settings."""
+    preset: PresetName = DEFAULT_PRESET
     config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
     unet: Annotated[ConditionOverrides, Flat] = field(default_factory=ConditionOverrides)
     loop: Annotated[MapperLoop, Flat] = field(default_factory=MapperLoop)
@@ -144,9 +144,9 @@ class TrainMapper:
 
     def _definition(self) -> TrainedStage:
         """The stage: of masks, of another condition, or with teachers."""
-        config, loop = stage_settings("mapper", self.preset, self.common, self.config, self.loop)
         frozen = self._frozen()
         generator = frozen.cut.generator
+        config, loop = stage_settings("mapper", self.preset, generator.resolution, self.common, self.config, self.loop)
         segmenter, labels = self._segmenter(config)
         shared: dict[str, Any] = {"loop": loop, "frozen": frozen, "segmenter": segmenter, "labels": labels}
         shared |= {"config": self._with_bundle_mode(config), "pictures": pictures_of(self.images, generator)}
@@ -159,7 +159,7 @@ class TrainMapper:
             return MapperDefinition(**shared)
         return ConditionMapperDefinition(
             condition=get_condition(self.condition, labels, self.extractor, self.weights),
-            unet=changed(load_preset(self.preset).condition, self.unet),
+            unet=changed(resolve_preset(self.preset, generator.resolution).condition, self.unet),
             picture_mapper=self._picture_mapper(frozen),
             real_share=self.real_share,
             **shared,

@@ -8,6 +8,7 @@ from ...core.errors import ProxymaskError
 from ...core.files import read_json, replace_folder, write_json
 from ...core.hashing import file_hash
 from ...inference.bundle import Bundle, check_bundle
+from ..presets import preset_title
 from .state import FitState, needed
 
 KEPT = ("generator", "clusters", "rearranger")  # parts of a bundle that new labels do not change
@@ -52,7 +53,8 @@ def _about(state: FitState) -> dict[str, Any]:
     config, source = state.config, state.source
     about = dict(source.about) if source is not None else {}
     if source is None:
-        about |= {"made by": "proxymask fit", "preset": Path(config.preset).stem, "generator": state.generator_hash}
+        about |= {"made by": "proxymask fit", "preset": preset_title(config.preset, state.resolution)}
+        about |= {"generator": state.generator_hash}
         about |= {"pictures": len(state.pictures) if state.pictures is not None else "none; the generator's own samples"}
         if state.origin:
             about |= _origin(state.origin)

@@ -37,11 +37,12 @@ class FitConfig:
     out: Path
     """Folder for the bundle. OUT.work, next to it, holds what is needed to continue."""
     preset: str = DEFAULT_PRESET
-    """Settings of all stages: demo, paper-256, paper-1024, or a JSON file such as {"base": "demo", "rearranger": {"hidden": 32}}."""
+    """Settings of all stages: auto (ours at the size of the pictures), demo, ours-128 to ours-1024, paper-256 to paper-1024, or a JSON file
+    such as {"base": "demo", "rearranger": {"hidden": 32}}."""
     steps_scale: float = 1.0
     """Factor of the preset's steps: 0.01 for a quick trial, 4 for a longer run."""
     resolution: OptionalNumber = None
-    """Side of the pictures of a generator to be trained; by default that of a prepared set, else the preset's."""
+    """Side of the pictures of a generator to be trained; by default that of a prepared set, else the preset's, or 64."""
     cut: OptionalNumber = None
     """Side of the features at the cut; by default the preset's, or half the side of the pictures."""
     label_samples: int = 16

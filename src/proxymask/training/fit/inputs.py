@@ -59,7 +59,7 @@ def open_inputs(state: FitState) -> None:
         check_class(state.generator)
         if config.images is not None:
             check_colours(state.generator)
-    state.resolution = _resolution(state)
+    state.set_resolution(_resolution(state))
     state.cut = _cut(state)
 
 

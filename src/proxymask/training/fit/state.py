@@ -20,7 +20,7 @@ from ...models.rearranger import Rearranger
 from ...models.split_generator import SplitGenerator
 from ...models.stylegan2 import Discriminator, Generator
 from ..parts import Frozen
-from ..presets import Preset, load_preset
+from ..presets import Preset, resolve_preset
 from ..stages.clusters import ClustersDefinition
 from ..stages.definition import StageDefinition
 from ..stages.generator import GeneratorDefinition
@@ -55,8 +55,7 @@ class FitState:
             raise ProxymaskError(f"--out {config.out}: name a folder, which will be made")
         self.out = config.out
         self.work = config.out.with_name(config.out.name + ".work")
-        preset = load_preset(config.preset).scaled(config.steps_scale)
-        self.preset: Preset = preset.with_loops(device=config.device, precision=config.precision, seed=config.seed)
+        self.preset = _preset(config, None)
         self.resolution = self.cut = 0
         self.generator: Generator | None = None
         self.discriminator: Discriminator | None = None
@@ -72,6 +71,10 @@ class FitState:
         self.origin: dict[str, Any] = {}
         """What is known of the source of an imported generator."""
         self._definitions: dict[str, StageDefinition] = {}
+
+    def set_resolution(self, resolution: int) -> None:
+        """Set the side of the pictures, and with it the settings of the preset "auto"."""
+        self.resolution, self.preset = resolution, _preset(self.config, resolution)
 
     @property
     def size(self) -> Size:
@@ -155,6 +158,11 @@ class FitState:
         if stage in ("generator", "rearranger"):  # each is trained with a discriminator, which the next stage's L_adv starts from
             self.discriminator = Discriminator.from_pretrained(folder / "discriminator")
         return True
+
+
+def _preset(config: FitConfig, resolution: int | None) -> Preset:
+    preset = resolve_preset(config.preset, resolution).scaled(config.steps_scale)
+    return preset.with_loops(device=config.device, precision=config.precision, seed=config.seed)
 
 
 def needed(value: T | None) -> T:

@@ -78,14 +78,15 @@ class ConditionMapperDefinition(PairedMapperDefinition):
 
     def _new_mapper(self) -> UNetMapper:
         cut, unet, size = self.frozen.cut, self.unet, self.frozen.cut.generator.resolution
+        widths = (self.discriminator or cut.generator).config
         with seeded(self.loop.seed, "init", "mapper", self.condition.name):
             return UNetMapper(
                 self.condition.channels,
                 self.frozen.clusters.num_clusters,
                 cut.resolution,
                 size,
-                unet.unet_base,
-                unet.unet_max,
+                unet.unet_base or widths["channel_base"],
+                unet.unet_max or widths["channel_max"],
                 cut.start,
                 1 if unet.unet_start == "discriminator" else min(unet.unet_space_to_depth, size // cut.resolution),
             )
