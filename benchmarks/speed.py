@@ -39,11 +39,11 @@ class Speed:
     bundle: str = "avatars"
     """Bundle to time."""
     paper: bool = False
-    """Instead: the paper-256 preset with random weights."""
+    """Instead: networks of the paper's sizes with random weights, and the rearranger's queries and keys as ours-256 has them."""
     hidden: int | None = None
     """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
     key_channels: int | None = None
-    """With --paper: another width of queries and keys than the preset narrows them to once they are trained; 0: as they are trained."""
+    """With --paper: another width of queries and keys than ours-256 narrows them to once they are trained; 0: as they are trained."""
     rounds: int = 30
     """Rounds; the median counts."""
     device: str = "auto"
@@ -58,18 +58,17 @@ class Speed:
 
 def paper_bundle(hidden: int | None, key_channels: int | None) -> Bundle:
     """Networks of the paper's size, with random weights."""
-    preset = PRESETS["paper-256"]
+    preset, ours = PRESETS["paper-256"], PRESETS["ours-256"].rearranger
     generator = Generator(resolution=256)
     clusters = ProxyClusters(num_clusters=25, channels=512, resolution=64)
     clusters.centroids.copy_(torch.nn.functional.normalize(torch.randn(25, 512), dim=1))
-    config = preset.rearranger
     rearranger = Rearranger(
         channels=512,
         resolution=64,
         num_clusters=25,
-        position_channels=config.position_channels,
-        hidden=hidden or config.hidden,
-        key_channels=config.narrow_channels if key_channels is None else key_channels,
+        position_channels=ours.position_channels,
+        hidden=hidden or ours.hidden,
+        key_channels=ours.narrow_channels if key_channels is None else key_channels,
     )
     rearranger.initialize(clusters.centroids, 1.0)
     labels = LabelSet.of([(f"class {i}", f"#{i * 9:02x}{255 - i * 9:02x}80") for i in range(19)])
