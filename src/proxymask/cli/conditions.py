@@ -200,7 +200,7 @@ def generate_from_inputs(args: "Generate") -> None:
         for style_seed in range(first, first + args.count):
             style = synth.make_style(style_seed, truncation=args.truncation)
             for name, readings in read:
-                proxy = synth.asked(synth.mixed_logits(readings, mappers, style, args.unpainted), style)
+                proxy = synth.proxy_mask(synth.mixed_logits(readings, mappers, style, args.unpainted), style)
                 picture = Image.fromarray(to_uint8(synth.render(proxy, style))[0])
                 write_picture(args.out / f"{name}__{style_seed}.png" if into_folder else args.out, picture)
                 done += 1

@@ -89,7 +89,7 @@ def run_demo(
         write_picture(out / "proxy" / f"{file}.png", Image.fromarray(shown))
         pictures = []
         for number, style in zip(seeds, chosen, strict=True):
-            pixels = to_uint8(synth.render(synth.asked(logits, style), style))[0]
+            pixels = to_uint8(synth.render(synth.proxy_mask(logits, style), style))[0]
             write_picture(out / "pictures" / f"{file}__{number}.png", from_pixels(pixels))
             pictures.append(pixels)
             done += 1

@@ -191,7 +191,7 @@ class Generate:
                 for style_seed in styles:
                     style = synth.make_style(style_seed, truncation=self.truncation)
                     for name, logits in mapped:
-                        picture = from_pixels(to_uint8(synth.render(synth.asked(logits, style), style))[0])
+                        picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style), style))[0])
                         write_picture(self.out / f"{name}__{style_seed}.png" if into_folder else self.out, picture)
                         done += 1
                         report(done, len(good) * self.count)
