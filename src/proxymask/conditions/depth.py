@@ -165,5 +165,5 @@ def _likeness(planes: torch.Tensor, typical: torch.Tensor) -> float:
 
 
 def depth(labels: LabelSet | None, extractor: str | None, weights: Path | None) -> DepthCondition:
-    """A depth map; by Depth-Anything-V2-Small unless another extractor is named."""
-    return DepthCondition(extractor or "depth-anything-v2-small", weights)
+    """A depth map; by MiDaS, as in the paper (supplement E), unless another extractor is named."""
+    return DepthCondition(extractor or "midas", weights)

@@ -180,7 +180,8 @@ class Synthesizer(ConditionSteps):
         style = self._checked(style)
         if isinstance(style, Style):
             return style
-        key = (style, check_truncation(truncation), self.bundle.generator.seed_style)
+        generator = self.bundle.generator
+        key = (style, check_truncation(truncation), generator.seed_style, int(generator.mapping.class_index) if generator.c_dim else None)
         cache = self._cache
         made = cache.get(key)
         if made is None:

@@ -1,10 +1,13 @@
-"""The rearranger: one cross-attention that lays the features of a style sample out as a proxy mask asks (supplement A.1).
+"""The rearranger: one single-head cross-attention that moves the features of a style sample to where a proxy mask wants them
+(supplement A.1).
 
-Query = proxy mask, key and value = the style sample's features at the cut. A 4-layer residual block stands before the
-attention on either input and one behind it; a sinusoidal position encoding is added before the first ones, so that
-positions with the same cluster can be told apart.
+Query = proxy mask, key and value = the style sample's features at the cut. A sinusoidal position encoding is added to the embeddings of
+both inputs before their residual blocks, so that positions with the same cluster can be told apart.
 
-What nothing states is a field of the config, its default chosen by measurement (docs/experiments.md).
+Reading of "surrounded by two 4-layer residual blocks on either side": two blocks, one before the attention and one after it, because the
+same paragraph speaks of "the residual block that precedes the module". The two inputs, mask and features, have a preceding block each.
+
+What the supplement does not state is an argument; each choice is an entry of docs/decisions.md.
 """
 
 from collections.abc import Sequence
@@ -64,9 +67,9 @@ class Rearranger(ConfigModel):
         channels: feature channels at the cut.
         resolution: r, side of the features at the cut.
         num_clusters: K.
-        position_channels: channels of the position encoding (a multiple of 4), the last ones of the token.
-        overlap: the position encoding shares the token's channels with the embeddings (added, as in the paper) instead of
-            having channels of its own.
+        position_channels: channels of the position encoding (a multiple of 4), the last ones of the token. 0, with ``add_position``: all
+            channels of the token.
+        add_position: the position encoding is added to the embeddings, as in the paper; off, it has channels of its own.
         hidden: width inside the residual blocks.
         layers: convolutions of a residual block.
         value: "features": rearrange the features themselves; "projection": a learned linear map of them.
@@ -81,7 +84,12 @@ class Rearranger(ConfigModel):
             unit vectors that are spread as far apart as possible.
         refinement_width: width of the refinement block behind the attention; 0: none, as in the paper.
         start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
-        key_channels: width of queries and keys where they are multiplied; 0: that of the tokens, as in training (narrow.py).
+        key_channels: width of queries and keys where they are multiplied; 0: that of the tokens, as in training (narrow_keys.py).
+        substitute: clusters that a style lacks are replaced in masks of other samples (:attr:`substitute_threshold`); off, none is, as in
+            the paper.
+
+    Raises:
+        ProxymaskError: a number of position channels that cannot be.
     """
 
     centroids: torch.Tensor
@@ -108,11 +116,16 @@ class Rearranger(ConfigModel):
         refinement_width: int = 0,
         start: Sequence[int] = START,
         key_channels: int = 0,
+        substitute: bool = True,
     ) -> None:
         super().__init__()
+        if position_channels < 0 or position_channels % 4 or not (position_channels or add_position):
+            raise ProxymaskError(
+                f"{position_channels} position channels: give --position-channels a positive multiple of 4, or 0 with --add-position True"
+            )
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
         self.start, self.size = check_start(start), block_size(resolution, start)
-        self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
+        self.value_kind, self.rgb_kind, self.init_kind, self.substitute = value, rgb, init, substitute
         self.codes = codes = (key_mask_channels or num_clusters) if key_mask else 0
         used = max(channels, position_channels) + codes if add_position else channels + codes + position_channels
         self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
@@ -128,6 +141,7 @@ class Rearranger(ConfigModel):
         self.out_block = ResidualBlock(channels, hidden, layers)
         width = channels + (img_channels if rgb == "rearrange" else 0)
         self.refinement = RefinementBlock(width, num_clusters, refinement_width) if refinement_width else None
+        position_channels = position_channels or self.dim
         encoding = position_encoding(position_channels, *self.size)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
@@ -172,8 +186,13 @@ class Rearranger(ConfigModel):
 
     @property
     def substitute_threshold(self) -> float:
-        """How alike (:meth:`ProxyClusters.likeness`) a cluster of the style must be to take the place of one that it lacks: below it the
-        retouching block draws what is asked; without such a block anything must do."""
+        """Least likeness (:meth:`ProxyClusters.likeness`) of the cluster that replaces one which the style lacks.
+
+        -1: every missing cluster is replaced. :data:`SUBSTITUTE_THRESHOLD` with a refinement block, which draws what has no such
+        substitute. 2, which no likeness reaches: none is replaced (``substitute`` is off).
+        """
+        if not self.substitute:
+            return 2.0
         return SUBSTITUTE_THRESHOLD if self.refinement is not None else -1.0
 
     def encode_style(self, state: SplitState, own: torch.Tensor | None = None) -> StyleKV:
