@@ -331,7 +331,7 @@ def test_to_another_precision(synth: Synthesizer) -> None:
     other.set_style(seed=3)
     before = synth(MASKS[0], 3, output_type="tensor")
     assert other.to(dtype=torch.bfloat16) is other
-    assert (other.device, other.dtype) == (torch.device("cpu"), torch.bfloat16)
+    assert (other.device, other.dtype, other.batch_size) == (torch.device("cpu"), torch.bfloat16, 1)
     rough = other(MASKS[0], 3, output_type="tensor")
     assert 0 < float((rough - before).abs().mean()) < 0.05
     assert torch.equal(rough, Synthesizer(make_synth().bundle, "cpu", "bf16")(MASKS[0], 3, output_type="tensor"))

@@ -61,8 +61,9 @@ class Synthesizer(ConditionSteps):
         bundle: the opened bundle; moved to the device, not copied.
         device, dtype: where and in what precision (float32 or bfloat16) the networks run.
         proxy_mask_mode: see :data:`ProxyMaskMode`.
-        batch_size: pictures that :meth:`__call__` computes at once. 1 on a CPU, where larger batches gain little: a picture is then the
-            same to the last bit whatever else is made in the call. In batches of a GPU it is the same up to rounding.
+        batch_size: pictures that :meth:`__call__` computes at once; may be set. 1 on a CPU: a picture is then the same to the last bit
+            whatever else is in the call. In a larger batch it is the same up to rounding, and takes less time: as many pictures as
+            ``BLOCK_PIXELS`` hold on a GPU; on a CPU, 8 take a third to a half less at 64 pixels.
     """
 
     batch_size: int
@@ -108,8 +109,10 @@ class Synthesizer(ConditionSteps):
         Raises:
             ProxymaskError: an unknown device or precision, or a device that is not there.
         """
-        place = self.device if device is None else resolve_device(device)
+        place, before, batch_size = self.device if device is None else resolve_device(device), self.device, self.batch_size
         self.prepare(place, self.dtype if dtype is None else resolve_precision(dtype, place))
+        if place.type == before.type:
+            self.batch_size = batch_size
         if self._style is not None:
             self._style = self.make_style(w=self._style.w)
         return self
