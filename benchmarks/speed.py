@@ -80,18 +80,18 @@ def main() -> None:
     args = tyro.cli(Speed)
     bundle = paper_bundle(args.hidden, args.key_channels) if args.paper else Bundle.load(args.bundle)
     synth = Synthesizer(bundle, args.device, args.precision)
-    style = synth.set_style(seed=1)
+    style = synth.make_style(seed=1)
     ids = np.zeros((1, synth.size, synth.size), np.uint8)
     ids[:, synth.size // 4 : -synth.size // 4, synth.size // 4 : -synth.size // 4] = 1
     rearranger = synth.rearranger
     logits = synth.map(ids)
-    proxy = synth.asked(logits)
-    with torch.inference_mode(), autocast(synth.device, synth.dtype):
-        asked = synth.ask(proxy)
-        moved = rearranger.attend(asked, style.keys)
+    proxy = synth.proxy_mask(logits, style)
+    with torch.inference_mode():
+        tokens = synth.query_tokens(proxy)
+        moved = synth.rearrange(proxy, style)
 
     def whole() -> None:
-        synth.render(synth.asked(synth.map(ids)))
+        synth.render(synth.proxy_mask(synth.map(ids), style), style)
 
     def timed(job: Callable[[], object], dtype: torch.dtype) -> Callable[[], object]:
         def run() -> None:
@@ -110,11 +110,11 @@ def main() -> None:
         "generator, uncut": cast(lambda: bundle.generator.synthesis(bundle.generator.broadcast(style.w))),
         "mask to picture": whole,
         "  mapper": lambda: synth.map(ids),
-        "  handover": lambda: synth.asked(logits),
-        "  query": cast(lambda: synth.ask(proxy)),
-        "  attention": ready(lambda: attention(asked.query, style.keys.key, style.keys.value)),
-        "  attention and block behind": ready(lambda: rearranger.attend(asked, style.keys)),
-        "  G2": ready(lambda: style.tail(moved)),
+        "  logits to proxy mask": lambda: synth.proxy_mask(logits, style),
+        "  query": cast(lambda: synth.query_tokens(proxy)),
+        "  attention": ready(lambda: attention(tokens.query, style.kv.key, style.kv.value)),
+        "  attention and block behind": ready(lambda: rearranger.attend(tokens, style.kv)),
+        "  G2": ready(lambda: style.fused_g2(moved)),
         "a new style": lambda: synth.make_style(seed=2),
     }
     clock = time.perf_counter if args.clock == "wall" else time.process_time
@@ -146,7 +146,7 @@ def main() -> None:
             "dtype": str(synth.dtype),
             "clock": args.clock,
             "threads": torch.get_num_threads(),
-            "keys": style.keys.key.shape[1],
+            "keys": style.kv.key.shape[1],
         }
         numbers = {name.strip(): {"ms": round(v * 1000, 3), "ratio": round(v / base, 3)} for name, v in middle.items()}
         args.out.write_text(json.dumps(result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers}, indent=2) + "\n")
