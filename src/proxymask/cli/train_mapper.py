@@ -13,7 +13,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import short_hash
 from ..imaging.labels import LabelSet
-from ..inference.bundle import find_bundle
+from ..inference.find import find_bundle
 from ..inference.samples import read_label_set
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import Mapper, load_mapper

@@ -2,14 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from copy import deepcopy
 from itertools import pairwise
-from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrize
 
 ATTENTION_ROWS = 256
 """Queries whose logits stand in memory at once."""
@@ -41,62 +38,6 @@ class EqualConv(nn.Module):
         if self.bias is not None and conv.bias is not None:
             conv.bias.copy_(self.bias)
         return conv
-
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@runtime_checkable
-class Fusable(Protocol):
-    """A module that has a cheaper form for inference."""
-
-    def fused(self) -> nn.Module:
-        """That form, on the same device, which may share weights with this one."""
-        ...
-
-
-@torch.no_grad()
-def fused_copy(module: Network, dtype: torch.dtype) -> Network:
-    """A copy of ``module`` for inference alone: the same function up to rounding, without what every call would do again.
-
-    Every part inside that is :class:`Fusable` gives way to its cheaper form, spectral norms and the like become plain weights, and the
-    weights of convolutions are stored in ``dtype``, in the order of memory in which the processor takes them.
-
-    Args:
-        dtype: of the autocast under which it will run; float32: no autocast.
-    """
-    copy = deepcopy(module)
-    _fuse_inside(copy)
-    for part in copy.modules():
-        if isinstance(part, nn.Conv2d):
-            part.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return copy.eval().requires_grad_(False)
-
-
-def _fuse_inside(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        new = child
-        if isinstance(child, Fusable):
-            new = child.fused().to(next(child.parameters()).device)
-        elif isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child):
-            new = _plain(child)
-        setattr(module, name, new)
-        _fuse_inside(new)
-
-
-def _plain(conv: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution with its weights as they stand."""
-    conv.eval()  # in training a spectral norm moves at every look
-    out, inside, height, width = conv.weight.shape
-    stride, padding = (
-        (conv.stride[0], conv.stride[1]),
-        conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
-    )
-    plain = nn.Conv2d(inside, out, (height, width), stride, padding, bias=conv.bias is not None).to(conv.weight.device)
-    plain.weight.copy_(conv.weight)
-    if conv.bias is not None and plain.bias is not None:
-        plain.bias.copy_(conv.bias)
-    return plain
 
 
 class ResidualBlock(nn.Module):

@@ -14,7 +14,7 @@ from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, size_text
 from ..data.dataset import ImageSet
-from ..inference.bundle import EMBEDDED, embedded_bundles
+from ..inference.find import EMBEDDED, list_bundles
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
@@ -57,7 +57,7 @@ def find_part(path: str | Path, name: str) -> Path:
         ProxymaskError: no such folder, a run that has not finished, a folder without this network.
     """
     folder = Path(path)
-    if not folder.exists() and str(path) in embedded_bundles():
+    if not folder.exists() and str(path) in list_bundles():
         folder = EMBEDDED / str(path)
     if not folder.is_dir():
         raise ProxymaskError(f"{path} is not a folder" if folder.exists() else f"{path} does not exist")

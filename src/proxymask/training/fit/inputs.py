@@ -7,7 +7,8 @@ from ...core.errors import ProxymaskError
 from ...core.sizes import size_text
 from ...data.dataset import ImageSet
 from ...imaging.reader import SUFFIXES
-from ...inference.bundle import Bundle, find_bundle
+from ...inference.bundle import Bundle
+from ...inference.find import find_bundle
 from ...models.stylegan2 import Discriminator, check_resolution
 from ..parts import check_class, check_colours, open_generator
 from .config import FitConfig
