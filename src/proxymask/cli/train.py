@@ -110,9 +110,7 @@ class TrainGenerator:
         given = self.resume_from or self.grow_from
         if given is None:
             if self.class_index is not None:
-                raise ProxymaskError(
-                    "--class is of a generator that has classes: name it with --resume-from or --grow-from, or leave --class out"
-                )
+                raise ProxymaskError("--class goes with --resume-from or --grow-from, neither of which is given: leave --class out")
             return None, None
         start, discriminator = generator_of(given, self.class_index)
         check_colours(start)

@@ -22,7 +22,7 @@ def check_arguments(config: FitConfig, work: Path) -> None:
     if config.generator is None and config.bundle is None and config.images is None:
         raise ProxymaskError("fit starts from something: give --images DIR, --generator DIR or --bundle NAME")
     if config.class_index is not None and config.generator is None:
-        raise ProxymaskError("--class goes with --generator, and nothing else given here has classes to choose from: leave it out")
+        raise ProxymaskError("--class goes with --generator, which is not given: leave --class out")
     for flag, path in (("--images", config.images), ("--labels", config.labels), ("--samples", config.samples)):
         if path is not None and not path.is_dir():
             raise ProxymaskError(f"{flag} {path} is not a folder" if path.exists() else f"{flag} {path} does not exist")
