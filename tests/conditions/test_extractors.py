@@ -14,7 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from proxymask.conditions.extractors import LDC_FILE, PIDINET_FILE, PIDINET_TINY_FILE, SPECS, get_extractor, weights_folder
-from proxymask.conditions.extractors.nets import HED, KINDS, LDC, PhotoSketch, PiDiNet, plain_kernel
+from proxymask.conditions.extractors.hed import HED
+from proxymask.conditions.extractors.ldc import LDC
+from proxymask.conditions.extractors.photo_sketch import PhotoSketch
+from proxymask.conditions.extractors.pidinet import KINDS, PiDiNet, plain_kernel
 from proxymask.conditions.extractors.weights import WeightFile, find_weights, load_state
 from proxymask.core.errors import ProxymaskError
 

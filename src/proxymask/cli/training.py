@@ -22,12 +22,14 @@ from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
 from ..inference.bundle import find_bundle
 from ..inference.samples import labels_hash, read_label_set, read_labelled
+from ..models.discriminator import Discriminator
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import load_mapper
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator, Generator, check_resolution
+from ..models.stylegan2 import Generator
+from ..models.stylegan2_layers import check_resolution
 from ..models.unet_mapper import UNetMapper
 from ..training.depth import DepthConfig, DepthImages
 from ..training.distillation import DistillationStage

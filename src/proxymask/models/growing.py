@@ -12,17 +12,9 @@ blocks that are new start with a toRGB layer of zeros (generator), or hand the s
 import torch
 
 from ..core.errors import ProxymaskError
-from .stylegan2 import (
-    Conv,
-    Discriminator,
-    DiscriminatorBlock,
-    FullyConnected,
-    Generator,
-    SynthesisBlock,
-    SynthesisLayer,
-    ToRGB,
-    channels_at,
-)
+from .discriminator import Conv, Discriminator, DiscriminatorBlock
+from .stylegan2 import Generator, SynthesisBlock, SynthesisLayer, ToRGB
+from .stylegan2_layers import FullyConnected, channels_at
 from .stylegan2_ops import SQRT2
 
 

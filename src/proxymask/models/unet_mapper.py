@@ -15,7 +15,8 @@ from torch import nn
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start, size_text
-from .stylegan2 import Conv, Discriminator, DiscriminatorBlock, channels_at, check_resolution
+from .discriminator import Conv, Discriminator, DiscriminatorBlock
+from .stylegan2_layers import channels_at, check_resolution
 
 TYPICAL = 16  # side of the mean condition that a mapper remembers
 MEMORY = 0.01  # of the mean condition, a batch

@@ -17,6 +17,7 @@ from ..core.device import autocast
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 from ..imaging.grids import tile, to_uint8
+from ..models.discriminator import Discriminator
 from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.oasis_mapper import Resize
@@ -24,7 +25,6 @@ from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.segmentation_nets import UNetSegmenter
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator
 from . import losses
 from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
 from .loop import Run, set_cosine_rate

@@ -39,29 +39,33 @@ class ExtractorSpec:
 
 def _pidinet(file: WeightFile) -> Callable[[Path | None], Extractor]:
     def open_(given: Path | None) -> Extractor:
-        from .nets import AtSide, load_pidinet
+        from .pidinet import load_pidinet
+        from .preprocessing import EnlargedInput
 
-        return AtSide(load_pidinet(find_weights("PiDiNet", file, given)), side=256, multiple=8)
+        return EnlargedInput(load_pidinet(find_weights("PiDiNet", file, given)), side=256, multiple=8)
 
     return open_
 
 
 def _ldc(given: Path | None) -> Extractor:
-    from .nets import AtSide, load_ldc
+    from .ldc import load_ldc
+    from .preprocessing import EnlargedInput
 
-    return AtSide(load_ldc(find_weights("LDC", LDC_FILE, given)), side=256, multiple=8)
+    return EnlargedInput(load_ldc(find_weights("LDC", LDC_FILE, given)), side=256, multiple=8)
 
 
 def _hed(given: Path | None) -> Extractor:
-    from .nets import AtSide, load_hed
+    from .hed import load_hed
+    from .preprocessing import EnlargedInput
 
-    return AtSide(load_hed(find_weights("HED", HED_FILE, given)), side=256, multiple=16)
+    return EnlargedInput(load_hed(find_weights("HED", HED_FILE, given)), side=256, multiple=16)
 
 
 def _photo_sketch(given: Path | None) -> Extractor:
-    from .nets import AtSide, load_photo_sketch
+    from .photo_sketch import load_photo_sketch
+    from .preprocessing import EnlargedInput
 
-    return AtSide(load_photo_sketch(find_weights("Photo-Sketching", PHOTO_SKETCH_FILE, given)), side=256, multiple=4)
+    return EnlargedInput(load_photo_sketch(find_weights("Photo-Sketching", PHOTO_SKETCH_FILE, given)), side=256, multiple=4)
 
 
 def _plain(name: str) -> Callable[[Path | None], Extractor]:

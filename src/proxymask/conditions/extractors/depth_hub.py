@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import ProxymaskError
-from .nets import IMAGENET_MEAN, IMAGENET_STD
+from .preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 class HubDepth(nn.Module):
