@@ -1,6 +1,8 @@
 """StyleGAN2's residual discriminator, as published (Karras et al. 2020).
 
 Parameter names are those of the ADA release, so that its checkpoints map one to one.
+
+Shapes: B pictures; I, O input and output channels; H x W the size of the pictures, h x w that of a feature map.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from .stylegan2_ops import SQRT2, bias_lrelu, conv_down2, fir_kernel
 
 
 class Conv(nn.Module):
-    """Equalised convolution of the discriminator, optionally with twofold downsampling."""
+    """Convolution with equalised learning rate: (B, I, h, w) -> (B, O, h, w), or (B, O, h/2, w/2) where ``down``."""
 
     kernel: torch.Tensor
 
@@ -28,7 +30,7 @@ class Conv(nn.Module):
         self.register_buffer("kernel", fir_kernel(), persistent=False)
 
     def forward(self, x: torch.Tensor, gain: float = 1.0, clamp: float | None = None) -> torch.Tensor:
-        """Convolve, then leaky ReLU with gain sqrt(2) where asked; ``gain`` multiplies the result and the limit ``clamp``."""
+        """Convolution, then (``lrelu``) a leaky ReLU with gain sqrt(2). ``gain`` multiplies the result and the limit ``clamp``."""
         total = gain * SQRT2 if self.lrelu else gain
         weight = (self.weight * (self.weight_gain * total)).to(x.dtype)
         x = conv_down2(x, weight, self.kernel) if self.down else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
@@ -36,7 +38,10 @@ class Conv(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block that halves the resolution."""
+    """Residual block that halves the resolution: (B, I, h, w) -> (B, O, h/2, w/2).
+
+    The first block takes the picture (B, img_channels, H, W) and has a fromRGB layer; the others have ``img_channels`` 0.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, img_channels: int, clamp: float | None) -> None:
         super().__init__()
@@ -54,7 +59,10 @@ class DiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorEpilogue(nn.Module):
-    """Minibatch standard deviation, a convolution and two linear layers at 4x4, in float32."""
+    """The last block, at 4x4 and in float32: minibatch standard deviation, a convolution, two linear layers. -> logit (B, 1).
+
+    ``cmap`` (B, cmap_dim): the mapped class, whose product with the output is the logit; None in an unconditional network.
+    """
 
     def __init__(
         self, channels: int, mbstd_group: int | None, mbstd_channels: int, cmap_dim: int, clamp: float | None, start: tuple[int, int]
@@ -75,9 +83,12 @@ class DiscriminatorEpilogue(nn.Module):
 
 
 def minibatch_std(x: torch.Tensor, group: int | None, channels: int) -> torch.Tensor:
-    """Append the standard deviation over groups of samples as ``channels`` constant maps (Karras et al. 2018, section 3).
+    """Append the standard deviation over groups of samples as constant maps: (B, C, h, w) -> (B, C + channels, h, w).
 
-    ``group``: samples a group, None for the whole batch; the next smaller number that divides the batch is taken.
+    Args:
+        group: samples in a group; None: the whole batch. The next smaller number that divides the batch is used.
+
+    Source: Karras et al. 2018, "Progressive Growing of GANs", section 3.
     """
     b, c, h, w = x.shape
     size = b if group is None else next(g for g in range(min(group, b), 0, -1) if b % g == 0)
@@ -88,12 +99,12 @@ def minibatch_std(x: torch.Tensor, group: int | None, channels: int) -> torch.Te
 
 
 class Discriminator(ConfigModel):
-    """StyleGAN2 residual discriminator: picture (B, img_channels, r, r) -> logit (B, 1), float32.
+    """StyleGAN2 residual discriminator: picture (B, img_channels, H, W) -> logit (B, 1), float32.
 
     Args:
-        resolution, img_channels, c_dim, channel_base, channel_max, conv_clamp, start: as the generator's.
+        resolution, img_channels, c_dim, channel_base, channel_max, conv_clamp, start: as in :class:`Generator`.
         mbstd_group, mbstd_channels: see :func:`minibatch_std`.
-        mapping_layers, mapping_lr_multiplier: of the network that maps a class.
+        mapping_layers, mapping_lr_multiplier: of the mapping network of the class.
         cmap_dim: width of the mapped class; the channels at 4x4 where None.
     """
 
@@ -125,7 +136,7 @@ class Discriminator(ConfigModel):
         self.mapping = MappingNetwork(0, code, mapping_layers, c_dim, mapping_lr_multiplier) if c_dim else None
 
     def choose_class(self, index: int | None) -> None:
-        """Take class ``index`` wherever none is given; it is saved with the discriminator."""
+        """Make class ``index`` the default (None: no default); it is saved with the discriminator."""
         if self.mapping is not None:
             self.mapping.choose_class(index)
 
@@ -136,7 +147,7 @@ class Discriminator(ConfigModel):
         return block
 
     def features(self, picture: torch.Tensor) -> list[torch.Tensor]:
-        """The outputs of the residual blocks, highest resolution first."""
+        """Picture (B, img_channels, H, W) -> outputs of the residual blocks, highest resolution first."""
         x, out = picture, []
         for res in self.block_resolutions:
             x = getattr(self, f"b{res}")(x)
@@ -144,6 +155,7 @@ class Discriminator(ConfigModel):
         return out
 
     def forward(self, picture: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
+        """Picture (B, img_channels, H, W) in [-1, 1], one-hot classes c (B, c_dim) -> logit (B, 1)."""
         x = self.features(picture)[-1]
         cmap = None
         if self.mapping is not None:

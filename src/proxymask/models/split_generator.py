@@ -1,9 +1,11 @@
-"""The frozen generator cut in two (method: G = G2 o G1): ``features`` runs G1, ``render`` runs G2.
+"""The frozen generator split in two, G = G2 o G1 in the paper: ``features`` runs G1, ``render`` runs G2.
 
-StyleGAN2 accumulates a low-resolution RGB image beside its features, so the state at a cut is the pair
-(features, accumulated RGB). The cut at resolution r lies after the second styled convolution of block r; the RGB is
-the skip of all lower blocks, already upsampled to r, and the block's own toRGB belongs to G2. Untouched, ``render``
-of ``features`` is the uncut network to the last bit, at every cut.
+The split at resolution r is after the second styled convolution of block r. StyleGAN2 accumulates an RGB image along with its features, so
+the state at the split is a pair: the features, and the RGB image of all lower blocks, upsampled to r. The toRGB layer of block r belongs to
+G2. ``render(features(w), w)`` equals the whole generator to the last bit, at every split.
+
+Shapes: B pictures; C feature channels; h x w the size of the features at the split; H x W that of the pictures; num_ws, w_dim as in
+``stylegan2.py``.
 """
 
 from typing import NamedTuple
@@ -19,14 +21,14 @@ from .stylegan2_ops import SQRT2, conv_up2, upsample2, upsample2_matmul
 
 
 class SplitState(NamedTuple):
-    """What crosses the cut: ``features`` (B, C, h, w) and ``rgb`` (B, img_channels, h, w), float32 skip image of the lower blocks."""
+    """State at the split: ``features`` (B, C, h, w) and ``rgb`` (B, img_channels, h, w), the float32 skip image of the lower blocks."""
 
     features: torch.Tensor
     rgb: torch.Tensor
 
 
 class _Layer(NamedTuple):
-    """A styled convolution of one w: ``weight`` is modulated and demodulated; ``kernel`` where it upsamples."""
+    """A styled convolution for one w: ``weight`` (O, I, 3, 3) is modulated and demodulated; ``kernel`` is None without upsampling."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -36,7 +38,7 @@ class _Layer(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """The styled convolutions (none in the block at the cut) and the toRGB of one w."""
+    """The styled convolutions (none in the block at the split) and the toRGB layer for one w."""
 
     layers: list[_Layer]
     rgb_weight: torch.Tensor
@@ -46,13 +48,13 @@ class _Block(NamedTuple):
 
 
 class FusedG2:
-    """G2 of one style; made by :meth:`SplitGenerator.tail`."""
+    """G2 for one style, with the modulation multiplied into the weights; made by :meth:`SplitGenerator.fuse_g2`."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype, self.blocks = dtype, list[_Block]()
 
     def add(self, block: SynthesisBlock, ws: torch.Tensor, convs: bool) -> None:
-        """Take a block for its slice of ws (1, num_conv + 1, w_dim); ``convs``: its convolutions, and not its toRGB alone."""
+        """Add a block, with its part of ws (1, num_conv + 1, w_dim). ``convs`` False: only its toRGB layer."""
         layers = [self._layer(layer, ws[:, i]) for i, layer in enumerate((block.conv0, block.conv1))] if convs else []
         torgb = block.torgb
         style = torgb.affine(ws[:, block.num_conv]) * torgb.weight_gain
@@ -61,7 +63,7 @@ class FusedG2:
 
     def _layer(self, layer: SynthesisLayer, w: torch.Tensor) -> _Layer:
         weight = layer.weight.float() * layer.affine(w)[0, :, None, None]
-        # a leaky ReLU's gain of sqrt(2) goes before it: see bias_lrelu
+        # the gain sqrt(2) of the leaky ReLU is in the weights: see bias_lrelu
         weight = weight * ((weight.square().sum(dim=(1, 2, 3)) + layer.epsilon).rsqrt() * SQRT2)[:, None, None, None]
         noise = layer.noise_const * (layer.noise_strength * SQRT2)
         kernel = layer.kernel if layer.up else None
@@ -71,7 +73,7 @@ class FusedG2:
         return weight.to(dtype=self.dtype, memory_format=torch.channels_last)
 
     def __call__(self, state: SplitState) -> torch.Tensor:
-        """States (B, ...) at the cut -> pictures (B, img_channels, R, R), float32."""
+        """State at the split, of B pictures -> pictures (B, img_channels, H, W), float32."""
         with torch.autocast(state.features.device.type, enabled=False):
             x = state.features.to(dtype=self.dtype, memory_format=torch.channels_last)
             rgb = state.rgb
@@ -94,12 +96,12 @@ class FusedG2:
 
 
 class SplitGenerator(nn.Module):
-    """A generator with a cut at ``resolution`` (the paper: 64).
+    """A generator split at ``resolution`` (64 in the paper).
 
-    ``start`` is the generator's, ``size`` the (height, width) of the features.
+    Attributes: ``size`` (h, w) of the features, ``channels`` C, and ``start`` of the generator.
 
     Raises:
-        ProxymaskError: where the generator has no block of that resolution above 4.
+        ProxymaskError: the generator has no block of that resolution above 4.
     """
 
     def __init__(self, generator: Generator, resolution: int = 64) -> None:
@@ -116,7 +118,7 @@ class SplitGenerator(nn.Module):
         return self.generator.mapping(z, c, truncation)
 
     def features(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> SplitState:
-        """G1: w (B, w_dim) or ws (B, num_ws, w_dim) -> the state at the cut."""
+        """G1: w (B, w_dim) or ws (B, num_ws, w_dim) -> the state at the split."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x: torch.Tensor | None = None
         rgb: torch.Tensor | None = None
@@ -132,7 +134,7 @@ class SplitGenerator(nn.Module):
         return SplitState(x, rgb)
 
     def render(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
-        """G2: the state at the cut and w or ws -> picture (B, img_channels, H, W)."""
+        """G2: the state at the split and w or ws -> picture (B, img_channels, H, W)."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x, rgb = state.features, state.rgb
         for res in synthesis.block_resolutions:
@@ -146,21 +148,23 @@ class SplitGenerator(nn.Module):
         return rgb
 
     def g2_features(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
-        """The state at the cut and w or ws -> features of the blocks from the cut on, as the last ones of :meth:`pyramid`."""
+        """The state at the split and w or ws -> features of the blocks from the split on, the last ones of :meth:`feature_pyramid`."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
-        found = [state.features]
+        levels = [state.features]
         for res in synthesis.block_resolutions:
             if res > self.resolution:
-                found.append(synthesis.block(res).convs(found[-1], synthesis.block_ws(ws, res), noise_mode))
-        return found
+                levels.append(synthesis.block(res).convs(levels[-1], synthesis.block_ws(ws, res), noise_mode))
+        return levels
 
     @torch.no_grad()
     def fuse_g2(self, w: torch.Tensor, dtype: torch.dtype = torch.float32) -> "FusedG2":
-        """G2 for one w (1, w_dim) or ws (1, num_ws, w_dim), for many states: :meth:`render` with constant noise up to rounding, but all
-        that w decides is multiplied into the weights once. ``dtype``: of the convolutions, as autocast would choose it."""
+        """G2 for one w (1, w_dim) or ws (1, num_ws, w_dim) and many states: :meth:`render` with constant noise, up to rounding.
+
+        The modulation is multiplied into the weights once. ``dtype``: of the convolutions, as autocast would choose it.
+        """
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         if len(ws) != 1:
-            raise ProxymaskError(f"a tail is made for one style, not for {len(ws)}")
+            raise ProxymaskError(f"fuse_g2 is for one style, not for {len(ws)}")
         tail = FusedG2(dtype)
         for res in synthesis.block_resolutions:
             if res >= self.resolution:
@@ -168,7 +172,7 @@ class SplitGenerator(nn.Module):
         return tail
 
     def feature_pyramid(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Outputs of every block's last styled convolution (the few-shot segmenter's hypercolumn) and the picture."""
+        """w or ws -> the output of each block's last styled convolution, 4x4 first, and the picture (B, img_channels, H, W)."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x: torch.Tensor | None = None
         rgb: torch.Tensor | None = None

@@ -3,6 +3,9 @@
 Parameter names are those of the ADA release, so that its checkpoints map one to one.
 
 Widths: ``min(channel_base // resolution, channel_max)``; config-F is 32768 / 512.
+
+Shapes: B pictures; I, O input and output channels; R the resolution, H x W the size of the pictures (R x R unless ``start`` is not
+square); z_dim, w_dim latent widths; num_ws the number of layers that take a w of their own.
 """
 
 from collections.abc import Sequence
@@ -23,9 +26,13 @@ SeedStyle = Literal["nvidia", "torch"]
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: one "styled convolution".
+    """Styled convolution: modulated 3x3 convolution, noise, bias, leaky ReLU. (B, I, h, w) and w (B, w_dim) -> (B, O, *size).
 
-    ``size``: (height, width) of the output. ``epsilon``: what stands beside the energy below the root of the demodulation.
+    Args:
+        size: (height, width) of the output.
+        up: upsample twofold.
+        clamp: limit of the absolute output values, or None.
+        epsilon: added under the square root of the demodulation.
     """
 
     noise_const: torch.Tensor
@@ -62,7 +69,7 @@ class SynthesisLayer(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to image channels, without demodulation."""
+    """Modulated 1x1 convolution to image channels, without demodulation: (B, I, h, w) and w (B, w_dim) -> (B, img_channels, h, w)."""
 
     def __init__(self, in_channels: int, img_channels: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()
@@ -79,7 +86,10 @@ class ToRGB(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """Two styled convolutions and a toRGB (one styled convolution on a learned constant at 4x4)."""
+    """Two styled convolutions and a toRGB layer; at 4x4 one styled convolution on a learned constant.
+
+    ``in_channels`` 0 makes the 4x4 block. ``scaled_weights``: see :class:`Generator`.
+    """
 
     const: nn.Parameter
     kernel: torch.Tensor
@@ -97,9 +107,9 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         self.size, self.in_channels = size, in_channels
 
-        def layer(fan: int, up: bool) -> SynthesisLayer:
-            # conv(w g) / sqrt(|w g|^2 + e) = conv(w) / sqrt(|w|^2 + e / g^2), with g^2 = 1 / fan-in
-            return SynthesisLayer(fan, out_channels, w_dim, size, up, clamp, EPSILON * (9 * fan if scaled_weights else 1))
+        def layer(channels: int, up: bool) -> SynthesisLayer:
+            # conv(w g) / sqrt(|w g|^2 + e) = conv(w) / sqrt(|w|^2 + e / g^2), with g^2 = 1 / fan-in = 1 / (9 channels)
+            return SynthesisLayer(channels, out_channels, w_dim, size, up, clamp, EPSILON * (9 * channels if scaled_weights else 1))
 
         if in_channels == 0:
             self.const = nn.Parameter(torch.randn(out_channels, *size))
@@ -111,20 +121,20 @@ class SynthesisBlock(nn.Module):
         self.register_buffer("kernel", fir_kernel(), persistent=False)
 
     def convs(self, x: torch.Tensor | None, ws: torch.Tensor, noise_mode: NoiseMode) -> torch.Tensor:
-        """The styled convolutions: (B, I, r/2, r/2) or nothing -> (B, O, r, r). ``ws`` (B, num_conv + 1, w_dim)."""
+        """Run the styled convolutions: (B, I, r/2, r/2), or None at 4x4, -> (B, O, r, r). ``ws`` (B, num_conv + 1, w_dim)."""
         if x is None:
             x = self.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
             return self.conv1(x, ws[:, 0], noise_mode)
         return self.conv1(self.conv0(x, ws[:, 0], noise_mode), ws[:, 1], noise_mode)
 
     def image(self, x: torch.Tensor, rgb: torch.Tensor | None, ws: torch.Tensor) -> torch.Tensor:
-        """Add this block's toRGB to ``rgb``, the skip image already at this block's resolution (or nothing)."""
+        """Add this block's toRGB output to ``rgb``, the skip image at this block's resolution (None at 4x4)."""
         y = self.torgb(x, ws[:, self.num_conv])
         return y if rgb is None else rgb + y
 
 
 class SynthesisNetwork(nn.Module):
-    """ws (B, num_ws, w_dim) -> picture (B, img_channels, r, r), about [-1, 1]; (r / 4) times ``start`` where that is no square."""
+    """ws (B, num_ws, w_dim) -> picture (B, img_channels, H, W), about [-1, 1]; (H, W) is ``resolution / 4`` times ``start``."""
 
     def __init__(
         self,
@@ -141,7 +151,7 @@ class SynthesisNetwork(nn.Module):
         self.resolution = resolution
         self.block_resolutions = check_resolution(resolution)
         previous = 0
-        self.num_ws = 1  # the last toRGB's
+        self.num_ws = 1  # of the last toRGB layer
         for res in self.block_resolutions:
             width = channels_at(res, channel_base, channel_max)
             block = SynthesisBlock(previous, width, w_dim, block_size(res, start), img_channels, conv_clamp, scaled_weights)
@@ -156,7 +166,7 @@ class SynthesisNetwork(nn.Module):
         return block
 
     def block_ws(self, ws: torch.Tensor, resolution: int) -> torch.Tensor:
-        """The slice of ``ws`` that the block at ``resolution`` takes: its convolutions' and its toRGB's (shared with the next)."""
+        """The part of ``ws`` for the block at ``resolution``: one for each convolution and one for toRGB (shared with the next block)."""
         start = 0 if resolution == 4 else 2 * (resolution.bit_length() - 3) - 1
         return ws[:, start : start + self.block(resolution).num_conv + 1]
 
@@ -176,21 +186,21 @@ class Generator(ConfigModel):
 
     Args:
         z_dim, w_dim: latent widths.
-        c_dim: classes (0: unconditional).
-        resolution: side of the pictures, a power of two.
+        c_dim: number of classes (0: unconditional).
+        resolution: R, side of the pictures, a power of two.
         img_channels: 3 for RGB.
         mapping_layers: 8 in config-F, 2 in ADA's presets.
         channel_base, channel_max: widths, see the module.
-        conv_clamp: clamp of convolution outputs (256 in half-precision networks) or None.
+        conv_clamp: limit of the absolute convolution outputs (256 in half-precision networks), or None.
         mapping_lr_multiplier: factor on weights and biases of the mapping layers at run time.
         mapping_features, embed_features, label: see :class:`MappingNetwork`.
-        start: (height, width) of the learned constant. Where it is no square, block r is (height, width) * r / 4 large, and so are
-            the pictures; ``resolution`` then names the last block.
-        scaled_weights: the original multiplies its weights by 1 / sqrt(fan-in) before it demodulates them (TensorFlow, rosinality,
-            genforce). Demodulation undoes that but for the 1e-8 below its root, which counts fan-in times as much.
-        seed_style: how the generator's family draws z of an integer seed, see :func:`seed_to_z`.
-        num_fp16_res: how many of the highest resolutions its family runs in half precision on a GPU. Kept as a fact: here the
-            precision is chosen where the generator is used.
+        start: (height, width) of the learned constant. The output of block r has ``r / 4`` times that size. Where it is not square,
+            ``resolution`` is only the name of the last block.
+        scaled_weights: True for TensorFlow, rosinality and genforce, which multiply weights by 1 / sqrt(fan-in) before demodulation.
+            Demodulation cancels the factor, except in the 1e-8 under its root, which then counts fan-in times as much.
+        seed_style: how the project that the weights come from draws z of an integer seed, see :func:`seed_to_z`.
+        num_fp16_res: how many of the highest resolutions that project runs in half precision on a GPU. Recorded only: precision is
+            chosen where the generator is used.
 
     Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (skip generator).
     """
@@ -234,13 +244,18 @@ class Generator(ConfigModel):
         noise_mode: NoiseMode = "const",
         truncation_cutoff: int | None = None,
     ) -> torch.Tensor:
-        """z (B, z_dim) -> picture (B, img_channels, *picture_size). ``noise_mode``: the stored noise, new noise, or none."""
+        """z (B, z_dim) and one-hot classes c (B, c_dim) -> picture (B, img_channels, H, W), about [-1, 1].
+
+        Args:
+            truncation, truncation_cutoff: see :meth:`ws`.
+            noise_mode: "const" (the stored noise), "random" (new noise, from torch's global random state) or "none".
+        """
         return self.synthesis(self.ws(z, c, truncation, truncation_cutoff), noise_mode)
 
     def ws(
         self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0, truncation_cutoff: int | None = None
     ) -> torch.Tensor:
-        """z (B, z_dim) -> ws (B, num_ws, w_dim), truncated in the first ``truncation_cutoff`` of them (None: in all)."""
+        """z (B, z_dim) -> ws (B, num_ws, w_dim). Truncation is applied to the first ``truncation_cutoff`` layers (None: to all)."""
         if truncation_cutoff is None or truncation == 1.0:
             return self.broadcast(self.mapping(z, c, truncation))
         ws = self.broadcast(self.mapping(z, c)).clone()
@@ -248,11 +263,11 @@ class Generator(ConfigModel):
         return ws
 
     def z(self, seeds: Sequence[int]) -> torch.Tensor:
-        """z (N, z_dim) of integer seeds, drawn as the generator's family does (``seed_style``); on the CPU."""
+        """Integer seeds -> z (N, z_dim), on the CPU, drawn as ``seed_style`` prescribes (:func:`seed_to_z`)."""
         return seed_to_z(seeds, self.z_dim, self.seed_style)
 
     def choose_class(self, index: int | None) -> None:
-        """Take class ``index`` wherever none is given; it is saved with the generator."""
+        """Make class ``index`` the default (None: no default); it is saved with the generator."""
         self.mapping.choose_class(index)
 
     def broadcast(self, w: torch.Tensor) -> torch.Tensor:
@@ -261,21 +276,21 @@ class Generator(ConfigModel):
 
 
 def check_seed_style(style: str) -> SeedStyle:
-    """``style`` itself; a :class:`ProxymaskError` where there is no such one."""
+    """``style`` itself; a :class:`ProxymaskError` if it is neither "nvidia" nor "torch"."""
     if style == "nvidia":
         return "nvidia"
     if style == "torch":
         return "torch"
-    raise ProxymaskError(f"there is no seed style {style!r}: nvidia or torch")
+    raise ProxymaskError(f"unknown seed style {style!r}: use nvidia or torch")
 
 
 def seed_to_z(seeds: Sequence[int], z_dim: int, style: SeedStyle = "nvidia") -> torch.Tensor:
-    """z (N, z_dim), float32, for integer seeds, each as other tools draw it, so that pictures can be compared seed by seed.
+    """Integer seeds -> z (N, z_dim), float32, on the CPU, drawn as other projects do, so that pictures can be compared seed by seed.
 
     Args:
-        style: "nvidia" draws ``numpy.random.RandomState(seed).randn(1, z_dim)``, as NVIDIA's ``generate.py`` (TensorFlow and
-            PyTorch) and the generators trained here do; "torch" draws ``torch.randn(1, z_dim)`` after ``torch.manual_seed(seed)``,
-            on the CPU: the first picture of a run of rosinality's or genforce's scripts with that seed.
+        style: "nvidia": ``numpy.random.RandomState(seed).randn(1, z_dim)``, as in NVIDIA's ``generate.py`` (TensorFlow and PyTorch) and
+            for generators trained here. "torch": ``torch.randn(1, z_dim)`` after ``torch.manual_seed(seed)`` on the CPU, which gives
+            the first picture of rosinality's and genforce's scripts with that seed.
     """
     if check_seed_style(style) == "nvidia":
         rows = [np.random.RandomState(seed % 2**32).randn(z_dim) for seed in seeds]

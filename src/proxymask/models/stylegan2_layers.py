@@ -1,4 +1,7 @@
-"""What StyleGAN2's generator and discriminator share: block widths and resolutions, the equalised linear layer, the mapping network."""
+"""What StyleGAN2's generator and discriminator share: block widths and resolutions, the equalised linear layer, the mapping network.
+
+Shapes: B pictures; c_dim classes; z_dim, w_dim latent widths.
+"""
 
 from typing import Literal
 
@@ -17,15 +20,21 @@ def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
     return max(min(channel_base // resolution, channel_max), 1)
 
 
-def check_resolution(resolution: int, least: int = 8) -> list[int]:
-    """The block resolutions 4, 8, ... ``resolution``; an error unless it is a power of two of at least ``least``."""
-    if resolution < least or resolution & (resolution - 1):
-        raise ProxymaskError(f"resolution {resolution} must be a power of two, {least} or more")
+def check_resolution(resolution: int) -> list[int]:
+    """The block resolutions 4, 8, ..., ``resolution``; a :class:`ProxymaskError` unless it is a power of two, 8 or more."""
+    if resolution < 8 or resolution & (resolution - 1):
+        raise ProxymaskError(f"resolution {resolution} must be a power of two, 8 or more")
     return [2**i for i in range(2, resolution.bit_length())]
 
 
 class FullyConnected(nn.Module):
-    """Equalised linear layer; ``lr_multiplier`` scales weight and bias at run time."""
+    """Linear layer with equalised learning rate: (B, in_features) -> (B, out_features).
+
+    Args:
+        lrelu: a leaky ReLU (slope 0.2, gain sqrt(2)) follows.
+        lr_multiplier: factor on weight and bias at run time; their stored values are that much larger.
+        bias_init: what the bias starts as.
+    """
 
     def __init__(
         self, in_features: int, out_features: int, lrelu: bool = False, lr_multiplier: float = 1.0, bias_init: float = 0.0
@@ -43,16 +52,18 @@ class FullyConnected(nn.Module):
 
 
 class MappingNetwork(nn.Module):
-    """z (B, z_dim) [and class (B, c_dim)] -> w (B, w_dim); keeps ``w_avg`` for truncation.
+    """z (B, z_dim) [and class (B, c_dim)] -> w (B, w_dim).
 
-    A class-conditional network also keeps the class that is taken where none is given (``class_index``, -1: none), so that
-    everything that knows nothing of classes works on one of them.
+    Buffers: ``w_avg`` (w_dim,), the mean of w, for truncation; in a class-conditional network ``class_index`` (), the default class
+    (-1: none), so that code without a class argument works on one class.
 
     Args:
-        features: width of the layers between; that of w where None.
-        embed_features: width of the class embedding; that of w where None.
-        label: how a class enters: "embed" (a linear layer whose output is normalised, then put beside the normalised z; ADA and
-            later) or "concat" (a matrix without bias, put beside z, both normalised together; Karras et al. 2020 and genforce).
+        num_layers: linear layers.
+        features: width of the hidden layers; w_dim where None.
+        embed_features: width of the class embedding; w_dim where None.
+        label: how the class enters. "embed": the normalised output of a linear layer is concatenated to the normalised z (ADA and
+            later). "concat": the output of a matrix without bias is concatenated to z, and both are normalised together (Karras et al.
+            2020, genforce).
     """
 
     w_avg: torch.Tensor
@@ -71,9 +82,9 @@ class MappingNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if label not in ("embed", "concat"):
-            raise ProxymaskError(f"a class enters as embed or concat, not {label!r}")
+            raise ProxymaskError(f"label={label!r}: must be embed or concat")
         self.z_dim, self.w_dim, self.c_dim, self.num_layers, self.label = z_dim, w_dim, c_dim, num_layers, label
-        between, extra = features or w_dim, 0
+        hidden, extra = features or w_dim, 0
         if c_dim:
             extra = z_dim if label == "concat" else embed_features or w_dim
             if label == "concat":
@@ -82,14 +93,17 @@ class MappingNetwork(nn.Module):
                 self.embed = FullyConnected(c_dim, extra)
             self.register_buffer("class_index", torch.tensor(-1))
         for index in range(num_layers):
-            width, out = z_dim + extra if index == 0 else between, w_dim if index == num_layers - 1 else between
+            width, out = z_dim + extra if index == 0 else hidden, w_dim if index == num_layers - 1 else hidden
             setattr(self, f"fc{index}", FullyConnected(width, out, lrelu=True, lr_multiplier=lr_multiplier))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0) -> torch.Tensor:
-        """Returns w (B, w_dim), float32: ``w_avg + truncation * (mapped - w_avg)``.
+        """z (B, z_dim), one-hot classes c (B, c_dim) or None for the default class -> w (B, w_dim), float32.
 
-        ``c``: one-hot classes (B, c_dim); the chosen class where None.
+        The result is ``w_avg + truncation * (mapped - w_avg)``.
+
+        Raises:
+            ProxymaskError: a class-conditional network without ``c`` and without a default class.
         """
         with torch.autocast(z.device.type, enabled=False):
             x = z.float()
@@ -103,7 +117,7 @@ class MappingNetwork(nn.Module):
             return x if truncation == 1.0 else torch.lerp(self.w_avg, x, truncation)
 
     def choose_class(self, index: int | None) -> None:
-        """Take class ``index`` wherever no class is given (None: none again). A :class:`ProxymaskError` where there is no such class."""
+        """Make class ``index`` the default (None: no default); a :class:`ProxymaskError` where there is no such class."""
         if not self.c_dim:
             raise ProxymaskError("this generator has no classes: leave out --class")
         if index is not None and not 0 <= index < self.c_dim:
@@ -119,5 +133,5 @@ class MappingNetwork(nn.Module):
 
 
 def normalize_2nd_moment(x: torch.Tensor) -> torch.Tensor:
-    """Scale each row to a mean square of one."""
+    """Scale each row of x (B, C) to a mean square of one."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
