@@ -580,7 +580,7 @@ class TrainMapper:
         assert self.cache is not None
         identity: dict[str, Any] = {"condition": "mask"} if condition is None else condition.about()
         identity |= {"generator": made_of["generator"], "clusters": made_of["clusters"]}
-        if condition is not None and condition.colourless and stage.unet.unet_recolor:
+        if condition is not None and condition.colour_invariant and stage.unet.unet_recolor:
             identity |= {"recolour": stage.unet.unet_recolor}
         if segmenter is not None:
             identity |= {"segmenter": short_hash(segmenter)}
@@ -637,7 +637,7 @@ class TrainMapper:
                 if self.picture_mapper is not None:
                     raise ProxymaskError("a mask is made of labels, which real pictures have not: leave --picture-mapper out")
                 if self.extractor is not None or self.weights is not None:
-                    raise ProxymaskError("a mask is made of labels by no extractor: leave --extractor and --weights out")
+                    raise ProxymaskError("a mask is made of labels, not by an extractor: leave --extractor and --weights out")
                 assert segmenter is not None
                 assert labels is not None
                 stage = build_mapper(

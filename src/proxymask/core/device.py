@@ -1,4 +1,4 @@
-"""Choice of device and of arithmetic, in one place."""
+"""Choice of device and of precision, in one place."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,7 +13,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; a named device that is absent is an error."""
+    """``auto``: CUDA, else MPS, else the CPU. A named device that is not available is a :class:`ProxymaskError`."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -30,13 +30,13 @@ def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX on x86, the bf16 extension on ARM)."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
-    except OSError:  # not Linux: nothing to read, so the safe answer
+    except OSError:  # not Linux: unknown
         return False
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """``auto`` is bfloat16 only where the hardware has it, float32 elsewhere. Returns the autocast dtype."""
+    """The dtype of autocast. ``auto``: bfloat16 if the hardware supports it, else float32."""
     if name == "fp32":
         return torch.float32
     if name == "bf16":
@@ -51,7 +51,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Autocast to ``dtype``; no context at all for float32."""
+    """Autocast to ``dtype``; an empty context for float32."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)

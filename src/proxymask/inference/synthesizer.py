@@ -237,7 +237,7 @@ class Synthesizer:
                 raise ProxymaskError("a photo is not inverted: leave --invert or --from-photo out")
             return kind.read_photo(source, self.size)
         typical = None
-        if kind.remembers:
+        if kind.uses_mean_condition:
             mapper = self.bundle.mappers[self.bundle.mapper_for(kind.name)]
             typical = mapper.typical if isinstance(mapper, UNetMapper) and int(mapper.seen) else None
         return kind.read(source, self.size, invert, typical)

@@ -96,7 +96,7 @@ class ConditionConfig:
     """Power of a cluster's rarity by which it comes out likelier (losses.reconstruction): a drawing's eye, of which the mapper is never
     sure, is then still asked for."""
     unet_recolor: float = 0.0
-    """Share of the generated pictures that are recoloured before lines are drawn from them (disturb.recolour), so that the mapper does not
+    """Share of the generated pictures that are recoloured before lines are drawn from them (random_recolour), so that the mapper does not
     learn to read colours off the lines, against the style's; of conditions in lines only."""
     unet_clean_share: float = 0.25
     """Share of the pairs whose condition is left as the extractor made it; the others are disturbed."""
@@ -194,7 +194,7 @@ class ConditionPairs:
         """Pairs of the samples w (B, w_dim), undisturbed."""
         levels, pictures = self.cut.feature_pyramid(w)
         proxy = self.clusters.assign(features_at_split(self.cut, levels))
-        colours = self.condition.recoloured(to_rgb(pictures), self.recolour, rng)
+        colours = self.condition.random_recolour(to_rgb(pictures), self.recolour, rng)
         labels = None if self.segmenter is None else self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
         return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)

@@ -14,7 +14,9 @@ from .weights import fill, load_state
 
 
 class HED(nn.Module):
-    """Holistically-nested edges (Xie and Tu 2015): VGG-16 with a side output at each of five sizes. (B, 3, h, w) in [0, 1] -> (B, 1, h, w).
+    """Holistically-nested edge detection: VGG-16 with a side output at each of five sizes.
+
+    (B, 3, h, w) in [0, 1] -> (B, 1, h, w) in [0, 1].
 
     Args:
         widths: channels of the five stages; (64, 128, 256, 512, 512) in the published file.
@@ -42,18 +44,18 @@ class HED(nn.Module):
         return torch.sigmoid(self.combine(torch.cat(sides, dim=1)))
 
 
-_NUMBERS = ("One", "Two", "Thr", "Fou", "Fiv")
+_STAGE_NAMES = ("One", "Two", "Thr", "Fou", "Fiv")
 
 
 def load_hed(path: Path) -> HED:
     """HED from the PyTorch conversion of the authors' weights, whose stages are called ``moduleVggOne`` or ``netVggOne`` and so on."""
     state = {name.removeprefix("module").removeprefix("net"): value for name, value in load_state(path).items()}
-    ours: dict[str, torch.Tensor] = {}
+    renamed: dict[str, torch.Tensor] = {}
     for name, value in state.items():
-        for index, number in enumerate(_NUMBERS):
+        for index, number in enumerate(_STAGE_NAMES):
             name = name.replace(f"Vgg{number}.", f"stages.{index}.").replace(f"Score{number}.", f"scores.{index}.")
-        ours[name.replace("Combine.0.", "combine.")] = value
-    widths = [ours[f"scores.{i}.weight"].shape[1] for i in range(5) if f"scores.{i}.weight" in ours]
+        renamed[name.replace("Combine.0.", "combine.")] = value
+    widths = [renamed[f"scores.{i}.weight"].shape[1] for i in range(5) if f"scores.{i}.weight" in renamed]
     net = HED(widths if len(widths) == 5 else (4,) * 5)
-    fill(net, ours, path)
+    fill(net, renamed, path)
     return net

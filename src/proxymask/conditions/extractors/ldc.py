@@ -14,6 +14,8 @@ from .weights import fill, load_state
 
 
 class _ConvNorm(nn.Module):
+    """1x1 convolution and batch norm."""
+
     def __init__(self, fin: int, fout: int, stride: int) -> None:
         super().__init__()
         self.conv, self.bn = nn.Conv2d(fin, fout, 1, stride=stride), nn.BatchNorm2d(fout)
@@ -23,6 +25,8 @@ class _ConvNorm(nn.Module):
 
 
 class _TwoConvs(nn.Module):
+    """Two 3x3 convolutions with batch norm."""
+
     def __init__(self, fin: int, fout: int, stride: int, last_relu: bool) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(fin, fout, 3, stride=stride, padding=1), nn.BatchNorm2d(fout)
@@ -35,6 +39,8 @@ class _TwoConvs(nn.Module):
 
 
 class _DenseLayer(nn.Module):
+    """Two 3x3 convolutions, averaged with ``skip``."""
+
     def __init__(self, fin: int, fout: int) -> None:
         super().__init__()
         self.conv1, self.norm1 = nn.Conv2d(fin, fout, 3, padding=2), nn.BatchNorm2d(fout)
@@ -46,6 +52,8 @@ class _DenseLayer(nn.Module):
 
 
 class _DenseBlock(nn.Module):
+    """Several dense layers with the same ``skip``."""
+
     def __init__(self, layers: int, fin: int, fout: int) -> None:
         super().__init__()
         for number in range(layers):
@@ -57,8 +65,8 @@ class _DenseBlock(nn.Module):
         return x
 
 
-class _Raise(nn.Module):
-    """Back to full size, doubling ``times`` times."""
+class _Upsample(nn.Module):
+    """Upsampling by 2^``times`` with transposed convolutions, to one channel."""
 
     def __init__(self, fin: int, times: int) -> None:
         super().__init__()
@@ -75,6 +83,8 @@ class _Raise(nn.Module):
 
 
 class _Fuse(nn.Module):
+    """Weighted sum of the side outputs, with weights by attention (the paper's CoFusion)."""
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.conv3 = nn.Conv2d(4, 32, 3, padding=1), nn.Conv2d(32, 4, 3, padding=1)
@@ -88,7 +98,7 @@ class _Fuse(nn.Module):
 class LDC(nn.Module):
     """Lightweight dense CNN for edges (Soria et al. 2022), the variant with four blocks.
 
-    (B, 3, h, w) in [0, 1], h and w multiples of 8 -> (B, 1, h, w).
+    (B, 3, h, w) in [0, 1], h and w multiples of 8 -> (B, 1, h, w) in [0, 1].
     """
 
     def __init__(self) -> None:
@@ -97,8 +107,8 @@ class LDC(nn.Module):
         self.dblock_3, self.dblock_4 = _DenseBlock(2, 32, 64), _DenseBlock(3, 64, 96)
         self.side_1, self.side_2 = _ConvNorm(16, 32, 2), _ConvNorm(32, 64, 2)
         self.pre_dense_2, self.pre_dense_3, self.pre_dense_4 = _ConvNorm(32, 64, 2), _ConvNorm(32, 64, 1), _ConvNorm(64, 96, 1)
-        self.up_block_1, self.up_block_2 = _Raise(16, 1), _Raise(32, 1)
-        self.up_block_3, self.up_block_4 = _Raise(64, 2), _Raise(96, 3)
+        self.up_block_1, self.up_block_2 = _Upsample(16, 1), _Upsample(32, 1)
+        self.up_block_3, self.up_block_4 = _Upsample(64, 2), _Upsample(96, 3)
         self.block_cat = _Fuse()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -114,7 +124,7 @@ class LDC(nn.Module):
 
 
 def load_ldc(path: Path) -> LDC:
-    """LDC from its published checkpoint."""
+    """LDC from its published checkpoint; a :class:`ProxymaskError` where the file does not fit."""
     net = LDC()
     fill(net, load_state(path), path)
     return net

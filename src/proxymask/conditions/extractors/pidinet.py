@@ -12,22 +12,24 @@ from torch import nn
 from .preprocessing import imagenet_normalized, upsample
 from .weights import fill, load_state
 
-_RING = [3, 0, 1, 6, 4, 2, 7, 8, 5]  # each of the 3x3 neighbours' next one round the centre
-_OUTER, _INNER = [0, 2, 4, 10, 14, 20, 22, 24], [6, 7, 8, 11, 13, 16, 17, 18]  # of 5x5, in the order of the eight neighbours
+_NEXT_ANGLE = [3, 0, 1, 6, 4, 2, 7, 8, 5]  # for each position of 3x3, the next one around the centre
+_OUTER, _INNER = [0, 2, 4, 10, 14, 20, 22, 24], [6, 7, 8, 11, 13, 16, 17, 18]  # positions of 5x5 on the eight rays
 
 
 def plain_kernel(weight: torch.Tensor, kind: str) -> torch.Tensor:
-    """A pixel-difference convolution's 3x3 weights (O, I, 3, 3) as those of the plain convolution that does the same.
+    """Weights (O, I, 3, 3) of a pixel difference convolution -> weights of the equal plain convolution, (O, I, 3, 3) or (O, I, 5, 5).
 
-    ``central``: every neighbour less the centre. ``angular``: every neighbour less the next one round. ``radial``: every outer one of
-    5x5 less the inner one on the same ray. ``plain``: as they are. (Su et al. 2021, section 3.2.)
+    ``central``: differences between each neighbour and the centre. ``angular``: between each neighbour and the next one around the
+    centre. ``radial``: between the outer and the inner pixel of 5x5 on each ray. ``plain``: no differences.
+
+    Source: Su et al. 2021, section 3.2.
     """
     flat = weight.flatten(2)
     if kind == "central":
         flat = flat.clone()
         flat[:, :, 4] -= weight.sum(dim=(2, 3))
     elif kind == "angular":
-        flat = flat - flat[:, :, _RING]
+        flat = flat - flat[:, :, _NEXT_ANGLE]
     elif kind == "radial":
         five = weight.new_zeros(*weight.shape[:2], 25)
         five[:, :, _OUTER] = flat[:, :, 1:]
@@ -36,7 +38,7 @@ def plain_kernel(weight: torch.Tensor, kind: str) -> torch.Tensor:
     return flat.view(weight.shape)
 
 
-KINDS = ("central", "angular", "radial", "plain")  # in turn, over the sixteen layers ("carv4")
+KINDS = ("central", "angular", "radial", "plain")  # repeated over the sixteen layers (configuration "carv4")
 
 
 class _DifferenceBlock(nn.Module):
@@ -57,6 +59,8 @@ class _DifferenceBlock(nn.Module):
 
 
 class _Dilated(nn.Module):
+    """Sum of four dilated convolutions (the paper's CDCM)."""
+
     def __init__(self, fin: int, fout: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(fin, fout, 1)
@@ -69,6 +73,8 @@ class _Dilated(nn.Module):
 
 
 class _Attention(nn.Module):
+    """Spatial attention (the paper's CSAM)."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 4, 1)
@@ -79,6 +85,8 @@ class _Attention(nn.Module):
 
 
 class _Reduce(nn.Module):
+    """1x1 convolution to one channel."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, 1, 1)
@@ -90,7 +98,11 @@ class _Reduce(nn.Module):
 class PiDiNet(nn.Module):
     """Pixel difference network (Su et al. 2021) with attention and dilation, as plain convolutions.
 
-    (B, 3, h, w) in [0, 1] -> (B, 1, h, w).
+    (B, 3, h, w) in [0, 1], h and w multiples of 8 -> (B, 1, h, w) in [0, 1].
+
+    Args:
+        width: channels of the first stage; 60, or 20 in the tiny variant.
+        dilated: channels of the dilated convolutions; 24, or 8 in the tiny variant.
     """
 
     def __init__(self, width: int = 60, dilated: int = 24) -> None:
@@ -122,10 +134,10 @@ class PiDiNet(nn.Module):
 
 
 def load_pidinet(path: Path) -> PiDiNet:
-    """PiDiNet of any width from its published checkpoint."""
+    """PiDiNet of any width from its published checkpoint; a :class:`ProxymaskError` where the file does not fit."""
     state = load_state(path)
     if "init_block.weight" not in state or "dilations.0.conv1.weight" not in state:
-        fill(PiDiNet(4, 4), state, path)  # says what is missing
+        fill(PiDiNet(4, 4), state, path)  # raises, and names what is missing
     net = PiDiNet(state["init_block.weight"].shape[0], state["dilations.0.conv1.weight"].shape[0])
     kinds = {"init_block.weight": KINDS[0]}
     for number, name in enumerate((name for names in net.stages for name in names), start=1):

@@ -1,6 +1,6 @@
-"""What the edge networks have in common: the size and the range of values that they take, and resizing of their outputs.
+"""Preprocessing of the edge networks: input size, ranges of values, resizing of outputs.
 
-Shapes: B pictures, H x W their size, h x w the size that a network sees.
+Shapes: B pictures, H x W their size, h x w the input size of a network.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ import torch.nn.functional as F
 from torch import nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CAFFE_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of pictures in 0 to 255
+CAFFE_MEAN = (123.68, 116.779, 103.939)  # of red, green and blue in [0, 255]
 
 
 class EnlargedInput(nn.Module):
-    """Runs a network nearer to the size it was trained for: small pictures are enlarged, its answer comes back at theirs.
+    """Runs a network on enlarged pictures, closer to the size it was trained on, and resizes its output back.
 
     Args:
         net: (B, 3, h, w) in [0, 1] -> (B, 1, h, w).
-        side: shorter side up to which pictures are enlarged, twice at most (more blurs them and costs with the square).
-        multiple: of which both sides must be.
+        side: the shorter side is enlarged up to it, at most twofold (more blurs the pictures, and the time grows with the square).
+        multiple: h and w are multiples of it.
     """
 
     def __init__(self, net: nn.Module, side: int, multiple: int) -> None:
@@ -40,13 +40,15 @@ class EnlargedInput(nn.Module):
 
 
 def imagenet_normalized(x: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) in [0, 1] -> normalised with the mean and standard deviation of ImageNet."""
     return (x - x.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)) / x.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
 
 
 def caffe_input(x: torch.Tensor) -> torch.Tensor:
-    """[0, 1] RGB to what Caffe's networks take: BGR, 0 to 255, less the mean."""
+    """RGB (B, 3, H, W) in [0, 1] -> the input of Caffe networks: BGR, 0 to 255, minus the mean."""
     return (x * 255 - x.new_tensor(CAFFE_MEAN).view(1, 3, 1, 1)).flip(1)
 
 
 def upsample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Bilinear upsampling to ``size`` (height, width)."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
