@@ -247,7 +247,7 @@ def test_data_prepare_names_what_it_skips(tmp_path, capsys):
 def test_inspect_bundle(tiny_bundle, capsys):
     assert run("inspect", tiny_bundle) == 0
     shown = capsys.readouterr().out
-    for text in ("whole bundle", "32x32", "cut at 16", "mappers: mask", "facial_hair", "5 proxy clusters", "licences", "personal"):
+    for text in ("complete bundle", "32x32", "cut at 16", "mappers: mask", "facial_hair", "5 proxy clusters", "licences", "personal"):
         assert text in shown, text
     assert run("inspect", tiny_bundle / "generator") == 0
     assert "a saved Generator" in capsys.readouterr().out
@@ -331,7 +331,7 @@ def test_mask_check(tiny_bundle, tmp_path, capsys):
     assert run("mask", "check", tmp_path / "mask.png", "--bundle", tiny_bundle, "--out", out) == 0
     shown = capsys.readouterr().out
     assert "3 of 9 classes" in shown
-    assert "mind: eyes (4 pixels)" in shown
+    assert "warning: eyes (4 pixels)" in shown
     assert "not in it: eyebrows" in shown
     assert pixels(out).shape[1] == 512
     assert pixels(out).shape[0] > 512
@@ -339,7 +339,7 @@ def test_mask_check(tiny_bundle, tmp_path, capsys):
     over = ("--over", tmp_path / "under.png", "--out", tmp_path / "over.png")
     assert run("mask", "check", tmp_path / "mask.png", "--bundle", tiny_bundle, *over) == 0
     assert not np.array_equal(pixels(out), pixels(tmp_path / "over.png"))
-    assert "is missing" in fails(capsys, "mask", "check", tmp_path / "no.png", "--bundle", tiny_bundle, "--out", out)
+    assert "does not exist" in fails(capsys, "mask", "check", tmp_path / "no.png", "--bundle", tiny_bundle, "--out", out)
 
 
 def test_a_bundle_without_labels_says_so(tiny_bundle, tmp_path, capsys):
@@ -356,7 +356,7 @@ def test_a_bundle_without_labels_says_so(tiny_bundle, tmp_path, capsys):
 
 
 def test_ctrl_c_and_stops(monkeypatch, capsys):
-    from proxymask.cli import verbs
+    from proxymask.cli import inspection
     from proxymask.training.loop import Stopped
 
     def raising(error: BaseException):
@@ -372,12 +372,12 @@ def test_ctrl_c_and_stops(monkeypatch, capsys):
         (OSError(28, "No space left on device", "/a/file"), 2, "/a/file: No space left on device"),
         (MemoryError(), 2, "out of memory"),
     ):
-        monkeypatch.setattr(verbs.Inspect, "run", raising(error))
+        monkeypatch.setattr(inspection.Inspect, "run", raising(error))
         assert run("inspect", "x") == status
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1
         assert text in lines[0]
-    monkeypatch.setattr(verbs.Inspect, "run", raising(RuntimeError("a bug")))
+    monkeypatch.setattr(inspection.Inspect, "run", raising(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):  # what is not the user's to mend keeps its traceback
         run("inspect", "x")
 
@@ -389,7 +389,7 @@ def test_embedded_bundle(tmp_path, capsys):
     if not (EMBEDDED / "avatars" / "bundle.json").is_file():
         pytest.skip("the embedded bundle 'avatars' is not in this checkout")
     assert run("inspect", "avatars") == 0
-    assert "whole bundle" in capsys.readouterr().out
+    assert "complete bundle" in capsys.readouterr().out
     for mask in find_masks(example_masks(), AVATAR_LABELS)[-2:]:
         assert run("mask", "check", mask.path, "--out", tmp_path / "overlay.png") == 0
     assert run("generate", "--mask", MASK, "--out", tmp_path / "x.png", "--style-seed", 3, *CPU) == 0

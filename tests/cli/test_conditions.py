@@ -198,7 +198,7 @@ def test_two_conditions_share_by_nearness(trained: Path, drawing: Path, scribble
 
 def test_generate_refuses_in_one_line(trained: Path, drawing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("generate", "--bundle", trained, "--out", tmp_path / "x.png", *CPU)
-    assert "nothing to paint from" in fails(capsys, *words)
+    assert "there is no input: give --mask" in fails(capsys, *words)
     assert "--condition needs --input" in fails(capsys, *words, "--condition", "sketch")
     assert "not both" in fails(capsys, *words, "--mask", MASK, "--condition", "sketch", "--input", drawing)
     assert "go with --input" in fails(capsys, *words, "--mask", MASK, "--invert")

@@ -1,11 +1,16 @@
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from proxymask.cli import main
-from proxymask.cli.demo import CAPTION, CELL, GAP, MARGIN, TITLE, run_demo, varied_styles
+from proxymask.cli.contact_sheet import CAPTION, CELL, GAP, MARGIN, TITLE
+from proxymask.cli.demo_pictures import run_demo, varied_styles
 from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.mask_files import example_masks, find_masks
 from proxymask.imaging.masks import read_mask
 from proxymask.imaging.pictures import legend, write_picture
@@ -32,6 +37,29 @@ def test_examples_are_masks_of_avatars():
             assert picture.mode == "P"
             np.testing.assert_array_equal(np.asarray(picture), ids)  # index = id
             assert picture.getpalette()[: 3 * len(AVATAR_LABELS)] == AVATAR_LABELS.palette()[: 3 * len(AVATAR_LABELS)]
+
+
+def test_the_examples_are_written_once(tmp_path, capsys):
+    out = tmp_path / "my masks"
+    assert main(["examples", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    names = {mask.path.relative_to(example_masks()) for mask in find_masks(example_masks(), AVATAR_LABELS)}
+    assert {file.relative_to(out) for file in out.rglob("*.png")} == names
+    for name in names:
+        assert (out / name).read_bytes() == (example_masks() / name).read_bytes()
+    assert LabelSet.load(out / "labels.json") == AVATAR_LABELS
+    assert "proxymask mask check" in (out / "README.md").read_text()
+    hint = shlex.split(shown.partition("next: ")[2])
+    assert Path(hint[hint.index("--mask") + 1]).is_file()  # quoted, though the path has a space
+    assert len(find_masks(out, AVATAR_LABELS)) == len(names)
+    (out / "beard.png").write_bytes(b"mine")
+    assert main(["examples", "--out", str(out)]) == 2
+    assert "holds files: give a new or an empty folder" in capsys.readouterr().err
+    assert (out / "beard.png").read_bytes() == b"mine"
+    assert main(["examples", "--out", str(out / "beard.png")]) == 2
+    assert "is a file: give" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["examples", "--out", str(tmp_path / "empty")]) == 0
 
 
 def test_demo_command_writes_everything(tiny_bundle, tmp_path, capsys):

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 import tiny
+from proxymask.cli.options import Computing
 from proxymask.cli.progress import Pace, clock, describe, progress
 from proxymask.cli.training import TRAIN, Cluster, Fit, GeneratorOverrides, TrainGenerator, TrainMapper, TrainRearranger, TrainSegmenter
-from proxymask.cli.verbs import Computing
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import load_tensors
 from proxymask.core.hashing import file_hash

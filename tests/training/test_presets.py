@@ -1,17 +1,24 @@
-"""The presets say what the supplement says, and the paper-sized networks are built right, without memory for their weights."""
+"""Presets by name, by size and from JSON, and networks of their sizes, built without memory for their weights.
+
+What the published method's settings are is in ``test_published.py``.
+"""
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.sizes import START
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
-from proxymask.training.presets import PRESETS, STAGES, load_preset
+from proxymask.models.unet_mapper import UNetMapper
+from proxymask.training.fit import FitConfig
+from proxymask.training.presets import PRESETS, STAGES, Preset, load_preset, ours_preset, preset_title, resolve_preset
 from proxymask.training.stages import new_generator
 
 
@@ -19,56 +26,71 @@ def count(module: torch.nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def test_schedules_of_the_supplement():
-    small, large = PRESETS["paper-256"], PRESETS["paper-1024"]
-    for preset, steps, last, resolution in ((small, 140_000, 40_000, 256), (large, 215_000, 65_000, 1024)):
-        assert preset.resolution == resolution
-        assert (preset.cut, preset.num_clusters, preset.cluster_samples) == (64, 25, 256)
-        assert preset.rearranger_loop.steps == steps
-        assert round(steps * preset.rearranger.adv_phase) == last
-        r = preset.rearranger
-        assert (r.lambda_self, r.lambda_mask, r.lambda_adv, r.adv_every, r.learning_rate, r.r1_gamma) == (10, 1, 1, 5, 0.002, 10)
-        m = preset.mapper
-        assert (m.lambda_recon, m.lambda_recon_adv, m.lambda_adv, m.learning_rate, m.r1_gamma) == (10, 100, 1, 0.002, 10)
-        assert preset.mapper_loop.steps == 110_000
-        assert round(110_000 * m.adv_phase) == 10_000
-        assert (m.lambda_label, m.momentum, m.cosine_decay) == (0, 0, False)  # the paper has none of them
-        assert (preset.rearranger_loop.batch, preset.mapper_loop.batch) == (8, 8)
+def built(preset: Preset) -> tuple[SplitGenerator, Rearranger, OasisMapper, UNetMapper]:
+    """The networks of a preset, for 19 labels and conditions of one plane, on the meta device."""
+    with torch.device("meta"):
+        cut = SplitGenerator(new_generator(preset.generator, preset.resolution, 0), preset.cut)
+        config = dataclasses.asdict(preset.rearranger)
+        arguments = {key: config[key] for key in Rearranger(8, 8, 2, 8).config if key in config}
+        rearranger = Rearranger(cut.channels, preset.cut, preset.num_clusters, **arguments)
+        mapper = OasisMapper(19, preset.num_clusters, preset.cut, preset.mapper.widths, preset.mapper.hidden)
+        c = preset.condition
+        sized = cut.generator.config
+        base, most = c.unet_base or sized["channel_base"], c.unet_max or sized["channel_max"]
+        unet = UNetMapper(1, preset.num_clusters, preset.cut, preset.resolution, base, most, START, c.unet_space_to_depth)
+    return cut, rearranger, mapper, unet
 
 
-def same(a, b):
-    return a == pytest.approx(b, rel=1e-3) if isinstance(a, float) else a == b
+def test_ours_at_64_is_the_demo():
+    demo = PRESETS["demo"]
+    assert ours_preset(64) == demo
+    for size, cut in ((32, 16), (16, 8), (8, 4)):  # the same widths and steps: the demo with another size
+        assert ours_preset(size) == dataclasses.replace(demo, resolution=size, cut=cut)
+        assert demo.cut_for(size) == cut
 
 
-def test_demo_differs_in_widths_and_in_what_was_measured_at_its_size():
-    """The losses, schedules and choices of the demo are the paper preset's, but for widths, steps, the generator's recipe and some
-    settings that docs/experiments.md shows to need another value at 64 pixels, or that the paper has not."""
-    demo, paper = PRESETS["demo"], PRESETS["paper-256"]
-    drawn = {"refinement_width", "lambda_mix", "mix_share", "mix_layers", "mix_absent", "lambda_self"}  # with layers 0, L_mix is L_self
-    fast = {"learning_rate", "momentum", "cosine_decay", "discriminator_lr_multiplier"}
-    assert demo.mapper.learning_rate * demo.condition.unet_lr_multiplier == pytest.approx(0.015)  # one is a multiple of the other
-    assert 0 in demo.rearranger.mix_layers or demo.rearranger.lambda_self
-    for stage, widths in (
-        (
-            "rearranger",
-            {
-                "hidden",
-                "position_channels",
-                "key_mask_channels",
-                "lambda_mask",
-                "learning_rate",
-                "adv_every",
-                "discriminator_lr_multiplier",
-                "narrow_channels",
-            }
-            | drawn,
-        ),
-        ("mapper", {"widths", "hidden", "tail", "resize", "proxy_mask_mode", "lambda_label", "label_phase"} | fast),
-        ("segmenter", {"style_transfer_max_labels"}),
+@pytest.mark.parametrize("size", [128, 256, 512, 1024])
+def test_ours_follows_from_the_size(size):
+    ours, demo = PRESETS[f"ours-{size}"], PRESETS["demo"]
+    assert ours == ours_preset(size)
+    assert (ours.resolution, ours.cut, ours.num_clusters) == (size, 64, 100)
+    cut, rearranger, mapper, unet = built(ours)
+    assert mapper.first == (8, 8)
+    assert ours.rearranger.narrow_channels < rearranger.dim
+    assert unet.down_sides[0] == 64  # folded to the size of the proxy mask
+    assert cut.channels == (64 if size == 128 else 512)
+    seen = ours.generator_loop.steps * ours.generator_loop.batch
+    assert seen == min(128_000 * (size // 64) ** 2, 25_000_000)
+    for stage in STAGES:
+        assert ours.loop(stage).steps >= demo.loop(stage).steps
+    # what is measured at 64 pixels is the same at every size
+    for stage, sized in (
+        ("rearranger", {"position_channels", "hidden", "refinement_width", "narrow_channels"}),
+        ("segmenter", set()),
+        ("mapper", {"widths", "hidden", "learning_rate", "discriminator_lr_multiplier"}),
+        ("condition", {"unet_base", "unet_max", "unet_space_to_depth"}),
     ):
-        ours, theirs = dataclasses.asdict(getattr(demo, stage)), dataclasses.asdict(getattr(paper, stage))
-        differing = {key for key in ours if not same(ours[key], theirs[key])}
-        assert differing <= widths
+        here, there = dataclasses.asdict(getattr(ours, stage)), dataclasses.asdict(getattr(demo, stage))
+        assert {key for key in here if here[key] != there[key]} <= sized
+
+
+def test_learning_rates_of_the_demo():
+    demo = PRESETS["demo"]
+    assert demo.mapper.learning_rate * demo.condition.unet_lr_multiplier == pytest.approx(0.015)  # one is a multiple of the other
+    assert demo.mapper.learning_rate * demo.mapper.discriminator_lr_multiplier == pytest.approx(0.002)
+    assert 0 in demo.rearranger.mix_layers or demo.rearranger.lambda_self  # L_self is not lost
+
+
+def test_resolve_preset(tmp_path):
+    assert FitConfig(out=Path("x")).preset == "auto"
+    assert resolve_preset("auto") == PRESETS["demo"]
+    assert resolve_preset("auto", 256) == PRESETS["ours-256"]
+    assert resolve_preset("demo", 256) == PRESETS["demo"]
+    assert resolve_preset("paper-512", 64) == PRESETS["paper-512"]
+    path = tmp_path / "mine.json"
+    path.write_text('{"num_clusters": 7}')  # demo is the base where none is named
+    assert resolve_preset(str(path), 512) == dataclasses.replace(PRESETS["demo"], num_clusters=7)
+    assert [preset_title(name, 128) for name in ("auto", "demo", str(path))] == ["ours-128", "demo", "mine"]
 
 
 def test_paper_generator_on_meta():
@@ -80,24 +102,25 @@ def test_paper_generator_on_meta():
     assert count(generator) == 30_034_338  # config-F at 256 pixels
 
 
-def test_paper_rearranger_on_meta():
-    config = PRESETS["paper-256"].rearranger
+@pytest.mark.parametrize("name", ["ours-256", "paper-256"])
+def test_rearranger_on_meta(name):
+    preset = PRESETS[name]
+    _, r, *_ = built(preset)
     with torch.device("meta"):
-        r = Rearranger(512, 64, 25, config.position_channels, hidden=config.hidden, layers=config.layers, key_mask=config.key_mask)
-        queries = r.encode_mask(torch.empty(1, 25, 64, 64)).query
+        queries = r.encode_mask(torch.empty(1, preset.num_clusters, 64, 64)).query
     assert queries.shape == (1, 4096, r.dim)
     assert all(p.is_meta for p in r.parameters())
     d, h = r.dim, 128
-    used = 512 + 64 + (25 if config.key_mask else 0)
-    assert used <= d < used + 32  # rounded up, for fast attention
+    assert d == (512 if name == "paper-256" else 512 + 32 + 64)
     for block, width in ((r.query_block, d), (r.key_block, d), (r.out_block, 512)):
         assert [tuple(c.weight.shape) for c in block.convs] == [(h, width, 3, 3), (h, h, 3, 3), (h, h, 3, 3), (width, h, 3, 3)]
 
     def residual(width: int) -> int:
         return 9 * (2 * width * h + 2 * h * h) + 3 * h + width
 
-    embeddings = 25 * d * (2 if config.key_mask else 1) + 512 * d + d
-    assert count(r) == embeddings + 2 * residual(d) + residual(512) + 2 * d * d + 1
+    embeddings = preset.num_clusters * d * (2 if preset.rearranger.key_mask else 1) + 512 * d + d
+    refinement = 0 if r.refinement is None else count(r.refinement)
+    assert count(r) == embeddings + 2 * residual(d) + residual(512) + 2 * d * d + 1 + refinement
 
 
 def test_paper_mapper_on_meta():

@@ -1,7 +1,6 @@
 """The command ``proxymask``: finds the verb, lets tyro read its flags, runs it, and turns errors into one line and an exit status.
 
-The words of a verb are matched here and only the module of the verb that was asked for is imported, so that help is quick:
-PyTorch alone takes seconds to load.
+Only the module of the verb that is called is imported, so that help is fast: PyTorch alone takes seconds to load.
 """
 
 import dataclasses
@@ -17,13 +16,15 @@ from typing import Any
 
 from ..core.errors import ProxymaskError
 from ..core.version import __version__
+from .old_flags import current_flags
+from .progress import is_main
 
 Tree = dict[str, "Verb | Group"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A verb: one line about it, and the dataclass that holds its flags and its ``run``."""
+    """A verb: a line of help, and what loads the dataclass that has its flags as fields and a method ``run``."""
 
     summary: str
     load: Callable[[], Any]
@@ -31,7 +32,7 @@ class Verb:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Verbs under one word, as ``data`` of ``data avatars``."""
+    """Verbs behind a common word, as ``data`` of ``data avatars``."""
 
     summary: str
     children: Callable[[], Tree]
@@ -51,36 +52,37 @@ def _summary(cls: type) -> str:
 
 
 SECTIONS: dict[str, Tree] = {
-    "pictures": {
-        "demo": _verb("see it work: example masks in several styles, on one contact sheet", "verbs", "Demo"),
-        "generate": _verb("pictures from masks, scribbles, sketches, edges, depth", "verbs", "Generate"),
-        "sample": _verb("pictures without a mask, with their proxy masks and labels", "verbs", "Sample"),
-        "transfer": _verb("the shape of one sample in the style of another", "verbs", "Transfer"),
+    "make pictures": {
+        "demo": _verb("render example masks in several styles, with a contact sheet", "demo", "Demo"),
+        "examples": _verb("write the example masks, to start painting from", "masks", "Examples"),
+        "generate": _verb("paint pictures from masks, scribbles, sketches, edges or depth maps", "generate", "Generate"),
+        "sample": _verb("write samples of the generator, with proxy masks and labels", "sample", "Sample"),
+        "transfer": _verb("combine the layout of one sample with the style of another", "sample", "Transfer"),
     },
-    "a look inside": {
-        "evaluate": _verb("measure a bundle: report.html and metrics.json, with what bounds each number", "evaluation", "Evaluate"),
-        "inspect": _verb("what a bundle, a run, a model, a data set or a mask holds", "verbs", "Inspect"),
-        "condition": _verb("what a mapper sees of a picture: its sketch, edges, depth", "conditions", "Condition"),
+    "measure and inspect": {
+        "evaluate": _verb("measure a bundle; writes report.html and metrics.json", "evaluation", "Evaluate"),
+        "inspect": _verb("describe a bundle, a run, a model, a checkpoint, a data set or a mask", "inspection", "Inspect"),
+        "condition": _verb("extract the sketch, edges or depth of a picture", "conditions", "Condition"),
         "mask": Group(
-            "masks that you painted",
-            lambda: {"check": _verb("whether a mask can be used, with an overlay picture", "verbs", "MaskCheck")},
+            "check painted masks",
+            lambda: {"check": _verb("check whether a mask can be used, and draw how it is read", "masks", "MaskCheck")},
         ),
     },
-    "a model of your own": {
-        "import": _verb("a StyleGAN2 checkpoint of another project, made a folder that every verb takes", "checkpoints", "Import"),
-        "export": _verb("a generator, for other tools", "checkpoints", "Export"),
-        "fit": _verb("everything from a folder of pictures, or a generator, to a bundle", "training", "Fit"),
+    "make a model": {
+        "import": _verb("read a StyleGAN2 checkpoint of another project", "checkpoints", "Import"),
+        "export": _verb("write a generator for other tools", "checkpoints", "Export"),
+        "fit": _verb("run every stage, from a folder of pictures or a generator to a bundle", "training", "Fit"),
         "data": Group(
-            "data sets",
+            "make data sets",
             lambda: {
-                "avatars": _verb("drawn portraits with exact masks", "verbs", "DataAvatars"),
-                "cats": _verb("drawn cats with exact masks", "verbs", "DataCats"),
-                "prepare": _verb("any folder of pictures, cropped and resized once", "verbs", "DataPrepare"),
+                "avatars": _verb("draw portraits with exact masks", "data", "DataAvatars"),
+                "cats": _verb("draw cats with exact masks", "data", "DataCats"),
+                "prepare": _verb("crop and resize a folder of pictures once", "data", "DataPrepare"),
             },
         ),
-        "train": Group("one stage: generator, rearranger, segmenter, mapper; a judge, or depth for pairs", _stages),
-        "bundle": Group("bundles", lambda: {"add": _verb("put a trained mapper into a bundle", "conditions", "BundleAdd")}),
-        "cluster": _verb("the proxy clusters of a generator", "training", "Cluster"),
+        "train": Group("train one stage, a judge, or a depth network", _stages),
+        "bundle": Group("change bundles", lambda: {"add": _verb("add a trained mapper to a bundle", "bundle", "BundleAdd")}),
+        "cluster": _verb("compute the proxy clusters of a generator", "training", "Cluster"),
     },
 }
 
@@ -92,13 +94,13 @@ EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 2 a problem the user can mend, 130 stopped."""
+    """Run the command; returns the exit status: 0 done, 2 an error that the user can correct, 130 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             return _run(words)
-        except SystemExit as stop:  # tyro has printed its help or what was wrong with the flags
+        except SystemExit as stop:  # tyro has printed its help or its error message
             return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         except ProxymaskError as error:
             _say(str(error))
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             _say("stopped by Ctrl-C")
             return 130
-        except BrokenPipeError:  # the reader of our output went away, as head does
+        except BrokenPipeError:  # the program that reads our output has ended, as head does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except OSError as error:
@@ -122,33 +124,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] in (["--version"], ["-V"]):
+        print(f"proxymask {__version__}")
+        return 0
+    path, rest, entry = find_verb(words)
+    if isinstance(entry, dict):
+        print(_help(path, entry))
+        return 0
+    parse(entry, path, rest).run()
+    sys.stdout.flush()  # while a broken pipe can still be caught
+    return 0
+
+
+def find_verb(words: Sequence[str]) -> tuple[list[str], list[str], "Verb | Tree"]:
+    """The words that name a verb, its arguments, and the verb; the verbs to choose from where help is wanted or no verb is named.
+
+    Raises:
+        ProxymaskError: no such verb.
+    """
     tree: Tree = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
     path: list[str] = []
-    while True:
-        word = words[0] if words else "--help"
-        if not path and word in ("--version", "-V"):
-            print(f"proxymask {__version__}")
-            return 0
+    for at, word in enumerate(words):
         if word in ("--help", "-h", "help"):
-            print(_help(path, tree))
-            return 0
+            break
         if word not in tree:
             close = difflib.get_close_matches(word, tree, n=1)
             meant = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(tree)}"
             raise ProxymaskError(f"{' '.join(['proxymask', *path])} has no {word!r}{meant}")
-        entry, words = tree[word], words[1:]
         path.append(word)
+        entry = tree[word]
         if isinstance(entry, Verb):
-            _parse(entry.load(), path, words).run()
-            sys.stdout.flush()  # while a broken pipe can still be caught
-            return 0
+            return path, list(words[at + 1 :]), entry
         tree = entry.children()
+    return path, [], tree
 
 
-def _parse(cls: Any, path: list[str], words: list[str]) -> Any:
+def parse(verb: Verb, path: Sequence[str], words: Sequence[str]) -> Any:
+    """The dataclass of a verb, filled with its arguments; flags of earlier versions are read too, with a note on standard error.
+
+    Raises:
+        ProxymaskError: a flag of a feature that was removed.
+        SystemExit: the arguments are wrong or help is wanted; tyro has printed it.
+    """
     import tyro
 
-    prog = " ".join(["proxymask", *path])
+    words, notes = current_flags(" ".join(path), words)
+    for note in notes if is_main() else ():
+        print(f"note: {note}", file=sys.stderr)
+    cls, prog = verb.load(), " ".join(["proxymask", *path])
     return tyro.cli(cls, prog=prog, description=inspect.getdoc(cls), args=words, config=(tyro.conf.FlagCreatePairsOff,))
 
 
@@ -162,7 +185,7 @@ def _help(path: list[str], tree: Tree) -> str:
             lines += [f"{title}:", *_table(section), ""]
         lines += ["examples:", *(f"  {example}" for example in EXAMPLES)]
     version = "" if path else " --version prints the version."
-    return "\n".join([*lines, "", f"Every verb explains itself: add --help to it.{version}"])
+    return "\n".join([*lines, "", f"For the options of a verb, add --help to it.{version}"])
 
 
 def _table(tree: Tree) -> list[str]:

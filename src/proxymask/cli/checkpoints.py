@@ -6,15 +6,16 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .verbs import ClassIndex, SeedStyles
+from .hints import command_line
+from .options import ClassIndex, SeedStyleName
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """A StyleGAN2 checkpoint of another project, made a folder of safetensors that every verb takes.
+    """Read a StyleGAN2 checkpoint of another project and write it as safetensors, which every verb takes.
 
-    Takes NVIDIA's PyTorch and TensorFlow pickles, rosinality's and genforce's files, and this project's folders. Nothing in the file
-    is run. OUT gets generator/, discriminator/ where the file has one, import.json and a README.md that says what was found, what was
+    Reads NVIDIA's PyTorch and TensorFlow pickles, the files of rosinality and genforce, and folders of this project. No code in the
+    file is run. OUT gets generator/, discriminator/ if the file has one, import.json, and a README.md with what was found, what was
     assumed, and the licence notice in the file.
 
     Examples:
@@ -23,19 +24,19 @@ class Import:
       proxymask import 550000.pt --out faces --seed-style nvidia
     """
 
-    file: Annotated[Path, tyro.conf.Positional]
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """The checkpoint (.pkl, .pt, .pth)."""
     out: Path
-    """Folder for the networks; an earlier import there is replaced."""
+    """Folder for the networks; an earlier import in it is replaced."""
     class_index: ClassIndex = None
-    """Of a class-conditional generator, the class that is taken wherever none is given."""
-    seed_style: SeedStyles = None
-    """How a seed becomes z: nvidia (RandomState) or torch; that of the file's family where not given."""
+    """Default class of a class-conditional generator."""
+    seed_style: Annotated[SeedStyleName, tyro.conf.arg(metavar="{nvidia,torch}", help_behavior_hint="(that of the file's family)")] = None
+    """Random number generator that turns a seed into z: nvidia (NumPy's RandomState) or torch."""
     strict: bool = False
-    """Refuse a file with anything in it that is not understood, needed or not."""
+    """Refuse a file that holds anything unknown, even if it is not needed."""
 
     def run(self) -> None:
-        """Open it, save it, and say what it is."""
+        """Open it, save it, and print what it is."""
         from ..checkpoints.imported import save_import
         from ..checkpoints.loading import open_checkpoint
 
@@ -43,29 +44,29 @@ class Import:
         out = save_import(imported, self.out)
         print(imported.text())
         print(f"\nimported: {out}")
-        print(f"next: proxymask sample --generator {out} --count 8 --out samples")
-        print(f"      proxymask fit --generator {out} --out my-bundle")
+        print(f"next: {command_line('sample', '--generator', out, '--count', 8, '--out', 'samples')}")
+        print(f"      {command_line('fit', '--generator', out, '--out', 'my-bundle')}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A generator, for other tools: rosinality's .pt, which many read, or a folder of safetensors.
+    """Write a generator for other tools: as rosinality's .pt, which many tools read, or as a folder of safetensors.
 
-    Every tensor is written as it is, so that importing the file again gives the same ones.
+    The tensors are not changed: importing the file again gives the same ones.
 
     Examples:
       proxymask export runs/generator --out generator.pt
       proxymask export network.pkl --format safetensors --out network
     """
 
-    generator: Annotated[Path, tyro.conf.Positional]
-    """The generator: its run, its saved network, a bundle, an import, or a checkpoint of another project."""
+    generator: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="GENERATOR")]
+    """The generator: its run, its saved network, a bundle, an import, or a checkpoint of another project (.pkl, .pt, .pth)."""
     out: Path
-    """The file (rosinality) or folder (safetensors) to write."""
+    """File (rosinality) or folder (safetensors) to write."""
     format: Literal["rosinality", "safetensors"] = "rosinality"
-    """rosinality: g_ema, latent_avg and d in one .pt; safetensors: this project's folder."""
-    discriminator: bool = True
-    """Write the discriminator too, where there is one."""
+    """Format: rosinality is one .pt with g_ema, latent_avg and d; safetensors is a folder as this project writes it."""
+    discriminator: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: it is written, if there is one)")] = True
+    """Leave the discriminator out."""
 
     def run(self) -> None:
         """Write it."""

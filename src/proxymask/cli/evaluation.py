@@ -12,16 +12,16 @@ from ..data.dataset import ImageSet
 from ..evaluation import EvaluationConfig, evaluate
 from ..training.distributed import is_main, processes
 from ..training.judge import JudgeConfig, train_judge
+from .options import Common, Computing, Number, OptionalPath
 from .progress import Terminal, progress
-from .verbs import Common, Computing, Number, OptionalPath
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(EvaluationConfig):
-    """Measure a bundle: does the picture follow its mask, is it like real ones, does it keep its style.
+    """Measure a bundle: how well pictures follow their masks, how near they are to real pictures, how well they keep their style.
 
-    OUT gets metrics.json and report.html. Results are kept in OUT/cache, so the same command resumes after a stop, and a larger --count
-    extends a smaller one. Missing weights are named, with the place to put them, and everything else is computed.
+    OUT gets metrics.json and report.html. Results are kept in OUT/cache, so the same command resumes after a stop, and a larger number
+    of pictures extends a smaller one. Where weights are missing, a note says where to put them, and everything else is measured.
 
     Examples:
       proxymask evaluate --data avatars-64 --out evaluation
@@ -33,7 +33,7 @@ class Evaluate(EvaluationConfig):
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
-        """Measure, then print the numbers and the path of the report."""
+        """Measure, then print the numbers and the paths of the results."""
         with progress("evaluating, pictures") as update:
             found = evaluate(
                 self, device=self.common.device, precision=self.common.precision, seed=self.common.seed, progress=lambda a, b: update(a, b)
@@ -49,9 +49,10 @@ class Evaluate(EvaluationConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJudge:
-    """A judge for your own labelled domain: a segmentation network that proxymask evaluate uses and that no bundle is trained with.
+    """Train a judge for your own labelled domain: the segmentation network that proxymask evaluate measures pictures with.
 
-    OUT gets the judge and its accuracy on pictures outside its training set. The same command resumes after a stop.
+    No part of a bundle is trained with it. OUT gets the judge and its accuracy on pictures outside its training set. The same command
+    resumes after a stop.
 
     Examples:
       proxymask train judge --data labelled --out runs/judge
@@ -61,18 +62,18 @@ class TrainJudge:
     data: Path
     """Data set of pictures with masks: images/, masks/ and labels.json, as proxymask data avatars writes."""
     out: Path
-    """The judge's folder; training resumes from the checkpoints in it."""
+    """Folder of the judge; training resumes from the checkpoints in it."""
     test: OptionalPath = None
-    """Data set for its accuracy; where not given, a tenth of --data is left out of the training for it."""
+    """Data set to measure the accuracy on; if not given, a tenth of the data is kept out of the training for it."""
     size: Number = None
-    """Side of the pictures that it reads, a multiple of 8; by default that of a prepared set, else 64."""
+    """Side of the pictures that the judge reads, a multiple of 8; that of a prepared set if not given, else 64."""
     config: Annotated[JudgeConfig, tyro.conf.arg(name="")] = field(default_factory=JudgeConfig)
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
         """Train it and print its accuracy."""
         if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir()) and not _is_run(self.out)):
-            raise ProxymaskError(f"--out {self.out} holds other files: choose another folder")
+            raise ProxymaskError(f"--out {self.out} holds other files: give another folder")
         with processes(self.common.device):
             size = self.size or (None if (self.data / "index.json").is_file() else 64)
             with progress("preparing pictures") as count:

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +40,7 @@ from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
 from ..training.mapper import ConditionConfig, MapperConfig, MapperStage
 from ..training.pairs import PairShards, RealPairs, probe_of
-from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, load_preset
+from ..training.presets import DEFAULT_PRESET, PRESETS, StageName, resolve_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
 from ..training.stages import (
@@ -70,8 +71,8 @@ from ..training.stages import (
     run_stage,
 )
 from .evaluation import TrainJudge
+from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import Terminal, progress
-from .verbs import ClassIndex, Common, Computing, OptionalPath
 
 
 def overrides(config: type, attribute: str) -> type:
@@ -86,12 +87,21 @@ def overrides(config: type, attribute: str) -> type:
         if entry.name in ("device", "precision", "seed"):
             continue
         values = {name: _shown(getattr(getattr(preset, attribute), entry.name)) for name, preset in PRESETS.items()}
-        same = len(set(values.values())) == 1
-        default = f"(default: {next(iter(values.values()))})" if same else "(" + ", ".join(f"{k}: {v}" for k, v in values.items()) + ")"
+        names = {value: _preset_names([name for name, v in values.items() if v == value]) for value in values.values()}
+        one = len(names) == 1
+        default = f"(default: {next(iter(names))})" if one else "(" + "; ".join(f"{k}: {v}" for v, k in names.items()) + ")"
         metavar = _metavar(hints[entry.name])
         argument = tyro.conf.arg(help=texts[entry.name], help_behavior_hint=default, metavar=metavar)
         fields.append((entry.name, Annotated[hints[entry.name] | None, argument], None))
     return dataclasses.make_dataclass(f"{config.__name__}Overrides", fields, frozen=True)
+
+
+def _preset_names(names: Sequence[str]) -> str:
+    """The names of presets, a family of which all are there as one."""
+    text = ", ".join(names)
+    for family in ("ours-", "paper-"):
+        text = text.replace(", ".join(name for name in PRESETS if name.startswith(family)), f"{family}*")
+    return text
 
 
 def _field_texts(config: type) -> dict[str, str]:
@@ -143,9 +153,9 @@ Flat = tyro.conf.arg(name="")  # --steps instead of --loop.steps
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")]
 
 
-def _settings(stage: StageName, preset: str, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:
-    """The settings of a stage: the preset's, with what was given on the command line."""
-    chosen = load_preset(preset).with_loops(device=common.device, precision=common.precision, seed=common.seed)
+def _settings(stage: StageName, preset: str, resolution: int, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:
+    """The settings of a stage for pictures of ``resolution``: the preset's, with what was given on the command line."""
+    chosen = resolve_preset(preset, resolution).with_loops(device=common.device, precision=common.precision, seed=common.seed)
     return _changed(getattr(chosen, stage), config), _changed(chosen.loop(stage), loop)
 
 
@@ -224,7 +234,8 @@ class TrainGenerator:
     resolution: OptionalNumber = None
     """Side of the pictures, a power of two; that of a prepared set where it is one; twice that of --grow-from."""
     preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    """Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file that changes one of them.
+    The flags below change single settings."""
     config: Annotated[GeneratorOverrides, Flat] = field(default_factory=GeneratorOverrides)
     loop: Annotated[GeneratorLoop, Flat] = field(default_factory=GeneratorLoop)
     common: Common = field(default_factory=Computing)
@@ -232,7 +243,7 @@ class TrainGenerator:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
-            config, loop = _settings("generator", self.preset, self.common, self.config, self.loop)
+            preset = resolve_preset(self.preset)
             check_out(self.out)
             start = discriminator = None
             size: Size | None = self.resolution
@@ -255,18 +266,20 @@ class TrainGenerator:
                     "--class is of a generator that has classes: name it with --resume-from or --grow-from, or leave --class out"
                 )
             elif size is None and not (self.images / "index.json").is_file():
-                size = load_preset(self.preset).resolution
+                size = preset.resolution
             if self.resolution is not None and start is None:
                 check_resolution(self.resolution)  # before anything is prepared
             with progress("preparing pictures") as count:
                 pictures = open_pictures(self.images, size, count)
             made_of = {"resolution": pictures.size, "pictures": pictures_id(pictures)}
+            side = _square(pictures) if start is None or self.grow_from is not None else start.resolution
+            config, loop = _settings("generator", self.preset, side, self.common, self.config, self.loop)
             if start is not None:
                 made_of |= {"start" if self.grow_from is None else "grown_from": short_hash(start)}
             if self.grow_from is not None:
                 assert start is not None
-                start, discriminator = grow(config, start, discriminator, _square(pictures), loop.seed)
-            generator = start or new_generator(config, _square(pictures), loop.seed)
+                start, discriminator = grow(config, start, discriminator, side, loop.seed)
+            generator = start or new_generator(config, side, loop.seed)
             stage = build_generator(config, generator, discriminator, pictures, loop.seed, grown=self.grow_from is not None)
             with progress("generator") as update:
                 run_stage(stage, loop, self.out, identity_of(config, loop, made_of, schedule=False), update)
@@ -294,14 +307,14 @@ class Cluster:
     class_index: ClassIndex = None
     """The class to take, of a class-conditional generator."""
     preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file."""
+    """Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file."""
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
         """Cluster, and report the sizes."""
         check_out(self.out)
-        preset = load_preset(self.preset)
         generator, _ = _generator(self.generator, self.class_index)
+        preset = resolve_preset(self.preset, generator.resolution)
         side = self.cut or preset.cut_for(generator.resolution)
         count, samples = self.clusters or preset.num_clusters, self.samples or preset.cluster_samples
         identity = {"clusters": count, "samples": samples, "cut": side, "seed": self.common.seed, "generator": short_hash(generator)}
@@ -347,7 +360,8 @@ class TrainRearranger:
     start: OptionalPath = None
     """A trained rearranger of the same widths to go on from, with other settings or other real pictures."""
     preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    """Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file that changes one of them.
+    The flags below change single settings."""
     config: Annotated[RearrangerOverrides, Flat] = field(default_factory=RearrangerOverrides)
     loop: Annotated[RearrangerLoop, Flat] = field(default_factory=RearrangerLoop)
     common: Common = field(default_factory=Computing)
@@ -355,9 +369,9 @@ class TrainRearranger:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
-            config, loop = _settings("rearranger", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
             generator, discriminator = _generator(self.generator, self.class_index)
+            config, loop = _settings("rearranger", self.preset, generator.resolution, self.common, self.config, self.loop)
             clusters = load_part(self.clusters, "clusters", ProxyClusters)
             cut = SplitGenerator(generator, clusters.resolution).eval().requires_grad_(False)
             if self.discriminator is not None:
@@ -413,7 +427,8 @@ class TrainSegmenter:
     rearranger: OptionalPath = None
     """The rearranger, likewise: its run or its saved network."""
     preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    """Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file that changes one of them.
+    The flags below change single settings."""
     config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
     loop: Annotated[SegmenterLoop, Flat] = field(default_factory=SegmenterLoop)
     common: Common = field(default_factory=Computing)
@@ -421,9 +436,9 @@ class TrainSegmenter:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
-            config, loop = _settings("segmenter", self.preset, self.common, self.config, self.loop)
             check_out(self.out)
             generator, _ = _generator(self.generator, self.class_index)
+            config, loop = _settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
             made_of: dict[str, Any] = {"labels": labels_hash(labels, ws, masks), "generator": short_hash(generator)}
@@ -507,7 +522,8 @@ class TrainMapper:
     """Trained mappers of masks, their runs or a bundle: OUT's mapper learns, with widths of its own, to say of any mask what they say in
     the mean, and from nothing else. For a smaller, faster mapper, or one instead of several."""
     preset: str = DEFAULT_PRESET
-    """Settings: demo, paper-256, paper-1024, or a JSON file that changes some of one. The flags below change single ones."""
+    """Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file that changes one of them.
+    The flags below change single settings."""
     config: Annotated[MapperOverrides, Flat] = field(default_factory=MapperOverrides)
     unet: Annotated[ConditionOverrides, Flat] = field(default_factory=ConditionOverrides)
     loop: Annotated[MapperLoop, Flat] = field(default_factory=MapperLoop)
@@ -599,13 +615,13 @@ class TrainMapper:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
-            config, loop = _settings("mapper", self.preset, self.common, self.config, self.loop)
-            widths = _changed(load_preset(self.preset).condition, self.unet)
             check_out(self.out)
             self._check_teacher()
             if self.class_index is not None and self.generator is None:
                 raise ProxymaskError("--class goes with --generator: the class of a bundle was chosen when it was made, leave --class out")
             generator, _ = _generator(self._part("generator"), self.class_index)
+            config, loop = _settings("mapper", self.preset, generator.resolution, self.common, self.config, self.loop)
+            widths = _changed(resolve_preset(self.preset, generator.resolution).condition, self.unet)
             clusters = load_part(self._part("clusters"), "clusters", ProxyClusters)
             rearranger = load_part(self._part("rearranger"), "rearranger", Rearranger)
             segmenter = labels = None

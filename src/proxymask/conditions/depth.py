@@ -166,5 +166,5 @@ def _correlation(planes: torch.Tensor, mean_condition: torch.Tensor) -> float:
 
 
 def depth(labels: LabelSet | None, extractor: str | None, weights: Path | None) -> DepthCondition:
-    """A depth map; the default extractor is Depth-Anything-V2-Small."""
-    return DepthCondition(extractor or "depth-anything-v2-small", weights)
+    """A depth map; the default extractor is MiDaS, as in the paper (supplement E)."""
+    return DepthCondition(extractor or "midas", weights)

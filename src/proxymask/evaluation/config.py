@@ -24,27 +24,25 @@ class EvaluationConfig:
     bundle: str = "avatars"
     """The model: the name of an embedded one, a folder, or a name on the hub (USER/MODEL)."""
     data: Path
-    """Real pictures, the reference of the distances. Where they have masks and --masks is not given, these masks are used too."""
+    """Real pictures, the reference of the distances. If it has masks, pictures are made from these, unless --masks is given."""
     out: Path
     """Folder for metrics.json and report.html; the same command resumes in it after a stop."""
     masks: Path | None = None
-    """Data set with masks to make pictures from, best one that no part of the model was trained on."""
+    """Data set with masks to make pictures from; best one that no part of the model was trained on."""
     judge: Path | None = None
-    """Folder of the judge (proxymask train judge); for avatars the shipped one."""
+    """Folder of the judge, as proxymask train judge writes it; if not given, the shipped one (avatars only)."""
     mapper: str = "mask"
-    """Which of the bundle's mappers."""
+    """Mapper of the bundle to measure; proxymask inspect BUNDLE lists them."""
     count: int | None = None
-    """Pictures of each kind; 2,000, or 28,000 with --protocol paper."""
+    """Number of pictures of each kind; if not given, 2,000, or 28,000 with --protocol paper."""
     features: tuple[str, ...] = ()
-    """More feature networks besides the judge: inception, inception-clean, squeezenet, or the path of a weights file (append :clean for
-    clean resizing)."""
+    """Further feature networks: inception, inception-clean, squeezenet, or a weights file (append :clean for clean resizing)."""
     weights: Path | None = None
-    """Folder of the weights of named networks and of LPIPS; PROXYMASK_WEIGHTS or ~/.cache/proxymask/weights where not given."""
+    """Folder of the weights of named networks and of LPIPS; if not given, $PROXYMASK_WEIGHTS or ~/.cache/proxymask/weights."""
     labelled: Path | None = None
     """Folder of labelled samples (proxymask sample, with painted masks): also measures the baseline that replaces the mapper by a table."""
     protocol: Protocol = "standard"
-    """standard measures everything. paper is that of the paper's supplement: B.1, pictures of two latents against as many training
-    pictures, and C.1, diversity."""
+    """standard measures everything; paper measures what the supplement's sections B.1 (distances) and C.1 (diversity) do."""
     parts: tuple[Part, ...] = ()
     """Measure only these parts; all parts of the protocol where not given."""
     backend: Backend = "own"

@@ -1,5 +1,6 @@
-"""Where mask files are: in a folder that a person names, and the examples that come with the package."""
+"""Mask files on disk: those in a given folder, and the examples that come with the package."""
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +10,16 @@ from .reader import SUFFIXES
 
 PLACES = (Path(__file__).parents[1] / "examples" / "masks", Path(__file__).parents[3] / "examples" / "masks")  # wheel, checkout
 
+README = """Example masks of the embedded bundle avatars: palette PNGs whose indices are the ids in labels.json. Paint over one with the
+colours of the classes, in any image editor, save it as PNG, and run: proxymask mask check MASK
+"""
+
 
 class MaskFile(NamedTuple):
-    """A mask on disk: its ``name``, which is the path below the folder that was searched, without suffix, and its ``path``."""
+    """A mask on disk."""
 
     name: str
+    """Path below the folder that was searched, without suffix."""
     path: Path
 
 
@@ -21,12 +27,42 @@ def example_masks() -> Path:
     """The folder of the example masks of avatars.
 
     Raises:
-        ProxymaskError: neither in the package nor beside it.
+        ProxymaskError: neither in the installed package nor in a checkout.
     """
     for place in PLACES:
         if place.is_dir():
             return place
     raise ProxymaskError(f"{PLACES[0]} is missing: install proxymask again")
+
+
+def write_example_masks(out: Path, labels: LabelSet) -> list[Path]:
+    """Copy the example masks to ``out``, with labels.json and a README.md.
+
+    Args:
+        out: a new or empty folder.
+        labels: the classes of the masks.
+
+    Returns:
+        The masks that were written.
+
+    Raises:
+        ProxymaskError: ``out`` is a file or holds files, or cannot be written.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ProxymaskError(f"--out {out} {'is a file' if out.is_file() else 'holds files'}: give a new or an empty folder")
+    source = example_masks()
+    written = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for mask in find_masks(source, labels):
+            target = out / mask.path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written.append(Path(shutil.copyfile(mask.path, target)))
+        labels.save(out / "labels.json")
+        (out / "README.md").write_text(README, encoding="utf-8")
+    except OSError as error:
+        raise ProxymaskError(f"cannot write to --out {out} ({error.strerror or error}): make room or give another folder") from None
+    return written
 
 
 def find_masks(path: str | Path, labels: LabelSet) -> list[MaskFile]:

@@ -1,4 +1,4 @@
-"""Whether a mask can be used with a bundle (``proxymask mask check``): a report, what to mind, and a picture of how it is understood."""
+"""Check of a mask against a bundle (``proxymask mask check``): a report, warnings, and a picture of how it is read."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,29 +15,33 @@ from ..imaging.pictures import PAPER, legend
 from ..imaging.reader import read_picture
 from .bundle import check_bundle, find_bundle
 
-GREY = 128
-SIDE = 512  # of the overlay picture, the longer one
-FEW_CELLS = 2  # a class that covers fewer cells of the proxy grid than this is likely to be lost
+GREY = 128  # background of the overlay
+SIDE = 512  # longer side of the overlay in pixels
+FEW_CELLS = 2  # a class that covers fewer cells of the proxy mask than this is likely to be lost
 
 
 class Target(NamedTuple):
-    """What a mask must fit: the labels, the size of the pictures and of the proxy masks of a bundle."""
+    """What masks must fit: the labels and sizes of a bundle."""
 
     labels: LabelSet
     pictures: Size
     grid: Size
+    """Size of the proxy masks."""
 
 
 class MaskCheck(NamedTuple):
-    """``report``: size and classes; ``problems``: what to mind, though the mask can be used; ``picture``: overlay and legend."""
+    """Result of :func:`check_mask`."""
 
     report: str
+    """Size and classes of the mask."""
     problems: list[str]
+    """Warnings, though the mask can be used."""
     picture: Image.Image
+    """The classes over a picture or grey, with a legend."""
 
 
 def read_target(bundle: str | Path) -> Target:
-    """What masks of a bundle must fit, without opening its networks.
+    """The labels and sizes of a bundle, without opening its networks.
 
     Raises:
         ProxymaskError: no such bundle, a damaged one, or one without labels.
@@ -47,19 +51,19 @@ def read_target(bundle: str | Path) -> Target:
     if problems:
         raise ProxymaskError(f"{folder}: " + "; ".join(problems))
     if not (folder / "labels.json").is_file():
-        raise ProxymaskError(f"the bundle {bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)")
+        raise ProxymaskError(f"--bundle {bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)")
     about = read_json(folder / "bundle.json")
     sizes = [as_size(block_size(int(about[name]), about.get("start", START))) for name in ("resolution", "cut")]
     return Target(LabelSet.load(folder / "labels.json"), *sizes)
 
 
 def check_mask(file: str | Path, target: Target, over: str | Path | None = None) -> MaskCheck:
-    """Read a mask as ``generate`` does and say what it holds.
+    """Read a mask as ``proxymask generate`` does, and report what it holds.
 
     Args:
         file: the mask.
         target: see :func:`read_target`.
-        over: a picture to lay it over, in grey; plain grey where None.
+        over: a picture to draw the classes over, converted to grey; plain grey where None.
 
     Raises:
         ProxymaskError: the mask cannot be used, or ``over`` cannot be read.
@@ -82,13 +86,14 @@ def check_mask(file: str | Path, target: Target, over: str | Path | None = None)
 
 
 def _problems(mask: np.ndarray, used: np.ndarray, grid: np.ndarray, target: Target) -> list[str]:
+    """Warnings: ``mask`` as painted, ``used`` at the size of the pictures, ``grid`` at that of the proxy masks; ids (H, W)."""
     found = []
     (height, width), pictures = height_width(target.pictures), size_text(target.pictures)
     if mask.shape[0] < height or mask.shape[1] < width:
         found.append(f"it is smaller than the pictures ({pictures}), so its edges will be blocky: paint it larger")
     if mask.shape[0] * width != mask.shape[1] * height:
         shape = "square" if height == width else f"of the shape of {pictures}"
-        found.append(f"it is {size_text(mask.shape)}, not quite {shape}, and will be stretched a little")
+        found.append(f"it is {size_text(mask.shape)}, not exactly {shape}, and will be stretched")
     names = target.labels.names
     for i in np.unique(mask):
         pixels = np.count_nonzero(mask == i)
@@ -96,9 +101,9 @@ def _problems(mask: np.ndarray, used: np.ndarray, grid: np.ndarray, target: Targ
             found.append(f"{names[i]} ({pixels} pixels) is lost when the mask is resized to {pictures}: paint it larger")
         elif np.count_nonzero(grid == i) < FEW_CELLS:
             found.append(
-                f"{names[i]} ({pixels} pixels) covers hardly a cell of the {size_text(target.grid)} grid in which the model thinks "
-                f"(a cell is {min(mask.shape) / min(height_width(target.grid)):.3g} pixels wide here) and may not show: paint it larger"
+                f"{names[i]} ({pixels} pixels) covers less than {FEW_CELLS} cells of the proxy mask ({size_text(target.grid)}; a cell is "
+                f"{min(mask.shape) / min(height_width(target.grid)):.3g} pixels wide in this mask) and may be lost: paint it larger"
             )
     if len(np.unique(mask)) == 1:
-        found.append(f"it is {names[mask.flat[0]]} all over, so there is no shape to follow")
+        found.append(f"it is {names[mask.flat[0]]} all over, so there are no shapes to follow")
     return found

@@ -1,10 +1,12 @@
 """The rearranger: cross-attention that rearranges the features of a style sample to the layout of a proxy mask (supplement A.1).
 
-The query is the proxy mask; key and value are the style sample's features at the split. There is a 4-layer residual block before the
-attention on either input and one after it. A sinusoidal position encoding is added before the first two, so that positions with the same
-cluster differ.
+The query is the proxy mask; key and value are the style sample's features at the split. A sinusoidal position encoding is added to the
+embeddings of both inputs before their residual blocks, so that positions with the same cluster differ.
 
-What the supplement does not state is a field of the config, its default chosen by measurement (docs/experiments.md).
+Reading of "surrounded by two 4-layer residual blocks on either side": two blocks, one before the attention and one after it, because the
+same paragraph speaks of "the residual block that precedes the module". The two inputs, mask and features, have a preceding block each.
+
+What the supplement does not state is an argument; each choice is an entry of docs/decisions.md.
 
 Shapes: B pictures, K clusters, C feature channels, h x w the size of the features at the split, n = h * w positions.
 """
@@ -65,9 +67,9 @@ class Rearranger(ConfigModel):
         channels: C.
         resolution: r, side of the features at the split.
         num_clusters: K.
-        position_channels: channels of the position encoding (a multiple of 4), the last ones of the token.
-        add_position: the position encoding shares the token's channels with the embeddings (is added, as in the paper) instead of
-            having channels of its own.
+        position_channels: channels of the position encoding (a multiple of 4), the last ones of the token. 0, with ``add_position``: all
+            channels of the token.
+        add_position: True: the position encoding is added to the embeddings, as in the paper. False: it has channels of its own.
         hidden: width of the hidden layers of the residual blocks.
         layers: convolutions of a residual block.
         value: "features": rearrange the features themselves; "projection": a learned linear map of them.
@@ -82,7 +84,12 @@ class Rearranger(ConfigModel):
             apart as possible.
         refinement_width: width of the refinement block after the attention; 0: none, as in the paper.
         start: (height, width) of the generator's first block; (h, w) is ``r / 4`` times that.
-        key_channels: width of queries and keys; 0: that of the tokens, as in training.
+        key_channels: width of queries and keys; 0: that of the tokens, as in training (narrow_keys.py).
+        substitute: clusters that a style lacks are replaced in masks of other samples (:attr:`substitute_threshold`). False: they are not,
+            as in the paper.
+
+    Raises:
+        ProxymaskError: an invalid number of position channels.
     """
 
     centroids: torch.Tensor
@@ -109,11 +116,16 @@ class Rearranger(ConfigModel):
         refinement_width: int = 0,
         start: Sequence[int] = START,
         key_channels: int = 0,
+        substitute: bool = True,
     ) -> None:
         super().__init__()
+        if position_channels < 0 or position_channels % 4 or not (position_channels or add_position):
+            raise ProxymaskError(
+                f"{position_channels} position channels: give --position-channels a positive multiple of 4, or 0 with --add-position True"
+            )
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
         self.start, self.size = check_start(start), block_size(resolution, start)
-        self.value_kind, self.rgb_kind, self.init_kind = value, rgb, init
+        self.value_kind, self.rgb_kind, self.init_kind, self.substitute = value, rgb, init, substitute
         self.codes = codes = (key_mask_channels or num_clusters) if key_mask else 0
         used = max(channels, position_channels) + codes if add_position else channels + codes + position_channels
         self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
@@ -129,6 +141,7 @@ class Rearranger(ConfigModel):
         self.out_block = ResidualBlock(channels, hidden, layers)
         width = channels + (img_channels if rgb == "rearrange" else 0)
         self.refinement = RefinementBlock(width, num_clusters, refinement_width) if refinement_width else None
+        position_channels = position_channels or self.dim
         encoding = position_encoding(position_channels, *self.size)
         self.register_buffer("position", F.pad(encoding, (0, 0, 0, 0, self.dim - position_channels, 0)), persistent=False)
         self.position_gain = nn.Parameter(torch.ones(()))
@@ -175,8 +188,11 @@ class Rearranger(ConfigModel):
     def substitute_threshold(self) -> float:
         """Lowest spatial similarity at which a cluster of the style replaces a missing one (:meth:`ProxyClusters.substitute`).
 
-        With a refinement block, which can draw missing clusters, ``SUBSTITUTE_THRESHOLD``; without one -1: all are replaced.
+        -1: every missing cluster is replaced. :data:`SUBSTITUTE_THRESHOLD` with a refinement block, which can draw the others. 2, more than
+        any similarity: none is replaced (``substitute`` is False).
         """
+        if not self.substitute:
+            return 2.0
         return SUBSTITUTE_THRESHOLD if self.refinement is not None else -1.0
 
     def encode_style(self, state: SplitState, own: torch.Tensor | None = None) -> StyleKV:

@@ -48,7 +48,7 @@ from ..models.stylegan2_layers import check_resolution
 from .distributed import agreed, barrier, is_main, processes
 from .estimate import Cost, measure_clusters, measure_pictures, measure_stage
 from .loop import Stage, Stopped
-from .presets import DEFAULT_PRESET, StageName, load_preset
+from .presets import DEFAULT_PRESET, Preset, StageName, preset_title, resolve_preset
 from .stages import (
     acquire_run_dir,
     build_generator,
@@ -137,11 +137,12 @@ class FitConfig:
     out: Path
     """Folder for the bundle. OUT.work, beside it, holds what is needed to go on."""
     preset: str = DEFAULT_PRESET
-    """Settings of all stages: demo, paper-256, paper-1024, or a JSON file such as {"base": "demo", "rearranger": {"hidden": 32}}."""
+    """Settings of all stages: auto (ours at the size of the pictures), demo, ours-128 to ours-1024, paper-256 to paper-1024, or a JSON file
+    such as {"base": "demo", "rearranger": {"hidden": 32}}."""
     steps_scale: float = 1.0
     """Times the preset's steps, for a quick look (0.01) or a longer run (4)."""
     resolution: OptionalNumber = None
-    """Side of the pictures of a generator to be trained; the preset's, or that of a prepared set, where not given."""
+    """Side of the pictures of a generator to be trained; that of a prepared set, the preset's, or 64, where not given."""
     cut: OptionalNumber = None
     """Side of the features at the cut; the preset's, or half the pictures, where not given."""
     label_samples: int = 16
@@ -205,8 +206,7 @@ class _Fit:
             raise ProxymaskError(f"--out {config.out}: name a folder, which will be made")
         self.out = config.out
         self.work = config.out.with_name(config.out.name + ".work")
-        preset = load_preset(config.preset).scaled(config.steps_scale)
-        self.preset = preset.with_loops(device=config.device, precision=config.precision, seed=config.seed)
+        self.preset = self._preset(None)
         self.generator: Generator | None = None
         self.discriminator: Discriminator | None = None
         self.clusters: ProxyClusters | None = None
@@ -293,6 +293,7 @@ class _Fit:
             if config.images is not None:
                 check_colours(self.generator)
         self.resolution = self._resolution()
+        self.preset = self._preset(self.resolution)
         self.cut = self._cut()
         folder = self._label_folder()
         if folder is not None:  # wrong labels are better known now than after hours
@@ -307,6 +308,11 @@ class _Fit:
             self.discriminator = found if found.picture_size == bundle.generator.picture_size else None
         if (self.out / "bundle.json").is_file() and not self.work.is_dir() and self.out.resolve() != find_bundle(name).resolve():
             raise ProxymaskError(f"{self.out} holds another bundle: choose another --out")
+
+    def _preset(self, resolution: int | None) -> Preset:
+        config = self.config
+        preset = resolve_preset(config.preset, resolution).scaled(config.steps_scale)
+        return preset.with_loops(device=config.device, precision=config.precision, seed=config.seed)
 
     def _resolution(self) -> int:
         if self.generator is not None:
@@ -676,7 +682,8 @@ class _Fit:
         config, source = self.config, self.source
         about = dict(source.about) if source is not None else {}
         if source is None:
-            about |= {"made by": "proxymask fit", "preset": Path(config.preset).stem, "generator": self._hash("generator")}
+            about |= {"made by": "proxymask fit", "preset": preset_title(config.preset, self.resolution)}
+            about |= {"generator": self._hash("generator")}
             about |= {"pictures": len(self.pictures) if self.pictures is not None else "none; the generator's own samples"}
             if self.origin:
                 about |= _origin(self.origin)

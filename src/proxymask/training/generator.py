@@ -31,30 +31,30 @@ class Pictures(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
-    """Network widths and the training recipe of the generator."""
+    """Widths and training recipe of the generator and its discriminator (StyleGAN2: Karras et al. 2020)."""
 
     z_dim: int = 512
-    """Width of z and of w."""
+    """Numbers of a latent z, and of w."""
     mapping_layers: int = 8
-    """Layers of the mapping network."""
+    """Layers of the network that maps z to w."""
     channel_base: int = 32768
-    """Channels at a resolution are channel_base / resolution ..."""
+    """Feature channels at a resolution r: channel_base / r, at most channel_max."""
     channel_max: int = 512
-    """... and at most this many."""
+    """Most feature channels at any resolution."""
     learning_rate: float = 0.002
-    """Adam, both networks."""
+    """Adam's learning rate, of both networks (StyleGAN2)."""
     r1_gamma: float = 10.0
-    """Weight of R1."""
+    """gamma of R1, the penalty on the discriminator's gradients at real pictures (StyleGAN2)."""
     path_weight: float = 2.0
-    """Weight of path length regularisation (0: off)."""
+    """Weight of path length regularisation; 0 turns it off (StyleGAN2)."""
     style_mixing: float = 0.9
-    """Share of samples drawn from two latents."""
+    """Share of samples, 0 to 1, that are drawn from two latents (StyleGAN2)."""
     augment: tuple[str, ...] = ()
-    """Differentiable augmentation for small sets: color, translation, cutout."""
+    """Augmentations of all pictures that the discriminator sees: color, translation, cutout. For small sets (Zhao et al. 2020)."""
     flip: bool = False
-    """Mirror half of the real pictures."""
+    """Mirror half of the real pictures. For pictures whose left and right are alike."""
     discriminator_first: int = 0
-    """Steps at the start in which the discriminator alone learns: to go on from a generator whose own discriminator is not at hand."""
+    """Steps at the start in which the discriminator alone learns. For a trained generator whose own discriminator is lost."""
 
 
 def lazy_adam(

@@ -43,31 +43,31 @@ class LoopConfig:
     """How long and how to run; the same for all stages."""
 
     steps: int = 1000
-    """Optimisation steps in all; a resumed run goes on to this number."""
+    """Optimisation steps in all. A resumed run goes on to this number."""
     batch: int = 16
-    """Samples a step, over all processes and accumulation rounds."""
+    """Samples a step, over all processes and parts of the batch."""
     accumulate: int = 1
-    """Rounds over which a batch is split to save memory."""
+    """Parts into which each process splits its batch, one after the other, to save memory."""
     seed: int = 0
     """Seed of the whole run."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    """Where to compute: auto, cpu, cuda or mps."""
     precision: str = "auto"
-    """auto, fp32 or bf16."""
+    """Type of the computation: auto, fp32 or bf16."""
     ema_samples: float = 10_000
-    """Half-life of the moving average of the weights, in samples (method: StyleGAN2's 10 kimg)."""
+    """Half-life of the moving average of the weights, in samples (StyleGAN2: 10,000)."""
     ema_rampup: float = 0.05
-    """At most this share of the samples seen so far is the half-life, so that short runs average too."""
+    """Most of that half-life, as a share of the samples seen so far, so that short runs average too (StyleGAN2: 0.05)."""
     log_every: int = 50
     """Steps between lines of stats.jsonl."""
     checkpoint_every: int = 1000
     """Steps between checkpoints."""
     grid_every: int = 1000
-    """Steps between picture grids (0: none)."""
+    """Steps between picture grids. 0: none."""
     keep: int = 2
-    """Checkpoints kept."""
+    """Newest checkpoints that are kept."""
     tensorboard: bool = True
-    """Also write TensorBoard events."""
+    """Also write events for TensorBoard."""
 
 
 class Stage(Protocol):

@@ -39,67 +39,65 @@ AUXILIARY_WIDTH, AUXILIARY_BATCH, AUXILIARY_SAMPLES, LABEL_BALANCE = 16, 32, 300
 
 @dataclasses.dataclass(frozen=True)
 class MapperConfig:
-    """The mapper's widths and recipe."""
+    """Widths and training recipe of the mapper for masks; the recipe is also that of other conditions (supplement A.1, A.2)."""
 
     widths: Sequence[int] = (1024, 1024, 1024, 512, 256)
-    """Channels at the start and after each SPADE block."""
+    """Channels at the start and after each SPADE block; every block but the last doubles the size (A.1: OASIS)."""
     hidden: int = 128
-    """Width inside SPADE."""
+    """Channels inside SPADE (OASIS: 128)."""
     tail: int = 3
-    """Kernel size of its last convolution."""
+    """Kernel size of the last convolution, odd (OASIS: 3)."""
     resize: Resize = "area"
-    """How masks are brought to a block's size."""
+    """How masks are brought to the size of a block. nearest: as OASIS does. area: a cell keeps the share that a thin part covers."""
     learning_rate: float = 0.002
-    """Adam, mapper and discriminator."""
+    """Adam's learning rate of the mapper (A.2: 0.002)."""
     discriminator_lr_multiplier: float = 1.0
-    """The discriminator's, as a multiple."""
+    """Learning rate of the discriminator, as a multiple of learning_rate (A.2: 1)."""
     lambda_recon: float = 10.0
-    """Weight of L_recon in the first phase ..."""
+    """Weight of L_recon, the cross-entropy to the sample's proxy mask, in the first phase (A.2: 10)."""
     lambda_recon_adv: float = 100.0
-    """... and in the second, beside L_adv."""
+    """Weight of L_recon in the second phase, with L_adv (A.2: 100)."""
     lambda_adv: float = 1.0
-    """Weight of L_adv."""
+    """Weight of L_adv (A.2: 1)."""
     adv_phase: float = 0.0909
-    """Share of the steps, at the end, with L_adv (the paper: 10k of 110k)."""
+    """Share of the steps, at the end, with L_adv (A.2: 10k of 110k)."""
     proxy_mask_mode: ProxyMaskMode = "hard"
-    """What the rearranger gets of the mapper's output: see mappers/handover.py."""
+    """How logits become the proxy mask that the rearranger gets. hard: the likeliest cluster. soft: probabilities. style-prior: the
+    likeliest one given the style (beyond the paper)."""
     momentum: float = 0.0
-    """Adam's first beta, of the mapper."""
+    """First beta of Adam, of the mapper (StyleGAN2: 0)."""
     cosine_decay: bool = False
-    """Let the mapper's rate fall to nothing over the steps, as a cosine."""
+    """The mapper's learning rate falls to 0 over the steps, as a cosine (beyond the paper)."""
     lambda_label: float = 0.0
-    """Weight of L_label, where there is a few-shot segmenter: the picture that the mapper's answer paints in another sample's style has to
-    show the labels that were asked for (0: never; the paper has no such loss)."""
+    """Weight of L_label: the painted picture has to show the labels of the mask. 0: no such loss (beyond the paper)."""
     label_phase: float = 0.5
-    """Share of the steps, at the end, with L_label; in those before, the network that reads labels off pictures for it learns."""
+    """Share of the steps, at the end, with L_label. In those before, the auxiliary segmenter learns."""
     flip: bool = True
-    """Mirror half of the pairs."""
+    """Mirror half of the pairs (beyond the paper)."""
     r1_gamma: float = 10.0
-    """Weight of R1."""
+    """gamma of R1 (A.2: 10)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ConditionConfig:
-    """The U-Net mapper's widths, for conditions other than masks; the rest of the recipe is the mapper's."""
+    """What is different for conditions other than masks: the U-Net mapper (supplement A.1) and how its pairs are made."""
 
     unet_base: int = 16384
-    """Widths of the U-Net: this over the resolution ..."""
+    """Channels of the U-Net at a resolution r: unet_base / r, at most unet_max. 0: the discriminator's own (A.1)."""
     unet_max: int = 512
-    """... and at most this; as StyleGAN2's discriminator."""
+    """Most channels of the U-Net at any resolution. 0: the discriminator's own (A.1)."""
     unet_space_to_depth: int = 1
-    """Pixels a side of the condition that are put into channels first (fewer where the proxy mask is nearly as large): a power of two."""
+    """Pixels a side of the condition that become channels before the encoder, a power of two. 1: none (A.1)."""
     unet_start: Literal["fresh", "discriminator"] = "fresh"
-    """Start of its encoder: new weights, or the discriminator's (widths must be the same)."""
+    """Start of the encoder: new weights, or those of the discriminator, which needs its widths."""
     unet_lr_multiplier: float = 1.0
-    """Its learning rate, times learning_rate."""
+    """Learning rate of the U-Net, as a multiple of learning_rate (A.2: 1)."""
     unet_logit_adjustment: float = 0.0
-    """Power of a cluster's rarity by which it comes out likelier (losses.reconstruction): a drawing's eye, of which the mapper is never
-    sure, is then still asked for."""
+    """Power of a cluster's rarity by which it becomes likelier (Menon et al. 2021). 0: off (beyond the paper)."""
     unet_recolor: float = 0.0
-    """Share of the generated pictures that are recoloured before lines are drawn from them (random_recolour), so that the mapper does not
-    learn to read colours off the lines, against the style's; of conditions in lines only."""
+    """Share of the generated pictures, 0 to 1, whose colours are changed before lines are drawn from them (beyond the paper)."""
     unet_clean_share: float = 0.25
-    """Share of the pairs whose condition is left as the extractor made it; the others are disturbed."""
+    """Share of the pairs, 0 to 1, whose condition stays as the extractor made it. The others are disturbed (beyond the paper)."""
 
 
 class SegmenterLabeler:

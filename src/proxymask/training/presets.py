@@ -1,6 +1,10 @@
-"""Named settings of all stages: ``demo`` for what is at hand, ``paper-256`` and ``paper-1024`` for the published schedule (supplement A.2).
+"""Named settings of all stages.
 
-What the supplement states is marked with its number; the rest is StyleGAN2's own recipe or a choice of this project.
+``paper-256``, ``paper-512``, ``paper-1024``: the published method to the letter. Every setting is stated in the supplement, or it is an
+addition of ours and off, or it is named in :data:`UNSTATED`; ``tests/training/test_published.py`` has section and words for each.
+
+``ours_preset(resolution)``: the method of this project, whose one dial is the size of the pictures. ``demo`` is its 64-pixel case,
+``ours-128`` to ``ours-1024`` are its larger ones. docs/training.md lists what is beyond the paper.
 """
 
 import dataclasses
@@ -19,6 +23,8 @@ from .segmenter import SegmenterConfig
 
 StageName = Literal["generator", "rearranger", "segmenter", "mapper"]
 STAGES: tuple[StageName, ...] = ("generator", "rearranger", "segmenter", "mapper")
+SMALLEST = 64  # pixels a side from which on ours is measured; smaller pictures take its widths
+MAX_CUT = 64  # the size of the feature maps in the paper (supplement A.2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Preset:
 
     def cut_for(self, resolution: int) -> int:
         """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
-        return self.cut if resolution == self.resolution else min(64, resolution // 2)
+        return self.cut if resolution == self.resolution else min(MAX_CUT, resolution // 2)
 
     def loop(self, stage: StageName) -> LoopConfig:
         """The loop of a stage."""
@@ -67,137 +73,237 @@ class Preset:
         return dataclasses.replace(self, **loops)
 
 
-_PAPER_256 = Preset(
-    resolution=256,
-    cut=64,  # 1.2
-    generator=GeneratorConfig(  # config-F
-        z_dim=512,
-        mapping_layers=8,
-        channel_base=32768,
-        channel_max=512,
-        learning_rate=0.002,
-        r1_gamma=10.0,
-        path_weight=2.0,
-        style_mixing=0.9,
-    ),
-    rearranger=RearrangerConfig(
-        hidden=128,  # of the residual blocks; not stated. 512 takes 1.6 times as long (docs/experiments.md, 14)
-        position_channels=64,
-        layers=4,  # A.1
-        learning_rate=0.002,
-        r1_gamma=10.0,
-        lambda_self=10.0,
-        lambda_mask=1.0,
-        lambda_adv=1.0,
-        flip=True,
-        adv_every=5,
-        adv_phase=40 / 140,  # A.2, to here
-        narrow_channels=320,  # of 608 once it is trained: not in the paper, training does not know of it (docs/experiments.md, 27 and 29)
-    ),
-    segmenter=SegmenterConfig(),
-    mapper=MapperConfig(
-        widths=(1024, 1024, 1024, 512, 256),  # OASIS without its last two blocks: 64 pixels
-        hidden=128,
-        learning_rate=0.002,
-        r1_gamma=10.0,
-        lambda_recon=10.0,
-        lambda_recon_adv=100.0,
-        lambda_adv=1.0,
-        adv_phase=10 / 110,  # A.2
-        resize="nearest",  # as published
-    ),
-    # 25 million pictures, as StyleGAN2; the paper takes generators that are already trained
-    generator_loop=LoopConfig(steps=781_250, batch=32, log_every=100, checkpoint_every=5000, grid_every=5000),
-    rearranger_loop=LoopConfig(steps=140_000, batch=8, log_every=100, checkpoint_every=2000, grid_every=2000),
-    segmenter_loop=LoopConfig(steps=1000, batch=1, checkpoint_every=500, grid_every=0),  # batch and steps as RepurposeGAN
-    mapper_loop=LoopConfig(steps=110_000, batch=8, log_every=100, checkpoint_every=2000, grid_every=2000),
-)
+# ---------------------------------------------------------------------------------------------------- the published method
 
-PRESETS: Mapping[str, Preset] = {
-    "demo": Preset(
-        resolution=64,
-        cut=32,
+
+def _paper(resolution: int, steps: int, adv_steps: int) -> Preset:
+    """The published method; ``adv_steps`` of the rearranger's ``steps``, at the end, take L_adv at every step (supplement A.2)."""
+    often = LoopConfig(log_every=100, checkpoint_every=2000, grid_every=2000)
+    return Preset(
+        resolution=resolution,
+        cut=64,
+        num_clusters=25,
+        cluster_samples=256,
         generator=GeneratorConfig(
-            z_dim=128, mapping_layers=2, channel_base=2048, channel_max=128, path_weight=0.0, style_mixing=0.5, r1_gamma=1.0
+            z_dim=512,
+            mapping_layers=8,
+            channel_base=32768,
+            channel_max=512,
+            learning_rate=0.002,
+            r1_gamma=10.0,
+            path_weight=2.0,
+            style_mixing=0.9,
         ),
         rearranger=RearrangerConfig(
-            position_channels=32,
-            hidden=32,
-            key_mask_channels=32,
-            lambda_mask=2.0,
-            learning_rate=0.0003,
-            adv_every=2,
-            # what a style lacks is drawn; L_mix with layers 0 is L_self (docs/experiments.md, 16)
-            refinement_width=64,
-            lambda_self=0.0,
-            lambda_mix=5.0,
-            mix_share=0.75,
-            mix_layers=(0, 2, 3),
-            mix_absent=True,
-            discriminator_lr_multiplier=3.0,
-            narrow_channels=80,  # docs/experiments.md, 27
+            position_channels=0,
+            add_position=True,
+            hidden=128,
+            layers=4,
+            value="features",
+            rgb="rearrange",
+            key_mask=False,
+            refinement_width=0,
+            init="random",
+            learning_rate=0.002,
+            discriminator_lr_multiplier=1.0,
+            lambda_self=10.0,
+            lambda_mask=1.0,
+            lambda_adv=1.0,
+            lambda_mix=0.0,
+            temperature=0.1,
+            substitute=False,
+            mask_absent=True,
+            flip=True,
+            adv_every=5,
+            adv_phase=adv_steps / steps,
+            r1_gamma=10.0,
+            narrow_channels=0,
         ),
-        segmenter=SegmenterConfig(style_transfer_max_labels=1),  # docs/experiments.md, 24
-        # L_label, and how fast: docs/experiments.md, 21
+        segmenter=SegmenterConfig(learning_rate=0.001, style_transfer_max_labels=0),
         mapper=MapperConfig(
-            widths=(64, 64, 48, 32),
-            hidden=16,
-            proxy_mask_mode="style-prior",
-            learning_rate=0.008,
-            discriminator_lr_multiplier=0.25,
-            momentum=0.9,
-            cosine_decay=True,
-            lambda_label=120.0,
-            label_phase=0.6,
+            widths=(1024, 1024, 1024, 512, 256),  # OASIS without its last two blocks, which would make 128 and 256 pixels
+            hidden=128,
+            tail=3,
+            resize="nearest",
+            learning_rate=0.002,
+            discriminator_lr_multiplier=1.0,
+            lambda_recon=10.0,
+            lambda_recon_adv=100.0,
+            lambda_adv=1.0,
+            adv_phase=10 / 110,
+            proxy_mask_mode="hard",
+            momentum=0.0,
+            cosine_decay=False,
+            lambda_label=0.0,
+            flip=False,
+            r1_gamma=10.0,
         ),
-        generator_loop=LoopConfig(steps=8000, batch=16),
-        rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
-        segmenter_loop=LoopConfig(steps=700, batch=4, checkpoint_every=200, grid_every=0),
-        mapper_loop=LoopConfig(steps=2400, batch=8, checkpoint_every=500),
-        # how fast, and the rest of it: docs/experiments.md, 19
         condition=ConditionConfig(
-            unet_base=1536,
-            unet_max=64,
-            unet_space_to_depth=2,
-            unet_lr_multiplier=1.875,
-            unet_logit_adjustment=0.5,
-            unet_recolor=1.0,
-            unet_clean_share=0.5,
+            unet_base=0,
+            unet_max=0,
+            unet_space_to_depth=1,
+            unet_start="discriminator",
+            unet_lr_multiplier=1.0,
+            unet_logit_adjustment=0.0,
+            unet_recolor=0.0,
+            unet_clean_share=1.0,
         ),
-        num_clusters=100,
-    ),
-    "paper-256": _PAPER_256,
-    "paper-1024": dataclasses.replace(
-        _PAPER_256,
-        resolution=1024,
-        rearranger=dataclasses.replace(_PAPER_256.rearranger, adv_phase=65 / 215),
-        rearranger_loop=dataclasses.replace(_PAPER_256.rearranger_loop, steps=215_000),
-    ),
+        generator_loop=dataclasses.replace(often, steps=781_250, batch=32, checkpoint_every=5000, grid_every=5000),
+        rearranger_loop=dataclasses.replace(often, steps=steps, batch=8),
+        segmenter_loop=LoopConfig(steps=1000, batch=1, checkpoint_every=500, grid_every=0),
+        mapper_loop=dataclasses.replace(often, steps=110_000, batch=8),
+    )
+
+
+_TRAINED_ELSEWHERE = "StyleGAN2's own (config-F); the paper takes generators that are already trained"
+_AVERAGE = "StyleGAN2's own: a moving average of the weights with a half-life of 10,000 samples"
+UNSTATED: Mapping[str, str] = {
+    "generator.z_dim": _TRAINED_ELSEWHERE,
+    "generator.mapping_layers": _TRAINED_ELSEWHERE,
+    "generator.channel_base": _TRAINED_ELSEWHERE,
+    "generator.channel_max": _TRAINED_ELSEWHERE,
+    "generator.path_weight": _TRAINED_ELSEWHERE,
+    "generator.style_mixing": _TRAINED_ELSEWHERE,
+    "generator.augment": _TRAINED_ELSEWHERE,
+    "generator.flip": _TRAINED_ELSEWHERE,
+    "generator.discriminator_first": _TRAINED_ELSEWHERE,
+    "generator_loop.steps": "25 million pictures, as StyleGAN2",
+    "generator_loop.batch": "StyleGAN2's own",
+    "rearranger.position_channels": "as many as the embeddings have (0), so that all of them are added to",
+    "rearranger.hidden": "a quarter of the 512 features, for speed (docs/decisions.md, hidden-width-at-paper-size)",
+    "rearranger.rgb": "the RGB made below the cut moves with the features; kept, it shows the old layout (docs/decisions.md, rgb-skip)",
+    "rearranger.temperature": "of the cluster probabilities in L_mask, whose form the supplement does not state either",
+    "rearranger_loop.batch": "what 24 GB hold, the memory of the paper's GPU",
+    "mapper.proxy_mask_mode": "the likeliest cluster, because the figures show hard proxy masks",
+    "mapper_loop.batch": "as the rearranger's",
+    "condition.unet_start": "the structure is the discriminator's; that the weights start as its weights is our reading",
+    "*_loop.ema_samples": _AVERAGE,
+    "*_loop.ema_rampup": "StyleGAN2's own",
 }
-DEFAULT_PRESET = "demo"
+"""The settings of the ``paper-*`` presets that the supplement does not state, and the reason for each value. ``*_loop``: of every stage."""
 
 
-def load_preset(name: str) -> Preset:
-    """A preset by name, or a JSON file that says what differs from one.
+# --------------------------------------------------------------------------------------------------------------- our method
 
-    Such a file reads ``{"base": "demo", "resolution": 32, "cut": 16, "rearranger": {"hidden": 32}, "rearranger_loop": {"steps": 500}}``;
-    ``base`` may be left out (demo).
 
-    Raises:
-        ProxymaskError: no such preset or file, a field that does not exist or has a value of another kind.
+_DEMO = Preset(
+    resolution=64,
+    cut=32,
+    num_clusters=100,  # docs/decisions.md, hundred-clusters
+    generator=GeneratorConfig(
+        z_dim=128,
+        mapping_layers=2,
+        channel_base=2048,
+        channel_max=128,
+        path_weight=0.0,
+        style_mixing=0.5,
+        r1_gamma=1.0,  # docs/decisions.md, r1-at-64
+    ),
+    rearranger=RearrangerConfig(
+        position_channels=32,
+        hidden=32,
+        key_mask=True,  # docs/decisions.md, attention-start
+        key_mask_channels=32,
+        init="centroids",  # docs/decisions.md, attention-start
+        learning_rate=0.0003,  # docs/decisions.md, rearranger-learning-rate
+        refinement_width=64,  # docs/decisions.md, refinement-block
+        refinement_lr_multiplier=5.0,
+        discriminator_lr_multiplier=3.0,
+        lambda_self=0.0,  # L_mix with 0 mixed layers is L_self
+        lambda_mask=2.0,  # docs/decisions.md, balance-of-losses
+        lambda_mix=5.0,  # docs/decisions.md, style-mixed-pairs
+        mix_share=0.75,
+        mix_layers=(0, 2, 3),
+        mix_absent=True,
+        adv_every=2,
+        narrow_channels=80,  # docs/decisions.md, narrow-queries-and-keys
+    ),
+    segmenter=SegmenterConfig(style_transfer_max_labels=1),  # docs/decisions.md, style-transfer-labelling
+    mapper=MapperConfig(
+        widths=(64, 64, 48, 32),  # docs/decisions.md, mapper-widths
+        hidden=16,
+        proxy_mask_mode="style-prior",  # docs/decisions.md, style-prior
+        learning_rate=0.008,  # docs/decisions.md, mask-mapper-learning-rate
+        discriminator_lr_multiplier=0.25,
+        momentum=0.9,
+        cosine_decay=True,
+        lambda_label=120.0,  # docs/decisions.md, label-loss
+        label_phase=0.6,
+    ),
+    condition=ConditionConfig(
+        unet_base=1536,
+        unet_max=64,
+        unet_space_to_depth=2,  # docs/decisions.md, folded-encoder
+        unet_lr_multiplier=1.875,  # 0.015 in all: docs/decisions.md, condition-learning-rate
+        unet_logit_adjustment=0.5,  # docs/decisions.md, rare-clusters
+        unet_recolor=1.0,  # docs/decisions.md, recoloured-lines
+        unet_clean_share=0.5,
+    ),
+    generator_loop=LoopConfig(steps=8000, batch=16),
+    rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
+    segmenter_loop=LoopConfig(steps=700, batch=4, checkpoint_every=200, grid_every=0),
+    mapper_loop=LoopConfig(steps=2400, batch=8, checkpoint_every=500),
+)
+
+# what larger pictures change, besides the steps
+_FROM_128: Mapping[str, Any] = {
+    "generator": {"channel_base": 4096},  # as many channels at the cut as at 64 pixels
+    "mapper": {"widths": [64, 64, 64, 48, 32]},
+    "condition": {"unet_base": 3072},
+}
+_FROM_256: Mapping[str, Any] = {
+    "generator": {  # as the paper's
+        "z_dim": 512,
+        "mapping_layers": 8,
+        "channel_base": 32768,
+        "channel_max": 512,
+        "path_weight": 2.0,
+        "style_mixing": 0.9,
+        "r1_gamma": 10.0,
+    },
+    "rearranger": {
+        "position_channels": 64,
+        "hidden": 128,  # docs/decisions.md, hidden-width-at-paper-size
+        "refinement_width": 128,
+        "narrow_channels": 320,  # docs/decisions.md, narrow-at-paper-size
+    },
+    # the paper's learning rate: four times that was measured with narrow networks only
+    "mapper": {"widths": [256, 256, 256, 128, 64], "hidden": 64, "learning_rate": 0.002, "discriminator_lr_multiplier": 1.0},
+    "condition": {"unet_base": 8192, "unet_max": 256},
+}
+_PAPER_PICTURES = 25_000_000  # that StyleGAN2 is trained on
+
+
+def ours_preset(resolution: int) -> Preset:
+    """Our method for pictures of ``resolution``, a side in pixels: widths, cut and steps follow from it.
+
+    Measured at 64 pixels (``demo``); smaller pictures take the same widths. Rules above that, which no run has checked yet:
+
+    * The cut is half the pictures, at most 64.
+    * Up to 128 pixels the cut has the same channels; from 256 on the generator is the paper's (StyleGAN2 config-F), and all is wider.
+    * The generator sees pictures in proportion to their pixels, 128,000 at 64, at most StyleGAN2's 25 million.
+    * The rearranger's steps are four times as many for twice the side, the mapper's twice as many, up to 256 pixels: above, the features at
+      the cut are no larger.
+    * The encoder of other conditions starts at the size of the proxy mask.
     """
-    if name in PRESETS:
-        return PRESETS[name]
-    path = Path(name)
-    if not path.is_file():
-        raise ProxymaskError(f"no preset {name!r}: there are {', '.join(PRESETS)}, or give a JSON file")
-    stored = read_json(path)
-    if not isinstance(stored, dict):
-        raise ProxymaskError(f'{path} must hold an object, as {{"base": "demo", "cut": 16}}')
-    base = stored.pop("base", DEFAULT_PRESET)
-    if base not in PRESETS:
-        raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(PRESETS)}")
-    return _changed(PRESETS[base], legacy.preset(stored, path), str(path))
+    cut = min(MAX_CUT, resolution // 2)
+    ours = dataclasses.replace(_DEMO, resolution=resolution, cut=cut)
+    if resolution < 2 * SMALLEST:
+        return ours
+    times = min(resolution, 256) // SMALLEST
+    pictures = min(_DEMO.generator_loop.steps * _DEMO.generator_loop.batch * (resolution // SMALLEST) ** 2, _PAPER_PICTURES)
+    often = {"log_every": 100, "checkpoint_every": 2000, "grid_every": 2000}
+    ours = _changed(ours, _FROM_256 if resolution >= 256 else _FROM_128, "ours")
+    changes: dict[str, Any] = {
+        "condition": {"unet_space_to_depth": max(2, resolution // cut)},
+        "generator_loop": often | {"steps": pictures // 32, "batch": 32},
+        "rearranger_loop": often | {"steps": _DEMO.rearranger_loop.steps * times**2},
+        "mapper_loop": often | {"steps": _DEMO.mapper_loop.steps * times},
+    }
+    return _changed(ours, changes, "ours")
+
+
+# ------------------------------------------------------------------------------------------------------------------ by name
 
 
 def _changed(config: Any, changes: Mapping[str, Any], where: str) -> Any:
@@ -223,3 +329,50 @@ def _changed(config: Any, changes: Mapping[str, Any], where: str) -> Any:
         else:
             values[key] = value
     return dataclasses.replace(config, **values)
+
+
+PRESETS: Mapping[str, Preset] = {
+    "demo": _DEMO,
+    "ours-128": ours_preset(128),
+    "ours-256": ours_preset(256),
+    "ours-512": ours_preset(512),
+    "ours-1024": ours_preset(1024),
+    "paper-256": _paper(256, steps=140_000, adv_steps=40_000),
+    "paper-512": _paper(512, steps=215_000, adv_steps=65_000),
+    "paper-1024": _paper(1024, steps=215_000, adv_steps=65_000),
+}
+DEFAULT_PRESET = "auto"  # ours, at the size of the pictures
+DEFAULT_BASE = "demo"  # of a JSON file that names none
+
+
+def resolve_preset(name: str, resolution: int | None = None) -> Preset:
+    """The preset ``name`` (:func:`load_preset`); for "auto" :func:`ours_preset` at ``resolution``, 64 where that is not known."""
+    return ours_preset(resolution or SMALLEST) if name == DEFAULT_PRESET else load_preset(name)
+
+
+def preset_title(name: str, resolution: int) -> str:
+    """What a model card calls the preset ``name`` of a model whose pictures are of ``resolution``."""
+    return f"ours-{resolution}" if name == DEFAULT_PRESET else Path(name).stem
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by name, or a JSON file that says what differs from one.
+
+    Such a file reads ``{"base": "demo", "resolution": 32, "cut": 16, "rearranger": {"hidden": 32}, "rearranger_loop": {"steps": 500}}``;
+    ``base`` may be left out (demo).
+
+    Raises:
+        ProxymaskError: no such preset or file, a field that does not exist or has a value of another kind.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    path = Path(name)
+    if not path.is_file():
+        raise ProxymaskError(f"no preset {name!r}: there are {', '.join(PRESETS)}, or give a JSON file")
+    stored = read_json(path)
+    if not isinstance(stored, dict):
+        raise ProxymaskError(f'{path} must hold an object, as {{"base": "demo", "cut": 16}}')
+    base = stored.pop("base", DEFAULT_BASE)
+    if base not in PRESETS:
+        raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(PRESETS)}")
+    return _changed(PRESETS[base], legacy.preset(stored, path), str(path))

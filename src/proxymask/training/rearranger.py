@@ -28,69 +28,67 @@ from .loop import Run
 
 @dataclasses.dataclass(frozen=True)
 class RearrangerConfig:
-    """The rearranger's widths and its training recipe; every field that the paper leaves open is named in docs/experiments.md.
+    """The rearranger's widths and its training recipe (supplement A.1, A.2).
 
-    Ablations, which compare readings of the paper and which no preset of this project's own method sets: ``overlap``, ``value``, ``rgb``
-    (``keep`` and ``drop``), ``key_mask``, ``init``, ``temperature``, ``substitute``, ``mask_absent`` and ``flip``.
+    Ablations, which compare readings of the paper and are set by no preset: ``value`` "projection", ``rgb`` "keep" and "drop", no ``flip``.
     """
 
     position_channels: int = 64
-    """Channels of the sinusoidal position encoding."""
+    """Channels of the sinusoidal position encoding, a multiple of 4 (A.1). 0: as many as the embeddings have."""
     add_position: bool = False
-    """Add the encoding onto the embeddings' channels instead of beside them."""
+    """Add the position encoding to the embeddings (A.1). Off, it has channels of its own."""
     hidden: int = 128
-    """Width inside the residual blocks."""
+    """Channels inside the residual blocks."""
     layers: int = 4
-    """Convolutions of a residual block."""
+    """Convolutions of a residual block (A.1: 4)."""
     value: Value = "features"
-    """Attention values: the features themselves, or a learned projection."""
+    """What attention moves: the features themselves (A.1), or a learned projection of them (an ablation)."""
     rgb: Skip = "rearrange"
-    """The accumulated RGB below the cut: keep, drop or rearrange."""
+    """What becomes of the RGB made below the cut. rearrange: it moves with the features. keep and drop are ablations."""
     key_mask: bool = True
-    """Embed the style sample's own proxy mask into the keys."""
+    """Embed the style sample's own proxy mask into the keys. Off, keys are made of features alone (A.1)."""
     key_mask_channels: int = 0
-    """Width of its codes; 0: as many as there are clusters."""
+    """Channels of that embedding. 0: one a cluster."""
     refinement_width: int = 0
-    """Width of the block that mends what the attention moved; 0: none (the paper has no such block)."""
+    """Channels of the refinement block behind the attention. 0: no such block (beyond the paper)."""
     init: Init = "centroids"
-    """Start of the attention."""
+    """Start of the attention. centroids: a position attends to its own cluster from the first step on (beyond the paper)."""
     learning_rate: float = 0.002
-    """Adam, rearranger and discriminator."""
+    """Adam's learning rate of the rearranger (A.2: 0.002)."""
     refinement_lr_multiplier: float = 5.0
-    """The retouching block's, as a multiple: it has to grow from nothing, while the attention must not be torn from its start."""
+    """Learning rate of the refinement block, as a multiple of learning_rate."""
     discriminator_lr_multiplier: float = 1.0
-    """The discriminator's, as a multiple."""
+    """Learning rate of the discriminator, as a multiple of learning_rate (A.2: 1)."""
     lambda_self: float = 10.0
-    """Weight of L_self."""
+    """Weight of L_self, the error of a sample under its own proxy mask (A.2: 10)."""
     lambda_mask: float = 1.0
-    """Weight of L_mask."""
+    """Weight of L_mask, the cross-entropy of the rearranged features' clusters to the proxy mask (A.2: 1)."""
     lambda_adv: float = 1.0
-    """Weight of L_adv."""
+    """Weight of L_adv (A.2: 1)."""
     lambda_mix: float = 0.0
-    """Weight of L_mix: the style under the mask of a style-mixed sample must give that sample (0: never; the paper has no such loss)."""
+    """Weight of L_mix: a style under the proxy mask of its style-mixed sample has to give that sample. 0: off (beyond the paper)."""
     mix_share: float = 0.5
-    """Share of the cross pass that takes the mask of a style-mixed sample."""
+    """Share of the samples, 0 to 1, that take part in L_mix."""
     mix_layers: tuple[int, ...] = (2, 3)
-    """How many of the first layers of a style-mixed sample follow another latent; drawn for every sample. 0: the style itself."""
+    """First layers of a style-mixed sample that follow another latent, one of these numbers a sample. 0: the sample is the style itself."""
     mix_absent: bool = False
-    """L_mix and L_mask also count where the style lacks what the style-mixed sample has, and nothing is substituted there: only a
-    rearranger with a retouching block can learn to draw it."""
+    """L_mix also counts positions whose cluster the style lacks. Only a rearranger with a refinement block can learn to draw them."""
     temperature: float = 0.1
-    """tau of L_mask."""
+    """tau of L_mask: how sharply cosines to the centroids become probabilities."""
     substitute: bool = True
-    """Clusters that the style sample lacks are replaced in the other sample's mask, as they are when pictures are made."""
+    """Replace clusters that a style lacks in the proxy masks of other samples. Off, none is replaced (the paper)."""
     mask_absent: bool = False
-    """Without substitution: let L_mask also ask for clusters that the style sample does not have."""
+    """L_mask also counts positions whose cluster the style lacks (the paper)."""
     flip: bool = True
-    """Mirror half of the style samples, the guard against a shortcut of L_self."""
+    """Mirror half of the style samples, so that L_self has no shortcut (A.2)."""
     adv_every: int = 5
-    """In the first phase L_adv is taken every this many steps."""
+    """Steps from one L_adv to the next in the first phase (A.2: 5)."""
     adv_phase: float = 0.2857
-    """Share of the steps, at the end, that take L_adv at every step (the paper: 40k of 140k)."""
+    """Share of the steps, at the end, with L_adv at every step (A.2: 40k of 140k, or 65k of 215k)."""
     r1_gamma: float = 10.0
-    """Weight of R1."""
+    """gamma of R1 (A.2: 10)."""
     narrow_channels: int = 0
-    """Width of queries and keys once all is trained (narrow.py), for a faster new mask; 0: as they were trained."""
+    """Channels that queries and keys are reduced to once all is trained, for a faster picture. 0: as trained (beyond the paper)."""
 
 
 def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:
@@ -293,7 +291,8 @@ class RearrangerStage:
             other = own.roll(-1, dims=0)
             original = self.cut.render(state, w)
             style = average.encode_style(state, own)
-            other = self.clusters.substitute(other, self.clusters.available(style.counts))
+            if self.config.substitute:
+                other = self.clusters.substitute(other, self.clusters.available(style.counts))
             same = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(own)), style), w)
             cross = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(other)), style), w)
         size = original.shape[-1]

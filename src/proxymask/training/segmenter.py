@@ -26,14 +26,13 @@ STYLE_TRANSFER_BATCH = 8  # pictures a step that it learns from, and others a st
 
 @dataclasses.dataclass(frozen=True)
 class SegmenterConfig:
-    """The few-shot segmenter's recipe."""
+    """The few-shot segmenter's recipe (supplement E, after RepurposeGAN: Tritrong et al. 2021)."""
 
     learning_rate: float = 0.001
-    """Adam."""
+    """Adam's learning rate (RepurposeGAN: 0.001)."""
     style_transfer_max_labels: int = 0
-    """With at most so many labelled samples, the segmenter learns from others too: the rearranger lays them out in the look of a labelled
-    one, where a second network, which knows that look alone, reads their labels (0: never; the paper has no such thing; with 4 it lost:
-    docs/experiments.md, 24)."""
+    """Most labelled samples with which style-transfer labelling is on (docs/decisions.md, style-transfer-labelling). 0: never (beyond the
+    paper)."""
 
 
 class SegmenterStage:

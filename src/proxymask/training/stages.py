@@ -345,14 +345,15 @@ def build_condition_mapper(
         raise ProxymaskError(
             f"the segmenter knows {segmenter.out.out_channels} classes, labels.json has {condition.channels}: train it with this file"
         )
+    sized = (discriminator or cut.generator).config
     with seeded(seed, "init", "mapper", condition.name):
         mapper = UNetMapper(
             condition.channels,
             clusters.num_clusters,
             cut.resolution,
             cut.generator.resolution,
-            widths.unet_base,
-            widths.unet_max,
+            widths.unet_base or sized["channel_base"],
+            widths.unet_max or sized["channel_max"],
             cut.start,
             1 if widths.unet_start == "discriminator" else min(widths.unet_space_to_depth, cut.generator.resolution // cut.resolution),
         )
@@ -513,7 +514,7 @@ def _narrowed(stage: RearrangerStage, trained: nn.Module, seed: int) -> Rearrang
         return trained
     device = trained.to_query.weight.device
     cut, clusters = stage.cut.to(device), stage.clusters.to(device)
-    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow_channels"))
+    z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "narrow"))
     return narrow_keys(trained, cut, clusters, stage.config.narrow_channels, z)[0]
 
 

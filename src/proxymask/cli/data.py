@@ -1,0 +1,113 @@
+"""The verbs ``data avatars``, ``data cats`` and ``data prepare``: data sets."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from .hints import command_line
+from .options import CommonSeed, Number, Seeded
+from .progress import progress
+
+SHOWN = 20  # skipped files that are named; of the others only the number is printed
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    count: int
+    """Number of pictures."""
+    out: Path
+    """Folder for images/, masks/ and labels.json. After a stop, the same command goes on."""
+    size: int = 128
+    """Side of the pictures in pixels, 8 to 1024."""
+    workers: Number = None
+    """Number of processes; all cores if not given."""
+    common: CommonSeed = field(default_factory=Seeded)
+
+    def _make(self, kind: str, framing: str, depth: bool = False) -> None:
+        from ..data.drawn_dataset import make_dataset
+
+        with progress(f"drawing {kind}") as report:
+            make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
+        print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
+        print(f"next: {command_line('fit', '--images', self.out / 'images', '--out', 'my-bundle')}")
+
+
+@dataclass(frozen=True)
+class DataAvatars(_Drawn):
+    """Draw portraits with exact masks of nine classes.
+
+    The art is by Pablo Stanley, free for personal and commercial use.
+
+    Examples:
+      proxymask data avatars --count 10000 --size 128 --out avatars-128
+    """
+
+    framing: Literal["head", "full"] = "head"
+    """Part of the drawing: head is head and shoulders, full is the whole drawing."""
+    depth: bool = False
+    """Also write the exact depth as 16-bit grey pictures (depth/000000.png), white is nearest."""
+
+    def run(self) -> None:
+        """Draw them."""
+        self._make("avatars", self.framing, self.depth)
+
+
+@dataclass(frozen=True)
+class DataCats(_Drawn):
+    """Draw cats with exact masks of six classes.
+
+    The art is by David Revoy, CC-BY 4.0: name him where you show the pictures.
+
+    Examples:
+      proxymask data cats --count 10000 --size 64 --out cats-64
+    """
+
+    framing: Literal["full"] = "full"
+    """Part of the drawing: full is the whole drawing."""
+
+    def run(self) -> None:
+        """Draw them."""
+        self._make("cats", self.framing)
+
+
+@dataclass(frozen=True)
+class DataPrepare:
+    """Crop and resize a folder of pictures once, so that training reads them quickly.
+
+    Takes PNG, JPEG and WebP, also in subfolders, and crops to the centre. Files that cannot be read are named and skipped. If the
+    folder is a data set with masks, the masks are prepared too.
+
+    Examples:
+      proxymask data prepare photos --size 128 --out photos-128
+      proxymask data prepare landscapes --size 256 --height 128 --out landscapes-256x128
+    """
+
+    images: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """Folder of pictures."""
+    out: Path
+    """Folder for the prepared set."""
+    size: int = 128
+    """Side of the pictures in pixels; a power of two for training. With --height, the width."""
+    height: Number = None
+    """Height of the pictures in pixels, for pictures that are not square."""
+
+    def run(self) -> None:
+        """Prepare them, and print what was skipped."""
+        from ..core.sizes import short_text, size_text
+        from ..data.prepare import prepare_folder
+
+        with progress("preparing") as report:
+            size = self.size if self.height is None else (self.height, self.size)
+            done = prepare_folder(self.images, self.out, size, report)
+        for file, reason in done.skipped[:SHOWN]:
+            print(f"skipped: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
+        if len(done.skipped) > SHOWN:
+            print(f"skipped: and {len(done.skipped) - SHOWN:,} more", file=sys.stderr)
+        print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
+        if done.upscaled:
+            print(
+                f"note: {done.upscaled:,} of them were smaller than {short_text(size)} and were enlarged; a smaller --size keeps them sharp"
+            )

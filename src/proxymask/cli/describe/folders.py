@@ -1,0 +1,137 @@
+"""Descriptions of folders: bundles, imports, data sets, samples and pictures; runs and models are in ``runs``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ...checkpoints.formats.native import IMPORT_JSON
+from ...checkpoints.loading import open_checkpoint
+from ...core.errors import ProxymaskError
+from ...core.files import read_json
+from ...core.sizes import size_text
+from ...data.dataset import ImageSet
+from ...imaging.labels import LabelSet
+from ...imaging.masks import check_report, read_mask
+from ...imaging.reader import SUFFIXES
+from ...inference.bundle import Bundle, check_bundle
+from ...inference.samples import painted_masks, read_sidecar
+from ...training.loop import checkpoints
+from ..hints import command_line
+from .runs import describe_model, describe_run
+from .text import Description, json_lines, label_lines, plain
+
+
+def describe_folder(folder: Path, labels: LabelSet | None) -> Description:
+    """A folder, by the first file of :data:`KINDS` in it, else by its subfolders or pictures.
+
+    Raises:
+        ProxymaskError: nothing that is known.
+    """
+    for name, function in KINDS.items():
+        if (folder / name).is_file():
+            return function(folder)
+    if checkpoints(folder):
+        return describe_run(folder)
+    parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and _is_known(part)]
+    if parts:
+        described = [describe_folder(part, labels) for part in parts]
+        return Description("\n\n".join(d.text for d in described), [problem for d in described for problem in d.problems])
+    return plain(_pictures(folder, labels))
+
+
+def _is_known(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (*KINDS, "000000.json")) or bool(checkpoints(folder))
+
+
+def _bundle(folder: Path) -> Description:
+    problems = check_bundle(folder)
+    if problems:
+        return Description(f"{folder}: a bundle that cannot be used", problems)
+    bundle = Bundle.load(folder)
+    made = read_json(folder / "bundle.json").get("proxymask", "an unknown version")
+    lines = [
+        f"{folder}: a complete bundle, all files unchanged since proxymask {made} wrote them",
+        f"name: {bundle.name}",
+        f"pictures: {size_text(bundle.size)}, the generator cut at {bundle.cut}",
+        f"mappers: {bundle.mappers_text() if bundle.mappers else 'none yet: it cannot read masks'}",
+        "parameters:",
+    ]
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in bundle.parts().items()}
+    sizes["clusters"] = bundle.clusters.centroids.numel()
+    lines += [f"  {name:<14}{size:>12,}" for name, size in sizes.items()]
+    lines += ["labels: none yet"] if bundle.labels is None else ["labels:", *label_lines(bundle.labels)]
+    lines += ["proxy clusters:", *(f"  {line}" for line in bundle.clusters.report().splitlines())]
+    lines += json_lines(bundle.about)
+    if (folder / "README.md").is_file():
+        lines.append(f"model card: {folder / 'README.md'}")
+    return plain("\n".join(lines))
+
+
+def _import(folder: Path) -> Description:
+    return plain(open_checkpoint(folder).text())
+
+
+def _prepared(folder: Path) -> Description:
+    pictures = ImageSet.open(folder)
+    lines = [f"{folder}: a prepared set of {len(pictures):,} pictures of {size_text(pictures.size)}"]
+    lines += ["masks: none"] if pictures.labels is None else ["masks: one for each picture, with the labels", *label_lines(pictures.labels)]
+    return plain("\n".join(lines))
+
+
+def _dataset(folder: Path) -> Description:
+    about = read_json(folder / "dataset.json")
+    there = sum(1 for _ in (folder / "images").glob("*.png"))
+    lines = [
+        f"{folder}: a data set of {there:,} {about.get('kind')} of {about.get('size')}x{about.get('size')} with exact masks "
+        f"(seed {about.get('seed')}, framing {about.get('framing')})"
+    ]
+    lines += ["labels:", *label_lines(LabelSet.load(folder / "labels.json")), *json_lines({"art": about.get("art", {})})]
+    missing = about.get("count", there) - there
+    problems = [f"{folder} lacks {missing:,} pictures: run proxymask data with the same arguments again"] if missing > 0 else []
+    return Description("\n".join(lines), problems)
+
+
+def _model(folder: Path) -> Description:
+    return plain(describe_model(folder))
+
+
+def _checkpoint(folder: Path) -> Description:
+    step = read_json(folder / "state.json").get("step")
+    return plain(f"{folder}: a checkpoint at step {step}; its run: {command_line('inspect', folder.parent)}")
+
+
+def _pictures(folder: Path, labels: LabelSet | None) -> str:
+    pictures = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise ProxymaskError(f"{folder} holds nothing that proxymask knows: no bundle, run, model, data set or pictures")
+    samples = [file for file in pictures if file.with_suffix(".json").is_file()]
+    if samples:
+        return _samples(folder, samples)
+    if labels is not None and {file.stem for file in pictures} <= {*labels.names, *(str(label.id) for label in labels.labels)}:
+        return f"{folder}: a mask, one file for each class\n{check_report(read_mask(folder, labels), labels)}"
+    prepare = command_line("data", "prepare", folder, "--size", 128, "--out", "prepared")
+    return f"{folder}: a folder of {len(pictures):,} pictures; to make a prepared set of it: {prepare}"
+
+
+def _samples(folder: Path, pictures: list[Path]) -> str:
+    first = read_sidecar(pictures[0].with_suffix(".json"))
+    painted = painted_masks(folder)
+    return "\n".join(
+        [
+            f"{folder}: {len(pictures):,} samples of {size_text(first.resolution)}, with their latents",
+            f"generator: {first.generator[:12]}",
+            f"painted masks: {', '.join(painted) or 'none; paint over NAME.png and save it as NAME.mask.png'}",
+        ]
+    )
+
+
+KINDS: dict[str, Callable[[Path], Description]] = {
+    "bundle.json": _bundle,
+    IMPORT_JSON: _import,
+    "index.json": _prepared,
+    "dataset.json": _dataset,
+    "stats.jsonl": describe_run,
+    "stage.json": describe_run,
+    "config.json": _model,
+    "state.json": _checkpoint,
+}
+"""How a folder is recognised: the file that only folders of one kind have; the first one that is there counts."""

@@ -1,0 +1,214 @@
+"""The verb ``generate``: pictures from masks, or from other conditions."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import tyro
+
+from ..core.errors import ProxymaskError
+from .options import BundleName, Common, Computing, Number, OptionalPath, SeedStyle, Truncation, open_synthesizer
+from .progress import progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..conditions import Reading
+    from ..inference.synthesizer import Style, Synthesizer
+
+CHUNK = 64  # masks whose mapper outputs are kept at once; a style is computed once a chunk
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Paint pictures from masks, scribbles, sketches, edges or depth maps.
+
+    A mask is a PNG whose values are label ids, or whose colours are the label colours of the bundle (proxymask inspect BUNDLE lists
+    them). It has any size and the aspect ratio of the pictures. A folder of masks gives files named MASK__STYLE.png. Other inputs
+    have any aspect ratio; docs/conditions.md describes each kind. Two inputs at once are joined: each decides where it is painted.
+
+    Examples:
+      proxymask generate --mask mask.png --out picture.png
+      proxymask generate --mask mask.png --out pictures --style-seed 10 --count 5
+      proxymask generate --mask masks --out pictures --bundle my-bundle
+      proxymask generate --condition sketch --input drawing.png --out picture.png
+      proxymask generate --condition sketch --input photo.jpg --from-photo --out picture.png
+      proxymask generate --condition scribble sketch --input hair.png rest.png --out picture.png
+    """
+
+    out: Path
+    """Picture to write; a folder if there are several inputs or styles."""
+    mask: OptionalPath = None
+    """A mask file, or a folder of masks."""
+    condition: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(mask)")] = ()
+    """Kind of each --input: scribble, sketch, edges, hed, photo-sketch, depth, picture, mask, or FILE.py:NAME of your own."""
+    input: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...", help_behavior_hint="(optional)")] = ()
+    """A drawing, edge map or depth map (or a folder of them) for each --condition."""
+    from_photo: bool = False
+    """--input is a photo: extract the condition from it first."""
+    invert: bool = False
+    """--input is white on black, or bright means far. Without this flag it is detected, and a line of output says so."""
+    unpainted: Literal["mapper", "style"] = "mapper"
+    """What decides where nothing is painted: the mapper, or the layout of the style's own sample."""
+    extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the mapper's)")] = None
+    """With --from-photo: extractor to use instead of the one that the mapper was trained with."""
+    weights: OptionalPath = None
+    """With --from-photo: file or folder of the extractor's weights, if not in the weights cache."""
+    bundle: BundleName = "avatars"
+    style_seed: Number = None
+    """Seed of the first style; the value of --seed if not given."""
+    count: int = 1
+    """Number of styles; their seeds follow --style-seed."""
+    truncation: Truncation = 1.0
+    mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
+    """Mapper of the bundle to use; proxymask inspect BUNDLE lists them."""
+    seed_style: SeedStyle = None
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Read all inputs, then render them in every style."""
+        self._check()
+        if self.mask is not None:
+            self._from_masks(self.mask)
+        else:
+            self._from_inputs()
+
+    def _check(self) -> None:
+        """Raise a :class:`ProxymaskError` where the flags contradict each other."""
+        if self.condition and not self.input:
+            raise ProxymaskError("--condition needs --input, the file that it is drawn in")
+        if self.mask is not None and self.input:
+            raise ProxymaskError("give --mask, or --condition with --input, not both")
+        if self.mask is None and not self.input:
+            raise ProxymaskError("there is no input: give --mask, or --condition with --input")
+        if self.count < 1:
+            raise ProxymaskError(f"--count must be 1 or more, got {self.count}")
+        if self.mask is not None:
+            if self.from_photo or self.invert or self.unpainted != "mapper" or self.extractor is not None or self.weights is not None:
+                raise ProxymaskError(
+                    "--from-photo, --invert, --unpainted, --extractor and --weights go with --input: give --condition mask --input"
+                )
+            return
+        names = self.condition or ("mask",)
+        if len(names) != len(self.input):
+            raise ProxymaskError(f"--condition names {len(names)} and --input {len(self.input)}: give one input for each condition")
+        if len(names) > 1 and (self.mapper is not None or self.extractor is not None or self.weights is not None):
+            raise ProxymaskError("--mapper, --extractor and --weights belong to one condition: leave them out, or give one condition")
+
+    def _styles(self) -> range:
+        first = self.common.seed if self.style_seed is None else self.style_seed
+        return range(first, first + self.count)
+
+    def _from_masks(self, mask: Path) -> None:
+        from ..imaging.mask_files import find_masks
+
+        synth = open_synthesizer(self.bundle, self.common, self.seed_style)
+        if synth.bundle.labels is None:
+            raise ProxymaskError(
+                f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
+            )
+        files = find_masks(mask, synth.bundle.labels)
+        within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
+        output = _Output.choose(self.out, len(files), self.count, "masks", within)
+        good, bad = [], 0
+        for file in files:
+            try:
+                good.append((file.name, synth.read_mask(file.path)))
+            except ProxymaskError as error:
+                if len(files) == 1:
+                    raise
+                bad += 1
+                print(f"skipped: {error}", file=sys.stderr)
+        done = 0
+        with progress("rendering") as report:
+            for start in range(0, len(good), CHUNK):
+                mapped = [(name, synth.map(ids[None], self.mapper or "mask")) for name, ids in good[start : start + CHUNK]]
+                for style_seed in self._styles():
+                    style = synth.make_style(style_seed, truncation=self.truncation)
+                    for name, logits in mapped:
+                        output.write(name, style_seed, synth, logits, style)
+                        done += 1
+                        report(done, len(good) * self.count)
+        output.report(done, bad, len(files), "masks")
+
+    def _from_inputs(self) -> None:
+        synth = open_synthesizer(self.bundle, self.common, self.seed_style)
+        kinds = [synth.condition(name, self.extractor, self.weights) for name in self.condition or ("mask",)]
+        mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
+        for kind, mapper in zip(kinds, mappers, strict=True):
+            if mapper not in synth.bundle.mappers or synth.bundle.condition_of(mapper)["condition"] != kind.name:
+                raise ProxymaskError(f"--mapper {mapper} does not read {kind.name}: leave --mapper out")
+        groups = self._groups(kinds[0].name)
+        output = _Output.choose(self.out, len(groups), self.count, "inputs")
+        good: list[tuple[str, list[Reading]]] = []
+        bad = 0
+        for name, paths in groups:
+            try:
+                readings = [synth.read_condition(p, k, self.from_photo, self.invert) for p, k in zip(paths, kinds, strict=True)]
+            except ProxymaskError as error:
+                if len(groups) == 1:
+                    raise
+                bad += 1
+                print(f"skipped: {error}", file=sys.stderr)
+                continue
+            for path, reading in zip(paths, readings, strict=True):
+                for note in reading.notes:
+                    print(f"note: {path}: {note}", file=sys.stderr)
+            good.append((name, readings))
+        done = 0
+        with progress("rendering") as report:
+            for style_seed in self._styles():
+                style = synth.make_style(style_seed, truncation=self.truncation)
+                for name, readings in good:
+                    output.write(name, style_seed, synth, synth.mixed_logits(readings, mappers, style, self.unpainted), style)
+                    done += 1
+                    report(done, len(good) * self.count)
+        output.report(done, bad, len(groups), "inputs")
+
+    def _groups(self, first_kind: str) -> list[tuple[str, Sequence[Path]]]:
+        """The name and the files of every picture to paint: one file for each condition."""
+        from ..imaging.reader import SUFFIXES
+
+        if len(self.input) > 1 or not self.input[0].is_dir() or first_kind == "mask":
+            return [(self.input[0].stem, self.input)]
+        suffixes = SUFFIXES | {".npy", ".tif", ".tiff"}
+        found = sorted(p for p in self.input[0].iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+        if not found:
+            raise ProxymaskError(f"--input {self.input[0]} holds no pictures ({', '.join(sorted(suffixes))})")
+        return [(path.stem, (path,)) for path in found]
+
+
+class _Output(NamedTuple):
+    """Where the pictures go: the file ``out``, or a file NAME__STYLE.png for each in the folder ``out``."""
+
+    out: Path
+    folder: bool
+
+    @classmethod
+    def choose(cls, out: Path, inputs: int, styles: int, what: str, within: bool = False) -> "_Output":
+        """A folder where there are several pictures or ``within`` says so; bad names are refused before any work is done."""
+        from ..imaging.pictures import picture_format
+
+        several = inputs * styles > 1 or within
+        if several and out.suffix:
+            raise ProxymaskError(f"--out {out}: there are {inputs} {what} in {styles} styles, so give a folder, without suffix")
+        folder = several or out.is_dir() or not out.suffix
+        if not folder:
+            picture_format(out)
+        return cls(out, folder)
+
+    def write(self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style") -> None:
+        """Render the mapper's logits (1, K, h, w) in a style and write the picture."""
+        from ..imaging.grids import to_uint8
+        from ..imaging.pictures import from_pixels, write_picture
+
+        picture = from_pixels(to_uint8(synth.render(synth.asked(logits, style), style))[0])
+        write_picture(self.out / f"{name}__{style_seed}.png" if self.folder else self.out, picture)
+
+    def report(self, done: int, bad: int, total: int, what: str) -> None:
+        """Print what was written; a :class:`ProxymaskError` where inputs had to be skipped."""
+        print(f"{done:,} {'picture' if done == 1 else 'pictures'} in {self.out}" if self.folder else f"wrote {self.out}")
+        if bad:
+            raise ProxymaskError(f"{bad} of {total} {what} could not be used (named above); the others are rendered")

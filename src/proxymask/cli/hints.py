@@ -1,0 +1,29 @@
+"""Commands that are shown to people: quoted, so that they can be pasted into a shell."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def command_line(*words: object) -> str:
+    """``proxymask`` with ``words`` as its arguments, called as this process was."""
+    return shlex.join([*_program(), *map(str, words)])
+
+
+def bundle_option(bundle: str) -> tuple[str, ...]:
+    """``--bundle NAME``, or nothing for the default bundle."""
+    return () if bundle == "avatars" else ("--bundle", bundle)
+
+
+def near(path: Path) -> Path:
+    """``path`` relative to the working folder, where it is below it."""
+    absolute = path.absolute()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path
+
+
+def _program() -> list[str]:
+    if shutil.which("proxymask"):
+        return ["proxymask"]
+    called = Path(sys.argv[0])
+    return [str(near(called))] if called.name == "proxymask" else [str(near(Path(sys.executable))), "-m", "proxymask"]
