@@ -89,8 +89,8 @@ def test_train_refuses_in_one_line(tiny_bundle: Path, tmp_path: Path, capsys: py
     words = ("train", "mapper", "--out", tmp_path / "x", *TRAIN)
     assert "give --generator, or --bundle" in fails(capsys, *words, "--condition", "sketch")
     bundle = (*words, "--bundle", tiny_bundle)
-    assert "no condition 'sktch'" in fails(capsys, *bundle, "--condition", "sktch")
-    assert "made of labels by no extractor" in fails(capsys, *bundle, "--extractor", "xdog")
+    assert "unknown condition 'sktch'" in fails(capsys, *bundle, "--condition", "sktch")
+    assert "made of labels, not by an extractor" in fails(capsys, *bundle, "--extractor", "xdog")
     assert "no discriminator to start" in fails(capsys, *bundle, "--condition", "sketch", "--unet-start", "discriminator")
     assert not (tmp_path / "x").exists()
 

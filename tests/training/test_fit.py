@@ -27,10 +27,11 @@ from proxymask.imaging.masks import read_mask
 from proxymask.inference.bundle import Bundle, check_bundle
 from proxymask.inference.samples import write_samples
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.discriminator import Discriminator
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
-from proxymask.models.stylegan2 import Discriminator, Generator, seed_to_z
+from proxymask.models.stylegan2 import Generator, seed_to_z
 from proxymask.training.estimate import step_kinds
 from proxymask.training.fit import FitConfig, amount, duration, fit
 from proxymask.training.loop import Stopped

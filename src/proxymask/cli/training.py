@@ -23,12 +23,14 @@ from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
 from ..inference.find import find_bundle
 from ..inference.samples import labels_hash, read_label_set, read_labelled
+from ..models.discriminator import Discriminator
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import load_mapper
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator, Generator, check_resolution
+from ..models.stylegan2 import Generator
+from ..models.stylegan2_layers import check_resolution
 from ..models.unet_mapper import UNetMapper
 from ..training.depth import DepthConfig, DepthImages
 from ..training.distillation import DistillationStage
@@ -594,7 +596,7 @@ class TrainMapper:
         assert self.cache is not None
         identity: dict[str, Any] = {"condition": "mask"} if condition is None else condition.about()
         identity |= {"generator": made_of["generator"], "clusters": made_of["clusters"]}
-        if condition is not None and condition.colourless and stage.unet.unet_recolor:
+        if condition is not None and condition.colour_invariant and stage.unet.unet_recolor:
             identity |= {"recolour": stage.unet.unet_recolor}
         if segmenter is not None:
             identity |= {"segmenter": short_hash(segmenter)}
@@ -651,7 +653,7 @@ class TrainMapper:
                 if self.picture_mapper is not None:
                     raise ProxymaskError("a mask is made of labels, which real pictures have not: leave --picture-mapper out")
                 if self.extractor is not None or self.weights is not None:
-                    raise ProxymaskError("a mask is made of labels by no extractor: leave --extractor and --weights out")
+                    raise ProxymaskError("a mask is made of labels, not by an extractor: leave --extractor and --weights out")
                 assert segmenter is not None
                 assert labels is not None
                 stage = build_mapper(

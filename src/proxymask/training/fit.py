@@ -37,12 +37,14 @@ from ..inference.samples import (
     select_samples_to_label,
     write_samples,
 )
+from ..models.discriminator import Discriminator
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.oasis_mapper import OasisMapper
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator, Generator, check_resolution
+from ..models.stylegan2 import Generator
+from ..models.stylegan2_layers import check_resolution
 from .distributed import agreed, barrier, is_main, processes
 from .estimate import Cost, measure_clusters, measure_pictures, measure_stage
 from .loop import Stage, Stopped

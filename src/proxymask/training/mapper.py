@@ -17,6 +17,7 @@ from ..core.device import autocast
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 from ..imaging.grids import tile, to_uint8
+from ..models.discriminator import Discriminator
 from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.oasis_mapper import Resize
@@ -24,7 +25,6 @@ from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.segmentation_nets import UNetSegmenter
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator
 from . import losses
 from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
 from .loop import Run, set_cosine_rate
@@ -192,7 +192,7 @@ class ConditionPairs:
         """Pairs of the samples w (B, w_dim), undisturbed."""
         levels, pictures = self.cut.feature_pyramid(w)
         proxy = self.clusters.assign(features_at_split(self.cut, levels))
-        colours = self.condition.recoloured(to_rgb(pictures), self.recolour, rng)
+        colours = self.condition.random_recolour(to_rgb(pictures), self.recolour, rng)
         labels = None if self.segmenter is None else self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
         return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)

@@ -256,5 +256,5 @@ class RealPairs:
         drawn = torch.rand(len(chances), 1, *chances.shape[2:], generator=rng).to(device)
         # rounding leaves the sum a little below one
         proxy = (chances.cumsum(dim=1) < drawn).sum(dim=1).clamp(max=chances.shape[1] - 1)
-        planes = self.condition.extract(self.condition.recoloured(pictures, self.recolour, rng), None, rng).to(device)
+        planes = self.condition.extract(self.condition.random_recolour(pictures, self.recolour, rng), None, rng).to(device)
         return Pairs(planes, proxy, unknown(pictures))

@@ -17,10 +17,10 @@ from PIL import Image
 from torch import nn
 
 from ..imaging.grids import tile, to_uint8
+from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Init, Rearranger, Skip, Value
 from ..models.split_generator import SplitGenerator, SplitState
-from ..models.stylegan2 import Discriminator
 from . import losses
 from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
 from .loop import Run

@@ -31,6 +31,7 @@ from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
 from ..inference.find import EMBEDDED, list_bundles
 from ..models.depth_net import DepthNet
+from ..models.discriminator import Discriminator
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.growing import grow_discriminator, grow_generator
 from ..models.mappers import Mapper
@@ -39,7 +40,7 @@ from ..models.proxy_clusters import ProxyClusters, fit_proxy_clusters
 from ..models.rearranger import Rearranger
 from ..models.segmentation_nets import UNetSegmenter
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator, Generator
+from ..models.stylegan2 import Generator
 from ..models.unet_mapper import UNetMapper
 from .depth import DepthConfig, DepthImages, DepthStage
 from .distillation import DistillationStage
