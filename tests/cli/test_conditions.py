@@ -314,6 +314,6 @@ def test_a_smaller_mapper_learns_from_the_bundles(tiny_bundle: Path, tmp_path: P
     assert (tmp_path / "one" / "labels.json").is_file()
     assert run(*small, "--teacher", tmp_path / "one", tiny_bundle, "--out", tmp_path / "two") == 0
     pictures = fails_last(capsys, *small, "--teacher", tiny_bundle, "--images", tmp_path, "--out", tmp_path / "three")
-    assert "--teacher teaches a mapper of masks by what it says, and by nothing else: leave --images out" in pictures
+    assert "with --teacher a mapper of masks learns from the teachers alone: leave --images out" in pictures
     other = fails_last(capsys, *small, "--teacher", tiny_bundle, "--condition", "sketch", "--out", tmp_path / "four")
     assert "leave --condition out" in other
