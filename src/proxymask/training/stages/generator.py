@@ -63,7 +63,7 @@ class GeneratorDefinition(TrainedStage):
         """Both networks for pictures of ``size``, with the widths of the config."""
         if self.discriminator is None and not self.config.discriminator_first:
             raise ProxymaskError(
-                "no discriminator was found beside the generator to grow from, and an untrained one would undo what it knows: "
+                "no discriminator was found with the generator to grow from, and an untrained one would undo what it knows: "
                 "give --discriminator-first 2000 or more, the steps in which a new one is trained before the generator goes on"
             )
         widths = (self._side, self.config.channel_base, self.config.channel_max)
