@@ -5,7 +5,7 @@
 A class that is missing, or an eye behind dark glasses, is never learnt; a look in which hair and clothes are one colour tells nobody
 which is which. The first is counted by the annotator; the second is how well the nearest neighbour, among the labelled sample's own
 features, reads other samples laid out in its look (training/in_look.py), against the annotator. So the choice knows more than one label:
-docs/experiments.md, section 30, says so too.
+docs/decisions.md, choice-of-sample, says so too.
 """
 
 import dataclasses

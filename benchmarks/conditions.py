@@ -23,7 +23,7 @@ import torch
 import tyro
 
 from proxymask.conditions import Condition
-from proxymask.conditions import disturb as by_hand
+from proxymask.conditions import augmentations as by_hand
 from proxymask.conditions.scribble import COVERED, ScribbleCondition
 from proxymask.core.device import autocast
 from proxymask.core.files import load_tensors, read_json

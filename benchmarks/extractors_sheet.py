@@ -64,7 +64,7 @@ def main() -> None:
     files, extractors = chosen(args), {}
     for name in args.only:
         try:
-            extractors[name] = get_extractor(name, SPECS[name].gives, args.weights.get(name))
+            extractors[name] = get_extractor(name, SPECS[name].output, args.weights.get(name))
         except ProxymaskError as error:
             print(f"left out: {name}: {error}")
     pictures = [square(path, 256) for path in files]
@@ -74,7 +74,7 @@ def main() -> None:
         sheet.paste(picture.resize((args.cell, args.cell), Image.Resampling.LANCZOS), (0, TITLE + row * args.cell))
     for column, (name, extractor) in enumerate(extractors.items(), start=1):
         draw.text((column * args.cell + args.cell / 2, TITLE / 2), name, INK, font(14), anchor="mm")
-        seconds = paint(sheet, pictures, extractor, column, args.cell, SPECS[name].gives == "lines")
+        seconds = paint(sheet, pictures, extractor, column, args.cell, SPECS[name].output == "lines")
         print(f"{name}: {1000 * seconds / len(pictures):.0f} ms a picture of 256x256")
     print(f"wrote {write_picture(args.out, sheet)}")
 

@@ -14,7 +14,7 @@ from proxymask.cli import main
 from proxymask.conditions import get_condition
 from proxymask.conditions.scribble import draw_strokes
 from proxymask.core.errors import ProxymaskError
-from proxymask.core.sizes import as_size, block_size, centre_box, height_width, same_shape, short_text, size_text
+from proxymask.core.sizes import as_size, block_size, centre_box, height_width, same_aspect_ratio, short_text, size_text
 from proxymask.data.dataset import ImageSet
 from proxymask.data.prepare import prepare_folder
 from proxymask.imaging.masks import read_mask
@@ -159,7 +159,7 @@ def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(
     state = cut.features(cut.w(seed_to_z([3], tiny.Z)))
     torch.manual_seed(0)
     for name, value in {"POSITION": 2000.0, "MATCH": 0.0, "SHARPNESS": 0.0}.items():
-        monkeypatch.setattr(f"proxymask.rearranger.{name}", value)
+        monkeypatch.setattr(f"proxymask.models.rearranger.{name}", value)
     rearranger = Rearranger(**{**bundle.rearranger.config, "rgb": "keep"})
     rearranger.initialize(bundle.clusters.centroids, 1.0)
     with torch.no_grad():
@@ -259,7 +259,7 @@ def test_what_belongs_to_another_shape_is_refused(photos: Path) -> None:
     rearranger = Rearranger(16, 8, 3, position_channels=8, hidden=8, start=(8, 4))
     with pytest.raises(ProxymaskError, match=r"16 channels at 8x16, 3 clusters"):
         check_compatible(wide, clusters, rearranger)
-    with pytest.raises(ProxymaskError, match=r"\(1, 16, 16, 8\).*read \(batch, 16, 8, 16\)"):
+    with pytest.raises(ProxymaskError, match=r"\(1, 16, 16, 8\).*take \(B, 16, 8, 16\)"):
         clusters.assign(torch.zeros(1, 16, 16, 8))
     with pytest.raises(ProxymaskError, match="5 widths do not fit a proxy mask of 8x10: too many halvings, give fewer --widths"):
         OasisMapper(3, 3, 8, widths=(8, 8, 8, 8, 8), start=(5, 4))
@@ -268,7 +268,7 @@ def test_what_belongs_to_another_shape_is_refused(photos: Path) -> None:
         unet.start_from(tiny.make_discriminator())
     assert unet(torch.zeros(2, 1, 16, 32)).shape == (2, 3, 8, 16)
     for bad in ((4,), (4, 0), (4, 4, 4)):
-        with pytest.raises(ProxymaskError, match="wanted a height and a width"):
+        with pytest.raises(ProxymaskError, match="must be a height and a width"):
             ProxyClusters(start=bad)
 
 
@@ -295,9 +295,9 @@ def test_sizes() -> None:
     assert [height_width(size) for size in (7, (7, 7), [3, 4])] == [(7, 7), (7, 7), (3, 4)]
     assert [as_size(size) for size in (7, [7, 7], [3, 4])] == [7, 7, (3, 4)]
     assert [size_text(7), size_text((3, 4)), short_text((7, 7)), short_text((3, 4))] == ["7x7", "4x3", "7", "4x3"]
-    assert same_shape((100, 201), (32, 64))
-    assert not same_shape((100, 205), (32, 64))
-    assert not same_shape((64, 32), (32, 64))
+    assert same_aspect_ratio((100, 201), (32, 64))
+    assert not same_aspect_ratio((100, 205), (32, 64))
+    assert not same_aspect_ratio((64, 32), (32, 64))
     assert centre_box(100, 300, 64) == (100, 0, 200, 100)
     assert centre_box(100, 300, (32, 64)) == (50, 0, 250, 100)
     assert centre_box(300, 100, (32, 64)) == (0, 125, 100, 175)

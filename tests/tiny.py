@@ -8,13 +8,14 @@ from torch import nn
 
 from proxymask.imaging.labels import LabelSet
 from proxymask.inference.bundle import Bundle
+from proxymask.models.discriminator import Discriminator
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters, fit_proxy_clusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.models.split_generator import SplitGenerator
-from proxymask.models.stylegan2 import Discriminator, Generator, seed_to_z
+from proxymask.models.stylegan2 import Generator, seed_to_z
 from proxymask.training import loop
 from proxymask.training.auxiliary import AuxiliaryStage
 from proxymask.training.generator import GeneratorConfig, GeneratorStage

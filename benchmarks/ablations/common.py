@@ -21,11 +21,11 @@ from proxymask.imaging.grids import tile, to_uint8
 from proxymask.imaging.pictures import write_picture
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.discriminator import Discriminator
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
-from proxymask.models.stylegan2 import Discriminator
 from proxymask.training.parts import Frozen, load_part
 from proxymask.training.presets import Preset, load_preset
 from proxymask.training.stages.clusters import ClustersDefinition

@@ -89,8 +89,8 @@ def test_train_refuses_in_one_line(tiny_bundle: Path, tmp_path: Path, capsys: py
     words = ("train", "mapper", "--out", tmp_path / "x", *TRAIN)
     assert "give --generator, or --bundle" in fails(capsys, *words, "--condition", "sketch")
     bundle = (*words, "--bundle", tiny_bundle)
-    assert "no condition 'sktch'" in fails(capsys, *bundle, "--condition", "sktch")
-    assert "made of labels by no extractor" in fails(capsys, *bundle, "--extractor", "xdog")
+    assert "unknown condition 'sktch'" in fails(capsys, *bundle, "--condition", "sktch")
+    assert "made of labels, not by an extractor" in fails(capsys, *bundle, "--extractor", "xdog")
     assert "no discriminator to start" in fails(capsys, *bundle, "--condition", "sketch", "--unet-start", "discriminator")
     assert not (tmp_path / "x").exists()
 
@@ -314,6 +314,6 @@ def test_a_smaller_mapper_learns_from_the_bundles(tiny_bundle: Path, tmp_path: P
     assert (tmp_path / "one" / "labels.json").is_file()
     assert run(*small, "--teacher", tmp_path / "one", tiny_bundle, "--out", tmp_path / "two") == 0
     pictures = fails_last(capsys, *small, "--teacher", tiny_bundle, "--images", tmp_path, "--out", tmp_path / "three")
-    assert "--teacher teaches a mapper of masks by what it says, and by nothing else: leave --images out" in pictures
+    assert "with --teacher a mapper of masks learns from the teachers alone: leave --images out" in pictures
     other = fails_last(capsys, *small, "--teacher", tiny_bundle, "--condition", "sketch", "--out", tmp_path / "four")
     assert "leave --condition out" in other

@@ -1,9 +1,12 @@
-"""Progress on standard error."""
+"""What is shown while something runs: rates, times left, sizes."""
 
 from proxymask.cli.progress import Pace, clock, describe, progress
+from proxymask.training.fit.plan import amount, duration
 
 
-def test_clock():
+def test_words_for_times_and_sizes():
+    assert [duration(s) for s in (0.2, 80, 600, 7500, 200_000)] == ["1 s", "80 s", "10 min", "2 h 5 min", "2 d 7 h"]
+    assert [amount(b) for b in (10, 3.2e6, 2.5e9)] == ["1 MB", "3 MB", "2.5 GB"]
     assert [clock(s) for s in (65, 3605, 90_000)] == ["1:05", "1:00:05", "1 d 01:00"]
 
 

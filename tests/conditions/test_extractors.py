@@ -14,7 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from proxymask.conditions.extractors import LDC_FILE, PIDINET_FILE, PIDINET_TINY_FILE, SPECS, get_extractor, weights_folder
-from proxymask.conditions.extractors.nets import HED, KINDS, LDC, PhotoSketch, PiDiNet, plain_kernel
+from proxymask.conditions.extractors.hed import HED
+from proxymask.conditions.extractors.ldc import LDC
+from proxymask.conditions.extractors.photo_sketch import PhotoSketch
+from proxymask.conditions.extractors.pidinet import KINDS, PiDiNet, plain_kernel
 from proxymask.conditions.extractors.weights import WeightFile, find_weights, load_state
 from proxymask.core.errors import ProxymaskError
 
@@ -70,9 +73,9 @@ def test_kornia_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_and_wrong_kind() -> None:
-    with pytest.raises(ProxymaskError, match="is no extractor of lines: there are xdog, sobel, canny, hed, pidinet"):
+    with pytest.raises(ProxymaskError, match="not an extractor of lines; use one of xdog, sobel, canny, hed, pidinet"):
         get_extractor("midas", "lines")
-    with pytest.raises(ProxymaskError, match="is no extractor of depth: there are depth-net, depth-anything-v2-small, midas"):
+    with pytest.raises(ProxymaskError, match="not an extractor of depth; use one of depth-net, depth-anything-v2-small, midas"):
         get_extractor("xyz", "depth")
     with pytest.raises(ProxymaskError, match="xdog has no weights"):
         get_extractor("xdog", "lines", Path("w.pth"))
@@ -105,10 +108,14 @@ def test_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     torch.save(nn.Linear(2, 2), tmp_path / "code.pth")  # a pickled object: never opened
     (tmp_path / "cut.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:40])
     torch.save([1, 2], tmp_path / "list.pth")
-    for broken, words in (("code", "cannot be read as weights"), ("cut", "cannot be read as weights"), ("list", "holds no network")):
+    for broken, words in (
+        ("code", "cannot be read as weights"),
+        ("cut", "cannot be read as weights"),
+        ("list", "holds no weights"),
+    ):
         with pytest.raises(ProxymaskError, match=words):
             load_state(tmp_path / f"{broken}.pth")
-    with pytest.raises(ProxymaskError, match="holds another network than LDC"), pytest.warns(UserWarning, match="not the published"):
+    with pytest.raises(ProxymaskError, match="does not hold the network LDC"), pytest.warns(UserWarning, match="not the published"):
         get_extractor("ldc", "lines", tmp_path / "a.pth")
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny
-from proxymask.conditions import disturb, get_condition
+from proxymask.conditions import augmentations, get_condition
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import load_tensors
 from proxymask.core.seeding import derive_rng
@@ -181,17 +181,17 @@ def test_what_hands_do() -> None:
     line = torch.zeros(3, 1, 32, 32)
     line[:, :, 16] = 1
     extra = torch.tensor([0.0, 1.0, 4.0]).view(3, 1, 1, 1)
-    assert disturb.thicken(line, extra).sum(dim=(1, 2, 3)).tolist() == [32, 64, 160]
+    assert augmentations.thicken(line, extra).sum(dim=(1, 2, 3)).tolist() == [32, 64, 160]
     full = torch.ones(3, 1, 32, 32)
     shares = torch.tensor([0.0, 0.25, 0.6]).view(3, 1, 1, 1)
-    left = disturb.remove(full, shares, derive_rng(0)).mean(dim=(1, 2, 3))
+    left = augmentations.remove(full, shares, derive_rng(0)).mean(dim=(1, 2, 3))
     assert torch.allclose(left, 1 - shares.flatten(), atol=0.01)
     dots = torch.zeros(2, 1, 64, 64)
     dots[:, :, 32, 32] = 1
-    still = disturb.jitter(dots, torch.zeros(2, 1, 1, 1), derive_rng(0))
+    still = augmentations.jitter(dots, torch.zeros(2, 1, 1, 1), derive_rng(0))
     assert torch.allclose(still, dots, atol=1e-5)
     ramp = torch.linspace(0, 1, 64).expand(64, 1, 64, 64)
-    moved = disturb.jitter(ramp, torch.full((64, 1, 1, 1), 2.0), derive_rng(1)) - ramp
+    moved = augmentations.jitter(ramp, torch.full((64, 1, 1, 1), 2.0), derive_rng(1)) - ramp
     assert float(moved[..., 8:-8].square().mean().sqrt() * 63) == pytest.approx(2, rel=0.15)  # pixels
 
 
@@ -355,7 +355,7 @@ def test_recoloured_pictures_keep_their_layout() -> None:
     pictures = torch.full((200, 3, 8, 8), -0.2)
     pictures[:, 0, :4], pictures[:, 2, 4:] = 0.9, 0.5
     which = (torch.arange(200) % 2 == 1).float()[:, None, None, None]
-    out = disturb.recolour(pictures, which, torch.Generator().manual_seed(0))
+    out = augmentations.recolour(pictures, which, torch.Generator().manual_seed(0))
     assert torch.equal(out[::2], pictures[::2])
     changed = out[1::2]
     assert float(changed.abs().max()) <= 1

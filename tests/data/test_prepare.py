@@ -188,7 +188,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_set(tmp_path, monkeypatch):
     def full(self, array):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepare._Npy, "append", full)
+    monkeypatch.setattr(prepare._NpyWriter, "append", full)
     with pytest.raises(ProxymaskError, match="No space left"):
         ImageSet.open(tmp_path / "d", 16)
     assert not list((tmp_path / "d/.prepared-16").iterdir())

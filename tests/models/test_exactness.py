@@ -14,7 +14,8 @@ from torch import Tensor
 from proxymask.checkpoints.imported import Imported
 from proxymask.checkpoints.loading import open_checkpoint
 from proxymask.core.errors import ProxymaskError
-from proxymask.models.stylegan2 import Discriminator, Generator, seed_to_z
+from proxymask.models.discriminator import Discriminator
+from proxymask.models.stylegan2 import Generator, seed_to_z
 
 EXACT = 1e-5  # relative L2 of float32 against float64
 

@@ -73,7 +73,7 @@ class Discs(nn.Module):
         bar = torch.sigmoid((y - cy - radius - 0.05) * 40) * (1 - disc)
         return torch.stack([1 - disc - bar, disc, bar], dim=1)
 
-    def pyramid(self, w: torch.Tensor, noise_mode: str = "const") -> tuple[list[torch.Tensor], None]:
+    def feature_pyramid(self, w: torch.Tensor, noise_mode: str = "const") -> tuple[list[torch.Tensor], None]:
         levels = []
         for res, mix in zip((4, 8, 16), self.mixes, strict=True):
             texture = torch.sin(torch.arange(res * res) * w[:, :1] * 3).view(-1, 1, res, res)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from proxymask.core.errors import ProxymaskError
+from proxymask.models.discriminator import Discriminator
 from proxymask.models.growing import grow_discriminator, grow_generator
-from proxymask.models.stylegan2 import Discriminator, Generator
+from proxymask.models.stylegan2 import Generator
 from proxymask.models.stylegan2_ops import downsample2, upsample2
 
 SMALL = {"resolution": 16, "channel_base": 512, "channel_max": 32}

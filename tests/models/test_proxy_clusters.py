@@ -154,7 +154,7 @@ def test_zero_positions_are_left_out() -> None:
 def test_errors(clusters: ProxyClusters) -> None:
     for shape in [(1, C + 1, R, R), (1, C, R, R + 1), (C, R, R)]:
         for call in (clusters.scores, clusters.assign):
-            with pytest.raises(ProxymaskError, match=r"read \(batch, 12, 8, 8\)"):
+            with pytest.raises(ProxymaskError, match=r"take \(B, 12, 8, 8\)"):
                 call(torch.zeros(shape))
     for bad in (K, -1):
         for check in (clusters.one_hot, clusters.colorize):
@@ -162,7 +162,7 @@ def test_errors(clusters: ProxyClusters) -> None:
                 check(torch.full((1, 2, 2), bad))
     with pytest.raises(ProxymaskError, match="integer ids"):
         clusters.one_hot(torch.zeros(1, 2, 2))
-    with pytest.raises(ProxymaskError, match="wanted"):
+    with pytest.raises(ProxymaskError, match="expected"):
         fit_proxy_clusters(batches(maps()), K, R * 2, seed=0)
     with pytest.raises(ProxymaskError, match="at least one"):
         ProxyClusters(0)

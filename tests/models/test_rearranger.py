@@ -110,7 +110,7 @@ def test_starts_by_taking_from_the_own_cluster(config: dict[str, object]) -> Non
 
 def start_with(monkeypatch: pytest.MonkeyPatch, **terms: float) -> None:
     for name, value in terms.items():
-        monkeypatch.setattr(f"proxymask.rearranger.{name}", value)
+        monkeypatch.setattr(f"proxymask.models.rearranger.{name}", value)
 
 
 def test_starting_logits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_features():
     assert features.dtype == torch.float32
     assert torch.allclose(features[:1], net.features(x[:1]), atol=1e-5)
     assert (features[0] - features[1]).abs().max() > 1e-3
-    stages = net.stages(x)
+    stages = net.feature_maps(x)
     assert torch.allclose(features[:, :16], stages[0].mean((2, 3)))
     assert torch.allclose(features[:, -32:], stages[-1].flatten(2).std(2, correction=0), atol=1e-5)
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 import tiny
 from proxymask.core.errors import ProxymaskError
 from proxymask.models import stylegan2_ops as ops
-from proxymask.models.stylegan2 import Discriminator, Generator, minibatch_std, seed_to_z
+from proxymask.models.discriminator import Discriminator, minibatch_std
+from proxymask.models.stylegan2 import Generator, seed_to_z
 from proxymask.training import losses
 
 State = dict[str, Tensor]

@@ -31,8 +31,8 @@ def test_what_has_no_stand_in_stays() -> None:
     mask = torch.tensor([[[1, 2], [1, 2]]])
     present = torch.tensor([[True, False, False]])
     assert torch.equal(clusters.substitute(mask, present), torch.zeros_like(mask))
-    assert torch.equal(clusters.substitute(mask, present, least=0.7), torch.tensor([[[0, 2], [0, 2]]]))
-    assert torch.equal(clusters.substitute(mask, present, least=1.0), mask)
+    assert torch.equal(clusters.substitute(mask, present, min_similarity=0.7), torch.tensor([[[0, 2], [0, 2]]]))
+    assert torch.equal(clusters.substitute(mask, present, min_similarity=1.0), mask)
 
 
 def test_what_is_present_stays_and_samples_are_told_apart() -> None:

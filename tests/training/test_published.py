@@ -17,8 +17,8 @@ from PIL import Image
 
 from proxymask.cli import main
 from proxymask.conditions import get_condition
+from proxymask.models.discriminator import Discriminator
 from proxymask.models.rearranger import Rearranger
-from proxymask.models.stylegan2 import Discriminator
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.presets import PRESETS, STAGES, UNSTATED, Preset
 from proxymask.training.stages.definition import new_discriminator

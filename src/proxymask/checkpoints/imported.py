@@ -8,7 +8,8 @@ from typing import Any
 from ..core.errors import ProxymaskError
 from ..core.files import replace_folder, write_json
 from ..core.version import __version__
-from ..models.stylegan2 import Discriminator, Generator
+from ..models.discriminator import Discriminator
+from ..models.stylegan2 import Generator
 from .formats.native import IMPORT_JSON
 
 NON_COMMERCIAL = (

@@ -7,7 +7,8 @@ import torch
 
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
-from ..models.stylegan2 import Discriminator, Generator, check_seed_style, seed_to_z
+from ..models.discriminator import Discriminator
+from ..models.stylegan2 import Generator, check_seed_style, seed_to_z
 from .formats import genforce, native, nvidia, rosinality, tensorflow
 from .formats.conversion import Conversion, NetworkWeights
 from .formats.unsupported import explain_refusal

@@ -14,7 +14,8 @@ import tyro
 from ..core.errors import ProxymaskError
 from ..core.sizes import as_size, short_text
 from ..data.dataset import ImageSet
-from ..models.stylegan2 import Discriminator, Generator
+from ..models.discriminator import Discriminator
+from ..models.stylegan2 import Generator
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
 from ..training.mapper import ConditionConfig, MapperConfig

@@ -10,10 +10,12 @@ from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, short_text, size_text
 from ..data.dataset import ImageSet
 from ..inference.samples import read_label_set, read_labelled
+from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator, Generator, check_resolution
+from ..models.stylegan2 import Generator
+from ..models.stylegan2_layers import check_resolution
 from ..training.depth import DepthConfig, DepthImages
 from ..training.distributed import processes
 from ..training.loop import LoopConfig

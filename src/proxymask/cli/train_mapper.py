@@ -136,7 +136,7 @@ class TrainMapper:
             if self.picture_mapper is not None:
                 raise ProxymaskError("a mask is made of labels, which real pictures have not: leave --picture-mapper out")
             if self.extractor is not None or self.weights is not None:
-                raise ProxymaskError("a mask is made of labels by no extractor: leave --extractor and --weights out")
+                raise ProxymaskError("a mask is made of labels, not by an extractor: leave --extractor and --weights out")
         if self.picture_mapper is not None and self.images is None:
             raise ProxymaskError("--picture-mapper predicts the proxy masks of real pictures: name them with --images")
         if self.class_index is not None and self.generator is None:

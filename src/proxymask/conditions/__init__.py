@@ -1,4 +1,4 @@
-"""Kinds of input besides masks: scribbles, sketches, edges, depth, and any that a person adds with one function.
+"""Conditions, the kinds of input: masks, scribbles, sketches, edges, depth, pictures, and any that one function defines.
 
 >>> from proxymask.conditions import register
 >>> @register("darkness")

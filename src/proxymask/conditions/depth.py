@@ -1,4 +1,4 @@
-"""Depth: one plane, 0 the farthest to 1 the nearest of each picture."""
+"""Depth maps: one plane, 0 farthest to 1 nearest in each picture."""
 
 from pathlib import Path
 from typing import Any
@@ -10,31 +10,31 @@ import torch.nn.functional as F
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, centre_box, height_width
 from ..imaging.labels import LabelSet
-from . import disturb
-from .base import Condition, Reading, Source, as_picture, centre_notes, named
+from . import augmentations
+from .base import Condition, Reading, Source, as_picture, crop_notes, source_name
 from .extractors import SPECS, Extractor, get_extractor
 
-METRES = 1.5  # a largest value above this, in floating point, is a measurement in metres
-MILLIMETRES = 20_000  # a largest 16-bit value up to this is a measurement in millimetres (20 m); above, a relative depth
-LEAST_RANGE = 0.02  # of the whole range of an 8-bit map; less is flat
-UNLIKE = -0.15  # correlation with what the mapper has seen, below which a map is inverted
+MIN_METRES = 1.5  # a floating-point map with a larger maximum is in metres
+MAX_MILLIMETRES = 20_000  # a 16-bit map with a maximum up to this is in millimetres (20 m); above, it is relative depth
+MIN_RANGE = 0.02  # of the whole range of an 8-bit map; a map with less is flat
+INVERTED_CORRELATION = -0.15  # with the mean condition of training; a map with less is inverted
 
 
 class DepthCondition(Condition):
     """Relative depth, near is bright.
 
     Args:
-        extractor: one of ``extractors.SPECS`` that gives depth.
-        weights: of the extractor.
+        extractor: a key of ``extractors.SPECS`` whose output is depth.
+        weights: file or folder of the extractor's weights.
     """
 
-    remembers = True
+    uses_mean_condition = True
 
     def __init__(self, extractor: str, weights: Path | None = None) -> None:
         super().__init__("depth", 1)
-        if extractor not in SPECS or SPECS[extractor].gives != "depth":
-            able = ", ".join(spec.name for spec in SPECS.values() if spec.gives == "depth")
-            raise ProxymaskError(f"{extractor!r} is no extractor of depth: there are {able}")
+        if extractor not in SPECS or SPECS[extractor].output != "depth":
+            able = ", ".join(spec.name for spec in SPECS.values() if spec.output == "depth")
+            raise ProxymaskError(f"--extractor {extractor}: not an extractor of depth; use one of {able}")
         self.extractor, self.weights = extractor, weights
         self._open: Extractor | None = None
 
@@ -47,46 +47,46 @@ class DepthCondition(Condition):
             if isinstance(self._open, torch.nn.Module):
                 self._open.to(pictures.device)
         with torch.no_grad(), torch.autocast(pictures.device.type, enabled=False):
-            return stretched(self._open(pictures.float()).float())
+            return stretch_range(self._open(pictures.float()).float())
 
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Another scale (inverse depth against depth is a bend of it), blur, noise, coarse steps, holes."""
+        """Random gamma (inverse depth is about a gamma of depth), displacement, blur, noise, coarse steps, holes."""
         b = len(planes)
-        bend = torch.exp(disturb.uniform(rng, b, -0.9, 0.9)).to(planes)
-        planes = planes.clamp(0, 1) ** bend
-        planes = disturb.jitter(planes, disturb.uniform(rng, b, -0.5, 1.0).clamp(min=0), rng)
-        planes = disturb.soften(planes, disturb.uniform(rng, b, -1.0, 1.0).clamp(min=0))
-        noise = torch.randn(planes.shape, generator=rng) * disturb.uniform(rng, b, -0.03, 0.02).clamp(min=0)
+        gamma = torch.exp(augmentations.uniform(rng, b, -0.9, 0.9)).to(planes)
+        planes = planes.clamp(0, 1) ** gamma
+        planes = augmentations.jitter(planes, augmentations.uniform(rng, b, -0.5, 1.0).clamp(min=0), rng)
+        planes = augmentations.soften(planes, augmentations.uniform(rng, b, -1.0, 1.0).clamp(min=0))
+        noise = torch.randn(planes.shape, generator=rng) * augmentations.uniform(rng, b, -0.03, 0.02).clamp(min=0)
         planes = (planes + noise.to(planes)).clamp(0, 1)
-        steps = disturb.uniform(rng, b, 16, 64).round().to(planes)
-        planes = torch.where(disturb.chance(rng, b, 0.2).to(planes) > 0, (planes * steps).round() / steps, planes)
-        return disturb.remove(planes, 0.1 * disturb.chance(rng, b, 0.1), rng)
+        steps = augmentations.uniform(rng, b, 16, 64).round().to(planes)
+        planes = torch.where(augmentations.chance(rng, b, 0.2).to(planes) > 0, (planes * steps).round() / steps, planes)
+        return augmentations.remove(planes, 0.1 * augmentations.chance(rng, b, 0.1), rng)
 
-    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, mean_condition: torch.Tensor | None = None) -> Reading:
         near, known, notes = read_depth(source)
         left, upper, right, lower = centre_box(near.shape[0], near.shape[1], size)
-        notes += centre_notes(near.shape, size)
+        notes += crop_notes(near.shape, size)
         near, known = near[upper:lower, left:right], known[upper:lower, left:right]
         weight = _resized(known.astype(np.float32), size)
         planes = _resized(np.where(known, near, 0), size) / weight.clamp(min=1e-3)
         given = weight[0] > 0.5
         if not bool(given.any()):
-            raise ProxymaskError(f"{named(source)} is empty: it has no measurement")
+            raise ProxymaskError(f"{source_name(source)} is empty: it has no measurement")
         inside = planes[0][given]
         low, high = torch.quantile(inside, 0.01), torch.quantile(inside, 0.99)
         if float(high - low) < 1e-6:
-            raise ProxymaskError(f"{named(source)} is empty: it has one depth all over")
+            raise ProxymaskError(f"{source_name(source)} is empty: it has one depth all over")
         planes = ((planes - low) / (high - low)).clamp(0, 1)
         if invert:
             planes = 1 - planes
-        elif typical is not None and _likeness(planes, typical) < UNLIKE:
+        elif mean_condition is not None and _correlation(planes, mean_condition) < INVERTED_CORRELATION:
             planes = 1 - planes
             notes += ("near seems to be dark in it: read as inverted",)
         return Reading(planes * given, given, notes)
 
 
-def stretched(depth: torch.Tensor) -> torch.Tensor:
-    """(B, 1, H, W) with every picture's range brought to 0..1, as :meth:`DepthCondition.read` does."""
+def stretch_range(depth: torch.Tensor) -> torch.Tensor:
+    """(B, 1, H, W) with the 1st to 99th percentile of each picture scaled to [0, 1], as in :meth:`DepthCondition.read`."""
     flat = depth.flatten(1)
     low, high = torch.quantile(flat, 0.01, dim=1), torch.quantile(flat, 0.99, dim=1)
     low, span = low.view(-1, 1, 1, 1), (high - low).clamp(min=1e-6).view(-1, 1, 1, 1)
@@ -94,16 +94,16 @@ def stretched(depth: torch.Tensor) -> torch.Tensor:
 
 
 def read_depth(source: Source) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Nearness (H, W) float32, on some scale that grows towards the viewer; where it is known (H, W) bool; notes.
+    """Read a depth map -> nearness (H, W) float32, larger is nearer, in any unit; validity (H, W) bool; notes.
 
-    8-bit and full-range 16-bit maps are relative, near is bright. Floating point above 1.5 is metres, 16-bit integers up to 20,000
-    are millimetres: both turn into their inverse, on which metres and millimetres are the same; 0 and what is not finite there is
-    no measurement. Files: any picture that Pillow reads, or ``.npy``.
+    8-bit maps and 16-bit maps of full range are relative depth, near is bright. Floating point above 1.5 is in metres, 16-bit integers up
+    to 20,000 are in millimetres; both become inverse distances, in which 0 and non-finite values are missing measurements. Files: any
+    picture that Pillow reads, or ``.npy``.
 
     Raises:
-        ProxymaskError: a colour picture, or nothing in it.
+        ProxymaskError: a colour picture, negative depths, or an empty map.
     """
-    name = named(source)
+    name = source_name(source)
     if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npy":
         values, integer = _array(as_picture(source), name)
         stored = np.load(source, mmap_mode="r", allow_pickle=False)
@@ -118,7 +118,7 @@ def read_depth(source: Source) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]
     top = float(values[finite].max())
     if float(values[finite].min()) < 0:
         raise ProxymaskError(f"{name} has negative depths: shift it to 0 and above")
-    metric = (not integer and top > METRES) or (integer and 255 < top <= MILLIMETRES)
+    metric = (not integer and top > MIN_METRES) or (integer and 255 < top <= MAX_MILLIMETRES)
     if metric:
         known = finite & (values > 0)
         if not known.any():
@@ -128,13 +128,13 @@ def read_depth(source: Source) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]
     scale = (65535 if top > 255 else 255) if integer else max(top, 1e-6)
     near = np.where(finite, values / scale, 0).astype(np.float32)
     spread = np.quantile(near[finite], 0.99) - np.quantile(near[finite], 0.01)
-    if spread < (LEAST_RANGE if integer and top <= 255 else 1e-6):
+    if spread < (MIN_RANGE if integer and top <= 255 else 1e-6):
         raise ProxymaskError(f"{name} is empty: it has one depth all over")
     return near, finite, ()
 
 
 def _array(picture: Any, name: str) -> tuple[np.ndarray, bool]:
-    """(H, W) float32 and whether it was stored in integers."""
+    """Values (H, W) float32, and whether they were stored as integers."""
     if picture.mode in ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
         pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
         if float(np.abs(pixels - pixels.mean(axis=-1, keepdims=True)).mean()) > 3:
@@ -150,20 +150,21 @@ def _array(picture: Any, name: str) -> tuple[np.ndarray, bool]:
 
 
 def _resized(values: np.ndarray, size: Size) -> torch.Tensor:
+    """(H, W) -> (1, *size)."""
     x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
     if x.shape[-2:] == height_width(size):
         return x[0]
     return F.interpolate(x, size=height_width(size), mode="bilinear", antialias=True)[0]
 
 
-def _likeness(planes: torch.Tensor, typical: torch.Tensor) -> float:
-    """Correlation of planes (1, H, W) with the mean of a mapper's training (1, s, s)."""
-    a = F.adaptive_avg_pool2d(planes, typical.shape[-1]).flatten()
-    b = typical.float().cpu().flatten()
+def _correlation(planes: torch.Tensor, mean_condition: torch.Tensor) -> float:
+    """Correlation of planes (1, H, W) with the mean condition (1, s, s) of a mapper's training."""
+    a = F.adaptive_avg_pool2d(planes, mean_condition.shape[-1]).flatten()
+    b = mean_condition.float().cpu().flatten()
     a, b = a - a.mean(), b - b.mean()
     return float((a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-6))
 
 
 def depth(labels: LabelSet | None, extractor: str | None, weights: Path | None) -> DepthCondition:
-    """A depth map; by MiDaS, as in the paper (supplement E), unless another extractor is named."""
+    """A depth map; the default extractor is MiDaS, as in the paper (supplement E)."""
     return DepthCondition(extractor or "midas", weights)

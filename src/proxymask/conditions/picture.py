@@ -1,4 +1,4 @@
-"""A picture itself: its layout in another style. A mapper of it also tells the proxy masks of pictures that nobody generated."""
+"""The picture itself as a condition: its layout is rendered in another style. Its mapper also gives the proxy masks of real pictures."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ import torch
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..imaging.labels import LabelSet
-from . import disturb
-from .base import Condition, Reading, Source, as_picture, named, photo_centre
+from . import augmentations
+from .base import Condition, Reading, Source, as_picture, centre_crop, source_name
 
-LEAST_SPREAD = 0.01  # standard deviation of a picture's values; less is one colour
+MIN_DEVIATION = 0.01  # standard deviation of a picture's values; with less it is of one colour
 
 
 class PictureCondition(Condition):
-    """The picture, red, green and blue from 0 to 1."""
+    """The picture: red, green and blue from 0 to 1."""
 
     def __init__(self) -> None:
         super().__init__("picture", 3)
@@ -24,28 +24,29 @@ class PictureCondition(Condition):
         return ((pictures.float() + 1) / 2).clamp(0, 1)
 
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Light and contrast, sharper or softer edges, a cast of colour, grain: what sets real pictures apart from generated ones.
+        """Random sharpness, contrast, brightness, colour cast and noise: the differences between real and generated pictures.
 
-        Nothing is moved: unlike a drawing, a picture is where it is.
+        Nothing is displaced: unlike strokes by hand, the edges of a picture are in their places.
         """
         b = len(planes)
-        blurred = disturb.soften(planes, torch.ones(b, 1, 1, 1))
-        # generated edges are softer than real ones, so that more is sharpened than softened
-        planes = planes + (planes - blurred) * disturb.uniform(rng, b, -1.0, 2.5).to(planes)
-        planes = (planes - 0.5) * disturb.uniform(rng, b, 0.8, 1.3).to(planes) + 0.5 + disturb.uniform(rng, b, -0.1, 0.1).to(planes)
+        blurred = augmentations.soften(planes, torch.ones(b, 1, 1, 1))
+        # generated edges are softer than real ones, so sharpening is more frequent
+        planes = planes + (planes - blurred) * augmentations.uniform(rng, b, -1.0, 2.5).to(planes)
+        contrast = augmentations.uniform(rng, b, 0.8, 1.3).to(planes)
+        planes = (planes - 0.5) * contrast + 0.5 + augmentations.uniform(rng, b, -0.1, 0.1).to(planes)
         planes = planes + (torch.rand(b, 3, 1, 1, generator=rng) * 0.08 - 0.04).to(planes)
-        grain = torch.randn(planes.shape, generator=rng) * disturb.uniform(rng, b, -0.03, 0.03).clamp(min=0)
-        return (planes + grain.to(planes)).clamp(0, 1)
+        noise = torch.randn(planes.shape, generator=rng) * augmentations.uniform(rng, b, -0.03, 0.03).clamp(min=0)
+        return (planes + noise.to(planes)).clamp(0, 1)
 
-    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, mean_condition: torch.Tensor | None = None) -> Reading:
         if invert:
-            raise ProxymaskError("a picture is not inverted: leave --invert out")
-        picture, notes = photo_centre(as_picture(source), size)
+            raise ProxymaskError("a picture cannot be inverted: leave --invert out")
+        picture, notes = centre_crop(as_picture(source), size)
         rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
         colours, alpha = rgba[..., :3], rgba[..., 3:]
-        if float(colours[alpha[..., 0] > 0.5].std() if (alpha > 0.5).any() else 0.0) < LEAST_SPREAD:
-            raise ProxymaskError(f"{named(source)} is empty: it is one colour all over")
-        planes = torch.from_numpy(colours * alpha + 1 - alpha).permute(2, 0, 1)  # what is transparent lies on white
+        if float(colours[alpha[..., 0] > 0.5].std() if (alpha > 0.5).any() else 0.0) < MIN_DEVIATION:
+            raise ProxymaskError(f"{source_name(source)} is empty: it is one colour all over")
+        planes = torch.from_numpy(colours * alpha + 1 - alpha).permute(2, 0, 1)  # transparent parts become white
         return Reading(planes.contiguous(), torch.from_numpy(alpha[..., 0] > 0.5), notes)
 
     def read_photo(self, source: Source, size: Size) -> Reading:

@@ -1,4 +1,4 @@
-"""Scribbles: a few strokes in the colours of the labels. One plane a class; where nothing is painted, all are zero."""
+"""Masks, and scribbles: a few strokes in the colours of the labels. One plane for each class; all are zero where nothing is painted."""
 
 from pathlib import Path
 
@@ -10,25 +10,25 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
-from . import disturb
-from .base import Condition, Reading, Source, area_resize, as_picture, named, padded
-from .lines import around
+from . import augmentations
+from .base import Condition, Reading, Source, area_resize, as_picture, pad_to_aspect_ratio, source_name
+from .lines import dilate
 
 COVERED = 0.05  # share of the pixels under strokes
-COVERED_FROM, COVERED_TO = 0.015, 0.12  # in training, at random
-NEAR = 40.0  # distance in RGB up to which a painted colour is a class'
-LEAST = 0.0005  # share of painted pixels; less is empty
-REACH = 16  # strokes say something about this fraction of the side around them
-STAINED = 0.6  # more of it in colours that are no class' is a photo
+COVERED_FROM, COVERED_TO = 0.015, 0.12  # its range in training
+MAX_COLOUR_DISTANCE = 40.0  # in RGB, between a painted colour and that of its class
+MIN_PAINTED = 0.0005  # share of the pixels; with less it is empty
+STROKE_RADIUS = 16  # strokes prescribe the class within 1 / STROKE_RADIUS of the shorter side
+MAX_FOREIGN = 0.6  # share of painted pixels in colours of no class; with more it is a photo
 
 
 class ScribbleCondition(Condition):
-    """Coloured strokes, made of the few-shot segmenter's regions (supplement E)."""
+    """Coloured strokes; in training drawn inside the regions of the few-shot segmenter's labels (supplement E)."""
 
     needs_labels = True
 
     def __init__(self, labels: LabelSet, covered: float | None = None) -> None:
-        """``covered``: share of the pixels under the strokes that :meth:`extract` draws; drawn from 1.5 to 12 % where None."""
+        """``covered``: share of the pixels under the strokes of :meth:`extract`; None: random, 1.5 to 12 %."""
         super().__init__("scribble", len(labels), labels)
         self.covered = covered
 
@@ -42,35 +42,35 @@ class ScribbleCondition(Condition):
         return torch.from_numpy(np.stack(drawn)).to(labels.device)
 
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Classes left out, parts left out, strokes beside their place."""
+        """Random missing classes, displacement of strokes, missing parts."""
         b = len(planes)
         kept = (torch.rand(b, planes.shape[1], 1, 1, generator=rng) > 0.12).to(planes)
-        planes = planes * torch.where(disturb.chance(rng, b, 0.5).to(planes) > 0, kept, torch.ones_like(kept))
-        planes = disturb.jitter(planes, disturb.uniform(rng, b, -0.5, 1.5).clamp(min=0), rng, mode="nearest")
-        planes = disturb.remove(planes, disturb.uniform(rng, b, -0.4, 0.4).clamp(min=0), rng)
-        return disturb.blank_half(planes, disturb.chance(rng, b, 0.08), rng)
+        planes = planes * torch.where(augmentations.chance(rng, b, 0.5).to(planes) > 0, kept, torch.ones_like(kept))
+        planes = augmentations.jitter(planes, augmentations.uniform(rng, b, -0.5, 1.5).clamp(min=0), rng, mode="nearest")
+        planes = augmentations.remove(planes, augmentations.uniform(rng, b, -0.4, 0.4).clamp(min=0), rng)
+        return augmentations.blank_half(planes, augmentations.chance(rng, b, 0.08), rng)
 
-    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, mean_condition: torch.Tensor | None = None) -> Reading:
         if invert:
             raise ProxymaskError("scribbles have colours, which cannot be inverted: leave --invert out")
         assert self.labels is not None
-        name = named(source)
+        name = source_name(source)
         ids, painted = read_strokes(source, self.labels)
-        if float(painted.mean()) < LEAST:
-            raise ProxymaskError(f"{name} is empty: paint strokes in the colours of the labels on white or on nothing")
+        if float(painted.mean()) < MIN_PAINTED:
+            raise ProxymaskError(f"{name} is empty: paint strokes in the colours of the labels on a white or transparent background")
         planes = np.eye(self.channels, dtype=np.float32)[ids] * painted[..., None]
-        planes, notes = padded(planes, size)
+        planes, notes = pad_to_aspect_ratio(planes, size)
         small = area_resize(planes, size)
         cover = small.sum(dim=0)
-        given = cover > min(0.3, 0.5 * float(cover.max()))  # strokes that are thin beside a pixel still count
+        given = cover > min(0.3, 0.5 * float(cover.max()))  # strokes thinner than a pixel still count
         best = small.argmax(dim=0)
         one_hot = torch.nn.functional.one_hot(best, self.channels).permute(2, 0, 1).float() * given
         if float(given.float().mean()) > 0.6:
             notes += ("most of it is painted, as in a mask: --condition mask follows edges more closely",)
-        return Reading(one_hot, around(given, REACH), notes)
+        return Reading(one_hot, dilate(given, STROKE_RADIUS), notes)
 
     def show(self, planes: torch.Tensor) -> np.ndarray:
-        """Strokes in the colours of the labels on white."""
+        """Strokes in the colours of the labels, on white."""
         assert self.labels is not None
         colours = self.labels.colors[planes.argmax(dim=1).cpu().numpy()]
         painted = (planes.amax(dim=1) > 0.5).cpu().numpy()
@@ -78,50 +78,51 @@ class ScribbleCondition(Condition):
 
 
 def read_strokes(source: Source, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (H, W) uint8 and where they are painted (H, W) bool, of a picture in the colours of ``labels``.
+    """Read a picture in the colours of ``labels`` -> ids (H, W) uint8; painted (H, W) bool.
 
-    Unpainted is: transparent, white (or black where that is all the rest), index 255 of an index picture. Soft edges of strokes belong
-    to the nearest class, where one is near; else they are unpainted.
+    Unpainted are transparent pixels, white and black ones unless that is the colour of a class, and index 255 of an index picture. Soft
+    edges of strokes get the class of the nearest colour, or are unpainted where none is near.
 
     Raises:
-        ProxymaskError: most of it has colours that are no class'.
+        ProxymaskError: most of the painted pixels have colours of no class.
     """
     picture = as_picture(source)
     if picture.mode in ("L", "P", "I", "1") or picture.mode.startswith("I;16"):
         indices = np.asarray(picture)
         used = np.unique(indices)
         inside = used[used != 255]
-        palette_is_ours = picture.mode != "P" or not _paletted(picture, labels)
-        if inside.size and int(inside.max()) < len(labels) and palette_is_ours:
+        are_ids = picture.mode != "P" or not _has_other_palette(picture, labels)
+        if inside.size and int(inside.max()) < len(labels) and are_ids:
             return np.where(indices == 255, 0, indices).astype(np.uint8), indices != 255
     rgba = np.asarray(picture.convert("RGBA"))
     colours = rgba[..., :3].astype(np.int32)
     distance = np.sqrt(((colours[..., None, :] - labels.colors.astype(np.int32)) ** 2).sum(axis=-1))
-    ids, near = distance.argmin(axis=-1), distance.min(axis=-1)
+    ids, nearest = distance.argmin(axis=-1), distance.min(axis=-1)
     opaque = rgba[..., 3] > 127
-    blank = ((colours.min(axis=-1) > 250) | (colours.max(axis=-1) < 5)) & (near > 0)
-    foreign = opaque & ~blank & (near > NEAR)
-    if foreign.mean() > STAINED * max(float((opaque & ~blank).mean()), 1e-6):
+    blank = ((colours.min(axis=-1) > 250) | (colours.max(axis=-1) < 5)) & (nearest > 0)
+    foreign = opaque & ~blank & (nearest > MAX_COLOUR_DISTANCE)
+    if foreign.mean() > MAX_FOREIGN * max(float((opaque & ~blank).mean()), 1e-6):
         first = "#{:02x}{:02x}{:02x}".format(*colours[foreign][0])
         raise ProxymaskError(
-            f"{named(source)} is in colours that are no class' (the first is {first}): paint with those of the labels, on white "
+            f"{source_name(source)} has colours of no class (the first is {first}): paint with those of the labels, on white "
             "(proxymask inspect BUNDLE lists them); a photo cannot be a scribble"
         )
-    return ids.astype(np.uint8), opaque & ~blank & (near <= NEAR)
+    return ids.astype(np.uint8), opaque & ~blank & (nearest <= MAX_COLOUR_DISTANCE)
 
 
-def _paletted(picture: Image.Image, labels: LabelSet) -> bool:
-    """Whether the used entries of the palette are colours that are not the labels' in their order, so that colours must decide."""
+def _has_other_palette(picture: Image.Image, labels: LabelSet) -> bool:
+    """Whether the palette of an index picture differs from the colours of ``labels`` in a used entry, so that its indices are not ids."""
     palette = np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     used = [i for i in np.unique(np.asarray(picture)) if i != 255]
     return not all(i < len(labels) and i < len(palette) and (palette[i] == labels.colors[i]).all() for i in used)
 
 
 def draw_strokes(ids: np.ndarray, classes: int, covered: float, rng: np.random.Generator) -> np.ndarray:
-    """Strokes (classes, H, W) float32, 0 or 1, inside the regions of a mask (H, W).
+    """Draw strokes inside the regions of a mask (H, W) -> (classes, H, W) float32, 0 or 1.
 
-    Every class that is there gets its share of ``covered`` by the square root of its area (people do not scribble a wall as densely as
-    an eye), in curved strokes 1 to 3 pixels wide at 64 through random points of its region; what leaves the region is cut off.
+    The share ``covered`` of the pixels is divided among the classes by the square roots of their areas, because people scribble small
+    regions more densely. Strokes are curves through three random points of the region, 1 to 3 pixels wide at 64 pixels, and clipped to the
+    region.
     """
     height, width = ids.shape
     planes = np.zeros((classes, height, width), dtype=np.float32)
@@ -141,7 +142,7 @@ def draw_strokes(ids: np.ndarray, classes: int, covered: float, rng: np.random.G
             thick = int(np.clip(round(rng.uniform(0.6, 2.6) * unit), 1, max(1, round(np.sqrt(area) / 3))))
             length = np.abs(np.diff(points, axis=0)).sum() * thick
             wanted = max(2.0, budget - done)
-            if length > wanted:  # no longer than what is left to spend
+            if length > wanted:  # not longer than the remaining budget
                 points = points[0] + (points - points[0]) * (wanted / length)
             pen.line([tuple(p) for p in _curve(points)], fill=255, width=thick)
             done = float(((np.asarray(canvas) > 0) & region).sum())
@@ -154,21 +155,21 @@ def draw_strokes(ids: np.ndarray, classes: int, covered: float, rng: np.random.G
 
 
 def _inner(region: np.ndarray) -> np.ndarray:
-    """The region without its rim, where something is left of it: hands start inside."""
+    """The region without its border pixels, or the region itself where nothing would be left."""
     padded = np.pad(region, 1)
     inner = region & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return inner if inner.any() else region
 
 
 def _curve(points: np.ndarray) -> np.ndarray:
-    """A quadratic curve through three points (3, 2), as nine."""
+    """Nine points (9, 2) on a quadratic curve through three points (3, 2)."""
     t = np.linspace(0, 1, 9)[:, None]
-    bend = 2 * points[1] - (points[0] + points[2]) / 2
-    return (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * bend + t**2 * points[2]
+    control = 2 * points[1] - (points[0] + points[2]) / 2
+    return (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * control + t**2 * points[2]
 
 
 class MaskCondition(Condition):
-    """A whole mask: every pixel has its class. Transparent pixels are unpainted (and class 0 where the mapper decides)."""
+    """A whole mask: every pixel has a class. Transparent pixels are unpainted; the mapper gets class 0 there."""
 
     needs_labels = True
 
@@ -182,7 +183,7 @@ class MaskCondition(Condition):
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         return planes
 
-    def read(self, source: Source, size: Size, invert: bool = False, typical: torch.Tensor | None = None) -> Reading:
+    def read(self, source: Source, size: Size, invert: bool = False, mean_condition: torch.Tensor | None = None) -> Reading:
         if invert:
             raise ProxymaskError("a mask has classes, which cannot be inverted: leave --invert out")
         assert self.labels is not None
@@ -196,16 +197,16 @@ class MaskCondition(Condition):
         return Reading(torch.nn.functional.one_hot(ids, self.channels).permute(2, 0, 1).float(), painted)
 
     def show(self, planes: torch.Tensor) -> np.ndarray:
-        """The classes in their colours."""
+        """The mask in the colours of its classes."""
         assert self.labels is not None
         return self.labels.colors[planes.argmax(dim=1).cpu().numpy()]
 
 
 def _labels_of(name: str, labels: LabelSet | None, extractor: str | None, weights: Path | None) -> LabelSet:
     if labels is None:
-        raise ProxymaskError(f"a {name} is painted in the colours of labels, and this bundle has none: proxymask fit --labels ...")
+        raise ProxymaskError(f"a {name} needs labels, and this bundle has none: make it with proxymask fit --labels")
     if extractor is not None or weights is not None:
-        raise ProxymaskError(f"a {name} is made of labels by no extractor: leave --extractor and --weights out")
+        raise ProxymaskError(f"a {name} is made of labels, not by an extractor: leave --extractor and --weights out")
     return labels
 
 

@@ -1,4 +1,4 @@
-"""``ConfigModel``: a module whose ``__init__`` arguments are its config, saved as JSON next to safetensors."""
+"""``ConfigModel``: a network whose ``__init__`` arguments are its config, stored as JSON, with its weights as safetensors."""
 
 import functools
 import inspect
@@ -16,7 +16,7 @@ FORMAT_VERSION = 1
 
 
 class ConfigModel(nn.Module):
-    """Base of every network. Subclasses take JSON-able arguments only; they end up in ``self.config``."""
+    """Base class of every network. The arguments of a subclass must be JSON values; they are kept in ``self.config``."""
 
     config: dict[str, Any]
 
@@ -27,7 +27,7 @@ class ConfigModel(nn.Module):
 
         @functools.wraps(original)
         def wrapped(self: Any, *args: Any, **kw: Any) -> None:
-            if type(self) is cls:  # a subclass' own wrapper records the outermost call only
+            if type(self) is cls:  # record the arguments of the outermost class only
                 bound = signature.bind(self, *args, **kw)
                 bound.apply_defaults()
                 config = {k: v for k, v in bound.arguments.items() if k != "self"}
@@ -37,7 +37,7 @@ class ConfigModel(nn.Module):
         cls.__init__ = wrapped  # type: ignore[method-assign]
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> Path:
-        """Write ``config.json`` and ``model.safetensors`` to ``folder`` (float16 where ``half``)."""
+        """Write ``config.json`` and ``model.safetensors`` to ``folder``; floating tensors as float16 if ``half``."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_tensors(folder / "model.safetensors", self.state_dict(), half=half)
@@ -46,10 +46,10 @@ class ConfigModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read what :meth:`save_pretrained` wrote: float32, in eval mode, gradients off.
+        """Load a network that :meth:`save_pretrained` wrote: float32, on the CPU, in eval mode, gradients off.
 
         Raises:
-            ProxymaskError: files missing, damaged, of another class or format, or tensors that do not fit.
+            ProxymaskError: missing or damaged files, another class or format, tensors that do not fit the config.
         """
         folder = Path(folder)
         stored = read_json(folder / "config.json")

@@ -1,4 +1,4 @@
-"""Choice of device and of arithmetic, in one place."""
+"""Choice of device and of precision, in one place."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -41,7 +41,7 @@ def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX on x86, the bf16 extension on ARM)."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
-    except OSError:  # not Linux: nothing to read, so the safe answer
+    except OSError:  # not Linux: unknown
         return False
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
@@ -67,7 +67,7 @@ def resolve_precision(name: str | torch.dtype, device: torch.device) -> torch.dt
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Autocast to ``dtype``; no context at all for float32."""
+    """Autocast to ``dtype``; an empty context for float32."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)

@@ -1,8 +1,8 @@
-"""The one exception that people are meant to read."""
+"""The exception for problems that the user can solve."""
 
 
 class ProxymaskError(Exception):
-    """A problem the user can mend: one line that says what is wrong and what to do.
+    """A problem that the user can solve: one line that names the problem and what to do.
 
     The command line prints the message without a traceback and exits with status 2.
     """

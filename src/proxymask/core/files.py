@@ -1,4 +1,4 @@
-"""JSON, safetensors and folders on disk: written whole or not at all, read with errors that name the file."""
+"""Reading and writing JSON, safetensors and folders: writes are atomic, errors name the file."""
 
 import errno
 import json
@@ -15,14 +15,14 @@ from .errors import ProxymaskError
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: a full disk or a stop leaves the old file whole."""
+    """Write JSON atomically: after a crash or on a full disk the old file is still whole."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a missing or broken file is a :class:`ProxymaskError` that names it."""
+    """Read JSON; a :class:`ProxymaskError` names a missing or damaged file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -32,10 +32,10 @@ def read_json(path: Path) -> Any:
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], half: bool = False) -> None:
-    """Write safetensors atomically; ``half`` stores floating tensors as float16.
+    """Write safetensors atomically; floating tensors as float16 if ``half``.
 
     Raises:
-        OSError: as any writing does; safetensors' own error is turned into it.
+        OSError: also in place of the error of safetensors.
     """
     ready = {}
     for name, tensor in tensors.items():
@@ -55,7 +55,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], half: bool = Fals
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read safetensors; a missing or damaged file is a :class:`ProxymaskError` that names it."""
+    """Read safetensors; a :class:`ProxymaskError` names a missing or damaged file."""
     if not path.is_file():
         raise ProxymaskError(f"{path} is missing")
     try:
@@ -65,7 +65,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Let ``new`` take the place of ``folder``, on the same disk."""
+    """Replace ``folder`` by ``new``, which is on the same disk."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

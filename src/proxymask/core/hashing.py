@@ -1,4 +1,4 @@
-"""SHA-256 of what is stored: files, networks, JSON values. Hex digests, the same on every machine."""
+"""SHA-256 of files, networks and JSON values, as hex digests that are the same on every machine."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ def file_hash(path: Path) -> str:
 
 
 def tensors_hash(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype = torch.float32) -> str:
-    """SHA-256 of names, shapes and values, 64 hex digits. Floats are taken as ``dtype``."""
+    """SHA-256 of names, shapes and values, 64 hex digits. Floating tensors are converted to ``dtype`` first."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         value = tensor.detach().cpu()
@@ -28,7 +28,7 @@ def tensors_hash(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype = torch
 
 
 def weights_hash(module: nn.Module) -> str:
-    """:func:`tensors_hash` of a module's state, as float16: a bundle (stored as float16) and the run it was made from have the same."""
+    """:func:`tensors_hash` of a module's state as float16, which is equal for a bundle (stored as float16) and the run it was made from."""
     return tensors_hash(module.state_dict(), torch.float16)
 
 
@@ -38,5 +38,5 @@ def short_hash(module: nn.Module | None) -> str:
 
 
 def json_hash(value: Any) -> str:
-    """The first 16 digits of the SHA-256 of a value as JSON, keys sorted; what JSON does not know is taken as text."""
+    """The first 16 digits of the SHA-256 of a value as JSON with sorted keys; other objects are converted by ``str``."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Files of older versions, read as today's: one table for each kind of file.
+"""Reading files of older versions: tables of removed and renamed settings and tensors, for each kind of file.
 
-A setting or a part that is gone has a row in a table. Where a file holds the value at which today's code does the same, the keys of the row
-are dropped. Where it holds another value, the file needs what is gone: models, bundles and presets are then refused by name, and a run
-folder counts as one with other settings. A key or a tensor that was renamed has an entry in the tables of names. Files are never rewritten.
+A removed setting or part has a row with the value at which the current code does the same. If a file holds that value, the key is dropped.
+If it holds another value, a model, bundle or preset is refused by name, and a run folder counts as one with other settings. A renamed key
+or tensor has an entry in the tables of names. Files are never rewritten.
 """
 
 import dataclasses
@@ -14,19 +14,19 @@ import torch
 
 from .errors import ProxymaskError
 
-LAST_VERSION = "0.1.0"  # the last one that has all of what was removed
+LAST_VERSION = "0.1.0"  # the last version with everything that was removed
 
 
 @dataclasses.dataclass(frozen=True)
 class Removed:
-    """A part or a setting that is gone."""
+    """A removed part or setting."""
 
     part: str
     """Its name in error messages."""
     off: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Its keys, each with the value at which today's code does the same."""
+    """Its keys, each with the value at which the current code does the same."""
     unused: tuple[str, ...] = ()
-    """Further keys of it, which mean nothing as long as those in ``off`` hold their values."""
+    """Further keys of it, without effect as long as those in ``off`` hold their values."""
 
 
 STYLE_BANK = Removed("the style bank", {"samples": 0}, ("layers", "tokens", "unlike"))
@@ -74,7 +74,7 @@ SETTINGS: Mapping[str, tuple[Removed, ...]] = {
     ),
     "depth": (Removed("another weight of the depth's slopes", {"lambda_slope": 1}),),
 }
-# objects of a preset or of what a bundle says of itself; each holds nothing but the keys of its row
+# objects of a preset or of a bundle's metadata; each holds only the keys of its row
 OBJECTS: Mapping[str, Removed] = {"style_bank": STYLE_BANK, "reader": LAYOUT_READER}
 # other keys of both
 KEYS: tuple[Removed, ...] = (FEWER_KEYS,)
@@ -121,16 +121,16 @@ PARTS_OF_RUNS = re.compile(r"^(module\.|average\.|optimizer\.)viewer\.")  # the 
 
 
 def model_config(name: str, config: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """Constructor arguments of a network of class ``name`` as today's class takes them; ``where`` names the file in errors.
+    """The constructor arguments of the current class ``name`` from a stored config; ``where`` names the file in errors.
 
     Raises:
-        ProxymaskError: it was made with a part that is gone.
+        ProxymaskError: it uses a removed part.
     """
     return _renamed(_without(config, MODELS.get(name, ()), where), RENAMED_ARGUMENTS.get(name, {}))
 
 
 def model_tensors(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state dict of a network of class ``name`` under today's names."""
+    """The state dict of a network of class ``name`` under the current names."""
     prefixes = RENAMED_TENSORS.get(name, {})
     out = {}
     for key, value in tensors.items():
@@ -140,13 +140,13 @@ def model_tensors(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, t
 
 
 def run_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, its networks and optimizers under today's names."""
+    """The tensors of a training checkpoint under the current names."""
     return {PARTS_OF_RUNS.sub(r"\1auxiliary.", key): value for key, value in tensors.items()}
 
 
 def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run folder says that the run of ``stage`` was made of, as today's stages say it. A part that is gone stays where it was in
-    use, so that such a run is another than any of today's."""
+    """The stored settings of a run of ``stage``, under the current names. A removed part in use stays, so that the run differs from every
+    run of the current code."""
     out = dict(identity)
     for row in SETTINGS.get(stage, ()):
         if _in_use(out, row, "config.") is None:
@@ -158,10 +158,10 @@ def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bundle_about(about: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """What a bundle says of itself, as today's bundles do.
+    """A bundle's metadata under the current names.
 
     Raises:
-        ProxymaskError: it was made with a part that is gone.
+        ProxymaskError: it uses a removed part.
     """
     out = _without(_without_objects(about, where), KEYS, where)
     _check_mode(out, where)
@@ -169,10 +169,10 @@ def bundle_about(about: Mapping[str, Any], where: object) -> dict[str, Any]:
 
 
 def preset(stored: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """The changes that a preset's file makes, with today's settings.
+    """The changes that a preset file makes, under the current names.
 
     Raises:
-        ProxymaskError: it sets something that is gone.
+        ProxymaskError: it uses a removed part.
     """
     out = _without(_without_objects(stored, where), KEYS, where)
     for stage in out.keys() & (SETTINGS.keys() | RENAMED_SETTINGS.keys()):
@@ -200,7 +200,7 @@ def _without_objects(values: Mapping[str, Any], where: object) -> dict[str, Any]
 
 
 def _without(values: Mapping[str, Any], rows: tuple[Removed, ...], where: object) -> dict[str, Any]:
-    """``values`` without the keys of ``rows``, none of which may be in use."""
+    """``values`` without the keys of ``rows``; a :class:`ProxymaskError` if one is in use."""
     out = dict(values)
     for row in rows:
         key = _in_use(out, row)
@@ -211,7 +211,7 @@ def _without(values: Mapping[str, Any], rows: tuple[Removed, ...], where: object
 
 
 def _in_use(values: Mapping[str, Any], row: Removed, prefix: str = "") -> str | None:
-    """The first key of ``row`` whose value needs what was removed."""
+    """The first key of ``row`` whose value uses the removed part; None if no value does."""
     return next((prefix + key for key, off in row.off.items() if values.get(prefix + key, off) != off), None)
 
 

@@ -1,6 +1,6 @@
-"""Random numbers that depend on ``(seed, step, purpose)`` and on nothing that happened before.
+"""Random generators that depend only on ``(seed, step, purpose)``.
 
-Exact resume (2N steps = N + resume + N) follows from this alone: no generator state is ever saved.
+Therefore a resumed run equals an uninterrupted one, and no generator state is ever saved.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""Avatars: portraits in flat vector style with exact masks of nine classes."""
+"""Avatars: drawn portraits with exact masks of nine classes."""
 
 from ..imaging.labels import LabelSet
-from .layers import Avatar, LayerArt, LayerComposer, LayerSpec
+from .layers import LayerArt, LayerComposer, LayerSpec
 
-__all__ = ["AVATARS", "AVATAR_LABELS", "Avatar", "AvatarComposer"]
+__all__ = ["AVATARS", "AVATAR_LABELS", "AvatarComposer"]
 
 AVATAR_LABELS = LabelSet.of(
     [

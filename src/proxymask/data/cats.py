@@ -21,7 +21,7 @@ CATS = LayerArt(
     folder="set4",
     layers=(
         LayerSpec("000#00body", "body"),
-        # The markings of the fur are painted with an alpha of 0.1 to 0.5: at one half the class would all but vanish.
+        # The fur is painted with an alpha of 0.1 to 0.5: with a threshold of one half the class would nearly vanish.
         LayerSpec("001#01fur", "fur", threshold=0.1),
         LayerSpec("002#02eyes", "eyes"),
         LayerSpec("003#03mouth", "mouth"),

@@ -1,7 +1,9 @@
-"""``ImageSet``: a prepared set of pictures on disk, memory-mapped, with masks where there are any.
+"""``ImageSet``: a prepared set of pictures on disk, memory-mapped, with or without masks.
 
-A prepared set is a folder of ``images.npy`` (uint8 N, H, W, 3), ``index.json`` and, for a set with masks, ``masks.npy``
-(uint8 N, H, W) and ``labels.json``. ``index.json`` is written last, so a folder that has it is whole.
+A prepared set is a folder of ``images.npy``, uint8 (N, H, W, 3), ``index.json`` and, with masks, ``masks.npy``, uint8 (N, H, W), and
+``labels.json``. ``index.json`` is written last, so a folder that has it is complete.
+
+Shapes: N pictures in the set, B in a batch, H x W their size.
 """
 
 import hashlib
@@ -24,7 +26,7 @@ FINGERPRINT_SAMPLES = 64
 
 
 class ImageSet:
-    """Pictures (and masks) of one size; nothing is read before it is asked for. Open one with :meth:`open`."""
+    """Pictures (and masks) of one size, read from disk on access. Open one with :meth:`open`."""
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
         self.folder = folder
@@ -40,13 +42,13 @@ class ImageSet:
         """Open a prepared set, or prepare a folder of pictures first.
 
         Args:
-            path: a prepared set; or any folder of pictures, or a dataset of ``make_dataset``, which is then prepared once into
-                ``<path>/.prepared-<size>`` and prepared again when its files change.
-            size: side of the pictures in pixels, or (height, width); needed where ``path`` is not prepared yet, checked where it is.
+            path: a prepared set, or any folder of pictures, or a dataset of ``make_dataset``. The latter two are prepared into
+                ``<path>/.prepared-<size>``, once and again whenever their files change.
+            size: side of the pictures in pixels, or (height, width). Required if ``path`` is not prepared, checked if it is.
             progress: called with (files done, files) while preparing.
 
         Raises:
-            ProxymaskError: nothing there, no picture in it, another size or format, damaged files.
+            ProxymaskError: missing folder, no pictures, another size or format, damaged files.
         """
         path = Path(path)
         if not path.is_dir():
@@ -71,22 +73,22 @@ class ImageSet:
         return len(self.names)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageSet.open, (self.folder,)  # a worker process maps the files again instead of receiving their content
+        return ImageSet.open, (self.folder,)  # a worker process maps the files again; their content is not pickled
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """The pictures ``indices``: float32 (B, 3, H, W) in [-1, 1]."""
+        """Indices (B,) -> pictures, float32 (B, 3, H, W) in [-1, 1]."""
         batch = torch.from_numpy(self._images[_indices(indices)])
         return batch.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
 
     def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """The masks ``indices``: int64 (B, H, W) of label ids; a :class:`ProxymaskError` where the set has none."""
+        """Indices (B,) -> masks of label ids, int64 (B, H, W); a :class:`ProxymaskError` if the set has none."""
         if self._masks is None:
             raise ProxymaskError(f"{self.folder} has no masks")
         return torch.from_numpy(self._masks[_indices(indices)]).long()
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the names, the size, the labels and a sample of pictures and masks; the same wherever the set lies."""
+        """SHA-256 (hex) of the names, the size, the labels and a sample of pictures and masks; independent of the folder."""
         digest = hashlib.sha256()
         labels = [[label.id, label.name, label.hex] for label in self.labels.labels] if self.labels else None
         digest.update(json.dumps([SET_FORMAT, self.size, self.names, labels]).encode())
@@ -98,6 +100,7 @@ class ImageSet:
 
 
 def _is_size(size: Any) -> bool:
+    """Whether a JSON value is a stored :data:`Size`."""
     return isinstance(size, int) or (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size))
 
 

@@ -1,4 +1,4 @@
-"""Any folder of pictures -> a prepared set of one size (see ``dataset.py``)."""
+"""Converting a folder of pictures into a prepared set of one size (see ``dataset.py``)."""
 
 import hashlib
 import itertools
@@ -19,14 +19,14 @@ from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
 from ..imaging.reader import SUFFIXES, read_picture
 
-SET_FORMAT = 1  # of a prepared set
-NPY_HEADER = 128  # bytes; fixed, so that the number of pictures can be filled in at the end
+SET_FORMAT = 1  # of prepared sets
+NPY_HEADER = 128  # bytes; fixed, so that the number of pictures can be written at the end
 
 
 @dataclass
 class PrepareReport:
-    """What :func:`prepare_folder` did: pictures ``kept``, files ``skipped`` with the reason, pictures ``upscaled``, which were
-    smaller than the set."""
+    """Result of :func:`prepare_folder`: number of pictures ``kept``; files ``skipped``, with the reason; number of pictures ``upscaled``,
+    because they were smaller than ``size``."""
 
     kept: int = 0
     skipped: list[tuple[Path, str]] = field(default_factory=list)
@@ -34,11 +34,11 @@ class PrepareReport:
 
 
 def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
-    """Write the pictures of a folder as a prepared set: upright, RGB, the centre in the shape of ``size``, that large, LANCZOS.
+    """Write the pictures of a folder as a prepared set: RGB, upright, cropped to the aspect ratio of ``size``, resized by Lanczos.
 
-    Every PNG, JPEG and WebP below ``images`` is taken, in the order of the paths; hidden folders are left out. Transparency is laid
-    on white. A file that cannot be read is skipped and named in the report. Where ``images`` is a dataset with ``images/``,
-    ``masks/`` and ``labels.json``, the masks are cut alike and resized by nearest neighbour.
+    All PNG, JPEG and WebP files below ``images`` are used, in the order of their paths, except in hidden folders. Transparency becomes
+    white. A file that cannot be read is skipped and listed in the report. If ``images`` is a dataset with ``images/``, ``masks/`` and
+    ``labels.json``, its masks are cropped likewise and resized by nearest neighbour.
 
     Args:
         images: the folder.
@@ -47,7 +47,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         progress: called with (files done, files).
 
     Raises:
-        ProxymaskError: no folder, no readable picture, ``out`` holds something else, a disk that is full.
+        ProxymaskError: missing folder, no readable picture, ``out`` has other content, a full disk.
     """
     images, out = Path(images), Path(out)
     height, width = height_width(size)
@@ -57,7 +57,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
     files = _pictures(root)
     if not files:
         raise ProxymaskError(f"{images} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    if out.exists() and (not out.is_dir() or any(not _ours(entry) for entry in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not _is_part_of_set(entry) for entry in out.iterdir())):
         raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
     source = _source_hash(images)
     report, names = PrepareReport(), []
@@ -70,8 +70,11 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
 
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "index.json").unlink(missing_ok=True)  # until the new index is there, this folder is not a set
-        with _Npy(out / "images.npy", (height, width, 3)) as pictures, _Npy(out / "masks.npy", (height, width), masks is not None) as ids:
+        (out / "index.json").unlink(missing_ok=True)  # the folder is no prepared set until the new index is written
+        with (
+            _NpyWriter(out / "images.npy", (height, width, 3)) as pictures,
+            _NpyWriter(out / "masks.npy", (height, width), masks is not None) as ids,
+        ):
             for number, (file, result) in enumerate(_in_threads(read, files), start=1):
                 if isinstance(result, str):
                     report.skipped.append((file, result))
@@ -97,12 +100,12 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
 
 
 def prepared_folder(folder: Path, size: Size) -> Path:
-    """Where :func:`prepare_once` keeps the pictures of ``folder``: ``.prepared-128``, or ``.prepared-256x128`` (width x height)."""
+    """The folder of :func:`prepare_once`: ``.prepared-128`` in ``folder``, or ``.prepared-256x128`` (width x height)."""
     return folder / f".prepared-{short_text(size)}"
 
 
 def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] | None = None) -> Path:
-    """:func:`prepared_folder`, prepared now unless it is there and the files of ``folder`` are as they were."""
+    """Prepare ``folder`` into :func:`prepared_folder`, unless that exists and the files have not changed. Returns the prepared folder."""
     out = prepared_folder(folder, size)
     if (out / "index.json").is_file():
         index = read_json(out / "index.json")
@@ -113,7 +116,7 @@ def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] 
 
 
 def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size: Size) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """A picture uint8 (H, W, 3), its mask uint8 (H, W), and whether the picture was smaller than that."""
+    """A picture, uint8 (H, W, 3), its mask, uint8 (H, W) or None, and whether the picture was smaller than ``size``."""
     picture = read_picture(file)
     height, width = height_width(size)
     box = centre_box(picture.height, picture.width, size)
@@ -123,13 +126,13 @@ def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size
         if ids.shape != (picture.height, picture.width):
             raise ProxymaskError(f"its mask is {ids.shape[1]}x{ids.shape[0]}, the picture {picture.width}x{picture.height}")
         mask = np.asarray(Image.fromarray(ids).crop(box).resize((width, height), Image.Resampling.NEAREST))
-    # Cut first: resizing with a box would let the filter see beyond it.
+    # Crop first: resize with a box would filter pixels from outside the box.
     resized = picture.crop(box).resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(resized), mask, box[2] - box[0] < width
 
 
 def _layout(folder: Path) -> tuple[Path, Path | None, LabelSet | None]:
-    """Where the pictures and, in a dataset, the masks and labels of ``folder`` are."""
+    """The folders of the pictures and, in a dataset, of the masks, and the labels."""
     if not folder.is_dir():
         raise ProxymaskError(f"{folder} is not a folder" if folder.exists() else f"{folder} does not exist")
     if not ((folder / "images").is_dir() and (folder / "masks").is_dir() and (folder / "labels.json").is_file()):
@@ -142,7 +145,7 @@ def _layout(folder: Path) -> tuple[Path, Path | None, LabelSet | None]:
 
 
 def _pictures(root: Path) -> list[Path]:
-    """Every picture file below ``root``, by path; hidden files and folders are left out."""
+    """All picture files below ``root``, sorted by path, except hidden files and folders."""
     found = []
     for folder, folders, files in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -151,7 +154,7 @@ def _pictures(root: Path) -> list[Path]:
 
 
 def _source_hash(folder: Path) -> str:
-    """Changes when a picture or mask of ``folder`` is added, removed or edited; from names, lengths and times, not from content."""
+    """A hash of the names, sizes and times of the files in ``folder``, which changes when one is added, removed or edited."""
     digest = hashlib.sha256()
     for file in _pictures(folder):
         stat = file.stat()
@@ -161,12 +164,13 @@ def _source_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _ours(entry: Path) -> bool:
+def _is_part_of_set(entry: Path) -> bool:
+    """Whether a file belongs to a prepared set."""
     return entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
 
 
 def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
-    """``read`` of every file, in order, a bounded number ahead (decoding releases the interpreter lock)."""
+    """(file, ``read(file)``) in order, read in threads, a limited number ahead. Decoding releases the interpreter lock."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         iterator = iter(files)
@@ -174,14 +178,17 @@ def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[
             yield from zip(block, pool.map(read, block), strict=True)
 
 
-class _Npy:
-    """Writes a uint8 array row by row, its length unknown until the end; the file appears under its name only when whole."""
+class _NpyWriter:
+    """Writes a uint8 array row by row, without knowing its length in advance. The file gets its name when it is complete.
+
+    ``active`` False writes nothing and removes an older file.
+    """
 
     def __init__(self, path: Path, row: tuple[int, ...], active: bool = True) -> None:
         self.path, self.row, self.active, self.count = path, row, active, 0
         self.temporary = path.with_name(path.name + ".tmp")
 
-    def __enter__(self) -> "_Npy":
+    def __enter__(self) -> "_NpyWriter":
         if self.active:
             self.file = self.temporary.open("wb")
             self.file.write(bytes(NPY_HEADER))
@@ -194,7 +201,7 @@ class _Npy:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if not self.active:
-            self.path.unlink(missing_ok=True)  # masks of an older set that had them
+            self.path.unlink(missing_ok=True)
             return
         try:
             if kind is None:

@@ -112,7 +112,7 @@ class Judge(FeatureNetwork):
     @torch.no_grad()
     def predict(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures (B, 3, H, W) in [-1, 1] -> label ids (B, h, w) int64 on the CPU and features (B, D), from one pass in float32."""
-        stages = self.net.stages(self.resized(pictures))
+        stages = self.net.feature_maps(self.resized(pictures))
         return self.net.head(stages[-1]).argmax(dim=1).cpu(), self.net.pooled(stages)
 
     @torch.no_grad()
@@ -122,7 +122,7 @@ class Judge(FeatureNetwork):
 
     def perceptual(self) -> PerceptualDistance:
         """A perceptual distance on the judge's feature maps. It needs no other weights, and it is never called LPIPS."""
-        return PerceptualDistance("perceptual distance, judge features", lambda x: self.net.stages(self.resized(x)), self.digest)
+        return PerceptualDistance("perceptual distance, judge features", lambda x: self.net.feature_maps(self.resized(x)), self.digest)
 
 
 def shipped_judge(labels: LabelSet) -> Path | None:

@@ -11,12 +11,12 @@ import numpy as np
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 
-MAX_LABELS = 255  # ids are uint8, and 255 stays free for "no class" in other people's masks
+MAX_LABELS = 255  # ids are uint8; 255 often means "no class"
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class: ``id`` as in the mask, ``name``, ``color`` (r, g, b) in 0..255."""
+    """One class: ``id`` in masks, ``name``, ``color`` (r, g, b) in 0..255."""
 
     id: int
     name: str
@@ -33,7 +33,7 @@ class LabelSet:
     """The classes of a mask, in the order of their ids 0..N-1.
 
     Raises:
-        ProxymaskError: no class or more than 255, ids not 0..N-1 in order, a name or colour used twice, a colour out of range.
+        ProxymaskError: no class or more than 255, ids that are not 0..N-1 in order, a duplicate name or colour, a colour out of range.
     """
 
     labels: tuple[Label, ...]
@@ -78,11 +78,11 @@ class LabelSet:
         return flat + [0] * (768 - len(flat))
 
     def by_name(self, name: str) -> Label:
-        """The class called ``name``; a :class:`ProxymaskError` lists the names there are."""
+        """The class ``name``; a :class:`ProxymaskError` lists all names if there is none."""
         for label in self.labels:
             if label.name == name:
                 return label
-        raise ProxymaskError(f"no class is called {name!r}; there are: {', '.join(self.names)}")
+        raise ProxymaskError(f"unknown class {name!r}: use one of {', '.join(self.names)}")
 
     def save(self, path: str | Path) -> None:
         """Write ``labels.json``."""
@@ -90,7 +90,7 @@ class LabelSet:
 
     @classmethod
     def load(cls, path: str | Path) -> "LabelSet":
-        """Read ``labels.json``; a :class:`ProxymaskError` names the file and what is wrong in it."""
+        """Read ``labels.json``; a :class:`ProxymaskError` names the file and the faulty entry."""
         path = Path(path)
         stored = read_json(path)
         entries = stored.get("labels") if isinstance(stored, dict) else None
@@ -112,7 +112,7 @@ class LabelSet:
 
 
 def parse_color(text: object) -> tuple[int, int, int]:
-    """``#rrggbb`` as (r, g, b) in 0..255."""
+    """``#rrggbb`` -> (r, g, b) in 0..255; a :class:`ProxymaskError` for anything else."""
     if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise ProxymaskError(f"a colour is written #rrggbb, got {text!r}")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)

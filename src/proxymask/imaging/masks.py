@@ -1,4 +1,7 @@
-"""Reading, checking, resizing, colouring and writing semantic masks."""
+"""Reading, checking, resizing, colouring and writing semantic masks.
+
+Shapes: H x W the size of a mask; masks are ids, uint8 (H, W).
+"""
 
 import warnings
 from pathlib import Path
@@ -7,33 +10,34 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import ProxymaskError
-from ..core.sizes import Size, height_width, same_shape, size_text
+from ..core.sizes import Size, height_width, same_aspect_ratio, size_text
 from .labels import LabelSet
 from .reader import open_picture
 
-SNAP_SHARE = 0.005  # off-palette pixels up to this share are edges blurred by an editor and snap to the nearest colour
-PHOTO_COLORS = 64  # more distinct colours than this, most of them off the palette, is a photo
+SNAP_SHARE = 0.005  # up to this share, pixels in colours of no class are blurred edges and get the nearest class
+PHOTO_COLORS = 64  # with more distinct colours, most of them of no class, it is a photo
 
 MaskSource = str | Path | np.ndarray | Image.Image
 
 
 def read_mask(source: MaskSource, labels: LabelSet, size: Size | None = None) -> np.ndarray:
-    """Read a mask of any usual form as label ids.
+    """Read a mask as label ids.
 
     Args:
-        source: a file, a PIL picture or an array. Read as ids: grey pictures, palette pictures whose indices are ids, integer
-            arrays (H, W). Read by the colours of ``labels``: RGB and RGBA pictures, palette pictures with the colours in another
-            order, arrays (H, W, 3 or 4); what is fully transparent is class 0. A folder holds one black-and-white file per class,
-            named after its name or id; pixels in none of them are class 0, and where files overlap the higher id wins.
+        source: a file, a PIL picture, an array or a folder.
+            Ids: grey pictures, palette pictures whose indices are ids, integer arrays (H, W).
+            Colours of ``labels``: RGB and RGBA pictures, palette pictures with another order of colours, arrays (H, W, 3 or 4); fully
+            transparent pixels are class 0.
+            A folder has one black-and-white file for each class, named after its name or id; pixels in none of them are class 0, and
+            where files overlap, the higher id is used.
         labels: the classes.
-        size: side of the result, or its height and width; nearest neighbour. None keeps the size.
+        size: side of the result, or its height and width, by nearest neighbour. None: keep the size.
 
     Returns:
         uint8 (H, W), every value an id of ``labels``.
 
     Raises:
-        ProxymaskError: missing or damaged file, ids or colours that are no class, a photo, a mask of another shape than ``size``
-            where that is given.
+        ProxymaskError: missing or damaged file, ids or colours of no class, a photo, another aspect ratio than that of ``size``.
     """
     name = str(source) if isinstance(source, str | Path) else "the mask"
     if isinstance(source, str | Path) and Path(source).is_dir():
@@ -46,11 +50,11 @@ def read_mask(source: MaskSource, labels: LabelSet, size: Size | None = None) ->
 
 
 def resize_mask(mask: np.ndarray, size: Size, name: str = "the mask") -> np.ndarray:
-    """Ids uint8 (H, W) at ``size`` by nearest neighbour; a :class:`ProxymaskError` where the shape is another by over 2 %."""
+    """Resize ids, uint8 (H, W), by nearest neighbour; a :class:`ProxymaskError` if the aspect ratio differs by more than 2 %."""
     height, width = height_width(size)
     if min(height, width) < 1:
         raise ProxymaskError(f"the size of a mask must be 1 or more, got {size}")
-    if not same_shape(mask.shape, size):
+    if not same_aspect_ratio(mask.shape, size):
         is_not, to = "a square", "a square"
         if height != width:
             is_not, to = f"the shape of the pictures, {size_text(size)}", "that shape"
@@ -61,7 +65,7 @@ def resize_mask(mask: np.ndarray, size: Size, name: str = "the mask") -> np.ndar
 
 
 def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:
-    """Write ids uint8 (H, W) as a palette PNG: index = id, palette = the colours of ``labels``."""
+    """Write ids as a palette PNG: index = id, palette = the colours of ``labels``."""
     picture = Image.fromarray(_checked(mask, labels, "the mask"))
     picture.putpalette(labels.palette())
     try:
@@ -71,12 +75,12 @@ def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:
 
 
 def colorize(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """Ids (H, W) as colours, uint8 (H, W, 3)."""
+    """Ids (H, W) -> colours, uint8 (H, W, 3)."""
     return labels.colors[_checked(mask, labels, "the mask")]
 
 
 def overlay(picture: np.ndarray, mask: np.ndarray, labels: LabelSet, alpha: float = 0.5) -> np.ndarray:
-    """The colours of ``mask`` (H, W) laid over ``picture`` (uint8 H, W, 3), uint8; ``alpha`` 0 shows the picture, 1 the mask."""
+    """Blend ``picture``, uint8 (H, W, 3), with the colours of ``mask``, ids (H, W); ``alpha`` 0 is the picture, 1 the mask."""
     if picture.shape != (*mask.shape, 3):
         raise ProxymaskError(f"the picture is {picture.shape}, the mask {mask.shape}: they must have the same height and width")
     if not 0 <= alpha <= 1:
@@ -86,7 +90,7 @@ def overlay(picture: np.ndarray, mask: np.ndarray, labels: LabelSet, alpha: floa
 
 
 def check_report(mask: np.ndarray, labels: LabelSet) -> str:
-    """What a mask (H, W) holds, in words: its size, every class with its share of the pixels, and the classes it lacks."""
+    """A report on a mask, several lines: its size, the share of each class, and the classes that are missing."""
     counts = np.bincount(_checked(mask, labels, "the mask").reshape(-1), minlength=len(labels))
     lines = [f"{mask.shape[1]}x{mask.shape[0]} pixels, {np.count_nonzero(counts)} of {len(labels)} classes"]
     width = max(len(name) for name in labels.names)
@@ -127,15 +131,15 @@ def _from_array(array: np.ndarray, labels: LabelSet, name: str) -> np.ndarray:
     if array.shape[2] not in (3, 4) or array.min() < 0 or array.max() > 255:
         raise ProxymaskError(f"an array of colours is (H, W, 3) with values 0 to 255, got shape {array.shape}")
     pixels = array[..., :3].astype(np.uint8)
-    if array.shape[2] == 4:  # nothing was painted where it is transparent, whatever colour lies beneath
+    if array.shape[2] == 4:  # transparent pixels are class 0, whatever their colour is
         pixels[array[..., 3] == 0] = labels.colors[0]
     return _from_colors(pixels, labels, name)
 
 
 def _from_ids(values: np.ndarray, labels: LabelSet, name: str) -> np.ndarray:
-    """Ids are taken as they are; what is not an id is explained."""
+    """Check ids; a :class:`ProxymaskError` lists those that are no class."""
     if not np.issubdtype(values.dtype, np.integer):
-        values = values.astype(np.uint8)  # mode "1" comes as bool
+        values = values.astype(np.uint8)  # bool, from mode "1"
     if values.min() >= 0 and values.max() < len(labels):
         return values.astype(np.uint8)
     found, counts = np.unique(values, return_counts=True)
@@ -155,22 +159,22 @@ def _from_ids(values: np.ndarray, labels: LabelSet, name: str) -> np.ndarray:
 
 
 def _from_palette(picture: Image.Image, labels: LabelSet, name: str) -> np.ndarray:
-    """Colours decide where (nearly) every pixel has the colour of a class; otherwise the indices are ids."""
+    """By colours if nearly every pixel has the colour of a class; otherwise the indices are ids."""
     indices = np.asarray(picture)
     used = np.unique(indices)
     palette = np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     if used.max() < len(palette):
         foreign = used[_exact(palette[used], labels) < 0]
         by_color = np.isin(indices, foreign).mean() <= SNAP_SHARE
-        if by_color or used.max() >= len(labels):  # where these are no ids either, the colours are explained
+        if by_color or used.max() >= len(labels):  # if the indices are no ids either, the error is about colours
             return _from_colors(palette[indices], labels, name, grey_ids=False)
     return _from_ids(indices, labels, name)
 
 
 def _from_colors(pixels: np.ndarray, labels: LabelSet, name: str, grey_ids: bool = True) -> np.ndarray:
-    """By the colours of ``labels``; a few blurred edge pixels snap to the nearest colour, anything more is explained.
+    """By the colours of ``labels``. A few pixels in other colours (blurred edges) get the nearest class; more are an error.
 
-    With ``grey_ids``, greys that are no class are read as ids that were stored as RGB.
+    With ``grey_ids``, grey pixels of no class are ids that were stored as RGB.
     """
     packed = (pixels[..., 0].astype(np.int32) << 16) | (pixels[..., 1].astype(np.int32) << 8) | pixels[..., 2]
     found, inverse, counts = np.unique(packed.reshape(-1), return_inverse=True, return_counts=True)
@@ -197,7 +201,7 @@ def _from_colors(pixels: np.ndarray, labels: LabelSet, name: str, grey_ids: bool
 
 
 def _from_folder(folder: Path, labels: LabelSet) -> np.ndarray:
-    """One black-and-white file per class."""
+    """From one black-and-white file for each class."""
     files: dict[int, Path] = {}
     names = {label.name: label.id for label in labels.labels} | {str(label.id): label.id for label in labels.labels}
     for file in sorted(folder.iterdir()):
@@ -235,7 +239,7 @@ def _checked(mask: np.ndarray, labels: LabelSet, name: str) -> np.ndarray:
 
 
 def _exact(colors: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """The id of each colour (N, 3), -1 where it is no class."""
+    """The id of each colour (N, 3), -1 for a colour of no class."""
     same = (colors[:, None] == labels.colors[None]).all(axis=-1)
     return np.where(same.any(axis=1), same.argmax(axis=1), -1)
 

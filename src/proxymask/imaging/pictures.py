@@ -1,4 +1,4 @@
-"""Writing pictures, and the few things that sheets for people are drawn with."""
+"""Writing pictures, and drawing labelled sheets of them."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ INK, FAINT, PAPER = (32, 36, 42), (108, 116, 128), (255, 255, 255)
 
 
 def picture_format(path: Path) -> str:
-    """Pillow's name of the format that the suffix of ``path`` asks for; a :class:`ProxymaskError` where it asks for none."""
+    """Pillow's name of the format for the suffix of ``path``; a :class:`ProxymaskError` for an unknown suffix."""
     formats = {suffix: name for suffix, name in Image.registered_extensions().items() if name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF")}
     if path.suffix.lower() not in formats:
         raise ProxymaskError(f"{path}: pictures are written as .png, .jpg or .webp; end the name in one of these")
@@ -22,7 +22,7 @@ def picture_format(path: Path) -> str:
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> Path:
-    """Write a picture whole or not at all, making its folder; the suffix chooses the format.
+    """Write a picture atomically and create its folder; the suffix chooses the format.
 
     Raises:
         ProxymaskError: an unknown suffix, a folder that cannot be written, a full disk.
@@ -42,10 +42,10 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
 
 
 def from_pixels(pixels: np.ndarray) -> Image.Image:
-    """uint8 (H, W, C) of a generator as a picture: grey, grey with alpha, RGB or RGBA for 1 to 4 channels.
+    """uint8 (H, W, C) -> a picture: grey, grey with alpha, RGB or RGBA for 1 to 4 channels.
 
     Raises:
-        ProxymaskError: more channels than a picture can have.
+        ProxymaskError: more than 4 channels.
     """
     if pixels.shape[2] > 4:
         raise ProxymaskError(f"the generator makes {pixels.shape[2]} channels; pictures have 1 to 4")
@@ -53,14 +53,14 @@ def from_pixels(pixels: np.ndarray) -> Image.Image:
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font: there on every machine."""
+    """Pillow's built-in font, the same on every machine."""
     return ImageFont.load_default(size)
 
 
 def enlarged(pixels: np.ndarray, side: int, smooth: bool) -> Image.Image:
-    """uint8 (H, W, C) as a square picture of ``side`` pixels, with margins of paper where it is none.
+    """Resize uint8 (H, W, C) to fit a square of ``side`` pixels, with white margins if it is not square.
 
-    Lanczos for pictures, nearest neighbour for masks.
+    ``smooth``: Lanczos, for pictures; otherwise nearest neighbour, for masks.
     """
     height, width = (max(1, round(edge * side / max(pixels.shape[:2]))) for edge in pixels.shape[:2])
     picture = from_pixels(pixels).resize((width, height), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
@@ -72,7 +72,7 @@ def enlarged(pixels: np.ndarray, side: int, smooth: bool) -> Image.Image:
 
 
 def legend(labels: LabelSet, width: int, size: int = 16, used: Sequence[int] | None = None) -> Image.Image:
-    """A swatch, id, name and colour for every class (or those ``used``), in as many columns as fit ``width``."""
+    """A legend of the classes (or those in ``used``): swatch, id, name and colour, in as many columns as fit ``width`` pixels."""
     face, gap = font(size), size // 2
     shown = [label for label in labels.labels if used is None or label.id in used]
     texts = [f"{label.id} {label.name}  {label.hex}" for label in shown]

@@ -1,4 +1,4 @@
-"""Opening picture files: the only place where Pillow reads one."""
+"""Reading picture files. Nothing else in the package calls ``Image.open``."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from PIL import Image, ImageOps
 from ..core.errors import ProxymaskError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
-"""Endings of the pictures that are looked for in folders."""
+"""Suffixes of the pictures that are searched for in folders."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""What is opened at all. Pillow knows more, and some of those start other programs."""
+"""Formats that are opened. Pillow has more, some of which start other programs."""
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """A picture file, decoded, in its own mode.
+    """Read and decode a picture file, in its own mode.
 
     Raises:
-        ProxymaskError: missing, a folder, not a picture, damaged, or with too many pixels.
+        ProxymaskError: missing, a folder, not a picture, damaged, or too many pixels.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:
@@ -31,18 +31,18 @@ def open_picture(path: str | Path) -> Image.Image:
         raise ProxymaskError(f"{path} is not a picture ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise ProxymaskError(f"{path} has too many pixels: make it smaller") from None
-    except Exception as error:  # on broken files Pillow's readers raise nearly anything, and none of it may end a run
+    except Exception as error:  # on damaged files Pillow can raise anything
         raise ProxymaskError(f"{path} cannot be read ({error}): it is truncated or damaged") from None
 
 
 def read_picture(path: str | Path) -> Image.Image:
-    """A picture file as upright RGB: EXIF rotation applied, transparency laid on white, 16 bit, grey, palette and CMYK converted.
+    """Read a picture file as RGB: EXIF rotation applied, transparency on white, 16-bit, grey, palette and CMYK converted.
 
     Raises:
-        ProxymaskError: as :func:`open_picture`.
+        ProxymaskError: see :func:`open_picture`.
     """
     picture = ImageOps.exif_transpose(open_picture(path))
-    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
         values = np.asarray(picture).astype(np.int64)
         picture = Image.fromarray((values >> 8 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:

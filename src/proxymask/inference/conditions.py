@@ -55,7 +55,7 @@ class ConditionSteps(SynthesisSteps):
                 raise ProxymaskError("a photo is not inverted: leave --invert or --from-photo out")
             return kind.read_photo(given, self.size)
         typical = None
-        if kind.remembers:
+        if kind.uses_mean_condition:
             mapper = self.bundle.mappers[self.bundle.mapper_for(kind.name)]
             typical = mapper.typical if isinstance(mapper, UNetMapper) and int(mapper.seen) else None
         return kind.read(given, self.size, invert, typical)

@@ -118,7 +118,7 @@ class MaskQuery:
         table = torch.einsum("dk,odhw->hwko", rearranger.embed_mask, weight)
         self.hidden, refinement = table.shape[-1], rearranger.refinement
         if refinement is not None:  # its mask features, in further columns
-            table = torch.cat([table, torch.einsum("ck,ochw->hwko", refinement.embed, refinement.entering()[1])], dim=-1)
+            table = torch.cat([table, torch.einsum("ck,ochw->hwko", refinement.embed, refinement.first_weights()[1])], dim=-1)
         self.table = F.pad(table, (0, 0, 0, 1)).flatten(0, 2).contiguous()  # (taps^2 (K + 1), hidden [+ refinement]), float32
         self.row_offsets = torch.arange(self.taps**2, device=weight.device) * (self.num_clusters + 1)
         position_hidden = F.conv2d(position[None], weight, first.bias, padding=self.taps // 2)[0]

@@ -1,4 +1,4 @@
-"""A small network that reads depth off drawn pictures, so that generated ones can be paired with a depth map."""
+"""A small network that estimates the depth of drawn pictures, so that generated ones can be paired with a depth map."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from .segmentation_nets import UNetSegmenter
 
-MULTIPLE = 8  # three halvings
+MULTIPLE = 8  # of H and W: the network halves the resolution three times
 
 
 class DepthNet(ConfigModel):
@@ -25,13 +25,14 @@ class DepthNet(ConfigModel):
         self.net: nn.Module = UNetSegmenter(1, width)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] -> depth (B, 1, H, W) in [0, 1]."""
         h, w = pictures.shape[-2:]
         padded = F.pad(pictures, (0, -w % MULTIPLE, 0, -h % MULTIPLE), mode="replicate") if h % MULTIPLE or w % MULTIPLE else pictures
         return torch.sigmoid(self.net(padded).float())[..., :h, :w]
 
 
 def find_depth_net(path: Path) -> Path:
-    """The folder of a saved :class:`DepthNet`: ``path`` itself, or ``<path>/depth`` where it is a run."""
+    """The folder of a saved :class:`DepthNet`: ``path`` itself, or ``<path>/depth`` where ``path`` is a run folder."""
     for folder in (path, path / "depth"):
         if (folder / "config.json").is_file():
             return folder

@@ -1,7 +1,9 @@
-"""The few-shot segmenter: a small CNN on the frozen generator's own features (method 4.3, after RepurposeGAN).
+"""The few-shot segmenter: a small CNN on the features of the frozen generator (supplement E, after RepurposeGAN, Tritrong et al. 2021).
 
-One hand-labelled sample is enough, because the generator's activations already separate what the labels name. It
-needs the latent of a picture, so it labels generated samples, which is all the mapper's training asks for.
+It labels generated samples, whose features are known, to make the training pairs of the mapper. One sample labelled by hand is enough,
+because the features of the generator already separate the classes.
+
+Shapes: B pictures; N classes; block l has features (B, C_l, h_l, w_l); H x W the size of the pictures.
 """
 
 from collections.abc import Sequence
@@ -15,19 +17,19 @@ from ..core.sizes import START, block_size, check_start
 
 
 class FewShotSegmenter(ConfigModel):
-    """Hypercolumn of all blocks' features -> label logits at picture size.
+    """Features of all blocks -> logits of the classes at the size of the picture.
 
-    A 1x1 convolution of a concatenation of upsampled maps equals the sum of 1x1 convolutions taken before upsampling,
-    so the wide hypercolumn (thousands of channels at 1024 pixels) is never built.
+    The input is a hypercolumn: the features of all blocks, upsampled and concatenated. A 1x1 convolution of it equals the sum of 1x1
+    convolutions before upsampling, so the hypercolumn itself (thousands of channels at 1024 pixels) is never built.
 
     Args:
-        level_channels: feature channels of each block, 4 pixels first.
-        resolution: side of the picture; with another ``start``, see there.
-        num_labels: classes.
+        level_channels: C_l, the feature channels of each block, 4x4 first.
+        resolution: R, side of the picture.
+        num_labels: N.
         width: channels after the hypercolumn.
         dilations: of the 3x3 convolutions that follow.
-        skip_levels: blocks left out, counted from 4 pixels up (RepurposeGAN leaves out the first).
-        start: the generator's start block; pictures are ``R / 4`` times that (H, W) large.
+        skip_levels: number of blocks left out, 4x4 first (RepurposeGAN leaves out one).
+        start: (height, width) of the generator's first block; (H, W) is ``R / 4`` times that.
     """
 
     def __init__(
@@ -52,12 +54,12 @@ class FewShotSegmenter(ConfigModel):
 
     @torch.no_grad()
     def calibrate(self, levels: Sequence[torch.Tensor]) -> None:
-        """Set the size of each level's features, so that all enter alike."""
+        """Store the root mean square of each block's features, by which :meth:`forward` divides them."""
         for index, level in enumerate(levels):
             self.level_rms[index] = level.float().square().mean().sqrt().clamp_min(1e-6)
 
     def forward(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Features of every block (``SplitGenerator.pyramid``), each (B, C_l, h_l, w_l) -> logits (B, N, H, W)."""
+        """Features of every block (:meth:`SplitGenerator.feature_pyramid`), each (B, C_l, h_l, w_l) -> logits (B, N, H, W)."""
         total: torch.Tensor | None = None
         used = list(zip(levels, self.level_rms, strict=True))[self.skip_levels :]
         for (level, rms), conv in zip(used, self.project, strict=True):

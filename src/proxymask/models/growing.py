@@ -1,46 +1,38 @@
 """Grow a StyleGAN2 generator and discriminator to a higher resolution, starting from the weights of smaller ones.
 
-At the start the grown generator shows the smaller one's pictures, enlarged by the skip connection's filter: at the old resolution its skip
-image is the old picture. The grown discriminator judges a picture as the smaller one judges it at the old size. Both hold up to rounding,
-except that a wider 4x4 block changes the discriminator's minibatch standard deviation a little.
+At the start the grown generator makes the smaller one's pictures, upsampled by the filter of the skip connection: at the old resolution
+its skip image is the old picture. The grown discriminator gives a picture the logit that the smaller one gives the downsampled picture.
+Both hold up to rounding, except that a wider 4x4 block changes the discriminator's minibatch standard deviation a little.
 
-Blocks that exist in both are copied. Where they get wider, the new channels start with random weights, but every layer that reads them
-starts with zeros in their place (Net2Net's idea, Chen et al. 2016): the function stays the same and the zeros get a gradient at once. The
-blocks that are new start with a toRGB layer of zeros (generator), or hand the smaller picture on (discriminator).
+Blocks that exist in both networks are copied. Where they get wider, the new channels start with random weights, and the weights of the
+next layer for these channels start at zero (Net2Net, Chen et al. 2016): the function stays the same, and the zeros get a gradient from
+the first step on. A new block starts with a toRGB layer of zeros (generator), or passes the downsampled picture on (discriminator).
 """
 
 import torch
 
 from ..core.errors import ProxymaskError
-from .stylegan2 import (
-    Conv,
-    Discriminator,
-    DiscriminatorBlock,
-    FullyConnected,
-    Generator,
-    SynthesisBlock,
-    SynthesisLayer,
-    ToRGB,
-    channels_at,
-)
+from .discriminator import Conv, Discriminator, DiscriminatorBlock
+from .stylegan2 import Generator, SynthesisBlock, SynthesisLayer, ToRGB
+from .stylegan2_layers import FullyConnected, channels_at
 from .stylegan2_ops import SQRT2
 
 
 @torch.no_grad()
 def grow_generator(smaller: Generator, resolution: int, channel_base: int, channel_max: int) -> Generator:
-    """A generator of ``resolution`` that starts as ``smaller`` (any smaller power of two, with the same or narrower blocks).
+    """A generator of ``resolution`` that starts with the function of ``smaller``.
 
     Args:
-        smaller: its latents, mapping network, classes, start block and shape stay as they are.
+        smaller: its latents, mapping network, classes and start block are kept.
         resolution: side of the new pictures.
-        channel_base, channel_max: widths of the new blocks, see :class:`Generator`.
+        channel_base, channel_max: widths, see :class:`Generator`; no block may be narrower than in ``smaller``.
 
-    The new weights are drawn from torch's global random state.
+    New weights are drawn from torch's global random state.
 
     Raises:
-        ProxymaskError: a resolution that is not larger, or blocks that would get narrower.
+        ProxymaskError: ``resolution`` is not larger, or a block would get narrower.
     """
-    _check(smaller, resolution, channel_base, channel_max)
+    _check_sizes(smaller, resolution, channel_base, channel_max)
     grown = Generator(**smaller.config | {"resolution": resolution, "channel_base": channel_base, "channel_max": channel_max})
     grown.mapping.load_state_dict(smaller.mapping.state_dict())
     for res in grown.synthesis.block_resolutions:
@@ -54,24 +46,24 @@ def grow_generator(smaller: Generator, resolution: int, channel_base: int, chann
 
 @torch.no_grad()
 def grow_discriminator(smaller: Discriminator, resolution: int, channel_base: int, channel_max: int) -> Discriminator:
-    """A discriminator of ``resolution`` that starts as ``smaller`` on the picture brought to the old size by the network's own filter.
+    """A discriminator of ``resolution`` that starts with the function of ``smaller`` on pictures downsampled by the network's own filter.
 
-    Arguments, random weights and errors: as for :func:`grow_generator`.
+    Arguments, random weights and errors are those of :func:`grow_generator`; the highest block also needs ``2 * img_channels`` channels.
     """
-    _check(smaller, resolution, channel_base, channel_max)
+    _check_sizes(smaller, resolution, channel_base, channel_max)
     grown = Discriminator(**smaller.config | {"resolution": resolution, "channel_base": channel_base, "channel_max": channel_max})
     if smaller.mapping is not None:
         assert grown.mapping is not None
         grown.mapping.load_state_dict(smaller.mapping.state_dict())
-    least = 2 * smaller.img_channels
-    if channels_at(resolution, channel_base, channel_max) < least:
-        raise ProxymaskError(f"the highest block of the discriminator needs {least} channels to grow: give a larger --channel-base")
+    needed = 2 * smaller.img_channels
+    if channels_at(resolution, channel_base, channel_max) < needed:
+        raise ProxymaskError(f"the highest block of the discriminator needs {needed} channels to grow: give a larger --channel-base")
     old_rgb = smaller.block(smaller.resolution).fromrgb
     assert old_rgb is not None
     for res in grown.block_resolutions:
         block = grown.block(res)
         if res > smaller.resolution:
-            _show_smaller(block, old_rgb if res == 2 * smaller.resolution else None, grown.img_channels)
+            _pass_downsampled(block, old_rgb if res == 2 * smaller.resolution else None, grown.img_channels)
         else:
             old = smaller.block(res)
             for new_conv, old_conv in ((block.conv0, old.conv0), (block.conv1, old.conv1), (block.skip, old.skip)):
@@ -82,7 +74,7 @@ def grow_discriminator(smaller: Discriminator, resolution: int, channel_base: in
     return grown.train(smaller.training)
 
 
-def _check(smaller: Generator | Discriminator, resolution: int, channel_base: int, channel_max: int) -> None:
+def _check_sizes(smaller: Generator | Discriminator, resolution: int, channel_base: int, channel_max: int) -> None:
     if resolution <= smaller.resolution:
         raise ProxymaskError(
             f"a network of {smaller.resolution} pixels cannot grow to {resolution}: give a larger --resolution, or use --resume-from"
@@ -107,7 +99,7 @@ def _widen_block(old: SynthesisBlock, new: SynthesisBlock) -> None:
 
 
 def _widen_layer(old: SynthesisLayer, new: SynthesisLayer) -> None:
-    """A styled convolution. Demodulation adds up squares of weights, so that input channels with zeros do not change it."""
+    """A styled convolution. Demodulation sums squared weights, so input channels with zero weights do not change it."""
     out, into = old.weight.shape[:2]
     new.weight[:out, into:] = 0
     new.weight[:out, :into] = old.weight
@@ -126,14 +118,14 @@ def _widen_torgb(old: ToRGB, new: ToRGB) -> None:
 
 
 def _widen_affine(old: FullyConnected, new: FullyConnected) -> None:
-    """The layer w -> one factor an input channel: further outputs, the same input."""
+    """The affine layer from w to one factor for each input channel: it gets more outputs and keeps its input."""
     out = old.weight.shape[0]
     new.weight[:out] = old.weight
     new.bias[:out] = old.bias
 
 
 def _widen_conv(old: Conv, new: Conv, last: int = 0) -> None:
-    """A convolution of the discriminator. ``last``: input channels that stay the last ones (the minibatch standard deviation)."""
+    """A convolution of the discriminator. Its ``last`` input channels (the minibatch standard deviation) stay the last ones."""
     out, into = old.weight.shape[:2]
     weight = old.weight * (old.weight_gain / new.weight_gain)
     first = into - last
@@ -153,11 +145,10 @@ def _widen_linear(old: FullyConnected, new: FullyConnected) -> None:
     new.bias[:out] = old.bias
 
 
-def _show_smaller(block: DiscriminatorBlock, old_rgb: Conv | None, channels: int) -> None:
-    """A new block hands the picture on at half the size; the last new one (``old_rgb`` given) hands on what the smaller network's fromRGB
-    layer makes of it.
+def _pass_downsampled(block: DiscriminatorBlock, old_rgb: Conv | None, channels: int) -> None:
+    """Make a new block output the picture at half the size; the last one applies the smaller network's fromRGB layer ``old_rgb`` to it.
 
-    A leaky ReLU loses nothing if both signs are there: leaky(x) - leaky(-x) = 1.2 x.
+    A picture passes a leaky ReLU unchanged as two sets of channels with opposite signs: leaky(x) - leaky(-x) = 1.2 x.
     """
     eye = torch.eye(channels)
     pair = torch.cat([eye, -eye])  # (2 channels, channels)
@@ -170,15 +161,16 @@ def _show_smaller(block: DiscriminatorBlock, old_rgb: Conv | None, channels: int
         read[:, :channels] = eye
     if old_rgb is None:
         block.conv1.weight[:channels] = 0
-        block.skip.weight[:channels] = (read * (SQRT2 / block.skip.weight_gain))[:, :, None, None]  # the block halves the energy of both
+        # SQRT2, because the block multiplies both branches by sqrt(1/2)
+        block.skip.weight[:channels] = (read * (SQRT2 / block.skip.weight_gain))[:, :, None, None]
         return
     block.conv0.weight[: 2 * channels] = 0
     block.conv0.weight[: 2 * channels, :, 1, 1] = pair @ read / block.conv0.weight_gain
     width = old_rgb.weight.shape[0]
     block.skip.weight[:width] = 0
     block.conv1.weight[:width] = 0
-    seen = old_rgb.weight[:, :, 0, 0] * (old_rgb.weight_gain * SQRT2) @ unpair
-    block.conv1.weight[:width, : 2 * channels, 1, 1] = seen / block.conv1.weight_gain
+    from_pair = old_rgb.weight[:, :, 0, 0] * (old_rgb.weight_gain * SQRT2) @ unpair
+    block.conv1.weight[:width, : 2 * channels, 1, 1] = from_pair / block.conv1.weight_gain
     assert block.conv1.bias is not None
     assert old_rgb.bias is not None
     block.conv1.bias[:width] = old_rgb.bias * SQRT2

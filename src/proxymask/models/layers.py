@@ -1,4 +1,7 @@
-"""Small building blocks shared by the networks."""
+"""Layers that several networks share: convolution with equalised learning rate, residual block, attention, position encoding.
+
+Shapes: B pictures, C channels, H x W or h x w the size of a grid, n and m numbers of positions.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +12,15 @@ import torch.nn.functional as F
 from torch import nn
 
 ATTENTION_ROWS = 256
-"""Queries whose logits stand in memory at once."""
+"""Number of queries whose logits are in memory at once."""
 
 
 class EqualConv(nn.Module):
-    """Convolution with StyleGAN2's equalised learning rate, so that Adam at 0.002 suits every width.
+    """Convolution with StyleGAN2's equalised learning rate, so that one learning rate suits every width: (B, C, H, W) -> (B, O, H', W').
 
-    ``zero`` starts the weights at zero (a residual branch that begins as the identity).
+    Args:
+        size: kernel size, odd.
+        zero: weights start at zero, so that a residual branch starts as the identity.
     """
 
     def __init__(self, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, bias: bool = True, zero: bool = False) -> None:
@@ -31,7 +36,7 @@ class EqualConv(nn.Module):
         return F.conv2d(x, (self.weight * self.gain).to(x.dtype), bias, self.stride, self.weight.shape[-1] // 2)
 
     def fused(self) -> nn.Conv2d:
-        """The same as a plain convolution, the gain multiplied into its weights; for inference alone."""
+        """The same function as a plain convolution, with the gain multiplied into its weights. For inference only."""
         out, inside, size, _ = self.weight.shape
         conv = nn.Conv2d(inside, out, size, self.stride, size // 2, bias=self.bias is not None)
         conv.weight.copy_(self.weight * self.gain)
@@ -43,11 +48,11 @@ class EqualConv(nn.Module):
 class ResidualBlock(nn.Module):
     """``x + conv(a(conv(a(... conv(x)))))`` with ``layers`` convolutions, leaky ReLU 0.2 between, the last one starting at zero.
 
-    Supplement A.1: "4-layer residual blocks"; widths, kernel size and activation are stated nowhere.
+    Source: supplement A.1, "4-layer residual blocks". Widths, kernel size and activation are not stated.
 
     Args:
-        channels: width of x (B, channels, H, W).
-        hidden: width inside.
+        channels: C of x (B, C, H, W).
+        hidden: width of the hidden layers.
         layers: number of convolutions, 2 or more.
         size: their kernel size.
     """
@@ -64,12 +69,12 @@ class ResidualBlock(nn.Module):
         return x + y
 
     def fused(self) -> nn.Module:
-        """For inference: the gain of the leaky ReLU multiplied into the convolution behind it."""
+        """The form for inference: the gain of each leaky ReLU is multiplied into the next convolution."""
         return FusedResidualBlock([conv.fused() for conv in self.convs if isinstance(conv, EqualConv)])
 
 
 class FusedResidualBlock(nn.Module):
-    """:class:`ResidualBlock` of plain convolutions that hold their own gains."""
+    """:class:`ResidualBlock` for inference, of plain convolutions whose weights include the gains."""
 
     @torch.no_grad()
     def __init__(self, convs: Sequence[nn.Conv2d]) -> None:
@@ -86,45 +91,47 @@ class FusedResidualBlock(nn.Module):
 
 
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """``softmax(query key^T / sqrt(dim)) value``: (B, n, dim), (B, m, dim) and (B, m, c), of one type -> (B, n, c).
+    """``softmax(query key^T / sqrt(dim)) value``: (B, n, dim), (B, m, dim) and (B, m, C), of one dtype -> (B, n, C).
 
-    ``F.scaled_dot_product_attention``, except in bfloat16 on a CPU: its fused kernel multiplies there without the processor's own
-    bfloat16 instructions, and plain products are two to eight times as fast.
+    It calls ``F.scaled_dot_product_attention``, except for bfloat16 on a CPU: there the fused kernel does not use the processor's bfloat16
+    instructions, and matrix products are two to eight times as fast.
     """
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
-        # a product by itself: many at once (bmm) take a slow road; so many rows that their logits stay in the cache
+        # one product for each sample, because bmm is slow here; blocks of rows, so that their logits stay in the cache
         scaled = query * query.shape[-1] ** -0.5
         if query.shape[0] > 1 and key.stride(0) == value.stride(0) == 0:  # one style for all masks
-            return _written_out(scaled.flatten(0, 1), key[0], value[0]).unflatten(0, query.shape[:2])
-        return torch.stack([_written_out(q, k, v) for q, k, v in zip(scaled, key, value, strict=True)])
+            return _attend_in_blocks(scaled.flatten(0, 1), key[0], value[0]).unflatten(0, query.shape[:2])
+        return torch.stack([_attend_in_blocks(q, k, v) for q, k, v in zip(scaled, key, value, strict=True)])
     width, scale = value.shape[-1], query.shape[-1] ** -0.5
-    # the CPU's fused kernel takes values as wide as keys only; without it attention costs twice as much
+    # the fused kernel of the CPU needs values as wide as keys; without it attention takes twice as long
     wide = max(width, query.shape[-1])
-    # padded by nothing, a tensor would be copied
+    # no padding where none is needed, because F.pad copies
     query, key, value = (x if x.shape[-1] == wide else F.pad(x, (0, wide - x.shape[-1])) for x in (query, key, value))
     return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=scale)[:, 0, :, :width]
 
 
-def _written_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """The same of one sample, (n, dim), (m, dim) and (m, c), with ``query`` already scaled."""
+def _attend_in_blocks(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """:func:`attention` of one sample by matrix products: scaled query (n, dim), (m, dim) and (m, C) -> (n, C)."""
     key = key.t()
-    if value.shape[1] % 16:  # a product of such a width takes a slow road; turned round, its width is that of the queries
+    if value.shape[1] % 16:  # products of such widths are slow; transposed, the width is that of the queries
         value = value.t()
         return torch.cat([(value @ (rows @ key).softmax(dim=-1).t()).t() for rows in query.split(ATTENTION_ROWS)])
     return torch.cat([(rows @ key).softmax(dim=-1) @ value for rows in query.split(ATTENTION_ROWS)])
 
 
 def concat_channels(*grids: torch.Tensor) -> torch.Tensor:
-    """Channels of grids (B, C, h, w) behind each other, channels last in memory, as the convolutions take them; ``torch.cat`` alone may
-    choose the other order where one of them is a part of something wider."""
+    """Concatenate grids (B, C_i, h, w) along their channels, in channels-last memory format.
+
+    ``torch.cat`` may choose the other format where an input is a slice of a wider tensor.
+    """
     return torch.cat([grid.permute(0, 2, 3, 1) for grid in grids], dim=3).permute(0, 3, 1, 2)
 
 
 def position_encoding(channels: int, height: int, width: int) -> torch.Tensor:
-    """Fixed two-dimensional sinusoidal encoding (channels, height, width), values in [-1, 1].
+    """Sinusoidal position encoding of a grid, (channels, height, width), values in [-1, 1] (supplement A.1).
 
-    A quarter of the channels each: sine and cosine of the row, sine and cosine of the column, at frequencies that
-    fall geometrically from half the sampling rate's square root to one period over twice the picture.
+    A quarter of the channels each is the sine and the cosine of the row, the sine and the cosine of the column. The angular frequencies
+    fall geometrically from pi / 4 to pi / size a cell.
 
     Raises:
         ValueError: ``channels`` is not a positive multiple of four.

@@ -1,7 +1,9 @@
-"""The mapper for masks: the OASIS generator (Sushko et al. 2021) without its noise, at proxy size (supplement A.1).
+"""The mapper for masks: the OASIS generator (Sushko et al. 2021) without its noise, at the size of the proxy mask (supplement A.1).
 
-Written from the paper's description: SPADE residual blocks with spectral norm on their convolutions and batch norm
-without parameters inside SPADE; the output is logits over clusters instead of a picture.
+Written from the paper's description: SPADE residual blocks with spectral norm on their convolutions and batch norm without parameters
+inside SPADE. The output is logits over clusters instead of a picture.
+
+Shapes: B masks, N labels, K clusters, H x W the size of the mask, h x w that of the proxy mask.
 """
 
 from collections.abc import Sequence
@@ -22,10 +24,9 @@ Resize = Literal["nearest", "area"]
 
 
 class PlainBatchNorm(nn.Module):
-    """Batch norm without parameters whose batch statistics span all processes.
+    """Batch norm without parameters, (B, C, h, w) -> (B, C, h, w), with batch statistics over all processes.
 
-    PyTorch's SyncBatchNorm has no CPU path; this one runs everywhere, because two small all-reduces that autograd
-    follows are all it takes.
+    PyTorch's SyncBatchNorm does not run on CPUs; this one runs everywhere. It needs two small all-reduces, through which autograd goes.
     """
 
     running_mean: torch.Tensor
@@ -52,7 +53,7 @@ class PlainBatchNorm(nn.Module):
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """A sum over all processes; the gradient of one share is the sum of the gradients that all processes ask of it."""
+    """Sum over all processes. The gradient of a summand is the sum of the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
@@ -68,14 +69,14 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def _over_processes(value: torch.Tensor) -> torch.Tensor:
-    """The mean of ``value`` over all processes; autograd follows."""
+    """The mean of ``value`` over all processes, with a gradient."""
     if dist.is_initialized() and dist.get_world_size() > 1:
         return _SumOverProcesses.apply(value) / dist.get_world_size()
     return value
 
 
 class Spade(nn.Module):
-    """Spatially adaptive normalisation: ``norm(x) * (1 + gamma(mask)) + beta(mask)``."""
+    """Spatially adaptive normalisation of x (B, C, h, w) by a mask (B, N, h, w): ``norm(x) * (1 + gamma(mask)) + beta(mask)``."""
 
     def __init__(self, channels: int, num_labels: int, hidden: int) -> None:
         super().__init__()
@@ -89,8 +90,8 @@ class Spade(nn.Module):
 
     @torch.no_grad()
     def factor_and_shift(self) -> nn.Conv2d:
-        """For inference, when the norm's statistics stand still: what makes of the hidden planes ``factor`` and ``shift``, one behind
-        the other, with ``norm(x) * (1 + gamma) + beta = x * factor + shift``."""
+        """For inference, when the norm's statistics are constant: the convolution from the hidden features to ``factor`` and ``shift``,
+        concatenated, with ``norm(x) * (1 + gamma) + beta = x * factor + shift``."""
         mean, scale = self.norm.running_mean, (self.norm.running_var + self.norm.eps).rsqrt()
         gamma, beta = self.gamma_beta.weight.chunk(2)
         conv = nn.Conv2d(gamma.shape[1], 2 * gamma.shape[0], 3, padding=1)
@@ -104,7 +105,7 @@ class Spade(nn.Module):
 
 
 class SpadeBlock(nn.Module):
-    """SPADE residual block (Park et al. 2019) with spectral norm."""
+    """SPADE residual block (Park et al. 2019) with spectral norm: x (B, I, h, w), mask (B, N, h, w) -> (B, O, h, w)."""
 
     def __init__(self, in_channels: int, out_channels: int, num_labels: int, hidden: int) -> None:
         super().__init__()
@@ -123,12 +124,12 @@ class SpadeBlock(nn.Module):
         return skip + self.conv1(F.leaky_relu(self.norm1(x, mask), 0.2))
 
     def fused(self) -> nn.Module:
-        """See :func:`proxymask.layers.frozen`."""
+        """The form for inference, see :func:`layers.fused_copy`."""
         return FusedSpadeBlock(self)
 
 
 class FusedSpadeBlock(nn.Module):
-    """:class:`SpadeBlock` for inference: the constants of its norms are in the weights, and what reads the mask reads it at once."""
+    """:class:`SpadeBlock` for inference: the weights include the statistics of the norms; one convolution reads the mask for all norms."""
 
     @torch.no_grad()
     def __init__(self, block: SpadeBlock) -> None:
@@ -156,18 +157,18 @@ class FusedSpadeBlock(nn.Module):
 
 
 class OasisMapper(ConfigModel):
-    """Semantic mask -> proxy-mask logits.
+    """Semantic mask -> logits of the proxy mask (B, K, h, w).
 
     Args:
-        num_labels: classes of the mask.
+        num_labels: N.
         num_clusters: K.
-        resolution: r, side of the proxy mask; it is 2^(blocks - 1) times the size that the network begins at.
-        widths: channels at the start and after each block, len(blocks) + 1 numbers (OASIS: 1024, 1024, 1024, 512, 256, ...).
-        hidden: width inside SPADE (OASIS: 128).
-        resize: how the mask's one-hot planes are brought to each block's size: "nearest" as published, or "area", which
-            keeps the share of a cell that a thin part covers.
-        start: the generator's start block; the proxy mask is ``r / 4`` times that (h, w) large.
-        tail: kernel size of the last convolution (OASIS: 3).
+        resolution: r, side of the proxy mask, 2^(blocks - 1) times the size of the first block.
+        widths: channels at the start and after each block, one number more than blocks (OASIS: 1024, 1024, 1024, 512, 256, ...).
+        hidden: width of SPADE's hidden layer (OASIS: 128).
+        resize: how the one-hot mask is resized to each block: "nearest", as published, or "area", which keeps thin parts as a share of
+            a cell.
+        start: (height, width) of the generator's first block; (h, w) is ``r / 4`` times that.
+        tail: kernel size of the last convolution, odd (OASIS: 3).
     """
 
     def __init__(
@@ -201,7 +202,7 @@ class OasisMapper(ConfigModel):
                 nn.init.xavier_normal_(parameter, gain=1.0 if name.startswith("tail") else 0.02)
 
     def at(self, mask: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
-        """One-hot planes (B, N, H, W) at ``size``, a side or (height, width)."""
+        """Resize one-hot planes (B, N, H, W) to ``size``, a side or (height, width)."""
         size = height_width(size)
         if mask.shape[-2:] == size:
             return mask
@@ -212,20 +213,19 @@ class OasisMapper(ConfigModel):
         return F.interpolate(mask, size=size, mode="nearest-exact")
 
     def _ready(self, planes: torch.Tensor) -> torch.Tensor:
-        """In inference: as the convolutions take them, once for all that read them."""
+        """In inference: the planes in the dtype and memory format of the convolutions, converted once for all of them."""
         return planes if self.training else planes.to(dtype=self.head.weight.dtype, memory_format=torch.channels_last)
 
     def planes(self, ids: torch.Tensor) -> torch.Tensor:
-        """Ids (B, H, W) -> one-hot planes (B, num_labels, H, W), of the weights' type, channels last: a lookup is quicker than
-        ``F.one_hot``."""
+        """Ids (B, H, W) -> one-hot planes (B, N, H, W) in the dtype of the weights, channels last; faster than ``F.one_hot``."""
         rows = torch.eye(self.num_labels, device=ids.device, dtype=self.head.weight.dtype)
         return F.embedding(ids, rows).permute(0, 3, 1, 2)
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
-        """Ids (B, H, W) int64 or planes (B, num_labels, H, W) of any size from r up -> logits (B, K, h, w)."""
+        """Ids (B, H, W) int64 or one-hot planes (B, N, H, W), not smaller than (h, w) -> logits (B, K, h, w)."""
         planes = self.planes(mask) if mask.ndim == 3 else mask
         if self.resize == "area" and planes.shape[-2:] == (2 * self.size[0], 2 * self.size[1]):
-            planes = self.at(planes, self.size)  # a mean of means of as many is the mean: the rest need not read the whole again
+            planes = self.at(planes, self.size)  # the same result, because the means of 2 x 2 pixels have the same mean; faster
         x = self.head(self._ready(self.at(planes, self.first)))
         for index, block in enumerate(self.blocks):
             if index:

@@ -1,4 +1,7 @@
-"""``ProxyClusters``: centroids of generator features, and the proxy masks they make of feature maps."""
+"""``ProxyClusters``: centroids of the features at the split, and the proxy masks that they give (supplement A.2).
+
+Shapes: B samples, K clusters, C feature channels, h x w the size of the features at the split.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,26 +17,28 @@ from . import spherical_kmeans as kmeans
 
 FeatureSource = Callable[[], Iterable[Tensor]]
 
-MIN_COUNT = 1.0  # positions of a cluster that a style is taken to have at least: lacking it makes it unlikely, not impossible
-PRIOR_EXPONENT = 1.25  # power of the prior; above 1 for the colours that a mapper believes to see in a mask
-SIMILARITY_EXPONENT = 4.0  # how sharply clusters that stand in the same places are told from those that do not
+MIN_COUNT = 1.0  # lower limit of a cluster's count in a style sample, so that a missing cluster is unlikely and not impossible
+PRIOR_EXPONENT = 1.25  # of the style prior; above 1, because mappers are too sure of colours, which a mask does not determine
+SIMILARITY_EXPONENT = 4.0  # of the spatial similarity in the style prior; larger: only clusters in nearly the same places count
 
 
 class ProxyClusters(ConfigModel):
-    """K unit centroids of the features at the generator's cut; the id of the nearest one, at every position, is the proxy mask.
+    """K unit centroids of the features at the split. The proxy mask is the id of the nearest centroid at every position.
 
-    Buffers: ``centroids`` (K, C) float32, ``counts`` (K,) int64 feature vectors of the fit in each, ``inertia`` () mean of 1 - cosine,
-    ``occupancy`` (K, h, w) the share of the samples that have the cluster at a position, ``typical`` (K,) its mean size, in positions,
-    in those samples that have it at all.
-    A new object holds zeros; :func:`fit_proxy_clusters` makes a fitted one.
+    Buffers, all zero until :func:`fit_proxy_clusters` makes a fitted object:
+        ``centroids`` (K, C) float32, unit length;
+        ``counts`` (K,) int64, feature vectors of the fit in each cluster;
+        ``inertia`` (), mean of 1 - cosine of a vector to its centroid;
+        ``occupancy`` (K, h, w), share of the samples that have the cluster at a position;
+        ``typical`` (K,), mean size of the cluster, in positions, over those samples that have it at all.
 
     Args:
-        num_clusters: K. The paper uses 25 throughout.
-        channels: C, the channels of the features.
-        resolution: r, the side of the feature maps; their height and width (h, w) are ``r / 4`` times ``start``.
-        cut: where the generator was cut, in the words of its config; recorded only.
-        sample_count: pictures the centroids were made from; recorded only.
-        start: the generator's start block; (4, 4) where pictures are square.
+        num_clusters: K; 25 in the paper.
+        channels: C.
+        resolution: r, side of the feature maps; (h, w) is ``r / 4`` times ``start``.
+        cut: where the generator was split, from its config; recorded only.
+        sample_count: number of pictures that the centroids were made from (256 in the paper); recorded only.
+        start: (height, width) of the generator's first block; (4, 4) where pictures are square.
     """
 
     centroids: Tensor
@@ -53,7 +58,7 @@ class ProxyClusters(ConfigModel):
     ) -> None:
         super().__init__()
         if min(num_clusters, channels, resolution) < 1:
-            raise ProxymaskError("proxy clusters want at least one cluster, channel and position")
+            raise ProxymaskError("num_clusters, channels and resolution must be at least one")
         self.num_clusters, self.channels, self.resolution = num_clusters, channels, resolution
         self.cut, self.sample_count = cut, sample_count
         self.start, self.size = check_start(start), block_size(resolution, start)
@@ -64,7 +69,7 @@ class ProxyClusters(ConfigModel):
         self.register_buffer("typical", torch.zeros(num_clusters))
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> Path:
-        """As every ``ConfigModel``, but never in half: rounded centroids would draw other masks, to save some 25 KB."""
+        """As :meth:`ConfigModel.save_pretrained`, but ``half`` is ignored: rounded centroids would give other masks and save only 25 KB."""
         return super().save_pretrained(folder)
 
     def scores(self, features: Tensor) -> Tensor:
@@ -80,9 +85,9 @@ class ProxyClusters(ConfigModel):
             return torch.einsum("bchw,kc->bkhw", unit, self.centroids)
 
     def assign(self, features: Tensor) -> Tensor:
-        """The proxy mask (B, h, w), int64 in [0, K), of ``features`` (B, C, h, w): :func:`kmeans.assign` at every position.
+        """Features (B, C, h, w) -> proxy mask (B, h, w), int64 in [0, K): the nearest centroid at every position.
 
-        Float32 also under autocast, so that it is the same in every precision. No gradient.
+        Computed as :func:`spherical_kmeans.assign`, outside autocast, so that it is the same in every precision. No gradient.
         """
         self._check(features)
         b, c, h, w = features.shape
@@ -90,85 +95,88 @@ class ProxyClusters(ConfigModel):
             return kmeans.assign(features.permute(0, 2, 3, 1).reshape(-1, c), self.centroids).view(b, h, w)
 
     def available(self, counts: Tensor, share: float = 0.25) -> Tensor:
-        """Whether style samples have enough of a cluster to be asked for it: at least ``share`` of its typical size.
+        """Whether style samples have enough positions of a cluster: at least ``share`` of its typical size.
 
-        A few positions are not enough: the dark rim of a pair of glasses falls into the cluster of dark skin, and would be spread over
-        a whole face.
+        A few positions are not enough. For example, the dark rim of a pair of glasses is in the cluster of dark skin, and attention would
+        spread it over a whole face.
 
         Args:
-            counts: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
+            counts: (B, K), positions of each cluster, from :meth:`Rearranger.encode_style`.
 
         Returns:
-            (B, K) bool, true at least once in every row.
+            (B, K) bool; each row has at least one True.
         """
         return (counts >= self.typical * share) & (counts > 0) | (counts == counts.amax(dim=1, keepdim=True))
 
     def prior(self, counts: Tensor) -> Tensor:
-        """How much likelier a cluster is in these style samples than in samples at large, among the clusters that stand in the same
-        places, as a logarithm, (B, K) float32: ``log(counts_k / mean_k) - log(sum_j s_kj counts_j / sum_j s_kj mean_j)``, with the
-        mean positions of a cluster a sample and the likeness s of two, to the power ``ALIKE``; all times ``STRENGTH``.
+        """Style prior: log of how much more frequent a cluster is in a style sample than in an average sample, (B, K) float32.
 
-        By Bayes' rule the first term turns the mapper's probability of a cluster given a mask into that given mask and style. The
-        second takes out of it what is shape: that a style sample has much hair says which hair to take, not to draw more of it.
+        ``PRIOR_EXPONENT * (log(counts_k / mean_k) - log(sum_j s_kj counts_j / sum_j s_kj mean_j))``, where mean_k is the mean count of
+        cluster k in a sample and s_kj the spatial similarity of two clusters to the power ``SIMILARITY_EXPONENT``.
+
+        By Bayes' rule the first term turns the mapper's p(cluster | mask) into p(cluster | mask, style). The second term removes the
+        frequency of all clusters in the same places, which is shape and not style: a style sample with much hair decides which hair is
+        drawn, not how much of it.
 
         Args:
-            counts: (B, K) positions a cluster, of :meth:`Rearranger.encode_style`.
+            counts: (B, K), positions of each cluster, from :meth:`Rearranger.encode_style`.
         """
-        mean, amount = self._mean(), counts.float().clamp_min(MIN_COUNT)
-        with torch.autocast(amount.device.type, enabled=False):
-            alike = self.likeness().fill_diagonal_(1.0) ** SIMILARITY_EXPONENT  # one that never occurred in the fit has at least itself
-            return PRIOR_EXPONENT * ((amount / mean).log() - ((amount @ alike) / (mean @ alike)).log())
+        mean, counts = self._mean_counts(), counts.float().clamp_min(MIN_COUNT)
+        with torch.autocast(counts.device.type, enabled=False):
+            similar = self.spatial_similarity().fill_diagonal_(1.0) ** SIMILARITY_EXPONENT  # 1 also for a cluster without occupancy
+            return PRIOR_EXPONENT * ((counts / mean).log() - ((counts @ similar) / (mean @ similar)).log())
 
-    def _mean(self) -> Tensor:
-        """Positions of each cluster in a sample, (K,), on average."""
+    def _mean_counts(self) -> Tensor:
+        """Mean number of positions of each cluster in a sample, (K,), at least 0.05."""
         return self.occupancy.sum(dim=(1, 2)).clamp_min(0.05)
 
     def shares(self) -> Tensor:
-        """Share of all positions that each cluster takes, (K,), above 0, summing to one."""
-        mean = self._mean()
+        """Share of each cluster in all positions, (K,), above 0, summing to one."""
+        mean = self._mean_counts()
         return mean / mean.sum()
 
-    def likeness(self) -> Tensor:
-        """How far two clusters stand in the same places over the samples: cosine (K, K) in [0, 1] of their occupancies."""
+    def spatial_similarity(self) -> Tensor:
+        """How far clusters occur in the same places: cosine of their occupancies, (K, K) in [0, 1]."""
         places = torch.nn.functional.normalize(self.occupancy.flatten(1), dim=1)
         return places @ places.t()
 
-    def substitute(self, mask: Tensor, present: Tensor, least: float = -1.0) -> Tensor:
-        """The proxy mask with every cluster that the style sample lacks replaced by the one of its clusters that is found in the same
-        places: light skin asked of a dark style becomes dark skin, because over the samples both stand where skin stands.
+    def substitute(self, mask: Tensor, present: Tensor, min_similarity: float = -1.0) -> Tensor:
+        """Replace every cluster that the style sample lacks by that of its clusters with the largest spatial similarity.
+
+        For example, light skin in the mask becomes dark skin where the style has only that, because both occur in the same places.
 
         Args:
             mask: ids (B, h, w).
-            present: (B, K) bool, what the style samples have (:meth:`available`); at least one cluster each.
-            least: a cluster that is found in the same places has at least this likeness (:meth:`likeness`); one that the style lacks and
-                has no such substitute for stays, for a rearranger whose refinement block can draw it. Negative: all are replaced.
+            present: (B, K) bool, the clusters that the style samples have (:meth:`available`), at least one in each row.
+            min_similarity: a cluster with no substitute of at least this spatial similarity is kept; a refinement block can draw it.
+                Negative: every missing cluster is replaced.
 
         Returns:
-            ids (B, h, w), all of them present where ``least`` is negative.
+            ids (B, h, w), all of them present where ``min_similarity`` is negative.
         """
-        likeness = self.likeness().fill_diagonal_(2.0)  # a cluster that is there stays
-        best, replacement = likeness[None].masked_fill(~present[:, None, :], -1.0).max(dim=2)  # (B, K)
-        replacement = torch.where(best >= least, replacement, torch.arange(self.num_clusters, device=mask.device))
+        similarity = self.spatial_similarity().fill_diagonal_(2.0)  # above all others: a cluster that is present is kept
+        best, replacement = similarity[None].masked_fill(~present[:, None, :], -1.0).max(dim=2)  # (B, K)
+        replacement = torch.where(best >= min_similarity, replacement, torch.arange(self.num_clusters, device=mask.device))
         return replacement.gather(1, mask.flatten(1)).view_as(mask)
 
     def one_hot(self, mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Ids (B, h, w) to (B, K, h, w) of 0 and 1. An id outside [0, K) raises ``ProxymaskError``."""
+        """Ids (B, h, w) -> one-hot (B, K, h, w). An id outside [0, K) raises ``ProxymaskError``."""
         self._check_ids(mask)
         hot = torch.zeros((len(mask), self.num_clusters, *mask.shape[1:]), dtype=dtype, device=mask.device)
         return hot.scatter_(1, mask.long()[:, None], 1)
 
     def colors(self) -> np.ndarray:
-        """uint8 (K, 3) RGB, distinct, well apart to the eye; colour i is the same for every K up to 700."""
+        """RGB colours of the clusters, uint8 (K, 3), easy to distinguish; colour i is the same for every K up to 700."""
         return _palette(self.num_clusters)
 
     def colorize(self, mask: Tensor | np.ndarray) -> np.ndarray:
-        """Ids (B, h, w), or any other shape, to uint8 (..., 3) RGB in numpy. An id outside [0, K) raises ``ProxymaskError``."""
+        """Ids of any shape (...) -> RGB, uint8 (..., 3). An id outside [0, K) raises ``ProxymaskError``."""
         mask = torch.as_tensor(mask).detach().cpu()
         self._check_ids(mask)
         return self.colors()[mask.numpy()]
 
     def report(self) -> str:
-        """Some lines for people: what was clustered, how tightly, the clusters by size, and which are empty."""
+        """Text, several lines: what was clustered, the inertia, the empty clusters, the size of each cluster."""
         sizes = self.counts.tolist()
         total = sum(sizes)
         if total == 0:
@@ -187,11 +195,11 @@ class ProxyClusters(ConfigModel):
     def _check(self, features: Tensor) -> None:
         c, (h, w) = self.channels, self.size
         if features.ndim != 4 or features.shape[1:] != (c, h, w):
-            raise ProxymaskError(f"features are {tuple(features.shape)}, these proxy clusters read (batch, {c}, {h}, {w})")
+            raise ProxymaskError(f"features have shape {tuple(features.shape)}, these proxy clusters take (B, {c}, {h}, {w})")
 
     def _check_ids(self, mask: Tensor) -> None:
         if mask.is_floating_point() or mask.dtype == torch.bool:
-            raise ProxymaskError(f"a proxy mask holds integer ids, not {mask.dtype}")
+            raise ProxymaskError(f"a proxy mask must hold integer ids, got {mask.dtype}")
         if mask.numel() and (mask.min() < 0 or mask.max() >= self.num_clusters):
             raise ProxymaskError(f"proxy mask ids run from {int(mask.min())} to {int(mask.max())}; there are {self.num_clusters} clusters")
 
@@ -210,24 +218,26 @@ def fit_proxy_clusters(
     init_sample: int = 65536,
     progress: kmeans.Progress | None = None,
 ) -> ProxyClusters:
-    """Cluster the features of sample pictures by :func:`kmeans.spherical_kmeans`; the result is on the CPU, in eval mode.
+    """Cluster the features of sample pictures by :func:`spherical_kmeans.spherical_kmeans`.
 
     Args:
-        feature_source: called once a pass; gives the same feature maps (B, C, h, w), in any batches, each time.
-        resolution, start: what size the maps have, as in :class:`ProxyClusters`; other sizes raise ``ProxymaskError``.
+        feature_source: called once for each pass; yields the same feature maps (B, C, h, w) each time, in batches of any size.
+        resolution, start: the size of the maps, as in :class:`ProxyClusters`; other sizes raise ``ProxymaskError``.
         cut: recorded in the result's config.
 
     The other arguments and errors are those of ``spherical_kmeans``.
-    """
 
+    Returns:
+        Fitted clusters on the CPU, in eval mode, gradients off.
+    """
     height, width = block_size(resolution, start)
 
     def chunks() -> Iterator[Tensor]:
         for features in feature_source():
             if features.ndim != 4 or features.shape[2:] != (height, width):
-                raise ProxymaskError(f"features are {tuple(features.shape)}, wanted (batch, channels, {height}, {width})")
+                raise ProxymaskError(f"features have shape {tuple(features.shape)}, expected (B, C, {height}, {width})")
             rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-            del features  # the reshape copied it; do not keep both
+            del features  # rows is a copy: do not keep both in memory
             yield rows
             del rows
 
@@ -256,12 +266,12 @@ def fit_proxy_clusters(
 
 
 def _palette(count: int) -> np.ndarray:
-    """Farthest-point choice in OKLab (Ottosson 2020, perceptually even) over a grid of RGB: each colour is farthest from those before."""
+    """RGB colours uint8 (count, 3) by farthest-point sampling in OKLab (Ottosson 2020), which is perceptually uniform."""
     levels = max(12, round((2 * count) ** (1 / 3)) + 1)
     steps = np.linspace(0, 255, levels).round()
     rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = _oklab(rgb)
-    visible = (lab[:, 0] > 0.35) & (lab[:, 0] < 0.95)  # near black and near white read as "nothing here"
+    visible = (lab[:, 0] > 0.35) & (lab[:, 0] < 0.95)  # neither near black nor near white
     rgb, lab = rgb[visible], lab[visible]
     chosen = [int(np.abs(rgb - [230, 25, 75]).sum(axis=1).argmin())]
     distance = np.linalg.norm(lab - lab[chosen[0]], axis=1)

@@ -1,13 +1,14 @@
-"""The rearranger: one single-head cross-attention that moves the features of a style sample to where a proxy mask wants them
-(supplement A.1).
+"""The rearranger: cross-attention that rearranges the features of a style sample to the layout of a proxy mask (supplement A.1).
 
-Query = proxy mask, key and value = the style sample's features at the cut. A sinusoidal position encoding is added to the embeddings of
-both inputs before their residual blocks, so that positions with the same cluster can be told apart.
+The query is the proxy mask; key and value are the style sample's features at the split. A sinusoidal position encoding is added to the
+embeddings of both inputs before their residual blocks, so that positions with the same cluster differ.
 
 Reading of "surrounded by two 4-layer residual blocks on either side": two blocks, one before the attention and one after it, because the
 same paragraph speaks of "the residual block that precedes the module". The two inputs, mask and features, have a preceding block each.
 
 What the supplement does not state is an argument; each choice is an entry of docs/decisions.md.
+
+Shapes: B pictures, K clusters, C feature channels, h x w the size of the features at the split, n = h * w positions.
 """
 
 from collections.abc import Sequence
@@ -30,16 +31,16 @@ Skip = Literal["keep", "drop", "rearrange"]
 Init = Literal["centroids", "random"]
 
 
-SUBSTITUTE_THRESHOLD = 0.7  # measured, docs/experiments.md 16
-# what adds to a logit at the start: the same cluster, a feature equal to the asked centroid, the same position
+SUBSTITUTE_THRESHOLD = 0.7  # measured: docs/decisions.md, transfer-substitution
+# parts of an attention logit at the start, for the same cluster, a feature equal to the cluster's centroid, the same position
 MATCH, SHARPNESS, POSITION = 12.0, 10.0, 8.0
 
 
 class StyleKV(NamedTuple):
-    """What depends on the style sample alone.
+    """Key and value of a style sample, independent of the proxy mask.
 
-    ``key`` (B, n, key_dim), ``value`` (B, n, channels [+ img_channels]), ``rgb`` as given, ``counts`` (B, K): positions that each cluster
-    has, ``statistics`` (B, 2 * width of value): mean and standard deviation of the style's own values.
+    ``key`` (B, n, key_dim); ``value`` (B, n, C [+ img_channels]); ``rgb`` (B, img_channels, h, w), of the state at the split; ``counts``
+    (B, K), positions of each cluster; ``statistics`` (B, 2 * width of value), mean and standard deviation of ``value``.
     """
 
     key: torch.Tensor
@@ -50,10 +51,9 @@ class StyleKV(NamedTuple):
 
 
 class QueryTokens(NamedTuple):
-    """What depends on the proxy mask alone.
+    """Query of a proxy mask, independent of the style.
 
-    ``query`` (B, n, key_dim), n = h * w; ``mask_features`` (B, refinement_width, h, w): the mask as the refinement block takes it, None
-    without that block.
+    ``query`` (B, n, key_dim); ``mask_features`` (B, refinement_width, h, w), the input of the refinement block, None without that block.
     """
 
     query: torch.Tensor
@@ -64,32 +64,32 @@ class Rearranger(ConfigModel):
     """Cross-attention from a proxy mask to the features of a style sample.
 
     Args:
-        channels: feature channels at the cut.
-        resolution: r, side of the features at the cut.
+        channels: C.
+        resolution: r, side of the features at the split.
         num_clusters: K.
         position_channels: channels of the position encoding (a multiple of 4), the last ones of the token. 0, with ``add_position``: all
             channels of the token.
-        add_position: the position encoding is added to the embeddings, as in the paper; off, it has channels of its own.
-        hidden: width inside the residual blocks.
+        add_position: True: the position encoding is added to the embeddings, as in the paper. False: it has channels of its own.
+        hidden: width of the hidden layers of the residual blocks.
         layers: convolutions of a residual block.
         value: "features": rearrange the features themselves; "projection": a learned linear map of them.
-        rgb: what becomes of the accumulated RGB: "keep" it in the style sample's layout, "drop" it, or "rearrange" it as
-            further value channels.
-        key_mask: the style sample's own proxy mask is embedded into the keys, in channels of its own, so that a match of
-            clusters can be told from mere likeness of features; off, keys see the features alone, as in the paper.
+        rgb: how the accumulated RGB is treated: "keep" it in the style sample's layout, "drop" it, or "rearrange" it as further
+            value channels.
+        key_mask: the style sample's own proxy mask is embedded into the keys, in channels of its own, so that equal clusters differ
+            from merely similar features. False: keys of the features only, as in the paper.
         init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
             "random": they start at random.
         img_channels: channels of the accumulated RGB.
-        key_mask_channels: channels of ``key_mask``; 0: K, one a cluster. With fewer, clusters get
-            unit vectors that are spread as far apart as possible.
-        refinement_width: width of the refinement block behind the attention; 0: none, as in the paper.
-        start: the generator's start block; the features are ``r / 4`` times that (h, w) large.
-        key_channels: width of queries and keys where they are multiplied; 0: that of the tokens, as in training (narrow_keys.py).
-        substitute: clusters that a style lacks are replaced in masks of other samples (:attr:`substitute_threshold`); off, none is, as in
-            the paper.
+        key_mask_channels: channels of ``key_mask``; 0: K, one for each cluster. With fewer, clusters get unit vectors that are as far
+            apart as possible.
+        refinement_width: width of the refinement block after the attention; 0: none, as in the paper.
+        start: (height, width) of the generator's first block; (h, w) is ``r / 4`` times that.
+        key_channels: width of queries and keys; 0: that of the tokens, as in training (narrow_keys.py).
+        substitute: clusters that a style lacks are replaced in masks of other samples (:attr:`substitute_threshold`). False: they are not,
+            as in the paper.
 
     Raises:
-        ProxymaskError: a number of position channels that cannot be.
+        ProxymaskError: an invalid number of position channels.
     """
 
     centroids: torch.Tensor
@@ -152,15 +152,15 @@ class Rearranger(ConfigModel):
 
     @torch.no_grad()
     def initialize(self, centroids: torch.Tensor, feature_rms: float, rgb_rms: float = 1.0) -> None:
-        """Fit the start to the clusters, once, before training.
+        """Set the start weights and the scales of features and RGB. Call it once, before training.
 
         With ``init="centroids"`` the logit of query x and key y starts as
         ``MATCH * [m(x) = m(y)] + SHARPNESS * <c_m(x), f(y)/|f(y)|> + POSITION * <p(x), p(y)> / |p|^2``, the first term with ``key_mask``.
 
         Args:
-            centroids: (K, channels) unit vectors.
-            feature_rms: root mean square of the features at the cut.
-            rgb_rms: the same of the accumulated RGB.
+            centroids: (K, C) unit vectors.
+            feature_rms: root mean square of the features at the split.
+            rgb_rms: root mean square of the accumulated RGB.
         """
         self.centroids.copy_(centroids)
         self.feature_rms.fill_(feature_rms)
@@ -186,20 +186,19 @@ class Rearranger(ConfigModel):
 
     @property
     def substitute_threshold(self) -> float:
-        """Least likeness (:meth:`ProxyClusters.likeness`) of the cluster that replaces one which the style lacks.
+        """Lowest spatial similarity at which a cluster of the style replaces a missing one (:meth:`ProxyClusters.substitute`).
 
-        -1: every missing cluster is replaced. :data:`SUBSTITUTE_THRESHOLD` with a refinement block, which draws what has no such
-        substitute. 2, which no likeness reaches: none is replaced (``substitute`` is off).
+        -1: every missing cluster is replaced. :data:`SUBSTITUTE_THRESHOLD` with a refinement block, which can draw the others. 2, more than
+        any similarity: none is replaced (``substitute`` is False).
         """
         if not self.substitute:
             return 2.0
         return SUBSTITUTE_THRESHOLD if self.refinement is not None else -1.0
 
     def encode_style(self, state: SplitState, own: torch.Tensor | None = None) -> StyleKV:
-        """The part that depends on the style sample alone; compute it once a style.
+        """State of the style sample -> its key and value. Compute it once for each style.
 
-        ``own`` (B, h, w): the sample's own proxy mask (:meth:`ProxyClusters.assign`); without it the nearest centroids of the features
-        are taken, which is the same.
+        ``own`` (B, h, w): the sample's own proxy mask (:meth:`ProxyClusters.assign`); None: it is computed here, with the same result.
         """
         features = state.features
         direction = F.normalize(features.float(), dim=1) * self.channels**0.5
@@ -219,7 +218,7 @@ class Rearranger(ConfigModel):
         return StyleKV(_tokens(key), _tokens(value), state.rgb, counts, style_statistics(_tokens(value)))
 
     def encode_mask(self, mask: torch.Tensor) -> QueryTokens:
-        """A proxy mask, one-hot or soft (B, K, h, w), as the attention and the block behind it take it.
+        """Proxy mask (B, K, h, w), one-hot or soft -> query tokens.
 
         Raises:
             ProxymaskError: another number of clusters or another size.
@@ -231,19 +230,19 @@ class Rearranger(ConfigModel):
         query = _tokens(self.to_query(self.query_block(token)))
         return QueryTokens(query, None if self.refinement is None else self.refinement.mask_features(mask))
 
-    def attend(self, asked: QueryTokens, style: StyleKV) -> SplitState:
-        """Rearranged state at the cut."""
-        query = asked.query
+    def attend(self, query_tokens: QueryTokens, style: StyleKV) -> SplitState:
+        """Query tokens, key and value -> rearranged state at the split."""
+        query = query_tokens.query
         moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
         grid = moved.transpose(1, 2).unflatten(2, self.size)
         mended = self.out_block(grid[:, : self.channels])
         if self.refinement is not None:
-            assert asked.mask_features is not None
-            grid = self.refinement(concat_channels(mended, grid[:, self.channels :]), asked.mask_features, style.statistics)
+            assert query_tokens.mask_features is not None
+            grid = self.refinement(concat_channels(mended, grid[:, self.channels :]), query_tokens.mask_features, style.statistics)
             mended = grid[:, : self.channels]
         features = mended.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
-            # the skip of the lower blocks is an upsampled picture: what was moved cell by cell is made one again
+            # the skip image is an upsampled picture, so the rearranged one is filtered in the same way
             rgb = lowpass2_matmul(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
         elif self.rgb_kind == "drop":
             rgb = torch.zeros_like(style.rgb)
@@ -252,19 +251,19 @@ class Rearranger(ConfigModel):
         return SplitState(features, rgb)
 
     def forward(self, state: SplitState, mask: torch.Tensor, own: torch.Tensor | None = None) -> SplitState:
-        """State of the style sample, asked proxy mask (B, K, h, w) and the sample's own (see :meth:`encode_style`) -> rearranged state."""
+        """State of the style sample, proxy mask (B, K, h, w), the sample's own (see :meth:`encode_style`) -> rearranged state."""
         return self.attend(self.encode_mask(mask), self.encode_style(state, own))
 
-    def attention_map(self, asked: QueryTokens, style: StyleKV) -> torch.Tensor:
-        """The attention weights (B, n, n), float32, rows (asked positions) summing to one; n = h * w. For viewing only."""
-        logits = asked.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
+    def attention_map(self, query_tokens: QueryTokens, style: StyleKV) -> torch.Tensor:
+        """Attention weights (B, n, n), float32; a row is a position of the query and sums to one. For inspection only."""
+        logits = query_tokens.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
         return logits.softmax(dim=-1)
 
 
 def spread_unit_vectors(count: int, width: int, steps: int = 150) -> torch.Tensor:
-    """``count`` unit vectors (count, width) whose largest cosine is small: the identity where they fit, else packed by descent.
+    """``count`` unit vectors (count, width) with a small largest cosine: rows of the identity if ``count <= width``, else optimised.
 
-    The same on every machine up to rounding: seeded, on the CPU, in float64.
+    The result is the same on every machine up to rounding: seeded, on the CPU, in float64.
     """
     if count <= width:
         return torch.eye(width)[:count]

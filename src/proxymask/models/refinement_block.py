@@ -1,8 +1,11 @@
-"""Beyond the paper: a small convolutional block that mends what the attention has moved.
+"""The refinement block: convolutions after the attention that correct the rearranged features (beyond the paper).
 
-Attention gives every position a mean of features that the style sample already has: it cannot draw glasses for a face without
-any, and neighbours that come from different places do not know of each other. This block sees the moved features, the asked
-proxy mask and a summary of the style, looks around over a dozen positions, and adds what is missing. It starts as the identity.
+Attention gives every position a mean of features of the style sample. So it cannot draw glasses on a face without any, and neighbouring
+positions whose features come from different places may not match. This block takes the rearranged features, the proxy mask and the
+mean and standard deviation of the style's features, has a receptive field of about a dozen positions, and adds a correction. It starts as
+the identity.
+
+Shapes: B pictures, K clusters, h x w the size of the proxy mask, n = h * w, C = ``channels``.
 """
 
 import math
@@ -13,50 +16,57 @@ from torch import nn
 
 from .layers import EqualConv
 
-CODES = 32  # width of the learned code of an asked cluster
+EMBED_CHANNELS = 32  # width of the embedding of a cluster
 
 
 class RefinementBlock(nn.Module):
-    """``x + change(x, asked clusters, statistics of the style)``: a U of convolutions, half of it at half resolution.
+    """``x + change(x, proxy mask, style statistics)``: a small U-Net of two resolutions, modulated by the style.
 
     Args:
-        channels: width of x (B, channels, h, w): moved features, and the accumulated RGB where it is moved too.
+        channels: C, of x (B, C, h, w): the rearranged features, and the accumulated RGB where that is rearranged too.
         num_clusters: K.
-        hidden: width inside at full resolution; one half more at half resolution.
+        hidden: width at full resolution; 1.5 times that at half resolution.
     """
 
     def __init__(self, channels: int, num_clusters: int, hidden: int) -> None:
         super().__init__()
         inner = hidden * 3 // 2
-        self.embed = nn.Parameter(torch.randn(CODES, num_clusters))
-        self.enter = EqualConv(channels + CODES, hidden)
+        self.embed = nn.Parameter(torch.randn(EMBED_CHANNELS, num_clusters))
+        self.enter = EqualConv(channels + EMBED_CHANNELS, hidden)
         self.down = EqualConv(hidden, inner, stride=2)
         self.inside = nn.ModuleList([EqualConv(inner, inner), EqualConv(inner, inner)])
         self.up = EqualConv(inner, hidden)
         self.join = EqualConv(hidden, hidden)
         self.leave = EqualConv(hidden, channels, zero=True)
-        self.modulation = EqualConv(
-            2 * channels, 2 * (hidden + inner), 1, zero=True
-        )  # scale and shift of both resolutions, none at the start
+        # scale and shift of both resolutions, zero at the start
+        self.modulation = EqualConv(2 * channels, 2 * (hidden + inner), 1, zero=True)
 
-    def entering(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights of the first convolution, gain and all: (hidden, channels, 3, 3) of x, (hidden, CODES, 3, 3) of the asked clusters."""
+    def first_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of the first convolution, times its gain: (hidden, C, 3, 3) for x and (hidden, EMBED_CHANNELS, 3, 3) for the mask."""
         whole = self.enter.weight * self.enter.gain
-        return whole[:, :-CODES], whole[:, -CODES:]
+        return whole[:, :-EMBED_CHANNELS], whole[:, -EMBED_CHANNELS:]
 
     def mask_features(self, mask: torch.Tensor) -> torch.Tensor:
-        """What the first convolution makes of a proxy mask (B, K, h, w), one-hot or soft: (B, hidden, h, w), the same for all styles."""
-        asked = torch.einsum("bkhw,ck->bchw", mask.to(self.embed.dtype), self.embed)
-        return F.conv2d(asked, self.entering()[1], padding=1)
+        """Proxy mask (B, K, h, w), one-hot or soft -> its part of the first convolution's output, (B, hidden, h, w), for any style."""
+        embedded = torch.einsum("bkhw,ck->bchw", mask.to(self.embed.dtype), self.embed)
+        return F.conv2d(embedded, self.first_weights()[1], padding=1)
 
     def forward(self, x: torch.Tensor, mask_features: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, channels, h, w) of unit size, ``mask_features`` (B, hidden, h, w): :meth:`mask_features`,
-        ``statistics`` (B, 2 * channels) of the style (:func:`style_statistics`) -> the shape of x."""
+        """Refine x.
+
+        Args:
+            x: (B, C, h, w), scaled to a mean square of about one.
+            mask_features: (B, hidden, h, w), of :meth:`mask_features`.
+            statistics: (B, 2 C) of the style, of :func:`style_statistics`.
+
+        Returns:
+            (B, C, h, w).
+        """
         hidden, inner = self.enter.weight.shape[0], self.down.weight.shape[0]
         scale, shift, inner_scale, inner_shift = self.modulation(statistics[:, :, None, None].to(x.dtype)).split(
             [hidden, hidden, inner, inner], dim=1
         )
-        entered = F.conv2d(x, self.entering()[0], self.enter.bias, padding=1) + mask_features
+        entered = F.conv2d(x, self.first_weights()[0], self.enter.bias, padding=1) + mask_features
         fine = _act(entered * (1 + scale) + shift)
         coarse = _act(self.down(fine) * (1 + inner_scale) + inner_shift)
         coarse = coarse + _act(self.inside[1](_act(self.inside[0](coarse)))) * math.sqrt(0.5)
@@ -64,12 +74,12 @@ class RefinementBlock(nn.Module):
         return x + self.leave(_act(self.join((fine + up) * math.sqrt(0.5))))
 
     def fused(self) -> nn.Module:
-        """For inference (:func:`layers.frozen`)."""
+        """The form for inference, see :func:`layers.fused_copy`."""
         return FusedRefinementBlock(self)
 
 
 class FusedRefinementBlock(nn.Module):
-    """:class:`RefinementBlock` for inference: a leaky ReLU's gain, and those of sums, are multiplied into the convolutions around it."""
+    """:class:`RefinementBlock` for inference: the gains of leaky ReLUs and of sums are multiplied into the convolutions."""
 
     @torch.no_grad()
     def __init__(self, block: RefinementBlock) -> None:
@@ -77,15 +87,15 @@ class FusedRefinementBlock(nn.Module):
         two, half = math.sqrt(2), math.sqrt(0.5)
         self.embed = block.embed
         self.modulation = block.modulation.fused()
-        features, codes = block.entering()
+        features, embedded = block.first_weights()
         self.enter = nn.Conv2d(features.shape[1], features.shape[0], 3, padding=1)
-        self.asked = nn.Conv2d(codes.shape[1], codes.shape[0], 3, padding=1, bias=False)
+        self.enter_mask = nn.Conv2d(embedded.shape[1], embedded.shape[0], 3, padding=1, bias=False)
         self.enter.weight.copy_(features)
-        self.asked.weight.copy_(codes)
+        self.enter_mask.weight.copy_(embedded)
         assert self.enter.bias is not None
         assert block.enter.bias is not None
         self.enter.bias.copy_(block.enter.bias)
-        # what comes in without its gain, weights make up for; what goes out without one, the next convolution does
+        # a convolution is multiplied by the gain that its input lacks, and by the one that its output would get
         self.down = _scaled(block.down, two)
         first, second = block.inside
         assert isinstance(first, EqualConv)
@@ -96,8 +106,8 @@ class FusedRefinementBlock(nn.Module):
         self.leave = _scaled(block.leave, two)
 
     def mask_features(self, mask: torch.Tensor) -> torch.Tensor:
-        """See :meth:`RefinementBlock.told`."""
-        return self.asked(torch.einsum("bkhw,ck->bchw", mask.to(self.embed.dtype), self.embed))
+        """See :meth:`RefinementBlock.mask_features`."""
+        return self.enter_mask(torch.einsum("bkhw,ck->bchw", mask.to(self.embed.dtype), self.embed))
 
     def forward(self, x: torch.Tensor, mask_features: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
         """See :meth:`RefinementBlock.forward`."""
@@ -113,7 +123,7 @@ class FusedRefinementBlock(nn.Module):
 
 
 def _add_upsampled(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-    """``fine`` (B, C, 2h, 2w) plus each value of ``coarse`` (B, C, h, w) at its four places, without writing those out."""
+    """``fine`` (B, C, 2h, 2w) plus ``coarse`` (B, C, h, w) upsampled by nearest neighbour, without storing the upsampled grid."""
     b, c, h, w = coarse.shape
     if fine.shape[2:] != (2 * h, 2 * w):
         return F.interpolate(coarse, size=fine.shape[-2:], mode="nearest").add_(fine)
@@ -122,6 +132,7 @@ def _add_upsampled(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
 
 
 def _scaled(conv: EqualConv, weight: float, bias: float = 1.0) -> nn.Conv2d:
+    """The fused convolution with its weights and its bias multiplied by ``weight`` and ``bias``."""
     plain = conv.fused()
     plain.weight.mul_(weight)
     if plain.bias is not None:
@@ -130,10 +141,11 @@ def _scaled(conv: EqualConv, weight: float, bias: float = 1.0) -> nn.Conv2d:
 
 
 def style_statistics(value: torch.Tensor) -> torch.Tensor:
-    """Mean and standard deviation of a style sample's values (B, n, channels) over its positions, (B, 2 * channels)."""
+    """Values of a style sample (B, n, C) -> their mean and standard deviation over the positions, (B, 2 C)."""
     value = value.float()
     return torch.cat([value.mean(dim=1), value.var(dim=1, unbiased=False).add(1e-6).sqrt()], dim=1)
 
 
 def _act(x: torch.Tensor) -> torch.Tensor:
+    """Leaky ReLU with gain sqrt(2)."""
     return F.leaky_relu(x, 0.2) * math.sqrt(2)

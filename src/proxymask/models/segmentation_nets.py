@@ -1,9 +1,11 @@
-"""Two small semantic segmentation networks that share no design, so that their mistakes are not the same.
+"""Two small semantic segmentation networks of different design, so that they make different mistakes.
 
-The *annotator* (:class:`UNetSegmenter`) labels generated samples, from which mappers learn; the *judge* (:class:`DilatedSegmenter`)
-scores results. A judge of the annotator's kind would forgive what the annotator gets wrong. Both use GroupNorm: no statistics of the
-batch, so the answer for a picture does not depend on its neighbours. Both keep a path at full resolution, because eyes, eyebrows and
-mouths are 1 to 3 pixels thick at 64 x 64.
+:class:`UNetSegmenter` is the pseudo-label network: it labels generated samples, from which mappers learn. :class:`DilatedSegmenter` is the
+judge: it scores results. A judge of the same design would accept what the pseudo-label network gets wrong. Both use GroupNorm, so the
+result for a picture does not depend on the others in its batch. Both have a path at full resolution, because eyes, eyebrows and mouths
+are 1 to 3 pixels thick at 64 x 64.
+
+Shapes: B pictures, N classes, H x W the size of the pictures.
 """
 
 from itertools import pairwise
@@ -34,12 +36,12 @@ class _ConvNorm(nn.Sequential):
 
 
 class UNetSegmenter(ConfigModel):
-    """The annotator: encoder and decoder with a skip connection at every resolution.
+    """The pseudo-label network: encoder and decoder with a skip connection at every resolution.
 
     Args:
-        num_classes: number N of classes.
+        num_classes: N.
         width: channels at full resolution; each halving of the resolution doubles them.
-        depth: number of halvings; pictures must be multiples of ``2 ** depth``.
+        depth: number of halvings; H and W must be multiples of ``2 ** depth``.
 
     Source: Ronneberger et al., "U-Net", 2015 (arXiv 1505.04597), with GroupNorm and half the convolutions in the decoder.
     """
@@ -69,7 +71,7 @@ class UNetSegmenter(ConfigModel):
 
 
 class _DilatedBlock(nn.Module):
-    """Residual block: two 3x3 convolutions, the first dilated; normalised before each, so the sum itself stays untouched."""
+    """Residual block of two 3x3 convolutions, the first dilated, with normalisation before each (pre-activation)."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -82,13 +84,12 @@ class _DilatedBlock(nn.Module):
 
 
 class DilatedSegmenter(ConfigModel):
-    """The judge: residual blocks with growing dilation at half resolution, beside a branch at full resolution.
+    """The judge: a branch of dilated residual blocks at half resolution and a branch at full resolution.
 
-    Nothing is smaller than half resolution: context comes from dilation, unlike in :class:`UNetSegmenter`. The branch at full
-    resolution sees the picture itself and, at the end, what the half resolution made of it.
+    Context comes from dilation, not from a low resolution as in :class:`UNetSegmenter`. Both branches are joined at full resolution.
 
     Args:
-        num_classes: number N of classes.
+        num_classes: N.
         width: channels of the residual blocks; the full resolution has half as many.
         blocks: number of residual blocks, with dilations 1, 2, 4, 8, 1, 2, ...
 
@@ -105,8 +106,9 @@ class DilatedSegmenter(ConfigModel):
         self.fuse = nn.Sequential(_ConvNorm(2 * fine, 2 * fine))
         self.head = nn.Conv2d(2 * fine, num_classes, 1)
 
-    def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps: full-resolution branch, the blocks' outputs at a third, two thirds and the end, fused (for the head)."""
+    def feature_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Pictures (B, 3, H, W) -> feature maps: the full-resolution branch; three of the half-resolution branch, after a third, two thirds
+        and all of its blocks; the joined branches, from which the head makes the logits."""
         _check_input(x, 8)
         fine = self.fine(x)
         y = self.enter(F.pixel_unshuffle(fine, 2))
@@ -121,18 +123,18 @@ class DilatedSegmenter(ConfigModel):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] -> logits (B, N, H, W). Raises :class:`ProxymaskError` on a size that does not fit."""
-        return self.head(self.stages(x)[-1])
+        return self.head(self.feature_maps(x)[-1])
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] -> float32 (B, D): mean and standard deviation over the picture of every channel of the
-        full-resolution branch, of three depths of the dilated blocks and of the layer before the head; D = 288 at the default width.
+        """Pictures (B, 3, H, W) in [-1, 1] -> features (B, D), float32: mean and standard deviation over the positions of each channel of
+        :meth:`feature_maps`; D = 288 at the default width.
 
-        Values of pictures of one size only can be compared. Raises :class:`ProxymaskError` on a size that does not fit.
+        Only features of pictures of one size can be compared. Raises :class:`ProxymaskError` on a size that does not fit.
         """
-        return self.pooled(self.stages(x))
+        return self.pooled(self.feature_maps(x))
 
     @staticmethod
-    def pooled(stages: list[torch.Tensor]) -> torch.Tensor:
-        """:meth:`features` from what :meth:`stages` gave."""
-        maps = [stage.float() for stage in stages]
-        return torch.cat([part for s in maps for part in (s.mean((2, 3)), s.std((2, 3), correction=0))], dim=1)
+    def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
+        """:meth:`features` of the result of :meth:`feature_maps`."""
+        maps = [m.float() for m in maps]
+        return torch.cat([part for m in maps for part in (m.mean((2, 3)), m.std((2, 3), correction=0))], dim=1)

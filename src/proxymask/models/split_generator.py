@@ -1,9 +1,11 @@
-"""The frozen generator cut in two (method: G = G2 o G1): ``features`` runs G1, ``render`` runs G2.
+"""The frozen generator split in two, G = G2 o G1 in the paper: ``features`` runs G1, ``render`` runs G2.
 
-StyleGAN2 accumulates a low-resolution RGB image beside its features, so the state at a cut is the pair
-(features, accumulated RGB). The cut at resolution r lies after the second styled convolution of block r; the RGB is
-the skip of all lower blocks, already upsampled to r, and the block's own toRGB belongs to G2. Untouched, ``render``
-of ``features`` is the uncut network to the last bit, at every cut.
+The split at resolution r is after the second styled convolution of block r. StyleGAN2 accumulates an RGB image along with its features, so
+the state at the split is a pair: the features, and the RGB image of all lower blocks, upsampled to r. The toRGB layer of block r belongs to
+G2. ``render(features(w), w)`` equals the whole generator to the last bit, at every split.
+
+Shapes: B pictures; C feature channels; h x w the size of the features at the split; H x W that of the pictures; num_ws, w_dim as in
+``stylegan2.py``.
 """
 
 from typing import NamedTuple
@@ -18,19 +20,19 @@ from .stylegan2_ops import upsample2
 
 
 class SplitState(NamedTuple):
-    """What crosses the cut: ``features`` (B, C, h, w) and ``rgb`` (B, img_channels, h, w), float32 skip image of the lower blocks."""
+    """State at the split: ``features`` (B, C, h, w) and ``rgb`` (B, img_channels, h, w), the float32 skip image of the lower blocks."""
 
     features: torch.Tensor
     rgb: torch.Tensor
 
 
 class SplitGenerator(nn.Module):
-    """A generator with a cut at ``resolution`` (the paper: 64).
+    """A generator split at ``resolution`` (64 in the paper).
 
-    ``start`` is the generator's, ``size`` the (height, width) of the features.
+    Attributes: ``size`` (h, w) of the features, ``channels`` C, and ``start`` of the generator.
 
     Raises:
-        ProxymaskError: where the generator has no block of that resolution above 4.
+        ProxymaskError: the generator has no block of that resolution above 4.
     """
 
     def __init__(self, generator: Generator, resolution: int = 64) -> None:
@@ -47,7 +49,7 @@ class SplitGenerator(nn.Module):
         return self.generator.mapping(z, c, truncation)
 
     def features(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> SplitState:
-        """G1: w (B, w_dim) or ws (B, num_ws, w_dim) -> the state at the cut."""
+        """G1: w (B, w_dim) or ws (B, num_ws, w_dim) -> the state at the split."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x: torch.Tensor | None = None
         rgb: torch.Tensor | None = None
@@ -63,7 +65,7 @@ class SplitGenerator(nn.Module):
         return SplitState(x, rgb)
 
     def render(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
-        """G2: the state at the cut and w or ws -> picture (B, img_channels, H, W)."""
+        """G2: the state at the split and w or ws -> picture (B, img_channels, H, W)."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x, rgb = state.features, state.rgb
         for res in synthesis.block_resolutions:
@@ -77,16 +79,16 @@ class SplitGenerator(nn.Module):
         return rgb
 
     def g2_features(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
-        """The state at the cut and w or ws -> features of the blocks from the cut on, as the last ones of :meth:`pyramid`."""
+        """The state at the split and w or ws -> features of the blocks from the split on, the last ones of :meth:`feature_pyramid`."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
-        found = [state.features]
+        levels = [state.features]
         for res in synthesis.block_resolutions:
             if res > self.resolution:
-                found.append(synthesis.block(res).convs(found[-1], synthesis.block_ws(ws, res), noise_mode))
-        return found
+                levels.append(synthesis.block(res).convs(levels[-1], synthesis.block_ws(ws, res), noise_mode))
+        return levels
 
     def feature_pyramid(self, w: torch.Tensor, noise_mode: NoiseMode = "const") -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Outputs of every block's last styled convolution (the few-shot segmenter's hypercolumn) and the picture."""
+        """w or ws -> the output of each block's last styled convolution, 4x4 first, and the picture (B, img_channels, H, W)."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x: torch.Tensor | None = None
         rgb: torch.Tensor | None = None

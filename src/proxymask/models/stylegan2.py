@@ -1,7 +1,11 @@
-"""StyleGAN2: mapping, synthesis and discriminator, exactly as published (Karras et al. 2020; skip generator, residual
-discriminator), with parameter names that follow the ADA release so that its checkpoints map one to one.
+"""StyleGAN2's skip generator, as published (Karras et al. 2020). The discriminator is in ``discriminator.py``.
+
+Parameter names are those of the ADA release, so that its checkpoints map one to one.
 
 Widths: ``min(channel_base // resolution, channel_max)``; config-F is 32768 / 512.
+
+Shapes: B pictures; I, O input and output channels; R the resolution, H x W the size of the pictures (R x R unless ``start`` is not
+square); z_dim, w_dim latent widths; num_ws the number of layers that take a w of their own.
 """
 
 from collections.abc import Sequence
@@ -9,134 +13,26 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start
-from .stylegan2_ops import EPSILON, SQRT2, bias_lrelu, conv_down2, fir_kernel, modulated_conv, upsample2
+from .stylegan2_layers import FullyConnected, LabelStyle, MappingNetwork, channels_at, check_resolution
+from .stylegan2_ops import EPSILON, SQRT2, bias_lrelu, fir_kernel, modulated_conv, upsample2
 
 NoiseMode = Literal["const", "random", "none"]
 SeedStyle = Literal["nvidia", "torch"]
-LabelStyle = Literal["embed", "concat"]
-
-
-def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Feature channels of the block at ``resolution``."""
-    return max(min(channel_base // resolution, channel_max), 1)
-
-
-def check_resolution(resolution: int, least: int = 8) -> list[int]:
-    """The block resolutions 4, 8, ... ``resolution``; an error unless it is a power of two of at least ``least``."""
-    if resolution < least or resolution & (resolution - 1):
-        raise ProxymaskError(f"resolution {resolution} must be a power of two, {least} or more")
-    return [2**i for i in range(2, resolution.bit_length())]
-
-
-class FullyConnected(nn.Module):
-    """Equalised linear layer; ``lr_multiplier`` scales weight and bias at run time."""
-
-    def __init__(
-        self, in_features: int, out_features: int, lrelu: bool = False, lr_multiplier: float = 1.0, bias_init: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.lrelu = lrelu
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
-        self.weight_gain = lr_multiplier / in_features**0.5
-        self.bias_gain = lr_multiplier
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.linear(x, (self.weight * self.weight_gain).to(x.dtype), (self.bias * self.bias_gain).to(x.dtype))
-        return F.leaky_relu(x, 0.2) * SQRT2 if self.lrelu else x
-
-
-class MappingNetwork(nn.Module):
-    """z (B, z_dim) [and class (B, c_dim)] -> w (B, w_dim); keeps ``w_avg`` for truncation.
-
-    A class-conditional network also keeps the class that is taken where none is given (``class_index``, -1: none), so that
-    everything that knows nothing of classes works on one of them.
-
-    Args:
-        features: width of the layers between; that of w where None.
-        embed_features: width of the class embedding; that of w where None.
-        label: how a class enters: "embed" (a linear layer whose output is normalised, then put beside the normalised z; ADA and
-            later) or "concat" (a matrix without bias, put beside z, both normalised together; Karras et al. 2020 and genforce).
-    """
-
-    w_avg: torch.Tensor
-    class_index: torch.Tensor
-
-    def __init__(
-        self,
-        z_dim: int,
-        w_dim: int,
-        num_layers: int,
-        c_dim: int = 0,
-        lr_multiplier: float = 0.01,
-        features: int | None = None,
-        embed_features: int | None = None,
-        label: LabelStyle = "embed",
-    ) -> None:
-        super().__init__()
-        if label not in ("embed", "concat"):
-            raise ProxymaskError(f"a class enters as embed or concat, not {label!r}")
-        self.z_dim, self.w_dim, self.c_dim, self.num_layers, self.label = z_dim, w_dim, c_dim, num_layers, label
-        between, extra = features or w_dim, 0
-        if c_dim:
-            extra = z_dim if label == "concat" else embed_features or w_dim
-            if label == "concat":
-                self.label_weight = nn.Parameter(torch.randn(c_dim, extra))
-            else:
-                self.embed = FullyConnected(c_dim, extra)
-            self.register_buffer("class_index", torch.tensor(-1))
-        for index in range(num_layers):
-            width, out = z_dim + extra if index == 0 else between, w_dim if index == num_layers - 1 else between
-            setattr(self, f"fc{index}", FullyConnected(width, out, lrelu=True, lr_multiplier=lr_multiplier))
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-
-    def forward(self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0) -> torch.Tensor:
-        """Returns w (B, w_dim), float32: ``w_avg + truncation * (mapped - w_avg)``.
-
-        ``c``: one-hot classes (B, c_dim); the chosen class where None.
-        """
-        with torch.autocast(z.device.type, enabled=False):
-            x = z.float()
-            if self.c_dim and self.label == "concat":
-                x = torch.cat([x, self._classes(c, len(x)) @ self.label_weight], dim=1)
-            x = normalize_2nd_moment(x)
-            if self.c_dim and self.label == "embed":
-                x = torch.cat([x, normalize_2nd_moment(self.embed(self._classes(c, len(x))))], dim=1)
-            for index in range(self.num_layers):
-                x = getattr(self, f"fc{index}")(x)
-            return x if truncation == 1.0 else torch.lerp(self.w_avg, x, truncation)
-
-    def choose_class(self, index: int | None) -> None:
-        """Take class ``index`` wherever no class is given (None: none again). A :class:`ProxymaskError` where there is no such class."""
-        if not self.c_dim:
-            raise ProxymaskError("this generator has no classes: leave out --class")
-        if index is not None and not 0 <= index < self.c_dim:
-            raise ProxymaskError(f"--class {index}: this generator has the classes 0 to {self.c_dim - 1}")
-        self.class_index.fill_(-1 if index is None else index)
-
-    def _classes(self, c: torch.Tensor | None, batch: int) -> torch.Tensor:
-        if c is not None:
-            return c.float()
-        if int(self.class_index) < 0:
-            raise ProxymaskError(f"this generator is class-conditional: choose a class, --class 0 to {self.c_dim - 1}")
-        return F.one_hot(self.class_index, self.c_dim).float().expand(batch, -1)
-
-
-def normalize_2nd_moment(x: torch.Tensor) -> torch.Tensor:
-    """Scale each row to a mean square of one."""
-    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: one "styled convolution".
+    """Styled convolution: modulated 3x3 convolution, noise, bias, leaky ReLU. (B, I, h, w) and w (B, w_dim) -> (B, O, *size).
 
-    ``size``: (height, width) of the output. ``epsilon``: what stands beside the energy below the root of the demodulation.
+    Args:
+        size: (height, width) of the output.
+        up: upsample twofold.
+        clamp: limit of the absolute output values, or None.
+        epsilon: added under the square root of the demodulation.
     """
 
     noise_const: torch.Tensor
@@ -173,7 +69,7 @@ class SynthesisLayer(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to image channels, without demodulation."""
+    """Modulated 1x1 convolution to image channels, without demodulation: (B, I, h, w) and w (B, w_dim) -> (B, img_channels, h, w)."""
 
     def __init__(self, in_channels: int, img_channels: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()
@@ -190,7 +86,10 @@ class ToRGB(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """Two styled convolutions and a toRGB (one styled convolution on a learned constant at 4x4)."""
+    """Two styled convolutions and a toRGB layer; at 4x4 one styled convolution on a learned constant.
+
+    ``in_channels`` 0 makes the 4x4 block. ``scaled_weights``: see :class:`Generator`.
+    """
 
     const: nn.Parameter
     kernel: torch.Tensor
@@ -208,9 +107,9 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         self.size, self.in_channels = size, in_channels
 
-        def layer(fan: int, up: bool) -> SynthesisLayer:
-            # conv(w g) / sqrt(|w g|^2 + e) = conv(w) / sqrt(|w|^2 + e / g^2), with g^2 = 1 / fan-in
-            return SynthesisLayer(fan, out_channels, w_dim, size, up, clamp, EPSILON * (9 * fan if scaled_weights else 1))
+        def layer(channels: int, up: bool) -> SynthesisLayer:
+            # conv(w g) / sqrt(|w g|^2 + e) = conv(w) / sqrt(|w|^2 + e / g^2), with g^2 = 1 / fan-in = 1 / (9 channels)
+            return SynthesisLayer(channels, out_channels, w_dim, size, up, clamp, EPSILON * (9 * channels if scaled_weights else 1))
 
         if in_channels == 0:
             self.const = nn.Parameter(torch.randn(out_channels, *size))
@@ -222,20 +121,20 @@ class SynthesisBlock(nn.Module):
         self.register_buffer("kernel", fir_kernel(), persistent=False)
 
     def convs(self, x: torch.Tensor | None, ws: torch.Tensor, noise_mode: NoiseMode) -> torch.Tensor:
-        """The styled convolutions: (B, I, r/2, r/2) or nothing -> (B, O, r, r). ``ws`` (B, num_conv + 1, w_dim)."""
+        """Run the styled convolutions: (B, I, r/2, r/2), or None at 4x4, -> (B, O, r, r). ``ws`` (B, num_conv + 1, w_dim)."""
         if x is None:
             x = self.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
             return self.conv1(x, ws[:, 0], noise_mode)
         return self.conv1(self.conv0(x, ws[:, 0], noise_mode), ws[:, 1], noise_mode)
 
     def image(self, x: torch.Tensor, rgb: torch.Tensor | None, ws: torch.Tensor) -> torch.Tensor:
-        """Add this block's toRGB to ``rgb``, the skip image already at this block's resolution (or nothing)."""
+        """Add this block's toRGB output to ``rgb``, the skip image at this block's resolution (None at 4x4)."""
         y = self.torgb(x, ws[:, self.num_conv])
         return y if rgb is None else rgb + y
 
 
 class SynthesisNetwork(nn.Module):
-    """ws (B, num_ws, w_dim) -> picture (B, img_channels, r, r), about [-1, 1]; (r / 4) times ``start`` where that is no square."""
+    """ws (B, num_ws, w_dim) -> picture (B, img_channels, H, W), about [-1, 1]; (H, W) is ``resolution / 4`` times ``start``."""
 
     def __init__(
         self,
@@ -252,7 +151,7 @@ class SynthesisNetwork(nn.Module):
         self.resolution = resolution
         self.block_resolutions = check_resolution(resolution)
         previous = 0
-        self.num_ws = 1  # the last toRGB's
+        self.num_ws = 1  # of the last toRGB layer
         for res in self.block_resolutions:
             width = channels_at(res, channel_base, channel_max)
             block = SynthesisBlock(previous, width, w_dim, block_size(res, start), img_channels, conv_clamp, scaled_weights)
@@ -267,7 +166,7 @@ class SynthesisNetwork(nn.Module):
         return block
 
     def block_ws(self, ws: torch.Tensor, resolution: int) -> torch.Tensor:
-        """The slice of ``ws`` that the block at ``resolution`` takes: its convolutions' and its toRGB's (shared with the next)."""
+        """The part of ``ws`` for the block at ``resolution``: one for each convolution and one for toRGB (shared with the next block)."""
         start = 0 if resolution == 4 else 2 * (resolution.bit_length() - 3) - 1
         return ws[:, start : start + self.block(resolution).num_conv + 1]
 
@@ -287,21 +186,21 @@ class Generator(ConfigModel):
 
     Args:
         z_dim, w_dim: latent widths.
-        c_dim: classes (0: unconditional).
-        resolution: side of the pictures, a power of two.
+        c_dim: number of classes (0: unconditional).
+        resolution: R, side of the pictures, a power of two.
         img_channels: 3 for RGB.
         mapping_layers: 8 in config-F, 2 in ADA's presets.
         channel_base, channel_max: widths, see the module.
-        conv_clamp: clamp of convolution outputs (256 in half-precision networks) or None.
+        conv_clamp: limit of the absolute convolution outputs (256 in half-precision networks), or None.
         mapping_lr_multiplier: factor on weights and biases of the mapping layers at run time.
         mapping_features, embed_features, label: see :class:`MappingNetwork`.
-        start: (height, width) of the learned constant. Where it is no square, block r is (height, width) * r / 4 large, and so are
-            the pictures; ``resolution`` then names the last block.
-        scaled_weights: the original multiplies its weights by 1 / sqrt(fan-in) before it demodulates them (TensorFlow, rosinality,
-            genforce). Demodulation undoes that but for the 1e-8 below its root, which counts fan-in times as much.
-        seed_style: how the generator's family draws z of an integer seed, see :func:`seed_to_z`.
-        num_fp16_res: how many of the highest resolutions its family runs in half precision on a GPU. Kept as a fact: here the
-            precision is chosen where the generator is used.
+        start: (height, width) of the learned constant. The output of block r has ``r / 4`` times that size. Where it is not square,
+            ``resolution`` is only the name of the last block.
+        scaled_weights: True for TensorFlow, rosinality and genforce, which multiply weights by 1 / sqrt(fan-in) before demodulation.
+            Demodulation cancels the factor, except in the 1e-8 under its root, which then counts fan-in times as much.
+        seed_style: how the project that the weights come from draws z of an integer seed, see :func:`seed_to_z`.
+        num_fp16_res: how many of the highest resolutions that project runs in half precision on a GPU. Recorded only: precision is
+            chosen where the generator is used.
 
     Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (skip generator).
     """
@@ -345,13 +244,18 @@ class Generator(ConfigModel):
         noise_mode: NoiseMode = "const",
         truncation_cutoff: int | None = None,
     ) -> torch.Tensor:
-        """z (B, z_dim) -> picture (B, img_channels, *picture_size). ``noise_mode``: the stored noise, new noise, or none."""
+        """z (B, z_dim) and one-hot classes c (B, c_dim) -> picture (B, img_channels, H, W), about [-1, 1].
+
+        Args:
+            truncation, truncation_cutoff: see :meth:`ws`.
+            noise_mode: "const" (the stored noise), "random" (new noise, from torch's global random state) or "none".
+        """
         return self.synthesis(self.ws(z, c, truncation, truncation_cutoff), noise_mode)
 
     def ws(
         self, z: torch.Tensor, c: torch.Tensor | None = None, truncation: float = 1.0, truncation_cutoff: int | None = None
     ) -> torch.Tensor:
-        """z (B, z_dim) -> ws (B, num_ws, w_dim), truncated in the first ``truncation_cutoff`` of them (None: in all)."""
+        """z (B, z_dim) -> ws (B, num_ws, w_dim). Truncation is applied to the first ``truncation_cutoff`` layers (None: to all)."""
         if truncation_cutoff is None or truncation == 1.0:
             return self.broadcast(self.mapping(z, c, truncation))
         ws = self.broadcast(self.mapping(z, c)).clone()
@@ -359,11 +263,11 @@ class Generator(ConfigModel):
         return ws
 
     def z(self, seeds: Sequence[int]) -> torch.Tensor:
-        """z (N, z_dim) of integer seeds, drawn as the generator's family does (``seed_style``); on the CPU."""
+        """Integer seeds -> z (N, z_dim), on the CPU, drawn as ``seed_style`` prescribes (:func:`seed_to_z`)."""
         return seed_to_z(seeds, self.z_dim, self.seed_style)
 
     def choose_class(self, index: int | None) -> None:
-        """Take class ``index`` wherever none is given; it is saved with the generator."""
+        """Make class ``index`` the default (None: no default); it is saved with the generator."""
         self.mapping.choose_class(index)
 
     def broadcast(self, w: torch.Tensor) -> torch.Tensor:
@@ -372,159 +276,23 @@ class Generator(ConfigModel):
 
 
 def check_seed_style(style: str) -> SeedStyle:
-    """``style`` itself; a :class:`ProxymaskError` where there is no such one."""
+    """``style`` itself; a :class:`ProxymaskError` if it is neither "nvidia" nor "torch"."""
     if style == "nvidia":
         return "nvidia"
     if style == "torch":
         return "torch"
-    raise ProxymaskError(f"there is no seed style {style!r}: nvidia or torch")
+    raise ProxymaskError(f"unknown seed style {style!r}: use nvidia or torch")
 
 
 def seed_to_z(seeds: Sequence[int], z_dim: int, style: SeedStyle = "nvidia") -> torch.Tensor:
-    """z (N, z_dim), float32, for integer seeds, each as other tools draw it, so that pictures can be compared seed by seed.
+    """Integer seeds -> z (N, z_dim), float32, on the CPU, drawn as other projects do, so that pictures can be compared seed by seed.
 
     Args:
-        style: "nvidia" draws ``numpy.random.RandomState(seed).randn(1, z_dim)``, as NVIDIA's ``generate.py`` (TensorFlow and
-            PyTorch) and the generators trained here do; "torch" draws ``torch.randn(1, z_dim)`` after ``torch.manual_seed(seed)``,
-            on the CPU: the first picture of a run of rosinality's or genforce's scripts with that seed.
+        style: "nvidia": ``numpy.random.RandomState(seed).randn(1, z_dim)``, as in NVIDIA's ``generate.py`` (TensorFlow and PyTorch) and
+            for generators trained here. "torch": ``torch.randn(1, z_dim)`` after ``torch.manual_seed(seed)`` on the CPU, which gives
+            the first picture of rosinality's and genforce's scripts with that seed.
     """
     if check_seed_style(style) == "nvidia":
         rows = [np.random.RandomState(seed % 2**32).randn(z_dim) for seed in seeds]
         return torch.from_numpy(np.stack(rows)).float()
     return torch.cat([torch.randn(1, z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-
-
-class Conv(nn.Module):
-    """Equalised convolution of the discriminator, optionally with twofold downsampling."""
-
-    kernel: torch.Tensor
-
-    def __init__(self, in_channels: int, out_channels: int, size: int, bias: bool = True, lrelu: bool = True, down: bool = False) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.lrelu, self.down, self.weight_gain = lrelu, down, 1 / (in_channels * size * size) ** 0.5
-        self.register_buffer("kernel", fir_kernel(), persistent=False)
-
-    def forward(self, x: torch.Tensor, gain: float = 1.0, clamp: float | None = None) -> torch.Tensor:
-        """Convolve, then leaky ReLU with gain sqrt(2) where asked; ``gain`` multiplies the result and the limit ``clamp``."""
-        total = gain * SQRT2 if self.lrelu else gain
-        weight = (self.weight * (self.weight_gain * total)).to(x.dtype)
-        x = conv_down2(x, weight, self.kernel) if self.down else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        return bias_lrelu(x, self.bias, gain=total, clamp=None if clamp is None else clamp * gain) if self.lrelu else x
-
-
-class DiscriminatorBlock(nn.Module):
-    """Residual block that halves the resolution."""
-
-    def __init__(self, in_channels: int, out_channels: int, img_channels: int, clamp: float | None) -> None:
-        super().__init__()
-        self.clamp = clamp
-        self.fromrgb = Conv(img_channels, in_channels, 1) if img_channels else None
-        self.conv0 = Conv(in_channels, in_channels, 3)
-        self.conv1 = Conv(in_channels, out_channels, 3, down=True)
-        self.skip = Conv(in_channels, out_channels, 1, bias=False, lrelu=False, down=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.fromrgb is not None:
-            x = self.fromrgb(x, clamp=self.clamp)
-        skip = self.skip(x, gain=0.5**0.5)
-        return skip + self.conv1(self.conv0(x, clamp=self.clamp), gain=0.5**0.5, clamp=self.clamp)
-
-
-class DiscriminatorEpilogue(nn.Module):
-    """Minibatch standard deviation, a convolution and two linear layers at 4x4, in float32."""
-
-    def __init__(
-        self, channels: int, mbstd_group: int | None, mbstd_channels: int, cmap_dim: int, clamp: float | None, start: tuple[int, int]
-    ) -> None:
-        super().__init__()
-        self.mbstd_group, self.mbstd_channels, self.cmap_dim, self.clamp = mbstd_group, mbstd_channels, cmap_dim, clamp
-        self.conv = Conv(channels + mbstd_channels, channels, 3)
-        self.fc = FullyConnected(channels * start[0] * start[1], channels, lrelu=True)
-        self.out = FullyConnected(channels, cmap_dim or 1)
-
-    def forward(self, x: torch.Tensor, cmap: torch.Tensor | None) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
-            if self.mbstd_channels:
-                x = minibatch_std(x, self.mbstd_group, self.mbstd_channels)
-            x = self.out(self.fc(self.conv(x, clamp=self.clamp).flatten(1)))
-        return x if cmap is None else (x * cmap).sum(dim=1, keepdim=True) / self.cmap_dim**0.5
-
-
-def minibatch_std(x: torch.Tensor, group: int | None, channels: int) -> torch.Tensor:
-    """Append the standard deviation over groups of samples as ``channels`` constant maps (Karras et al. 2018, section 3).
-
-    ``group``: samples a group, None for the whole batch; the next smaller number that divides the batch is taken.
-    """
-    b, c, h, w = x.shape
-    size = b if group is None else next(g for g in range(min(group, b), 0, -1) if b % g == 0)
-    y = x.float().reshape(size, -1, channels, c // channels, h, w)
-    y = (y - y.mean(dim=0)).square().mean(dim=0).add(1e-8).sqrt().mean(dim=(2, 3, 4))  # (b / size, channels)
-    y = y.reshape(-1, channels, 1, 1).repeat(size, 1, h, w)
-    return torch.cat([x, y.to(x.dtype)], dim=1)
-
-
-class Discriminator(ConfigModel):
-    """StyleGAN2 residual discriminator: picture (B, img_channels, r, r) -> logit (B, 1), float32.
-
-    Args:
-        resolution, img_channels, c_dim, channel_base, channel_max, conv_clamp, start: as the generator's.
-        mbstd_group, mbstd_channels: see :func:`minibatch_std`.
-        mapping_layers, mapping_lr_multiplier: of the network that maps a class.
-        cmap_dim: width of the mapped class; the channels at 4x4 where None.
-    """
-
-    def __init__(
-        self,
-        resolution: int = 256,
-        img_channels: int = 3,
-        c_dim: int = 0,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        conv_clamp: float | None = None,
-        mbstd_group: int | None = 4,
-        mbstd_channels: int = 1,
-        mapping_layers: int = 8,
-        start: Sequence[int] = START,
-        cmap_dim: int | None = None,
-        mapping_lr_multiplier: float = 0.01,
-    ) -> None:
-        super().__init__()
-        self.resolution, self.c_dim, self.img_channels, self.start = resolution, c_dim, img_channels, check_start(start)
-        self.picture_size = block_size(resolution, self.start)
-        self.block_resolutions = check_resolution(resolution)[:0:-1]
-        for res in self.block_resolutions:
-            here, below = channels_at(res, channel_base, channel_max), channels_at(res // 2, channel_base, channel_max)
-            setattr(self, f"b{res}", DiscriminatorBlock(here, below, img_channels if res == resolution else 0, conv_clamp))
-        width = channels_at(4, channel_base, channel_max)
-        code = (cmap_dim or width) if c_dim else 0
-        self.b4 = DiscriminatorEpilogue(width, mbstd_group, mbstd_channels, code, conv_clamp, self.start)
-        self.mapping = MappingNetwork(0, code, mapping_layers, c_dim, mapping_lr_multiplier) if c_dim else None
-
-    def choose_class(self, index: int | None) -> None:
-        """Take class ``index`` wherever none is given; it is saved with the discriminator."""
-        if self.mapping is not None:
-            self.mapping.choose_class(index)
-
-    def block(self, resolution: int) -> DiscriminatorBlock:
-        """The residual block at ``resolution``."""
-        block = getattr(self, f"b{resolution}")
-        assert isinstance(block, DiscriminatorBlock)
-        return block
-
-    def features(self, picture: torch.Tensor) -> list[torch.Tensor]:
-        """The outputs of the residual blocks, highest resolution first."""
-        x, out = picture, []
-        for res in self.block_resolutions:
-            x = getattr(self, f"b{res}")(x)
-            out.append(x)
-        return out
-
-    def forward(self, picture: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
-        x = self.features(picture)[-1]
-        cmap = None
-        if self.mapping is not None:
-            cmap = self.mapping(picture.new_zeros(picture.shape[0], 0), c)
-        return self.b4(x, cmap)

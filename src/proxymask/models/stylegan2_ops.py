@@ -1,7 +1,9 @@
-"""The few signal operations of StyleGAN2, in plain PyTorch: nothing is compiled, every device runs the same code.
+"""Signal operations of StyleGAN2 in plain PyTorch: resampling filters, modulated convolution, leaky ReLU with bias.
 
-Padding, gain and filter follow the published architecture (Karras et al. 2020, "Analyzing and Improving the Image
-Quality of StyleGAN", and its ADA release), so that published weights give the published pictures.
+Padding, gain and filter are the published ones (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", and its ADA
+release), so that published weights give the published pictures. Nothing is compiled; every device runs the same code.
+
+Shapes: B pictures; C, I, O channels; H x W the size of the input; n taps of the filter; k the kernel size.
 """
 
 import functools
@@ -28,12 +30,12 @@ def fir(
 ) -> torch.Tensor:
     """Pad both axes by ``padding`` (before, after) zeros and filter every channel with ``kernel``.
 
-    One two-dimensional depthwise convolution: on a CPU its backward pass is ten times faster than two separable ones.
+    It is one two-dimensional depthwise convolution: on a CPU its backward pass is ten times faster than that of two separable ones.
 
     Args:
         x: (B, C, H, W).
-        kernel: (n, n); symmetric, so convolution and correlation are one.
-        gain: factor on the result (4 after zero insertion in both axes).
+        kernel: (n, n); symmetric, so convolution equals correlation.
+        gain: factor on the result (4 after inserting zeros in both axes).
         bias: (C,), added at the end.
     """
     before, after = padding
@@ -45,7 +47,7 @@ def fir(
 
 
 def upsample2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Twice the size: zeros inserted, then filtered with gain 4, in the precision of ``x``. (B, C, H, W) -> (B, C, 2H, 2W)."""
+    """Upsample twofold: insert zeros, then filter with gain 4, in the precision of ``x``. (B, C, H, W) -> (B, C, 2H, 2W)."""
     b, c, h, w = x.shape
     n = kernel.shape[-1]
     spread = x.new_zeros(b, c, h, 2, w, 2)
@@ -55,23 +57,26 @@ def upsample2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 
 
 def downsample2(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Half the size: filtered, then every second sample. (B, C, H, W) -> (B, C, H/2, W/2)."""
+    """Downsample twofold: filter, then take every second sample. (B, C, H, W) -> (B, C, H/2, W/2)."""
     n = kernel.shape[-1]
     return fir(x, kernel, ((n - 1) // 2, (n - 2) // 2))[:, :, ::2, ::2]  # a strided depthwise backward is slow on CPUs
 
 
 def lowpass2_matmul(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """``upsample2(downsample2(x, kernel), kernel)``, float32, as a product with a matrix from either side: for few channels it is
-    several times faster. (B, C, H, W), even sides -> the same shape."""
-    return _from_both_sides(x, kernel, _smoothing)
+    """``upsample2(downsample2(x, kernel), kernel)`` in float32: (B, C, H, W), even H and W -> the same shape.
+
+    It is computed as ``rows @ x @ columns``, which is several times faster for few channels.
+    """
+    return _separable(x, kernel, _lowpass_matrix)
 
 
 def upsample2_matmul(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """``upsample2(x, kernel)`` in the same way: (B, C, H, W) -> (B, C, 2H, 2W)."""
-    return _from_both_sides(x, kernel, _spreading)
+    """``upsample2(x, kernel)`` in float32, as two matrix products like :func:`lowpass2_matmul`: (B, C, H, W) -> (B, C, 2H, 2W)."""
+    return _separable(x, kernel, _upsample_matrix)
 
 
-def _from_both_sides(x: torch.Tensor, kernel: torch.Tensor, matrix: Callable[[int, tuple[float, ...]], torch.Tensor]) -> torch.Tensor:
+def _separable(x: torch.Tensor, kernel: torch.Tensor, matrix: Callable[[int, tuple[float, ...]], torch.Tensor]) -> torch.Tensor:
+    """``rows @ x @ columns``: ``matrix`` gives the operator on one axis, from its length and the taps of the filter."""
     taps = tuple(kernel.sum(dim=0).tolist())
     rows, columns = (matrix(side, taps).to(x.device) for side in x.shape[2:])
     with torch.autocast(x.device.type, enabled=False):
@@ -79,8 +84,8 @@ def _from_both_sides(x: torch.Tensor, kernel: torch.Tensor, matrix: Callable[[in
 
 
 @functools.lru_cache(maxsize=16)
-def _spreading(side: int, taps: tuple[float, ...]) -> torch.Tensor:
-    """What :func:`spread2` does to one axis of length ``side``, as a matrix (2 side, side)."""
+def _upsample_matrix(side: int, taps: tuple[float, ...]) -> torch.Tensor:
+    """The matrix (2 side, side) of :func:`upsample2` along one axis of length ``side``."""
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
         n, row = len(taps), torch.tensor(taps)
         spread = torch.zeros(side, 1, 2 * side)
@@ -89,17 +94,17 @@ def _spreading(side: int, taps: tuple[float, ...]) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=16)
-def _smoothing(side: int, taps: tuple[float, ...]) -> torch.Tensor:
-    """What :func:`smooth2` does to one axis of length ``side``, as a matrix (side, side)."""
+def _lowpass_matrix(side: int, taps: tuple[float, ...]) -> torch.Tensor:
+    """The matrix (side, side) of :func:`lowpass2_matmul` along one axis of length ``side``."""
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
         n, row = len(taps), torch.tensor(taps)
-        lines = torch.eye(side)[:, None]  # (side, 1, side): every unit vector
+        lines = torch.eye(side)[:, None]  # (side, 1, side): the unit vectors
         half = F.conv1d(F.pad(lines, ((n - 1) // 2, (n - 2) // 2)), row[None, None])[:, 0, ::2]
-        return _spreading(side // 2, taps) @ half.t()
+        return _upsample_matrix(side // 2, taps) @ half.t()
 
 
 def conv_up2(x: torch.Tensor, weight: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """3x3 convolution with twofold upsampling: transposed convolution, then the filter with gain 4.
+    """3x3 convolution with twofold upsampling: transposed convolution, then the resampling filter with gain 4.
 
     (B, I, H, W) with weight (O, I, 3, 3) and bias (O,) -> (B, O, 2H, 2W).
     """
@@ -109,7 +114,7 @@ def conv_up2(x: torch.Tensor, weight: torch.Tensor, kernel: torch.Tensor, bias: 
 
 
 def conv_down2(x: torch.Tensor, weight: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Convolution with twofold downsampling: filter, then a strided convolution; for 1x1 filter and drop first.
+    """Convolution with twofold downsampling: the filter, then a strided convolution; a 1x1 convolution follows :func:`downsample2`.
 
     (B, I, H, W) with weight (O, I, k, k), k = 1 or 3 -> (B, O, H/2, W/2).
     """
@@ -120,10 +125,10 @@ def conv_down2(x: torch.Tensor, weight: torch.Tensor, kernel: torch.Tensor) -> t
 
 
 def bias_lrelu(x: torch.Tensor, bias: torch.Tensor | None, gain: float = SQRT2, clamp: float | None = None) -> torch.Tensor:
-    """``gain * leaky_relu(x / gain + bias, 0.2)``, clamped to +-``clamp``: ``x`` comes already multiplied by ``gain``.
+    """``gain * leaky_relu(x / gain + bias, 0.2)``, clamped to +-``clamp``. The caller has already multiplied ``x`` (B, C, ...) by ``gain``.
 
-    A leaky ReLU commutes with a positive factor, so the gain is folded into the few numbers that scale or shift a
-    convolution instead of costing a pass over the activations.
+    A leaky ReLU commutes with a positive factor. The caller multiplies the gain into the weights of the convolution before it, which
+    saves a pass over the activations.
     """
     if bias is not None:
         x = x + (bias * gain).to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
@@ -143,17 +148,20 @@ def modulated_conv(
 ) -> torch.Tensor:
     """Modulated convolution (Karras et al. 2020, section 2.2), by scaling activations instead of weights.
 
-    ``demod * conv(style * x, weight)`` equals a convolution with per-sample weights but needs no grouped convolution,
-    which is many times slower on a CPU.
+    ``demod * conv(style * x, weight)`` equals a convolution with weights for each sample, without a grouped convolution, which is many
+    times slower on a CPU.
 
     Args:
         x: (B, I, H, W).
         weight: (O, I, k, k).
-        style: (B, I), one factor an input channel.
+        style: (B, I), one factor for each input channel.
         demodulate: divide by the norm of the modulated weights.
-        up_kernel: where given, upsample twofold with this filter.
+        up_kernel: upsample twofold with this filter; None: keep the size.
         gain: factor on the result.
-        epsilon: added to the energy of the modulated weights before the root.
+        epsilon: added to the squared norm of the modulated weights, under the root.
+
+    Returns:
+        (B, O, H, W), or (B, O, 2H, 2W) with ``up_kernel``.
     """
     if demodulate:
         energy = style.float().square() @ weight.float().square().sum(dim=(2, 3)).t()  # (B, O)

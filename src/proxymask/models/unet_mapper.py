@@ -1,8 +1,9 @@
-"""The mapper for everything but masks: a U-Net whose encoder is the StyleGAN2 discriminator's (supplement A.1).
+"""The mapper for all conditions but masks: a U-Net with the structure of the StyleGAN2 discriminator as encoder (supplement A.1).
 
-SPADE layers suit label maps only. Here the residual blocks of the discriminator take the condition down to 4x4, so that every cell
-knows the whole drawing, and a decoder with skip connections brings it back up to the size of the proxy mask, so that the shape is
-kept to the cell.
+SPADE layers suit label maps only. Here the residual blocks of the discriminator encode the condition down to 4x4, which gives every cell
+the context of the whole drawing. A decoder with skip connections upsamples it to the size of the proxy mask, which keeps the shape.
+
+Shapes: B conditions, C = ``in_channels`` planes, K clusters, H x W the size of the condition, h x w that of the proxy mask.
 """
 
 import math
@@ -15,27 +16,28 @@ from torch import nn
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start, size_text
-from .stylegan2 import Conv, Discriminator, DiscriminatorBlock, channels_at, check_resolution
+from .discriminator import Conv, Discriminator, DiscriminatorBlock
+from .stylegan2_layers import channels_at, check_resolution
 
-TYPICAL = 16  # side of the mean condition that a mapper remembers
-MEMORY = 0.01  # of the mean condition, a batch
+TYPICAL = 16  # side of the mean condition that a mapper stores
+MEMORY = 0.01  # weight of a new batch in the mean condition
 
 
 class UNetMapper(ConfigModel):
-    """Condition planes -> proxy-mask logits.
+    """Condition planes (B, C, H, W) in [0, 1] -> logits of the proxy mask (B, K, h, w).
 
     Args:
-        in_channels: planes of the condition.
+        in_channels: C.
         num_clusters: K.
         resolution: r, side of the proxy mask, a power of two from 8 to ``input_resolution``.
         input_resolution: R, side of the condition, a power of two.
-        channel_base, channel_max: widths at every resolution, as in the discriminator (config-F: 32768, 512).
-        start: the generator's start block; conditions and proxy masks are ``R / 4`` and ``r / 4`` times that large.
-        fold: pixels a side that are put into channels first, so that the encoder begins at R / fold; 1: none, as in the paper. What
-            is above the proxy mask's size no decoder reads, and it costs the most.
+        channel_base, channel_max: widths at every resolution, as in :class:`Discriminator` (config-F: 32768, 512).
+        start: (height, width) of the generator's first block; (H, W) and (h, w) are ``R / 4`` and ``r / 4`` times that.
+        fold: factor of a space-to-depth step (``pixel_unshuffle``) before the encoder, which then starts at R / fold; 1: none, as in the
+            paper. Layers above the size of the proxy mask take most of the time and have no skip connection to the decoder.
 
     Raises:
-        ProxymaskError: sizes that are no powers of two, or a proxy mask larger than the (folded) condition.
+        ProxymaskError: sizes that are not powers of two, or a proxy mask larger than the (folded) condition.
     """
 
     typical: torch.Tensor
@@ -71,7 +73,7 @@ class UNetMapper(ConfigModel):
         def width(side: int) -> int:
             return channels_at(side, channel_base, channel_max)
 
-        # one pixel tells a 1x1 convolution nothing of a line; folded ones are looked at with their neighbours
+        # 1x1 as in the discriminator; after folding 3x3, so that a line is seen across the borders of the folded pixels
         self.fromcondition = _First(in_channels * fold**2, width(sides[-1]), 1 if fold == 1 else 3)
         self.down_sides = sides[:0:-1]
         for side in self.down_sides:
@@ -84,9 +86,9 @@ class UNetMapper(ConfigModel):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        """Planes (B, in_channels, H, W), 0 to 1 -> logits (B, K, h, w).
+        """Planes (B, C, H, W) in [0, 1] -> logits (B, K, h, w).
 
-        In training the mean of the planes is remembered (``typical``), by which an inverted input is known later.
+        In training it updates the mean of the planes (``typical``), with which inverted inputs are recognised later.
         """
         if self.training:
             self._remember(planes)
@@ -111,18 +113,19 @@ class UNetMapper(ConfigModel):
 
     @torch.no_grad()
     def forget(self) -> None:
-        """Forget the mean condition, as before training on another one."""
+        """Reset the mean condition, before training on another condition."""
         self.seen.zero_()
         self.typical.zero_()
 
     @torch.no_grad()
     def start_from(self, discriminator: Discriminator) -> list[str]:
-        """Take the encoder's weights from a discriminator of the same widths; its first layer's too where three planes come in.
+        """Copy the encoder's weights from a discriminator of the same widths, including its first layer (fromRGB).
 
-        A first layer for fewer planes gets the mean over the colours, times the root of 3 that equalised learning rate divides by.
+        If C is not 3, the first layer gets the mean over the colours times sqrt(3 / C), which makes up for the gain of the equalised
+        learning rate.
 
         Returns:
-            Names of the weights taken.
+            Names of the copied weights.
 
         Raises:
             ProxymaskError: another resolution or other widths.
@@ -161,7 +164,7 @@ class UNetMapper(ConfigModel):
 
 
 class _UpBlock(nn.Module):
-    """Twice the size, joined with the encoder's features of that size, two convolutions."""
+    """Decoder block: upsample twofold, concatenate the encoder's features of that size, two convolutions."""
 
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()
@@ -173,7 +176,7 @@ class _UpBlock(nn.Module):
         return self.conv1(self.conv0(torch.cat([x, skip], dim=1)))
 
     def fused(self) -> nn.Module:
-        """For inference (:func:`layers.frozen`)."""
+        """The form for inference, see :func:`layers.fused_copy`."""
         block = _UpBlock.__new__(_UpBlock)
         nn.Module.__init__(block)
         block.conv0, block.conv1 = _plain(self.conv0), _plain(self.conv1)  # type: ignore[assignment]
@@ -181,14 +184,14 @@ class _UpBlock(nn.Module):
 
 
 class _First(Conv):
-    """The first convolution, which has a form for inference."""
+    """The first convolution, with a form for inference."""
 
     def fused(self) -> nn.Module:
         return _plain(self)
 
 
 class _DownBlock(DiscriminatorBlock):
-    """The discriminator's residual block, which has a form for inference."""
+    """The discriminator's residual block, with a form for inference."""
 
     def fused(self) -> nn.Module:
         return _FusedDownBlock(_plain(self.conv0), _plain(self.conv1, 0.5**0.5), _plain(self.skip, 0.5**0.5))
@@ -205,7 +208,7 @@ class _FusedDownBlock(nn.Module):
 
 @torch.no_grad()
 def _plain(conv: Conv, gain: float = 1.0) -> nn.Module:
-    """``conv`` with its gains in plain weights, and, where it halves the size, with its filter as a convolution of its own before it."""
+    """``conv`` as plain layers: weights times their gain and, where it halves the size, the filter as a depthwise convolution before it."""
     total = gain * math.sqrt(2) if conv.lrelu else gain
     weight = conv.weight * (conv.weight_gain * total)
     out, inside, size, _ = weight.shape

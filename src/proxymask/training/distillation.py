@@ -1,8 +1,8 @@
 """Step of the distillation stage (beyond the paper): a mapper of masks that learns the output of other mappers, its teachers.
 
-A smaller mapper that is trained on pairs does as well on masks like theirs and worse on others (docs/experiments.md, 27). Teachers have an
-output for any mask, so that this one can also learn from masks that are warped strongly, mixed, and painted over. Of several teachers it
-learns the mean of the logits, which is better than the average teacher (section 30).
+A smaller mapper that is trained on pairs does as well on masks like theirs and worse on others (docs/decisions.md,
+narrower-mapper-from-pairs). Teachers have an output for any mask, so that this one can also learn from masks that are warped strongly,
+mixed, and painted over. Of several teachers it learns the mean of the logits, which is better than the average teacher (mean-of-mappers).
 
 Shapes: B masks, H x W pixels, h x w positions of the proxy mask, K clusters.
 """

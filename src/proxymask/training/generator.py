@@ -11,7 +11,8 @@ from PIL import Image
 from torch import nn
 
 from ..imaging.grids import tile, to_uint8
-from ..models.stylegan2 import Discriminator, Generator
+from ..models.discriminator import Discriminator
+from ..models.stylegan2 import Generator
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight
 from .augment import diff_augment

@@ -15,10 +15,10 @@ from PIL import Image
 from torch import nn
 
 from ..imaging.grids import tile, to_uint8
+from ..models.discriminator import Discriminator
 from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.oasis_mapper import Resize
-from ..models.stylegan2 import Discriminator
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .auxiliary import AuxiliaryStage

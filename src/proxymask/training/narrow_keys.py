@@ -1,8 +1,8 @@
 """Fewer channels of queries and keys in a trained rearranger (beyond the paper): nearly the same attention logits, computed faster.
 
 After training, most of the variance of ``query . key`` lies in a part of the channels. Of all pairs of linear maps to ``width`` channels,
-the one with the least mean square error of the logits is the truncated singular value decomposition after both are whitened
-(docs/experiments.md, 27). The maps are multiplied into the last linear layer of either side, so that nothing else changes.
+the one with the least mean square error of the logits is the truncated singular value decomposition after both are whitened. The maps are
+multiplied into the last linear layer of either side, so that nothing else changes (docs/decisions.md, narrow-queries-and-keys).
 """
 
 import torch

@@ -143,7 +143,7 @@ class ConditionPairs:
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
         levels, pictures = self.cut.feature_pyramid(w)
         proxy = self.clusters.assign(features_at_split(self.cut, levels))
-        colours = self.condition.recoloured(to_rgb(pictures), self.recolor, rng)
+        colours = self.condition.random_recolour(to_rgb(pictures), self.recolor, rng)
         labels = None if self.segmenter is None else SegmenterLabeler(self.cut, self.segmenter).segment(levels)
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
         return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)
@@ -191,5 +191,5 @@ class RealPairs:
         drawn = torch.rand(len(probabilities), 1, *probabilities.shape[2:], generator=rng).to(device)
         # rounding leaves the sum a little below one
         proxy = (probabilities.cumsum(dim=1) < drawn).sum(dim=1).clamp(max=probabilities.shape[1] - 1)
-        planes = self.condition.extract(self.condition.recoloured(pictures, self.recolor, rng), None, rng).to(device)
+        planes = self.condition.extract(self.condition.random_recolour(pictures, self.recolor, rng), None, rng).to(device)
         return Pairs(planes, proxy, unknown(pictures))

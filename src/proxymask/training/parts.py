@@ -15,10 +15,11 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size, size_text
 from ..data.dataset import ImageSet
 from ..inference.find import EMBEDDED, list_bundles
+from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Discriminator, Generator
+from ..models.stylegan2 import Generator
 from .adversarial import Pictures
 from .checkpoint import checkpoints, steps_done
 from .distributed import is_main, main_first

@@ -21,10 +21,10 @@ from PIL import Image
 from torch import nn
 
 from ..imaging.grids import tile, to_uint8
+from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Init, Rearranger, Skip, StyleKV, Value
 from ..models.split_generator import SplitGenerator, SplitState
-from ..models.stylegan2 import Discriminator
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .loop import Run

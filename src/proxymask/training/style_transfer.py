@@ -2,8 +2,8 @@
 
 One labelled sample shows what skin is where it has the colour of that sample's skin. The rearranger needs no labels to give any sample's
 layout that style, so that a network which knows the one style can segment all layouts; the labels belong to the sample as it was. Warped
-layouts of the labelled sample itself, with its mask warped alike, teach that network parts of other shapes and places (docs/experiments.md,
-24).
+layouts of the labelled sample itself, with its mask warped alike, teach that network parts of other shapes and places (docs/decisions.md,
+warped-layouts).
 
 Shapes: n labelled samples, B samples, h x w positions at the cut.
 """

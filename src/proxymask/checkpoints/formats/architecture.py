@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ...core.errors import ProxymaskError
-from ...models.stylegan2 import LabelStyle
+from ...models.stylegan2_layers import LabelStyle
 
 PUBLISHED_CHANNEL_BASES = (32768, 16384)
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ...core.errors import ProxymaskError
 from ...core.files import read_json
-from ...models.stylegan2 import Discriminator, Generator
+from ...models.discriminator import Discriminator
+from ...models.stylegan2 import Generator
 
 FAMILY = "proxymask"
 IMPORT_JSON = "import.json"  # what an import knows of its source, next to generator/

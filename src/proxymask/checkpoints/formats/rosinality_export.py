@@ -9,7 +9,8 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...core.sizes import START
-from ...models.stylegan2 import Discriminator, Generator
+from ...models.discriminator import Discriminator
+from ...models.stylegan2 import Generator
 from ...models.stylegan2_ops import fir_kernel
 from .rosinality import conv_names, rgb_name
 

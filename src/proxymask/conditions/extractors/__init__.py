@@ -1,6 +1,6 @@
-"""Extractors: from a picture to its lines or its depth, each called by its own name, behind one interface.
+"""Extractors: functions from pictures to their lines or their depth, registered by name in ``SPECS``.
 
-An extractor is called with pictures (B, 3, H, W) in [-1, 1] and answers (B, 1, H, W) in [0, 1]: 1 is ink, or nearest.
+An extractor takes pictures (B, 3, H, W) in [-1, 1] and returns (B, 1, H, W) in [0, 1], where 1 is ink, or nearest.
 """
 
 from collections.abc import Callable
@@ -16,75 +16,79 @@ from .weights import WeightFile, find_weights, weights_folder
 __all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "weights_folder"]
 
 Extractor = Callable[[torch.Tensor], torch.Tensor]
-Gives = Literal["lines", "depth"]
+Output = Literal["lines", "depth"]
 
 
 @dataclass(frozen=True)
 class ExtractorSpec:
-    """What is known of an extractor before it is opened."""
+    """Description of an extractor, and how to open it."""
 
     name: str
-    gives: Gives
-    about: str
-    """What it finds, for people."""
+    output: Output
+    description: str
+    """Its result, in words."""
     source: str
-    """Paper and place of the original."""
+    """Paper and address of the original."""
     licence: str
     open: Callable[[Path | None], Extractor]
-    """Opens it, with the weights that a person named or None."""
+    """Open it; the argument is the path of its weights, or None for the default."""
     weights: WeightFile | None = None
     extra: str | None = None
-    """The optional extra of this package that it needs."""
+    """The extra that it needs, ``pip install proxymask[EXTRA]``."""
 
 
 def _pidinet(file: WeightFile) -> Callable[[Path | None], Extractor]:
-    def open_(given: Path | None) -> Extractor:
-        from .nets import AtSide, load_pidinet
+    def open_extractor(given: Path | None) -> Extractor:
+        from .pidinet import load_pidinet
+        from .preprocessing import EnlargedInput
 
-        return AtSide(load_pidinet(find_weights("PiDiNet", file, given)), side=256, multiple=8)
+        return EnlargedInput(load_pidinet(find_weights("PiDiNet", file, given)), side=256, multiple=8)
 
-    return open_
+    return open_extractor
 
 
 def _ldc(given: Path | None) -> Extractor:
-    from .nets import AtSide, load_ldc
+    from .ldc import load_ldc
+    from .preprocessing import EnlargedInput
 
-    return AtSide(load_ldc(find_weights("LDC", LDC_FILE, given)), side=256, multiple=8)
+    return EnlargedInput(load_ldc(find_weights("LDC", LDC_FILE, given)), side=256, multiple=8)
 
 
 def _hed(given: Path | None) -> Extractor:
-    from .nets import AtSide, load_hed
+    from .hed import load_hed
+    from .preprocessing import EnlargedInput
 
-    return AtSide(load_hed(find_weights("HED", HED_FILE, given)), side=256, multiple=16)
+    return EnlargedInput(load_hed(find_weights("HED", HED_FILE, given)), side=256, multiple=16)
 
 
 def _photo_sketch(given: Path | None) -> Extractor:
-    from .nets import AtSide, load_photo_sketch
+    from .photo_sketch import load_photo_sketch
+    from .preprocessing import EnlargedInput
 
-    return AtSide(load_photo_sketch(find_weights("Photo-Sketching", PHOTO_SKETCH_FILE, given)), side=256, multiple=4)
+    return EnlargedInput(load_photo_sketch(find_weights("Photo-Sketching", PHOTO_SKETCH_FILE, given)), side=256, multiple=4)
 
 
-def _plain(name: str) -> Callable[[Path | None], Extractor]:
-    def open_(given: Path | None) -> Extractor:
+def _weightless(name: str) -> Callable[[Path | None], Extractor]:
+    def open_extractor(given: Path | None) -> Extractor:
         from . import edges
 
         if given is not None:
             raise ProxymaskError(f"{name} has no weights: leave --weights out")
         if name != "xdog":
-            edges._kornia()  # found missing now, not in the middle of a run
-        found: Extractor = getattr(edges, name)
-        return found
+            edges.kornia_filters()  # fails now if kornia is missing, and not in the middle of a run
+        extractor: Extractor = getattr(edges, name)
+        return extractor
 
-    return open_
+    return open_extractor
 
 
 def _hub(owner: str, repository: str, side: int) -> Callable[[Path | None], Extractor]:
-    def open_(given: Path | None) -> Extractor:
+    def open_extractor(given: Path | None) -> Extractor:
         from .depth_hub import load_hub_depth
 
         return load_hub_depth(owner, repository, side, given)
 
-    return open_
+    return open_extractor
 
 
 def _depth_net(given: Path | None) -> Extractor:
@@ -136,11 +140,16 @@ SPECS: dict[str, ExtractorSpec] = {
     spec.name: spec
     for spec in (
         ExtractorSpec(
-            "xdog", "lines", "pen lines on the dark side of edges", "Winnemöller et al. 2012; own code", "Apache-2.0", _plain("xdog")
+            "xdog",
+            "lines",
+            "pen lines on the dark side of edges",
+            "Winnemöller et al. 2012; own code",
+            "Apache-2.0",
+            _weightless("xdog"),
         ),
-        ExtractorSpec("sobel", "lines", "soft edges", "kornia.filters.sobel", "Apache-2.0", _plain("sobel"), extra="conditions"),
+        ExtractorSpec("sobel", "lines", "soft edges", "kornia.filters.sobel", "Apache-2.0", _weightless("sobel"), extra="conditions"),
         ExtractorSpec(
-            "canny", "lines", "thin edges", "Canny 1986; kornia.filters.canny", "Apache-2.0", _plain("canny"), extra="conditions"
+            "canny", "lines", "thin edges", "Canny 1986; kornia.filters.canny", "Apache-2.0", _weightless("canny"), extra="conditions"
         ),
         ExtractorSpec(
             "hed",
@@ -211,18 +220,18 @@ SPECS: dict[str, ExtractorSpec] = {
 }
 
 
-def get_extractor(name: str, gives: Gives, weights: Path | None = None) -> Extractor:
+def get_extractor(name: str, output: Output, weights: Path | None = None) -> Extractor:
     """Open the extractor ``name``.
 
     Args:
         name: a key of ``SPECS``.
-        gives: what is needed of it.
-        weights: the file or folder of its weights; looked for in :func:`weights_folder`, or on its hub, where None.
+        output: the kind of output that it must have.
+        weights: file or folder of its weights; None: the file in :func:`weights_folder`, or the network on its hub.
 
     Raises:
-        ProxymaskError: no such extractor, one that gives something else, a package or weights that are missing.
+        ProxymaskError: unknown extractor, another kind of output, missing package or weights.
     """
-    able = [spec.name for spec in SPECS.values() if spec.gives == gives]
+    able = [spec.name for spec in SPECS.values() if spec.output == output]
     if name not in able:
-        raise ProxymaskError(f"{name!r} is no extractor of {gives}: there are {', '.join(able)}")
+        raise ProxymaskError(f"--extractor {name}: not an extractor of {output}; use one of {', '.join(able)}")
     return SPECS[name].open(weights)

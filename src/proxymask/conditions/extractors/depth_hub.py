@@ -1,4 +1,4 @@
-"""Depth from networks of others through transformers (extra ``depth``): Depth-Anything-V2-Small and MiDaS."""
+"""Depth by pretrained networks of the transformers library (extra ``depth``): Depth-Anything-V2-Small and MiDaS."""
 
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,20 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import ProxymaskError
-from .nets import IMAGENET_MEAN, IMAGENET_STD
+from .preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 class HubDepth(nn.Module):
-    """A depth network of transformers: (B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in [0, 1], 1 nearest, stretched to each picture's range.
+    """A depth network of transformers: (B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in [0, 1], 1 nearest, scaled to each picture's range.
 
-    Both networks answer in relative inverse depth, so near is large already. Their image processors are not used: they need
-    torchvision, and all they do is resizing and normalising.
+    The output of both networks is relative inverse depth, in which near is large. Their image processors are not used: they need
+    torchvision and only resize and normalise.
+
+    Args:
+        model: takes (B, 3, h, w), normalised.
+        side: length of the shorter side that pictures are resized to.
+        multiple: both sides are rounded to multiples of it.
+        mean, std: of the normalisation, for red, green and blue in [0, 1].
     """
 
     def __init__(self, model: nn.Module, side: int, multiple: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -41,10 +47,12 @@ class HubDepth(nn.Module):
 
 
 def load_hub_depth(owner: str, name: str, side: int, given: Path | None) -> HubDepth:
-    """The network ``name`` of the hub, or of the folder ``given`` (config.json and model.safetensors). Pickles are refused.
+    """Open the network ``name`` of the hub, or the one in the folder ``given`` (config.json and model.safetensors). Pickles are refused.
+
+    ``owner`` is its name in messages.
 
     Raises:
-        ProxymaskError: transformers is missing, or the network cannot be had; the message says what to fetch.
+        ProxymaskError: transformers is not installed, or the network cannot be opened; the message names the files to fetch.
     """
     try:
         from transformers import AutoModelForDepthEstimation
@@ -53,10 +61,10 @@ def load_hub_depth(owner: str, name: str, side: int, given: Path | None) -> HubD
     source = str(given or name)
     try:
         model: Any = AutoModelForDepthEstimation.from_pretrained(source, use_safetensors=True)
-    except Exception as error:  # the hub's many errors all mean: not to be had
+    except Exception as error:  # the hub raises many kinds of errors
         reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
         raise ProxymaskError(
-            f"{owner} cannot be had from {source} ({reason}): fetch config.json and model.safetensors of https://huggingface.co/{name} "
+            f"{owner} cannot be opened from {source} ({reason}): fetch config.json and model.safetensors of https://huggingface.co/{name} "
             "into a folder and name it with --weights"
         ) from None
     config = model.config

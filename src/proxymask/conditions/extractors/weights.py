@@ -1,6 +1,6 @@
-"""Weights of others: found on disk, checked by hash, read without running anything that the file says.
+"""Weights of published networks: found on disk, checked by hash, read without executing code in them.
 
-Nothing is downloaded and nothing is committed: a person fetches the file, knowing its licence, and puts it where the message says.
+Nothing is downloaded, because of the licences: the user fetches a file and saves it in the folder that the error message names.
 """
 
 import os
@@ -20,28 +20,27 @@ class WeightFile:
     """A published file of weights."""
 
     name: str
-    """The name it is published under, and looked for."""
+    """The file name, as published and as searched for."""
     url: str
     sha256: str | None
-    """Of the published file; None where no source for it is known to us."""
+    """Of the published file; None where it is not known."""
     size: str
-    """For people: "2.9 MB"."""
+    """In words, such as "2.9 MB"."""
     licence: str
 
 
 def weights_folder() -> Path:
-    """Where weights are looked for: $PROXYMASK_WEIGHTS, else ~/.cache/proxymask/weights."""
+    """The folder of weights: $PROXYMASK_WEIGHTS, or ~/.cache/proxymask/weights."""
     return Path(os.environ.get("PROXYMASK_WEIGHTS") or Path.home() / ".cache" / "proxymask" / "weights")
 
 
 def find_weights(owner: str, file: WeightFile, given: Path | None = None) -> Path:
-    """The weights of the extractor ``owner``: ``given``, or the file of that name in :func:`weights_folder`.
+    """The path of the weights of the extractor ``owner``: ``given``, or the file of that name in :func:`weights_folder`.
 
-    A file in the folder must be the published one to the bit. A file that is given may be another with the same layout (somebody's
-    own training): that is said, and it is read.
+    A file in the folder must be exactly the published one. ``given`` may be another file of the same architecture; there is a warning.
 
     Raises:
-        ProxymaskError: not there (the message says what to fetch and where to put it), or another file.
+        ProxymaskError: missing (the message says what to fetch and where to save it), or not the published file.
     """
     if given is not None:
         if not given.is_file():
@@ -58,10 +57,10 @@ def find_weights(owner: str, file: WeightFile, given: Path | None = None) -> Pat
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a PyTorch checkpoint, by name, without the prefix that data-parallel training leaves; code in it is never run.
+    """The tensors of a PyTorch checkpoint by name, without the prefix "module." of data-parallel training. Code in it is never executed.
 
     Raises:
-        ProxymaskError: no checkpoint, or one with more than tensors in it.
+        ProxymaskError: not a checkpoint, or one that holds more than tensors.
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
@@ -70,7 +69,7 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         raise ProxymaskError(f"{path} cannot be read as weights ({reason}): fetch it again") from None
     state = stored.get("state_dict", stored) if isinstance(stored, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ProxymaskError(f"{path} holds no network's weights")
+        raise ProxymaskError(f"{path} holds no weights of a network: fetch it again, or name another file with --weights")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
@@ -79,7 +78,7 @@ def fill(net: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> No
     expected = net.state_dict()
     wrong = sorted(expected.keys() ^ state.keys()) or sorted(k for k in expected if expected[k].shape != state[k].shape)
     if wrong:
-        raise ProxymaskError(f"{path} holds another network than {type(net).__name__} (first difference: {wrong[0]})")
+        raise ProxymaskError(f"{path} does not hold the network {type(net).__name__} (first difference: {wrong[0]}): give another file")
     net.load_state_dict(state)
     net.eval().requires_grad_(False)
 

@@ -9,7 +9,8 @@ from ...data.dataset import ImageSet
 from ...imaging.reader import SUFFIXES
 from ...inference.bundle import Bundle
 from ...inference.find import find_bundle
-from ...models.stylegan2 import Discriminator, check_resolution
+from ...models.discriminator import Discriminator
+from ...models.stylegan2_layers import check_resolution
 from ..parts import check_class, check_colours, open_generator
 from .config import FitConfig
 from .state import FitState

@@ -13,12 +13,13 @@ from ...core.sizes import Size, as_size
 from ...data.dataset import ImageSet
 from ...imaging.labels import LabelSet
 from ...inference.bundle import Bundle
+from ...models.discriminator import Discriminator
 from ...models.few_shot_segmenter import FewShotSegmenter
 from ...models.oasis_mapper import OasisMapper
 from ...models.proxy_clusters import ProxyClusters
 from ...models.rearranger import Rearranger
 from ...models.split_generator import SplitGenerator
-from ...models.stylegan2 import Discriminator, Generator
+from ...models.stylegan2 import Generator
 from ..parts import Frozen
 from ..presets import Preset, resolve_preset
 from ..stages.clusters import ClustersDefinition

@@ -40,7 +40,7 @@ class ConditionMapperDefinition(PairedMapperDefinition):
 
     def cache_identity(self) -> dict[str, Any]:
         found = super().cache_identity() | self.condition.about()
-        if self.condition.colourless and self.unet.unet_recolor:
+        if self.condition.colour_invariant and self.unet.unet_recolor:
             found["recolour"] = self.unet.unet_recolor
         return found
 

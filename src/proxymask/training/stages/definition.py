@@ -15,7 +15,8 @@ from torch import nn
 from ...core.device import resolve_device
 from ...core.hashing import short_hash
 from ...core.seeding import derive_seed
-from ...models.stylegan2 import Discriminator, Generator
+from ...models.discriminator import Discriminator
+from ...models.stylegan2 import Generator
 from ..loop import LoopConfig, Progress, Stage
 from ..run_dirs import Networks, acquire_run_dir, check_out, identity_of, is_done, run_stage
 

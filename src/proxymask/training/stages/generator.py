@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from ...core.errors import ProxymaskError
 from ...core.hashing import short_hash
 from ...core.sizes import Size
+from ...models.discriminator import Discriminator
 from ...models.growing import grow_discriminator, grow_generator
-from ...models.stylegan2 import Discriminator, Generator
+from ...models.stylegan2 import Generator
 from ..adversarial import Pictures
 from ..generator import GeneratorConfig, GeneratorStage
 from ..parts import pictures_id

@@ -13,11 +13,11 @@ from ...core.device import resolve_precision
 from ...core.errors import ProxymaskError
 from ...core.hashing import short_hash
 from ...imaging.labels import LabelSet
+from ...models.discriminator import Discriminator
 from ...models.few_shot_segmenter import FewShotSegmenter
 from ...models.mappers import Mapper
 from ...models.oasis_mapper import OasisMapper
 from ...models.segmentation_nets import UNetSegmenter
-from ...models.stylegan2 import Discriminator
 from ...models.unet_mapper import UNetMapper
 from ..adversarial import Pictures
 from ..auxiliary import WIDTH, AuxiliaryStage

@@ -9,10 +9,10 @@ import torch
 from ...core.errors import ProxymaskError
 from ...core.hashing import short_hash
 from ...core.seeding import derive_rng
+from ...models.discriminator import Discriminator
 from ...models.proxy_clusters import ProxyClusters
 from ...models.rearranger import Rearranger
 from ...models.split_generator import SplitGenerator
-from ...models.stylegan2 import Discriminator
 from ..adversarial import Pictures
 from ..narrow_keys import narrow_keys
 from ..parts import check_compatible, pictures_id

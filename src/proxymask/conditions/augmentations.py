@@ -1,6 +1,6 @@
-"""What hands do to drawings: thicker strokes, strokes left out, strokes beside their place. For training and for robustness tables.
+"""Augmentations that imitate drawings by hand: thicker, missing and displaced strokes. For training and for measuring robustness.
 
-All but :func:`recolour` take planes (B, C, H, W) in [0, 1], and a strength a sample, (B, 1, 1, 1) on the CPU; all numbers come from a CPU
+All but :func:`recolour` take planes (B, C, H, W) in [0, 1], and a strength for each sample, (B, 1, 1, 1) on the CPU. ``rng`` is a CPU
 generator.
 """
 
@@ -9,28 +9,28 @@ import torch.nn.functional as F
 
 
 def chance(rng: torch.Generator, count: int, probability: float) -> torch.Tensor:
-    """(count, 1, 1, 1) of 1 with ``probability``, else 0."""
+    """(count, 1, 1, 1): 1 with ``probability``, else 0."""
     return (torch.rand(count, 1, 1, 1, generator=rng) < probability).float()
 
 
 def uniform(rng: torch.Generator, count: int, low: float, high: float) -> torch.Tensor:
-    """(count, 1, 1, 1) from ``low`` to ``high``."""
+    """(count, 1, 1, 1), uniform from ``low`` to ``high``."""
     return torch.rand(count, 1, 1, 1, generator=rng) * (high - low) + low
 
 
 def thicken(planes: torch.Tensor, extra: torch.Tensor) -> torch.Tensor:
-    """Strokes wider by ``extra`` pixels (0 to 4, whole numbers count)."""
+    """Widen strokes by ``extra`` pixels, rounded (0 to 4)."""
     out, wide = planes, planes
     extra = extra.to(planes.device)
     for step in range(1, int(extra.max().round()) + 1):
-        ahead = (step % 2, 1 - step % 2)  # to the right and down, then to the left and up: the stroke stays where it is
+        ahead = (step % 2, 1 - step % 2)  # to the right and down, then to the left and up: the stroke stays in its place
         wide = F.max_pool2d(F.pad(wide, (*ahead, *ahead)), 2, stride=1)
         out = torch.where(extra.round() >= step, wide, out)
     return out
 
 
 def remove(planes: torch.Tensor, share: torch.Tensor, rng: torch.Generator, cells: int = 8) -> torch.Tensor:
-    """Erase everything in smooth random patches that cover ``share`` (0 to 1) of each sample; ``cells``: coarseness of the patches."""
+    """Erase smooth random patches that cover ``share`` (0 to 1) of each sample. ``cells``: patches are about 1 / cells of the side wide."""
     noise = torch.randn(len(planes), 1, cells, cells, generator=rng)
     field = F.interpolate(noise, size=planes.shape[-2:], mode="bilinear", align_corners=True)
     ranks = field.flatten(1).argsort(dim=1).argsort(dim=1).view_as(field) / (field[0].numel())
@@ -38,7 +38,7 @@ def remove(planes: torch.Tensor, share: torch.Tensor, rng: torch.Generator, cell
 
 
 def jitter(planes: torch.Tensor, pixels: torch.Tensor, rng: torch.Generator, mode: str = "bilinear") -> torch.Tensor:
-    """Bend everything smoothly: displacements of ``pixels`` (root mean square of each axis)."""
+    """Warp smoothly: displacements of ``pixels`` (root mean square of each axis)."""
     b, _, h, w = planes.shape
     coarse = torch.randn(b, 2, 5, 5, generator=rng)
     field = F.interpolate(coarse, size=(h, w), mode="bicubic", align_corners=True)
@@ -57,10 +57,10 @@ def soften(planes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
 
 
 def recolour(pictures: torch.Tensor, which: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Pictures (B, 3, H, W) in [-1, 1], in grey of other weights for red, green and blue where ``which`` is 1.
+    """Pictures (B, 3, H, W) in [-1, 1] -> greyscale with random weights of red, green and blue where ``which`` is 1.
 
-    What is dark and what is light is then left to chance, also which of two neighbours is the darker one, so that lines drawn from them
-    tell where things are and nothing of their colours. Some weights make some borders vanish, as a careless hand does.
+    Then it is random which of two neighbouring regions is darker, so lines extracted from the pictures depend on shapes and not on
+    colours. Some weights make some edges vanish, as in careless drawings.
     """
     b = len(pictures)
     weights = torch.randn(b, 3, 1, 1, generator=rng) * 0.6 + 1 / 3
@@ -72,7 +72,7 @@ def recolour(pictures: torch.Tensor, which: torch.Tensor, rng: torch.Generator) 
 
 
 def blank_half(planes: torch.Tensor, which: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """A part left undrawn: beyond a random line through the middle third, nothing, where ``which`` is 1."""
+    """Erase one side of a random line through the middle third where ``which`` is 1."""
     b, _, h, w = planes.shape
     angle = torch.rand(b, 1, 1, 1, generator=rng) * 2 * torch.pi
     offset = (torch.rand(b, 1, 1, 1, generator=rng) - 0.5) * 0.7
