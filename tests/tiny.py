@@ -24,6 +24,8 @@ from proxymask.training.segmenter import STYLE_TRANSFER_PHASE, SegmenterConfig, 
 from proxymask.training.style_transfer import StyleTransferLabeler
 
 T = TypeVar("T")
+EMBEDDED_BUNDLE = "avatars"
+"""The embedded bundle that the tests open; a small one keeps them fast."""
 SIZE, CUT, K, N, Z = 16, 8, 5, 4, 16
 LEVELS = (16, 16, 8)
 WIDTHS = {"channel_base": 128, "channel_max": 16}

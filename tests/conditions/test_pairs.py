@@ -51,7 +51,7 @@ def make_stage(name: str, steps: int = 6, adv_phase: float = 0.5, lambda_label: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pair_is_one_samples(name: str) -> None:
+def test_both_parts_of_a_pair_are_of_one_sample(name: str) -> None:
     """Picture, condition and proxy mask belong together, sample by sample."""
     stage = make_stage(name)
     source = stage.labeller
@@ -72,7 +72,7 @@ def test_a_pair_is_one_samples(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pairs_follow_from_seed_and_step_alone(name: str) -> None:
+def test_pairs_depend_on_seed_and_step_only(name: str) -> None:
     one, two = make_stage(name), make_stage(name)
     first, second = loop.Run(tiny.loop_config(), one), loop.Run(tiny.loop_config(), two)
     pairs = [one.pairs(first, "pairs") for _ in range(2)]
@@ -87,7 +87,7 @@ def test_pairs_follow_from_seed_and_step_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_stopped_and_resumed_is_the_same(name: str, tmp_path: Path) -> None:
+def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
     """2N steps = N + resume + N, to the last bit, over both phases."""
     whole = tiny.state(tiny.run(make_stage(name), tmp_path / "whole"))
     tiny.run(make_stage(name), tmp_path / "parts", steps=3)
@@ -96,7 +96,7 @@ def test_stopped_and_resumed_is_the_same(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_drawing_hears_what_is_painted(name: str, tmp_path: Path) -> None:
+def test_label_loss_of_drawings(name: str, tmp_path: Path) -> None:
     """L_label for other conditions too: stopped and resumed it is the same, and real pictures, which nobody labelled, count nothing."""
     whole = tiny.run(make_stage(name, lambda_label=4.0), tmp_path / "whole")
     tiny.run(make_stage(name, lambda_label=4.0), tmp_path / "parts", steps=4)
@@ -170,7 +170,7 @@ def test_a_scribble_needs_a_segmenter() -> None:
 
 
 @pytest.mark.parametrize("name", ["sketch", "edges", "scribble", "depth", "picture", "darkness"])
-def test_disturbances_keep_the_form_and_repeat(name: str) -> None:
+def test_augmentations_keep_the_shape_and_repeat(name: str) -> None:
     if name == "darkness":
         get_condition(str(Path(__file__).parents[2] / "examples" / "conditions" / "darkness.py:darkness"))
     condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
@@ -189,7 +189,7 @@ def test_disturbances_keep_the_form_and_repeat(name: str) -> None:
         assert not one[:, 1:].any()  # no stroke changes its class
 
 
-def test_what_hands_do() -> None:
+def test_augmentations_have_the_given_strength() -> None:
     line = torch.zeros(3, 1, 32, 32)
     line[:, :, 16] = 1
     extra = torch.tensor([0.0, 1.0, 4.0]).view(3, 1, 1, 1)
@@ -285,7 +285,7 @@ def test_depth_is_written_and_learned(tmp_path: Path) -> None:
 # In a bundle
 
 
-def test_a_bundle_carries_conditions_and_old_ones_load(tmp_path: Path) -> None:
+def test_a_bundle_stores_conditions_and_old_ones_load(tmp_path: Path) -> None:
     bundle = tiny.make_bundle()
     old = Bundle.load(bundle.save(tmp_path / "old"))
     assert '"format": 1' in (tmp_path / "old" / "bundle.json").read_text()
@@ -332,7 +332,7 @@ def test_shards_hold_what_the_generator_makes(name: str, tmp_path: Path) -> None
     assert float((held["given"][:16].float() / 255 - given).abs().max()) <= 0.5 / 255 + 1e-6
 
 
-def test_every_cached_pair_comes_once_a_round(tmp_path: Path) -> None:
+def test_every_cached_pair_comes_once_in_each_epoch(tmp_path: Path) -> None:
     stage = make_stage("sketch")
     shards = make_shards(stage, tmp_path, count=520)
     fill(stage, shards)
@@ -345,7 +345,7 @@ def test_every_cached_pair_comes_once_a_round(tmp_path: Path) -> None:
     assert torch.equal(across, torch.cat([rounds[0][516:], rounds[1][:2]]))
 
 
-def test_filling_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+def test_filling_a_cache_continues_after_a_stop(tmp_path: Path) -> None:
     """Stopped after one shard, and later made longer: what is there stays, and all is as if made at once."""
     stage = make_stage("scribble")
 
@@ -388,7 +388,7 @@ def test_stale_and_foreign_caches_are_refused(tmp_path: Path) -> None:
         shards.pairs(0, 4)
 
 
-def test_a_full_disk_is_known_after_the_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_after_the_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = make_stage("sketch")
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(ProxymaskError, match=r"1,100 pairs need 0\.00 GB more .* smaller --cache-pairs"):
@@ -408,7 +408,7 @@ def test_training_from_shards_resumes_exactly(tmp_path: Path) -> None:
     assert tiny.differing(whole, tiny.state(tiny.run(make_stage("sketch"), tmp_path / "fly"))) != []
 
 
-def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
+def test_settings_of_the_u_net(tmp_path: Path) -> None:
     recipe = {"unet_lr_multiplier": 3.0, "momentum": 0.9, "cosine_decay": True, "unet_logit_adjustment": 0.6}
     stage = make_stage("sketch", adv_phase=0.0, **recipe)
     [group] = stage.optimizers["mapper"].param_groups
@@ -426,7 +426,7 @@ def test_the_u_nets_own_recipe(tmp_path: Path) -> None:
     assert tiny.differing(whole, tiny.state(tiny.run(make_stage("sketch", **recipe), tmp_path / "parts"))) == []
 
 
-def test_lines_are_drawn_from_pictures_of_other_colours() -> None:
+def test_lines_are_extracted_from_recoloured_pictures() -> None:
     def drawn(name: str, share: float) -> Pairs:
         source = make_stage(name, unet_recolor=share).labeller
         assert isinstance(source, ConditionPairs)

@@ -42,7 +42,7 @@ OLD_SETTINGS: dict[str, dict[str, Any]] = {
         "match": 12.0,
         "sharpness": 10.0,
         "position_weight": 8.0,
-        "cosine_decay": False,
+        "settle": False,
         "self_features": 1.0,
         "self_picture": 1.0,
         "self_perceptual": 0.0,
@@ -73,14 +73,14 @@ STAGES = tuple(OLD_SETTINGS)
 
 def test_the_embedded_bundle_is_of_the_old_kind() -> None:
     """What is copied here is what it says, and it opens."""
-    folder = EMBEDDED / "avatars"
+    folder = EMBEDDED / tiny.EMBEDDED_BUNDLE
     about = read_json(folder / "bundle.json")["about"]
     assert {key: about[key] for key in OLD_ABOUT} == OLD_ABOUT
     for file in folder.rglob("config.json"):
         stored = read_json(file)
         gone = OLD_ARGUMENTS.get(stored["class"], {})
         assert {key: stored["config"][key] for key in gone} == gone
-    assert not Bundle.load("avatars").about.keys() & OLD_ABOUT.keys()
+    assert not Bundle.load(tiny.EMBEDDED_BUNDLE).about.keys() & OLD_ABOUT.keys()
 
 
 # Networks.
@@ -111,7 +111,7 @@ def opened(name: str, folder: Path) -> ConfigModel:
 
 
 @pytest.mark.parametrize("name", OLD_ARGUMENTS)
-def test_network(name: str, tmp_path: Path) -> None:
+def test_old_network_opens(name: str, tmp_path: Path) -> None:
     network = networks()[name]
     again = opened(name, old_network(tmp_path / "old", network))
     assert again.config == network.config
@@ -132,7 +132,7 @@ def test_the_start_of_a_trained_rearranger_does_not_matter(tmp_path: Path) -> No
         ("UNetMapper", "looks", 0.5, "the mapper's table of looks (looks 0.5)"),
     ],
 )
-def test_network_with_a_part_that_is_gone(name: str, argument: str, value: float, part: str, tmp_path: Path) -> None:
+def test_network_with_a_removed_part_is_refused(name: str, argument: str, value: float, part: str, tmp_path: Path) -> None:
     folder = old_network(tmp_path / "old", networks()[name], **{argument: value})
     with pytest.raises(ProxymaskError, match=rf"config\.json: {re.escape(part)} {GONE}"):
         opened(name, folder)
@@ -150,7 +150,7 @@ def old_bundle(folder: Path, **about: object) -> Path:
     return saved
 
 
-def test_bundle(tmp_path: Path) -> None:
+def test_old_bundle_opens(tmp_path: Path) -> None:
     bundle = Bundle.load(old_bundle(tmp_path / "old"))
     assert bundle.about == {"licence": "none"}
     again = bundle.save(tmp_path / "new")
@@ -163,10 +163,10 @@ def test_bundle(tmp_path: Path) -> None:
     [
         ({"style_bank": {**OLD_ABOUT["style_bank"], "samples": 7}}, r"style_bank: the style bank \(samples 7\)"),
         ({"keys": 512}, r"the limit of keys a style \(keys 512\)"),
-        *(({"proxy_mask_mode": kind}, f"the handover '{kind}'") for kind in legacy.REMOVED_MODES),
+        *(({"handover": kind}, f"the handover '{kind}'") for kind in legacy.REMOVED_MODES),
     ],
 )
-def test_bundle_that_needs_what_is_gone(tmp_path: Path, about: dict[str, object], part: str) -> None:
+def test_bundle_with_a_removed_part_is_refused(tmp_path: Path, about: dict[str, object], part: str) -> None:
     with pytest.raises(ProxymaskError, match=rf"bundle\.json: {part} {GONE}"):
         Bundle.load(old_bundle(tmp_path / "old", **about))
 
@@ -180,7 +180,7 @@ def preset_file(folder: Path, **changes: object) -> str:
     return str(path)
 
 
-def test_preset(tmp_path: Path) -> None:
+def test_old_preset_opens(tmp_path: Path) -> None:
     assert load_preset(preset_file(tmp_path, **OLD_ABOUT, reader=OLD_READER, **OLD_SETTINGS)) == PRESETS["demo"]
 
 
@@ -191,13 +191,13 @@ def test_preset(tmp_path: Path) -> None:
         ({"keys": 256}, "the limit of keys a style"),
         ({"reader": {"hidden": 64}}, "reader: the layout reader"),
         ({"mapper": {"looks": 0.5}}, "mapper: the mapper's table of looks"),
-        ({"mapper": {"proxy_mask_mode": "likely"}}, "mapper: the handover 'likely'"),
+        ({"mapper": {"handover": "likely"}}, "mapper: the handover 'likely'"),
         ({"segmenter": {"look_doubt": 2.0}}, "segmenter: doubts about labels"),
-        ({"rearranger": {"cosine_decay": True}}, "rearranger: the cosine decay"),
+        ({"rearranger": {"settle": True}}, "rearranger: the cosine decay"),
         ({"rearranger": {"self_perceptual": 0.1}}, "rearranger: the perceptual term"),
     ],
 )
-def test_preset_that_sets_what_is_gone(tmp_path: Path, changes: dict[str, object], part: str) -> None:
+def test_preset_with_a_removed_part_is_refused(tmp_path: Path, changes: dict[str, object], part: str) -> None:
     with pytest.raises(ProxymaskError, match=rf"preset\.json: {re.escape(part)}.* {GONE}"):
         load_preset(preset_file(tmp_path, **changes))
 
@@ -219,7 +219,7 @@ def age(out: Path, name: str, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_run_that_is_done(name: str, tmp_path: Path) -> None:
+def test_old_finished_run_is_recognised(name: str, tmp_path: Path) -> None:
     stage, out = tiny.make_stage(name), tmp_path / "run"
     identity, steps = made_of(stage), tiny.loop_config().steps
     run_stage(stage, tiny.loop_config(), out, identity)
@@ -239,7 +239,7 @@ def test_run_that_is_done(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_run_that_goes_on(name: str, tmp_path: Path) -> None:
+def test_old_run_continues(name: str, tmp_path: Path) -> None:
     """A run of the old version, stopped halfway, ends as one that was never stopped."""
     whole = tiny.make_stage(name)
     run_stage(whole, tiny.loop_config(), tmp_path / "whole", made_of(whole))
@@ -258,7 +258,7 @@ def test_run_that_goes_on(name: str, tmp_path: Path) -> None:
         run_stage(tiny.make_stage(name), tiny.loop_config(), tmp_path / "other", made_of(stage))
 
 
-def test_what_the_old_version_moved_aside_comes_back(tmp_path: Path) -> None:
+def test_run_that_the_old_version_moved_aside_is_found(tmp_path: Path) -> None:
     """Its name holds the hash of all settings of that version; what counts is what they mean."""
     stage, out = tiny.make_stage("segmenter"), tmp_path / "run"
     run_stage(stage, tiny.loop_config(), out, made_of(stage))
@@ -271,7 +271,7 @@ def test_what_the_old_version_moved_aside_comes_back(tmp_path: Path) -> None:
 # Names.
 
 
-def test_renamed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_renamed_keys_and_tensors_are_mapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Arguments, settings and prefixes of tensors that have another name since."""
     monkeypatch.setitem(legacy.RENAMED_ARGUMENTS, "OasisMapper", {"inner": "hidden"})
     monkeypatch.setitem(legacy.RENAMED_TENSORS, "OasisMapper", {"begin.": "head."})

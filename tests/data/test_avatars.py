@@ -20,7 +20,7 @@ def composer() -> AvatarComposer:
     return AvatarComposer(48)
 
 
-def test_shapes_classes_and_determinism(composer):
+def test_shapes_classes_and_repeatability(composer):
     avatar = composer.compose(3, 5)
     assert avatar.image.shape == (48, 48, 3)
     assert avatar.image.dtype == avatar.mask.dtype == np.uint8
@@ -41,7 +41,7 @@ def still(monkeypatch):
         monkeypatch.setattr(layers, name, 0.0)
 
 
-def test_picture_and_mask_agree_with_the_drawings_composed_at_full_size(monkeypatch):
+def test_picture_and_mask_match_the_drawings_composed_at_full_size(monkeypatch):
     """An independent composition: full-size drawings, stacked as they are, averaged down."""
     still(monkeypatch)
     size = 128
@@ -107,7 +107,7 @@ def test_shares_of_optional_layers_and_mirror(monkeypatch, composer):
     assert len({c.get("top") for c in chosen}) > 300
 
 
-def test_bad_arguments():
+def test_bad_arguments_are_refused():
     with pytest.raises(ProxymaskError, match="head, full"):
         AvatarComposer(64, "feet")
     with pytest.raises(ProxymaskError, match="8 to 1024"):
@@ -116,7 +116,7 @@ def test_bad_arguments():
         make_dataset("x", "dogs")
 
 
-def test_missing_drawings_say_what_to_install(monkeypatch):
+def test_missing_drawings_name_the_package_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[data\]'"):
         AvatarComposer(64)
@@ -126,7 +126,7 @@ def contents(folder):
     return {f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*.png"))}
 
 
-def test_dataset_restart_growth_and_refusal(tmp_path):
+def test_dataset_continues_grows_and_refuses_other_settings(tmp_path):
     done = []
     make_dataset(tmp_path / "a", count=5, size=24, seed=7, workers=1, progress=lambda n, total: done.append((n, total)))
     assert done[-1] == (5, 5)
@@ -162,7 +162,7 @@ def test_dataset_restart_growth_and_refusal(tmp_path):
     assert len(list((tmp_path / "b").iterdir())) == 1
 
 
-def test_processes_write_the_same_files(tmp_path):
+def test_any_number_of_processes_writes_the_same_files(tmp_path):
     make_dataset(tmp_path / "one", "cats", count=51, size=16, workers=1)
     done = []
     make_dataset(tmp_path / "two", "cats", count=51, size=16, workers=2, progress=lambda n, total: done.append(n))
@@ -170,7 +170,7 @@ def test_processes_write_the_same_files(tmp_path):
     assert done[-1] == 51
 
 
-def test_a_stopped_dataset_is_not_trained_on(tmp_path):
+def test_an_incomplete_dataset_is_refused(tmp_path):
     def stop(n: int, total: int) -> None:
         raise KeyboardInterrupt
 

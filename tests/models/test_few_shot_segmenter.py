@@ -12,7 +12,7 @@ from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training.segmenter import SegmenterConfig, SegmenterStage, _moved
 
 
-def test_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
+def test_sum_of_projections_equals_the_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
     """A 1x1 convolution of the concatenated, upsampled levels; the first level is left out."""
     segmenter = tiny.make_segmenter(cut)
     levels, _ = cut.feature_pyramid(w)
@@ -32,7 +32,7 @@ def test_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
     assert logits.shape == (8, tiny.N, tiny.SIZE, tiny.SIZE)
 
 
-def test_levels(cut: SplitGenerator, w: torch.Tensor) -> None:
+def test_every_level_matters_but_the_skipped_ones(cut: SplitGenerator, w: torch.Tensor) -> None:
     levels, _ = cut.feature_pyramid(w)
     segmenter = tiny.make_segmenter(cut)
     changed = [levels[0] + 1, *levels[1:]]
@@ -48,7 +48,7 @@ def test_levels(cut: SplitGenerator, w: torch.Tensor) -> None:
         segmenter(levels[:2])
 
 
-def test_round_trip(cut: SplitGenerator, w: torch.Tensor, tmp_path) -> None:
+def test_saving_and_loading_keeps_everything(cut: SplitGenerator, w: torch.Tensor, tmp_path) -> None:
     segmenter = tiny.make_segmenter(cut)
     again = FewShotSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "s"))
     levels, _ = cut.feature_pyramid(w)

@@ -34,7 +34,7 @@ def discriminator() -> Discriminator:
 
 
 @pytest.mark.parametrize(("resolution", "base", "most"), LARGER)
-def test_pictures_start_as_the_enlarged_old_ones(resolution: int, base: int, most: int) -> None:
+def test_pictures_start_as_the_upsampled_old_ones(resolution: int, base: int, most: int) -> None:
     small = generator()
     large = grow_generator(small, resolution, base, most)
     z = torch.randn(3, 32)
@@ -46,7 +46,7 @@ def test_pictures_start_as_the_enlarged_old_ones(resolution: int, base: int, mos
 
 
 @pytest.mark.parametrize(("resolution", "base", "most"), LARGER)
-def test_judgement_starts_as_that_of_the_small_picture(resolution: int, base: int, most: int) -> None:
+def test_logit_starts_as_that_of_the_downsampled_picture(resolution: int, base: int, most: int) -> None:
     small = discriminator()
     large = grow_discriminator(small, resolution, base, most)
     picture = torch.randn(4, 3, resolution, resolution)
@@ -74,7 +74,7 @@ def test_everything_learns_from_the_first_steps() -> None:
     assert not [name for name, p in large.named_parameters() if p.grad is None or not p.grad.abs().max()]
 
 
-def test_what_cannot_grow_is_said() -> None:
+def test_impossible_growth_is_refused() -> None:
     with pytest.raises(ProxymaskError, match="larger --resolution"):
         grow_generator(generator(), 16, 512, 32)
     with pytest.raises(ProxymaskError, match="only get wider"):

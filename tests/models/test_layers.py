@@ -13,7 +13,7 @@ from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
 
 
-def test_beside_keeps_channels_last() -> None:
+def test_concat_channels_keeps_channels_last() -> None:
     wide = torch.randn(2, 7, 4, 6).to(memory_format=torch.channels_last)
     out = concat_channels(wide[:, :5], torch.randn(2, 3, 4, 6), wide[:, 5:])
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -23,7 +23,7 @@ def test_beside_keeps_channels_last() -> None:
 
 @pytest.mark.parametrize(("keys", "width"), [(48, 19), (700, 19), (48, 16)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention(keys: int, width: int, dtype: torch.dtype) -> None:
+def test_attention_equals_its_formula(keys: int, width: int, dtype: torch.dtype) -> None:
     """Against the definition in float64, for as many queries as are split, styles of their own and one for all, and its gradient."""
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 600, 32), torch.randn(3, keys, 32), torch.randn(3, keys, width)

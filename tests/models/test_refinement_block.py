@@ -28,50 +28,50 @@ def inputs(h: int = 8, w: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.T
 
 
 def test_starts_as_the_identity() -> None:
-    x, asked, look = inputs()
-    assert torch.equal(block()(x, asked, look), x)
+    x, target, look = inputs()
+    assert torch.equal(block()(x, target, look), x)
 
 
-def test_hears_the_features_the_mask_and_the_style() -> None:
-    refinement, (x, asked, look) = awake(block()), inputs()
-    out = refinement(x, asked, look)
+def test_depends_on_features_mask_and_style() -> None:
+    refinement, (x, target, look) = awake(block()), inputs()
+    out = refinement(x, target, look)
     assert out.shape == x.shape
     assert not torch.allclose(out, x)
-    for other in (refinement(x + 1, asked, look) - 1, refinement(x, -asked, look), refinement(x, asked, look + 1)):
+    for other in (refinement(x + 1, target, look) - 1, refinement(x, -target, look), refinement(x, target, look + 1)):
         assert float((other - out).detach().abs().max()) > 1e-2
     # one sample's inputs do not reach the other's
-    changed = torch.cat([asked[:1], -asked[1:]])
+    changed = torch.cat([target[:1], -target[1:]])
     assert torch.allclose(refinement(x, changed, look)[0], out[0], atol=1e-6)
 
 
-def test_looks_around() -> None:
+def test_receptive_field() -> None:
     """A change at one position is felt a few positions away, and on a grid that is not square."""
-    refinement, (x, asked, look) = awake(block()), inputs(16, 24)
+    refinement, (x, target, look) = awake(block()), inputs(16, 24)
     with torch.no_grad():
-        there = asked.clone()
+        there = target.clone()
         there[:, :, 8, 12] += 1
-        felt = (refinement(x, there, look) - refinement(x, asked, look)).abs().amax(dim=(0, 1)) > 1e-6
+        felt = (refinement(x, there, look) - refinement(x, target, look)).abs().amax(dim=(0, 1)) > 1e-6
     assert bool(felt[8, 12])
     assert bool(felt[8, 16])
     assert not bool(felt[0, 0])
 
 
-def test_frozen_is_the_same_function() -> None:
-    refinement, (x, asked, look) = awake(block()), inputs()
+def test_fused_is_the_same_function() -> None:
+    refinement, (x, target, look) = awake(block()), inputs()
     with torch.no_grad():
         for parameter in refinement.parameters():  # biases too
             parameter.add_(0.1 * torch.randn_like(parameter))
         ready = refinement.fused()
-        assert torch.allclose(ready(x, asked, look), refinement(x, asked, look), atol=1e-4)
+        assert torch.allclose(ready(x, target, look), refinement(x, target, look), atol=1e-4)
         assert torch.equal(x, inputs()[0])  # nothing that came in was written to
 
 
-def test_look_of_a_style() -> None:
+def test_style_statistics_are_mean_and_deviation() -> None:
     value = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
     assert torch.allclose(style_statistics(value), torch.tensor([[2.0, 5.0, 1.0, 0.0]]), atol=2e-3)
 
 
-def test_in_the_rearranger() -> None:
+def test_refines_the_output_of_the_rearranger() -> None:
     """At first it changes nothing; awake, it draws what the mask asks, whether the attention found it or not."""
     stage = tiny.make_stage("rearranger")
     plain = stage.rearranger.eval()

@@ -76,7 +76,7 @@ def test_save_and_load(make, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [UNetSegmenter, DilatedSegmenter])
-def test_convolutions_reach_far_and_keep_detail(kind, monkeypatch):
+def test_receptive_field_is_large_and_detail_is_kept(kind, monkeypatch):
     """Without the norms, which see the whole picture anyway: pixels 28 away still matter, the nearest ones matter most."""
     monkeypatch.setattr(segmentation_nets, "_norm", lambda channels: torch.nn.Identity())
     torch.manual_seed(0)
@@ -87,7 +87,7 @@ def test_convolutions_reach_far_and_keep_detail(kind, monkeypatch):
     assert reach[29:36, 29:36].max() == reach.max()
 
 
-def test_features():
+def test_features_are_means_and_deviations_of_the_maps():
     net = DilatedSegmenter(4).eval()
     x = torch.rand(3, 3, 64, 64) * 2 - 1
     features = net.features(x)
@@ -172,7 +172,7 @@ def test_stop_and_resume_is_exact(tmp_path):
     assert torch.equal(again.head.weight, straight.head.weight)
 
 
-def test_rounds_of_accumulation_change_nothing():
+def test_microbatches_change_nothing():
     def gradients(accumulate):
         stage = SegmentationStage(small(), Shapes(), SegmentationConfig(), steps=10)
         run = Run(LoopConfig(batch=8, accumulate=accumulate, **CPU), stage)
@@ -194,7 +194,7 @@ def test_grid():
     assert stage.grid(run) is None
 
 
-def test_pixels_without_class_teach_nothing_and_are_not_scored():
+def test_pixels_without_a_class_are_ignored():
     blank = Shapes()
     blank._masks[:, :8] = NO_CLASS
     net = train_segmentation_net(small(), blank, steps=2, batch=4, **CPU)

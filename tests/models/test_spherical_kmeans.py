@@ -126,7 +126,7 @@ def test_any_chunks_give_a_partition(sizes: list[int], k: int, seed: int) -> Non
     torch.testing.assert_close(found.centroids.norm(dim=1), torch.ones(k))
 
 
-def test_seed_decides() -> None:
+def test_result_depends_on_the_seed() -> None:
     data = mixture(noise=2.0)
     first = spherical_kmeans(source(data), 8, seed=1, restarts=2, init_sample=1000)
     torch.manual_seed(99)  # the global generator plays no part
@@ -155,7 +155,7 @@ def test_sample_is_uniform() -> None:
         assert abs(float(quarter.mean()) - 30) < 2.5
 
 
-def test_empty_clusters_move_to_the_worst_rows() -> None:
+def test_empty_clusters_move_to_the_farthest_rows() -> None:
     data = mixture(clusters=3, noise=0.2, points=900)
     outlier = -3 * data.mean(dim=0, keepdim=True)
     data = torch.cat([data[:450], outlier, data[450:]])
@@ -185,7 +185,7 @@ def test_not_converged_while_a_cluster_can_be_filled() -> None:
     assert found.counts.tolist() == [50, 10, 1, 1]
 
 
-def test_fewer_directions_than_clusters_ends() -> None:
+def test_fewer_directions_than_clusters_terminates() -> None:
     data = torch.eye(3).repeat(20, 1) * torch.arange(1, 61)[:, None]
     found = spherical_kmeans(source(data, 7), 5, seed=0)
     assert found.converged
@@ -208,7 +208,7 @@ def test_opposite_rows_keep_their_centroid() -> None:
     assert found.inertia == 1
 
 
-def test_zero_rows_take_no_part() -> None:
+def test_zero_rows_are_ignored() -> None:
     data = mixture(points=2000)
     holes = torch.zeros(2500, 32)
     holes[torch.arange(2500) % 5 != 0] = data
@@ -219,7 +219,7 @@ def test_zero_rows_take_no_part() -> None:
     assert (assign(torch.zeros(3, 32), with_zeros.centroids) == 0).all()
 
 
-def test_length_of_rows_plays_no_part() -> None:
+def test_length_of_rows_is_ignored() -> None:
     data = mixture()
     for factor in (1e-12, 1e12):
         found, want = spherical_kmeans(source(data * factor), 8, seed=0), spherical_kmeans(source(data), 8, seed=0)
@@ -243,12 +243,12 @@ def test_assign_ties_shapes_and_autocast() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_floats(dtype: torch.dtype) -> None:
+def test_any_float_dtype_is_accepted(dtype: torch.dtype) -> None:
     data = mixture(points=500).clamp(-100, 100).to(dtype)
     assert same(spherical_kmeans(source(data), 4, seed=0), spherical_kmeans(source(data.float()), 4, seed=0))
 
 
-def test_chunks_never_pile_up() -> None:
+def test_one_chunk_at_a_time_is_in_memory() -> None:
     alive: list[weakref.ref[Tensor]] = []
     most = 0
 
@@ -297,6 +297,6 @@ def once(data: Tensor) -> Callable[[], Iterator[Tensor]]:
         (once(torch.randn(50, 2)), 2, {}, "must start anew"),
     ],
 )
-def test_errors(chunks: Callable[[], Iterator[Tensor]], k: int, options: dict, message: str) -> None:
+def test_wrong_input_is_refused(chunks: Callable[[], Iterator[Tensor]], k: int, options: dict, message: str) -> None:
     with pytest.raises(ProxymaskError, match=message):
         spherical_kmeans(chunks, k, seed=0, **options)

@@ -43,7 +43,7 @@ def test_halves_without_noise_and_channels_last(generator: Generator) -> None:
     assert torch.equal(cut.render(cut.features(w), w), generator.synthesis(generator.broadcast(w)))
 
 
-def test_where_it_cuts(cut: SplitGenerator, w: torch.Tensor) -> None:
+def test_each_half_depends_on_its_own_layers(cut: SplitGenerator, w: torch.Tensor) -> None:
     """After the second styled convolution of the block; its own toRGB belongs to the second half."""
     synthesis, ws = cut.generator.synthesis, cut.generator.broadcast(w)
     x = synthesis.b8.convs(synthesis.b4.convs(None, ws[:, :2], "const"), ws[:, 1:4], "const")
@@ -62,14 +62,14 @@ def test_where_it_cuts(cut: SplitGenerator, w: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("resolution", [4, 12, 32, 64])
-def test_impossible_cuts(cut: SplitGenerator, resolution: int) -> None:
+def test_impossible_splits_are_refused(cut: SplitGenerator, resolution: int) -> None:
     with pytest.raises(ProxymaskError, match=rf"at {resolution}: choose one of \[8, 16\]"):
         SplitGenerator(cut.generator, resolution)
 
 
 @pytest.mark.parametrize("config", [{}, {"conv_clamp": 0.5}, {"scaled_weights": True}, {"start": (4, 6)}])
 @pytest.mark.parametrize("resolution", [8, 16])
-def test_a_tail_is_the_second_half(config: dict[str, object], resolution: int) -> None:
+def test_fused_g2_equals_g2(config: dict[str, object], resolution: int) -> None:
     """With the style in its weights, for several states, and with a w for each layer."""
     cut = SplitGenerator(tiny.make_generator(**config), resolution)
     ws = cut.generator.broadcast(cut.w(seed_to_z([1], tiny.Z))).clone()
@@ -86,7 +86,7 @@ def test_a_tail_is_the_second_half(config: dict[str, object], resolution: int) -
 
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 10)])
-def test_smoothing_is_down_and_up(size: tuple[int, int]) -> None:
+def test_lowpass_is_downsampling_and_upsampling(size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     kernel = fir_kernel()
     assert torch.allclose(lowpass2_matmul(x, kernel), upsample2(downsample2(x, kernel), kernel), atol=1e-6)

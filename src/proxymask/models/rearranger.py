@@ -230,17 +230,17 @@ class Rearranger(ConfigModel):
         query = _tokens(self.to_query(self.query_block(token)))
         return QueryTokens(query, None if self.refinement is None else self.refinement.mask_features(mask))
 
-    def attend(self, asked: QueryTokens, style: StyleKV) -> SplitState:
+    def attend(self, tokens: QueryTokens, style: StyleKV) -> SplitState:
         """Query tokens, key and value -> rearranged state at the split."""
-        query = asked.query
+        query = tokens.query
         moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
         grid = moved.transpose(1, 2).unflatten(2, self.size)
-        mended = self.out_block(grid[:, : self.channels])
+        refined = self.out_block(grid[:, : self.channels])
         if self.refinement is not None:
-            assert asked.mask_features is not None
-            grid = self.refinement(concat_channels(mended, grid[:, self.channels :]), asked.mask_features, style.statistics)
-            mended = grid[:, : self.channels]
-        features = mended.float() * self.feature_rms
+            assert tokens.mask_features is not None
+            grid = self.refinement(concat_channels(refined, grid[:, self.channels :]), tokens.mask_features, style.statistics)
+            refined = grid[:, : self.channels]
+        features = refined.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip image is an upsampled picture, so the rearranged one is filtered in the same way
             rgb = lowpass2_matmul(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
@@ -254,9 +254,9 @@ class Rearranger(ConfigModel):
         """State of the style sample, proxy mask (B, K, h, w), the sample's own (see :meth:`encode_style`) -> rearranged state."""
         return self.attend(self.encode_mask(mask), self.encode_style(state, own))
 
-    def attention_map(self, asked: QueryTokens, style: StyleKV) -> torch.Tensor:
+    def attention_map(self, tokens: QueryTokens, style: StyleKV) -> torch.Tensor:
         """Attention weights (B, n, n), float32; a row is a position of the query and sums to one. For inspection only."""
-        logits = asked.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
+        logits = tokens.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
         return logits.softmax(dim=-1)
 
 
