@@ -1,4 +1,4 @@
-"""Tiny real parts for the tests: a 16-pixel generator cut at 8, K = 5, and the stages on it. Everything is a function of its arguments."""
+"""Small networks for the tests: a 16-pixel generator split at 8, K = 5, and training stages. Results depend on the arguments only."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ STAGES = ("generator", "rearranger", "segmenter", "mapper")
 
 @torch.no_grad()
 def unsettle(module: nn.Module, noise: float = 0.1) -> None:
-    """Make every bias and noise strength matter, which initialisation leaves at zero."""
+    """Set biases and noise strengths, which are zero after initialisation."""
     for name, parameter in module.named_parameters():
         if name.endswith("noise_strength"):
             parameter.fill_(noise)
@@ -105,7 +105,7 @@ def make_bundle() -> Bundle:
 
 
 class Pictures:
-    """32 smooth pictures at random."""
+    """32 smooth random pictures."""
 
     def __init__(self, seed: int = 5) -> None:
         coarse = torch.randn(32, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
@@ -167,7 +167,7 @@ def run(stage: loop.Stage, out: Path, **config: Any) -> loop.Run:
 
 
 def state(run: loop.Run) -> dict[str, torch.Tensor]:
-    """Everything a run is: networks, averages, optimiser state."""
+    """The whole state of a run: networks, averages, optimiser state."""
     out = {f"{name}/{k}": v for name, module in run.stage.modules.items() for k, v in module.state_dict().items()}
     out |= {f"average {name}/{k}": v for name, module in run.averages.items() for k, v in module.state_dict().items()}
     for name, optimizer in run.stage.optimizers.items():
@@ -177,12 +177,12 @@ def state(run: loop.Run) -> dict[str, torch.Tensor]:
 
 
 def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[str]:
-    """Names that only one has or whose values are not the same to the last bit."""
+    """Names that only one has, or whose values are not equal to the last bit."""
     return sorted(k for k in a.keys() | b.keys() if k not in a or k not in b or not torch.equal(a[k], b[k]))
 
 
 def use_sgd(stage: loop.Stage, rate: float = 0.01) -> loop.Stage:
-    """Plain SGD instead of Adam, which turns the sign of a vanishing gradient into a step."""
+    """SGD instead of Adam, which makes a full step of a gradient near zero."""
     for name, optimizer in stage.optimizers.items():
         stage.optimizers[name] = torch.optim.SGD([p for group in optimizer.param_groups for p in group["params"]], lr=rate)
     return stage

@@ -1,4 +1,4 @@
-"""Extractors: what each finds on pictures whose edges are known, the layouts of files, and what is said where something is missing.
+"""Extractors: their output on pictures with known edges, the layouts of weight files, and errors for missing packages and files.
 
 HED and Photo-Sketching run here with small random networks of the published layout; PiDiNet and LDC also with their published
 weights, where a folder of them is named by PROXYMASK_WEIGHTS.
@@ -23,14 +23,14 @@ from proxymask.core.errors import ProxymaskError
 
 
 def disc(size: int = 64, batch: int = 1) -> torch.Tensor:
-    """A light disc on dark ground, (B, 3, size, size) in [-1, 1]."""
+    """A light disc on a dark background, (B, 3, size, size) in [-1, 1]."""
     at = torch.arange(size) - size / 2 + 0.5
     inside = (at[:, None] ** 2 + at[None] ** 2).sqrt() < size / 4
     return (inside.float() * 1.4 - 0.7).expand(batch, 3, size, size).clone()
 
 
 def ring(size: int = 64, width: float = 3) -> torch.Tensor:
-    """Where the edge of :func:`disc` is, bool (size, size)."""
+    """The edge of :func:`disc`, bool (size, size)."""
     at = torch.arange(size) - size / 2 + 0.5
     return ((at[:, None] ** 2 + at[None] ** 2).sqrt() - size / 4).abs() < width
 
@@ -57,7 +57,7 @@ def test_extractors_without_weights_find_the_edge_only(name: str) -> None:
 
 def test_xdog_finds_edges_between_colours_of_equal_brightness() -> None:
     picture = torch.zeros(1, 3, 64, 64)
-    picture[0, 0, :, 32:], picture[0, 1, :, 32:] = 0.6, -0.6 * 0.299 / 0.587  # red for green: grey stays as it is
+    picture[0, 0, :, 32:], picture[0, 1, :, 32:] = 0.6, -0.6 * 0.299 / 0.587  # red instead of green, with equal grey
     grey = (picture * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1)
     assert float(grey.max() - grey.min()) < 1e-6
     found = get_extractor("xdog", "lines")(picture)
@@ -190,8 +190,8 @@ def test_published_file_layouts_load_and_run_at_any_size(name: str, tmp_path: Pa
         assert found.shape == (2, 1, *size)
         assert bool(torch.isfinite(found).all())
         assert 0 <= float(found.min()) <= float(found.max()) <= 1
-        assert float(found.std()) > 0  # it looks at the picture
-        assert torch.allclose(extract(pictures[1:]), found[1:], atol=1e-5)  # and not at the batch
+        assert float(found.std()) > 0  # it depends on the picture
+        assert torch.allclose(extract(pictures[1:]), found[1:], atol=1e-5)  # and not on the batch
 
 
 def test_hed_reads_both_spellings(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_published_weights_find_the_edge(name: str, file: WeightFile) -> None:
 
 
 def test_hub_depth_networks(tmp_path: Path) -> None:
-    """Depth-Anything's and MiDaS' layouts, small and random, by the real loading code of transformers."""
+    """Small random networks in the layouts of Depth-Anything and MiDaS, opened by transformers."""
     transformers = pytest.importorskip("transformers")
     backbone = transformers.Dinov2Config(
         hidden_size=12,

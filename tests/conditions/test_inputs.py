@@ -1,4 +1,4 @@
-"""What a person's file becomes: drawings of every polarity, ground and shape, scribbles, depth maps; and what is said to wrong ones."""
+"""Reading conditions from files: drawings of any polarity, background and size, scribbles, depth maps; errors for wrong ones."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def test_white_on_black_is_detected_or_forced() -> None:
     mask_features = SKETCH.read(inverted, SIZE, invert=True)
     assert mask_features.notes == ()
     assert torch.equal(mask_features.planes, got.planes)
-    edges = get_condition("edges", extractor="xdog").read(inverted, SIZE)  # usual there, so nothing is said
+    edges = get_condition("edges", extractor="xdog").read(inverted, SIZE)  # usual for edge maps, so there is no note
     assert edges.notes == ()
     assert torch.equal(edges.planes, got.planes)
 
@@ -79,7 +79,7 @@ def test_drawings_of_any_aspect_ratio_are_padded(size: tuple[int, int]) -> None:
     got = SKETCH.read(drawing(size), SIZE)
     rows, columns = torch.nonzero(got.planes[0] > 0.5, as_tuple=True)
     height, width = int(rows.max() - rows.min()), int(columns.max() - columns.min())
-    assert abs(height - width) <= 2  # a circle stays one
+    assert abs(height - width) <= 2  # a circle stays a circle
     assert abs(float(rows.float().mean()) - SIZE / 2) < 1.5
     assert any("blank margins" in note for note in got.notes) == (max(size) > 1.05 * min(size))
 
@@ -139,7 +139,7 @@ def test_wrong_drawings_are_refused(tmp_path: Path) -> None:
 
 
 def test_avatars_are_photos_and_their_sketches_drawings() -> None:
-    """Flat colours are not taken for a drawing; what is extracted from them reads back as it was shown."""
+    """Pictures in flat colours are not taken for drawings; lines extracted from them read back as they were shown."""
     pytest.importorskip("robohash")
     from proxymask.data.avatars import AvatarComposer
 
@@ -228,7 +228,7 @@ def test_strokes_stay_in_their_regions_and_cover_the_given_share(covered: float)
         planes = draw_strokes(ids, len(AVATAR_LABELS), covered, np.random.default_rng(number))
         for i in range(len(AVATAR_LABELS)):
             assert not planes[i][ids != i].any()
-            assert planes[i].any() == (ids == i).any()  # no class is forgotten
+            assert planes[i].any() == (ids == i).any()  # every class has strokes
         shares.append(planes.sum() / ids.size)
         again = draw_strokes(ids, len(AVATAR_LABELS), covered, np.random.default_rng(number))
         assert np.array_equal(planes, again)
@@ -289,7 +289,7 @@ def test_inverted_depth_is_detected() -> None:
     assert got.notes == ("near seems to be dark in it: read as inverted",)
     assert torch.allclose(got.planes, wanted, atol=0.02)
     assert torch.allclose(DEPTH.read(255 - near, SIZE, invert=True, mean_condition=typical).planes, wanted, atol=0.02)
-    assert torch.allclose(DEPTH.read(255 - near, SIZE).planes, 1 - wanted, atol=0.02)  # nothing to tell it by
+    assert torch.allclose(DEPTH.read(255 - near, SIZE).planes, 1 - wanted, atol=0.02)  # without a mean condition it cannot be detected
 
 
 def test_depth_without_a_measurement_is_unpainted() -> None:
@@ -315,7 +315,7 @@ def test_wrong_depth_is_refused() -> None:
     assert any("centre square" in note for note in DEPTH.read(wide, SIZE).notes)
 
 
-# The list
+# The registry
 
 
 def test_one_function_is_a_condition(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_one_function_is_a_condition(tmp_path: Path) -> None:
     reading = condition.read(condition.show(planes)[0], SIZE)
     assert torch.allclose(reading.planes, planes[0], atol=1 / 255)
     assert get_condition("darkness").about() == {"condition": "darkness", "channels": 1}
-    unknown = get_condition("far-away", about={"condition": "far-away", "channels": 3})  # of somebody else's bundle
+    unknown = get_condition("far-away", about={"condition": "far-away", "channels": 3})  # stored in a bundle, not registered here
     assert unknown.read(photo(), SIZE).planes.shape == (3, SIZE, SIZE)
     with pytest.raises(ProxymaskError, match=r"give --condition FILE\.py:far-away"):
         unknown.read_photo(photo(), SIZE)

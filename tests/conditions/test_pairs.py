@@ -1,4 +1,4 @@
-"""Pairs and training: what a mapper of a condition learns from, that it repeats, and the depth that drawings come with."""
+"""Training pairs of conditions: their content, repeatability, caches, real pictures; the exact depth of drawings."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def make_stage(name: str, steps: int = 6, adv_phase: float = 0.5, lambda_label: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_parts_of_a_pair_are_of_one_sample(name: str) -> None:
-    """Picture, condition and proxy mask belong together, sample by sample."""
+    """Picture, condition and proxy mask of a pair are of the same sample."""
     stage = make_stage(name)
     source = stage.labeller
     assert isinstance(source, ConditionPairs)
@@ -183,7 +183,7 @@ def test_augmentations_keep_the_shape_and_repeat(name: str) -> None:
     assert torch.equal(one, two)
     assert 0 <= float(one.min()) <= float(one.max()) <= 1
     assert not torch.equal(one, condition.augment(drawn, derive_rng(0, 6)))
-    assert len({float(x.sum()) for x in one}) > 8  # every sample for itself
+    assert len({float(x.sum()) for x in one}) > 8  # independent samples
     if name == "scribble":
         assert set(one.unique().tolist()) <= {0.0, 1.0}
         assert not one[:, 1:].any()  # no stroke changes its class
@@ -218,7 +218,7 @@ def test_depth_of_avatars() -> None:
     for index in range(7):
         plain, avatar = composer.compose(5, index), composer.compose(5, index, with_depth=True)
         assert plain.depth is None
-        assert np.array_equal(plain.image, avatar.image)  # depth is drawn beside the picture, not into it
+        assert np.array_equal(plain.image, avatar.image)  # depth does not change the picture
         depth, mask = avatar.depth, avatar.mask
         assert depth is not None
         assert depth.dtype == np.float32
@@ -237,7 +237,7 @@ def test_depth_of_avatars() -> None:
                 inside.append(len(np.unique(depth[mask == label].round(3))))
     assert all(step > 0 for step in steps)
     assert len(steps) > 4
-    assert min(inside) > 10  # a relief, not one number a class
+    assert min(inside) > 10  # a relief, not one value for each class
 
 
 def test_depth_is_written_and_learned(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``ConfigModel``: its config, its files, and what it says of broken ones."""
+"""``ConfigModel``: its config, its files, and the errors for damaged ones."""
 
 import errno
 import json
@@ -44,7 +44,7 @@ def test_config_is_the_arguments() -> None:
     assert Net(3).config == {"width": 3, "depth": 2, "kind": "a", "sizes": [1, 2]}
     assert Net(3, 1, kind="b", sizes=(4,)).config == {"width": 3, "depth": 1, "kind": "b", "sizes": [4]}
     deeper = Deeper(3)
-    assert deeper.config == {"width": 3, "extra": 0.5}  # the call that the user made, not the parent's
+    assert deeper.config == {"width": 3, "extra": 0.5}  # the arguments of the call, not those of the parent class
     assert len(deeper.layers) == 4
     assert Same(5).config == Net(5).config
     assert Deeper(**deeper.config).config == deeper.config
@@ -52,7 +52,7 @@ def test_config_is_the_arguments() -> None:
         Net(3, kind=torch.zeros(1))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Net()  # type: ignore[call-arg]
-    assert Net.__init__.__name__ == "__init__"  # the help of a class is its own
+    assert Net.__init__.__name__ == "__init__"  # the wrapper keeps the name
 
 
 @pytest.mark.parametrize("make", [lambda: Net(3, sizes=(7,)), lambda: Deeper(2), lambda: Same(3)])
@@ -166,7 +166,7 @@ def test_writing_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.M
         save_tensors(path, {"a": torch.zeros(3)})
     assert caught.value.errno == errno.ENOSPC
     assert torch.equal(load_file(path)["a"], torch.ones(3))
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]  # and no rubbish
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]  # and no temporary file
 
     write_json(tmp_path / "a.json", {"ä": 1})
     with pytest.raises(TypeError):

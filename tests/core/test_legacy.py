@@ -1,4 +1,4 @@
-"""Files of version 0.1.0 open as long as they need nothing that is gone; what they need is named otherwise."""
+"""Files of version 0.1.0 open unless they use a removed part, which the error names."""
 
 import dataclasses
 import json
@@ -27,14 +27,14 @@ from proxymask.training.stages import acquire_run_dir, identity_of, is_done, mar
 GONE = r"was removed; proxymask 0\.1\.0 is the last version that reads it"
 OLD_ABOUT = {"keys": 0, "style_bank": {"samples": 0, "layers": 2, "tokens": 384, "unlike": 0.8}}
 OLD_READER = {"hidden": 0, "layers": [3, 4], "target": 3, "learning_rate": 0.002, "steps": 1200, "batch": 16}
-# constructor arguments that are gone, as the embedded bundle's config.json files have them
+# removed constructor arguments, as in the config.json files of the embedded bundle
 OLD_ARGUMENTS: dict[str, dict[str, Any]] = {
     "ProxyClusters": {"reader": 0},
     "Rearranger": {"match": 12.0, "sharpness": 10.0, "position_weight": 8.0, "retouch_codes": 32},
     "OasisMapper": {"looks": 0.0},
     "UNetMapper": {"looks": 0.0},
 }
-# settings that are gone, as version 0.1.0 wrote them
+# removed settings, as version 0.1.0 wrote them
 OLD_SETTINGS: dict[str, dict[str, Any]] = {
     "generator": {"r1_every": 16, "path_every": 4},
     "rearranger": {
@@ -72,7 +72,7 @@ STAGES = tuple(OLD_SETTINGS)
 
 
 def test_the_embedded_bundle_is_of_the_old_kind() -> None:
-    """What is copied here is what it says, and it opens."""
+    """The embedded bundle has the old keys that are copied here, and it opens."""
     folder = EMBEDDED / tiny.EMBEDDED_BUNDLE
     about = read_json(folder / "bundle.json")["about"]
     assert {key: about[key] for key in OLD_ABOUT} == OLD_ABOUT
@@ -142,7 +142,7 @@ def test_network_with_a_removed_part_is_refused(name: str, argument: str, value:
 
 
 def old_bundle(folder: Path, **about: object) -> Path:
-    """A bundle whose bundle.json says of itself what version 0.1.0 wrote, and ``about``."""
+    """A bundle with the metadata that version 0.1.0 wrote, and ``about``."""
     saved = tiny.make_bundle().save(folder)
     stored = read_json(saved / "bundle.json")
     stored["about"] |= OLD_ABOUT | about
@@ -210,7 +210,7 @@ def made_of(stage: Any) -> dict[str, Any]:
 
 
 def age(out: Path, name: str, **changes: object) -> None:
-    """Let a run folder say what it was made of as version 0.1.0 did, or with ``changes``."""
+    """Give a run folder the settings that version 0.1.0 wrote, with ``changes``."""
     old = {f"config.{key}": value for key, value in (OLD_SETTINGS[name] | changes).items()}
     for file in [*out.glob("checkpoint-*/state.json"), *out.glob("stage.json")]:
         stored = read_json(file)
@@ -240,7 +240,7 @@ def test_old_finished_run_is_recognised(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_old_run_continues(name: str, tmp_path: Path) -> None:
-    """A run of the old version, stopped halfway, ends as one that was never stopped."""
+    """A run of the old version, stopped halfway and continued, equals one that was never stopped."""
     whole = tiny.make_stage(name)
     run_stage(whole, tiny.loop_config(), tmp_path / "whole", made_of(whole))
     stage = tiny.make_stage(name)
@@ -259,7 +259,7 @@ def test_old_run_continues(name: str, tmp_path: Path) -> None:
 
 
 def test_run_that_the_old_version_moved_aside_is_found(tmp_path: Path) -> None:
-    """Its name holds the hash of all settings of that version; what counts is what they mean."""
+    """Its name has the hash of that version's settings; what counts is the settings under the current names."""
     stage, out = tiny.make_stage("segmenter"), tmp_path / "run"
     run_stage(stage, tiny.loop_config(), out, made_of(stage))
     age(out, "segmenter")
@@ -272,7 +272,7 @@ def test_run_that_the_old_version_moved_aside_is_found(tmp_path: Path) -> None:
 
 
 def test_renamed_keys_and_tensors_are_mapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Arguments, settings and prefixes of tensors that have another name since."""
+    """Renamed arguments, settings and prefixes of tensors."""
     monkeypatch.setitem(legacy.RENAMED_ARGUMENTS, "OasisMapper", {"inner": "hidden"})
     monkeypatch.setitem(legacy.RENAMED_TENSORS, "OasisMapper", {"begin.": "head."})
     monkeypatch.setitem(legacy.RENAMED_SETTINGS, "mapper", {"rate": "learning_rate"})

@@ -21,7 +21,7 @@ def test_every_class_occurs(cats):
 
 
 def test_the_class_fur_is_where_the_markings_are(cats):
-    """Markings tint the body, so their mean colour differs from the body's around them."""
+    """Fur changes the colour of the body, so their mean colours differ."""
     tinted = 0
     fur, body = CAT_LABELS.by_name("fur").id, CAT_LABELS.by_name("body").id
     marked = [cat for cat in cats if (cat.mask == fur).sum() > 60]

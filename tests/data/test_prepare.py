@@ -81,7 +81,7 @@ def test_crop_is_central_and_resize_antialiased(tmp_path):
     assert report.upscaled == 1
     picture = ImageSet.open(tmp_path / "out").images([1])[0]
     assert picture[:, 1:-1, 1:-1].abs().max() < 0.02
-    assert (picture.amax(0) - picture.amin(0)).max() == 0  # nothing of the red and blue beside the square
+    assert (picture.amax(0) - picture.amin(0)).max() == 0  # no red or blue from outside the square
 
 
 def dataset(root, count=4, size=(40, 40)):

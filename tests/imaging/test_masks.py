@@ -19,7 +19,7 @@ MASK = RNG.integers(0, len(LABELS), (40, 40)).astype(np.uint8)
 
 
 def png(picture: Image.Image) -> Image.Image:
-    """What another program reads after this one was saved."""
+    """The picture, saved and read again."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     loaded = Image.open(io.BytesIO(buffer.getvalue()))

@@ -1,4 +1,4 @@
-"""``ProxyClusters``: the masks it makes, its colours, its files."""
+"""``ProxyClusters``: proxy masks, colours, files."""
 
 import json
 from collections.abc import Callable, Iterator

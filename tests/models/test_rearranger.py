@@ -1,4 +1,4 @@
-"""The rearranger and its building blocks: what it does before training, and that training can reach all of it."""
+"""The rearranger and its layers: its function before training, and that all its parameters get gradients."""
 
 import math
 
@@ -53,7 +53,7 @@ def build(seed: int = 0, started: bool = True, **config: object) -> Rearranger:
 
 
 def stir(rearranger: Rearranger) -> Rearranger:
-    """Leave the start, where residual branches are silent."""
+    """Random weights in place of the zeros that residual branches start with."""
     torch.manual_seed(9)
     with torch.no_grad():
         for parameter in rearranger.parameters():
@@ -76,8 +76,8 @@ def test_attention_map_equals_attention(config: dict[str, object]) -> None:
     assert bool((weights >= 0).all())
     moved = (weights @ style.value).transpose(1, 2).unflatten(2, (R, R))
     out = rearranger.attend(query, style)
-    assert torch.allclose(out.features, moved[:, :C] * 0.5, atol=1e-4)  # the block behind the attention starts as the identity
-    if rearranger.rgb_kind == "rearrange":  # moved with the same weights, then made an upsampled picture again
+    assert torch.allclose(out.features, moved[:, :C] * 0.5, atol=1e-4)  # the block after the attention starts as the identity
+    if rearranger.rgb_kind == "rearrange":  # rearranged with the same weights, then filtered like an upsampled picture
         rgb = (weights @ state.rgb.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (R, R))
         kernel = fir_kernel()
         assert torch.allclose(out.rgb, upsample2(downsample2(rgb, kernel), kernel), atol=1e-4)
@@ -102,7 +102,7 @@ def test_starts_by_taking_from_the_own_cluster(config: dict[str, object]) -> Non
     out = rearranger(state, hot(target)).features
     got = torch.einsum("bchw,kc->bkhw", out, CENTROIDS).argmax(dim=1)
     assert float((got == target).float().mean()) > 0.95
-    # A random start does nothing of the kind.
+    # Not with a random start.
     out = build(init="random")(state, hot(target)).features
     got = torch.einsum("bchw,kc->bkhw", out, CENTROIDS).argmax(dim=1)
     assert float((got == target).float().mean()) < 0.6
@@ -114,7 +114,7 @@ def start_with(monkeypatch: pytest.MonkeyPatch, **terms: float) -> None:
 
 
 def test_starting_logits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the terms that the documentation of ``initialize`` names, for single pairs of positions."""
+    """The formula in the docstring of ``initialize``, for single pairs of positions."""
     start_with(monkeypatch, SHARPNESS=20.0, POSITION=4.0, MATCH=7.0)
     rearranger = build()
     own, target = masks(0, 1), masks(1, 1)
@@ -132,7 +132,7 @@ def test_starting_logits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_position_encoding_prefers_the_same_position(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two equal features of the target cluster, the nearer one."""
+    """Of two equal features of the cluster, the nearer one gets more attention."""
     start_with(monkeypatch, SHARPNESS=5.0)
     rearranger = build()
     ids = torch.zeros(1, R, R, dtype=torch.long)
@@ -145,7 +145,7 @@ def test_position_encoding_prefers_the_same_position(monkeypatch: pytest.MonkeyP
 
 
 def test_mirrored_inputs_give_the_mirrored_output() -> None:
-    """At the start, both inputs mirrored give the mirrored output, because the encoding's products depend on distances alone."""
+    """At the start, mirrored inputs give the mirrored output, because products of position encodings depend on distances only."""
     rearranger = build()
     state, target = clustered(masks(0), 3), hot(masks(1))
     plain = rearranger(state, target)
@@ -156,7 +156,7 @@ def test_mirrored_inputs_give_the_mirrored_output() -> None:
     assert not torch.allclose(rearranger(state, target.flip(3)).features.flip(3), plain.features, atol=1e-2)
     with torch.no_grad():
         rearranger.position_gain.zero_()
-    plain = rearranger(state, target)  # without the encoding: a set of features, and each position on its own
+    plain = rearranger(state, target)  # without the encoding, the order of the style's positions has no effect
     assert torch.allclose(rearranger(state, target.flip(3)).features.flip(3), plain.features, atol=1e-4)
     shuffle = torch.randperm(N, generator=torch.Generator().manual_seed(1))
     mixed = SplitState(*(t.flatten(2)[:, :, shuffle].unflatten(2, (R, R)) for t in state))
@@ -174,7 +174,7 @@ def test_gradient_reaches_everything(config: dict[str, object]) -> None:
 
 
 def test_counts_of_clusters() -> None:
-    """What a style sample can give is told with its keys, in every precision."""
+    """The counts of the style's clusters, equal in every precision."""
     rearranger, own = build(), masks(0)
     own[0].clamp_(max=2)
     own[1].fill_(4)
@@ -202,7 +202,7 @@ def test_soft_masks() -> None:
     soft = (0.7 * hot(masks(0)) + 0.3 * hot(masks(1))).requires_grad_()
     rearranger(clustered(masks(2), 3), soft).features.square().sum().backward()
     assert soft.grad is not None
-    assert float(soft.grad.abs().max()) > 0  # the mapper learns through this
+    assert float(soft.grad.abs().max()) > 0  # the mapper gets this gradient
 
 
 @pytest.mark.parametrize("shape", [(K + 1, R, R), (K, R // 2, R // 2), (K, R, R + 1)])
@@ -233,7 +233,7 @@ def test_saving_and_loading_keeps_everything(config: dict[str, object], tmp_path
 
 
 def test_on_a_generator(cut: SplitGenerator, clusters: ProxyClusters, w: Tensor) -> None:
-    """On a generator's own features and clusters: other samples' masks are followed, and pictures change with them."""
+    """On features and clusters of a generator: the layout follows the masks of other samples, and so do pictures."""
     rearranger = tiny.make_rearranger(cut, clusters)
     with torch.no_grad():
         state = cut.features(w)
@@ -251,7 +251,7 @@ def test_paper_size() -> None:
     with torch.device("meta"):
         rearranger = Rearranger(512, 64, 25, position_channels=64, hidden=128, layers=4)
     codes, dim = 25 if rearranger.config["key_mask"] else 0, rearranger.dim
-    assert 0 <= dim - (512 + 64 + codes) < 32  # no wider than round numbers ask for
+    assert 0 <= dim - (512 + 64 + codes) < 32  # rounded up to a multiple of 32
 
     def block(channels: int) -> int:
         return 9 * 128 * (channels + 128 + 128 + channels) + 3 * 128 + channels
@@ -289,10 +289,10 @@ def test_position_encoding() -> None:
     p = position_encoding(8, 8, 6)
     assert p.shape == (8, 8, 6)
     assert float(p.abs().max()) <= 1
-    assert torch.allclose(p.square().sum(dim=0), torch.full((8, 6), 4.0))  # each place is as long
+    assert torch.allclose(p.square().sum(dim=0), torch.full((8, 6), 4.0))  # every position has the same norm
     flat = p.flatten(1).t()
     distance = torch.cdist(flat, flat) + 9 * torch.eye(48)
-    assert float(distance.min()) > 0.1  # and no two are alike
+    assert float(distance.min()) > 0.1  # and all positions differ
     for wrong in (0, 6, -4):
         with pytest.raises(ValueError, match="multiple of 4"):
             position_encoding(wrong, 8, 8)

@@ -1,4 +1,4 @@
-"""The block that mends what the attention moved."""
+"""The refinement block after the attention."""
 
 import torch
 
@@ -13,8 +13,8 @@ def block(seed: int = 0) -> RefinementBlock:
     return RefinementBlock(channels=6, num_clusters=5, hidden=8)
 
 
-def awake(refinement: RefinementBlock) -> RefinementBlock:
-    """Leave the start, where nothing is added."""
+def randomized(refinement: RefinementBlock) -> RefinementBlock:
+    """Random weights in place of the zeros of the start, with which nothing is added."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in (refinement.leave.weight, refinement.modulation.weight):
@@ -28,42 +28,42 @@ def inputs(h: int = 8, w: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.T
 
 
 def test_starts_as_the_identity() -> None:
-    x, target, look = inputs()
-    assert torch.equal(block()(x, target, look), x)
+    x, mask, style = inputs()
+    assert torch.equal(block()(x, mask, style), x)
 
 
 def test_depends_on_features_mask_and_style() -> None:
-    refinement, (x, target, look) = awake(block()), inputs()
-    out = refinement(x, target, look)
+    refinement, (x, mask, style) = randomized(block()), inputs()
+    out = refinement(x, mask, style)
     assert out.shape == x.shape
     assert not torch.allclose(out, x)
-    for other in (refinement(x + 1, target, look) - 1, refinement(x, -target, look), refinement(x, target, look + 1)):
+    for other in (refinement(x + 1, mask, style) - 1, refinement(x, -mask, style), refinement(x, mask, style + 1)):
         assert float((other - out).detach().abs().max()) > 1e-2
-    # one sample's inputs do not reach the other's
-    changed = torch.cat([target[:1], -target[1:]])
-    assert torch.allclose(refinement(x, changed, look)[0], out[0], atol=1e-6)
+    # the inputs of one sample do not change the output of another
+    changed = torch.cat([mask[:1], -mask[1:]])
+    assert torch.allclose(refinement(x, changed, style)[0], out[0], atol=1e-6)
 
 
 def test_receptive_field() -> None:
-    """A change at one position is felt a few positions away, and on a grid that is not square."""
-    refinement, (x, target, look) = awake(block()), inputs(16, 24)
+    """A change at one position changes the output a few positions away; the grid is not square."""
+    refinement, (x, mask, style) = randomized(block()), inputs(16, 24)
     with torch.no_grad():
-        there = target.clone()
-        there[:, :, 8, 12] += 1
-        felt = (refinement(x, there, look) - refinement(x, target, look)).abs().amax(dim=(0, 1)) > 1e-6
-    assert bool(felt[8, 12])
-    assert bool(felt[8, 16])
-    assert not bool(felt[0, 0])
+        edited = mask.clone()
+        edited[:, :, 8, 12] += 1
+        changed = (refinement(x, edited, style) - refinement(x, mask, style)).abs().amax(dim=(0, 1)) > 1e-6
+    assert bool(changed[8, 12])
+    assert bool(changed[8, 16])
+    assert not bool(changed[0, 0])
 
 
 def test_fused_is_the_same_function() -> None:
-    refinement, (x, target, look) = awake(block()), inputs()
+    refinement, (x, mask, style) = randomized(block()), inputs()
     with torch.no_grad():
         for parameter in refinement.parameters():  # biases too
             parameter.add_(0.1 * torch.randn_like(parameter))
         ready = refinement.fused()
-        assert torch.allclose(ready(x, target, look), refinement(x, target, look), atol=1e-4)
-        assert torch.equal(x, inputs()[0])  # nothing that came in was written to
+        assert torch.allclose(ready(x, mask, style), refinement(x, mask, style), atol=1e-4)
+        assert torch.equal(x, inputs()[0])  # inputs are not modified
 
 
 def test_style_statistics_are_mean_and_deviation() -> None:
@@ -72,7 +72,7 @@ def test_style_statistics_are_mean_and_deviation() -> None:
 
 
 def test_refines_the_output_of_the_rearranger() -> None:
-    """At first it changes nothing; awake, it draws what the mask asks, whether the attention found it or not."""
+    """At the start it changes nothing; with other weights it changes the output of the rearranger by the mask."""
     stage = tiny.make_stage("rearranger")
     plain = stage.rearranger.eval()
     with_block = Rearranger(**{**plain.config, "refinement_width": 8}).eval()
@@ -89,11 +89,11 @@ def test_refines_the_output_of_the_rearranger() -> None:
         assert torch.allclose(before.features, same.features)
         assert torch.allclose(before.rgb, same.rgb)
         assert with_block.refinement is not None
-        awake(with_block.refinement)
+        randomized(with_block.refinement)
         after = with_block(state, mask)
         assert not torch.allclose(before.features, after.features)
         assert not torch.allclose(before.rgb, after.rgb)
-        # the query by lookup carries the same codes
+        # the query by lookup has the same mask features
         looked_up = with_block.attend(MaskQuery(with_block)(ids), with_block.encode_style(state))
         assert torch.allclose(looked_up.features, after.features, atol=1e-4)
         assert with_block.attention_map(with_block.encode_mask(mask), with_block.encode_style(state)).shape[1] == ids[0].numel()

@@ -77,7 +77,7 @@ def test_save_and_load(make, tmp_path):
 
 @pytest.mark.parametrize("kind", [UNetSegmenter, DilatedSegmenter])
 def test_receptive_field_is_large_and_detail_is_kept(kind, monkeypatch):
-    """Without the norms, which see the whole picture anyway: pixels 28 away still matter, the nearest ones matter most."""
+    """Without the norms, whose receptive field is the whole picture: pixels at a distance of 28 matter, the nearest ones matter most."""
     monkeypatch.setattr(segmentation_nets, "_norm", lambda channels: torch.nn.Identity())
     torch.manual_seed(0)
     x = torch.randn(4, 3, 64, 64, requires_grad=True)
@@ -135,7 +135,7 @@ def test_learns(kind):
     config = SegmentationConfig(learning_rate=5e-3, balance=0.25)
     net = train_segmentation_net(small(kind=kind), data, steps=80, batch=8, config=config, log=lambda *a: log.append(a), **CPU)
     matrix = evaluate_segmentation_net(net, data, **CPU)
-    assert matrix.iou()[:2].min() > 0.9  # of few steps: the thin bar comes later
+    assert matrix.iou()[:2].min() > 0.9  # the thin bar needs more steps
     assert int(matrix.counts.sum()) == 64 * 16 * 16
     assert not net.training
     assert not any(p.requires_grad for p in net.parameters())
@@ -144,7 +144,7 @@ def test_learns(kind):
 
 
 class Breaks(Shapes):
-    """Stops the run as a kill does, in the middle of a step."""
+    """Stops the run in the middle of a step, like a kill."""
 
     reads = 0
 
@@ -168,7 +168,7 @@ def test_stop_and_resume_is_exact(tmp_path):
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert torch.equal(DilatedSegmenter.from_pretrained(tmp_path).head.weight, straight.head.weight)
-    again = train_segmentation_net(small(9), Shapes(), out=tmp_path, **settings)  # finished: nothing is left to do
+    again = train_segmentation_net(small(9), Shapes(), out=tmp_path, **settings)  # a finished run is not trained further
     assert torch.equal(again.head.weight, straight.head.weight)
 
 

@@ -1,4 +1,4 @@
-"""The cut: the two halves are the uncut network to the last bit."""
+"""The split generator: its halves equal the whole generator to the last bit."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_halves_without_noise_and_channels_last(generator: Generator) -> None:
 
 
 def test_each_half_depends_on_its_own_layers(cut: SplitGenerator, w: torch.Tensor) -> None:
-    """After the second styled convolution of the block; its own toRGB belongs to the second half."""
+    """The split is after the second styled convolution of the block; its toRGB belongs to the second half."""
     synthesis, ws = cut.generator.synthesis, cut.generator.broadcast(w)
     x = synthesis.b8.convs(synthesis.b4.convs(None, ws[:, :2], "const"), ws[:, 1:4], "const")
     state = cut.features(w)
@@ -54,7 +54,7 @@ def test_each_half_depends_on_its_own_layers(cut: SplitGenerator, w: torch.Tenso
     assert (grad.abs().sum(dim=(0, 2)) > 0).nonzero().flatten().tolist() == [0, 1, 2]
     (grad,) = torch.autograd.grad(cut.render(state, ws).square().sum(), ws)
     assert (grad.abs().sum(dim=(0, 2)) > 0).nonzero().flatten().tolist() == [3, 4, 5]
-    # Both parts of the state matter to the picture.
+    # The picture depends on both parts of the state.
     picture = cut.render(state, w)
     assert not torch.equal(picture, cut.render(SplitState(state.features.flip(3), state.rgb), w))
     moved = cut.render(SplitState(state.features, state.rgb + 1), w)
@@ -70,7 +70,7 @@ def test_impossible_splits_are_refused(cut: SplitGenerator, resolution: int) -> 
 @pytest.mark.parametrize("config", [{}, {"conv_clamp": 0.5}, {"scaled_weights": True}, {"start": (4, 6)}])
 @pytest.mark.parametrize("resolution", [8, 16])
 def test_fused_g2_equals_g2(config: dict[str, object], resolution: int) -> None:
-    """With the style in its weights, for several states, and with a w for each layer."""
+    """With one w and with a w for each layer, for several states."""
     cut = SplitGenerator(tiny.make_generator(**config), resolution)
     ws = cut.generator.broadcast(cut.w(seed_to_z([1], tiny.Z))).clone()
     ws[:, -1] += 0.3

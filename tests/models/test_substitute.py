@@ -1,4 +1,4 @@
-"""Clusters that a style lacks give way to those that stand in the same places."""
+"""Clusters that a style lacks are replaced by those in the same places; the prior of a style."""
 
 import torch
 
@@ -24,7 +24,7 @@ def test_substitute_takes_the_cluster_of_the_same_places() -> None:
 
 
 def test_a_cluster_without_similar_substitute_stays() -> None:
-    """Asked to, only a cluster that stands in the same places takes the place of another."""
+    """With ``min_similarity``, only a cluster in the same places replaces another."""
     occupancy = torch.zeros(3, 4, 4)
     occupancy[0, :2], occupancy[1, :2, :3], occupancy[2, 2:] = 1.0, 1.0, 1.0
     clusters = clusters_with(occupancy)
