@@ -115,8 +115,8 @@ class Measure:
             if change is not None:
                 planes = change(planes, torch.Generator().manual_seed(start))
             logits = synth.map_planes(planes, mapper)
-            style = synth.make_style(w=synth.w([self.args.seed + i for i in index]))
-            pictures = synth.render(synth.asked(logits, style), style)
+            style = synth.encode_styles(synth.w([self.args.seed + i for i in index]))
+            pictures = synth.render(synth.proxy_mask(logits, style), style)
             with autocast(synth.device, synth.dtype):
                 found = self.judge(pictures).argmax(dim=1).cpu()
             matrix.update(found, self.fresh.masks(index))

@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parents[1]
 TIMES = {"seconds", "samples_per_second"}
+RENAMED = {"viewer": "auxiliary"}  # parts of runs: name in 0.1.0, and today's
 QUIET = {"log_every": 1, "grid_every": 0, "tensorboard": False, "checkpoint_every": 1000}
 LOOP = {"steps": 20, "batch": 4, **QUIET}
 OURS = {
@@ -112,13 +113,17 @@ def pixels(folder: Path) -> dict[str, str]:
 def trained(run: Path) -> dict[str, object]:
     """Every line of a run's stats without its times, and a hash of the tensors of every network whatever their names."""
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()] if (run / "stats.jsonl").exists() else []
-    stats = [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+    stats = [{_renamed(key): value for key, value in line.items() if key not in TIMES} for line in lines]
     networks = {}
     for path in sorted(run.rglob("model.safetensors")):
         if not any(part.startswith("checkpoint-") for part in path.parts):
             tensors = sorted(hashlib.sha256(str(t.shape).encode() + t.tobytes()).hexdigest() for t in load_file(path).values())
-            networks[path.parent.relative_to(run).as_posix()] = hashlib.sha256("".join(tensors).encode()).hexdigest()
+            networks[_renamed(path.parent.relative_to(run).as_posix())] = hashlib.sha256("".join(tensors).encode()).hexdigest()
     return {"stats": stats, "networks": networks}
+
+
+def _renamed(name: str) -> str:
+    return "/".join(RENAMED.get(part, part) for part in name.split("/"))
 
 
 def embedded(run: Checkout) -> dict[str, object]:

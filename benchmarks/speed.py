@@ -39,11 +39,11 @@ class Speed:
     bundle: str = "avatars"
     """Bundle to time."""
     paper: bool = False
-    """Instead: the paper-256 preset with random weights."""
+    """Instead: networks of the paper's sizes with random weights, and the rearranger's queries and keys as ours-256 has them."""
     hidden: int | None = None
     """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
     key_channels: int | None = None
-    """With --paper: another width of queries and keys than the preset narrows them to once they are trained; 0: as they are trained."""
+    """With --paper: another width of queries and keys than ours-256 narrows them to once they are trained; 0: as they are trained."""
     rounds: int = 30
     """Rounds; the median counts."""
     device: str = "auto"
@@ -58,18 +58,17 @@ class Speed:
 
 def paper_bundle(hidden: int | None, key_channels: int | None) -> Bundle:
     """Networks of the paper's size, with random weights."""
-    preset = PRESETS["paper-256"]
+    preset, ours = PRESETS["paper-256"], PRESETS["ours-256"].rearranger
     generator = Generator(resolution=256)
     clusters = ProxyClusters(num_clusters=25, channels=512, resolution=64)
     clusters.centroids.copy_(torch.nn.functional.normalize(torch.randn(25, 512), dim=1))
-    config = preset.rearranger
     rearranger = Rearranger(
         channels=512,
         resolution=64,
         num_clusters=25,
-        position_channels=config.position_channels,
-        hidden=hidden or config.hidden,
-        key_channels=config.narrow_channels if key_channels is None else key_channels,
+        position_channels=ours.position_channels,
+        hidden=hidden or ours.hidden,
+        key_channels=ours.narrow_channels if key_channels is None else key_channels,
     )
     rearranger.initialize(clusters.centroids, 1.0)
     labels = LabelSet.of([(f"class {i}", f"#{i * 9:02x}{255 - i * 9:02x}80") for i in range(19)])
@@ -81,18 +80,18 @@ def main() -> None:
     args = tyro.cli(Speed)
     bundle = paper_bundle(args.hidden, args.key_channels) if args.paper else Bundle.load(args.bundle)
     synth = Synthesizer(bundle, args.device, args.precision)
-    style = synth.set_style(seed=1)
+    style = synth.make_style(seed=1)
     ids = np.zeros((1, synth.size, synth.size), np.uint8)
     ids[:, synth.size // 4 : -synth.size // 4, synth.size // 4 : -synth.size // 4] = 1
     rearranger = synth.rearranger
     logits = synth.map(ids)
-    proxy = synth.asked(logits)
-    with torch.inference_mode(), autocast(synth.device, synth.dtype):
-        asked = synth.ask(proxy)
-        moved = rearranger.attend(asked, style.keys)
+    proxy = synth.proxy_mask(logits, style)
+    with torch.inference_mode():
+        tokens = synth.query_tokens(proxy)
+        moved = synth.rearrange(proxy, style)
 
     def whole() -> None:
-        synth.render(synth.asked(synth.map(ids)))
+        synth.render(synth.proxy_mask(synth.map(ids), style), style)
 
     def timed(job: Callable[[], object], dtype: torch.dtype) -> Callable[[], object]:
         def run() -> None:
@@ -111,11 +110,11 @@ def main() -> None:
         "generator, uncut": cast(lambda: bundle.generator.synthesis(bundle.generator.broadcast(style.w))),
         "mask to picture": whole,
         "  mapper": lambda: synth.map(ids),
-        "  handover": lambda: synth.asked(logits),
-        "  query": cast(lambda: synth.ask(proxy)),
-        "  attention": ready(lambda: attention(asked.query, style.keys.key, style.keys.value)),
-        "  attention and block behind": ready(lambda: rearranger.attend(asked, style.keys)),
-        "  G2": ready(lambda: style.tail(moved)),
+        "  logits to proxy mask": lambda: synth.proxy_mask(logits, style),
+        "  query": cast(lambda: synth.query_tokens(proxy)),
+        "  attention": ready(lambda: attention(tokens.query, style.kv.key, style.kv.value)),
+        "  attention and block behind": ready(lambda: rearranger.attend(tokens, style.kv)),
+        "  G2": ready(lambda: style.fused_g2(moved)),
         "a new style": lambda: synth.make_style(seed=2),
     }
     clock = time.perf_counter if args.clock == "wall" else time.process_time
@@ -147,7 +146,7 @@ def main() -> None:
             "dtype": str(synth.dtype),
             "clock": args.clock,
             "threads": torch.get_num_threads(),
-            "keys": style.keys.key.shape[1],
+            "keys": style.kv.key.shape[1],
         }
         numbers = {name.strip(): {"ms": round(v * 1000, 3), "ratio": round(v / base, 3)} for name, v in middle.items()}
         args.out.write_text(json.dumps(result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers}, indent=2) + "\n")

@@ -17,7 +17,8 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.mask_files import example_masks, find_masks
 from proxymask.imaging.masks import write_mask
-from proxymask.inference.bundle import EMBEDDED, Bundle
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.find import EMBEDDED
 from proxymask.inference.synthesizer import Synthesizer
 
 MASK = example_masks() / "beard.png"

@@ -13,7 +13,8 @@ from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.mask_files import example_masks
 from proxymask.imaging.masks import read_mask
 from proxymask.inference.bundle import Bundle
-from proxymask.inference.synthesizer import Synthesizer, cells, distance_to
+from proxymask.inference.conditions import cells, distance_to, join_logits
+from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.mappers import load_mapper
 
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -176,16 +177,16 @@ def test_two_conditions_share_by_nearness(trained: Path, drawing: Path, scribble
     synth = Synthesizer.from_pretrained(trained, "cpu", "fp32")
     synth.set_style(seed=3)
     readings = [synth.read_condition(scribble, "scribble"), synth.read_condition(drawing, "sketch")]
-    each = [synth.map_reading(r, name).log_softmax(dim=1) for r, name in zip(readings, ("scribble", "sketch"), strict=True)]
+    each = [synth.mixed_logits([r], [name]).log_softmax(dim=1) for r, name in zip(readings, ("scribble", "sketch"), strict=True)]
     side = synth.bundle.cut
     left = torch.zeros(32, 32, dtype=torch.bool)
     left[:, :4] = True
-    joined = synth.join(each, [left, left.flip(1)])
+    joined = join_logits(each, [left, left.flip(1)])
     assert torch.allclose(joined[..., 0], each[0][..., 0], atol=0.05)  # where one is painted it decides
     assert torch.allclose(joined[..., -1], each[1][..., -1], atol=0.05)
-    both = synth.join(each, [left, left])
+    both = join_logits(each, [left, left])
     assert torch.allclose(both, (each[0] + each[1]) / 2, atol=1e-5)  # where both are, they count alike
-    alone = synth.join(each, [left, torch.zeros_like(left)])
+    alone = join_logits(each, [left, torch.zeros_like(left)])
     assert torch.allclose(alone[..., 0], each[0][..., 0], atol=0.1)
     assert float(distance_to(cells(left, side))[0, -1]) == side - 1 - 1
     words = ("generate", "--bundle", trained, "--condition", "scribble", "sketch", "--style-seed", 3, *CPU)

@@ -15,7 +15,7 @@ from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.mask_files import example_masks, find_masks
 from proxymask.imaging.masks import read_mask
 from proxymask.imaging.pictures import legend, write_picture
-from proxymask.inference.bundle import EMBEDDED
+from proxymask.inference.find import EMBEDDED
 from proxymask.inference.synthesizer import Synthesizer
 
 STYLES = 3

@@ -15,7 +15,8 @@ from proxymask.core import legacy
 from proxymask.core.config_model import ConfigModel
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import read_json, write_json
-from proxymask.inference.bundle import EMBEDDED, Bundle
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.find import EMBEDDED
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.mappers import load_mapper
 from proxymask.models.proxy_clusters import ProxyClusters

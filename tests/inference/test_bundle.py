@@ -1,10 +1,15 @@
 """The bundle on disk: what goes in comes out, and what is wrong with a damaged one is said."""
 
+import copy
 import errno
 import json
 import os
+import pickle
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +18,10 @@ import tiny
 from proxymask import __version__
 from proxymask.core.config_model import ConfigModel
 from proxymask.core.errors import ProxymaskError
-from proxymask.inference import bundle as module
-from proxymask.inference.bundle import Bundle, check_bundle, find_bundle
+from proxymask.inference import find as module
+from proxymask.inference.bundle import Bundle, check_bundle
+from proxymask.inference.find import find_bundle, list_bundles
+from proxymask.inference.synthesizer import Synthesizer
 
 PARTS = ("clusters", "generator", "mappers/mask", "rearranger", "segmenter")
 
@@ -207,12 +214,54 @@ def test_names(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ProxymaskError, match=r"no bundle 'avatar': no such folder, and the embedded ones are: avatars, cats"):
         find_bundle("avatar")
     assert find_bundle("cats") == tmp_path / "cats"
+    assert list_bundles() == ["avatars", "cats"]
     assert Bundle.load("cats").name == "tiny"
     with pytest.raises(ProxymaskError, match=r"bundle\.json is a file; a bundle is a folder"):
         find_bundle(saved / "bundle.json")
 
 
 def test_hub_name_without_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ProxymaskError, match=r"user/model is no folder; to take it from the hub: pip install 'proxymask\[hub\]'"):
         find_bundle("user/model")
+
+
+def test_hub_name(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the hub's package is called with, recorded in its place."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def snapshot_download(name: str, **given: Any) -> str:
+        if name == "user/private":
+            raise OSError("401 Client Error\nmore lines")
+        calls.append((name, given))
+        return str(saved)
+
+    hub = ModuleType("huggingface_hub")
+    hub.snapshot_download = snapshot_download  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    given = {"revision": "v2", "token": "secret", "cache_dir": saved.parent}
+    assert Bundle.from_pretrained("user/model", **given).name == "tiny"
+    assert Synthesizer.from_pretrained("user/model", "cpu", "fp32", **given).bundle.name == "tiny"
+    assert Synthesizer.from_pretrained("user/model", "cpu").bundle.name == "tiny"
+    files = ["*.json", "*.safetensors", "*.md"]
+    assert calls[:2] == [("user/model", {**given, "allow_patterns": files})] * 2
+    assert calls[2] == ("user/model", {"revision": None, "token": None, "cache_dir": None, "allow_patterns": files})
+    with pytest.raises(ProxymaskError, match=r"user/private is no folder, and the hub did not give it: 401 Client Error$"):
+        find_bundle("user/private")
+    with pytest.raises(ProxymaskError, match="revision 'v2' is for names on the hub"):
+        find_bundle(saved, revision="v2")
+
+
+def test_pickle_and_deepcopy(bundle: Bundle) -> None:
+    """The copy has the weights, also those of parametrized layers, and shares none."""
+    bundle.generator.seed_style = "torch"
+    for again in (pickle.loads(pickle.dumps(bundle)), copy.deepcopy(bundle)):
+        assert tiny.differing(tensors(bundle), tensors(again)) == []
+        assert (again.name, again.cut, again.about, again.labels) == (bundle.name, bundle.cut, bundle.about, bundle.labels)
+        assert torch.equal(again.generator.z([3]), bundle.generator.z([3]))
+        assert not any(p.requires_grad or p.data_ptr() == q.data_ptr() for p, q in zip(*map(parameters, (again, bundle)), strict=True))
+    bundle.generator.seed_style = "nvidia"
+
+
+def parameters(bundle: Bundle) -> list[torch.nn.Parameter]:
+    return [p for part in bundle.parts().values() for p in part.parameters()]

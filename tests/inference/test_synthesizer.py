@@ -1,4 +1,4 @@
-"""The API people use, on an untrained bundle: what depends on what, and to the last bit."""
+"""Single pictures with an untrained bundle: what depends on what, and to the last bit."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +11,9 @@ from PIL import Image
 import tiny
 from proxymask.core.errors import ProxymaskError
 from proxymask.imaging.masks import write_mask
-from proxymask.inference.synthesizer import Result, Style, Synthesizer
+from proxymask.inference.output import Result
+from proxymask.inference.style import Style
+from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.logits_to_proxy_mask import logits_to_proxy_mask
 
 
@@ -35,14 +37,14 @@ def pixels(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture)
 
 
-def asked(synth: Synthesizer, masks: np.ndarray, style: Style | None = None) -> torch.Tensor:
-    """Masks (B, R, R) to what the rearranger takes."""
-    return synth.proxy(synth.map(masks), style)
+def planes(synth: Synthesizer, masks: np.ndarray, style: Style) -> torch.Tensor:
+    """Masks (B, R, R) to proxy masks (B, K, r, r)."""
+    return logits_to_proxy_mask(synth.map(masks), synth.proxy_mask_mode, style.prior)
 
 
 def test_without_a_style() -> None:
     fresh = Synthesizer(tiny.make_bundle(), "cpu", "fp32")
-    with pytest.raises(ProxymaskError, match=r"choose a style first: synth\.set_style\(seed=3\)"):
+    with pytest.raises(ProxymaskError, match=r"give a style, a seed or a Style: synth\(mask, 3\)"):
         fresh(mask())
     with pytest.raises(ProxymaskError, match="give one of the two"):
         fresh.set_style()
@@ -76,16 +78,18 @@ def test_what_a_picture_depends_on(synth: Synthesizer) -> None:
 
 
 def test_cached_style_equals_a_fresh_one(synth: Synthesizer) -> None:
-    style = synth.set_style(seed=7)
-    proxy = asked(synth, mask()[None])
-    cached = synth.render(proxy)
-    assert torch.equal(cached, synth.render(proxy, style))
+    style = synth.make_style(seed=7)
+    proxy = planes(synth, mask()[None], style)
+    cached = synth.render(proxy, style)
+    assert torch.equal(cached, synth.render(proxy, synth.make_style(seed=7)))
     w = synth.w([7])
     assert torch.equal(style.w, w)
     with torch.inference_mode():
         fresh = synth.cut.render(synth.bundle.rearranger(synth.cut.features(w), proxy), w).clamp(-1, 1)
     assert torch.allclose(cached, fresh, atol=1e-4)  # the weights hold the style: up to rounding
-    assert torch.allclose(synth.render(synth.asked(synth.map(mask()[None]))), cached, atol=1e-4)  # ids ask for the same as planes
+    ids = proxy.argmax(dim=1)
+    hot = synth.bundle.clusters.one_hot(ids)
+    assert torch.allclose(synth.render(ids, style), synth.render(hot, style), atol=1e-4)  # ids and their planes
     assert torch.equal(cached, synth.render(proxy, synth.make_style(w=w)))
     ws = synth.bundle.generator.broadcast(w)
     assert torch.equal(cached, synth.render(proxy, synth.make_style(w=ws)))  # a w for each layer
@@ -102,10 +106,10 @@ def test_another_style_does_not_replace_the_set_one(synth: Synthesizer) -> None:
 def test_batches(synth: Synthesizer) -> None:
     style = synth.make_style(seed=3)
     masks = np.stack([mask(i) for i in range(3)])
-    together = synth.render(asked(synth, masks, style), style)
+    together = synth.render(planes(synth, masks, style), style)
     assert together.shape == (3, 3, tiny.SIZE, tiny.SIZE)
     for i in range(3):
-        assert torch.allclose(together[i], synth.render(asked(synth, masks[i : i + 1], style), style)[0], atol=1e-4)
+        assert torch.allclose(together[i], synth.render(planes(synth, masks[i : i + 1], style), style)[0], atol=1e-4)
 
 
 def test_kinds_of_masks(synth: Synthesizer, tmp_path: Path) -> None:
@@ -139,15 +143,16 @@ def test_result(synth: Synthesizer) -> None:
     assert isinstance(result, Result)
     assert result.proxy_mask.shape == (tiny.CUT, tiny.CUT)
     assert result.proxy_mask.dtype == np.uint8
-    proxy = asked(synth, mask()[None])
+    style = synth.make_style(seed=3)
+    proxy = planes(synth, mask()[None], style)
     assert np.array_equal(result.proxy_mask, proxy[0].argmax(dim=0).numpy())
     assert torch.allclose(proxy.sum(dim=1), torch.ones(()), atol=1e-5)
-    wanted = ((synth.render(proxy)[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    wanted = ((synth.render(proxy, style)[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     assert np.array_equal(pixels(result.picture), wanted)
 
 
 @pytest.mark.parametrize("kind", ["soft", "hard", "style-prior"])
-def test_handover_of_the_bundle(kind: str) -> None:
+def test_proxy_mask_mode_of_the_bundle(kind: str) -> None:
     """The bundle says how; "style-prior" also goes by the clusters that the style's own features have."""
     bundle = tiny.make_bundle()
     bundle.about["proxy_mask_mode"] = kind
@@ -156,13 +161,11 @@ def test_handover_of_the_bundle(kind: str) -> None:
     logits = synth.map(mask()[None])
     with torch.inference_mode():
         own = bundle.clusters.assign(synth.cut.features(style.w).features).unique()
-        assert style.keys.counts[0].nonzero().flatten().tolist() == own.tolist()
-        assert torch.equal(
-            asked(synth, mask()[None]),
-            logits_to_proxy_mask(logits, kind, bundle.clusters.prior(style.keys.counts)),
-        )
+        assert style.kv.counts[0].nonzero().flatten().tolist() == own.tolist()
+        wanted = logits_to_proxy_mask(logits, kind, bundle.clusters.prior(style.kv.counts))
+        assert torch.equal(synth.proxy_mask(logits, style), wanted if kind == "soft" else wanted.argmax(dim=1))
     other = dataclasses.replace(style, prior=torch.tensor([[0.0, 99.0, 0.0, 0.0, 0.0]]))
-    proxy = asked(synth, mask()[None], other)
+    proxy = planes(synth, mask()[None], other)
     assert bool((proxy.argmax(dim=1) == 1).all()) == (kind == "style-prior")
     result = synth.generate(mask(), other)
     assert np.array_equal(result.proxy_mask, proxy[0].argmax(dim=0).numpy())
@@ -174,7 +177,7 @@ def test_transfer(synth: Synthesizer) -> None:
     clusters, style = synth.bundle.clusters, synth.make_style(seed=2)
     with torch.inference_mode():
         shape = clusters.assign(synth.cut.features(synth.w([1])).features)
-        given = clusters.substitute(shape, clusters.available(style.keys.counts))  # what the style lacks is replaced
+        given = clusters.substitute(shape, clusters.available(style.kv.counts))  # what the style lacks is replaced
         assert np.array_equal(result.proxy_mask, given[0].numpy())
         wanted = synth.render(given, style)
     assert np.array_equal(pixels(result.picture), ((wanted[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
@@ -222,14 +225,14 @@ def test_from_pretrained(tmp_path: Path) -> None:
 def test_bf16_is_near(synth: Synthesizer) -> None:
     rough = Synthesizer(synth.bundle, "cpu", "bf16")
     styles = [each.make_style(seed=3) for each in (synth, rough)]
-    one, two = (each.render(asked(each, mask()[None], style), style) for each, style in zip((synth, rough), styles, strict=True))
+    one, two = (each.render(planes(each, mask()[None], style), style) for each, style in zip((synth, rough), styles, strict=True))
     assert two.dtype == torch.float32
     assert float((one - two).abs().mean()) < 0.05
     assert not torch.equal(one, two)
 
 
 def test_render_refuses_logits(synth: Synthesizer) -> None:
-    with pytest.raises(ProxymaskError, match=r"synth\.proxy"):
+    with pytest.raises(ProxymaskError, match=r"synth\.proxy_mask"):
         synth.render(synth.map(mask()[None]) - 1.0, synth.make_style(seed=1))
 
 
@@ -237,9 +240,9 @@ def test_a_style_for_each_picture() -> None:
     """Several styles at once give what each gives alone."""
     synth = Synthesizer(tiny.make_bundle(), "cpu", "fp32")
     logits = synth.map(np.stack([mask(), mask()[::-1].copy()]))
-    both = synth.make_style(w=synth.w([3, 4]))
-    pictures = synth.render(synth.proxy(logits, both), both)
+    both = synth.encode_styles(synth.w([3, 4]))
+    pictures = synth.render(synth.proxy_mask(logits, both), both)
     for index, seed in enumerate((3, 4)):
         alone = synth.make_style(seed=seed)
         part = logits[index : index + 1]
-        assert torch.allclose(pictures[index], synth.render(synth.proxy(part, alone), alone)[0], atol=1e-4)
+        assert torch.allclose(pictures[index], synth.render(synth.proxy_mask(part, alone), alone)[0], atol=1e-4)

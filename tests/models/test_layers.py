@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import tiny
-from proxymask.models.layers import EqualConv, ResidualBlock, attention, concat_channels, fused_copy
+from proxymask.inference.fused import fused_copy
+from proxymask.models.layers import EqualConv, ResidualBlock, attention, concat_channels
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper

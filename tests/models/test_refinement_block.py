@@ -3,7 +3,7 @@
 import torch
 
 import tiny
-from proxymask.inference.mask_query import MaskQuery
+from proxymask.inference.fused import MaskQuery
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.refinement_block import RefinementBlock, style_statistics
 

@@ -67,24 +67,6 @@ def test_impossible_splits_are_refused(cut: SplitGenerator, resolution: int) -> 
         SplitGenerator(cut.generator, resolution)
 
 
-@pytest.mark.parametrize("config", [{}, {"conv_clamp": 0.5}, {"scaled_weights": True}, {"start": (4, 6)}])
-@pytest.mark.parametrize("resolution", [8, 16])
-def test_fused_g2_equals_g2(config: dict[str, object], resolution: int) -> None:
-    """With one w and with a w for each layer, for several states."""
-    cut = SplitGenerator(tiny.make_generator(**config), resolution)
-    ws = cut.generator.broadcast(cut.w(seed_to_z([1], tiny.Z))).clone()
-    ws[:, -1] += 0.3
-    states = cut.features(cut.w(seed_to_z([2, 3], tiny.Z)))
-    wanted = cut.render(states, ws.expand(2, -1, -1))
-    assert torch.allclose(cut.fuse_g2(ws)(states), wanted, atol=1e-4)
-    assert not torch.allclose(cut.fuse_g2(cut.w(seed_to_z([4], tiny.Z)))(states), wanted, atol=1e-2)
-    rough = cut.fuse_g2(ws, torch.bfloat16)(states)
-    assert rough.dtype == torch.float32
-    assert float((rough - wanted).abs().mean()) < 0.05 * float(wanted.abs().mean())
-    with pytest.raises(ProxymaskError, match="for one style, not for 2"):
-        cut.fuse_g2(ws.expand(2, -1, -1))
-
-
 @pytest.mark.parametrize("size", [(8, 8), (6, 10)])
 def test_lowpass_is_downsampling_and_upsampling(size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))

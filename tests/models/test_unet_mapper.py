@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import tiny
 from proxymask.core.errors import ProxymaskError
-from proxymask.models.layers import fused_copy
+from proxymask.inference.fused import fused_copy
 from proxymask.models.mappers import OasisMapper, UNetMapper, load_mapper
 
 

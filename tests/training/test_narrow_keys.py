@@ -10,7 +10,7 @@ import torch
 import tiny
 from proxymask.cli import main
 from proxymask.core.errors import ProxymaskError
-from proxymask.inference.mask_query import MaskQuery
+from proxymask.inference.fused import MaskQuery
 from proxymask.models.rearranger import Rearranger
 from proxymask.training.narrow_keys import narrow_keys
 from proxymask.training.rearranger import RearrangerStage

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from ..conditions import Reading
-    from ..inference.synthesizer import Style, Synthesizer
+    from ..inference.style import Style
+    from ..inference.synthesizer import Synthesizer
 
 CHUNK = 64  # masks whose mapper outputs are kept at once; a style is computed once a chunk
 
@@ -204,7 +205,7 @@ class _Output(NamedTuple):
         from ..imaging.grids import to_uint8
         from ..imaging.pictures import from_pixels, write_picture
 
-        picture = from_pixels(to_uint8(synth.render(synth.asked(logits, style), style))[0])
+        picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style), style))[0])
         write_picture(self.out / f"{name}__{style_seed}.png" if self.folder else self.out, picture)
 
     def report(self, done: int, bad: int, total: int, what: str) -> None:

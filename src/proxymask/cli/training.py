@@ -21,7 +21,7 @@ from ..core.hashing import short_hash, weights_hash
 from ..core.sizes import Size, as_size, short_text, size_text
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
-from ..inference.bundle import find_bundle
+from ..inference.find import find_bundle
 from ..inference.samples import labels_hash, read_label_set, read_labelled
 from ..models.discriminator import Discriminator
 from ..models.few_shot_segmenter import FewShotSegmenter

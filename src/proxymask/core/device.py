@@ -12,15 +12,26 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-def resolve_device(name: str = "auto") -> torch.device:
-    """``auto``: CUDA, else MPS, else the CPU. A named device that is not available is a :class:`ProxymaskError`."""
+def resolve_device(name: str | torch.device = "auto") -> torch.device:
+    """``auto``: CUDA, else MPS, else the CPU.
+
+    Raises:
+        ProxymaskError: an unknown name, or a device that is not available.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise ProxymaskError(f"--device {name}: unknown; use auto, cpu, cuda (cuda:1 for the second one) or mps")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ProxymaskError("--device cuda: this PyTorch sees no CUDA device; use --device cpu or install a CUDA build of torch")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ProxymaskError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ProxymaskError("--device mps: this PyTorch sees no Apple GPU; use --device cpu")
     return device
@@ -35,11 +46,15 @@ def cpu_has_bf16() -> bool:
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of autocast. ``auto``: bfloat16 if the hardware supports it, else float32."""
-    if name == "fp32":
+def resolve_precision(name: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The autocast dtype of a precision, or of float32 and bfloat16 themselves. ``auto``: bfloat16 if the hardware has it, else float32.
+
+    Raises:
+        ProxymaskError: another precision.
+    """
+    if name in ("fp32", torch.float32):
         return torch.float32
-    if name == "bf16":
+    if name in ("bf16", torch.bfloat16):
         return torch.bfloat16
     if name != "auto":
         raise ProxymaskError(f"--precision {name}: unknown; use auto, fp32 or bf16")

@@ -13,7 +13,7 @@ from ..core.seeding import derive_rng
 from ..core.sizes import short_text
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
-from ..inference.bundle import find_bundle
+from ..inference.find import find_bundle
 from ..inference.samples import read_labelled
 from ..inference.synthesizer import Synthesizer
 from ..metrics.backends import version_of

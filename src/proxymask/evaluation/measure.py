@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from ..core.sizes import Size, height_width
 from ..data.dataset import ImageSet
+from ..inference.style import Style
 from ..metrics.agreement import MaskAgreement, mask_agreement, psnr, region_colors, style_consistency, unchanged_share
 from ..metrics.lpips import group_pairs
 from ..metrics.segmentation import SegmentationScore
@@ -24,7 +25,7 @@ from .baselines import nearest_copy
 from .cache import Tensors
 from .inputs import Inputs
 from .judge import Judge
-from .synthesis import CONSISTENCY, DIVERSITY, SHAPES, STYLES, StyleBatch
+from .synthesis import CONSISTENCY, DIVERSITY, SHAPES, STYLES
 from .workers import Progress
 
 HIGHEST_PSNR = 100.0  # dB, for samples that come back exactly
@@ -216,7 +217,7 @@ class Measurement:
                 kept.score_masks("table", kept.add("table", b.from_proxy(proxy, styles)), masks)
         return kept.tensors()
 
-    def _copied(self, masks: torch.Tensor, styles: StyleBatch) -> torch.Tensor:
+    def _copied(self, masks: torch.Tensor, styles: Style) -> torch.Tensor:
         proxy = self.bundle.map(masks, styles)
         ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
         return self.bundle.render(nearest_copy(styles.state, ids, self.bundle.clusters), styles.w)

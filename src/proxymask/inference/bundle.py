@@ -1,4 +1,4 @@
-"""The on-disk model: one folder of safetensors and JSON that holds all a person needs to make pictures from masks and drawings.
+"""A bundle: everything needed to make pictures from masks and drawings, as one folder of safetensors and JSON.
 
 ``bundle.json``   format, name, sizes, conditions, licences, how it was made, and the SHA-256 of every file
 ``labels.json``   the label set of the masks (where a mapper is there)
@@ -16,6 +16,7 @@ import torch
 
 from ..core import legacy
 from ..core.config_model import ConfigModel
+from ..core.device import resolve_device
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, replace_folder, write_json
 from ..core.hashing import file_hash
@@ -28,20 +29,24 @@ from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator
+from .find import find_bundle
 
 # 1: mappers of masks only, which is still written where there are no others, so that older versions read it; 3: not from 4x4, which is
 # written for no other reason
 BUNDLE_FORMAT = 3
 MASK: dict[str, Any] = {"condition": "mask"}
-EMBEDDED = Path(__file__).parents[1] / "bundles"
 
 
 @dataclasses.dataclass
 class Bundle:
-    """Networks and label set of one model, in memory."""
+    """Networks and label set of one model, in memory.
+
+    It can be pickled and deep-copied: the copy carries the weights, in eval mode and without gradients, and is on the same device.
+    """
 
     generator: Generator
     cut: int
+    """Resolution at which the generator is split."""
     clusters: ProxyClusters
     rearranger: Rearranger
     labels: LabelSet | None = None
@@ -49,8 +54,9 @@ class Bundle:
     mappers: dict[str, Mapper] = dataclasses.field(default_factory=dict)
     name: str = "unnamed"
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Free JSON for the card: licences, data, commands, numbers, mapper handover."""
+    """Free JSON for the card: licences, data, commands, numbers, ``proxy_mask_mode``."""
     folder: Path | None = None
+    """Where it was read from or saved to."""
     conditions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """By mapper: the condition it reads, as ``Condition.about`` says; a mapper that is not in it reads masks."""
 
@@ -84,7 +90,7 @@ class Bundle:
         return condition if condition in able else able[0]
 
     def split_generator(self) -> SplitGenerator:
-        """The generator, cut."""
+        """The generator, split at ``cut``; it shares the weights."""
         return SplitGenerator(self.generator, self.cut).eval().requires_grad_(False)
 
     def parts(self) -> dict[str, ConfigModel]:
@@ -95,10 +101,27 @@ class Bundle:
         return out | {f"mappers/{name}": mapper for name, mapper in self.mappers.items()}
 
     def to(self, device: torch.device) -> "Bundle":
-        """Move every network."""
+        """Move every network; returns this bundle itself."""
         for part in self.parts().values():
             part.to(device)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plain data instead of modules, because PyTorch does not pickle spectral norms."""
+        state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name in ("generator", "clusters", "rearranger", "segmenter"):
+            state[name] = None if state[name] is None else _network_state(state[name])
+        state["mappers"] = {name: _network_state(mapper) for name, mapper in self.mappers.items()}
+        return state | {"device": str(next(self.generator.parameters()).device)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Raises :class:`ProxymaskError` where the device it was on is not there."""
+        device = resolve_device(state.pop("device"))
+        for name in ("generator", "clusters", "rearranger", "segmenter"):
+            state[name] = None if state[name] is None else _network_from_state(state[name])
+        state["mappers"] = {name: _network_from_state(stored) for name, stored in state["mappers"].items()}
+        self.__dict__.update(state)
+        self.to(device)
 
     def save(self, folder: str | Path, half: bool = True, card: str | None = None) -> Path:
         """Write the bundle whole or not at all: a folder under a temporary name takes the place of the old one at the end.
@@ -165,12 +188,28 @@ class Bundle:
         return "\n".join(lines) + "\n"
 
     @classmethod
-    def load(cls, source: str | Path) -> "Bundle":
-        """Open a bundle: a folder, the name of an embedded one ("avatars"), or a hub name ("user/model").
+    def from_pretrained(
+        cls,
+        source: str | Path = "avatars",
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> "Bundle":
+        """Open a bundle on the CPU, in float32.
+
+        Args:
+            source: a folder, the name of an embedded bundle (:func:`list_bundles`), or a name on the hub ("user/model").
+            revision, token, cache_dir: for names on the hub, see :func:`find_bundle`.
 
         Raises:
             ProxymaskError: not found, damaged (which file), or of another version.
         """
+        return cls.load(find_bundle(source, revision=revision, token=token, cache_dir=cache_dir))
+
+    @classmethod
+    def load(cls, source: str | Path) -> "Bundle":
+        """:meth:`from_pretrained` without the arguments of the hub."""
         folder = find_bundle(source)
         problems = check_bundle(folder)
         if problems:
@@ -195,35 +234,18 @@ class Bundle:
         )
 
 
-def embedded_bundles() -> list[str]:
-    """Names of the bundles inside this package."""
-    return sorted(p.parent.name for p in EMBEDDED.glob("*/bundle.json"))
+def _network_state(model: ConfigModel) -> dict[str, Any]:
+    """A network as its class, config and tensors, on the CPU."""
+    config = dict(model.config)
+    if isinstance(model, Generator):
+        config["seed_style"] = model.seed_style  # may be set after construction
+    return {"class": type(model), "config": config, "tensors": {name: value.cpu() for name, value in model.state_dict().items()}}
 
 
-def find_bundle(source: str | Path) -> Path:
-    """The folder of a bundle named by path, by embedded name or by hub name.
-
-    Raises:
-        ProxymaskError: none of them; the message says what was looked for.
-    """
-    path = Path(source)
-    if path.is_dir():
-        return path
-    name = str(source)
-    if (EMBEDDED / name / "bundle.json").is_file():
-        return EMBEDDED / name
-    if path.exists():
-        raise ProxymaskError(f"{path} is a file; a bundle is a folder with bundle.json")
-    if name.count("/") == 1 and not name.startswith((".", "/")):
-        try:
-            from huggingface_hub import snapshot_download
-        except ImportError:
-            raise ProxymaskError(f"{name} is no folder; to take it from the hub: pip install 'proxymask[hub]'") from None
-        try:
-            return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.md"]))
-        except Exception as error:  # the hub's many errors all mean: not to be had
-            raise ProxymaskError(f"{name} is no folder, and the hub did not give it: {error}".splitlines()[0]) from None
-    raise ProxymaskError(f"no bundle {name!r}: no such folder, and the embedded ones are: {', '.join(embedded_bundles()) or 'none'}")
+def _network_from_state(state: dict[str, Any]) -> Any:
+    model = state["class"](**state["config"])
+    model.load_state_dict(state["tensors"])
+    return model.eval().requires_grad_(False)
 
 
 def check_bundle(folder: Path, hashes: bool = True) -> list[str]:

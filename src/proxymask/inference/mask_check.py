@@ -13,7 +13,8 @@ from ..imaging.labels import LabelSet
 from ..imaging.masks import check_report, overlay, read_mask, resize_mask
 from ..imaging.pictures import PAPER, legend
 from ..imaging.reader import read_picture
-from .bundle import check_bundle, find_bundle
+from .bundle import check_bundle
+from .find import find_bundle
 
 GREY = 128  # background of the overlay
 SIDE = 512  # longer side of the overlay in pixels

@@ -1,15 +1,15 @@
-"""Samples of a generator on disk, and the masks that people paint over them.
+"""Samples of a generator on disk, and the masks that users paint over them.
 
-A sample is a picture with a sidecar that holds its latent, so that a mask painted over the picture in any editor can
-train the few-shot segmenter, which reads the generator's own features:
+A sample is a picture with a sidecar file that holds its latent, so that a mask painted over the picture in any editor can train the
+few-shot segmenter, which reads the generator's own features:
 
 ``000000.png``          the picture
 ``000000.json``         the sidecar: z, w, seed, truncation, generator (hash), resolution
 ``000000.proxy.png``    its proxy mask at picture size, palette = the cluster colours, index = the cluster (on request)
 ``000000.labels.png``   its semantic mask by the few-shot segmenter (on request); never read back, see below
-``000000.mask.png``     yours: what you painted; or ``masks/000000.png``, or a folder of masks with the same names
+``000000.mask.png``     the mask that a user painted; or ``masks/000000.png``, or a folder of masks with the same names
 
-To mend what the segmenter drew, copy ``000000.labels.png`` to ``000000.mask.png`` and paint in the copy.
+To correct the segmenter's mask, copy ``000000.labels.png`` to ``000000.mask.png`` and paint in the copy.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Sidecar:
-    """What the file beside a sample says."""
+    """Content of the sidecar file of a sample."""
 
     z: list[float]
     w: list[Any]
@@ -77,9 +77,9 @@ def write_samples(
     """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.
 
     Args:
-        source: a synthesizer, whose clusters, segmenter, labels and precision are used; or a generator, cut, with those given here.
+        source: a synthesizer, whose clusters, segmenter, labels and precision are used; or a split generator, with those given here.
         count: how many; with ``seeds``, as many as these.
-        out: folder, made where it is missing; samples of the same number are replaced.
+        out: folder, created where it is missing; samples of the same number are replaced.
         seed: where no ``seeds`` are given, they are ``seed``, ``seed + 1``, ...
         with_proxy: also write the proxy masks.
         with_labels: also write the segmenter's semantic masks.
@@ -90,8 +90,8 @@ def write_samples(
         The pictures' paths.
 
     Raises:
-        ProxymaskError: no samples asked for, clusters or segmenter asked for but not there, painted masks in ``out`` that belong to
-            other samples, a folder that cannot be written.
+        ProxymaskError: a count below 1, ``with_proxy`` without clusters, ``with_labels`` without a segmenter, painted masks in ``out``
+            that belong to other samples, a folder that cannot be written.
     """
     if isinstance(source, Synthesizer):
         cut, precision = source.cut, source.dtype
@@ -100,7 +100,7 @@ def write_samples(
         cut = source
     seeds = list(range(seed, seed + count)) if seeds is None else list(seeds)
     if len(seeds) != count or count < 1:
-        raise ProxymaskError(f"{count} samples of {len(seeds)} seeds: ask for one or more, with a seed each")
+        raise ProxymaskError(f"{count} samples of {len(seeds)} seeds: give one or more, with a seed each")
     if with_proxy and clusters is None:
         raise ProxymaskError("proxy masks need clusters: make them first (proxymask cluster)")
     if with_labels and (segmenter is None or labels is None):
@@ -210,7 +210,7 @@ def read_labelled(
         )
     masks = painted_masks(folder, sidecars)
     if not masks:
-        where = "STEM.mask.png beside the sample STEM.png" if sidecars == folder else f"STEM.png, named as the samples in {sidecars}"
+        where = "STEM.mask.png next to the sample STEM.png" if sidecars == folder else f"STEM.png, named as the samples in {sidecars}"
         raise ProxymaskError(f"{folder} holds no painted mask: save each as {where} (or in {folder / 'masks'} as STEM.png)")
     ws, ids = [], []
     for stem, mask in masks.items():
@@ -223,7 +223,7 @@ def read_labelled(
         if generator is not None and about.generator != generator:
             raise ProxymaskError(
                 f"{sidecar} is a sample of another generator ({str(about.generator)[:12]}, not {generator[:12]}): latents mean nothing "
-                "to a generator that did not make them; sample from this one and label those"
+                "to another generator; sample from this one and label those"
             )
         try:
             ws.append(torch.tensor(about.w, dtype=torch.float32))
@@ -261,7 +261,7 @@ def select_samples_to_label(
     precision: torch.dtype = torch.float32,
     batch: int = 16,
 ) -> list[int]:
-    """Integer seeds of the ``count`` samples, out of ``candidates``, that teach the segmenter most.
+    """Integer seeds of the ``count`` samples, out of ``candidates``, that are most worth labelling.
 
     A label can only be learnt where it is seen, and what is seen shows in the clusters. With h_i[k] the share of sample i's proxy
     mask in cluster k, and m[k] the mean of that share over the candidates, a set S of samples covers
@@ -315,7 +315,7 @@ def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> I
 
 
 def _keep_painted(out: Path, digest: str, generator: Generator, seeds: Sequence[int], truncation: float) -> None:
-    """Refuse to slide another sample under a mask that somebody painted."""
+    """Refuse to replace a sample over which a user painted a mask by another sample."""
     if not out.is_dir():
         return
     for stem, mask in painted_masks(out).items():

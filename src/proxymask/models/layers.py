@@ -5,14 +5,11 @@ Shapes: B pictures, C channels, H x W or h x w the size of a grid, n and m numbe
 
 import math
 from collections.abc import Sequence
-from copy import deepcopy
 from itertools import pairwise
-from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrize
 
 ATTENTION_ROWS = 256
 """Number of queries whose logits are in memory at once."""
@@ -46,62 +43,6 @@ class EqualConv(nn.Module):
         if self.bias is not None and conv.bias is not None:
             conv.bias.copy_(self.bias)
         return conv
-
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@runtime_checkable
-class Fusable(Protocol):
-    """A module with a faster form for inference."""
-
-    def fused(self) -> nn.Module:
-        """The faster form, on the same device. It may share weights with this module."""
-        ...
-
-
-@torch.no_grad()
-def fused_copy(module: Network, dtype: torch.dtype) -> Network:
-    """A faster copy of ``module`` for inference only, with the same function up to rounding.
-
-    Every :class:`Fusable` part is replaced by its faster form, spectral norms become plain weights, and the weights of convolutions are
-    stored in ``dtype``, channels last.
-
-    Args:
-        dtype: of the autocast that it will run under; float32: no autocast.
-    """
-    copy = deepcopy(module)
-    _fuse_inside(copy)
-    for part in copy.modules():
-        if isinstance(part, nn.Conv2d):
-            part.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return copy.eval().requires_grad_(False)
-
-
-def _fuse_inside(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        new = child
-        if isinstance(child, Fusable):
-            new = child.fused().to(next(child.parameters()).device)
-        elif isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child):
-            new = _plain(child)
-        setattr(module, name, new)
-        _fuse_inside(new)
-
-
-def _plain(conv: nn.Conv2d) -> nn.Conv2d:
-    """The convolution with its current weights, without the parametrisation."""
-    conv.eval()  # in training, reading the weight updates the spectral norm
-    out, inside, height, width = conv.weight.shape
-    stride, padding = (
-        (conv.stride[0], conv.stride[1]),
-        conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
-    )
-    plain = nn.Conv2d(inside, out, (height, width), stride, padding, bias=conv.bias is not None).to(conv.weight.device)
-    plain.weight.copy_(conv.weight)
-    if conv.bias is not None and plain.bias is not None:
-        plain.bias.copy_(conv.bias)
-    return plain
 
 
 class ResidualBlock(nn.Module):

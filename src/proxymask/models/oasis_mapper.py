@@ -124,7 +124,7 @@ class SpadeBlock(nn.Module):
         return skip + self.conv1(F.leaky_relu(self.norm1(x, mask), 0.2))
 
     def fused(self) -> nn.Module:
-        """The form for inference, see :func:`layers.fused_copy`."""
+        """The form for inference, see ``inference/fused.py``."""
         return FusedSpadeBlock(self)
 
 

@@ -176,7 +176,7 @@ class _UpBlock(nn.Module):
         return self.conv1(self.conv0(torch.cat([x, skip], dim=1)))
 
     def fused(self) -> nn.Module:
-        """The form for inference, see :func:`layers.fused_copy`."""
+        """The form for inference, see ``inference/fused.py``."""
         block = _UpBlock.__new__(_UpBlock)
         nn.Module.__init__(block)
         block.conv0, block.conv1 = _plain_conv(self.conv0), _plain_conv(self.conv1)  # type: ignore[assignment]

@@ -29,7 +29,7 @@ from ..core.seeding import derive_rng, derive_seed
 from ..core.sizes import Size, size_text
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
-from ..inference.bundle import EMBEDDED, embedded_bundles
+from ..inference.find import EMBEDDED, list_bundles
 from ..models.depth_net import DepthNet
 from ..models.discriminator import Discriminator
 from ..models.few_shot_segmenter import FewShotSegmenter
@@ -622,7 +622,7 @@ def find_part(path: str | Path, name: str) -> Path:
         ProxymaskError: nothing there, a run that has not finished, something else.
     """
     folder = Path(path)
-    if not folder.exists() and str(path) in embedded_bundles():
+    if not folder.exists() and str(path) in list_bundles():
         folder = EMBEDDED / str(path)
     if not folder.is_dir():
         raise ProxymaskError(f"{path} is not a folder" if folder.exists() else f"{path} does not exist")

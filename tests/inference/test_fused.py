@@ -1,13 +1,15 @@
-"""The query by looking up asks for the same as the rearranger's own."""
+"""The fused forms are the same functions as the networks they are made of."""
 
 import pytest
 import torch
 
 import tiny
 from proxymask.core.errors import ProxymaskError
-from proxymask.inference.mask_query import MaskQuery
+from proxymask.inference.fused import FusedG2, MaskQuery
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
+from proxymask.models.split_generator import SplitGenerator
+from proxymask.models.stylegan2 import seed_to_z
 
 IDS = torch.randint(0, tiny.K, (3, tiny.CUT, tiny.CUT), generator=torch.Generator().manual_seed(1))
 
@@ -39,3 +41,21 @@ def test_it_is_the_same_function(config: dict[str, object]) -> None:
 def test_another_size() -> None:
     with pytest.raises(ProxymaskError, match=r"\(4, 4\) does not fit"):
         MaskQuery(stirred())(IDS[:, :4, :4])
+
+
+@pytest.mark.parametrize("config", [{}, {"conv_clamp": 0.5}, {"scaled_weights": True}, {"start": (4, 6)}])
+@pytest.mark.parametrize("resolution", [8, 16])
+def test_fused_g2_is_the_second_half(config: dict[str, object], resolution: int) -> None:
+    """With the style in its weights, for several states, and with a w for each layer."""
+    cut = SplitGenerator(tiny.make_generator(**config), resolution)
+    ws = cut.generator.broadcast(cut.w(seed_to_z([1], tiny.Z))).clone()
+    ws[:, -1] += 0.3
+    states = cut.features(cut.w(seed_to_z([2, 3], tiny.Z)))
+    wanted = cut.render(states, ws.expand(2, -1, -1))
+    assert torch.allclose(FusedG2(cut, ws)(states), wanted, atol=1e-4)
+    assert not torch.allclose(FusedG2(cut, cut.w(seed_to_z([4], tiny.Z)))(states), wanted, atol=1e-2)
+    rough = FusedG2(cut, ws, torch.bfloat16)(states)
+    assert rough.dtype == torch.float32
+    assert float((rough - wanted).abs().mean()) < 0.05 * float(wanted.abs().mean())
+    with pytest.raises(ProxymaskError, match="fused for one style, not for 2"):
+        FusedG2(cut, ws.expand(2, -1, -1))

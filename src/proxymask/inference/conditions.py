@@ -1,0 +1,114 @@
+"""Conditions other than masks: reading them with a bundle, several of them in one picture, and what stands where nothing is painted.
+
+Shapes: pictures of H x W pixels; proxy masks have h x w positions (cells), K clusters.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from ..conditions import Condition, Reading, get_condition
+from ..core.errors import ProxymaskError
+from ..core.sizes import height_width
+from ..models.unet_mapper import UNetMapper
+from .inputs import MaskLike, as_source
+from .steps import SynthesisSteps
+from .style import Style
+
+Unpainted = Literal["style", "mapper"]
+"""What stands where nothing was painted: the style sample's own layout, or what the mapper predicts."""
+JOIN_REACH = 2.0  # cells of the proxy mask over which one condition gives way to another
+CERTAIN_LOGIT = 30.0  # of a cluster that is certain
+
+
+class ConditionSteps(SynthesisSteps):
+    """The steps from inputs of a condition to the logits of a mapper."""
+
+    def condition(self, name: str, extractor: str | None = None, weights: Path | None = None) -> Condition:
+        """The condition ``name`` (or ``FILE.py:NAME``) as this bundle's mapper for it takes it.
+
+        Raises:
+            ProxymaskError: no such condition, no labels where they are needed, an extractor of something else.
+        """
+        plain = name.rpartition(":")[2]
+        known = [about for mapper, about in self.bundle.conditions.items() if about["condition"] == plain and mapper in self.bundle.mappers]
+        return get_condition(name, self.bundle.labels, extractor, weights, known[0] if known else None)
+
+    def read_condition(self, source: MaskLike, condition: str | Condition, from_photo: bool = False, invert: bool = False) -> Reading:
+        """An input as the planes that the mapper reads.
+
+        Args:
+            source: path, PIL image, array or tensor, of any size and aspect ratio.
+            condition: its kind.
+            from_photo: ``source`` is a picture from which the condition is to be extracted first.
+            invert: read it as white on black (or far as bright); otherwise that is detected.
+
+        Raises:
+            ProxymaskError: the input cannot be used; the message says why and what to do.
+        """
+        kind, given = self.condition(condition) if isinstance(condition, str) else condition, as_source(source)
+        if from_photo:
+            if invert:
+                raise ProxymaskError("a photo is not inverted: leave --invert or --from-photo out")
+            return kind.read_photo(given, self.size)
+        typical = None
+        if kind.uses_mean_condition:
+            mapper = self.bundle.mappers[self.bundle.mapper_for(kind.name)]
+            typical = mapper.typical if isinstance(mapper, UNetMapper) and int(mapper.seen) else None
+        return kind.read(given, self.size, invert, typical)
+
+    def mixed_logits(
+        self, readings: Sequence[Reading], mappers: Sequence[str], style: Style | None = None, unpainted: Unpainted = "mapper"
+    ) -> torch.Tensor:
+        """Logits (1, K, h, w) of one or several readings, each with its mapper, joined as :func:`join_logits` says; with
+        ``unpainted="style"``, cells where nothing is painted keep the cluster that the style has there."""
+        each = [self.map_planes(reading.planes[None], name).float() for reading, name in zip(readings, mappers, strict=True)]
+        painted = [reading.painted for reading in readings]
+        logits = each[0] if len(each) == 1 else join_logits(each, painted)
+        if unpainted == "mapper":
+            return logits
+        if style is None:
+            raise ProxymaskError('unpainted="style" keeps the layout of a style: give the style')
+        clusters = self.bundle.clusters
+        own = clusters.one_hot(clusters.assign(style.state.features)).to(logits)
+        return keep_layout(logits, torch.stack(painted).any(dim=0), own)
+
+
+def join_logits(logits: Sequence[torch.Tensor], painted: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Several conditions' logits (1, K, h, w) as one.
+
+    At every cell the log probabilities are averaged, each condition with a weight that falls off with the distance to what is painted in
+    it, ``exp(-distance / JOIN_REACH)``. So a condition decides alone where only it is painted, and conditions share what lies between
+    and where several are painted.
+
+    Args:
+        logits: one for each condition.
+        painted: where each is painted, bool (H, W).
+    """
+    size = logits[0].shape[-2:]
+    distances = torch.stack([distance_to(cells(where, size)) for where in painted]).to(logits[0].device)  # (conditions, h, w)
+    weights = (-distances / JOIN_REACH).softmax(dim=0)
+    return torch.stack([w * x.float().log_softmax(dim=1) for w, x in zip(weights, logits, strict=True)]).sum(dim=0)
+
+
+def keep_layout(logits: torch.Tensor, painted: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Logits (1, K, h, w) where ``painted`` (H, W) bool says so; elsewhere the one-hot proxy mask ``own`` (1, K, h, w) of the style."""
+    return torch.where(cells(painted, logits.shape[-2:]).to(logits.device), logits, CERTAIN_LOGIT * own)
+
+
+def cells(painted: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
+    """Painted pixels (H, W) as cells (h, w) of ``size`` bool: a cell is painted where a pixel of it is."""
+    return F.adaptive_max_pool2d(painted[None, None].float(), height_width(size))[0, 0] > 0
+
+
+def distance_to(marks: torch.Tensor) -> torch.Tensor:
+    """Distance in cells to the nearest mark (h, w) bool, 0 on one; half the longer side everywhere where there is none."""
+    height, width = marks.shape
+    at = torch.nonzero(marks).float()
+    if not len(at):
+        return torch.full(marks.shape, max(height, width) / 2)
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.cdist(torch.stack([ys, xs], dim=-1).reshape(-1, 2).float(), at.cpu()).amin(dim=1).view(height, width)

@@ -1,0 +1,210 @@
+"""The steps from latents and masks to pictures, each for a batch.
+
+    z --mapping--> w --G1--> state --assign--> proxy mask           of a sample
+    label mask --mapper--> logits --proxy_mask--> proxy mask        of a mask
+    proxy mask, style --rearrange--> state --G2--> picture
+
+Shapes: B pictures of H x W pixels; proxy masks and features have h x w positions; K clusters, C channels, N labels. Pictures are
+(B, 3, H, W) float32 in [-1, 1] (a generator may have another number of channels than 3).
+"""
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..core.device import autocast, resolve_device, resolve_precision
+from ..core.errors import ProxymaskError
+from ..core.sizes import Size
+from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
+from ..models.mappers import Mapper
+from ..models.rearranger import QueryTokens
+from ..models.split_generator import SplitState
+from .bundle import Bundle
+from .fused import FusedG2, MaskQuery, fused_copy
+from .style import Style, check_seed, check_truncation
+
+
+class SynthesisSteps:
+    """The networks of a bundle, ready for inference on one device in one precision, and the steps that they take.
+
+    No method stores a result, so that threads can share an object; :meth:`prepare` alone changes it. The weights are read when it is made.
+
+    Args:
+        bundle: an opened bundle; it is moved to the device, not copied.
+        device: "auto", "cpu", "cuda" or "mps", or a ``torch.device``.
+        precision: "auto", "fp32" or "bf16", or ``torch.float32`` or ``torch.bfloat16``.
+
+    Raises:
+        ProxymaskError: an unknown device or precision, or a device that is not there.
+    """
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "auto", precision: str | torch.dtype = "auto") -> None:
+        self.bundle = bundle
+        self.proxy_mask_mode: ProxyMaskMode = bundle.about.get("proxy_mask_mode", "soft")
+        self._lock = threading.Lock()
+        place = resolve_device(device)
+        self.prepare(place, resolve_precision(precision, place))
+
+    def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the bundle to ``device`` and make the fused networks for ``dtype``."""
+        self.device, self.dtype = device, dtype
+        memory = torch.contiguous_format if device.type == "mps" else torch.channels_last
+        for part in self.bundle.to(device).parts().values():
+            part.eval().requires_grad_(False).to(memory_format=memory)  # type: ignore[call-overload]
+        self.cut = self.bundle.split_generator()
+        # fused networks hold their weights in dtype already and run without autocast, which would inspect every operand again
+        self._mappers: dict[str, tuple[Mapper, Mapper]] = {}
+        self.rearranger = fused_copy(self.bundle.rearranger, dtype)
+        self._mask_query = MaskQuery(self.bundle.rearranger, dtype)
+
+    @property
+    def size(self) -> Size:
+        """Side of the pictures; (height, width) where they are not square."""
+        return self.bundle.size
+
+    # ------------------------------------------------------------------------------------------------------------ samples
+
+    @torch.inference_mode()
+    def w(self, seeds: Sequence[int], truncation: float = 1.0) -> torch.Tensor:
+        """Latents w (B, w_dim) of integer seeds.
+
+        Raises:
+            ProxymaskError: a seed that is no integer, a truncation that is no number.
+        """
+        z = self.bundle.generator.z([check_seed(seed) for seed in seeds])
+        return self.cut.w(z.to(self.device), check_truncation(truncation))
+
+    @torch.inference_mode()
+    def state(self, w: torch.Tensor) -> SplitState:
+        """G1: latents (B, w_dim) or (B, num_ws, w_dim) -> the samples at the split."""
+        with autocast(self.device, self.dtype):
+            return self.cut.features(w.to(self.device))
+
+    @torch.inference_mode()
+    def layout(self, w: torch.Tensor) -> tuple[torch.Tensor, SplitState]:
+        """Proxy masks (B, h, w) int64 of the samples of latents w, and the samples at the split."""
+        state = self.state(w)
+        return self.bundle.clusters.assign(state.features), state
+
+    @torch.inference_mode()
+    def sample(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The generator's own pictures of latents w (B, 3, H, W), their proxy masks (B, h, w), and labels (B, H, W) where there is a
+        segmenter."""
+        w = w.to(self.device)
+        with autocast(self.device, self.dtype):
+            levels, picture = self.cut.feature_pyramid(w)
+            features_at_split = levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)]
+            proxy = self.bundle.clusters.assign(features_at_split)
+            labels = None
+            if self.bundle.segmenter is not None:
+                labels = self.bundle.segmenter([level.float() for level in levels]).float().argmax(dim=1)
+        return picture.float().clamp(-1, 1), proxy, labels
+
+    # ------------------------------------------------------------------------------------------------------------- styles
+
+    @torch.inference_mode()
+    def encode_styles(self, w: torch.Tensor) -> Style:
+        """The styles of latents w (B, w_dim) or (B, num_ws, w_dim), for a batch: without the fused G2."""
+        w = w.to(self.device)
+        ids, state = self.layout(w)
+        with autocast(self.device, self.dtype):
+            kv = self.rearranger.encode_style(state, ids)
+        # what all keys have in common adds a constant to the logits of a query: without it the softmax is the same, the rounding smaller
+        key = kv.key.float() - kv.key.float().mean(dim=1, keepdim=True)
+        kv = kv._replace(key=key.to(self.dtype), value=kv.value.to(self.dtype))
+        clusters = self.bundle.clusters
+        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts))
+
+    @torch.inference_mode()
+    def fuse(self, style: Style) -> Style:
+        """A single style with the fused G2, which makes pictures of it faster."""
+        with autocast(self.device, self.dtype):
+            fused = FusedG2(self.cut, style.w, self.dtype)
+        return Style(style.w, style.state, style.kv, style.present, style.prior, fused)
+
+    def substitute(self, ids: torch.Tensor, style: Style) -> torch.Tensor:
+        """Proxy masks (B, h, w) of other samples for these styles: clusters that a style lacks are replaced by similar ones it has, as far
+        as the rearranger needs that (:attr:`Rearranger.substitute_threshold`)."""
+        return self.bundle.clusters.substitute(ids, style.present, self.bundle.rearranger.substitute_threshold)
+
+    # -------------------------------------------------------------------------------------------------------------- masks
+
+    @torch.inference_mode()
+    def map(self, masks: np.ndarray | torch.Tensor, mapper: str = "mask") -> torch.Tensor:
+        """Label ids (B, H, W) -> logits (B, K, h, w) of a mapper: all that depends on the mask alone.
+
+        Raises:
+            ProxymaskError: the bundle has no such mapper, or it reads another condition than masks.
+        """
+        network, reads = self._mapper(mapper), self.bundle.condition_of(mapper)["condition"]
+        if reads != "mask":
+            raise ProxymaskError(f"the mapper {mapper!r} reads {reads}, not masks: synth.generate(input, style, condition={reads!r})")
+        ids = masks if isinstance(masks, torch.Tensor) else torch.tensor(masks)  # copies, as arrays of pictures are read-only
+        return network(ids.to(self.device, torch.long))
+
+    @torch.inference_mode()
+    def map_planes(self, planes: torch.Tensor, mapper: str) -> torch.Tensor:
+        """Planes (B, planes, H, W) of a condition, 0 to 1, -> logits (B, K, h, w) of the mapper of that name.
+
+        Raises:
+            ProxymaskError: the bundle has no such mapper.
+        """
+        return self._mapper(mapper)(planes.to(self.device, self.dtype))
+
+    def _mapper(self, name: str) -> Mapper:
+        """The fused form of the bundle's mapper of that name; the bundle may get others at any time."""
+        mapper = self.bundle.mappers.get(name)
+        if mapper is None:
+            have = ", ".join(sorted(self.bundle.mappers)) or "none"
+            raise ProxymaskError(f"the bundle {self.bundle.name} has no mapper {name!r} (it has: {have})")
+        with self._lock:
+            known = self._mappers.get(name)
+            if known is None or known[0] is not mapper:
+                known = self._mappers[name] = mapper, fused_copy(mapper, self.dtype)
+            return known[1]
+
+    @torch.inference_mode()
+    def proxy_mask(self, logits: torch.Tensor, style: Style) -> torch.Tensor:
+        """A mapper's logits (B, K, h, w), or one for all styles, -> proxy masks for the styles: ids (B, h, w) int64 where the bundle takes
+        one cluster a position (:data:`ProxyMaskMode`), else probabilities (B, K, h, w)."""
+        logits = logits.expand(max(len(logits), len(style)), -1, -1, -1)
+        convert = logits_to_cluster_ids if is_hard(self.proxy_mask_mode) else logits_to_proxy_mask
+        return convert(logits, self.proxy_mask_mode, style.prior)
+
+    # ----------------------------------------------------------------------------------------------------------- pictures
+
+    def query_tokens(self, proxy: torch.Tensor) -> QueryTokens:
+        """Query tokens of proxy masks, ids (B, h, w) or planes (B, K, h, w).
+
+        Raises:
+            ProxymaskError: another size, or a mapper's logits instead of a proxy mask.
+        """
+        with autocast(self.device, self.dtype):
+            if proxy.ndim == 3:
+                return self._mask_query(proxy)
+            if float(proxy.amin()) < 0:
+                raise ProxymaskError("a proxy mask is not negative; a mapper's logits go through synth.proxy_mask(logits, style) first")
+            return self.rearranger.encode_mask(proxy)
+
+    @torch.inference_mode()
+    def rearrange(self, proxy: torch.Tensor, style: Style) -> SplitState:
+        """The rearranger: features of the styles, one for all or one each, in the layout of proxy masks, ids (B, h, w) or one-hot or soft
+        planes (B, K, h, w)."""
+        tokens = self.query_tokens(proxy)
+        return self.rearranger.attend(tokens, style.expanded(len(proxy)).kv)
+
+    @torch.inference_mode()
+    def render_state(self, state: SplitState, w: torch.Tensor) -> torch.Tensor:
+        """G2: states at the split, with latents w of as many styles, -> pictures."""
+        with autocast(self.device, self.dtype):
+            return self.cut.render(state, w).float().clamp_(-1, 1)
+
+    @torch.inference_mode()
+    def render(self, proxy: torch.Tensor, style: Style) -> torch.Tensor:
+        """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures."""
+        state = self.rearrange(proxy, style)
+        if style.fused_g2 is not None:
+            return style.fused_g2(state).clamp_(-1, 1)
+        return self.render_state(state, style.expanded(len(proxy)).w)

@@ -1,0 +1,158 @@
+"""Styles: what a caller may give as one, what is computed of it once, and a bounded store of those made from seeds.
+
+Shapes: B styles, K clusters, C channels, h x w positions at the split.
+"""
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core.errors import ProxymaskError
+from ..models.rearranger import StyleKV
+from ..models.split_generator import SplitState
+from .fused import FusedG2
+
+STYLE_CACHE = 8
+"""Styles of seeds that a synthesizer keeps; at 256 pixels and more each takes some 30 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Style:
+    """A style with everything that depends on it alone; or several, one for each picture of a batch.
+
+    :meth:`Synthesizer.make_style` makes one. It belongs to the bundle and the device of the synthesizer that made it.
+    """
+
+    w: torch.Tensor
+    """Latents (B, w_dim), or (B, num_ws, w_dim) with one for each layer."""
+    state: SplitState
+    """The style samples at the split: features (B, C, h, w) and the RGB so far."""
+    kv: StyleKV
+    """Keys and values of the attention."""
+    present: torch.Tensor
+    """(B, K) bool: the clusters that each style has (:meth:`ProxyClusters.available`)."""
+    prior: torch.Tensor
+    """(B, K) float32: see :meth:`ProxyClusters.prior`."""
+    fused_g2: FusedG2 | None = None
+    """G2 with the style multiplied into its weights; of one style only."""
+
+    def __len__(self) -> int:
+        return len(self.w)
+
+    def __repr__(self) -> str:
+        return f"Style({len(self)} of w {tuple(self.w.shape[1:])}, {self.w.device})"
+
+    def expanded(self, count: int) -> "Style":
+        """One style for ``count`` pictures, without copying; ``count`` styles as they are.
+
+        Raises:
+            ProxymaskError: another number of styles.
+        """
+        if len(self) == count:
+            return self
+        if len(self) != 1:
+            raise ProxymaskError(f"{len(self)} styles for {count} pictures: give one style, or one for each picture")
+
+        def each(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            return [t.expand(count, *t.shape[1:]) for t in tensors]
+
+        w, present, prior = each((self.w, self.present, self.prior))
+        return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, self.fused_g2)
+
+
+StyleLike = int | Style
+"""A style as a caller gives it: an integer seed, or a :class:`Style`."""
+
+
+def join_styles(styles: Sequence[Style]) -> Style:
+    """Several single styles of one bundle as one :class:`Style` for a batch; without fused G2 unless all are the same object."""
+    if all(style is styles[0] for style in styles):
+        return styles[0].expanded(len(styles))
+
+    def join(parts: Sequence[tuple[torch.Tensor, ...]]) -> list[torch.Tensor]:
+        return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
+
+    layers = max(style.w.shape[1] if style.w.ndim == 3 else 0 for style in styles)
+    ws = [style.w if style.w.ndim == 3 or not layers else style.w[:, None].expand(-1, layers, -1) for style in styles]
+    w, present, prior = join([(w, style.present, style.prior) for w, style in zip(ws, styles, strict=True)])
+    return Style(w, SplitState(*join([s.state for s in styles])), StyleKV(*join([s.kv for s in styles])), present, prior)
+
+
+def check_seed(seed: object) -> int:
+    """``seed`` as an int; a :class:`ProxymaskError` where it is no integer (True, "3" and 3.0 are none)."""
+    if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer):
+        raise ProxymaskError(f"a seed is an integer, not {seed!r} ({type(seed).__name__})")
+    return int(seed)
+
+
+def check_style(style: object) -> StyleLike:
+    """A seed or a single :class:`Style`; a :class:`ProxymaskError` where it is neither."""
+    if isinstance(style, dict):
+        raise ProxymaskError("a style for each label (a dict) is not there yet: give a seed or a Style")
+    if isinstance(style, Style):
+        if len(style) != 1:
+            raise ProxymaskError(f"this Style holds {len(style)} styles: give one Style for each picture, as a list")
+        return style
+    if isinstance(style, int | np.integer) and not isinstance(style, bool):
+        return int(style)
+    raise ProxymaskError(f"a style is a seed (an integer) or a Style of synth.make_style, not {style!r} ({type(style).__name__})")
+
+
+def check_truncation(truncation: object) -> float:
+    """``truncation`` as a float; a :class:`ProxymaskError` where it is no finite number."""
+    if isinstance(truncation, bool) or not isinstance(truncation, int | float | np.number) or not math.isfinite(truncation):
+        raise ProxymaskError(f"truncation is a number, 1 for none, not {truncation!r}")
+    return float(truncation)
+
+
+def style_list(styles: object, count: int) -> list[StyleLike]:
+    """One style for each of ``count`` pictures.
+
+    Args:
+        styles: a seed, a :class:`Style`, or a list, tuple, range or integer array (n,) of them; one for all pictures or ``count``.
+
+    Raises:
+        ProxymaskError: something else, or another number of styles.
+    """
+    if isinstance(styles, np.ndarray | torch.Tensor) and styles.ndim == 1:
+        styles = styles.tolist()
+    if not isinstance(styles, list | tuple | range):
+        return [check_style(styles)] * count
+    if len(styles) not in (1, count):
+        raise ProxymaskError(f"{len(styles)} styles for {count} {'mask' if count == 1 else 'masks'}: give one style, or one for each mask")
+    checked = [check_style(style) for style in styles]
+    return checked * count if len(checked) == 1 else checked
+
+
+class StyleCache:
+    """The styles used last, by any hashable key; at most ``size`` of them. Threads may share it."""
+
+    def __init__(self, size: int = STYLE_CACHE) -> None:
+        self.size = size
+        self._styles: OrderedDict[Any, Style] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._styles)
+
+    def get(self, key: Any) -> Style | None:
+        """The style of ``key``, None where it is not kept."""
+        with self._lock:
+            style = self._styles.get(key)
+            if style is not None:
+                self._styles.move_to_end(key)
+            return style
+
+    def put(self, key: Any, style: Style) -> None:
+        """Keep a style; the one that was not used for longest makes room."""
+        with self._lock:
+            self._styles[key] = style
+            self._styles.move_to_end(key)
+            while len(self._styles) > self.size:
+                self._styles.popitem(last=False)
