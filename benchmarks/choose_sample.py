@@ -5,7 +5,7 @@
 A class that is missing, or an eye behind dark glasses, is never learnt; a look in which hair and clothes are one colour tells nobody
 which is which. The first is counted by the annotator; the second is how well the nearest neighbour, among the labelled sample's own
 features, reads other samples laid out in its look (training/in_look.py), against the annotator. So the choice knows more than one label:
-docs/experiments.md, section 30, says so too.
+docs/decisions.md, choice-of-sample, says so too.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.segmentation import ConfusionMatrix
 from proxymask.models.segmentation_nets import UNetSegmenter
+from proxymask.training.parts import Frozen
 from proxymask.training.style_transfer import StyleTransferLabeler
 
 USUAL = {
@@ -79,7 +80,7 @@ def main() -> None:
     rows = []
     for _, seed, areas in found[: args.best]:
         own = synth.w([seed])
-        matrix = read_in(StyleTransferLabeler(cut, bundle.clusters, bundle.rearranger, own), labelled(own)[0], w, truth)
+        matrix = read_in(StyleTransferLabeler(Frozen(cut, bundle.clusters, bundle.rearranger), own), labelled(own)[0], w, truth)
         rows.append((matrix.miou() + matrix.pixel_accuracy(), seed, areas, matrix))
     for _, seed, areas, matrix in sorted(rows, key=lambda row: -row[0]):
         each = " ".join(f"{name} {value:.2f}" for name, value in zip(AVATAR_LABELS.names, matrix.iou(), strict=True))
@@ -107,7 +108,7 @@ def read_in(look: StyleTransferLabeler, labels: torch.Tensor, w: torch.Tensor, t
         both = torch.cat([F.interpolate(level, size=labels.shape, mode="bilinear") for level in levels], dim=1)
         return torch.cat([both, F.avg_pool2d(both, 5, 1, 2)], dim=1).flatten(2).transpose(1, 2).bfloat16()
 
-    known = described(look.known()[0])[0].t()
+    known = described(look.labelled()[0])[0].t()
     matrix = ConfusionMatrix(len(AVATAR_LABELS))
     for sample, wanted in zip(described(look.layout(w)), truth, strict=True):
         matrix.update(labels.flatten()[(sample @ known).argmax(dim=1)], wanted.flatten())

@@ -21,7 +21,7 @@ from proxymask.models.mappers import load_mapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.stylegan2 import Generator
-from proxymask.training.stages import find_part, load_part
+from proxymask.training.parts import find_part, load_part
 
 
 @dataclasses.dataclass(frozen=True)

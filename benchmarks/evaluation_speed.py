@@ -25,7 +25,8 @@ from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.training.presets import load_preset
-from proxymask.training.stages import cluster_features, new_generator
+from proxymask.training.stages.clusters import cluster_features
+from proxymask.training.stages.generator import new_generator
 
 PRESET = Path(__file__).parent / "gpu" / "avatars128.json"
 

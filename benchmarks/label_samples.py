@@ -22,7 +22,7 @@ from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
-from proxymask.training.stages import load_part
+from proxymask.training.parts import load_part
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,7 @@ def main() -> None:
         seed=seed,
         out=args.out,
         config=SegmentationConfig(learning_rate=rate),
-        log=lambda step, steps, means: print(f"{step} / {steps}: {means}", flush=True) if step % 50 == 0 else None,
+        progress=lambda step, steps, means: print(f"{step} / {steps}: {means}", flush=True) if step % 50 == 0 else None,
     )
     matrix = evaluate_segmentation_net(net, test, range(min(500, len(test))))
     iou = {name: round(float(v), 3) for name, v in zip(data.labels.names, matrix.iou(), strict=True)}

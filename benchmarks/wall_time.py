@@ -33,8 +33,8 @@ from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.rearranger import Rearranger
-from proxymask.training.loop import checkpoints
-from proxymask.training.stages import find_part
+from proxymask.training.checkpoint import checkpoints
+from proxymask.training.parts import find_part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,9 @@ from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import seed_to_z
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.augment import diff_augment
-from proxymask.training.segmenter import _moved
-from proxymask.training.stages import check_compatible, cluster_features, open_generator
+from proxymask.training.parts import check_compatible, open_generator
+from proxymask.training.segmenter import mirror_and_shift
+from proxymask.training.stages.clusters import cluster_features
 
 CPU = ("--device", "cpu", "--precision", "fp32")
 QUIET = {"tensorboard": False, "batch": 2}
@@ -357,12 +358,12 @@ def test_cells_and_distances() -> None:
 
 def test_labelled_samples_move_together_at_every_level() -> None:
     picture = torch.arange(16 * 32).view(1, 1, 16, 32).float()
-    moved = _moved(picture, torch.tensor([False]), torch.tensor([[4, -8]]), 32)
+    moved = mirror_and_shift(picture, torch.tensor([False]), torch.tensor([[4, -8]]), 32)
     assert torch.equal(moved[0, 0, :12, 8:], picture[0, 0, 4:, :24])
     level = picture[:, :, ::4, ::4]
-    coarse = _moved(level, torch.tensor([False]), torch.tensor([[4, -8]]), 32)
+    coarse = mirror_and_shift(level, torch.tensor([False]), torch.tensor([[4, -8]]), 32)
     assert torch.equal(coarse[:, :, :3, 2:], moved[:, :, :12:4, 8::4])  # edges are repeated, a cell or a pixel of them
-    assert torch.equal(_moved(picture, torch.tensor([True]), torch.tensor([[0, 0]]), 32), picture.flip(3))
+    assert torch.equal(mirror_and_shift(picture, torch.tensor([True]), torch.tensor([[0, 0]]), 32), picture.flip(3))
 
 
 def test_cutout_reaches_every_column() -> None:

@@ -17,10 +17,13 @@ from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
 from proxymask.training import loop
+from proxymask.training.auxiliary import AuxiliaryStage
 from proxymask.training.generator import GeneratorConfig, GeneratorStage
-from proxymask.training.mapper import MapperConfig, MapperStage, SegmenterLabeler, new_auxiliary_stage
+from proxymask.training.mapper import MapperConfig, MapperStage
+from proxymask.training.pairs import MaskPairs, SegmenterLabeler
+from proxymask.training.parts import Frozen
 from proxymask.training.rearranger import RearrangerConfig, RearrangerStage
-from proxymask.training.segmenter import STYLE_TRANSFER_PHASE, SegmenterConfig, SegmenterStage
+from proxymask.training.segmenter import STYLE_TRANSFER_PHASE, SegmenterConfig, SegmenterStage, StyleTransfer
 from proxymask.training.style_transfer import StyleTransferLabeler
 
 T = TypeVar("T")
@@ -134,15 +137,15 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
         ws = cut.w(seed_to_z([0, 1], Z))
         at = torch.arange(SIZE)
         masks = (at[None, :, None] >= 12) * 2 + (at[None, None, :] >= 5) * 1  # classes of four sizes
-        look_last = config.pop("look_last", STYLE_TRANSFER_PHASE)
-        recipe, few = SegmenterConfig(**config), ()
+        phase = config.pop("style_transfer_phase", STYLE_TRANSFER_PHASE)
+        recipe, transfer = SegmenterConfig(**config), None
         if recipe.style_transfer_max_labels:
             clusters = make_clusters(cut)
-            looks = StyleTransferLabeler(cut, clusters, make_rearranger(cut, clusters), ws)
+            labeler = StyleTransferLabeler(Frozen(cut, clusters, make_rearranger(cut, clusters)), ws)
             torch.manual_seed(7)
             reader = FewShotSegmenter(LEVELS[1:], SIZE, N, width=16, dilations=(1, 2), skip_levels=0)
-            few = looks, reader, round(steps * (1 - look_last))
-        return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), recipe, *few)
+            transfer = StyleTransfer(labeler, reader, round(steps * (1 - phase)))
+        return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), recipe, transfer)
     clusters = make_clusters(cut)
     rearranger = make_rearranger(cut, clusters, refinement_width=config.get("refinement_width", 0))
     often = {"r1_every": config.pop("r1_every", 2)}
@@ -150,11 +153,12 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
         recipe = RearrangerConfig(**{"adv_phase": 0.34, "adv_every": 2, **config})
         return with_constants(RearrangerStage, **often)(cut, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
     recipe = MapperConfig(**{"adv_phase": 0.5, **config})
-    colors = torch.from_numpy(LABELS.colors)
-    labeller = SegmenterLabeler(cut, make_segmenter(cut))
-    auxiliary = new_auxiliary_stage(recipe, make_auxiliary_net(), labeller, steps) if recipe.lambda_label else None
-    parts = cut, clusters, rearranger, make_mapper(), make_discriminator(mbstd_group=1)
-    return with_constants(MapperStage, **often)(*parts, labeller, Pictures(), recipe, steps, colors, auxiliary=auxiliary)
+    labeler = SegmenterLabeler(cut, make_segmenter(cut))
+    learning = round(steps * (1 - recipe.label_phase))
+    auxiliary = AuxiliaryStage(make_auxiliary_net(), labeler, learning) if recipe.lambda_label else None
+    parts = Frozen(cut, clusters, rearranger), make_mapper(), make_discriminator(mbstd_group=1)
+    source = MaskPairs(clusters, labeler, torch.from_numpy(LABELS.colors))
+    return with_constants(MapperStage, **often)(*parts, source, Pictures(), recipe, steps, auxiliary=auxiliary)
 
 
 def loop_config(**config: Any) -> loop.LoopConfig:

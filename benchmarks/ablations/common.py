@@ -26,20 +26,13 @@ from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
-from proxymask.training.loop import Stage
+from proxymask.training.parts import Frozen, load_part
 from proxymask.training.presets import Preset, load_preset
-from proxymask.training.stages import (
-    build_mapper,
-    build_rearranger,
-    build_segmenter,
-    cluster_features,
-    finish,
-    identity_of,
-    is_done,
-    load_part,
-    pictures_id,
-    run_stage,
-)
+from proxymask.training.stages.clusters import ClustersDefinition
+from proxymask.training.stages.definition import StageDefinition
+from proxymask.training.stages.mapper import MapperDefinition
+from proxymask.training.stages.rearranger import RearrangerDefinition
+from proxymask.training.stages.segmenter import SegmenterDefinition
 
 TOY = 10_000  # rearranger steps below which a row is called a toy
 
@@ -100,19 +93,8 @@ class Lab:
         if number == self.bundle.clusters.num_clusters:
             return self.bundle.clusters
         out = self.settings.work / f"clusters-{number}"
-        samples = self.preset.cluster_samples
-        identity = {"clusters": number, "samples": samples, "seed": self.settings.seed, "generator": short_hash(self.bundle.generator)}
-        if not is_done(out, identity, 0):
-            with progress(f"{number} clusters, pass") as update:
-                found = cluster_features(
-                    self.cut,
-                    number,
-                    samples,
-                    self.settings.seed,
-                    self.device,
-                    lambda index, inertia: update(index, 0),
-                )
-            finish(out, identity, 0, {"clusters": found.cpu()})
+        sizes = {"num_clusters": number, "samples": self.preset.cluster_samples}
+        self._run(ClustersDefinition(cut=self.cut, seed=self.settings.seed, device=self.device, **sizes), out, f"{number} clusters, pass")
         return load_part(out, "clusters", ProxyClusters)
 
     def rearranger(
@@ -126,13 +108,9 @@ class Lab:
         loop = dataclasses.replace(
             self.preset.rearranger_loop, steps=steps, checkpoint_every=every, keep=10_000 if points else 2, grid_every=0, tensorboard=False
         )
-        pictures, critic = self.real if real else None, self.discriminator()
-        made_of = {"pictures": pictures_id(pictures), "generator": short_hash(self.bundle.generator), "clusters": short_hash(clusters)}
-        identity = identity_of(config, loop, made_of | {"discriminator": short_hash(critic)})
         out = self.settings.work / f"rearranger-{name}-{steps}"
-        if not is_done(out, identity, steps):
-            stage = build_rearranger(config, self.cut, clusters, critic, pictures, steps, loop.seed, self.device)
-            self._train(stage, loop, out, identity, f"rearranger {name}")
+        given = {"discriminator": self.discriminator(), "pictures": self.real if real else None}
+        self._run(RearrangerDefinition(config=config, loop=loop, cut=self.cut, clusters=clusters, **given), out, f"rearranger {name}")
         return load_part(out, "rearranger", Rearranger), out
 
     def segmenter(self, name: str, ws: torch.Tensor, masks: torch.Tensor) -> FewShotSegmenter:
@@ -140,43 +118,42 @@ class Lab:
         assert self.bundle.labels is not None
         steps = self.settings.segmenter_steps
         loop = dataclasses.replace(self.preset.segmenter_loop, steps=steps, checkpoint_every=steps, grid_every=0, tensorboard=False)
-        identity = identity_of(self.preset.segmenter, loop, {"samples": name, "generator": short_hash(self.bundle.generator)})
         out = self.settings.work / f"segmenter-{name}-{steps}"
-        if not is_done(out, identity, steps):
-            labels, bundle = len(self.bundle.labels), self.bundle
-            parts = self.cut, ws, masks, labels, steps, loop.seed, self.device, bundle.clusters, bundle.rearranger
-            stage = build_segmenter(self.preset.segmenter, *parts)
-            self._train(stage, loop, out, identity, f"segmenter {name}")
+        definition = SegmenterDefinition(
+            config=self.preset.segmenter,
+            loop=loop,
+            cut=self.cut,
+            labels=self.bundle.labels,
+            ws=ws,
+            masks=masks,
+            clusters=self.bundle.clusters,
+            rearranger=self.bundle.rearranger,
+        )
+        self._run(definition, out, f"segmenter {name}")
         return load_part(out, "segmenter", FewShotSegmenter)
 
     def mapper(self, name: str, clusters: ProxyClusters, rearranger: Rearranger, segmenter: FewShotSegmenter) -> OasisMapper:
         """Train (on) a mapper."""
         assert self.bundle.labels is not None
-        steps, config = self.settings.mapper_steps, self.preset.mapper
+        steps = self.settings.mapper_steps
         loop = dataclasses.replace(self.preset.mapper_loop, steps=steps, checkpoint_every=min(500, steps), grid_every=0, tensorboard=False)
-        made_of = {"clusters": short_hash(clusters), "rearranger": short_hash(rearranger), "segmenter": short_hash(segmenter)}
-        identity = identity_of(config, loop, made_of)
         out = self.settings.work / f"mapper-{name}-{steps}"
-        if not is_done(out, identity, steps):
-            stage = build_mapper(
-                config,
-                self.cut,
-                clusters,
-                rearranger.to(self.device),
-                segmenter,
-                self.bundle.labels,
-                self.discriminator(),
-                None,
-                steps,
-                loop.seed,
-                self.device,
-            )
-            self._train(stage, loop, out, identity, f"mapper {name}")
+        definition = MapperDefinition(
+            config=self.preset.mapper,
+            loop=loop,
+            frozen=Frozen(self.cut, clusters, rearranger),
+            segmenter=segmenter,
+            labels=self.bundle.labels,
+            discriminator=self.discriminator(),
+        )
+        self._run(definition, out, f"mapper {name}")
         return load_part(out, "mapper", OasisMapper)
 
-    def _train(self, stage: Stage, loop: Any, out: Path, identity: Mapping[str, Any], title: str) -> None:
-        with progress(title) as update:
-            run_stage(stage, loop, out, identity, update)
+    def _run(self, definition: StageDefinition, out: Path, title: str) -> None:
+        """Run a stage, unless it is done."""
+        if not definition.is_done(out):
+            with progress(title) as update:
+                definition.run(out, update)
 
     def variant(self, name: str, **parts: Any) -> Path:
         """The bundle with other parts, saved in the work folder for the evaluation."""

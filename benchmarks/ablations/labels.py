@@ -23,8 +23,8 @@ from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.models.stylegan2 import seed_to_z
-from proxymask.training.mapper import SegmenterLabeler
-from proxymask.training.stages import load_part
+from proxymask.training.pairs import SegmenterLabeler
+from proxymask.training.parts import load_part
 
 from .common import Lab, Settings
 

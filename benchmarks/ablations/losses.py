@@ -16,7 +16,7 @@ from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
 from proxymask.evaluation.judge import Judge, shipped_judge
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.rearranger import Rearranger
-from proxymask.training.loop import checkpoints
+from proxymask.training.checkpoint import checkpoints
 
 from .common import Lab, Settings
 

@@ -19,7 +19,7 @@ from baselines.oasis.train import TrainOasis, train_oasis
 from proxymask.evaluation import counts
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.training.presets import PRESETS
-from proxymask.training.stages import mark_of
+from proxymask.training.run_dirs import mark_of
 
 TINY = {
     "base": "demo",

@@ -17,7 +17,7 @@ from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import MaskToImageBenchmark
 from proxymask.evaluation.judge import SHIPPED, Judge
 from proxymask.models.oasis_mapper import PlainBatchNorm
-from proxymask.training.loop import checkpoints
+from proxymask.training.checkpoint import checkpoints
 
 SMALL = OasisConfig(width=2, z_dim=4, hidden=4)
 

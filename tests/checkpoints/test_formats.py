@@ -22,8 +22,11 @@ from proxymask.core.hashing import short_hash
 from proxymask.inference.samples import write_samples
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
+from proxymask.training.loop import LoopConfig
+from proxymask.training.parts import open_generator
 from proxymask.training.rearranger import RearrangerConfig
-from proxymask.training.stages import build_rearranger, cluster_features, open_generator
+from proxymask.training.stages.clusters import cluster_features
+from proxymask.training.stages.rearranger import RearrangerDefinition
 
 CPU = torch.device("cpu")
 FILES: dict[str, Callable[[Path], Path]] = {
@@ -83,7 +86,8 @@ def test_every_variant_all_the_way(name: str, tmp_path: Path, capsys: pytest.Cap
     cut = SplitGenerator(generator, 16)
     clusters = cluster_features(cut, 3, 4, 0, CPU)
     config = RearrangerConfig(position_channels=8, hidden=8, adv_every=1, adv_phase=1.0)
-    stage = build_rearranger(config, cut, clusters, discriminator, None, 1, 0, CPU)
+    loop = LoopConfig(steps=1, device="cpu", precision="fp32")
+    stage = RearrangerDefinition(config=config, loop=loop, cut=cut, clusters=clusters, discriminator=discriminator).build()
     before = {key: value.clone() for key, value in stage.rearranger.state_dict().items()}
     tiny.run(stage, tmp_path / "run", steps=1, batch=2)
     stats = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[-1])

@@ -20,8 +20,6 @@ def verbs(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 VERBS = [path for section in SECTIONS.values() for path in verbs(section)]
 
-NOT_YET_PLAIN = {("fit",), ("train", "rearranger"), ("train", "segmenter"), ("train", "mapper")}
-
 
 def documentation(path: tuple[str, ...]) -> str:
     _, _, verb = find_verb(path)
@@ -57,7 +55,7 @@ def test_the_examples_of_the_overview_parse(capsys):
         check_parses(command, capsys)
 
 
-@pytest.mark.parametrize("path", [path for path in VERBS if path not in NOT_YET_PLAIN], ids=" ".join)
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
 def test_help_is_in_plain_words(path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     assert main([*path, "--help"]) == 0

@@ -21,9 +21,13 @@ from proxymask.models.depth_net import DepthNet, find_depth_net
 from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training import loop, losses
 from proxymask.training.depth import DepthConfig, DepthImages
-from proxymask.training.mapper import ConditionConfig, ConditionPairs, MapperConfig, MapperStage
-from proxymask.training.pairs import UNKNOWN, Pairs, PairShards, RealPairs, probe_of
-from proxymask.training.stages import build_condition_mapper, build_depth
+from proxymask.training.mapper import ConditionConfig, MapperConfig, MapperStage
+from proxymask.training.pair_cache import PairShards, probe_of
+from proxymask.training.pairs import UNKNOWN, ConditionPairs, Pairs, RealPairs
+from proxymask.training.parts import Frozen
+from proxymask.training.stages.condition_mapper import ConditionMapperDefinition
+from proxymask.training.stages.depth import DepthDefinition
+from proxymask.training.stats import stat_lines
 
 NAMES = ("sketch", "scribble")
 
@@ -34,27 +38,23 @@ def make_stage(name: str, steps: int = 6, adv_phase: float = 0.5, lambda_label: 
     condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
     schedule = {key: widths.pop(key) for key in ("momentum", "cosine_decay") if key in widths}
     sizes = {"unet_base": tiny.WIDTHS["channel_base"], "unet_max": tiny.WIDTHS["channel_max"], **widths}
-    return build_condition_mapper(
-        MapperConfig(adv_phase=adv_phase, lambda_label=lambda_label, **schedule),
-        ConditionConfig(**sizes),
-        condition,
-        cut,
-        clusters,
-        tiny.make_rearranger(cut, clusters),
-        tiny.make_segmenter(cut),
-        tiny.make_discriminator(mbstd_group=1),
-        tiny.Pictures(),
-        steps,
-        0,
-        torch.device("cpu"),
-    )
+    return ConditionMapperDefinition(
+        config=MapperConfig(adv_phase=adv_phase, lambda_label=lambda_label, **schedule),
+        loop=tiny.loop_config(steps=steps),
+        unet=ConditionConfig(**sizes),
+        condition=condition,
+        frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
+        segmenter=tiny.make_segmenter(cut),
+        discriminator=tiny.make_discriminator(mbstd_group=1),
+        pictures=tiny.Pictures(),
+    ).build()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_parts_of_a_pair_are_of_one_sample(name: str) -> None:
     """Picture, condition and proxy mask of a pair are of the same sample."""
     stage = make_stage(name)
-    source = stage.labeller
+    source = stage.source
     assert isinstance(source, ConditionPairs)
     w = stage.cut.w(seed_to_z(range(4), tiny.Z))
     given, proxy, _ = source(w, torch.Generator().manual_seed(1))
@@ -64,8 +64,8 @@ def test_both_parts_of_a_pair_are_of_one_sample(name: str) -> None:
         pictures = stage.cut.generator.synthesis(stage.cut.generator.broadcast(w)).clamp(-1, 1)
         assert torch.allclose(given, source.condition.extract(pictures, None, torch.Generator()), atol=1e-4)
     else:
-        assert stage.labeller.segmenter is not None
-        labels = stage.labeller.segmenter(stage.cut.feature_pyramid(w)[0]).argmax(dim=1)
+        assert stage.source.segmenter is not None
+        labels = stage.source.segmenter(stage.cut.feature_pyramid(w)[0]).argmax(dim=1)
         painted = given.sum(dim=1) > 0
         assert torch.equal(given.argmax(dim=1)[painted], labels[painted])
         assert 0 < float(painted.float().mean()) < 0.5
@@ -118,29 +118,22 @@ def test_label_loss_of_drawings(name: str, tmp_path: Path) -> None:
 def build_without_segmenter() -> MapperStage:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
-    return build_condition_mapper(
-        MapperConfig(lambda_label=4.0),
-        ConditionConfig(unet_base=64, unet_max=16),
-        get_condition("sketch"),
-        cut,
-        clusters,
-        tiny.make_rearranger(cut, clusters),
-        None,
-        None,
-        None,
-        6,
-        0,
-        torch.device("cpu"),
-    )
+    return ConditionMapperDefinition(
+        config=MapperConfig(lambda_label=4.0),
+        loop=tiny.loop_config(),
+        unet=ConditionConfig(unet_base=64, unet_max=16),
+        condition=get_condition("sketch"),
+        frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
+    ).build()
 
 
 def test_mirrored_pairs_stay_pairs() -> None:
     stage = make_stage("sketch")
-    stage.labeller.condition.augment = lambda planes, rng: planes  # type: ignore[union-attr, method-assign]
+    stage.source.condition.augment = lambda planes, rng: planes  # type: ignore[union-attr, method-assign]
     run = loop.Run(tiny.loop_config(batch=16), stage)
     given, proxy, _ = stage.pairs(run, "pairs")
     z = torch.randn(16, tiny.Z, generator=run.rng("pairs"))
-    plain, straight, _ = stage.labeller(stage.cut.w(z), torch.Generator())
+    plain, straight, _ = stage.source(stage.cut.w(z), torch.Generator())
     turned = [bool(torch.equal(given[i], plain[i].flip(-1))) for i in range(16)]
     assert 2 < sum(turned) < 14
     for i, mirrored in enumerate(turned):
@@ -151,7 +144,7 @@ def test_mirrored_pairs_stay_pairs() -> None:
 def test_a_mapper_learns_from_pairs(tmp_path: Path) -> None:
     stage = make_stage("sketch", steps=60, adv_phase=0.0)
     tiny.run(stage, tmp_path, steps=60, batch=8)
-    lines = loop._stat_lines(tmp_path / "stats.jsonl")
+    lines = stat_lines(tmp_path / "stats.jsonl")
     first, last = (sum(line["loss/recon"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
     assert last < 0.9 * first
 
@@ -256,11 +249,11 @@ def test_depth_is_written_and_learned(tmp_path: Path) -> None:
     data = DepthImages(out)
     depths = data.depths([3, 4])
     assert torch.allclose(depths[0] * 65535, torch.from_numpy(stored.astype(np.float32)), atol=0.5)
-    stage = build_depth(DepthConfig(width=8, learning_rate=0.02), data, 60, 0)
+    stage = DepthDefinition(config=DepthConfig(width=8, learning_rate=0.02), loop=tiny.loop_config(steps=60), data=data).build()
     run = tiny.run(stage, tmp_path / "run", steps=60, batch=8)
     net = run.averages["depth"]
     assert isinstance(net, DepthNet)
-    lines = loop._stat_lines(tmp_path / "run" / "stats.jsonl")
+    lines = stat_lines(tmp_path / "run" / "stats.jsonl")
     first, last = (sum(line["loss/depth"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
     assert last < 0.75 * first
     with torch.no_grad():
@@ -306,13 +299,13 @@ def test_a_bundle_stores_conditions_and_old_ones_load(tmp_path: Path) -> None:
 
 
 def make_shards(stage: MapperStage, folder: Path, count: int = 600, **identity: str) -> PairShards:
-    assert isinstance(stage.labeller, ConditionPairs)
-    probe = probe_of(stage.labeller.condition, tiny.SIZE)
-    return PairShards(folder, count, {"generator": "one", "condition": stage.labeller.condition.name, **identity}, probe)
+    assert isinstance(stage.source, ConditionPairs)
+    probe = probe_of(stage.source.condition, tiny.SIZE)
+    return PairShards(folder, count, {"generator": "one", "condition": stage.source.condition.name, **identity}, probe)
 
 
 def fill(stage: MapperStage, shards: PairShards, progress: Callable[[int, int], None] | None = None) -> int:
-    return shards.fill(stage.make, stage.cut, torch.device("cpu"), torch.float32, progress)
+    return shards.fill(stage.source, stage.cut, torch.device("cpu"), torch.float32, progress)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -324,11 +317,11 @@ def test_shards_hold_what_the_generator_makes(name: str, tmp_path: Path) -> None
     held = load_tensors(shards.path(0))
     rng = derive_rng(0, "cache", 0)
     z = torch.randn(512, tiny.Z, generator=rng)
-    given, proxy, labels = stage.make(stage.cut.w(z[:16]), rng)
+    given, proxy, labels = stage.source(stage.cut.w(z[:16]), rng)
     assert torch.equal(held["proxy"][:16].long(), proxy)
     assert torch.equal(held["labels"][:16].long(), labels)
     levels, _ = stage.cut.feature_pyramid(stage.cut.w(z[:16]))
-    assert torch.equal(labels, stage.labeller.segmenter(levels).argmax(dim=1))  # of every condition, also one that is not made of them
+    assert torch.equal(labels, stage.source.segmenter(levels).argmax(dim=1))  # of every condition, also one that is not made of them
     assert float((held["given"][:16].float() / 255 - given).abs().max()) <= 0.5 / 255 + 1e-6
 
 
@@ -371,12 +364,12 @@ def test_stale_and_foreign_caches_are_refused(tmp_path: Path) -> None:
     fill(stage, make_shards(stage, tmp_path / "cache", count=8))
     with pytest.raises(ProxymaskError, match=r"holds pairs of something else \(generator: one -> two\): choose another --cache"):
         fill(stage, make_shards(stage, tmp_path / "cache", count=8, generator="two"))
-    assert isinstance(stage.labeller, ConditionPairs)
-    old = stage.labeller.condition.extract
-    stage.labeller.condition.extract = lambda *args: 1 - old(*args)  # type: ignore[method-assign]
+    assert isinstance(stage.source, ConditionPairs)
+    old = stage.source.condition.extract
+    stage.source.condition.extract = lambda *args: 1 - old(*args)  # type: ignore[method-assign]
     with pytest.raises(ProxymaskError, match="another version of the extractor"):
         fill(stage, make_shards(stage, tmp_path / "cache", count=8))
-    stage.labeller.condition.extract = lambda *args: (old(*args) + 1e-4).clamp(0, 1)  # type: ignore[method-assign]
+    stage.source.condition.extract = lambda *args: (old(*args) + 1e-4).clamp(0, 1)  # type: ignore[method-assign]
     fill(stage, make_shards(stage, tmp_path / "cache", count=8))  # rounding of another machine is not another extractor
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "letter.txt").write_text("dear")
@@ -413,7 +406,7 @@ def test_settings_of_the_u_net(tmp_path: Path) -> None:
     stage = make_stage("sketch", adv_phase=0.0, **recipe)
     [group] = stage.optimizers["mapper"].param_groups
     assert group["betas"] == (0.9, 0.99)
-    assert torch.allclose(stage.tilt.exp() ** (1 / 0.6), stage.clusters.shares())
+    assert torch.allclose(stage.adjustment.exp() ** (1 / 0.6), stage.clusters.shares())
     run, rates = loop.Run(tiny.loop_config(), stage), []
     for run.index in range(6):
         stage.step(run)
@@ -428,7 +421,7 @@ def test_settings_of_the_u_net(tmp_path: Path) -> None:
 
 def test_lines_are_extracted_from_recoloured_pictures() -> None:
     def drawn(name: str, share: float) -> Pairs:
-        source = make_stage(name, unet_recolor=share).labeller
+        source = make_stage(name, unet_recolor=share).source
         assert isinstance(source, ConditionPairs)
         return source(source.cut.w(seed_to_z(range(4), tiny.Z)), torch.Generator().manual_seed(1))
 
@@ -455,8 +448,8 @@ def test_recoloured_pictures_keep_their_layout() -> None:
 def test_clean_pairs_are_as_the_extractor_made_them() -> None:
     def disturbed(clean: float) -> float:
         stage = make_stage("sketch", unet_clean_share=clean)
-        assert isinstance(stage.labeller, ConditionPairs)
-        stage.labeller.condition.augment = lambda planes, rng: torch.full_like(planes, 2.0)  # type: ignore[method-assign]
+        assert isinstance(stage.source, ConditionPairs)
+        stage.source.condition.augment = lambda planes, rng: torch.full_like(planes, 2.0)  # type: ignore[method-assign]
         given, _, _ = stage.pairs(loop.Run(tiny.loop_config(batch=40), stage), "pairs")
         return float((given.amin(dim=(1, 2, 3)) == 2).float().mean())
 
@@ -475,8 +468,8 @@ class Certain(torch.nn.Module):
 
 def test_real_pictures_give_pairs() -> None:
     stage, pictures = make_stage("sketch"), tiny.Pictures()
-    assert isinstance(stage.labeller, ConditionPairs)
-    condition = stage.labeller.condition
+    assert isinstance(stage.source, ConditionPairs)
+    condition = stage.source.condition
     condition.augment = lambda planes, rng: planes  # type: ignore[method-assign]
     stage.real = RealPairs(pictures, Certain(), condition, share=0.75)  # type: ignore[arg-type]
     run = loop.Run(tiny.loop_config(batch=32), stage)

@@ -23,7 +23,7 @@ from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.presets import PRESETS, load_preset
-from proxymask.training.stages import acquire_run_dir, identity_of, is_done, mark_of, run_stage
+from proxymask.training.run_dirs import acquire_run_dir, identity_of, is_done, mark_of, run_stage
 
 GONE = r"was removed; proxymask 0\.1\.0 is the last version that reads it"
 OLD_ABOUT = {"keys": 0, "style_bank": {"samples": 0, "layers": 2, "tokens": 384, "unlike": 0.8}}

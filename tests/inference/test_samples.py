@@ -218,7 +218,7 @@ def test_most_worth_labelling_covers_the_clusters(cut, clusters):
 
 
 def test_labels_template_reads_back(tmp_path):
-    from proxymask.training.fit import TEMPLATE
+    from proxymask.training.fit.labels import TEMPLATE
 
     TEMPLATE.save(tmp_path / "labels.json")
     assert LabelSet.load(tmp_path / "labels.json") == TEMPLATE

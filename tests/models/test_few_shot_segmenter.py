@@ -9,7 +9,7 @@ import tiny
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import seed_to_z
-from proxymask.training.segmenter import SegmenterConfig, SegmenterStage, _moved
+from proxymask.training.segmenter import SegmenterConfig, SegmenterStage, mirror_and_shift
 
 
 def test_sum_of_projections_equals_the_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
@@ -117,13 +117,13 @@ def test_moving_labels_and_features_together() -> None:
     mask = torch.arange(64.0).view(1, 1, 8, 8).repeat(4, 1, 1, 1)
     mirror = torch.tensor([False, True, False, True])
     move = torch.tensor([[0, 0], [0, 0], [2, -1], [-20, 20]])
-    got = _moved(mask, mirror, move, 8)[:, 0]
+    got = mirror_and_shift(mask, mirror, move, 8)[:, 0]
     plain = mask[0, 0]
     assert torch.equal(got[0], plain)
     assert torch.equal(got[1], plain.flip(1))
     rows, cols = torch.arange(8).add(2).clamp(0, 7), torch.arange(8).sub(1).clamp(0, 7)
     assert torch.equal(got[2], plain[rows][:, cols])
     assert torch.equal(got[3], plain.flip(1)[torch.zeros(8, dtype=torch.long)][:, torch.full((8,), 7)])  # only replicated border pixels
-    coarse = _moved(mask[:, :, ::2, ::2].contiguous(), mirror, move, 8)[:, 0]  # at half the size, half the cells
+    coarse = mirror_and_shift(mask[:, :, ::2, ::2].contiguous(), mirror, move, 8)[:, 0]  # at half the size, half the cells
     small = plain[::2, ::2]
     assert torch.equal(coarse[2], small[torch.arange(4).add(1).clamp(0, 3)][:, torch.arange(4)])  # -0.5 rounds to even: 0

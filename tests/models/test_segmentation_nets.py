@@ -133,7 +133,7 @@ def test_class_weights():
 def test_learns(kind):
     data, log = Shapes(64), []
     config = SegmentationConfig(learning_rate=5e-3, balance=0.25)
-    net = train_segmentation_net(small(kind=kind), data, steps=80, batch=8, config=config, log=lambda *a: log.append(a), **CPU)
+    net = train_segmentation_net(small(kind=kind), data, steps=80, batch=8, config=config, progress=lambda *a: log.append(a), **CPU)
     matrix = evaluate_segmentation_net(net, data, **CPU)
     assert matrix.iou()[:2].min() > 0.9  # the thin bar needs more steps
     assert int(matrix.counts.sum()) == 64 * 16 * 16
@@ -163,7 +163,7 @@ def test_stop_and_resume_is_exact(tmp_path):
     with pytest.raises(ProxymaskError, match="other settings"):
         train_segmentation_net(small(), Shapes(), out=tmp_path, **{**settings, "steps": 9})
     seen = []
-    resumed = train_segmentation_net(small(9), Shapes(), out=tmp_path, log=lambda step, *_: seen.append(step), **settings)
+    resumed = train_segmentation_net(small(9), Shapes(), out=tmp_path, progress=lambda step, *_: seen.append(step), **settings)
     assert seen == [5, 6, 7, 8]
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name

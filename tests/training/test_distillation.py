@@ -1,5 +1,6 @@
 """A mapper that learns what another one says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,14 @@ import torch
 
 import tiny
 from proxymask.core.errors import ProxymaskError
+from proxymask.models.mappers import Mapper
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training import loop
 from proxymask.training.distillation import DistillationStage, perturb_masks
 from proxymask.training.mapper import MapperConfig
-from proxymask.training.stages import build_distillation
+from proxymask.training.parts import Frozen
+from proxymask.training.stages.distillation import DistillationDefinition
 
 
 def teacher(seed: int = 5) -> OasisMapper:
@@ -26,12 +29,22 @@ def teacher(seed: int = 5) -> OasisMapper:
     return mapper
 
 
-def student(steps: int = 6, teachers: list[OasisMapper] | None = None, **config: object) -> DistillationStage:
+def definition(config: MapperConfig, teachers: Sequence[Mapper], steps: int = 6) -> DistillationDefinition:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
+    return DistillationDefinition(
+        config=config,
+        loop=tiny.loop_config(steps=steps),
+        frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
+        segmenter=tiny.make_segmenter(cut),
+        labels=tiny.LABELS,
+        teachers=teachers,
+    )
+
+
+def student(steps: int = 6, teachers: list[OasisMapper] | None = None, **config: object) -> DistillationStage:
     about = MapperConfig(**{"widths": (8, 4), "hidden": 4, "learning_rate": 0.02, "momentum": 0.9, **config})
-    parts = cut, clusters, tiny.make_segmenter(cut), tiny.LABELS
-    return build_distillation(about, *parts, teachers or [teacher(), teacher(6)], steps, 0, torch.device("cpu"))
+    return definition(about, teachers or [teacher(), teacher(6)], steps).build()
 
 
 def test_learns_what_the_teacher_says(tmp_path: Path) -> None:
@@ -55,7 +68,7 @@ def test_a_teacher_named_twice_counts_twice() -> None:
     stage = student(teachers=[first, second, first])
     masks = stage.dataset.masks(range(3))
     assert len(stage.teachers) == 2
-    assert torch.allclose(stage.wanted(masks), (2 * first(masks) + second(masks)) / 3, atol=1e-5)
+    assert torch.allclose(stage.teacher_logits(masks), (2 * first(masks) + second(masks)) / 3, atol=1e-5)
 
 
 def test_resumes_exactly(tmp_path: Path) -> None:
@@ -94,13 +107,10 @@ def test_strange_masks() -> None:
 
 
 def test_refuses_a_teacher_of_something_else() -> None:
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
-    parts = MapperConfig(widths=(8, 4), hidden=4), cut, clusters, tiny.make_segmenter(cut), tiny.LABELS
     for other in (
         OasisMapper(tiny.N, tiny.K + 1, tiny.CUT, widths=(8, 8), hidden=8),
         OasisMapper(tiny.N + 1, tiny.K, tiny.CUT, widths=(8, 8), hidden=8),
         UNetMapper(1, tiny.K, tiny.CUT, tiny.SIZE, 64, 8),
     ):
         with pytest.raises(ProxymaskError, match="a teacher is no mapper of masks with these labels and clusters"):
-            build_distillation(*parts, [teacher(), other], 6, 0, torch.device("cpu"))
+            definition(MapperConfig(widths=(8, 4), hidden=4), [teacher(), other]).build()

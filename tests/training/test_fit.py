@@ -17,9 +17,12 @@ import torch
 from PIL import Image
 
 import tiny
+from proxymask.cli.cluster import Cluster
+from proxymask.cli.fit import Fit
 from proxymask.cli.options import Computing
-from proxymask.cli.progress import Pace, clock, describe, progress
-from proxymask.cli.training import TRAIN, Cluster, Fit, GeneratorOverrides, TrainGenerator, TrainMapper, TrainRearranger, TrainSegmenter
+from proxymask.cli.stage_options import GeneratorOverrides
+from proxymask.cli.train import TRAIN, TrainGenerator, TrainRearranger, TrainSegmenter
+from proxymask.cli.train_mapper import TrainMapper
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import load_tensors
 from proxymask.core.hashing import file_hash
@@ -32,12 +35,14 @@ from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
-from proxymask.training.estimate import step_kinds
-from proxymask.training.fit import FitConfig, amount, duration, fit
+from proxymask.training.estimate import NoisePictures, step_kinds
+from proxymask.training.fit import FitConfig, fit
+from proxymask.training.fit.labels import TEMPLATE
 from proxymask.training.loop import Stopped
 from proxymask.training.losses import relative_l1
 from proxymask.training.presets import load_preset
-from proxymask.training.stages import is_done, mark_of
+from proxymask.training.run_dirs import is_done, mark_of
+from proxymask.training.stages.generator import GeneratorDefinition
 
 SIZE = 16
 CPU = Computing(device="cpu", precision="fp32")
@@ -462,12 +467,9 @@ def test_command_line_takes_the_flags():
 
 
 def test_step_kinds_are_shares_of_the_schedule():
-    from proxymask.training.estimate import _Noise
-    from proxymask.training.stages import build_generator, new_generator
-
     preset = load_preset("demo")
     config = dataclasses.replace(preset.generator, z_dim=8, channel_base=64, channel_max=8, path_weight=2.0)
-    stage = build_generator(config, new_generator(config, 16, 0), None, _Noise(16, 3), 0)
+    stage = GeneratorDefinition(config=config, loop=preset.generator_loop, pictures=NoisePictures(16, 3), size=16).build()
     kinds = step_kinds(stage, 160)
     assert kinds == {1: 120 / 160, 4: 30 / 160, 0: 10 / 160}
     mapper = tiny.make_stage("mapper", lambda_label=1.0, label_phase=0.75, adv_phase=0.25, r1_every=16)
@@ -475,35 +477,8 @@ def test_step_kinds_are_shares_of_the_schedule():
     assert step_kinds(mapper, 160) == {40: 80 / 160, 0: 40 / 160, 121: 37 / 160, 120: 3 / 160}
 
 
-def test_words_for_times_and_sizes():
-    assert [duration(s) for s in (0.2, 80, 600, 7500, 200_000)] == ["1 s", "80 s", "10 min", "2 h 5 min", "2 d 7 h"]
-    assert [amount(b) for b in (10, 3.2e6, 2.5e9)] == ["1 MB", "3 MB", "2.5 GB"]
-    assert [clock(s) for s in (65, 3605, 90_000)] == ["1:05", "1:00:05", "1 d 01:00"]
-
-
-def test_progress_lines(capsys, monkeypatch):
-    pace = Pace()
-    assert pace.at(100, 0.0) == 0  # what was done before says nothing about the rate
-    assert pace.at(120, 10.0) == 2
-    text = describe(120, 240, 2.0, {"grad_norm/generator": 3.0, "d/loss": 0.5})
-    assert text == "2.0/s, 1:00 left, d/loss 0.5, grad_norm/generator 3"
-    monkeypatch.setattr("proxymask.cli.progress.LINE_EVERY", 0.0)
-    with progress("drawing") as update:
-        update(1, 2)
-        update(2, 2)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("drawing: 1/2")
-    assert lines[-1] == "drawing: 2/2  in 0:00"
-    monkeypatch.setenv("RANK", "1")
-    with progress("drawing") as update:
-        update(1, 2)
-    assert capsys.readouterr().err == ""
-
-
 def test_masks_read_back(world):
     """The template's colours are those that the README asks people to paint with."""
-    from proxymask.training.fit import TEMPLATE
-
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[2:5] = 3
     assert np.array_equal(read_mask(TEMPLATE.colors[mask], TEMPLATE), mask)

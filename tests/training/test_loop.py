@@ -21,7 +21,8 @@ import tiny
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import load_tensors
 from proxymask.models.oasis_mapper import PlainBatchNorm
-from proxymask.training import loop
+from proxymask.training import checkpoint, loop
+from proxymask.training.checkpoint import checkpoints
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -76,7 +77,7 @@ def numbers(out: Path) -> list[dict[str, float]]:
 
 
 def names(out: Path) -> list[str]:
-    return [p.name for p in loop.checkpoints(out)]
+    return [p.name for p in checkpoints(out)]
 
 
 @pytest.mark.parametrize("name", tiny.STAGES)
@@ -149,7 +150,7 @@ def test_full_disk_while_saving(when: str, tmp_path: Path, monkeypatch: pytest.M
     whole = tiny.state(tiny.run(Line(), tmp_path / "whole", checkpoint_every=2))
     tiny.run(Line(), tmp_path / "run", steps=2)
     kept = (tmp_path / "run/checkpoint-00000002/state.safetensors").read_bytes()
-    real = loop.save_tensors
+    real = checkpoint.save_tensors
 
     def full(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         if when == "rename":
@@ -159,7 +160,7 @@ def test_full_disk_while_saving(when: str, tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_tensors", full)
+        patch.setattr(checkpoint, "save_tensors", full)
         with pytest.raises(ProxymaskError, match=r"no space left on the disk .*the last checkpoint is whole: .*checkpoint-00000002"):
             tiny.run(Line(), tmp_path / "run", checkpoint_every=2)
         with pytest.raises(ProxymaskError, match=r"no space left .*there is no checkpoint yet"):
@@ -202,7 +203,7 @@ def test_damaged_checkpoints(name: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert f"checkpoint-00000004/{name}" in capsys.readouterr().err
     assert tiny.differing(whole, tiny.state(run)) == []
     assert [line["step"] for line in numbers(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
-    for path in loop.checkpoints(tmp_path / "run"):
+    for path in checkpoints(tmp_path / "run"):
         damage(path, name)
     before = sorted(p.name for p in (tmp_path / "run").iterdir())
     with pytest.raises(ProxymaskError, match=r"no checkpoint in .* can be read; remove"):  # rather than to start over in silence

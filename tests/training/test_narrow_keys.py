@@ -14,7 +14,7 @@ from proxymask.inference.fused import MaskQuery
 from proxymask.models.rearranger import Rearranger
 from proxymask.training.narrow_keys import narrow_keys
 from proxymask.training.rearranger import RearrangerStage
-from proxymask.training.stages import build_rearranger, run_stage
+from proxymask.training.stages.rearranger import RearrangerDefinition
 
 NUMBER = 24
 
@@ -30,6 +30,12 @@ def stage() -> RearrangerStage:
             parameter.add_(0.2 * torch.randn_like(parameter))
     stage.rearranger.eval()
     return stage
+
+
+def definition(stage: RearrangerStage, width: int) -> RearrangerDefinition:
+    """A stage with these frozen networks whose queries and keys get ``width`` channels in the end."""
+    config = dataclasses.replace(stage.config, narrow_channels=width)
+    return RearrangerDefinition(config=config, loop=tiny.loop_config(steps=2), cut=stage.cut, clusters=stage.clusters, rms=(1.0, 1.0))
 
 
 def samples(stage: RearrangerStage, seed: int) -> torch.Tensor:
@@ -97,9 +103,8 @@ def test_it_is_a_rearranger_like_any(stage: RearrangerStage, tmp_path: Path) -> 
 
 def test_widths_that_cannot_be(stage: RearrangerStage) -> None:
     """Said before anything is trained."""
-    config = dataclasses.replace(stage.config, narrow_channels=-1)
     with pytest.raises(ProxymaskError, match="cannot be narrowed"):
-        build_rearranger(config, stage.cut, stage.clusters, None, None, 1, 0, torch.device("cpu"), rms=(1.0, 1.0))
+        definition(stage, -1).build()
 
 
 def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,9 +135,8 @@ def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, ca
 
 def test_at_the_end_of_training(tmp_path: Path) -> None:
     """A run whose config asks for it ends with the narrow one, fitted to what was trained."""
-    wide, narrow_channels = (tiny.make_stage("rearranger", narrow_channels=width) for width in (0, 8))
-    for name, stage in (("wide", wide), ("narrow_channels", narrow_channels)):
-        run_stage(stage, tiny.loop_config(steps=2), tmp_path / name, {})
+    for name, width in (("wide", 0), ("narrow_channels", 8)):
+        definition(tiny.make_stage("rearranger"), width).run(tmp_path / name)
     trained, found = (Rearranger.from_pretrained(tmp_path / name / "rearranger") for name in ("wide", "narrow_channels"))
     assert (trained.config["key_channels"], found.config["key_channels"]) == (0, 8)
     theirs, ours = trained.state_dict(), found.state_dict()

@@ -19,7 +19,7 @@ from proxymask.models.stylegan2 import Generator
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.fit import FitConfig
 from proxymask.training.presets import PRESETS, STAGES, Preset, load_preset, ours_preset, preset_title, resolve_preset
-from proxymask.training.stages import new_generator
+from proxymask.training.stages.generator import new_generator
 
 
 def count(module: torch.nn.Module) -> int:

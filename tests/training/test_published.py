@@ -21,7 +21,8 @@ from proxymask.models.discriminator import Discriminator
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.presets import PRESETS, STAGES, UNSTATED, Preset
-from proxymask.training.stages import new_discriminator, new_generator
+from proxymask.training.stages.definition import new_discriminator
+from proxymask.training.stages.generator import new_generator
 
 SMALL, MIDDLE, LARGE = PAPER = ("paper-256", "paper-512", "paper-1024")
 # settings of a loop that are no part of a method

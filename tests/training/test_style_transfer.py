@@ -1,5 +1,6 @@
 """Samples in the look of a labelled one."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,16 @@ import tiny
 from proxymask.core.errors import ProxymaskError
 from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training import loop
+from proxymask.training.parts import Frozen
 from proxymask.training.segmenter import SegmenterConfig
-from proxymask.training.stages import build_segmenter
+from proxymask.training.stages.segmenter import SegmenterDefinition
 from proxymask.training.style_transfer import StyleTransferLabeler, warp, warp_grid
 
 
 def looks(ws: torch.Tensor) -> StyleTransferLabeler:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
-    return StyleTransferLabeler(cut, clusters, tiny.make_rearranger(cut, clusters), ws)
+    return StyleTransferLabeler(Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)), ws)
 
 
 def latents(seeds: list[int]) -> torch.Tensor:
@@ -81,26 +83,28 @@ def test_bends_move_masks_of_every_size_alike() -> None:
 
 def test_others_are_learnt_from_after_the_look() -> None:
     """First the network that knows the look learns, then it stands still and tells the segmenter of others."""
-    stage = tiny.make_stage("segmenter", style_transfer_max_labels=2, look_last=0.5)
-    assert stage.look_from == 3
+    stage = tiny.make_stage("segmenter", style_transfer_max_labels=2, style_transfer_phase=0.5)
+    transfer = stage.transfer
+    assert transfer is not None
+    assert transfer.start == 3
     run = loop.Run(tiny.loop_config(), stage)
     for index in range(6):
         run.index = index
-        before = {k: v.clone() for k, v in stage.reader.state_dict().items()}
+        before = {k: v.clone() for k, v in transfer.reader.state_dict().items()}
         stage.step(run)
         stats = run.take_stats()
-        assert ("loss/look/accuracy" in stats) == bool(tiny.differing(before, stage.reader.state_dict())) == (index < 3)
+        assert ("loss/look/accuracy" in stats) == bool(tiny.differing(before, transfer.reader.state_dict())) == (index < 3)
         assert ("loss/others/accuracy" in stats) == (index >= 3)
     w = latents([8, 9])
-    same, labels = stage.others(run, w)
-    layout = stage.looks.layout(w)
-    assert torch.equal(labels, stage.reader(stage.looks.levels(layout, stage.looks.nearest(layout))).argmax(dim=1))
+    same, labels = stage.transferred(run, transfer, w)
+    layout = transfer.labeler.layout(w)
+    assert torch.equal(labels, transfer.reader(transfer.labeler.levels(layout, transfer.labeler.nearest(layout))).argmax(dim=1))
     assert torch.equal(same, w)
 
 
 def test_resumes_exactly(tmp_path: Path) -> None:
     """2N steps = N + resume + N over both phases."""
-    config = {"style_transfer_max_labels": 2, "look_last": 0.5}
+    config = {"style_transfer_max_labels": 2, "style_transfer_phase": 0.5}
     whole = tiny.state(tiny.run(tiny.make_stage("segmenter", **config), tmp_path / "whole"))
     for steps in (2, 4, 6):
         parts = tiny.state(tiny.run(tiny.make_stage("segmenter", **config), tmp_path / "parts", steps=steps))
@@ -112,12 +116,20 @@ def test_only_with_few_labels() -> None:
     """More labelled samples than ``style_transfer_max_labels`` are learnt from alone; with few, rearranger and clusters are needed."""
     cut, ws = tiny.make_cut(), latents([0, 1])
     masks = torch.zeros(2, tiny.SIZE, tiny.SIZE, dtype=torch.long)
-    parts = cut, ws, masks, tiny.N, 10, 0, torch.device("cpu")
-    assert build_segmenter(SegmenterConfig(style_transfer_max_labels=1), *parts).looks is None
+    alone = SegmenterDefinition(
+        config=SegmenterConfig(style_transfer_max_labels=1),
+        loop=tiny.loop_config(steps=10),
+        cut=cut,
+        labels=tiny.LABELS,
+        ws=ws,
+        masks=masks,
+    )
+    assert alone.build().transfer is None
+    few = dataclasses.replace(alone, config=SegmenterConfig(style_transfer_max_labels=2))
     with pytest.raises(ProxymaskError, match="give the rearranger and its clusters, or set style_transfer_max_labels to 0"):
-        build_segmenter(SegmenterConfig(style_transfer_max_labels=2), *parts)
+        few.build()
     clusters = tiny.make_clusters(cut)
-    stage = build_segmenter(SegmenterConfig(style_transfer_max_labels=2), *parts, clusters, tiny.make_rearranger(cut, clusters))
-    assert stage.looks is not None
-    assert stage.look_from == 4
+    stage = dataclasses.replace(few, clusters=clusters, rearranger=tiny.make_rearranger(cut, clusters)).build()
+    assert stage.transfer is not None
+    assert stage.transfer.start == 4
     assert set(stage.modules) == {"segmenter", "reader"}

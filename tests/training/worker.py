@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 import tiny
 from proxymask.core.files import save_tensors
-from proxymask.training import loop
+from proxymask.training import checkpoint, loop
 from proxymask.training.distributed import leave
 
 
@@ -62,11 +62,11 @@ def main() -> int:
         save_tensors(*args)  # type: ignore[arg-type]
 
     stage.step = interrupted  # type: ignore[method-assign]
-    loop.save_tensors = slowly
+    checkpoint.save_tensors = slowly
     try:
         tiny.run(stage, out / "stopped", steps=100, checkpoint_every=100)
     except loop.Stopped as stopped:
-        (out / f"stopped-{dist.get_rank()}").write_text(f"{stopped} {[p.name for p in loop.checkpoints(out / 'stopped')]}")
+        (out / f"stopped-{dist.get_rank()}").write_text(f"{stopped} {[p.name for p in checkpoint.checkpoints(out / 'stopped')]}")
     dist.destroy_process_group()
     leave(0)
 

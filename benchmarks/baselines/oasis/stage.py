@@ -1,7 +1,7 @@
 """Training of the rival, through the same loop as everything else (exact resume, average, checkpoints)."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from proxymask.imaging.grids import tile, to_uint8
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.training.loop import Run
-from proxymask.training.mapper import SegmenterLabeler
+from proxymask.training.pairs import SegmenterLabeler
 from proxymask.training.segmentation import LabeledImages
 
 from .networks import OasisDiscriminator, OasisGenerator
@@ -111,6 +111,9 @@ class OasisStage:
             name: torch.optim.Adam(module.parameters(), lr=rates[name], betas=(0.0, 0.999)) for name, module in self.modules.items()
         }
         self.run: Run | None = None
+
+    def step_kind(self, index: int) -> Hashable:
+        return None
 
     def step(self, run: Run) -> None:
         self.run = run  # snapshots read the averaged network off it

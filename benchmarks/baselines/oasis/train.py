@@ -28,8 +28,10 @@ from proxymask.core.seeding import derive_rng
 from proxymask.data.dataset import ImageSet
 from proxymask.inference.bundle import Bundle
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.training.checkpoint import steps_done
 from proxymask.training.loop import LoopConfig, Run, train
-from proxymask.training.stages import load_part, seeded, steps_done
+from proxymask.training.parts import load_part
+from proxymask.training.stages.definition import seeded
 
 from .networks import OasisDiscriminator, OasisGenerator, reestimate
 from .stage import ExactPairs, OasisConfig, OasisStage, Pairs, PseudoPairs

@@ -43,7 +43,7 @@ def _verb(summary: str, module: str, name: str) -> Verb:
 
 
 def _stages() -> Tree:
-    stages = importlib.import_module(".training", __name__).TRAIN
+    stages = importlib.import_module(".train", __name__).TRAIN
     return {name: Verb(_summary(cls), functools.partial(stages.get, name)) for name, cls in stages.items()}
 
 
@@ -71,7 +71,7 @@ SECTIONS: dict[str, Tree] = {
     "make a model": {
         "import": _verb("read a StyleGAN2 checkpoint of another project", "checkpoints", "Import"),
         "export": _verb("write a generator for other tools", "checkpoints", "Export"),
-        "fit": _verb("run every stage, from a folder of pictures or a generator to a bundle", "training", "Fit"),
+        "fit": _verb("run every stage, from a folder of pictures or a generator to a bundle", "fit", "Fit"),
         "data": Group(
             "make data sets",
             lambda: {
@@ -82,7 +82,7 @@ SECTIONS: dict[str, Tree] = {
         ),
         "train": Group("train one stage, a judge, or a depth network", _stages),
         "bundle": Group("change bundles", lambda: {"add": _verb("add a trained mapper to a bundle", "bundle", "BundleAdd")}),
-        "cluster": _verb("compute the proxy clusters of a generator", "training", "Cluster"),
+        "cluster": _verb("compute the proxy clusters of a generator", "cluster", "Cluster"),
     },
 }
 

@@ -37,7 +37,8 @@ class BundleAdd:
         from ..core.files import read_json
         from ..inference.bundle import MASK, Bundle, find_bundle
         from ..models.mappers import OasisMapper, load_mapper
-        from ..training.stages import find_part, mark_of
+        from ..training.parts import find_part
+        from ..training.run_dirs import mark_of
 
         bundle = Bundle.load(self.bundle)
         mapper = load_mapper(find_part(self.run_folder, "mapper"))

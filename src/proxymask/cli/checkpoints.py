@@ -71,7 +71,7 @@ class Export:
     def run(self) -> None:
         """Write it."""
         from ..checkpoints.export import export
-        from ..training.stages import find_part
+        from ..training.parts import find_part
 
         source = self.generator if self.generator.is_file() else find_part(self.generator, "generator")
         done = export(source, self.out, self.format, self.discriminator)

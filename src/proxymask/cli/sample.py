@@ -76,7 +76,7 @@ class Sample:
 
         from ..core.device import resolve_device
         from ..models.split_generator import SplitGenerator
-        from ..training.stages import open_generator
+        from ..training.parts import open_generator
 
         torch.manual_seed(self.common.seed)
         generator = open_generator(self.generator, self.class_index)[0].to(resolve_device(self.common.device))

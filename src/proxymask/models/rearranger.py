@@ -31,7 +31,7 @@ Skip = Literal["keep", "drop", "rearrange"]
 Init = Literal["centroids", "random"]
 
 
-SUBSTITUTE_THRESHOLD = 0.7  # measured, docs/experiments.md 16
+SUBSTITUTE_THRESHOLD = 0.7  # measured: docs/decisions.md, transfer-substitution
 # parts of an attention logit at the start, for the same cluster, a feature equal to the cluster's centroid, the same position
 MATCH, SHARPNESS, POSITION = 12.0, 10.0, 8.0
 

@@ -1,13 +1,13 @@
-"""Differentiable augmentation for small sets (Zhao et al. 2020): colour, translation and cutout, on real and generated pictures alike."""
+"""Differentiable augmentation of real and generated pictures for small data sets (Zhao et al. 2020, section 3.2)."""
 
 import torch
 import torch.nn.functional as F
 
 
 def diff_augment(x: torch.Tensor, policy: tuple[str, ...], rng: torch.Generator) -> torch.Tensor:
-    """Augment pictures (B, 3, H, W) in [-1, 1] with the operations of ``policy``; gradients flow through.
+    """Augment pictures (B, 3, H, W) in [-1, 1] with the operations of ``policy`` (color, translation, cutout); differentiable.
 
-    ``rng`` is a CPU generator, so that a step's draw depends on its seed alone.
+    ``rng`` is a generator on the CPU, so that the result depends on its seed alone.
     """
     b, _, h, w = x.shape
 

@@ -1,7 +1,10 @@
-"""The depth network, on composed pictures whose depth is known exactly (``proxymask data avatars --depth``)."""
+"""Step of the depth stage: a small depth network, trained on drawn pictures with exact depth (``proxymask data avatars --depth``).
+
+Shapes: B pictures, H x W pixels.
+"""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from ..imaging.grids import tile, to_uint8
 from ..imaging.reader import open_picture
 from ..models.depth_net import DepthNet
 from .loop import Run, set_cosine_rate
-from .segmentation import augment
+from .segmentation import augment, plain_format
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +35,14 @@ class DepthConfig:
 
 
 class DepthImages:
-    """Pictures with their depth maps, read as they are asked for.
+    """Pictures with depth maps, read from the disk on access.
 
     Args:
-        folder: what ``proxymask data avatars --depth`` wrote.
+        folder: the output of ``proxymask data avatars --depth``.
+        size: side of the pictures; None: as they were drawn.
 
     Raises:
-        ProxymaskError: no ``depth/`` in it, or a picture lacks its map.
+        ProxymaskError: there is no ``depth/`` in it, or a depth map is missing.
     """
 
     def __init__(self, folder: str | Path, size: int | None = None) -> None:
@@ -58,15 +62,15 @@ class DepthImages:
 
     @property
     def fingerprint(self) -> str:
-        """That of the pictures: the depth follows from them."""
+        """Hash of the pictures, which determine the depth."""
         return self.set.fingerprint
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1]."""
+        """Indices (B,) -> pictures (B, 3, H, W), float32 in [-1, 1]."""
         return self.set.images(indices)
 
     def depths(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """Depth (B, H, W) in [0, 1], 1 nearest."""
+        """Indices (B,) -> depth (B, H, W) in [0, 1], 1 nearest."""
         numbers = indices.tolist() if isinstance(indices, torch.Tensor) else indices
         maps = []
         for index in numbers:
@@ -79,7 +83,7 @@ class DepthImages:
 
 
 class DepthStage:
-    """The depth network on disturbed pictures (as for segmentation), because it is to read generated ones."""
+    """The depth network on augmented pictures (as for segmentation), because it is used on generated ones."""
 
     name = "depth"
     averaged: tuple[str, ...] = ("depth",)
@@ -91,9 +95,11 @@ class DepthStage:
             "depth": torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
         }
 
+    def step_kind(self, index: int) -> Hashable:
+        return None
+
     def step(self, run: Run) -> None:
-        if run.device.type == "cpu":  # as in segmentation: GroupNorm's backward pass is slow in channels_last there
-            self.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        plain_format(self.net, run.device)
         set_cosine_rate(self.optimizers["depth"], self.config.learning_rate, run.index, self.steps, warmup=50)
         indices = torch.randint(len(self.data), (run.config.batch,), generator=run.rng("pictures"))
         pictures, depths = augment(self.data.images(indices), self.data.depths(indices), run.rng("augment"))
@@ -102,17 +108,17 @@ class DepthStage:
             for pictures_, depths_ in run.microbatches(run.local_shard(pictures), run.local_shard(depths)):
                 with run.autocast():
                     found = self.net(pictures_)[:, 0]
-                off = found - depths_
-                slopes = (off.diff(dim=1).abs().mean() + off.diff(dim=2).abs().mean()) / 2
-                run.log("loss/depth", off.abs().mean())
+                error = found - depths_
+                slopes = (error.diff(dim=1).abs().mean() + error.diff(dim=2).abs().mean()) / 2  # keeps the relief within a region
+                run.log("loss/depth", error.abs().mean())
                 run.log("loss/slope", slopes)
-                yield off.abs().mean() + slopes  # the differences between neighbours carry the relief
+                yield error.abs().mean() + slopes
 
         run.update("depth", terms)
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
-        """Rows: disturbed pictures, their depth, the network's."""
+        """Rows: augmented pictures, their depth, the averaged network's depth."""
         indices = torch.randperm(len(self.data), generator=derive_rng(0, "grid"))[:10]
         pictures, depths = augment(self.data.images(indices), self.data.depths(indices), derive_rng(0, "grid augment"))
         with run.autocast():

@@ -1,11 +1,13 @@
-"""Stage 4 again, with another mapper as the teacher (beyond the paper): the same answers from other widths.
+"""Step of the distillation stage (beyond the paper): a mapper of masks that learns the output of other mappers, its teachers.
 
-A smaller mapper that learns from pairs draws as well under masks like theirs and worse under masks unlike them (docs/experiments.md, 27). A
-teacher answers any mask, so that this one learns from masks bent far, mixed and painted over too. Of several teachers it learns the mean
-answer, which is better than they are on the average (section 30).
+A smaller mapper that is trained on pairs does as well on masks like theirs and worse on others (docs/decisions.md,
+narrower-mapper-from-pairs). Teachers have an output for any mask, so that this one can also learn from masks that are warped strongly,
+mixed, and painted over. Of several teachers it learns the mean of the logits, which is better than the average teacher (mean-of-mappers).
+
+Shapes: B masks, H x W pixels, h x w positions of the proxy mask, K clusters.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,18 +16,21 @@ from torch import nn
 
 from ..models.oasis_mapper import OasisMapper
 from . import losses
-from .generator import lazy_adam
+from .adversarial import lazy_adam
+from .auxiliary import GeneratedImages
 from .loop import Run, set_cosine_rate
-from .mapper import GeneratedImages, MapperConfig
+from .mapper import MapperConfig
 from .style_transfer import warp, warp_grid
 
-FAR = 3.0  # how much further than a labelled sample masks are bent
-PATCHES = 3  # most rectangles that are painted over a mask
+WARP_STRENGTH = 3.0  # of the warps of masks, as a multiple of those of labelled samples
+PATCHES = 3  # rectangles painted over a mask
 
 
 class DistillationStage:
-    """A mapper of masks that learns what the frozen ``teachers`` say in the mean, in logits, of the masks of ``dataset``, as they are and
-    made strange."""
+    """A mapper that learns the mean logits of the frozen ``teachers`` for the masks of ``dataset``, as they are and perturbed.
+
+    A teacher that is given twice has twice the weight.
+    """
 
     name = "mapper"
     averaged = ("mapper",)
@@ -34,7 +39,7 @@ class DistillationStage:
         self, mapper: OasisMapper, teachers: Sequence[OasisMapper], dataset: GeneratedImages, config: MapperConfig, steps: int
     ) -> None:
         self.mapper = mapper.requires_grad_(True).train()
-        self.teachers = list(dict.fromkeys(teachers))  # one that is named twice counts twice, and is asked once
+        self.teachers = list(dict.fromkeys(teachers))
         self.shares = [teachers.count(teacher) / len(teachers) for teacher in self.teachers]
         for teacher in self.teachers:
             teacher.requires_grad_(False).eval()
@@ -43,6 +48,9 @@ class DistillationStage:
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "mapper": lazy_adam(mapper.parameters(), config.learning_rate, 0, config.momentum)
         }
+
+    def step_kind(self, index: int) -> Hashable:
+        return None
 
     def step(self, run: Run) -> None:
         for teacher in self.teachers:
@@ -59,33 +67,35 @@ class DistillationStage:
             for (part,) in run.microbatches(masks):
                 with run.autocast():
                     with torch.no_grad():
-                        wanted = self.wanted(part)
+                        target = self.teacher_logits(part)
                     logits = self.mapper(part)
-                loss = losses.distillation_loss(logits, wanted)
+                loss = losses.distillation_loss(logits, target)
                 run.log("loss/teaching", loss)
-                run.log("loss/accuracy", (logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean())
+                run.log("loss/accuracy", (logits.argmax(dim=1) == target.argmax(dim=1)).float().mean())
                 yield loss
 
         run.update("mapper", terms)
 
-    def wanted(self, masks: torch.Tensor) -> torch.Tensor:
+    def teacher_logits(self, masks: torch.Tensor) -> torch.Tensor:
         """Masks (B, H, W) -> the teachers' mean logits (B, K, h, w), float32."""
-        said = [share * teacher(masks).float() for teacher, share in zip(self.teachers, self.shares, strict=True)]
-        return torch.stack(said).sum(dim=0)
+        weighted = [share * teacher(masks).float() for teacher, share in zip(self.teachers, self.shares, strict=True)]
+        return torch.stack(weighted).sum(dim=0)
 
     def grid(self, run: Run) -> Image.Image | None:
-        """Nothing to show but how often the two agree."""
+        """None: the logged accuracy says how often the two agree."""
         return None
 
 
 def perturb_masks(masks: torch.Tensor, others: torch.Tensor, num_labels: int, rng: torch.Generator) -> torch.Tensor:
-    """Masks (B, H, W) made strange: a quarter stays as it is but for mirroring, a quarter is bent far, a quarter bent and mixed with
-    ``others`` along a smooth line, and on the last one rectangles of any label are painted."""
+    """Masks (B, H, W), each perturbed in one of four equally frequent ways.
+
+    Mirrored or not; warped strongly; warped and mixed with a mask of ``others`` along a smooth line; with rectangles of random labels.
+    """
     count, height, width = masks.shape
     kind = torch.randint(4, (count,), generator=rng)[:, None, None]
     mirrored = torch.rand(count, 1, 1, generator=rng) < 0.5
     plain = torch.where(mirrored, masks.flip(2), masks)
-    moved, other = (warp(ids, warp_grid(count, rng, FAR)) for ids in (plain, others))
+    moved, other = (warp(ids, warp_grid(count, rng, WARP_STRENGTH)) for ids in (plain, others))
     field = F.interpolate(torch.randn(count, 1, 4, 4, generator=rng), size=(height, width), mode="bicubic")[:, 0]
     mixed = torch.where(field > 0, moved, other)
     painted = torch.where(mirrored, moved, plain)

@@ -1,6 +1,6 @@
 """Several processes: ``torchrun --nproc-per-node N -m proxymask train ...`` works for every stage.
 
-Tensors on the CPU travel by gloo, those on CUDA by nccl. Process 0 alone prints and writes.
+CPU tensors are exchanged by gloo, CUDA tensors by nccl. Process 0 alone prints and writes.
 """
 
 import os
@@ -16,14 +16,14 @@ import torch.distributed as dist
 from ..core.device import resolve_device
 from ..core.errors import ProxymaskError
 
-PATIENCE = timedelta(hours=12)  # the others wait this long while process 0 clusters or writes; torchrun ends them if it dies
+TIMEOUT = timedelta(hours=12)  # how long the others wait while process 0 clusters or writes; torchrun ends them if it dies
 
 T = TypeVar("T")
 
 
 @contextmanager
 def processes(device: str = "auto") -> Iterator[None]:
-    """Join the process group that ``torchrun`` describes in the environment; without one, or inside another, do nothing.
+    """Join the process group that ``torchrun`` describes in the environment; do nothing without one, or inside another call.
 
     Raises:
         ProxymaskError: more processes than CUDA devices, or MPS.
@@ -39,7 +39,7 @@ def processes(device: str = "auto") -> Iterator[None]:
         if local >= torch.cuda.device_count():
             raise ProxymaskError(f"process {local} has no CUDA device of its own: start at most {torch.cuda.device_count()} a machine")
         torch.cuda.set_device(local)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield
     finally:
@@ -47,11 +47,10 @@ def processes(device: str = "auto") -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """End one of several processes at once, without Python's own shutdown, when all it had to do is done.
+    """End one of several processes at once, without Python's own shutdown.
 
-    Gloo's threads outlive ``destroy_process_group`` for a moment; one that needs the interpreter while that is being taken down
-    aborts the process ("terminate called without an active exception", pytorch issue 190489), and torchrun then reports a
-    finished run as failed.
+    Gloo's threads outlive ``destroy_process_group`` for a moment. One that needs the interpreter while that shuts down aborts the process
+    ("terminate called without an active exception", pytorch issue 190489), and torchrun then reports a finished run as failed.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -70,7 +69,7 @@ def barrier() -> None:
 
 
 def agreed(value: T) -> T:
-    """What process 0 has, on every process."""
+    """The ``value`` of process 0, on every process."""
     if not dist.is_initialized():
         return value
     box = [value]
@@ -80,7 +79,7 @@ def agreed(value: T) -> T:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """Process 0 runs the body while the others wait, then they run it too: for work whose result stays on disk."""
+    """Process 0 runs the body while the others wait, then they run it too: for work whose result is stored on the disk."""
     if not is_main():
         barrier()
     yield

@@ -1,8 +1,10 @@
-"""Stage 0: train or fine-tune an unconditional StyleGAN2 on a folder of pictures (method: StyleGAN2's own recipe)."""
+"""Step of the generator stage: an unconditional StyleGAN2 on a folder of pictures, by StyleGAN2's recipe (Karras et al. 2020).
+
+The paper takes generators that are already trained; the supplement names StyleGAN2's settings (A.2).
+"""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Hashable, Iterator
 
 import torch
 from PIL import Image
@@ -12,21 +14,11 @@ from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
 from . import losses
+from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight
 from .augment import diff_augment
 from .loop import Run
 
-R1_EVERY = 16  # discriminator steps between R1 terms: StyleGAN2's lazy regularisation
-PATH_EVERY = 4  # generator steps between path length terms, likewise
-
-
-class Pictures(Protocol):
-    """A source of real pictures."""
-
-    def __len__(self) -> int: ...
-
-    def images(self, indices: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) float in [-1, 1]."""
-        ...
+PATH_EVERY = 4  # generator steps between path length terms: StyleGAN2's lazy regularisation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,48 +49,13 @@ class GeneratorConfig:
     """Steps at the start in which the discriminator alone learns. For a trained generator whose own discriminator is lost."""
 
 
-def lazy_adam(
-    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, every: int, momentum: float = 0.0
-) -> torch.optim.Adam:
-    """Adam (``momentum``, 0.99) with StyleGAN2's correction for a regulariser run every ``every`` steps (0: none)."""
-    ratio = every / (every + 1) if every else 1.0
-    return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(momentum, 0.99**ratio), eps=1e-8)
-
-
-@torch.no_grad()
-def real_pictures(run: Run, pictures: Pictures | None, generator: Generator) -> torch.Tensor:
-    """This process' share of a batch of real pictures: the user's, or, without any, the frozen ``generator``'s own."""
-    if pictures is not None:
-        index = torch.randint(len(pictures), (run.config.batch,), generator=run.rng("real"))
-        return run.local_shard(pictures.images(index))
-    z = torch.randn(run.config.batch, generator.z_dim, generator=run.rng("real"))
-    with run.autocast():
-        return generator(run.local_shard(z)).float()
-
-
-def discriminator_update(run: Run, discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, penalty: float) -> None:
-    """One discriminator step: logistic loss, and R1 with the weight ``penalty`` (0: none). ``fake`` carries no gradient."""
-
-    def terms() -> Iterator[torch.Tensor]:
-        for real_part, fake_part in run.microbatches(real, fake):
-            x = real_part.detach().requires_grad_(penalty > 0)
-            with run.autocast():
-                real_logits, fake_logits = discriminator(x), discriminator(fake_part)
-            loss = losses.adversarial_d(real_logits, fake_logits)
-            run.log("d/loss", loss)
-            run.log("d/real", real_logits.float().mean())
-            run.log("d/fake", fake_logits.float().mean())
-            if penalty:
-                r1 = losses.r1(real_logits, x)
-                run.log("d/r1", r1)
-                loss = loss + penalty * r1
-            yield loss
-
-    run.update("discriminator", terms)
-
-
 class GeneratorStage:
-    """Both networks of StyleGAN2 and one alternating step."""
+    """Generator and discriminator of StyleGAN2, updated in turn.
+
+    Args:
+        warmup: steps over which the learning rates rise to their full value. Adam's first steps move every weight by the whole rate,
+            however small its gradient: trained networks would lose what they have learned.
+    """
 
     name = "generator"
     averaged = ("generator",)
@@ -107,8 +64,6 @@ class GeneratorStage:
     def __init__(
         self, generator: Generator, discriminator: Discriminator, pictures: Pictures, config: GeneratorConfig, warmup: int = 0
     ) -> None:
-        """``warmup``: steps over which the learning rates rise to their full value. Adam's first steps move every weight by the whole
-        rate, whatever its gradient is: networks that can do something already lose it."""
         self.config, self.pictures, self.warmup = config, pictures, warmup
         self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         path = _PathMean()
@@ -120,8 +75,23 @@ class GeneratorStage:
         }
         self.rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
 
+    def generator_due(self, index: int) -> bool:
+        """Whether step ``index`` updates the generator; an untrained discriminator learns alone first."""
+        return index >= self.config.discriminator_first
+
+    def path_due(self, index: int) -> bool:
+        """Whether step ``index`` takes path length regularisation."""
+        return self.generator_due(index) and self.config.path_weight > 0 and index % self.path_every == 0
+
+    def r1_due(self, index: int) -> bool:
+        """Whether step ``index`` takes R1."""
+        return index % self.r1_every == 0
+
+    def step_kind(self, index: int) -> Hashable:
+        return self.generator_due(index), self.path_due(index), self.r1_due(index)
+
     def latents(self, run: Run, purpose: str) -> Iterator[torch.Tensor]:
-        """Per-layer w (b, num_ws, w_dim) with style mixing: this process' share of a batch, round by round; updates w_avg."""
+        """Per-layer w (b, num_ws, w_dim) with style mixing, this process' part of a batch, one microbatch at a time; updates w_avg."""
         g, rng, batch = self.generator, run.rng(purpose), run.config.batch
         z = torch.randn(batch, 2, g.z_dim, generator=rng)
         cut = torch.randint(1, g.num_ws, (batch,), generator=rng)
@@ -134,7 +104,7 @@ class GeneratorStage:
         g.mapping.w_avg.lerp_(run.mean(torch.stack(means).mean(dim=0)), 0.005)
 
     def real(self, run: Run) -> torch.Tensor:
-        """This process' share of a batch of real pictures."""
+        """This process' part of a batch of real pictures, half of them mirrored if the config says so."""
         rng = run.rng("real")
         index = torch.randint(len(self.pictures), (run.config.batch,), generator=rng)
         mirrored = torch.rand(run.config.batch, generator=rng) < 0.5
@@ -144,40 +114,42 @@ class GeneratorStage:
         return x
 
     def augmented(self, run: Run, x: torch.Tensor, purpose: str) -> torch.Tensor:
-        """Differentiable augmentation where the config asks for it."""
+        """Pictures with the config's differentiable augmentations."""
         return diff_augment(x, self.config.augment, run.rng(f"augment/{purpose}/{run.rank}")) if self.config.augment else x
 
     def step(self, run: Run) -> None:
-        c = self.config
         if self.warmup:
-            for name, optimizer in self.optimizers.items():
-                since = run.index - (c.discriminator_first if name == "generator" else 0)
-                optimizer.param_groups[0]["lr"] = self.rates[name] * min(1.0, (since + 1) / self.warmup)
+            self._warm_up(run.index)
         self.discriminator.requires_grad_(False)
-        alone = run.index < c.discriminator_first  # the generator rests: an untrained discriminator would undo it
-
-        def g_terms() -> Iterator[torch.Tensor]:
-            for ws in self.latents(run, "g"):
-                with run.autocast():
-                    fake = self.generator.synthesis(ws, "random")
-                    logits = self.discriminator(self.augmented(run, fake, "g"))
-                loss = losses.adversarial_g(logits)
-                run.log("g/loss", loss)
-                yield loss
-
-        if not alone:
-            run.update("generator", g_terms)
-        if c.path_weight and not alone and run.index % self.path_every == 0:
+        if self.generator_due(run.index):
+            run.update("generator", lambda: self.adversarial_terms(run))
+        if self.path_due(run.index):
             run.update("generator", lambda: self.path_terms(run))
         self.discriminator.requires_grad_(True)
         with torch.no_grad(), run.autocast():
             fakes = torch.cat([self.generator.synthesis(ws, "random") for ws in self.latents(run, "d")])
-        due = run.index % self.r1_every == 0
         real, fake = self.augmented(run, self.real(run), "real"), self.augmented(run, fakes, "fake")
-        discriminator_update(run, self.discriminator, real, fake, c.r1_gamma / 2 * self.r1_every if due else 0.0)
+        penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
+        discriminator_update(run, self.discriminator, real, fake, penalty)
+
+    def _warm_up(self, index: int) -> None:
+        """Set the learning rates of a step; the generator's warm-up begins with its first step."""
+        for name, optimizer in self.optimizers.items():
+            since = index - (self.config.discriminator_first if name == "generator" else 0)
+            optimizer.param_groups[0]["lr"] = self.rates[name] * min(1.0, (since + 1) / self.warmup)
+
+    def adversarial_terms(self, run: Run) -> Iterator[torch.Tensor]:
+        """L_adv of the generator."""
+        for ws in self.latents(run, "g"):
+            with run.autocast():
+                fake = self.generator.synthesis(ws, "random")
+                logits = self.discriminator(self.augmented(run, fake, "g"))
+            loss = losses.adversarial_g(logits)
+            run.log("g/loss", loss)
+            yield loss
 
     def path_terms(self, run: Run) -> Iterator[torch.Tensor]:
-        """Path length regularisation on half a batch, in float32 (its gradient is a second derivative)."""
+        """Path length regularisation (StyleGAN2, equation 4) of half a batch, in float32, as it takes second derivatives."""
         rng = run.rng(f"path-noise/{run.rank}")
         for ws in self.latents(run, "path"):
             ws = ws[: max(1, ws.shape[0] // 2)]
@@ -189,6 +161,7 @@ class GeneratorStage:
             yield (lengths - self.path.mean).square().mean() * self.config.path_weight * self.path_every
 
     def grid(self, run: Run) -> Image.Image:
+        """40 samples of the averaged generator, the same latents at every step."""
         average = run.averages["generator"]
         assert isinstance(average, Generator)
         z = torch.randn(40, average.z_dim, generator=torch.Generator().manual_seed(0)).to(run.device)
@@ -197,7 +170,7 @@ class GeneratorStage:
 
 
 class _PathMean(nn.Module):
-    """The running mean of path lengths, kept in the checkpoint."""
+    """The running mean of path lengths (a in StyleGAN2's equation 4), a buffer so that checkpoints store it."""
 
     mean: torch.Tensor
 

@@ -1,7 +1,10 @@
-"""Training of a judge on a labelled domain, and the measurement of how far it can be trusted."""
+"""Training of a judge, the segmentation network of ``proxymask evaluate``, on a labelled domain, and measurement of its accuracy.
+
+A judge's run folder is the judge itself: network, labels and accuracy lie in the folder, next to the checkpoints.
+"""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,16 @@ from ..evaluation.judge import Judge, JudgeInfo
 from ..imaging.labels import LabelSet
 from ..metrics.segmentation import SegmentationScore
 from ..models.segmentation_nets import DilatedSegmenter
+from .loop import Progress
 from .segmentation import SegmentationConfig, train_segmentation_net
 
-HELD_OUT = 0.1  # share of the pictures that the judge is measured on and does not learn from, where no others are given
-SCORED = 1000  # at most
-SEED = 3  # apart from the seed of the annotator, so that the two do not start alike
+HELD_OUT = 0.1  # share of the pictures that are kept for measuring, where no test set is given
+SCORED = 1000  # most pictures that are measured on
+SEED = 3  # added to the seed, so that it does not start like the pseudo-label network
 
 
 class Part:
-    """Some pictures of a set, numbered anew; what :class:`~proxymask.training.segmentation.LabeledImages` asks for."""
+    """A subset of a data set (:class:`~proxymask.training.segmentation.LabeledImages`)."""
 
     def __init__(self, whole: ImageSet, numbers: Sequence[int]) -> None:
         self.whole, self.numbers = whole, torch.tensor(list(numbers), dtype=torch.int64)
@@ -33,11 +37,11 @@ class Part:
         return len(self.numbers)
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """float32 (B, 3, H, W) in [-1, 1]."""
+        """Indices (B,) -> pictures (B, 3, H, W), float32 in [-1, 1]."""
         return self.whole.images(self.numbers[torch.as_tensor(indices)])
 
     def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """int64 (B, H, W)."""
+        """Indices (B,) -> masks (B, H, W), int64."""
         return self.whole.masks(self.numbers[torch.as_tensor(indices)])
 
 
@@ -87,17 +91,17 @@ def train_judge(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    progress: Progress | None = None,
 ) -> Judge:
-    """Train a judge on pictures with exact masks and measure it on others.
+    """Train a judge on pictures with exact masks and measure it on other ones.
 
     Args:
-        data: pictures with masks. Without ``test`` the last tenth of them is kept for the measurement.
-        out: run folder, gone on with after a stop; at the end it is the judge's folder.
-        test: other pictures of the same labels and size for the measurement.
+        data: pictures with masks. Without ``test`` the last tenth of them is kept for measuring.
+        out: run folder, from which the same call resumes after a stop; in the end it is the judge's folder.
+        test: other pictures of the same labels and size, for measuring.
 
     Raises:
-        ProxymaskError: a set without masks, other labels or too few pictures, what training raises.
+        ProxymaskError: a data set without masks, other labels or too few pictures; as training does.
     """
     config = config or JudgeConfig()
     for name, found in (("--data", data), ("--test", test)):
@@ -110,28 +114,28 @@ def train_judge(
         if test.labels.names != labels.names or test.size != data.size:
             raise ProxymaskError(f"--test {test.folder} has other labels or another size than {data.folder}")
         if test.fingerprint == data.fingerprint:
-            raise ProxymaskError("--test holds the pictures that the judge learns from: its accuracy on them says nothing")
+            raise ProxymaskError("--test holds the pictures of --data, which the judge is trained on: give other pictures")
     kept = 0 if test is not None else max(1, round(len(data) * HELD_OUT))
-    learnt = Part(data, range(len(data) - kept))
-    held = Part(test, range(min(SCORED, len(test)))) if test is not None else Part(data, range(len(data) - kept, len(data))[:SCORED])
-    if len(learnt) < 8:
+    training = Part(data, range(len(data) - kept))
+    held_out = Part(test, range(min(SCORED, len(test)))) if test is not None else Part(data, range(len(data) - kept, len(data))[:SCORED])
+    if len(training) < 8:
         raise ProxymaskError(f"{data.folder} has {len(data)} pictures: too few to train a judge")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed + SEED, "judge"))
         net = DilatedSegmenter(len(labels), config.width, config.blocks)
     net = train_segmentation_net(
         net,
-        learnt,
+        training,
         steps=config.steps,
         batch=config.batch,
         seed=seed + SEED,
         device=device,
         precision=precision,
         out=out,
-        log=progress,
+        progress=progress,
         config=SegmentationConfig(learning_rate=config.learning_rate),
     )
-    accuracy = score_judge(net, labels, held, device, precision)
+    accuracy = score_judge(net, labels, held_out, device, precision)
     accuracy["data"] = (test or data).fingerprint
     judge = Judge(net.cpu(), labels, JudgeInfo(data.size, data.fingerprint, config.steps, accuracy))
     judge.save(out)

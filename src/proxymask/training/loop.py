@@ -1,41 +1,41 @@
-"""The one training loop, shared by every stage.
+"""The training loop of every stage, after StyleGAN2's recipe.
 
-A stage owns networks and optimisers and says what one step is; the loop owns everything else: precision, gradient
-accumulation, processes, non-finite steps, EMA, checkpoints, resume, logs and pictures.
+A stage owns networks and optimisers and defines one step. The loop does the rest: precision, gradient accumulation, several processes,
+steps with non-finite gradients, moving averages of the weights, checkpoints, logs and sample grids.
 
-Exact resume: all randomness of a step is derived from ``(seed, step)``, so the state of a run is its tensors and its
-step number. Several processes: the *full* batch is drawn on every process and each takes its share, and gradients are
-averaged, so that two processes do what one would.
+Resuming is exact: all random numbers of a step are derived from ``(seed, step)``, so that a run is described by its tensors and its step.
+Several processes do what one would: every process draws the *full* batch and takes its part of it, and gradients are averaged.
+
+Shapes: B samples, C channels, H x W pixels.
 """
 
+import copy
 import dataclasses
-import errno
 import json
 import math
-import os
-import shutil
 import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
 from PIL import Image
 from torch import nn
 
-from ..core import legacy
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
-from ..core.files import load_tensors, read_json, save_tensors, write_json
 from ..core.seeding import derive_rng, derive_seed
+from .checkpoint import explain_full_disk, load_checkpoint, save_checkpoint
+from .stats import StatsLog
 
-CHECKPOINT_FORMAT = 1
-MAX_BAD_STEPS = 25  # in a row, before a run is given up
+MAX_BAD_STEPS = 25  # steps in a row with non-finite gradients after which a run stops
+
+Batch = TypeVar("Batch")
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called with (step, steps, latest means by name)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +71,11 @@ class LoopConfig:
 
 
 class Stage(Protocol):
-    """What the loop needs of a stage."""
+    """What the loop needs of a stage: networks, optimisers and one step."""
 
     name: str
     modules: dict[str, nn.Module]
-    """Everything that trains, by name."""
+    """Every network that is trained, and every buffer that is stored, by name."""
     optimizers: dict[str, torch.optim.Optimizer]
 
     @property
@@ -83,17 +83,25 @@ class Stage(Protocol):
         """Names in ``modules`` of which a moving average is kept."""
         ...
 
+    def step_kind(self, index: int) -> Hashable:
+        """Which losses and regularisers step ``index`` computes. Steps of equal kind take equally long."""
+        ...
+
     def step(self, run: "Run") -> None:
         """One optimisation step, by means of ``run``."""
         ...
 
     def grid(self, run: "Run") -> Image.Image | None:
-        """A picture that shows how far training has come."""
+        """A picture of the progress so far, or None."""
         ...
 
 
 class Run:
-    """What a stage may use during a step: randomness, precision, :meth:`update`, :meth:`log`, the averaged networks."""
+    """What a stage uses during a step: random numbers, precision, :meth:`update`, :meth:`log`, the averaged networks.
+
+    Raises:
+        ProxymaskError: the batch cannot be divided by processes times accumulation.
+    """
 
     def __init__(self, config: LoopConfig, stage: Stage) -> None:
         self.config, self.stage = config, stage
@@ -111,17 +119,21 @@ class Run:
         self._counts: dict[str, int] = {}
 
     def rng(self, purpose: str) -> torch.Generator:
-        """A generator that depends on the seed, the step and ``purpose`` only (the same on every process)."""
+        """A generator that depends on the seed, the step and ``purpose`` only; the same on every process."""
         return derive_rng(self.config.seed, self.index, purpose)
 
     def local_shard(self, full: torch.Tensor) -> torch.Tensor:
-        """This process' part of something drawn for the full batch, on the device."""
+        """This process' part of a tensor (B, ...) that was drawn for the full batch, on the device."""
         size = full.shape[0] // self.world
         return full[self.rank * size : (self.rank + 1) * size].to(self.device)
 
     def microbatches(self, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Split this process' part into the accumulation rounds."""
+        """Tensors (B, ...) of this process, split along B into ``accumulate`` parts."""
         yield from zip(*(t.chunk(self.config.accumulate) for t in tensors), strict=True)
+
+    def microbatches_of(self, batch: Batch) -> Iterator[Batch]:
+        """A dataclass or named tuple of tensors (B, ...), nested or not, split along B into ``accumulate`` parts."""
+        yield from _split(batch, self.config.accumulate)
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """The mean over all processes of a statistic without gradient."""
@@ -138,7 +150,7 @@ class Run:
             yield
 
     def log(self, name: str, value: torch.Tensor | float) -> None:
-        """Add to the mean that the next line of stats.jsonl reports under ``name``."""
+        """Add to the mean that the next line of stats.jsonl reports under ``name``; non-finite values are left out."""
         number = float(value.detach()) if isinstance(value, torch.Tensor) else float(value)
         if math.isfinite(number):
             self._sums[name] = self._sums.get(name, 0.0) + number
@@ -151,10 +163,15 @@ class Run:
         return means
 
     def update(self, optimizer: str, losses: Callable[[], Iterator[torch.Tensor]]) -> bool:
-        """Zero gradients, run backward on every loss (one an accumulation round), average over processes, step.
+        """One optimiser step: backward through every loss (one a microbatch), gradients averaged over processes.
 
-        A step whose loss or gradient is not finite is skipped and counted, and weights and buffers stay as they were; after
-        25 in a row of one optimiser the run stops (:class:`ProxymaskError`), its last checkpoint being good.
+        A step with a non-finite loss or gradient is skipped and counted; weights and buffers stay as they were.
+
+        Returns:
+            Whether the weights were changed.
+
+        Raises:
+            ProxymaskError: 25 such steps in a row with this optimiser.
         """
         buffers = [b for module in self.stage.modules.values() for b in module.buffers()]  # running means follow the forward pass
         before = [b.clone() for b in buffers]
@@ -167,50 +184,148 @@ class Run:
             (loss / self.config.accumulate).backward()
         grads = [p.grad for p in parameters if p.grad is not None]
         if self.world > 1:
-            flag = torch.tensor([1.0 if finite else 0.0], device=self.device)
-            dist.all_reduce(flag, op=dist.ReduceOp.MIN)
-            finite = bool(flag.item() > 0)
-            flat = torch.cat([g.flatten() for g in grads])
-            dist.all_reduce(flat)
-            flat /= self.world
-            for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-                grad.copy_(part.view_as(grad))
+            finite = self._average_gradients(grads, finite)
         norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in grads])) if grads else torch.zeros(())
         if not finite or not bool(torch.isfinite(norm)):
             chosen.zero_grad(set_to_none=True)
             for buffer, old in zip(buffers, before, strict=True):
                 buffer.copy_(old)
-            self.bad_steps += 1
-            self.bad_in_row[optimizer] = self.bad_in_row.get(optimizer, 0) + 1
-            if self.bad_in_row[optimizer] >= MAX_BAD_STEPS:
-                raise ProxymaskError(
-                    f"{self.stage.name}: {MAX_BAD_STEPS} steps in a row were not finite; the last checkpoint is good: "
-                    "resume from it with a lower learning rate or --precision fp32"
-                )
+            self._count_bad_step(optimizer)
             return False
         self.bad_in_row[optimizer] = 0
         self.log(f"grad_norm/{optimizer}", norm)
         chosen.step()
         return True
 
+    def _average_gradients(self, grads: list[torch.Tensor], finite: bool) -> bool:
+        """Average ``grads`` over all processes, in place; returns whether the loss is finite on all of them."""
+        flag = torch.tensor([1.0 if finite else 0.0], device=self.device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MIN)
+        flat = torch.cat([g.flatten() for g in grads])
+        dist.all_reduce(flat)
+        flat /= self.world
+        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+        return bool(flag.item() > 0)
+
+    def _count_bad_step(self, optimizer: str) -> None:
+        self.bad_steps += 1
+        self.bad_in_row[optimizer] = self.bad_in_row.get(optimizer, 0) + 1
+        if self.bad_in_row[optimizer] >= MAX_BAD_STEPS:
+            raise ProxymaskError(
+                f"{self.stage.name}: {MAX_BAD_STEPS} steps in a row were not finite; the last checkpoint is good: "
+                "resume from it with a lower learning rate or --precision fp32"
+            )
+
+
+def _split(value: Any, count: int) -> list[Any]:
+    """A tensor, or a dataclass or named tuple of such values, in ``count`` parts along the first axis."""
+    if isinstance(value, torch.Tensor):
+        return list(value.chunk(count))
+    fields = value if isinstance(value, tuple) else [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return [type(value)(*parts) for parts in zip(*(_split(field, count) for field in fields), strict=True)]
+
 
 def set_cosine_rate(optimizer: torch.optim.Optimizer, rate: float, index: int, steps: int, warmup: int = 1) -> None:
-    """Set the learning rate of step ``index`` of ``steps``: up to ``rate`` over ``warmup`` steps, and down to nothing as a cosine.
+    """Set the learning rate of step ``index`` of ``steps``: linear warm-up to ``rate`` over ``warmup`` steps, cosine decay to 0.
 
-    It follows from the step alone, so that a resumed run has it right.
+    It depends on the step alone, so that a resumed run has the same rate.
     """
     cosine = 0.5 * (1 + math.cos(math.pi * min(index / steps, 1.0)))
     for group in optimizer.param_groups:
         group["lr"] = rate * min(1.0, (index + 1) / warmup) * cosine
 
 
-def all_parameters_bytes(stage: Stage) -> int:
-    """Bytes of weights in ``stage.modules``."""
-    return sum(t.numel() * t.element_size() for m in stage.modules.values() for t in m.state_dict().values())
+def place(stage: Stage, device: torch.device) -> None:
+    """Move the trained networks of ``stage`` to ``device``, in the channels-last memory format where it is supported."""
+    for module in stage.modules.values():
+        module.to(device)
+        if device.type != "mps":
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class Stopped(ProxymaskError):
+    """Training was stopped by the user; everything is saved."""
+
+
+def train(stage: Stage, config: LoopConfig, out: Path, *, identity: dict[str, Any] | None = None, progress: Progress | None = None) -> Run:
+    """Run ``stage`` for ``config.steps`` steps in the folder ``out``, resuming from its newest checkpoint if there is one.
+
+    Args:
+        stage: networks, optimisers and one step; its networks are moved to the device here.
+        config: see :class:`LoopConfig`.
+        out: run folder, which gets ``stats.jsonl``, ``grids/``, ``events.*`` and ``checkpoint-*``.
+        identity: settings that must be the same for a run to be resumed, besides the batch and the seed.
+        progress: called after every step.
+
+    Returns:
+        The finished :class:`Run`; ``run.averages`` holds the averaged networks.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM, after a checkpoint.
+        ProxymaskError: full disk, another run in ``out``, too many non-finite steps.
+    """
+    identity = {**(identity or {}), "stage": stage.name, "batch": config.batch, "seed": config.seed}
+    identity = json.loads(json.dumps(identity))
+    run = Run(config, stage)
+    main = run.rank == 0
+    place(stage, run.device)
+    run.averages = {name: copy.deepcopy(stage.modules[name]).requires_grad_(False).eval() for name in stage.averaged}
+    if main:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProxymaskError(f"cannot make the run folder {out}: {error.strerror}") from None
+    saved_at = run.index if load_checkpoint(run, out, identity) else -1
+    stats = StatsLog(out, run.index, config.batch, config.tensorboard) if main else None
+    latest: dict[str, float] = {}
+    with explain_full_disk(out), _stop_flag() as stop_requested:
+        try:
+            while run.index < config.steps:
+                torch.manual_seed(derive_seed(config.seed, run.index, "global", run.rank))
+                stage.step(run)
+                _update_average(run)
+                run.index += 1
+                if stats is not None:
+                    if _due(config.log_every, run):
+                        latest = run.take_stats()
+                        stats.write(run.index, run.bad_steps, latest)
+                    if config.grid_every and _due(config.grid_every, run):
+                        _save_grid(run, out)
+                    if _due(config.checkpoint_every, run):
+                        save_checkpoint(run, out, identity, config.keep)
+                        saved_at = run.index
+                    if progress is not None:
+                        progress(run.index, config.steps, latest)
+                if _any_process(stop_requested(), run):
+                    if main and saved_at != run.index:
+                        save_checkpoint(run, out, identity, config.keep)
+                    _any_process(True, run)  # the others wait: a launcher ends all processes when the first one exits
+                    break
+        finally:
+            if stats is not None:
+                stats.close()
+    if run.index < config.steps:
+        raise Stopped(f"{stage.name}: stopped at step {run.index} of {config.steps}; run the same command again to go on")
+    return run
+
+
+def _due(every: int, run: Run) -> bool:
+    """Whether something that is done every so many steps, and after the last one, is due after this step."""
+    return run.index % every == 0 or run.index == run.config.steps
+
+
+def _save_grid(run: Run, out: Path) -> None:
+    with torch.no_grad():
+        picture = run.stage.grid(run)
+    if picture is not None:
+        (out / "grids").mkdir(exist_ok=True)
+        picture.save(out / "grids" / f"{run.index:08d}.png")
 
 
 @torch.no_grad()
 def _update_average(run: Run) -> None:
+    """Exponential moving average of the weights with a half-life in samples; buffers are copied."""
     seen = (run.index + 1) * run.config.batch
     half_life = min(run.config.ema_samples, seen * run.config.ema_rampup)
     beta = 0.5 ** (run.config.batch / max(half_life, 1e-8))
@@ -222,122 +337,9 @@ def _update_average(run: Run) -> None:
             kept.copy_(buffer)
 
 
-def _state(run: Run) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = {}
-    for name, module in run.stage.modules.items():
-        tensors |= {f"module.{name}.{k}": v for k, v in module.state_dict().items()}
-    for name, module in run.averages.items():
-        tensors |= {f"average.{name}.{k}": v for k, v in module.state_dict().items()}
-    for name, optimizer in run.stage.optimizers.items():
-        for index, slots in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{name}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
-    return tensors
-
-
-def _restore(run: Run, tensors: dict[str, torch.Tensor]) -> None:
-    def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-    for kind, modules in (("module", run.stage.modules), ("average", run.averages)):
-        for name, module in modules.items():
-            module.load_state_dict(legacy.model_tensors(type(module).__name__, part(f"{kind}.{name}.")))
-    for name, optimizer in run.stage.optimizers.items():
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in part(f"optimizer.{name}.").items():
-            index, slot = key.split(".", 1)
-            state.setdefault(int(index), {})[slot] = value
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints in a run folder, oldest first."""
-    return sorted(p for p in folder.glob("checkpoint-*") if p.suffix != ".tmp" and (p / "state.json").is_file())
-
-
-@contextmanager
-def _full_disk(folder: Path) -> Iterator[None]:
-    """Turn "no space left" into a :class:`ProxymaskError` that says what is still there."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        have = checkpoints(folder)
-        kept = f"the last checkpoint is whole: {have[-1]}" if have else "there is no checkpoint yet"
-        raise ProxymaskError(f"no space left on the disk of {folder} ({kept}); free some and run the same command again") from None
-
-
-def save_checkpoint(run: Run, folder: Path, identity: dict[str, Any]) -> Path:
-    """Write a checkpoint under a temporary name, then rename: what is there is always whole."""
-    final = folder / f"checkpoint-{run.index:08d}"
-    temporary = final.with_name(final.name + ".tmp")
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    with _full_disk(folder):
-        try:
-            temporary.mkdir(parents=True)
-            save_tensors(temporary / "state.safetensors", _state(run))
-            state = {"format": CHECKPOINT_FORMAT, "step": run.index, "bad_steps": run.bad_steps, "identity": identity}
-            write_json(temporary / "state.json", state)
-            if final.exists():
-                shutil.rmtree(final)
-            os.replace(temporary, final)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    for old in checkpoints(folder)[: -run.config.keep]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
-
-
-def load_checkpoint(run: Run, folder: Path, identity: dict[str, Any]) -> bool:
-    """Restore the newest readable checkpoint of ``folder``; a damaged one is named and the one before is taken.
-
-    Returns:
-        Whether there was one.
-
-    Raises:
-        ProxymaskError: none of those there can be read; another run's; another format; networks of another shape.
-    """
-    found = checkpoints(folder)
-    for path in reversed(found):
-        try:
-            state = read_json(path / "state.json")
-            tensors = legacy.run_tensors(load_tensors(path / "state.safetensors"))
-        except ProxymaskError as error:
-            print(f"{error}; trying the checkpoint before it", file=sys.stderr)
-            continue
-        if state.get("format") != CHECKPOINT_FORMAT:
-            raise ProxymaskError(
-                f"{path} has checkpoint format {state.get('format')}, this version reads {CHECKPOINT_FORMAT}: start a new run folder"
-            )
-        old = legacy.stage_settings(run.stage.name, state["identity"])
-        changed = sorted(k for k in identity.keys() | old.keys() if identity.get(k) != old.get(k))
-        if changed:
-            what = ", ".join(f"{k}: {old.get(k)} -> {identity.get(k)}" for k in changed[:4])
-            raise ProxymaskError(f"{folder} holds a run with other settings ({what}); use the same settings or another --out")
-        try:
-            _restore(run, tensors)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise ProxymaskError(
-                f"{path} does not fit these networks ({str(error).splitlines()[0]}); use the same settings or another --out"
-            ) from None
-        run.index, run.bad_steps = int(state["step"]), int(state["bad_steps"])
-        return True
-    if found:
-        raise ProxymaskError(
-            f"no checkpoint in {folder} can be read; remove its checkpoint-* folders to start the run over, or use another --out"
-        )
-    return False
-
-
-class Stopped(ProxymaskError):
-    """Training was stopped by the user; everything is saved."""
-
-
 @contextmanager
 def _stop_flag() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a flag read between steps; a second one interrupts at once."""
+    """Turn the first Ctrl-C or SIGTERM into a flag that is read between steps; a second one interrupts at once."""
     stopped = False
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -348,7 +350,7 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
 
     try:
         previous = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's business
+    except ValueError:  # not the main thread, where no handler can be set
         previous = {}
     try:
         yield lambda: stopped
@@ -357,137 +359,10 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
             signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
-def train(
-    stage: Stage,
-    config: LoopConfig,
-    out: Path,
-    *,
-    identity: dict[str, Any] | None = None,
-    progress: Callable[[int, int, dict[str, float]], None] | None = None,
-) -> Run:
-    """Run ``stage`` for ``config.steps`` steps in the folder ``out``, going on from its newest checkpoint if there is one.
-
-    Args:
-        stage: networks, optimisers and one step; its modules are moved to the device here.
-        config: see :class:`LoopConfig`.
-        out: run folder: ``stats.jsonl``, ``grids/``, ``events.*`` and ``checkpoint-*``.
-        identity: settings that must be the same for a run to be continued (with the batch and the seed).
-        progress: called after every step with (step, steps, latest means).
-
-    Returns:
-        The finished :class:`Run`; ``run.averages`` holds the averaged networks.
-
-    Raises:
-        Stopped: Ctrl-C or SIGTERM, after a checkpoint.
-        ProxymaskError: full disk, another run in ``out``, too many non-finite steps.
-    """
-    from copy import deepcopy
-
-    identity = {**(identity or {}), "stage": stage.name, "batch": config.batch, "seed": config.seed}
-    identity = json.loads(json.dumps(identity))
-    run = Run(config, stage)
-    main = run.rank == 0
-    channels_last = run.device.type != "mps"
-    for module in stage.modules.values():
-        module.to(run.device)
-        if channels_last:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run.averages = {name: deepcopy(stage.modules[name]).requires_grad_(False).eval() for name in stage.averaged}
-    if main:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ProxymaskError(f"cannot make the run folder {out}: {error.strerror}") from None
-    resumed = load_checkpoint(run, out, identity)
-    if main and not resumed:
-        (out / "stats.jsonl").unlink(missing_ok=True)
-    if main and resumed:
-        _drop_later_stats(out / "stats.jsonl", run.index)
-    writer = _summary_writer(out) if main and config.tensorboard else None
-    latest: dict[str, float] = {}
-    began, began_at, elapsed_before = time.time(), run.index, _elapsed(out / "stats.jsonl")
-    saved_at = run.index if resumed else -1
-    with _full_disk(out), _stop_flag() as stop_asked:
-        try:
-            while run.index < config.steps:
-                torch.manual_seed(derive_seed(config.seed, run.index, "global", run.rank))
-                stage.step(run)
-                _update_average(run)
-                run.index += 1
-                if main and (run.index % config.log_every == 0 or run.index == config.steps):
-                    latest = run.take_stats()
-                    spent = time.time() - began
-                    line = {
-                        "step": run.index,
-                        "samples": run.index * config.batch,
-                        "seconds": round(elapsed_before + spent, 2),
-                        "samples_per_second": round((run.index - began_at) * config.batch / max(spent, 1e-9), 2),
-                        "bad_steps": run.bad_steps,
-                        **{k: round(v, 6) for k, v in latest.items()},
-                    }
-                    with (out / "stats.jsonl").open("a") as handle:
-                        handle.write(json.dumps(line) + "\n")
-                    if writer is not None:
-                        for key, value in latest.items():
-                            writer.add_scalar(key, value, run.index)
-                        writer.flush()
-                if main and config.grid_every and (run.index % config.grid_every == 0 or run.index == config.steps):
-                    with torch.no_grad():
-                        picture = stage.grid(run)
-                    if picture is not None:
-                        (out / "grids").mkdir(exist_ok=True)
-                        picture.save(out / "grids" / f"{run.index:08d}.png")
-                if main and (run.index % config.checkpoint_every == 0 or run.index == config.steps):
-                    save_checkpoint(run, out, identity)
-                    saved_at = run.index
-                if main and progress is not None:
-                    progress(run.index, config.steps, latest)
-                if _agree(stop_asked(), run):
-                    if main and saved_at != run.index:
-                        save_checkpoint(run, out, identity)
-                    _agree(True, run)  # the others wait: a launcher ends all processes when the first one leaves
-                    break
-        finally:
-            if writer is not None:
-                writer.close()
-    if run.index < config.steps:
-        raise Stopped(f"{stage.name}: stopped at step {run.index} of {config.steps}; run the same command again to go on")
-    return run
-
-
-def _agree(flag: bool, run: Run) -> bool:
-    """Whether any process was asked to stop, so that all stop at the same step."""
+def _any_process(flag: bool, run: Run) -> bool:
+    """Whether ``flag`` is true on any process, so that all stop at the same step."""
     if run.world == 1:
         return flag
     value = torch.tensor([1.0 if flag else 0.0], device=run.device)
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value.item() > 0)
-
-
-def _elapsed(stats: Path) -> float:
-    """Seconds already spent, from the last whole line of stats.jsonl."""
-    lines = _stat_lines(stats)
-    return float(lines[-1]["seconds"]) if lines else 0.0
-
-
-def _stat_lines(stats: Path) -> list[dict[str, Any]]:
-    out = []
-    if stats.is_file():
-        for line in stats.read_text().splitlines():
-            try:
-                out.append(json.loads(line))
-            except json.JSONDecodeError:  # a line cut short by a kill
-                continue
-    return out
-
-
-def _drop_later_stats(stats: Path, step: int) -> None:
-    """A killed run may have logged past its last checkpoint; those steps are done again."""
-    lines = [line for line in _stat_lines(stats) if line["step"] <= step]
-    stats.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _summary_writer(out: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(out))

@@ -1,260 +1,195 @@
-"""Where a mapper's pairs can come from besides the generator, one by one: from shards on the disk, and from real pictures.
+"""Where a mapper's training pairs come from: generated pictures with labels, generated pictures with a condition, or real pictures.
 
-Shards hold what the generator, the segmenter and the extractor make, undisturbed, so that runs with other widths or settings share
-it; a shard is one safetensors file. Real pictures have no proxy mask of their own; a mapper of the condition ``picture``, trained on
-generated pairs, tells theirs (supplement E says both that conditions were made of training data and of generated pictures).
+A pair is what the mapper reads (a label mask, or planes of another condition) and the proxy mask that it has to give. Of a generated
+picture, the proxy mask is that of its own features (supplement E). Real pictures have none; a mapper of the condition ``picture``, trained
+on generated pairs, predicts theirs (the supplement says in E both that conditions were made of training data and of generated pictures).
+
+Shapes: B pairs, H x W pixels, C planes of a condition, h x w positions at the cut, K clusters.
 """
 
-import dataclasses
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..conditions.base import Condition
 from ..core.config_model import ConfigModel
-from ..core.device import autocast
 from ..core.errors import ProxymaskError
-from ..core.files import read_json, save_tensors, write_json
-from ..core.seeding import derive_rng
+from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
-from .generator import Pictures
+from .adversarial import Pictures
 from .losses import IGNORE_INDEX
 
-SHARD = 512  # pairs a file
-CHUNK = 16  # pairs made at a time
-CACHE_FORMAT = 2
-SAME = 1 / 255  # a probe that differs by more in the mean was made by another extractor
-PROBE_SEED, PROBES = 7, 4
-
-UNKNOWN = IGNORE_INDEX  # label of what nobody labelled
+UNKNOWN = IGNORE_INDEX  # label of pixels that have none
 
 
 class Pairs(NamedTuple):
     """What a mapper learns from."""
 
     given: torch.Tensor
-    """Label ids (B, R, R), int64, or planes (B, C, R, R) in [0, 1]."""
+    """Label ids (B, H, W), int64, or planes (B, C, H, W) in [0, 1]."""
     proxy: torch.Tensor
-    """Proxy masks (B, r, r), int64."""
+    """Proxy masks (B, h, w), int64."""
     labels: torch.Tensor
-    """Label ids (B, R, R) of the sample, int64, for L_label; UNKNOWN where there are none."""
+    """Label ids (B, H, W) for L_label, int64; UNKNOWN where there are none."""
 
 
-Maker = Callable[[torch.Tensor, torch.Generator], Pairs]
-"""Pairs of the samples w (B, w_dim)."""
+class PairSource(Protocol):
+    """Makes pairs of generated samples."""
+
+    def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
+        """Pairs of the samples w (B, w_dim), as the extractor gives them."""
+        ...
+
+    def disturb(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """``given`` with the irregularities of what people draw."""
+        ...
+
+    def show(self, given: torch.Tensor) -> np.ndarray:
+        """``given`` as colours, uint8 (B, H, W, 3)."""
+        ...
 
 
 def unknown(pictures: torch.Tensor) -> torch.Tensor:
-    """The labels of pictures (B, C, R, R) that nobody labelled."""
+    """Labels (B, H, W) of pictures (B, C, H, W) without labels."""
     return torch.full((len(pictures), *pictures.shape[2:]), UNKNOWN, dtype=torch.long, device=pictures.device)
 
 
-@dataclasses.dataclass(frozen=True)
-class PairShards:
-    """Undisturbed pairs in a folder; what is missing is made by :meth:`fill`.
+def features_at_split(cut: SplitGenerator, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Features (B, C, h, w) at the cut out of the feature pyramid."""
+    return levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
 
-    The pairs follow from ``seed`` and their number alone, so that a longer cache begins with the pairs of a shorter one.
+
+def to_rgb(pictures: torch.Tensor) -> torch.Tensor:
+    """A generator's pictures (B, C, H, W) as RGB (B, 3, H, W), float32 in [-1, 1]; alpha is left out, one channel is repeated."""
+    pictures = pictures.float().clamp(-1, 1)
+    if pictures.shape[1] == 3:
+        return pictures
+    return pictures[:, :3] if pictures.shape[1] > 3 else pictures[:, :1].expand(-1, 3, -1, -1)
+
+
+class SegmenterLabeler:
+    """The few-shot segmenter applied to generated samples."""
+
+    def __init__(self, cut: SplitGenerator, segmenter: nn.Module) -> None:
+        self.cut, self.segmenter = cut, segmenter
+
+    def __call__(self, w: torch.Tensor) -> torch.Tensor:
+        """w (B, w_dim) -> label ids (B, H, W)."""
+        return self.labels_and_pictures(w)[0]
+
+    def labels_and_pictures(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """w (B, w_dim) -> label ids (B, H, W), and the pictures (B, 3, H, W) in [-1, 1] that they belong to."""
+        levels, pictures = self.cut.feature_pyramid(w)
+        return self.segment(levels), to_rgb(pictures)
+
+    def segment(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Features of every block -> label ids (B, H, W)."""
+        return self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
+
+
+class MaskPairs:
+    """Pairs of label masks: the few-shot segmenter's labels of generated pictures.
+
+    ``colors``: uint8 (N, 3) of the labels.
     """
 
-    folder: Path
-    """Where ``pairs.json`` and ``pairs-00000.safetensors`` ... are."""
-    count: int
-    """Pairs that are used."""
-    identity: dict[str, Any]
-    """What they are made of; a folder of another identity is refused."""
-    probe: torch.Tensor
-    """What the extractor makes of fixed pictures, (4, C, R, R) in [0, 1] (:func:`probe_of`), which shows changed code or weights."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ProxymaskError(f"a cache holds 1 pair or more, got {self.count}: change --cache-pairs")
-
-    @property
-    def shards(self) -> int:
-        """Files that ``count`` pairs take."""
-        return -(-self.count // SHARD)
-
-    def path(self, shard: int) -> Path:
-        """The file of one shard."""
-        return self.folder / f"pairs-{shard:05d}.safetensors"
-
-    def check(self) -> None:
-        """A :class:`ProxymaskError` where the folder is something else, or holds pairs of another generator, condition or seed."""
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ProxymaskError(f"{self.folder} is a file: --cache names a folder")
-        about = self.folder / "pairs.json"
-        if not about.is_file():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
-                raise ProxymaskError(f"{self.folder} holds something else than pairs: choose another --cache")
-            return
-        stored, wanted = read_json(about), self._about()
-        if not isinstance(stored, dict) or stored.get("format") != CACHE_FORMAT:
-            raise ProxymaskError(f"{about} is not of this version's format {CACHE_FORMAT}: choose another --cache, or remove this one")
-        changed = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
-        if changed:
-            what = ", ".join(f"{key}: {stored.get(key)} -> {wanted.get(key)}" for key in changed[:3])
-            raise ProxymaskError(f"{self.folder} holds pairs of something else ({what}): choose another --cache, or remove this one")
-        earlier = _read(self.folder / "probe.safetensors", None)["probe"]
-        if earlier.shape != self.probe.shape or float((earlier - self.probe).abs().mean()) > SAME:
-            raise ProxymaskError(
-                f"{self.folder} was made by another version of the extractor (code or weights): choose another --cache, or remove this one"
-            )
-
-    def fill(
-        self,
-        make: Maker,
-        cut: SplitGenerator,
-        device: torch.device,
-        dtype: torch.dtype,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> int:
-        """Make the shards that are missing; stopped halfway, the same call goes on at the shard it was at.
-
-        Args:
-            make: what makes pairs.
-            cut: the generator.
-            device, dtype: where and how to compute.
-            progress: called with (pairs there, pairs).
-
-        Returns:
-            Bytes that the shards in use take.
-
-        Raises:
-            ProxymaskError: as :meth:`check`; not enough room on the disk, which is known after the first shard.
-        """
-        self.check()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / "pairs.json").is_file():
-                save_tensors(self.folder / "probe.safetensors", {"probe": self.probe})
-                write_json(self.folder / "pairs.json", self._about())
-            missing = [shard for shard in range(self.shards) if not self.path(shard).is_file()]
-            for number, shard in enumerate(missing):
-                save_tensors(self.path(shard), self._made(shard, make, cut, device, dtype))
-                needed = self.path(shard).stat().st_size * (len(missing) - number - 1)
-                free = shutil.disk_usage(self.folder).free
-                if needed > free:
-                    raise ProxymaskError(
-                        f"{self.count:,} pairs need {needed / 1e9:.2f} GB more in {self.folder}, {free / 1e9:.2f} GB are free: make room "
-                        "or give a smaller --cache-pairs"
-                    )
-                if progress:
-                    progress(min(self.count, SHARD * (self.shards - len(missing) + number + 1)), self.count)
-        except OSError as error:
-            raise ProxymaskError(f"cannot write {self.folder} ({error.strerror or error}): make room or choose another --cache") from None
-        return sum(self.path(shard).stat().st_size for shard in range(self.shards))
+    def __init__(self, clusters: ProxyClusters, labeler: SegmenterLabeler, colors: torch.Tensor) -> None:
+        self.clusters, self.labeler, self.colors = clusters, labeler, colors
 
     @torch.no_grad()
-    def _made(self, shard: int, make: Maker, cut: SplitGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        rng = derive_rng(self.seed, "cache", shard)
-        z = torch.randn(SHARD, cut.generator.z_dim, generator=rng)
-        given, proxy, labels = [], [], []
-        for part in z.split(CHUNK):
-            with autocast(device, dtype):
-                made = make(cut.w(part.to(device)), rng)
-            # what people give are 8-bit files
-            given.append((made.given * 255).round().to(torch.uint8).cpu() if made.given.ndim == 4 else made.given.to(torch.uint8).cpu())
-            proxy.append(made.proxy.to(torch.int16).cpu())
-            labels.append(made.labels.to(torch.int16).cpu())
-        return {"given": torch.cat(given), "proxy": torch.cat(proxy), "labels": torch.cat(labels)}
+    def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
+        levels, _ = self.labeler.cut.feature_pyramid(w)
+        labels = self.labeler.segment(levels)
+        return Pairs(labels, self.clusters.assign(features_at_split(self.labeler.cut, levels)), labels)
 
-    def pairs(self, step: int, batch: int) -> Pairs:
-        """The pairs of one step, on the CPU.
+    def disturb(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """The masks themselves: people paint masks as exactly."""
+        return given
 
-        Every pair comes once before any comes again, each round in another order.
-        """
-        order: dict[int, np.ndarray] = {}
-        given, proxy, labels = [], [], []
-        for place in range(step * batch, (step + 1) * batch):
-            turn, at = divmod(place, self.count)
-            if turn not in order:
-                order[turn] = _order(self.count, self.seed, turn)
-            shard, row = divmod(int(order[turn][at]), SHARD)
-            one = _read(self.path(shard), row)
-            given.append(one["given"])
-            proxy.append(one["proxy"])
-            labels.append(one["labels"])
-        planes = torch.stack(given)
-        planes = planes.float() / 255 if planes.ndim == 4 else planes.long()
-        return Pairs(planes, torch.stack(proxy).long(), torch.stack(labels).long())
-
-    def _about(self) -> dict[str, Any]:
-        return {"format": CACHE_FORMAT, "seed": self.seed, **self.identity}
+    def show(self, given: torch.Tensor) -> np.ndarray:
+        """Masks in the colours of their labels."""
+        return self.colors[given.cpu()].numpy()
 
 
-_ORDERS: dict[tuple[int, int, int], np.ndarray] = {}
+class ConditionPairs:
+    """Pairs of another condition: its extractor applied to generated pictures (supplement E).
 
+    One pass through the generator gives features, picture and, by the segmenter, labels.
 
-def _order(count: int, seed: int, turn: int) -> np.ndarray:
-    """The order of one round; the last one is kept, for it serves many steps."""
-    key = (count, seed, turn)
-    if key not in _ORDERS:
-        _ORDERS.clear()
-        _ORDERS[key] = torch.randperm(count, generator=derive_rng(seed, "cache order", turn)).numpy()
-    return _ORDERS[key]
+    Args:
+        segmenter: the few-shot segmenter, for conditions that are made of labels, and for L_label.
+        recolor: share of the pictures that are recoloured before a condition without colours is made of them.
 
+    Raises:
+        ProxymaskError: the condition is made of labels, and there is no segmenter.
+    """
 
-def _read(path: Path, row: int | None) -> dict[str, torch.Tensor]:
-    """One row of every tensor of a file, or all of it; only that is read from the disk."""
-    try:
-        with safe_open(path, framework="pt") as opened:
-            return {key: opened.get_tensor(key) if row is None else opened.get_slice(key)[row] for key in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, IndexError) as error:
-        raise ProxymaskError(f"{path} is missing or damaged ({error}): remove it and run the same command, which makes it again") from None
+    def __init__(
+        self,
+        cut: SplitGenerator,
+        clusters: ProxyClusters,
+        condition: Condition,
+        segmenter: nn.Module | None = None,
+        recolor: float = 0.0,
+    ) -> None:
+        if condition.needs_labels and segmenter is None:
+            raise ProxymaskError(f"a {condition.name} is made of labels: give --segmenter")
+        self.cut, self.clusters, self.condition, self.segmenter, self.recolor = cut, clusters, condition, segmenter, recolor
 
+    @torch.no_grad()
+    def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
+        levels, pictures = self.cut.feature_pyramid(w)
+        proxy = self.clusters.assign(features_at_split(self.cut, levels))
+        colours = self.condition.random_recolour(to_rgb(pictures), self.recolor, rng)
+        labels = None if self.segmenter is None else SegmenterLabeler(self.cut, self.segmenter).segment(levels)
+        planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
+        return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)
 
-def probe_of(condition: Condition | None, size: int) -> torch.Tensor:
-    """What the extractor makes of fixed pictures of ``size``; nothing of masks, which no extractor makes: (4, C, R, R) or empty."""
-    if condition is None:
-        return torch.zeros(0)
-    rng = torch.Generator().manual_seed(PROBE_SEED)
-    coarse = torch.rand(PROBES, 3, 6, 6, generator=rng)
-    pictures = nn.functional.interpolate(coarse, size=(size, size), mode="nearest") * 2 - 1
-    labels = None
-    if condition.needs_labels:
-        bands = torch.arange(size)[:, None] * condition.channels // size
-        labels = bands.expand(size, size).expand(PROBES, size, size).clone()
-    return condition.extract(pictures, labels, rng).float().cpu()
+    def disturb(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """The condition's own augmentation: strokes moved, removed, thickened, ..."""
+        return self.condition.augment(given, rng)
+
+    def show(self, given: torch.Tensor) -> np.ndarray:
+        """Planes as the condition shows them."""
+        return self.condition.show(given)
 
 
 class RealPairs:
     """Pairs of real pictures: the condition by its extractor, the proxy mask by a mapper of pictures.
 
-    The proxy mask is drawn from that mapper's probabilities, cell by cell, so that on average the loss is the cross-entropy to
-    them: where it does not know, it does not pretend to.
+    The proxy mask is drawn from that mapper's probabilities, position by position, so that the expected loss is the cross-entropy to these
+    probabilities, which keep the mapper's uncertainty.
+
+    Args:
+        picture_mapper: planes (B, 3, H, W) in [0, 1] -> logits (B, K, h, w).
+        share: of a batch, above 0 and at most 1.
+        recolor: share of the pictures that are recoloured before a condition without colours is made of them.
+
+    Raises:
+        ProxymaskError: a condition that is made of labels, which pictures do not have; a share out of range.
     """
 
     def __init__(
-        self, pictures: Pictures, picture_mapper: ConfigModel, condition: Condition, share: float = 0.5, recolour: float = 0.0
+        self, pictures: Pictures, picture_mapper: ConfigModel, condition: Condition, share: float = 0.5, recolor: float = 0.0
     ) -> None:
-        """``picture_mapper``: planes (B, 3, R, R) in [0, 1] -> logits (B, K, r, r); ``share``: of a batch; ``recolour``: share of the
-        pictures that get other colours before a colourless condition is made of them.
-
-        Raises:
-            ProxymaskError: a condition that is made of labels, which pictures have not; a share outside of 0 to 1.
-        """
         if condition.needs_labels:
             raise ProxymaskError(f"a {condition.name} is made of labels, which real pictures have not: leave --picture-mapper out")
         if not 0 < share <= 1:
             raise ProxymaskError(f"--real-share is above 0 and at most 1, got {share}")
-        self.pictures, self.condition, self.share, self.recolour = pictures, condition, share, recolour
+        self.pictures, self.condition, self.share, self.recolor = pictures, condition, share, recolor
         self.mapper = picture_mapper.eval().requires_grad_(False)
 
     @torch.no_grad()
     def __call__(self, index: torch.Tensor, rng: torch.Generator, device: torch.device) -> Pairs:
-        """Pairs of the pictures of these numbers (B,), undisturbed."""
+        """Pairs of the pictures with these indices (B,), as the extractor gives them."""
         pictures = self.pictures.images(index).to(device)
         self.mapper.to(device)
-        chances = self.mapper((pictures + 1) / 2).float().softmax(dim=1)
-        drawn = torch.rand(len(chances), 1, *chances.shape[2:], generator=rng).to(device)
+        probabilities = self.mapper((pictures + 1) / 2).float().softmax(dim=1)
+        drawn = torch.rand(len(probabilities), 1, *probabilities.shape[2:], generator=rng).to(device)
         # rounding leaves the sum a little below one
-        proxy = (chances.cumsum(dim=1) < drawn).sum(dim=1).clamp(max=chances.shape[1] - 1)
-        planes = self.condition.extract(self.condition.random_recolour(pictures, self.recolour, rng), None, rng).to(device)
+        proxy = (probabilities.cumsum(dim=1) < drawn).sum(dim=1).clamp(max=probabilities.shape[1] - 1)
+        planes = self.condition.extract(self.condition.random_recolour(pictures, self.recolor, rng), None, rng).to(device)
         return Pairs(planes, proxy, unknown(pictures))

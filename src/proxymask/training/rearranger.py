@@ -1,16 +1,20 @@
-"""Stage 2: the rearranger (supplement A.1-A.2): L_self, L_mask and L_adv, flip, alternation, two phases.
+"""Step of the rearranger stage (supplement A.1, A.2): L_self, L_mask and L_adv against the frozen generator, in two phases.
 
-Every step serves both passes of the paper's alternation, on the same style features:
-self  (mask and features of the same noise):  L_self + L_mask
-cross (mask of another sample of the batch):  L_mask, and L_adv on the steps where it is due.
+The supplement alternates, "in each iteration", between a proxy mask of the same noise as the features and one of random noise. The reading
+taken: every step does both passes on the same style features.
 
-Beyond the paper, ``mix``: a style-mixed sample (coarse layers of another latent, the rest of the style's own) has another
-layout in nearly the same look, so that for part of the cross pass there is a right answer: L_mix.
+* self pass (proxy mask and features of the same noise): L_self and L_mask;
+* cross pass (proxy mask of another sample of the batch): L_mask, and L_adv on the steps where it is due.
+
+Beyond the paper, the mixed pass: a style-mixed sample (coarse layers of another latent, the remaining ones of the style's own) has another
+layout in nearly the same colours, so that part of the cross pass has a target: L_mix.
+
+Shapes: B samples, C feature channels, h x w positions at the cut, K clusters, H x W pixels.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Hashable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -19,10 +23,10 @@ from torch import nn
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
-from ..models.rearranger import Init, Rearranger, Skip, Value
+from ..models.rearranger import Init, Rearranger, Skip, StyleKV, Value
 from ..models.split_generator import SplitGenerator, SplitState
 from . import losses
-from .generator import R1_EVERY, Pictures, discriminator_update, lazy_adam, real_pictures
+from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .loop import Run
 
 
@@ -91,8 +95,39 @@ class RearrangerConfig:
     """Channels that queries and keys are reduced to once all is trained, for a faster picture. 0: as trained (beyond the paper)."""
 
 
+@dataclasses.dataclass(frozen=True)
+class RearrangerBatch:
+    """The samples of one step, or of one microbatch of it."""
+
+    w: torch.Tensor
+    """(B, w_dim) of the style samples."""
+    state: SplitState
+    """Features and RGB of the style samples at the cut."""
+    own: torch.Tensor
+    """(B, h, w) their own proxy masks, int64."""
+    target: torch.Tensor
+    """(B, h, w) proxy masks of the cross pass, int64: of another sample of the batch, or of the style-mixed sample."""
+    mirrored: torch.Tensor
+    """(B, 1, 1, 1) bool: style samples that are mirrored."""
+    mixed: SplitState
+    """Features and RGB of the style-mixed samples."""
+    takes_mixed: torch.Tensor
+    """(B,) bool: samples whose ``target`` is that of the style-mixed sample."""
+
+
+class CrossPass(NamedTuple):
+    """Result of the cross pass."""
+
+    state: SplitState
+    """The rearranged features and RGB."""
+    mask: torch.Tensor
+    """(B, h, w) the proxy mask that they were rearranged to, int64, with absent clusters substituted."""
+    whole_mix: torch.Tensor
+    """(B, 1, 1) bool: samples whose mask is a style-mixed one without substitution."""
+
+
 def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:
-    """The rearranger's optimizer: the retouching block, where there is one, learns at its own rate."""
+    """The rearranger's optimiser; the refinement block, if there is one, has a learning rate of its own."""
     if rearranger.refinement is None:
         return lazy_adam(rearranger.parameters(), config.learning_rate, 0)
     own = set(rearranger.refinement.parameters())
@@ -107,7 +142,12 @@ def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.o
 
 
 class RearrangerStage:
-    """The rearranger and its discriminator against the frozen generator."""
+    """The rearranger and its discriminator against the frozen generator.
+
+    Args:
+        pictures: real pictures for L_adv; None: samples of the frozen generator are the real ones.
+        steps: length of the schedule of L_adv.
+    """
 
     name = "rearranger"
     averaged = ("rearranger",)
@@ -123,7 +163,6 @@ class RearrangerStage:
         config: RearrangerConfig,
         steps: int,
     ) -> None:
-        """``pictures``: real pictures for L_adv; without any, the frozen generator's own samples are the real ones."""
         self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
         clusters.eval().requires_grad_(False)
         self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
@@ -136,14 +175,27 @@ class RearrangerStage:
             ),
         }
 
-    def to_device(self, run: Run) -> None:
-        """Frozen parts are no part of ``modules``; they follow the run's device here."""
-        for module in (self.cut, self.clusters):
-            module.to(run.device)
+    # The schedule (supplement A.2).
+
+    def adversarial_due(self, index: int) -> bool:
+        """Whether step ``index`` takes L_adv: every fifth in the first phase, each in the second."""
+        return self.config.lambda_adv > 0 and (index >= self.every_step_from or index % self.config.adv_every == 0)
+
+    def r1_due(self, index: int) -> bool:
+        """Whether the discriminator step of training step ``index`` takes R1: every ``r1_every`` of its own steps."""
+        before = min(index, self.every_step_from)
+        done = -(-before // self.config.adv_every) + max(0, index - self.every_step_from)
+        return done % self.r1_every == 0
+
+    def step_kind(self, index: int) -> Hashable:
+        due = self.adversarial_due(index)
+        return due, due and self.r1_due(index)
+
+    # The samples of a step.
 
     @torch.no_grad()
     def samples(self, run: Run, purpose: str) -> tuple[torch.Tensor, SplitState, torch.Tensor, torch.Tensor]:
-        """This process' share of a batch: w, state, own proxy mask (ids) and the proxy mask of another sample of the batch."""
+        """This process' part of a batch: w, state, own proxy mask (ids), and the proxy mask of another sample of the full batch."""
         z = torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose))
         w = self.cut.w(z.to(run.device))
         with run.autocast():
@@ -155,7 +207,7 @@ class RearrangerStage:
 
     @torch.no_grad()
     def mixed(self, run: Run, w: torch.Tensor) -> tuple[SplitState, torch.Tensor, torch.Tensor]:
-        """This process' share of the style-mixed samples: state, proxy mask, and which samples of the batch take theirs (B,)."""
+        """This process' part of the style-mixed samples of ``w``: state, proxy mask, and which samples take that mask (B,)."""
         size = run.config.batch
         rng = run.rng("mix")
         z = torch.randn(size, self.cut.generator.z_dim, generator=rng)
@@ -168,91 +220,110 @@ class RearrangerStage:
             state = self.cut.features(torch.where(first[:, :, None], coarse, fine))
         return state, self.clusters.assign(state.features), taken
 
-    def adversarial_due(self, index: int) -> bool:
-        """Whether this step takes L_adv (every fifth in the first phase, each in the second)."""
-        return self.config.lambda_adv > 0 and (index >= self.every_step_from or index % self.config.adv_every == 0)
+    def batch(self, run: Run) -> RearrangerBatch:
+        """This process' part of the samples of a step."""
+        w, state, own, target = self.samples(run, "samples")
+        mirrored = torch.zeros(len(w), dtype=torch.bool, device=w.device)
+        if self.config.flip:  # supplement A.2: prevents shortcuts of L_self
+            mirrored = run.local_shard(torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5)
+        mixed, takes_mixed = state, torch.zeros(len(w), dtype=torch.bool, device=w.device)
+        if self.config.lambda_mix:
+            mixed, mixed_mask, takes_mixed = self.mixed(run, w)
+            target = torch.where(takes_mixed[:, None, None], mixed_mask, target)
+        return RearrangerBatch(w, state, own, target, mirrored[:, None, None, None], mixed, takes_mixed)
+
+    # One step.
 
     def step(self, run: Run) -> None:
-        c = self.config
-        self.to_device(run)
-        w, state, own, other = self.samples(run, "samples")
-        mirrored = torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5
-        mirror = (
-            run.local_shard(mirrored)[:, None, None, None]
-            if c.flip
-            else torch.zeros(w.shape[0], 1, 1, 1, dtype=torch.bool, device=w.device)
-        )
-        due = self.adversarial_due(run.index)
-        if c.lambda_mix:
-            mixed, mixed_own, taken = self.mixed(run, w)
-            other = torch.where(taken[:, None, None], mixed_own, other)
-        else:
-            mixed, taken = state, torch.zeros(w.shape[0], dtype=torch.bool, device=w.device)
-        self.discriminator.requires_grad_(False)
+        for module in (self.cut, self.clusters):  # frozen, and so not in ``modules``, which the loop moves
+            module.to(run.device)
+        batch, adversarial = self.batch(run), self.adversarial_due(run.index)
         fakes: list[torch.Tensor] = []
+        self.discriminator.requires_grad_(False)
 
         def terms() -> Iterator[torch.Tensor]:
-            whole = (w, state.features, state.rgb, own, other, mirror, mixed.features, mixed.rgb, taken)
-            for w_, f_, rgb_, own_, other_, mirror_, mixed_f, mixed_rgb, taken_ in run.microbatches(*whole):
-                target = SplitState(f_, rgb_)
-                given = SplitState(torch.where(mirror_, f_.flip(3), f_), torch.where(mirror_, rgb_.flip(3), rgb_))
-                with run.autocast():
-                    style = self.rearranger.encode_style(given, torch.where(mirror_[:, 0], own_.flip(2), own_))
-                    asked_before = other_
-                    if c.substitute:
-                        other_ = self.clusters.substitute(other_, self.clusters.available(style.counts))
-                    whole_mix = taken_[:, None, None] & c.mix_absent
-                    other_ = torch.where(whole_mix, asked_before, other_)
-                    cross = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(other_)), style)
-                asked = other_
-                if not c.mask_absent:  # what the style cannot give, L_adv shall fill in: insisting on it bleaches the style
-                    absent = (style.counts > 0).logical_not().gather(1, other_.flatten(1)).view_as(other_)
-                    asked = other_.masked_fill(absent & ~whole_mix, losses.IGNORE_INDEX)
-                mask_cross = losses.mask_loss(cross.features, asked, self.clusters.centroids, c.temperature)
-                loss, parts = c.lambda_mask * mask_cross, {"mask_cross": mask_cross}
-                if c.lambda_self:
-                    with run.autocast():
-                        same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(own_)), style)
-                    self_loss, self_parts = self.self_loss(run, same, target, w_)
-                    mask_self = losses.mask_loss(same.features, own_, self.clusters.centroids, c.temperature)
-                    loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_self
-                    parts |= self_parts | {"mask_self": mask_self}
-                if due or c.lambda_mix:
-                    with run.autocast():
-                        fake = self.cut.render(cross, w_)
-                if c.lambda_mix:
-                    can = self.clusters.available(style.counts).gather(1, asked_before.flatten(1)).view_as(asked_before)
-                    counted = whole_mix.expand_as(can) | (can & taken_[:, None, None])
-                    mix = self.mix_loss(run, cross, fake, SplitState(mixed_f, mixed_rgb), w_, counted)
-                    parts["mix"] = mix
-                    loss = loss + c.lambda_mix * mix
-                if due:
-                    with run.autocast():
-                        logits = self.discriminator(fake)
-                    fakes.append(fake.detach())
-                    adv = losses.adversarial_g(logits)
-                    parts["adv"] = adv
-                    loss = loss + c.lambda_adv * adv
-                with torch.no_grad():
-                    parts["agreement"] = (self.clusters.assign(cross.features) == other_).float().mean()
-                for key, value in parts.items():
-                    run.log(f"loss/{key}", value)
+            for part in run.microbatches_of(batch):
+                loss, picture = self.loss(run, part, adversarial)
+                if adversarial:
+                    assert picture is not None
+                    fakes.append(picture.detach())
                 yield loss
 
         run.update("rearranger", terms)
         self.discriminator.requires_grad_(True)
-        if due:
-            penalty = c.r1_gamma / 2 * self.r1_every if self.r1_due(run.index) else 0.0
+        if adversarial:
+            penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
             discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
 
-    def r1_due(self, index: int) -> bool:
-        """Whether the discriminator step of training step ``index`` takes R1: every ``r1_every`` of its own steps."""
-        before = min(index, self.every_step_from)
-        done = -(-before // self.config.adv_every) + max(0, index - self.every_step_from)
-        return done % self.r1_every == 0
+    def loss(self, run: Run, batch: RearrangerBatch, adversarial: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The weighted sum of all losses (supplement A.2), and the pictures (B, C, H, W) of the cross pass if L_adv or L_mix needs them."""
+        c, picture = self.config, None
+        style = self.style(run, batch)
+        cross = self.cross_pass(run, batch, style)
+        loss = c.lambda_mask * self.cross_mask_loss(run, cross, style)
+        if c.lambda_self:
+            self_loss, mask_loss = self.self_pass(run, batch, style)
+            loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_loss
+        if adversarial or c.lambda_mix:
+            with run.autocast():
+                picture = self.cut.render(cross.state, batch.w)
+        if c.lambda_mix:
+            assert picture is not None
+            loss = loss + c.lambda_mix * self.mixed_pass(run, batch, cross, style, picture)
+        if adversarial:
+            with run.autocast():
+                logits = self.discriminator(picture)
+            adv = losses.adversarial_g(logits)
+            run.log("loss/adv", adv)
+            loss = loss + c.lambda_adv * adv
+        return loss, picture
+
+    def style(self, run: Run, batch: RearrangerBatch) -> StyleKV:
+        """Keys and values of the style samples, mirrored where the batch says so."""
+        mirrored, (features, rgb) = batch.mirrored, batch.state
+        given = SplitState(torch.where(mirrored, features.flip(3), features), torch.where(mirrored, rgb.flip(3), rgb))
+        with run.autocast():
+            return self.rearranger.encode_style(given, torch.where(mirrored[:, 0], batch.own.flip(2), batch.own))
+
+    def cross_pass(self, run: Run, batch: RearrangerBatch, style: StyleKV) -> CrossPass:
+        """Rearrange the style features to the target masks, with clusters that the style lacks substituted as at inference."""
+        whole_mix = batch.takes_mixed[:, None, None] & self.config.mix_absent
+        with run.autocast():
+            mask = batch.target
+            if self.config.substitute:
+                mask = self.clusters.substitute(mask, self.clusters.available(style.counts))
+            mask = torch.where(whole_mix, batch.target, mask)
+            state = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(mask)), style)
+        with torch.no_grad():
+            run.log("loss/agreement", (self.clusters.assign(state.features) == mask).float().mean())
+        return CrossPass(state, mask, whole_mix)
+
+    def cross_mask_loss(self, run: Run, cross: CrossPass, style: StyleKV) -> torch.Tensor:
+        """L_mask of the cross pass (supplement A.2).
+
+        Without ``mask_absent`` it leaves out positions whose cluster the style lacks: L_adv decides about those, as L_mask there would take
+        the colours out of the style.
+        """
+        mask = cross.mask
+        if not self.config.mask_absent:
+            absent = (style.counts > 0).logical_not().gather(1, mask.flatten(1)).view_as(mask)
+            mask = mask.masked_fill(absent & ~cross.whole_mix, losses.IGNORE_INDEX)
+        loss = losses.mask_loss(cross.state.features, mask, self.clusters.centroids, self.config.temperature)
+        run.log("loss/mask_cross", loss)
+        return loss
+
+    def self_pass(self, run: Run, batch: RearrangerBatch, style: StyleKV) -> tuple[torch.Tensor, torch.Tensor]:
+        """L_self and L_mask of the style features rearranged to the style's own mask (supplement A.2)."""
+        with run.autocast():
+            same = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(batch.own)), style)
+        self_loss, parts = self.self_loss(run, same, batch.state, batch.w)
+        mask_loss = losses.mask_loss(same.features, batch.own, self.clusters.centroids, self.config.temperature)
+        for name, value in (*parts.items(), ("mask_self", mask_loss)):
+            run.log(f"loss/{name}", value)
+        return self_loss, mask_loss
 
     def self_loss(self, run: Run, same: SplitState, target: SplitState, w: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """L_self of a round and its parts."""
+        """L_self (supplement A.2): distance of features and of pictures from those of the style samples; and its parts by name."""
         parts = {"self_features": losses.relative_l1(same.features, target.features)}
         with run.autocast():
             picture = self.cut.render(same, w)
@@ -265,11 +336,21 @@ class RearrangerStage:
             parts["self_psnr"] = (10 * torch.log10(4 / error.clamp_min(1e-8))).mean()
         return loss, parts
 
+    def mixed_pass(self, run: Run, batch: RearrangerBatch, cross: CrossPass, style: StyleKV, picture: torch.Tensor) -> torch.Tensor:
+        """L_mix of the samples that took the mask of a style-mixed sample (beyond the paper).
+
+        Positions count where the style has the cluster; with ``mix_absent`` all do.
+        """
+        available = self.clusters.available(style.counts).gather(1, batch.target.flatten(1)).view_as(batch.target)
+        counted = cross.whole_mix.expand_as(available) | (available & batch.takes_mixed[:, None, None])
+        loss = self.mix_loss(run, cross.state, picture, batch.mixed, batch.w, counted)
+        run.log("loss/mix", loss)
+        return loss
+
     def mix_loss(
         self, run: Run, cross: SplitState, picture: torch.Tensor, target: SplitState, w: torch.Tensor, counted: torch.Tensor
     ) -> torch.Tensor:
-        """L_mix of a round: features and picture against those of the style-mixed samples, where ``counted`` (B, r, r) is true:
-        where the style has the asked cluster, of the samples that take part. What it lacks has no right answer."""
+        """L_mix: distance of features and of pictures from those of the style-mixed samples, where ``counted`` (B, h, w) is true."""
         with torch.no_grad(), run.autocast():
             wanted = self.cut.render(target, w)
         weight = counted[:, None].float()
@@ -279,8 +360,9 @@ class RearrangerStage:
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
-        """Rows: style samples, their proxy masks, self pictures, and the styles under the mask of the sample to the right."""
-        self.to_device(run)
+        """Rows: style samples, their proxy masks, self pass, and the styles under the mask of the sample to the right."""
+        for module in (self.cut, self.clusters):
+            module.to(run.device)
         average = run.averages["rearranger"]
         assert isinstance(average, Rearranger)
         z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(1)).to(run.device)

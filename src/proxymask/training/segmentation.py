@@ -1,12 +1,14 @@
-"""Training of the segmentation networks (annotator and judge) on pictures with exact masks.
+"""Training of the segmentation networks (pseudo-label network, judge, auxiliary segmenter) on pictures with masks.
 
-The pictures are disturbed on the way in (blur, noise, blotches, colour, shift, flip), because the networks are to read *generated*
-pictures, whose edges and colours are less clean than those they learn from.
+Training pictures are augmented (blur, noise, blotches, colour, shift, flip), because the networks are used on *generated* pictures, whose
+edges and colours are less clean than those of the training set.
+
+Shapes: B pictures, H x W pixels, N classes.
 """
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -23,21 +25,25 @@ from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 from ..imaging.grids import tile, to_uint8
 from ..metrics.segmentation import ConfusionMatrix
-from .loop import LoopConfig, Run, set_cosine_rate, train
+from .loop import LoopConfig, Progress, Run, set_cosine_rate, train
 
-NO_CLASS = 255  # id of pixels without a class in other people's masks; they teach nothing and are not scored
+NO_CLASS = 255  # id of pixels without a class in masks of other data sets; no loss and no score counts them
 
 Net = TypeVar("Net", bound=ConfigModel)
 
 
 class LabeledImages(Protocol):
-    """What training needs of a data set: pictures float (B, 3, H, W) in [-1, 1] and masks int64 (B, H, W) by number."""
+    """A data set of pictures with masks."""
 
     def __len__(self) -> int: ...
 
-    def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor: ...
+    def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Indices (B,) -> pictures (B, 3, H, W), float32 in [-1, 1]."""
+        ...
 
-    def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor: ...
+    def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Indices (B,) -> masks (B, H, W), int64."""
+        ...
 
 
 def _uniform(rng: torch.Generator, shape: tuple[int, ...], low: float, high: float) -> torch.Tensor:
@@ -52,11 +58,11 @@ def _blur(x: torch.Tensor) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Disturb pictures (B, 3, H, W) in [-1, 1], on the CPU; masks (B, H, W) follow where the geometry changes.
+    """Augment pictures (B, 3, H, W) in [-1, 1], on the CPU; masks (B, H, W) change with the geometry.
 
-    Each picture for itself: mirrored or not, shifted by up to 1/16 of its side, colours stretched and offset a channel at a time,
-    and, one picture in two each, blotched (smooth noise, as regions of generated pictures are not flat) and grained; blurred by up to
-    two 3x3 binomials. All numbers come from ``rng``.
+    Each picture is mirrored or not, shifted by up to 1/16 of its side, gets another gain and offset in each colour channel and up to two
+    3x3 binomial blurs, and, with probability 1/2 each, smooth noise (as regions of generated pictures are not flat) and pixel noise. All
+    random numbers come from ``rng``.
     """
     batch, _, height, width = images.shape
 
@@ -99,25 +105,35 @@ def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sampl
 
 
 def plain_format(net: nn.Module, device: torch.device) -> None:
-    """The loop's channels_last makes GroupNorm's backward pass the slowest part on CPUs: undo it there."""
+    """On the CPU, undo the loop's channels-last format of ``net``, in which GroupNorm's backward pass is slow there."""
     if device.type == "cpu":
         net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig:
-    """How a segmentation network learns; the same for annotator and judge."""
+    """How a segmentation network is trained."""
 
     learning_rate: float = 0.003
     """Adam; warm-up over 50 steps, then a cosine to zero."""
     balance: float = 0.5
     """Classes weigh as frequency to the minus this power (see :func:`class_weights`)."""
     batch: int | None = None
-    """Pictures a step, where not as many as the loop's."""
+    """Pictures a step; None: the loop's batch."""
 
 
 class SegmentationStage:
-    """A segmentation network on disturbed pictures with exact masks."""
+    """A segmentation network on augmented pictures with masks.
+
+    Args:
+        net: logits (B, N, H, W) from pictures, ``num_classes`` in its config.
+        steps: length of the cosine decay.
+        sample: masks from which the class weights are taken.
+        part: name of the network in checkpoints.
+
+    Raises:
+        ProxymaskError: an empty data set.
+    """
 
     name = "segmentation"
 
@@ -131,8 +147,6 @@ class SegmentationStage:
         sample: int = 1000,
         part: str = "net",
     ) -> None:
-        """``net``: logits (B, N, H, W) from pictures, ``num_classes`` in its config; ``steps``: length of the cosine; ``sample``: masks
-        that are counted for the weights; ``part``: what the network is called in a run."""
         if not len(dataset):
             raise ProxymaskError("the data set is empty: there is nothing to train on")
         self.net, self.dataset, self.config, self.steps = net.requires_grad_(True).train(), dataset, config, steps
@@ -149,10 +163,13 @@ class SegmentationStage:
         return class_weights(self.dataset, self.net.config["num_classes"], self.seed, self.sample, self.config.balance)
 
     def batch(self, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
-        """This process' share of a step's disturbed pictures and their masks."""
+        """This process' part of a step's augmented pictures and their masks."""
         indices = torch.randint(len(self.dataset), (self.config.batch or run.config.batch,), generator=run.rng("pictures"))
         images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), run.rng("augment"))
         return run.local_shard(images), run.local_shard(masks)
+
+    def step_kind(self, index: int) -> Hashable:
+        return None
 
     def step(self, run: Run) -> None:
         plain_format(self.net, run.device)
@@ -164,7 +181,7 @@ class SegmentationStage:
                 with run.autocast():
                     logits = self.net(images_)
                 losses = F.cross_entropy(logits.float(), masks_, self.weight.to(run.device), ignore_index=NO_CLASS, reduction="none")
-                loss = losses.mean()  # over all pixels: a mean over weights would not split evenly over rounds and processes
+                loss = losses.mean()  # over all pixels: a weighted mean would depend on how a batch is split
                 known = masks_ != NO_CLASS
                 run.log("loss/cross_entropy", loss)
                 run.log("loss/accuracy", (logits.argmax(1) == masks_)[known].float().mean())
@@ -174,7 +191,7 @@ class SegmentationStage:
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image | None:
-        """Rows: disturbed pictures, what the averaged network says, the masks; nothing for a set without label colours."""
+        """Rows: augmented pictures, the averaged network's masks, the exact masks; None for a data set without label colours."""
         labels = getattr(self.dataset, "labels", None)
         if labels is None:
             return None
@@ -196,22 +213,22 @@ def train_segmentation_net(
     device: str = "auto",
     precision: str = "auto",
     out: str | Path | None = None,
-    log: Callable[[int, int, dict[str, float]], None] | None = None,
+    progress: Progress | None = None,
     config: SegmentationConfig | None = None,
     checkpoint_every: int = 500,
 ) -> Net:
-    """Train ``net`` by the shared loop; return it with the averaged weights, in eval mode, gradients off.
+    """Train ``net``; return it with the averaged weights, in eval mode, without gradients.
 
-    ``out`` becomes a run folder, from which the same call goes on after a stop, and at the end also holds ``save_pretrained``'s
-    files, for ``from_pretrained(out)``. Without ``out`` nothing is kept.
+    ``out`` becomes a run folder, from which the same call resumes after a stop, and in the end also holds the files of
+    ``save_pretrained``. Without ``out`` nothing is stored.
 
     Args:
         net: logits (B, N, H, W) from pictures, ``num_classes`` in its ``config``.
-        dataset: pictures with masks; pixels of id 255 teach nothing.
-        log: called after every step with (step, steps, latest means).
+        dataset: pictures with masks; pixels of id 255 are left out.
+        progress: called after every step.
 
     Raises:
-        ProxymaskError: no pictures, ids that the network lacks, or what :func:`~proxymask.training.loop.train` raises.
+        ProxymaskError: no pictures, ids that the network does not have, or as :func:`~proxymask.training.loop.train` raises.
     """
     config = config or SegmentationConfig()
     loop = LoopConfig(
@@ -227,7 +244,7 @@ def train_segmentation_net(
     identity = {"net": type(net).__name__, **net.config, **dataclasses.asdict(config), "steps": steps, "pictures": len(dataset)}
     stage = SegmentationStage(net, dataset, config, steps, seed)
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as folder:
-        run = train(stage, loop, Path(folder), identity=identity, progress=log)
+        run = train(stage, loop, Path(folder), identity=identity, progress=progress)
     net.load_state_dict(run.averages[stage.part].state_dict())
     unweight(net, stage.weight)
     net.eval().requires_grad_(False)
@@ -238,9 +255,10 @@ def train_segmentation_net(
 
 @torch.no_grad()
 def unweight(net: ConfigModel, weight: torch.Tensor) -> None:
-    """Take the class weights back out of a trained net: a loss weighted by v makes ``p v`` of the posterior p, so log v leaves the bias.
+    """Remove the effect of class weights v from a trained ``net``: subtract log v from the bias of its last layer.
 
-    The weights help small classes to be learnt at all; left in, they are drawn too large.
+    A loss weighted by v gives ``p v`` instead of the posterior p. Small classes are only learned with the weights, but with ``p v`` their
+    regions are too large.
     """
     head = net.head
     assert isinstance(head, nn.Conv2d)
@@ -258,7 +276,10 @@ def evaluate_segmentation_net(
     device: str = "auto",
     precision: str = "auto",
 ) -> ConfusionMatrix:
-    """Confusion matrix of ``net`` on clean pictures of ``dataset`` (all, or those with ``indices``); pixels of id 255 are not scored."""
+    """Confusion matrix of ``net`` on pictures of ``dataset`` (all, or those of ``indices``), without augmentation.
+
+    Pixels of id 255 are left out.
+    """
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
     net.to(place).eval()

@@ -1,8 +1,13 @@
-"""Stage 3: the few-shot segmenter, from 1 to 16 labelled samples (method 4.3)."""
+"""Step of the segmenter stage: the few-shot segmenter, trained on 1 to 16 labelled samples.
+
+The supplement takes its labels from such a network (E, after RepurposeGAN, Tritrong et al. 2021).
+
+Shapes: n labelled samples, B samples of a step, H x W pixels, h x w positions at the cut.
+"""
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +19,12 @@ from ..models.split_generator import SplitGenerator
 from .loop import Run
 from .style_transfer import StyleTransferLabeler, warp, warp_grid
 
-TINY = 1e-6  # share of a label that there is none of
+MIN_FREQUENCY = 1e-6  # frequency of a label that no mask shows
 WEIGHT_DECAY = 0.001  # Adam's L2 term
-CLASS_BALANCE = 0.5  # classes weigh as frequency to the minus this power: small parts count for more
+CLASS_BALANCE = 0.5  # classes weigh as frequency to the minus this power, so that small parts count
 SHIFT = 4  # largest random shift of a labelled sample, in picture pixels
-STYLE_TRANSFER_PHASE = (
-    0.6  # share of the steps, at the end, that learn from others too; in those before, the network that reads them learns
-)
-STYLE_TRANSFER_BATCH = 8  # pictures a step that it learns from, and others a step that the segmenter learns from
+STYLE_TRANSFER_PHASE = 0.6  # share of the steps, at the end, that learn from transferred samples too
+STYLE_TRANSFER_BATCH = 8  # transferred samples a step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +38,28 @@ class SegmenterConfig:
     paper)."""
 
 
+@dataclasses.dataclass(frozen=True)
+class StyleTransfer:
+    """Style-transfer labelling (beyond the paper): labels for samples that nobody labelled.
+
+    ``reader`` learns to segment the labelled samples' style in any layout. From step ``start`` on it is frozen and labels random samples,
+    rearranged to that style, for the segmenter.
+    """
+
+    labeler: StyleTransferLabeler
+    reader: FewShotSegmenter
+    """Reads the blocks from the cut on."""
+    start: int
+
+
 class SegmenterStage:
-    """The segmenter on the features of a handful of labelled samples."""
+    """The few-shot segmenter on the features of labelled samples.
+
+    Args:
+        ws: w of the labelled samples, (n, w_dim) or (n, num_ws, w_dim).
+        masks: their labels, (n, H, W) int64.
+        transfer: style-transfer labelling; None: the segmenter learns from the labelled samples alone.
+    """
 
     name = "segmenter"
     averaged = ("segmenter",)
@@ -48,43 +71,41 @@ class SegmenterStage:
         ws: torch.Tensor,
         masks: torch.Tensor,
         config: SegmenterConfig,
-        looks: StyleTransferLabeler | None = None,
-        reader: FewShotSegmenter | None = None,
-        look_from: int = 0,
+        transfer: StyleTransfer | None = None,
     ) -> None:
-        """``ws``: w of the labelled samples (n, w_dim) or (n, num_ws, w_dim); ``masks``: their labels (n, H, W) int64; ``looks``: others
-        in the looks of those, read by ``reader`` (on the blocks from the cut on), from step ``look_from`` on."""
         self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
-        self.ws, self.masks = ws, masks
+        self.ws, self.masks, self.transfer = ws, masks, transfer
         counts = torch.bincount(masks.flatten(), minlength=segmenter.out.out_channels).float()
-        weight = (counts / counts.sum()).clamp_min(TINY) ** -CLASS_BALANCE * (counts > 0)
+        weight = (counts / counts.sum()).clamp_min(MIN_FREQUENCY) ** -CLASS_BALANCE * (counts > 0)
         self.weight = weight / (weight * counts).sum() * counts.sum()
         self.modules: dict[str, nn.Module] = {"segmenter": segmenter}
-        self.looks, self.reader, self.look_from = looks, reader, look_from
-        if reader is not None:
-            self.modules["reader"] = reader.requires_grad_(True).train()
+        if transfer is not None:
+            self.modules["reader"] = transfer.reader.requires_grad_(True).train()
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam(net.parameters(), lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
             for name, net in self.modules.items()
         }
 
+    def step_kind(self, index: int) -> Hashable:
+        return self.transfer is not None and index >= self.transfer.start
+
     def step(self, run: Run) -> None:
         self.cut.to(run.device)
         size = run.config.batch
-        pick, moves = torch.randint(len(self.masks), (size,), generator=run.rng("pick")), _draw(run, "", size, SHIFT)
-        others: tuple[torch.Tensor, ...] = ()
-        if self.looks is not None:
-            self.looks.to(run.device)
-            if run.index < self.look_from:
-                self._train_style_labeler(run)
+        pick, moves = torch.randint(len(self.masks), (size,), generator=run.rng("pick")), _draw(run, "", size)
+        transferred: tuple[torch.Tensor, ...] = ()
+        if self.transfer is not None:
+            self.transfer.labeler.to(run.device)
+            if run.index < self.transfer.start:
+                self._train_reader(run, self.transfer)
             else:
                 z = torch.randn(STYLE_TRANSFER_BATCH, self.cut.generator.z_dim, generator=run.rng("others"))
-                others = self.others(run, self.cut.w(run.local_shard(z)))
+                transferred = self.transferred(run, self.transfer, self.cut.w(run.local_shard(z)))
 
         def terms() -> Iterator[torch.Tensor]:
             parts = run.microbatches(*(run.local_shard(x) for x in (pick, *moves)))
-            concat_channels = run.microbatches(*others) if others else itertools.repeat(())
-            for (index, mirror, move), other in zip(parts, concat_channels, strict=False):
+            others = run.microbatches(*transferred) if transferred else itertools.repeat(())
+            for (index, mirror, move), other in zip(parts, others, strict=False):
                 with torch.no_grad(), run.autocast():
                     levels, _ = self.cut.feature_pyramid(self.ws.to(run.device)[index], noise_mode="random")
                 loss = self._loss(run, self.segmenter, levels, self.masks.to(run.device)[index], mirror, move)
@@ -106,11 +127,11 @@ class SegmenterStage:
         move: torch.Tensor | None = None,
         name: str = "",
     ) -> torch.Tensor:
-        """Cross-entropy of what ``net`` reads off ``levels``, both mirrored and shifted alike."""
+        """Weighted cross-entropy of ``net`` on ``levels`` (features of every block) to ``mask``, both mirrored and shifted alike."""
         levels = [level.float() for level in levels]
         if mirror is not None and move is not None:
-            levels = [_moved(level, mirror, move, mask.shape[-1]) for level in levels]
-            mask = _moved(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
+            levels = [mirror_and_shift(level, mirror, move, mask.shape[-1]) for level in levels]
+            mask = mirror_and_shift(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
         with run.autocast():
             logits = net(levels)
         # weights average one over the labelled samples; a weighted mean would depend on how a batch is split
@@ -119,47 +140,46 @@ class SegmenterStage:
         run.log(f"loss/{name}accuracy", (logits.argmax(dim=1) == mask).float().mean())
         return loss
 
-    def _train_style_labeler(self, run: Run) -> None:
-        """A step of the reader: the labelled samples laid out anew in their own look, every other one bent."""
-        assert self.looks is not None
-        assert self.reader is not None
-        looks, reader, size = self.looks, self.reader, STYLE_TRANSFER_BATCH
+    def _train_reader(self, run: Run, transfer: StyleTransfer) -> None:
+        """A step of the reader: the labelled samples rearranged to their own layout, every other one warped like its mask."""
+        size = STYLE_TRANSFER_BATCH
         pick = torch.randint(len(self.masks), (size,), generator=run.rng("look/pick"))
-        bend, plain = warp_grid(size, run.rng("look/bend")), torch.arange(size) % 2 == 0
-        moves = _draw(run, "look/", size, SHIFT)
+        grids, plain = warp_grid(size, run.rng("look/bend")), torch.arange(size) % 2 == 0
+        moves = _draw(run, "look/", size)
 
         def terms() -> Iterator[torch.Tensor]:
-            for index, grid, straight, mirror, move in run.microbatches(*(run.local_shard(x) for x in (pick, bend, plain, *moves))):
+            for index, grid, straight, mirror, move in run.microbatches(*(run.local_shard(x) for x in (pick, grids, plain, *moves))):
                 with run.autocast():
-                    own, mask = looks.known()[0][index], self.masks.to(run.device)[index]
+                    own, mask = transfer.labeler.labelled()[0][index], self.masks.to(run.device)[index]
                     layout, mask = (torch.where(straight[:, None, None], x, warp(x, grid)) for x in (own, mask))
-                    levels = looks.levels(layout, index)
-                yield self._loss(run, reader, levels, mask, mirror, move, "look/")
+                    levels = transfer.labeler.levels(layout, index)
+                yield self._loss(run, transfer.reader, levels, mask, mirror, move, "look/")
 
         run.update("reader", terms)
 
     @torch.no_grad()
-    def others(self, run: Run, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Other samples w (B, w_dim), and their labels (B, H, W), read in the look of a labelled one."""
-        assert self.looks is not None
-        assert self.reader is not None
+    def transferred(self, run: Run, transfer: StyleTransfer, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples w (B, w_dim), and their labels (B, H, W): the reader's, of their layouts in the style of a labelled sample."""
         with run.autocast():
-            layout = self.looks.layout(w)
-            return w, self.reader(self.looks.levels(layout, self.looks.nearest(layout))).float().argmax(dim=1)
+            layout = transfer.labeler.layout(w)
+            return w, transfer.reader(transfer.labeler.levels(layout, transfer.labeler.nearest(layout))).float().argmax(dim=1)
 
     def grid(self, run: Run) -> Image.Image | None:
-        """Nothing to show: the labelled samples are fitted almost at once."""
+        """None: the few labelled samples are fitted almost at once."""
         return None
 
 
-def _draw(run: Run, purpose: str, size: int, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which of ``size`` samples are mirrored, and by how many pixels each is shifted."""
+def _draw(run: Run, purpose: str, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of ``size`` samples are mirrored (size,), and by how many pixels each is shifted (size, 2)."""
     mirrored = torch.rand(size, generator=run.rng(purpose + "flip")) < 0.5
-    return mirrored, torch.randint(-reach, reach + 1, (size, 2), generator=run.rng(purpose + "shift"))
+    return mirrored, torch.randint(-SHIFT, SHIFT + 1, (size, 2), generator=run.rng(purpose + "shift"))
 
 
-def _moved(x: torch.Tensor, mirror: torch.Tensor, move: torch.Tensor, width: int) -> torch.Tensor:
-    """Mirror and shift maps of any resolution by whole cells, edges repeated; ``move`` is in pixels of a picture ``width`` wide."""
+def mirror_and_shift(x: torch.Tensor, mirror: torch.Tensor, move: torch.Tensor, width: int) -> torch.Tensor:
+    """Mirror and shift maps (B, C, h, w) of any resolution by whole cells, edges repeated.
+
+    ``mirror``: (B,) bool; ``move``: (B, 2) rows and columns, in pixels of a picture ``width`` wide.
+    """
     x = torch.where(mirror[:, None, None, None], x.flip(3), x)
     h, w = x.shape[-2:]
     cells = (move.float() * w / width).round().long()

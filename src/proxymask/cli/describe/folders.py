@@ -14,7 +14,7 @@ from ...imaging.masks import check_report, read_mask
 from ...imaging.reader import SUFFIXES
 from ...inference.bundle import Bundle, check_bundle
 from ...inference.samples import painted_masks, read_sidecar
-from ...training.loop import checkpoints
+from ...training.checkpoint import checkpoints
 from ..hints import command_line
 from .runs import describe_model, describe_run
 from .text import Description, json_lines, label_lines, plain

@@ -7,7 +7,7 @@ from typing import Any
 from ...core.errors import ProxymaskError
 from ...core.files import read_json
 from ...models.proxy_clusters import ProxyClusters
-from ...training.loop import checkpoints
+from ...training.checkpoint import checkpoints
 from .text import Description, count_tensors, json_lines
 
 NOT_METRICS = ("step", "samples", "seconds", "samples_per_second", "bad_steps")  # of a line of stats.jsonl

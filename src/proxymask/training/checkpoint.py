@@ -1,0 +1,161 @@
+"""Checkpoints of a training run: ``checkpoint-<step>/`` with ``state.safetensors`` (all tensors) and ``state.json`` (step, identity).
+
+A checkpoint is written under a temporary name and then renamed, so that whatever is there is complete.
+"""
+
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..core import legacy
+from ..core.errors import ProxymaskError
+from ..core.files import load_tensors, read_json, save_tensors, write_json
+
+CHECKPOINT_FORMAT = 1
+
+
+class Trained(Protocol):
+    """The part of a stage that is stored."""
+
+    name: str
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+
+class Resumable(Protocol):
+    """The part of a run that is stored."""
+
+    index: int
+    bad_steps: int
+    averages: dict[str, nn.Module]
+
+    @property
+    def stage(self) -> Trained:
+        """Networks and optimisers."""
+        ...
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints in a run folder, oldest first."""
+    return sorted(p for p in folder.glob("checkpoint-*") if p.suffix != ".tmp" and (p / "state.json").is_file())
+
+
+def steps_done(folder: Path) -> int:
+    """The step of the newest checkpoint in a run folder, 0 without one."""
+    have = checkpoints(folder)
+    return int(read_json(have[-1] / "state.json")["step"]) if have else 0
+
+
+@contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn "no space left" into a :class:`ProxymaskError` that names the last complete checkpoint."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        have = checkpoints(folder)
+        kept = f"the last checkpoint is whole: {have[-1]}" if have else "there is no checkpoint yet"
+        raise ProxymaskError(f"no space left on the disk of {folder} ({kept}); free some and run the same command again") from None
+
+
+def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep: int) -> Path:
+    """Write a checkpoint of ``run``, then remove all but the newest ``keep``."""
+    final = folder / f"checkpoint-{run.index:08d}"
+    temporary = final.with_name(final.name + ".tmp")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    with explain_full_disk(folder):
+        try:
+            temporary.mkdir(parents=True)
+            save_tensors(temporary / "state.safetensors", _collect(run))
+            state = {"format": CHECKPOINT_FORMAT, "step": run.index, "bad_steps": run.bad_steps, "identity": identity}
+            write_json(temporary / "state.json", state)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    for old in checkpoints(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def load_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any]) -> bool:
+    """Restore the newest readable checkpoint in ``folder``. A damaged one is reported and the one before it is tried.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ProxymaskError: none of the checkpoints can be read, another identity, another format, networks of another shape.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            state = read_json(path / "state.json")
+            tensors = legacy.run_tensors(load_tensors(path / "state.safetensors"))
+        except ProxymaskError as error:
+            print(f"{error}; trying the checkpoint before it", file=sys.stderr)
+            continue
+        if state.get("format") != CHECKPOINT_FORMAT:
+            raise ProxymaskError(
+                f"{path} has checkpoint format {state.get('format')}, this version reads {CHECKPOINT_FORMAT}: start a new run folder"
+            )
+        old = legacy.stage_settings(run.stage.name, state["identity"])
+        changed = sorted(k for k in identity.keys() | old.keys() if identity.get(k) != old.get(k))
+        if changed:
+            what = ", ".join(f"{k}: {old.get(k)} -> {identity.get(k)}" for k in changed[:4])
+            raise ProxymaskError(f"{folder} holds a run with other settings ({what}); use the same settings or another --out")
+        try:
+            _restore(run, tensors)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ProxymaskError(
+                f"{path} does not fit these networks ({str(error).splitlines()[0]}); use the same settings or another --out"
+            ) from None
+        run.index, run.bad_steps = int(state["step"]), int(state["bad_steps"])
+        return True
+    if found:
+        raise ProxymaskError(
+            f"no checkpoint in {folder} can be read; remove its checkpoint-* folders to start the run over, or use another --out"
+        )
+    return False
+
+
+def _collect(run: Resumable) -> dict[str, torch.Tensor]:
+    """All tensors of a run under ``module.NAME.*``, ``average.NAME.*`` and ``optimizer.NAME.*``."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in run.stage.modules.items():
+        tensors |= {f"module.{name}.{k}": v for k, v in module.state_dict().items()}
+    for name, module in run.averages.items():
+        tensors |= {f"average.{name}.{k}": v for k, v in module.state_dict().items()}
+    for name, optimizer in run.stage.optimizers.items():
+        for index, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{name}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
+    return tensors
+
+
+def _restore(run: Resumable, tensors: dict[str, torch.Tensor]) -> None:
+    """Load what :func:`_collect` returned into the networks and optimisers of ``run``."""
+
+    def part(prefix: str) -> dict[str, torch.Tensor]:
+        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+    for kind, modules in (("module", run.stage.modules), ("average", run.averages)):
+        for name, module in modules.items():
+            module.load_state_dict(legacy.model_tensors(type(module).__name__, part(f"{kind}.{name}.")))
+    for name, optimizer in run.stage.optimizers.items():
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in part(f"optimizer.{name}.").items():
+            index, slot = key.split(".", 1)
+            state.setdefault(int(index), {})[slot] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,161 @@
+"""``fit``: run every stage that is missing, in order.
+
+Everything is kept in the work folder ``<out>.work``, one run folder a stage. A stage is done when its run folder is finished and has the
+identity that the stage has now. So the same command continues after any stop, and other settings, pictures or labels redo exactly the
+stages that depend on them; earlier results are renamed, not deleted.
+"""
+
+import dataclasses
+import json
+
+from ...core.errors import ProxymaskError
+from ...core.files import write_json
+from ...core.sizes import size_text
+from ...data.prepare import prepared_folder
+from ..distributed import barrier, is_main, processes
+from ..loop import Stopped
+from ..parts import open_pictures
+from .bundle import has_mapper, write_bundle
+from .config import FitConfig, FitResult, Report, Silent
+from .inputs import check_arguments, open_inputs, picture_files
+from .labels import folder_to_label, load_labels, write_samples_to_label
+from .plan import check_disk, make_plan
+from .state import FitState, needed
+
+ORDER = ("pictures", "generator", "clusters", "rearranger", "labels", "segmenter", "mapper")
+
+
+def fit(config: FitConfig, report: Report | None = None) -> FitResult:
+    """Run every missing stage: pictures, generator, clusters, rearranger, (samples to label,) segmenter, mapper, bundle.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM; the same call continues.
+        ProxymaskError: wrong arguments, which is known before a stage is run; a full disk; a training that failed.
+    """
+    with processes(config.device):
+        state = FitState(config, report if report is not None and is_main() else Silent())
+        try:
+            check_arguments(config, state.work)
+            open_inputs(state)
+            load_labels(state)  # mistakes in them are better known now than after hours
+            return _run(state)
+        except KeyboardInterrupt:
+            raise Stopped("stopped between two steps of training; run the same command again to go on") from None
+
+
+def _run(state: FitState) -> FitResult:
+    missing = _missing(state)
+    if missing:
+        with state.report.progress("measuring how fast this machine is") as count:
+            plan = make_plan(state, missing, count)
+        state.report.say("\n".join(plan.lines))
+        check_disk(state.out.parent, plan.disk)
+    _write_settings(state)
+    while missing:
+        if missing[0] == "labels":
+            return _ask_for_labels(state)
+        _run_stage(state, missing[0])
+        missing = _missing(state)
+    _write_bundle(state)
+    return FitResult(state.out, None)
+
+
+def _missing(state: FitState) -> list[str]:
+    """The stages that are not done, in order; the networks of those before them are loaded."""
+    for index, stage in enumerate(ORDER):
+        if not _load(state, stage):
+            return list(ORDER[index:])
+    return []
+
+
+def _load(state: FitState, stage: str) -> bool:
+    """Load the result of a stage, if it is done; returns whether it is."""
+    if stage == "pictures":
+        return _load_pictures(state)
+    if stage == "labels":
+        return load_labels(state)
+    done = state.load(stage)
+    if stage == "generator" and done:
+        load_labels(state)  # samples of another generator are reported before anything else is trained
+    return done
+
+
+def _load_pictures(state: FitState) -> bool:
+    images = state.config.images
+    if images is None or state.pictures is not None:
+        return True
+    if any((folder / "index.json").is_file() for folder in (images, prepared_folder(images, state.size))):
+        state.pictures = open_pictures(images, state.size)  # prepares only what has changed
+    return state.pictures is not None
+
+
+def _write_settings(state: FitState) -> None:
+    """Make the work folder and write the settings of all stages to it."""
+    if is_main():
+        try:
+            state.work.mkdir(parents=True, exist_ok=True)
+            write_json(state.work / "settings.json", json.loads(json.dumps(dataclasses.asdict(state.preset))))
+        except OSError as error:
+            raise ProxymaskError(f"cannot write {state.work} ({error.strerror}): choose another --out") from None
+    barrier()
+
+
+def _run_stage(state: FitState, stage: str) -> None:
+    if stage == "pictures":
+        _prepare_pictures(state)
+        return
+    definition, folder = state.definition(stage), state.work / stage
+    if is_main():
+        aside = definition.acquire(folder)
+        if aside is not None:
+            state.report.say(f"{stage}: the earlier one was made of something else; it is kept as {aside}")
+    barrier()
+    if stage == "segmenter":
+        _note_absent_labels(state)
+    with state.report.progress("clusters, pass" if stage == "clusters" else stage) as count:
+        definition.run(folder, count)
+    state.report.say(f"{stage}: done ({folder})")
+
+
+def _prepare_pictures(state: FitState) -> None:
+    images = needed(state.config.images)
+    with state.report.progress("preparing pictures") as count:
+        state.pictures = open_pictures(images, state.size, count)
+    unread = len(picture_files(images)) - len(state.pictures)
+    rest = f"; {unread:,} files could not be used (proxymask data prepare names them)" if unread > 0 else ""
+    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
+
+
+def _note_absent_labels(state: FitState) -> None:
+    labelled = needed(state.labelled)
+    absent = [label.name for label in labelled.labels.labels if not bool((labelled.masks == label.id).any())]
+    if absent:
+        state.report.say(f"note: no mask shows {', '.join(absent)}; a label that is in no mask cannot be learned")
+
+
+def _ask_for_labels(state: FitState) -> FitResult:
+    """Write samples to label, and a bundle that works without labels."""
+    folder, written, said = folder_to_label(state), None, ""
+    if is_main():
+        write_samples_to_label(state)
+    barrier()
+    if state.source is None:
+        if not has_mapper(state.out):
+            _write_bundle(state)
+        written = state.out
+        said = f"{written} can already give one sample the layout of another (proxymask transfer --bundle {written}).\n"
+    state.report.say(
+        f"{said}To paint with masks, the model has to be trained on your labels. {state.config.label_samples} samples are in\n  {folder}\n"
+        f"Name your labels in its labels.json, paint over 000000.png, and save that as 000000.mask.png in the same folder\n"
+        f"(README.txt there explains it; one is enough, more are better). Then run the same command again."
+    )
+    return FitResult(written, folder)
+
+
+def _write_bundle(state: FitState) -> None:
+    if is_main():
+        write_bundle(state)
+        state.report.say(f"bundle: {state.out}")
+        if state.mapper is not None:
+            state.report.say(f"now paint: proxymask generate --bundle {state.out} --mask MASK.png --out picture.png --style-seed 1")
+    barrier()

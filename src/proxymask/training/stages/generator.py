@@ -1,0 +1,85 @@
+"""The generator stage: an unconditional StyleGAN2 on a folder of pictures; new, fine-tuned, or grown from one of smaller pictures."""
+
+import dataclasses
+from functools import cached_property
+from typing import Any, ClassVar
+
+from ...core.errors import ProxymaskError
+from ...core.hashing import short_hash
+from ...core.sizes import Size
+from ...models.discriminator import Discriminator
+from ...models.growing import grow_discriminator, grow_generator
+from ...models.stylegan2 import Generator
+from ..adversarial import Pictures
+from ..generator import GeneratorConfig, GeneratorStage
+from ..parts import pictures_id
+from .definition import TrainedStage, discriminator_to_train, seeded
+
+GROWN_WARMUP = 500  # steps over which the learning rates of grown networks rise
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GeneratorDefinition(TrainedStage):
+    """Stage 0: generator and discriminator."""
+
+    name: ClassVar[str] = "generator"
+    schedule: ClassVar[bool] = False  # more steps continue a finished run
+
+    config: GeneratorConfig
+    pictures: Pictures
+    """Real pictures, RGB."""
+    size: Size
+    """Of the pictures; an int for a new or grown generator."""
+    start: Generator | None = None
+    """Fine-tune this generator, or grow it."""
+    discriminator: Discriminator | None = None
+    """That of ``start``."""
+    grow: bool = False
+    """``start`` makes smaller pictures: its blocks are taken over, and further ones are added."""
+
+    def inputs(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"resolution": self.size, "pictures": pictures_id(self.pictures)}
+        if self.start is not None:
+            found["grown_from" if self.grow else "start"] = short_hash(self.start)
+        return found
+
+    def build(self) -> GeneratorStage:
+        seed, discriminator = self.loop.seed, self.discriminator
+        if self.start is None:
+            generator = new_generator(self.config, self._side, seed)
+        elif self.grow:
+            generator, discriminator = self._grown(self.start)
+        else:
+            generator = self.start
+        warmup = GROWN_WARMUP if self.grow else 0
+        return GeneratorStage(generator, discriminator_to_train(discriminator, generator, seed), self.pictures, self.config, warmup)
+
+    @cached_property
+    def _side(self) -> int:
+        assert isinstance(self.size, int), "a new generator makes square pictures"
+        return self.size
+
+    def _grown(self, smaller: Generator) -> tuple[Generator, Discriminator | None]:
+        """Both networks for pictures of ``size``, with the widths of the config."""
+        if self.discriminator is None and not self.config.discriminator_first:
+            raise ProxymaskError(
+                "no discriminator was found beside the generator to grow from, and an untrained one would undo what it knows: "
+                "give --discriminator-first 2000 or more, the steps in which a new one is trained before the generator goes on"
+            )
+        widths = (self._side, self.config.channel_base, self.config.channel_max)
+        with seeded(self.loop.seed, "init", "grow"):
+            generator = grow_generator(smaller, *widths)
+            return generator, None if self.discriminator is None else grow_discriminator(self.discriminator, *widths)
+
+
+def new_generator(config: GeneratorConfig, resolution: int, seed: int) -> Generator:
+    """An untrained generator of square pictures."""
+    with seeded(seed, "init", "generator"):
+        return Generator(
+            z_dim=config.z_dim,
+            w_dim=config.z_dim,
+            resolution=resolution,
+            mapping_layers=config.mapping_layers,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+        )

@@ -1,0 +1,109 @@
+"""The rearranger stage (supplement A.1, A.2)."""
+
+import dataclasses
+import inspect
+from typing import Any, ClassVar
+
+import torch
+
+from ...core.errors import ProxymaskError
+from ...core.hashing import short_hash
+from ...core.seeding import derive_rng
+from ...models.discriminator import Discriminator
+from ...models.proxy_clusters import ProxyClusters
+from ...models.rearranger import Rearranger
+from ...models.split_generator import SplitGenerator
+from ..adversarial import Pictures
+from ..narrow_keys import narrow_keys
+from ..parts import check_compatible, pictures_id
+from ..rearranger import RearrangerConfig, RearrangerStage
+from ..run_dirs import Networks
+from .definition import BATCH, TrainedStage, discriminator_to_train, hashes, seeded
+
+STATISTICS_SAMPLES = 64
+NARROW_SAMPLES = 256  # samples that narrower queries and keys are fitted to
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RearrangerDefinition(TrainedStage):
+    """Stage 2: the rearranger, and the discriminator for its pictures."""
+
+    name: ClassVar[str] = "rearranger"
+
+    config: RearrangerConfig
+    cut: SplitGenerator
+    clusters: ProxyClusters
+    discriminator: Discriminator | None = None
+    """The generator's, which L_adv starts from; None: an untrained one."""
+    pictures: Pictures | None = None
+    """Real pictures for L_adv; None: samples of the generator."""
+    start: Rearranger | None = None
+    """A trained rearranger of the same widths to start from."""
+    rms: tuple[float, float] | None = None
+    """Root mean square of features and RGB at the cut; None: measured."""
+
+    def inputs(self) -> dict[str, Any]:
+        networks = hashes(generator=self.cut.generator, clusters=self.clusters, discriminator=self.discriminator)
+        found: dict[str, Any] = {"pictures": pictures_id(self.pictures), **networks}
+        if self.start is not None:
+            found["start"] = short_hash(self.start)
+        return found
+
+    def build(self) -> RearrangerStage:
+        check_compatible(self.cut, self.clusters)
+        width = self.config.narrow_channels
+        if width < 0:
+            raise ProxymaskError(f"queries and keys cannot be narrowed to {width} channels: give a width, or 0 to leave them as trained")
+        rearranger = self._new_rearranger()
+        rearranger.initialize(self.clusters.centroids.cpu(), *(self.rms or state_rms(self.cut, self.loop.seed, self.device)))
+        if self.start is not None:
+            self._load(rearranger, self.start)
+        discriminator = discriminator_to_train(self.discriminator, self.cut.generator, self.loop.seed)
+        return RearrangerStage(self.cut, self.clusters, rearranger, discriminator, self.pictures, self.config, self.steps)
+
+    def _new_rearranger(self) -> Rearranger:
+        arguments = inspect.signature(Rearranger.__init__).parameters
+        widths = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(self.config) if field.name in arguments}
+        with seeded(self.loop.seed, "init", "rearranger"):
+            return Rearranger(
+                channels=self.cut.channels,
+                resolution=self.cut.resolution,
+                num_clusters=self.clusters.num_clusters,
+                img_channels=self.cut.generator.img_channels,
+                start=self.cut.start,
+                key_channels=0 if self.start is None else self.start.config["key_channels"],
+                **widths,
+            )
+
+    def _load(self, rearranger: Rearranger, start: Rearranger) -> None:
+        """Take the weights of ``start``, which may lack the refinement block."""
+        fresh = {name: value for name, value in rearranger.state_dict().items() if name.startswith("refinement.")}
+        weights = fresh | start.state_dict()
+        shapes = {name: value.shape for name, value in rearranger.state_dict().items()}
+        if {name: value.shape for name, value in weights.items()} != shapes:
+            raise ProxymaskError("--start holds a rearranger of other widths or choices: give the settings it was trained with")
+        rearranger.load_state_dict(weights)
+
+    def finalize(self, stage: RearrangerStage, networks: Networks) -> Networks:
+        """The rearranger with queries and keys as narrow as the config says."""
+        trained = networks["rearranger"]
+        assert isinstance(trained, Rearranger)
+        if self.config.narrow_channels:
+            device = trained.to_query.weight.device
+            cut, clusters = self.cut.to(device), self.clusters.to(device)
+            z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(self.loop.seed, "narrow"))
+            trained, _ = narrow_keys(trained, cut, clusters, self.config.narrow_channels, z)
+        return networks | {"rearranger": trained}
+
+
+@torch.no_grad()
+def state_rms(cut: SplitGenerator, seed: int, device: torch.device) -> tuple[float, float]:
+    """Root mean square of features and of accumulated RGB at the cut, over 64 samples."""
+    cut.to(device)
+    z = torch.randn(STATISTICS_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "statistics"))
+    features, rgb = 0.0, 0.0
+    for part in z.split(BATCH):
+        state = cut.features(cut.w(part.to(device)))
+        features += float(state.features.square().mean()) * len(part)
+        rgb += float(state.rgb.square().mean()) * len(part)
+    return (features / STATISTICS_SAMPLES) ** 0.5, (rgb / STATISTICS_SAMPLES) ** 0.5

@@ -1,0 +1,115 @@
+"""What one step of the mapper stage does."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from steps import run_of, totals
+
+import tiny
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_mapper_pairs(flip: bool) -> None:
+    stage = tiny.make_stage("mapper", flip=flip)
+    run = run_of(stage, batch=16)
+    labels, proxy, _ = stage.pairs(run, "pairs")
+    z = torch.randn(16, tiny.Z, generator=run.rng("pairs"))
+    w = stage.cut.w(z)
+    plain = stage.source.labeler(w), stage.clusters.assign(stage.cut.features(w).features)
+    mirrored = [bool(torch.equal(a, b.flip(1)) and not torch.equal(a, b)) for a, b in zip(proxy, plain[1], strict=True)]
+    assert any(mirrored) == flip
+    for i, turned in enumerate(mirrored):  # both or neither
+        assert torch.equal(labels[i], plain[0][i].flip(1) if turned else plain[0][i])
+        assert torch.equal(proxy[i], plain[1][i].flip(1) if turned else plain[1][i])
+
+
+def test_mapper_phases(tmp_path: Path) -> None:
+    stage = tiny.make_stage("mapper", steps=6, adv_phase=0.5)
+    assert stage.adversarial_from == 3
+    run = run_of(stage)
+    for index in range(6):
+        run.index = index
+        stage.step(run)
+        stats = run.take_stats()
+        assert ("loss/adv" in stats) == ("d/loss" in stats) == (index >= 3)
+        assert ("d/r1" in stats) == (index in (3, 5))
+    assert tiny.make_stage("mapper", steps=6, lambda_adv=0.0).adversarial_from == 6
+
+
+def test_mapper_weights() -> None:
+    stage = tiny.make_stage("mapper", steps=4, adv_phase=0.5, lambda_recon=3.0, lambda_recon_adv=5.0, lambda_adv=7.0, r1_gamma=6.0)
+    seen, stats = totals(stage, 0)
+    assert seen == [("mapper", pytest.approx(3 * stats["loss/recon"], rel=1e-5))]
+    seen, stats = totals(stage, 2)
+    assert seen[0] == ("mapper", pytest.approx(5 * stats["loss/recon"] + 7 * stats["loss/adv"], rel=1e-5))
+    assert seen[1] == ("discriminator", pytest.approx(stats["d/loss"] + 6 / 2 * 2 * stats["d/r1"], rel=1e-4))
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard", "style-prior"])
+def test_mapper_learns_through_the_rest(kind: str) -> None:
+    """L_adv alone reaches the mapper's weights through rearranger and generator, in either handover."""
+    stage = tiny.use_sgd(tiny.make_stage("mapper", steps=2, adv_phase=1.0, lambda_recon_adv=0.0, proxy_mask_mode=kind))
+    before = {k: v.clone() for k, v in stage.mapper.state_dict().items() if k in dict(stage.mapper.named_parameters())}
+    stage.step(run_of(stage))
+    assert "tail.weight" in tiny.differing(before, dict(stage.mapper.named_parameters()))
+
+
+def test_mapper_with_labels_resumes_exactly(tmp_path: Path) -> None:
+    """2N steps = N + resume + N over both phases of L_label, the network that reads pictures included."""
+    config = {"lambda_label": 5.0, "label_phase": 0.5, "lambda_adv": 0.0, "cosine_decay": True}
+    whole = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "whole"))
+    for steps in (2, 4, 6):
+        parts = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "parts", steps=steps))
+    assert any(key.startswith("auxiliary") for key in whole)
+    assert tiny.differing(whole, parts) == []
+
+
+def test_mapper_with_labels_phases() -> None:
+    """First the network that reads pictures learns, then it stands still and the mapper hears it."""
+    stage = tiny.make_stage("mapper", steps=6, lambda_label=5.0, label_phase=0.5, lambda_adv=0.0, lambda_recon=3.0)
+    assert stage.label_from == 3
+    run = run_of(stage)
+    for index in range(6):
+        run.index = index
+        before = {k: v.clone() for k, v in stage.auxiliary.net.state_dict().items()}
+        stage.step(run)
+        stats = run.take_stats()
+        assert ("loss/cross_entropy" in stats) == bool(tiny.differing(before, stage.auxiliary.net.state_dict())) == (index < 3)
+        assert ("loss/label" in stats) == (index >= 3)
+    seen, stats = totals(stage, 1)
+    assert seen == [
+        ("auxiliary", pytest.approx(stats["loss/cross_entropy"], rel=1e-5)),
+        ("mapper", pytest.approx(3 * stats["loss/recon"], rel=1e-5)),
+    ]
+    seen, stats = totals(stage, 4)
+    assert seen == [("mapper", pytest.approx(3 * stats["loss/recon"] + 5 * stats["loss/label"], rel=1e-5))]
+
+
+def test_auxiliary_segmenter_learns_the_segmenters_labels(tmp_path: Path) -> None:
+    stage = tiny.make_stage("mapper", steps=160, lambda_label=1.0, label_phase=0.0, lambda_adv=0.0)
+    tiny.run(stage, tmp_path, steps=160, batch=2, checkpoint_every=1000)
+    w = stage.cut.w(torch.randn(16, tiny.Z, generator=torch.Generator().manual_seed(9)))
+    with torch.no_grad():
+        labels, pictures = stage.source.labeler.labels_and_pictures(w)
+        read = stage.auxiliary.net(pictures).argmax(dim=1)
+    assert torch.equal(labels, stage.source.labeler(w))
+    share = labels.flatten().bincount().max() / labels.numel()  # of the most frequent label: what a guess has
+    assert float((read == labels).float().mean()) > float(share) + 0.02
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard", "style-prior"])
+def test_mapper_hears_what_is_painted(kind: str) -> None:
+    """L_label alone reaches the mapper's weights through rearranger, generator and reading; what is soft is lowered by following it."""
+    stage = tiny.make_stage("mapper", steps=1, lambda_label=1.0, label_phase=1.0, lambda_recon=0.0, lambda_adv=0.0, proxy_mask_mode=kind)
+    stage = tiny.use_sgd(stage, rate=3.0)
+    before = {k: v.clone() for k, v in stage.mapper.named_parameters()}
+    run = run_of(stage, batch=16)
+    stage.step(run)
+    first = run.take_stats()["loss/label"]
+    assert "tail.weight" in tiny.differing(before, dict(stage.mapper.named_parameters()))
+    for _ in range(15):  # the same samples, for the step's number stays
+        stage.step(run)
+    if kind == "soft":
+        assert run.take_stats()["loss/label"] < first
+    assert not any(p.grad is not None for p in stage.auxiliary.net.parameters())
