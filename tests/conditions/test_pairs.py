@@ -1,4 +1,4 @@
-"""Training pairs of conditions: their content, repeatability, caches, real pictures; the exact depth of drawings."""
+"""Training pairs of conditions: their content, repeatability, caches, real pictures."""
 
 import json
 import math
@@ -6,27 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import tiny
-from proxymask.conditions import augmentations, get_condition
+from proxymask.conditions import get_condition
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import load_tensors
 from proxymask.core.seeding import derive_rng
 from proxymask.inference.bundle import Bundle
-from proxymask.models.depth_net import DepthNet, find_depth_net
 from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training import loop, losses
-from proxymask.training.depth import DepthConfig, DepthImages
 from proxymask.training.mapper import ConditionConfig, MapperConfig, MapperStage
 from proxymask.training.pair_cache import PairShards, probe_of
 from proxymask.training.pairs import UNKNOWN, ConditionPairs, Pairs, RealPairs
 from proxymask.training.parts import Frozen
 from proxymask.training.stages.condition_mapper import ConditionMapperDefinition
-from proxymask.training.stages.depth import DepthDefinition
 from proxymask.training.stats import stat_lines
 
 NAMES = ("sketch", "scribble")
@@ -160,119 +155,6 @@ def test_a_scribble_needs_a_segmenter() -> None:
     cut = tiny.make_cut()
     with pytest.raises(ProxymaskError, match="a scribble is made of labels: give --segmenter"):
         ConditionPairs(cut, tiny.make_clusters(cut), get_condition("scribble", tiny.LABELS))
-
-
-@pytest.mark.parametrize("name", ["sketch", "edges", "scribble", "depth", "picture", "darkness"])
-def test_augmentations_keep_the_shape_and_repeat(name: str) -> None:
-    if name == "darkness":
-        get_condition(str(Path(__file__).parents[2] / "examples" / "conditions" / "darkness.py:darkness"))
-    condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
-    at = torch.arange(32)
-    drawn = ((at[:, None] - at[None]).abs() < 2).float().expand(16, condition.channels, 32, 32).clone()
-    if name == "scribble":
-        drawn[:, 1:] = 0
-    one, two = (condition.augment(drawn, derive_rng(0, 5)) for _ in range(2))
-    assert one.shape == drawn.shape
-    assert torch.equal(one, two)
-    assert 0 <= float(one.min()) <= float(one.max()) <= 1
-    assert not torch.equal(one, condition.augment(drawn, derive_rng(0, 6)))
-    assert len({float(x.sum()) for x in one}) > 8  # independent samples
-    if name == "scribble":
-        assert set(one.unique().tolist()) <= {0.0, 1.0}
-        assert not one[:, 1:].any()  # no stroke changes its class
-
-
-def test_augmentations_have_the_given_strength() -> None:
-    line = torch.zeros(3, 1, 32, 32)
-    line[:, :, 16] = 1
-    extra = torch.tensor([0.0, 1.0, 4.0]).view(3, 1, 1, 1)
-    assert augmentations.thicken(line, extra).sum(dim=(1, 2, 3)).tolist() == [32, 64, 160]
-    full = torch.ones(3, 1, 32, 32)
-    shares = torch.tensor([0.0, 0.25, 0.6]).view(3, 1, 1, 1)
-    left = augmentations.remove(full, shares, derive_rng(0)).mean(dim=(1, 2, 3))
-    assert torch.allclose(left, 1 - shares.flatten(), atol=0.01)
-    dots = torch.zeros(2, 1, 64, 64)
-    dots[:, :, 32, 32] = 1
-    still = augmentations.jitter(dots, torch.zeros(2, 1, 1, 1), derive_rng(0))
-    assert torch.allclose(still, dots, atol=1e-5)
-    ramp = torch.linspace(0, 1, 64).expand(64, 1, 64, 64)
-    moved = augmentations.jitter(ramp, torch.full((64, 1, 1, 1), 2.0), derive_rng(1)) - ramp
-    assert float(moved[..., 8:-8].square().mean().sqrt() * 63) == pytest.approx(2, rel=0.15)  # pixels
-
-
-# Depth of drawings
-
-
-def test_depth_of_avatars() -> None:
-    pytest.importorskip("robohash")
-    from proxymask.data.avatars import AVATAR_LABELS, AvatarComposer
-
-    composer, steps, inside = AvatarComposer(64), [], []
-    for index in range(7):
-        plain, avatar = composer.compose(5, index), composer.compose(5, index, with_depth=True)
-        assert plain.depth is None
-        assert np.array_equal(plain.image, avatar.image)  # depth does not change the picture
-        depth, mask = avatar.depth, avatar.mask
-        assert depth is not None
-        assert depth.dtype == np.float32
-        assert 0 <= depth.min() <= depth.max() <= 1
-        assert not depth[mask == 0].any()
-        for part in ("eyes", "mouth"):  # lie on the face
-            at, skin = mask == AVATAR_LABELS.by_name(part).id, mask == AVATAR_LABELS.by_name("skin").id
-            if at.sum() > 3 and skin.sum() > 50:
-                rows, columns = np.nonzero(at)
-                near = np.zeros_like(skin)
-                near[max(0, rows.min() - 3) : rows.max() + 4, max(0, columns.min() - 3) : columns.max() + 4] = True
-                if (near & skin).sum() > 10:
-                    steps.append(depth[at].mean() - depth[near & skin].mean())
-        for label in np.unique(mask[mask > 0]):
-            if (mask == label).sum() > 100:
-                inside.append(len(np.unique(depth[mask == label].round(3))))
-    assert all(step > 0 for step in steps)
-    assert len(steps) > 4
-    assert min(inside) > 10  # a relief, not one value for each class
-
-
-def test_depth_is_written_and_learned(tmp_path: Path) -> None:
-    pytest.importorskip("robohash")
-    from proxymask.data.drawn_dataset import make_dataset
-
-    out = make_dataset(tmp_path / "set", "avatars", 8, 32, workers=1)
-    with pytest.raises(ProxymaskError, match="draw it with proxymask data avatars --depth"):
-        DepthImages(out)
-    before = {path.name: path.read_bytes() for path in (out / "images").iterdir()}
-    make_dataset(tmp_path / "set", "avatars", 8, 32, workers=1, depth=True)
-    assert {path.name: path.read_bytes() for path in (out / "images").iterdir()} == before
-    with Image.open(out / "depth" / "000003.png") as opened:
-        assert opened.mode == "I;16"
-        stored = np.asarray(opened)
-    data = DepthImages(out)
-    depths = data.depths([3, 4])
-    assert torch.allclose(depths[0] * 65535, torch.from_numpy(stored.astype(np.float32)), atol=0.5)
-    stage = DepthDefinition(config=DepthConfig(width=8, learning_rate=0.02), loop=tiny.loop_config(steps=60), data=data).build()
-    run = tiny.run(stage, tmp_path / "run", steps=60, batch=8)
-    net = run.averages["depth"]
-    assert isinstance(net, DepthNet)
-    lines = stat_lines(tmp_path / "run" / "stats.jsonl")
-    first, last = (sum(line["loss/depth"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
-    assert last < 0.75 * first
-    with torch.no_grad():
-        found = net(data.images(range(8)))[:, 0]
-    truth = data.depths(list(range(8)))
-    stacked = torch.corrcoef(torch.stack([found.flatten(), truth.flatten()]))
-    assert float(stacked[0, 1]) > 0.7
-    assert net(torch.rand(1, 3, 21, 35)).shape == (1, 1, 21, 35)  # any size
-    net.save_pretrained(tmp_path / "saved" / "depth")
-    for place in (tmp_path / "saved", tmp_path / "saved" / "depth"):
-        condition = get_condition("depth", None, "depth-net", place)
-        planes = condition.extract(data.images([0, 1]), None, torch.Generator())
-        assert torch.allclose(planes.amax(dim=(1, 2, 3)), torch.ones(2))
-        assert float(planes.min()) == 0
-    with pytest.raises(ProxymaskError, match="holds no depth network"):
-        find_depth_net(tmp_path)
-    (out / "depth" / "000007.png").unlink()
-    with pytest.raises(ProxymaskError, match=r"000007\.png is missing"):
-        DepthImages(out)
 
 
 # In a bundle
@@ -429,20 +311,6 @@ def test_lines_are_extracted_from_recoloured_pictures() -> None:
     assert torch.equal(proxy, same)
     assert all(not torch.equal(a, b) for a, b in zip(plain, other, strict=True))
     assert torch.equal(drawn("scribble", 0.0)[0], drawn("scribble", 1.0)[0])  # made of labels, which have no colours
-
-
-def test_recoloured_pictures_keep_their_layout() -> None:
-    pictures = torch.full((200, 3, 8, 8), -0.2)
-    pictures[:, 0, :4], pictures[:, 2, 4:] = 0.9, 0.5
-    which = (torch.arange(200) % 2 == 1).float()[:, None, None, None]
-    out = augmentations.recolour(pictures, which, torch.Generator().manual_seed(0))
-    assert torch.equal(out[::2], pictures[::2])
-    changed = out[1::2]
-    assert float(changed.abs().max()) <= 1
-    assert torch.equal(changed, changed[:, :1].expand_as(changed))  # grey
-    above, below = changed[:, 0, :4].flatten(1), changed[:, 0, 4:].flatten(1)
-    assert float(above.std(dim=1).max()) < 1e-6  # what was one colour is one
-    assert 0.2 < float((above[:, 0] > below[:, 0]).float().mean()) < 0.8  # and which is the lighter is left to chance
 
 
 def test_clean_pairs_are_as_the_extractor_made_them() -> None:
