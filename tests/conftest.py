@@ -1,4 +1,4 @@
-"""Fixtures that several folders of tests share, for the whole session: a test that trains or changes one makes its own with ``tiny``."""
+"""Fixtures shared by all tests, for the whole session. A test that trains or changes one makes its own with ``tiny``."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
 
-torch.set_num_threads(1)  # all is tiny here: threads cost more than they give
+torch.set_num_threads(1)  # on such small networks more threads are slower
 
 
 def make_tiny_bundle(resolution: int = 32, cut: int = 16, clusters: int = 5) -> Bundle:
-    """A whole bundle of avatars' labels with random weights: everything runs, nothing is pretty."""
+    """A complete bundle with random weights and the labels of avatars."""
     torch.manual_seed(0)
     generator = Generator(z_dim=16, w_dim=16, resolution=resolution, mapping_layers=2, channel_base=256, channel_max=16)
     generator.eval().requires_grad_(False)
@@ -45,7 +45,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cut() -> SplitGenerator:
-    """A frozen 16-pixel generator, cut at 8."""
+    """A frozen 16-pixel generator, split at 8."""
     return tiny.make_cut()
 
 

@@ -1,4 +1,4 @@
-"""Tiny real parts for the tests: a 16-pixel generator cut at 8, K = 5, and the stages on it. Everything is a function of its arguments."""
+"""Small networks for the tests: a 16-pixel generator split at 8, K = 5, and training stages. Results depend on the arguments only."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ from proxymask.training.segmenter import STYLE_TRANSFER_PHASE, SegmenterConfig, 
 from proxymask.training.style_transfer import StyleTransferLabeler
 
 T = TypeVar("T")
+EMBEDDED_BUNDLE = "avatars"
+"""The embedded bundle that the tests open; a small one keeps them fast."""
 SIZE, CUT, K, N, Z = 16, 8, 5, 4, 16
 LEVELS = (16, 16, 8)
 WIDTHS = {"channel_base": 128, "channel_max": 16}
@@ -36,7 +38,7 @@ STAGES = ("generator", "rearranger", "segmenter", "mapper")
 
 @torch.no_grad()
 def unsettle(module: nn.Module, noise: float = 0.1) -> None:
-    """Make every bias and noise strength matter, which initialisation leaves at zero."""
+    """Set biases and noise strengths, which are zero after initialisation."""
     for name, parameter in module.named_parameters():
         if name.endswith("noise_strength"):
             parameter.fill_(noise)
@@ -106,7 +108,7 @@ def make_bundle() -> Bundle:
 
 
 class Pictures:
-    """32 smooth pictures at random."""
+    """32 smooth random pictures."""
 
     def __init__(self, seed: int = 5) -> None:
         coarse = torch.randn(32, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
@@ -169,7 +171,7 @@ def run(stage: loop.Stage, out: Path, **config: Any) -> loop.Run:
 
 
 def state(run: loop.Run) -> dict[str, torch.Tensor]:
-    """Everything a run is: networks, averages, optimiser state."""
+    """The whole state of a run: networks, averages, optimiser state."""
     out = {f"{name}/{k}": v for name, module in run.stage.modules.items() for k, v in module.state_dict().items()}
     out |= {f"average {name}/{k}": v for name, module in run.averages.items() for k, v in module.state_dict().items()}
     for name, optimizer in run.stage.optimizers.items():
@@ -179,12 +181,12 @@ def state(run: loop.Run) -> dict[str, torch.Tensor]:
 
 
 def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[str]:
-    """Names that only one has or whose values are not the same to the last bit."""
+    """Names that only one has, or whose values are not equal to the last bit."""
     return sorted(k for k in a.keys() | b.keys() if k not in a or k not in b or not torch.equal(a[k], b[k]))
 
 
 def use_sgd(stage: loop.Stage, rate: float = 0.01) -> loop.Stage:
-    """Plain SGD instead of Adam, which turns the sign of a vanishing gradient into a step."""
+    """SGD instead of Adam, which makes a full step of a gradient near zero."""
     for name, optimizer in stage.optimizers.items():
         stage.optimizers[name] = torch.optim.SGD([p for group in optimizer.param_groups for p in group["params"]], lr=rate)
     return stage

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny
 from proxymask import __version__
 from proxymask.cli import SECTIONS, Group, main
 from proxymask.core.errors import ProxymaskError
@@ -387,13 +388,14 @@ def test_ctrl_c_and_stops(monkeypatch, capsys):
 
 
 def test_embedded_bundle(tmp_path, capsys):
-    if not (EMBEDDED / "avatars" / "bundle.json").is_file():
-        pytest.skip("the embedded bundle 'avatars' is not in this checkout")
-    assert run("inspect", "avatars") == 0
+    if not (EMBEDDED / tiny.EMBEDDED_BUNDLE / "bundle.json").is_file():
+        pytest.skip(f"the embedded bundle {tiny.EMBEDDED_BUNDLE!r} is not in this checkout")
+    assert run("inspect", tiny.EMBEDDED_BUNDLE) == 0
     assert "complete bundle" in capsys.readouterr().out
+    bundle = ("--bundle", tiny.EMBEDDED_BUNDLE)
     for mask in find_masks(example_masks(), AVATAR_LABELS)[-2:]:
-        assert run("mask", "check", mask.path, "--out", tmp_path / "overlay.png") == 0
-    assert run("generate", "--mask", MASK, "--out", tmp_path / "x.png", "--style-seed", 3, *CPU) == 0
+        assert run("mask", "check", mask.path, *bundle, "--out", tmp_path / "overlay.png") == 0
+    assert run("generate", *bundle, "--mask", MASK, "--out", tmp_path / "x.png", "--style-seed", 3, *CPU) == 0
     picture = pixels(tmp_path / "x.png")
-    assert picture.shape == (Bundle.load("avatars").resolution,) * 2 + (3,)
+    assert picture.shape == (Bundle.load(tiny.EMBEDDED_BUNDLE).resolution,) * 2 + (3,)
     assert picture.std() > 20  # not a flat field

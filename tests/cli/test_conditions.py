@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+import tiny
 from proxymask.cli import main
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.mask_files import example_masks
@@ -97,7 +98,7 @@ def test_train_refuses_in_one_line(tiny_bundle: Path, tmp_path: Path, capsys: py
 
 def test_bundle_add_refuses_what_does_not_fit(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "trained with another generator" in fails(
-        capsys, "bundle", "add", trained.parent / "sketch", "--bundle", "avatars", "--out", tmp_path
+        capsys, "bundle", "add", trained.parent / "sketch", "--bundle", tiny.EMBEDDED_BUNDLE, "--out", tmp_path
     )
     assert "does not exist" in fails(capsys, "bundle", "add", tmp_path / "none", "--out", tmp_path / "x")
 
@@ -261,9 +262,9 @@ def test_demo_shows_every_condition(trained: Path, tmp_path: Path, capsys: pytes
         assert len(list((out / "pictures" / name).iterdir())) == 4
     with Image.open(out / "contact_sheet.png") as sheet:
         tall = sheet.height
-    assert run("demo", "--bundle", "avatars", "--out", tmp_path / "plain", "--masks", MASK, "--styles", 2, *CPU) == 0
+    assert run("demo", "--bundle", tiny.EMBEDDED_BUNDLE, "--out", tmp_path / "plain", "--masks", MASK, "--styles", 2, *CPU) == 0
     with Image.open(tmp_path / "plain" / "contact_sheet.png") as sheet:
-        assert tall > sheet.height + 4 * 192 or Bundle.load("avatars").conditions
+        assert tall > sheet.height + 4 * 192 or Bundle.load(tiny.EMBEDDED_BUNDLE).conditions
 
 
 def test_pairs_in_shards_and_of_real_pictures(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny
 from proxymask.cli import main
 from proxymask.cli.contact_sheet import CAPTION, CELL, GAP, MARGIN, TITLE
 from proxymask.cli.demo_pictures import run_demo, varied_styles
@@ -119,8 +120,8 @@ def test_write_picture(tmp_path):
 
 
 def test_demo_of_the_embedded_bundle(tmp_path):
-    if not (EMBEDDED / "avatars" / "bundle.json").is_file():
-        pytest.skip("the embedded bundle 'avatars' is not in this checkout")
-    sheet = run_demo(Synthesizer.from_pretrained("avatars"), tmp_path, styles=2)
+    if not (EMBEDDED / tiny.EMBEDDED_BUNDLE / "bundle.json").is_file():
+        pytest.skip(f"the embedded bundle {tiny.EMBEDDED_BUNDLE!r} is not in this checkout")
+    sheet = run_demo(Synthesizer.from_pretrained(tiny.EMBEDDED_BUNDLE), tmp_path, styles=2)
     with Image.open(sheet) as picture:
         assert np.asarray(picture).std() > 20

@@ -1,4 +1,4 @@
-"""Extractors: what each finds on pictures whose edges are known, the layouts of files, and what is said where something is missing.
+"""Extractors: their output on pictures with known edges, the layouts of weight files, and errors for missing packages and files.
 
 HED and Photo-Sketching run here with small random networks of the published layout; PiDiNet and LDC also with their published
 weights, where a folder of them is named by PROXYMASK_WEIGHTS.
@@ -23,20 +23,20 @@ from proxymask.core.errors import ProxymaskError
 
 
 def disc(size: int = 64, batch: int = 1) -> torch.Tensor:
-    """A light disc on dark ground, (B, 3, size, size) in [-1, 1]."""
+    """A light disc on a dark background, (B, 3, size, size) in [-1, 1]."""
     at = torch.arange(size) - size / 2 + 0.5
     inside = (at[:, None] ** 2 + at[None] ** 2).sqrt() < size / 4
     return (inside.float() * 1.4 - 0.7).expand(batch, 3, size, size).clone()
 
 
 def ring(size: int = 64, width: float = 3) -> torch.Tensor:
-    """Where the edge of :func:`disc` is, bool (size, size)."""
+    """The edge of :func:`disc`, bool (size, size)."""
     at = torch.arange(size) - size / 2 + 0.5
     return ((at[:, None] ** 2 + at[None] ** 2).sqrt() - size / 4).abs() < width
 
 
 @pytest.mark.parametrize("name", ["xdog", "sobel", "canny"])
-def test_without_weights_the_edge_is_found_and_nothing_else(name: str) -> None:
+def test_extractors_without_weights_find_the_edge_only(name: str) -> None:
     if name != "xdog":
         pytest.importorskip("kornia")
     extract = get_extractor(name, "lines")
@@ -55,16 +55,16 @@ def test_without_weights_the_edge_is_found_and_nothing_else(name: str) -> None:
     assert float(large[0, 0][ring(256, 12)].max()) > 0.9
 
 
-def test_xdog_sees_colours_of_one_brightness() -> None:
+def test_xdog_finds_edges_between_colours_of_equal_brightness() -> None:
     picture = torch.zeros(1, 3, 64, 64)
-    picture[0, 0, :, 32:], picture[0, 1, :, 32:] = 0.6, -0.6 * 0.299 / 0.587  # red for green: grey stays as it is
+    picture[0, 0, :, 32:], picture[0, 1, :, 32:] = 0.6, -0.6 * 0.299 / 0.587  # red instead of green, with equal grey
     grey = (picture * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1)
     assert float(grey.max() - grey.min()) < 1e-6
     found = get_extractor("xdog", "lines")(picture)
     assert float(found[0, 0, :, 30:34].max()) > 0.5
 
 
-def test_kornia_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_kornia_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kornia", None)
     monkeypatch.setitem(sys.modules, "kornia.filters", None)
     with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[conditions\]'"):
@@ -72,7 +72,7 @@ def test_kornia_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert get_extractor("xdog", "lines")(disc()).any()
 
 
-def test_unknown_and_wrong_kind() -> None:
+def test_unknown_extractors_and_wrong_outputs_are_refused() -> None:
     with pytest.raises(ProxymaskError, match="not an extractor of lines; use one of xdog, sobel, canny, hed, pidinet"):
         get_extractor("midas", "lines")
     with pytest.raises(ProxymaskError, match="not an extractor of depth; use one of depth-net, depth-anything-v2-small, midas"):
@@ -82,7 +82,7 @@ def test_unknown_and_wrong_kind() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.weights is not None])
-def test_missing_weights_say_what_to_fetch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_name_the_file_to_fetch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROXYMASK_WEIGHTS", str(tmp_path))
     file = SPECS[name].weights
     assert file is not None
@@ -120,7 +120,7 @@ def test_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_difference_convolutions_by_their_definition(kind: str) -> None:
+def test_difference_convolutions_equal_their_definition(kind: str) -> None:
     """The plain kernels against sums over pixel pairs, written out (Su et al. 2021, section 3.2)."""
     rng = torch.Generator().manual_seed(0)
     weight, x = torch.randn(1, 1, 3, 3, generator=rng), torch.randn(1, 1, 9, 9, generator=rng)
@@ -181,7 +181,7 @@ def _random(name: str, path: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore:.*is not the published")
 @pytest.mark.parametrize("name", ["hed", "pidinet", "photo-sketch", "ldc"])
-def test_layouts_load_and_run_at_any_size(name: str, tmp_path: Path) -> None:
+def test_published_file_layouts_load_and_run_at_any_size(name: str, tmp_path: Path) -> None:
     """A small random network of the published layout through the real loading code."""
     extract = get_extractor(name, "lines", _random(name, tmp_path / "w.pth"))
     for size in ((64, 64), (40, 56)):
@@ -190,8 +190,8 @@ def test_layouts_load_and_run_at_any_size(name: str, tmp_path: Path) -> None:
         assert found.shape == (2, 1, *size)
         assert bool(torch.isfinite(found).all())
         assert 0 <= float(found.min()) <= float(found.max()) <= 1
-        assert float(found.std()) > 0  # it looks at the picture
-        assert torch.allclose(extract(pictures[1:]), found[1:], atol=1e-5)  # and not at the batch
+        assert float(found.std()) > 0  # it depends on the picture
+        assert torch.allclose(extract(pictures[1:]), found[1:], atol=1e-5)  # and not on the batch
 
 
 def test_hed_reads_both_spellings(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_published_weights_find_the_edge(name: str, file: WeightFile) -> None:
 
 
 def test_hub_depth_networks(tmp_path: Path) -> None:
-    """Depth-Anything's and MiDaS' layouts, small and random, by the real loading code of transformers."""
+    """Small random networks in the layouts of Depth-Anything and MiDaS, opened by transformers."""
     transformers = pytest.importorskip("transformers")
     backbone = transformers.Dinov2Config(
         hidden_size=12,
@@ -251,7 +251,7 @@ def test_hub_depth_networks(tmp_path: Path) -> None:
         assert float(found.min()) == 0
 
 
-def test_transformers_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[depth\]'"):
         get_extractor("midas", "depth")

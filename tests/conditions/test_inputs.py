@@ -1,4 +1,4 @@
-"""What a person's file becomes: drawings of every polarity, ground and shape, scribbles, depth maps; and what is said to wrong ones."""
+"""Reading conditions from files: drawings of any polarity, background and size, scribbles, depth maps; errors for wrong ones."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def photo(seed: int = 0) -> Image.Image:
 # Lines
 
 
-def test_a_drawing_on_every_ground_is_the_same() -> None:
+def test_a_drawing_on_any_background_reads_the_same() -> None:
     wanted = SKETCH.read(drawing(), SIZE)
     assert wanted.planes.shape == (1, SIZE, SIZE)
     assert wanted.notes == ()
@@ -60,7 +60,7 @@ def test_a_drawing_on_every_ground_is_the_same() -> None:
         assert float((got.painted != wanted.painted).float().mean()) < 0.03, name
 
 
-def test_white_on_black_is_noticed_or_told() -> None:
+def test_white_on_black_is_detected_or_forced() -> None:
     wanted = SKETCH.read(drawing(), SIZE).planes
     inverted = drawing(ink=255, paper=0)
     got = SKETCH.read(inverted, SIZE)
@@ -69,17 +69,17 @@ def test_white_on_black_is_noticed_or_told() -> None:
     mask_features = SKETCH.read(inverted, SIZE, invert=True)
     assert mask_features.notes == ()
     assert torch.equal(mask_features.planes, got.planes)
-    edges = get_condition("edges", extractor="xdog").read(inverted, SIZE)  # usual there, so nothing is said
+    edges = get_condition("edges", extractor="xdog").read(inverted, SIZE)  # usual for edge maps, so there is no note
     assert edges.notes == ()
     assert torch.equal(edges.planes, got.planes)
 
 
 @pytest.mark.parametrize("size", [(400, 200), (150, 300), (256, 252), (40, 40)])
-def test_any_aspect_ratio_is_padded(size: tuple[int, int]) -> None:
+def test_drawings_of_any_aspect_ratio_are_padded(size: tuple[int, int]) -> None:
     got = SKETCH.read(drawing(size), SIZE)
     rows, columns = torch.nonzero(got.planes[0] > 0.5, as_tuple=True)
     height, width = int(rows.max() - rows.min()), int(columns.max() - columns.min())
-    assert abs(height - width) <= 2  # a circle stays one
+    assert abs(height - width) <= 2  # a circle stays a circle
     assert abs(float(rows.float().mean()) - SIZE / 2) < 1.5
     assert any("blank margins" in note for note in got.notes) == (max(size) > 1.05 * min(size))
 
@@ -99,7 +99,7 @@ def test_erased_parts_are_unpainted() -> None:
     assert float(got.planes[0, :, 36:].max()) == 0
 
 
-def test_a_refused_photo_is_told_why() -> None:
+def test_a_photo_is_refused_with_the_reason() -> None:
     def refused(picture: Image.Image) -> str:
         with pytest.raises(ProxymaskError) as caught:
             get_condition("sketch").read(picture, SIZE)
@@ -113,7 +113,7 @@ def test_a_refused_photo_is_told_why() -> None:
     assert "of it is filled with tones" in refused(filled)
 
 
-def test_wrong_drawings_are_told(tmp_path: Path) -> None:
+def test_wrong_drawings_are_refused(tmp_path: Path) -> None:
     for source in (photo(), photo(1).convert("L")):
         with pytest.raises(ProxymaskError, match=r"looks like a photo, not a drawing.*--from-photo"):
             SKETCH.read(source, SIZE)
@@ -139,7 +139,7 @@ def test_wrong_drawings_are_told(tmp_path: Path) -> None:
 
 
 def test_avatars_are_photos_and_their_sketches_drawings() -> None:
-    """Flat colours are not taken for a drawing; what is extracted from them reads back as it was shown."""
+    """Pictures in flat colours are not taken for drawings; lines extracted from them read back as they were shown."""
     pytest.importorskip("robohash")
     from proxymask.data.avatars import AvatarComposer
 
@@ -153,7 +153,7 @@ def test_avatars_are_photos_and_their_sketches_drawings() -> None:
         assert float((back.planes - reading.planes).abs().mean()) < 0.05
 
 
-def test_photos_are_cut_to_the_centre_and_flat_ones_refused() -> None:
+def test_photos_are_cropped_to_the_centre_and_flat_ones_refused() -> None:
     wide = Image.new("RGB", (300, 100), "white")
     wide.paste(drawing((100, 100), mode="RGB", ink=(0, 0, 0), paper=(200, 200, 200)), (100, 0))
     got = SKETCH.read_photo(wide, SIZE)
@@ -181,7 +181,7 @@ def strokes(paper: object = (255, 255, 255), mode: str = "RGB", size: int = 256)
     return picture
 
 
-def test_scribbles_on_every_ground() -> None:
+def test_scribbles_on_any_background_read_the_same() -> None:
     wanted = SCRIBBLE.read(strokes(), SIZE)
     assert wanted.planes.shape == (len(AVATAR_LABELS), SIZE, SIZE)
     present = {AVATAR_LABELS.names[i] for i in torch.nonzero(wanted.planes.flatten(1).any(dim=1)).flatten()}
@@ -205,7 +205,7 @@ def test_scribbles_on_every_ground() -> None:
     assert any("blank margins" in note for note in wide.notes)
 
 
-def test_wrong_scribbles_are_told() -> None:
+def test_wrong_scribbles_are_refused() -> None:
     with pytest.raises(ProxymaskError, match="is empty: paint strokes"):
         SCRIBBLE.read(Image.new("RGB", (80, 80), "white"), SIZE)
     with pytest.raises(ProxymaskError, match=r"has colours of no class \(the first is #"):
@@ -221,21 +221,21 @@ def test_wrong_scribbles_are_told() -> None:
 
 
 @pytest.mark.parametrize("covered", [0.02, 0.05, 0.1])
-def test_strokes_stay_in_their_regions_and_cover_what_was_asked(covered: float) -> None:
+def test_strokes_stay_in_their_regions_and_cover_the_given_share(covered: float) -> None:
     shares = []
     for number, path in enumerate(sorted(example_masks().glob("*.png"))):
         ids = read_mask(path, AVATAR_LABELS, SIZE)
         planes = draw_strokes(ids, len(AVATAR_LABELS), covered, np.random.default_rng(number))
         for i in range(len(AVATAR_LABELS)):
             assert not planes[i][ids != i].any()
-            assert planes[i].any() == (ids == i).any()  # no class is forgotten
+            assert planes[i].any() == (ids == i).any()  # every class has strokes
         shares.append(planes.sum() / ids.size)
         again = draw_strokes(ids, len(AVATAR_LABELS), covered, np.random.default_rng(number))
         assert np.array_equal(planes, again)
     assert 0.6 * covered < float(np.mean(shares)) < 1.4 * covered
 
 
-def test_mask_condition_knows_transparent_pixels() -> None:
+def test_transparent_pixels_of_a_mask_are_unpainted() -> None:
     ids = read_mask(example_masks() / "beard.png", AVATAR_LABELS, SIZE)
     rgba = np.dstack([AVATAR_LABELS.colors[ids], np.full(ids.shape, 255, np.uint8)])
     rgba[:, :20, 3] = 0
@@ -255,7 +255,7 @@ def pyramid() -> np.ndarray:
     return 1 - 0.8 * np.maximum(at[:, None], at[None])
 
 
-def test_depth_in_every_form_is_the_same(tmp_path: Path) -> None:
+def test_depth_in_any_form_reads_the_same(tmp_path: Path) -> None:
     near = pyramid()
     wanted = DEPTH.read((near * 255).round().astype(np.uint8), SIZE).planes
     assert float(wanted.min()) == 0
@@ -280,7 +280,7 @@ def test_depth_in_every_form_is_the_same(tmp_path: Path) -> None:
         assert float((DEPTH.read(tmp_path / file, SIZE).planes - wanted).abs().max()) < 0.02, file
 
 
-def test_depth_polarity() -> None:
+def test_inverted_depth_is_detected() -> None:
     near = (pyramid() * 255).astype(np.uint8)
     wanted = DEPTH.read(near, SIZE).planes
     typical = torch.nn.functional.adaptive_avg_pool2d(wanted, 16)
@@ -289,7 +289,7 @@ def test_depth_polarity() -> None:
     assert got.notes == ("near seems to be dark in it: read as inverted",)
     assert torch.allclose(got.planes, wanted, atol=0.02)
     assert torch.allclose(DEPTH.read(255 - near, SIZE, invert=True, mean_condition=typical).planes, wanted, atol=0.02)
-    assert torch.allclose(DEPTH.read(255 - near, SIZE).planes, 1 - wanted, atol=0.02)  # nothing to tell it by
+    assert torch.allclose(DEPTH.read(255 - near, SIZE).planes, 1 - wanted, atol=0.02)  # without a mean condition it cannot be detected
 
 
 def test_depth_without_a_measurement_is_unpainted() -> None:
@@ -301,7 +301,7 @@ def test_depth_without_a_measurement_is_unpainted() -> None:
     assert float(got.planes[0, :, 34:].max()) > 0.9
 
 
-def test_wrong_depth_is_told() -> None:
+def test_wrong_depth_is_refused() -> None:
     for flat in (np.full((30, 30), 90, np.uint8), np.zeros((30, 30), np.uint16), np.full((30, 30), 7.5, np.float32)):
         with pytest.raises(ProxymaskError, match="is empty: it has one depth all over"):
             DEPTH.read(flat, SIZE)
@@ -315,7 +315,7 @@ def test_wrong_depth_is_told() -> None:
     assert any("centre square" in note for note in DEPTH.read(wide, SIZE).notes)
 
 
-# The list
+# The registry
 
 
 def test_one_function_is_a_condition(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_one_function_is_a_condition(tmp_path: Path) -> None:
     reading = condition.read(condition.show(planes)[0], SIZE)
     assert torch.allclose(reading.planes, planes[0], atol=1 / 255)
     assert get_condition("darkness").about() == {"condition": "darkness", "channels": 1}
-    unknown = get_condition("far-away", about={"condition": "far-away", "channels": 3})  # of somebody else's bundle
+    unknown = get_condition("far-away", about={"condition": "far-away", "channels": 3})  # stored in a bundle, not registered here
     assert unknown.read(photo(), SIZE).planes.shape == (3, SIZE, SIZE)
     with pytest.raises(ProxymaskError, match=r"give --condition FILE\.py:far-away"):
         unknown.read_photo(photo(), SIZE)
@@ -348,7 +348,7 @@ def test_one_function_is_a_condition(tmp_path: Path) -> None:
             FunctionCondition("w", 1, wrong).extract(torch.rand(2, 3, 8, 8), None, torch.Generator())
 
 
-def test_what_a_bundle_keeps_opens_the_same_condition() -> None:
+def test_stored_about_opens_the_same_condition() -> None:
     for name, extractor in (("sketch", "ldc"), ("hed", "pidinet"), ("depth", "midas")):
         about = get_condition(name, extractor=extractor).about()
         assert about == {"condition": name, "channels": 1, "extractor": extractor}
@@ -361,7 +361,7 @@ def test_what_a_bundle_keeps_opens_the_same_condition() -> None:
         get_condition("depth", extractor="canny")
 
 
-def test_a_picture_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_picture_is_read_unchanged(tmp_path: Path) -> None:
     kind = get_condition("picture")
     pixels = np.zeros((40, 60, 4), dtype=np.uint8)
     pixels[..., 3] = 255

@@ -1,4 +1,4 @@
-"""``ConfigModel``: its config, its files, and what it says of broken ones."""
+"""``ConfigModel``: its config, its files, and the errors for damaged ones."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from proxymask.core import config_model as modeling
+from proxymask.core import files
 from proxymask.core.config_model import ConfigModel
 from proxymask.core.device import resolve_device, resolve_precision
 from proxymask.core.errors import ProxymaskError
@@ -40,11 +40,11 @@ class Same(Net):
     """Inherits ``__init__``."""
 
 
-def test_config() -> None:
+def test_config_is_the_arguments() -> None:
     assert Net(3).config == {"width": 3, "depth": 2, "kind": "a", "sizes": [1, 2]}
     assert Net(3, 1, kind="b", sizes=(4,)).config == {"width": 3, "depth": 1, "kind": "b", "sizes": [4]}
     deeper = Deeper(3)
-    assert deeper.config == {"width": 3, "extra": 0.5}  # the call that the user made, not the parent's
+    assert deeper.config == {"width": 3, "extra": 0.5}  # the arguments of the call, not those of the parent class
     assert len(deeper.layers) == 4
     assert Same(5).config == Net(5).config
     assert Deeper(**deeper.config).config == deeper.config
@@ -52,11 +52,11 @@ def test_config() -> None:
         Net(3, kind=torch.zeros(1))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Net()  # type: ignore[call-arg]
-    assert Net.__init__.__name__ == "__init__"  # the help of a class is its own
+    assert Net.__init__.__name__ == "__init__"  # the wrapper keeps the name
 
 
 @pytest.mark.parametrize("make", [lambda: Net(3, sizes=(7,)), lambda: Deeper(2), lambda: Same(3)])
-def test_round_trip(make, tmp_path: Path) -> None:
+def test_saving_and_loading_keeps_everything(make, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = make().train()
     folder = net.save_pretrained(tmp_path / "new" / "net")
@@ -68,7 +68,7 @@ def test_round_trip(make, tmp_path: Path) -> None:
     assert all(torch.equal(v, net.state_dict()[k]) for k, v in again.state_dict().items())
 
 
-def test_half(tmp_path: Path) -> None:
+def test_half_stores_float16(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Net(64)
     net.save_pretrained(tmp_path / "half", half=True)
@@ -93,7 +93,7 @@ def saved(tmp_path: Path) -> Path:
     return Net(3).save_pretrained(tmp_path / "net")
 
 
-def test_missing_files(saved: Path) -> None:
+def test_missing_files_are_named(saved: Path) -> None:
     (saved / "model.safetensors").unlink()
     with pytest.raises(ProxymaskError, match=r"net/model\.safetensors is missing"):
         Net.from_pretrained(saved)
@@ -103,7 +103,7 @@ def test_missing_files(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 4, 60, -1])
-def test_truncated_files(saved: Path, keep: int) -> None:
+def test_truncated_files_are_named(saved: Path, keep: int) -> None:
     for name, words in (("model.safetensors", "damaged or truncated"), ("config.json", "not valid JSON")):
         path, whole = saved / name, (saved / name).read_bytes()
         path.write_bytes(whole[: keep if name != "config.json" or keep >= 0 else -5])
@@ -115,7 +115,7 @@ def test_truncated_files(saved: Path, keep: int) -> None:
     Net.from_pretrained(saved)
 
 
-def test_garbage(saved: Path) -> None:
+def test_damaged_files_are_refused(saved: Path) -> None:
     (saved / "model.safetensors").write_bytes(os.urandom(500))
     with pytest.raises(ProxymaskError, match="damaged"):
         Net.from_pretrained(saved)
@@ -127,7 +127,7 @@ def test_garbage(saved: Path) -> None:
         Net.from_pretrained(saved)
 
 
-def test_misfits(saved: Path) -> None:
+def test_files_that_do_not_fit_are_refused(saved: Path) -> None:
     with pytest.raises(ProxymaskError, match="holds a Net, not a Deeper"):
         Deeper.from_pretrained(saved)
     config = saved / "config.json"
@@ -161,12 +161,12 @@ def test_writing_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.M
         Path(name).write_bytes(b"half a file")
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(modeling, "save_file", full)
+    monkeypatch.setattr(files, "save_file", full)
     with pytest.raises(OSError, match="No space") as caught:
         save_tensors(path, {"a": torch.zeros(3)})
     assert caught.value.errno == errno.ENOSPC
     assert torch.equal(load_file(path)["a"], torch.ones(3))
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]  # and no rubbish
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]  # and no temporary file
 
     write_json(tmp_path / "a.json", {"ä": 1})
     with pytest.raises(TypeError):

@@ -1,4 +1,4 @@
-"""Files of version 0.1.0 open as long as they need nothing that is gone; what they need is named otherwise."""
+"""Files of version 0.1.0 open unless they use a removed part, which the error names."""
 
 import dataclasses
 import json
@@ -28,14 +28,14 @@ from proxymask.training.run_dirs import acquire_run_dir, identity_of, is_done, m
 GONE = r"was removed; proxymask 0\.1\.0 is the last version that reads it"
 OLD_ABOUT = {"keys": 0, "style_bank": {"samples": 0, "layers": 2, "tokens": 384, "unlike": 0.8}}
 OLD_READER = {"hidden": 0, "layers": [3, 4], "target": 3, "learning_rate": 0.002, "steps": 1200, "batch": 16}
-# constructor arguments that are gone, as the embedded bundle's config.json files have them
+# removed constructor arguments, as in the config.json files of the embedded bundle
 OLD_ARGUMENTS: dict[str, dict[str, Any]] = {
     "ProxyClusters": {"reader": 0},
     "Rearranger": {"match": 12.0, "sharpness": 10.0, "position_weight": 8.0, "retouch_codes": 32},
     "OasisMapper": {"looks": 0.0},
     "UNetMapper": {"looks": 0.0},
 }
-# settings that are gone, as version 0.1.0 wrote them
+# removed settings, as version 0.1.0 wrote them
 OLD_SETTINGS: dict[str, dict[str, Any]] = {
     "generator": {"r1_every": 16, "path_every": 4},
     "rearranger": {
@@ -43,7 +43,7 @@ OLD_SETTINGS: dict[str, dict[str, Any]] = {
         "match": 12.0,
         "sharpness": 10.0,
         "position_weight": 8.0,
-        "cosine_decay": False,
+        "settle": False,
         "self_features": 1.0,
         "self_picture": 1.0,
         "self_perceptual": 0.0,
@@ -73,15 +73,15 @@ STAGES = tuple(OLD_SETTINGS)
 
 
 def test_the_embedded_bundle_is_of_the_old_kind() -> None:
-    """What is copied here is what it says, and it opens."""
-    folder = EMBEDDED / "avatars"
+    """The embedded bundle has the old keys that are copied here, and it opens."""
+    folder = EMBEDDED / tiny.EMBEDDED_BUNDLE
     about = read_json(folder / "bundle.json")["about"]
     assert {key: about[key] for key in OLD_ABOUT} == OLD_ABOUT
     for file in folder.rglob("config.json"):
         stored = read_json(file)
         gone = OLD_ARGUMENTS.get(stored["class"], {})
         assert {key: stored["config"][key] for key in gone} == gone
-    assert not Bundle.load("avatars").about.keys() & OLD_ABOUT.keys()
+    assert not Bundle.load(tiny.EMBEDDED_BUNDLE).about.keys() & OLD_ABOUT.keys()
 
 
 # Networks.
@@ -112,7 +112,7 @@ def opened(name: str, folder: Path) -> ConfigModel:
 
 
 @pytest.mark.parametrize("name", OLD_ARGUMENTS)
-def test_network(name: str, tmp_path: Path) -> None:
+def test_old_network_opens(name: str, tmp_path: Path) -> None:
     network = networks()[name]
     again = opened(name, old_network(tmp_path / "old", network))
     assert again.config == network.config
@@ -133,7 +133,7 @@ def test_the_start_of_a_trained_rearranger_does_not_matter(tmp_path: Path) -> No
         ("UNetMapper", "looks", 0.5, "the mapper's table of looks (looks 0.5)"),
     ],
 )
-def test_network_with_a_part_that_is_gone(name: str, argument: str, value: float, part: str, tmp_path: Path) -> None:
+def test_network_with_a_removed_part_is_refused(name: str, argument: str, value: float, part: str, tmp_path: Path) -> None:
     folder = old_network(tmp_path / "old", networks()[name], **{argument: value})
     with pytest.raises(ProxymaskError, match=rf"config\.json: {re.escape(part)} {GONE}"):
         opened(name, folder)
@@ -143,7 +143,7 @@ def test_network_with_a_part_that_is_gone(name: str, argument: str, value: float
 
 
 def old_bundle(folder: Path, **about: object) -> Path:
-    """A bundle whose bundle.json says of itself what version 0.1.0 wrote, and ``about``."""
+    """A bundle with the metadata that version 0.1.0 wrote, and ``about``."""
     saved = tiny.make_bundle().save(folder)
     stored = read_json(saved / "bundle.json")
     stored["about"] |= OLD_ABOUT | about
@@ -151,7 +151,7 @@ def old_bundle(folder: Path, **about: object) -> Path:
     return saved
 
 
-def test_bundle(tmp_path: Path) -> None:
+def test_old_bundle_opens(tmp_path: Path) -> None:
     bundle = Bundle.load(old_bundle(tmp_path / "old"))
     assert bundle.about == {"licence": "none"}
     again = bundle.save(tmp_path / "new")
@@ -164,10 +164,10 @@ def test_bundle(tmp_path: Path) -> None:
     [
         ({"style_bank": {**OLD_ABOUT["style_bank"], "samples": 7}}, r"style_bank: the style bank \(samples 7\)"),
         ({"keys": 512}, r"the limit of keys a style \(keys 512\)"),
-        *(({"proxy_mask_mode": kind}, f"the handover '{kind}'") for kind in legacy.REMOVED_MODES),
+        *(({"handover": kind}, f"the handover '{kind}'") for kind in legacy.REMOVED_MODES),
     ],
 )
-def test_bundle_that_needs_what_is_gone(tmp_path: Path, about: dict[str, object], part: str) -> None:
+def test_bundle_with_a_removed_part_is_refused(tmp_path: Path, about: dict[str, object], part: str) -> None:
     with pytest.raises(ProxymaskError, match=rf"bundle\.json: {part} {GONE}"):
         Bundle.load(old_bundle(tmp_path / "old", **about))
 
@@ -181,7 +181,7 @@ def preset_file(folder: Path, **changes: object) -> str:
     return str(path)
 
 
-def test_preset(tmp_path: Path) -> None:
+def test_old_preset_opens(tmp_path: Path) -> None:
     assert load_preset(preset_file(tmp_path, **OLD_ABOUT, reader=OLD_READER, **OLD_SETTINGS)) == PRESETS["demo"]
 
 
@@ -192,13 +192,13 @@ def test_preset(tmp_path: Path) -> None:
         ({"keys": 256}, "the limit of keys a style"),
         ({"reader": {"hidden": 64}}, "reader: the layout reader"),
         ({"mapper": {"looks": 0.5}}, "mapper: the mapper's table of looks"),
-        ({"mapper": {"proxy_mask_mode": "likely"}}, "mapper: the handover 'likely'"),
+        ({"mapper": {"handover": "likely"}}, "mapper: the handover 'likely'"),
         ({"segmenter": {"look_doubt": 2.0}}, "segmenter: doubts about labels"),
-        ({"rearranger": {"cosine_decay": True}}, "rearranger: the cosine decay"),
+        ({"rearranger": {"settle": True}}, "rearranger: the cosine decay"),
         ({"rearranger": {"self_perceptual": 0.1}}, "rearranger: the perceptual term"),
     ],
 )
-def test_preset_that_sets_what_is_gone(tmp_path: Path, changes: dict[str, object], part: str) -> None:
+def test_preset_with_a_removed_part_is_refused(tmp_path: Path, changes: dict[str, object], part: str) -> None:
     with pytest.raises(ProxymaskError, match=rf"preset\.json: {re.escape(part)}.* {GONE}"):
         load_preset(preset_file(tmp_path, **changes))
 
@@ -211,7 +211,7 @@ def made_of(stage: Any) -> dict[str, Any]:
 
 
 def age(out: Path, name: str, **changes: object) -> None:
-    """Let a run folder say what it was made of as version 0.1.0 did, or with ``changes``."""
+    """Give a run folder the settings that version 0.1.0 wrote, with ``changes``."""
     old = {f"config.{key}": value for key, value in (OLD_SETTINGS[name] | changes).items()}
     for file in [*out.glob("checkpoint-*/state.json"), *out.glob("stage.json")]:
         stored = read_json(file)
@@ -220,7 +220,7 @@ def age(out: Path, name: str, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_run_that_is_done(name: str, tmp_path: Path) -> None:
+def test_old_finished_run_is_recognised(name: str, tmp_path: Path) -> None:
     stage, out = tiny.make_stage(name), tmp_path / "run"
     identity, steps = made_of(stage), tiny.loop_config().steps
     run_stage(stage, tiny.loop_config(), out, identity)
@@ -240,8 +240,8 @@ def test_run_that_is_done(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_run_that_goes_on(name: str, tmp_path: Path) -> None:
-    """A run of the old version, stopped halfway, ends as one that was never stopped."""
+def test_old_run_continues(name: str, tmp_path: Path) -> None:
+    """A run of the old version, stopped halfway and continued, equals one that was never stopped."""
     whole = tiny.make_stage(name)
     run_stage(whole, tiny.loop_config(), tmp_path / "whole", made_of(whole))
     stage = tiny.make_stage(name)
@@ -259,8 +259,8 @@ def test_run_that_goes_on(name: str, tmp_path: Path) -> None:
         run_stage(tiny.make_stage(name), tiny.loop_config(), tmp_path / "other", made_of(stage))
 
 
-def test_what_the_old_version_moved_aside_comes_back(tmp_path: Path) -> None:
-    """Its name holds the hash of all settings of that version; what counts is what they mean."""
+def test_run_that_the_old_version_moved_aside_is_found(tmp_path: Path) -> None:
+    """Its name has the hash of that version's settings; what counts is the settings under the current names."""
     stage, out = tiny.make_stage("segmenter"), tmp_path / "run"
     run_stage(stage, tiny.loop_config(), out, made_of(stage))
     age(out, "segmenter")
@@ -272,8 +272,8 @@ def test_what_the_old_version_moved_aside_comes_back(tmp_path: Path) -> None:
 # Names.
 
 
-def test_renamed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Arguments, settings and prefixes of tensors that have another name since."""
+def test_renamed_keys_and_tensors_are_mapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Renamed arguments, settings and prefixes of tensors."""
     monkeypatch.setitem(legacy.RENAMED_ARGUMENTS, "OasisMapper", {"inner": "hidden"})
     monkeypatch.setitem(legacy.RENAMED_TENSORS, "OasisMapper", {"begin.": "head."})
     monkeypatch.setitem(legacy.RENAMED_SETTINGS, "mapper", {"rate": "learning_rate"})

@@ -20,13 +20,13 @@ def composer() -> AvatarComposer:
     return AvatarComposer(48)
 
 
-def test_shapes_classes_and_determinism(composer):
+def test_shapes_classes_and_repeatability(composer):
     avatar = composer.compose(3, 5)
     assert avatar.image.shape == (48, 48, 3)
     assert avatar.image.dtype == avatar.mask.dtype == np.uint8
     assert set(np.unique(avatar.mask)) <= set(range(len(AVATAR_LABELS)))
     other = AvatarComposer(48)
-    other.compose(0, 0)  # what was composed before must not matter
+    other.compose(0, 0)  # earlier calls have no effect
     again = other.compose(3, 5)
     np.testing.assert_array_equal(again.image, avatar.image)
     np.testing.assert_array_equal(again.mask, avatar.mask)
@@ -41,8 +41,8 @@ def still(monkeypatch):
         monkeypatch.setattr(layers, name, 0.0)
 
 
-def test_picture_and_mask_agree_with_the_drawings_composed_at_full_size(monkeypatch):
-    """An independent composition: full-size drawings, stacked as they are, averaged down."""
+def test_picture_and_mask_match_the_drawings_composed_at_full_size(monkeypatch):
+    """An independent composition: full-size drawings, stacked, then averaged down."""
     still(monkeypatch)
     size = 128
     composer = AvatarComposer(size, "full")
@@ -58,7 +58,7 @@ def test_picture_and_mask_agree_with_the_drawings_composed_at_full_size(monkeypa
             canvas.alpha_composite(drawing)
             owner[np.asarray(drawing)[..., 3] > 127] = AVATAR_LABELS.by_name(spec.label).id
         reference = np.asarray(canvas.convert("RGB").resize((size, size), Image.Resampling.BOX)).astype(int)
-        # A coarse pixel whose fine pixels all have one owner must have that owner; edges may fall either way.
+        # A coarse pixel whose fine pixels all have one class must have that class; at edges either is right.
         fine = owner.reshape(size, 8, size, 8).transpose(0, 2, 1, 3).reshape(size, size, 64)
         difference, wrong = [], []
         for mirrored in (False, True):
@@ -72,7 +72,7 @@ def test_picture_and_mask_agree_with_the_drawings_composed_at_full_size(monkeypa
 
 
 def test_transform_moves_picture_and_mask_together(composer):
-    """Background pixels of the mask, away from edges, have the one background colour, whatever the transform."""
+    """Background pixels of the mask, away from edges, have the background colour under any transform."""
     for index in range(6):
         avatar = composer.compose(9, index)
         padded = np.pad(avatar.mask > 0, 2, mode="edge")
@@ -83,7 +83,7 @@ def test_transform_moves_picture_and_mask_together(composer):
         pixels = avatar.image[~near]
         assert len(pixels) > 100
         color = np.median(pixels, axis=0)
-        assert (np.abs(pixels - color).max(axis=-1) > 0).mean() < 0.02  # faint shadows of hair reach beyond its mask
+        assert (np.abs(pixels - color).max(axis=-1) > 0).mean() < 0.02  # faint shadows of hair are outside its mask
         inside = avatar.image[(avatar.mask == AVATAR_LABELS.by_name("skin").id)]
         assert np.abs(inside.mean(axis=0) - color).max() > 5
 
@@ -98,7 +98,7 @@ def test_no_background_below_the_body(composer):
 
 def test_shares_of_optional_layers_and_mirror(monkeypatch, composer):
     monkeypatch.setattr(AvatarComposer, "_drawing", lambda self, file: None if file.stem == "Blank" else self._stub)
-    composer._stub = layers._Drawing(Image.new("RGBa", (1, 1)), 10**6, 0)  # lies outside: only the choices are counted
+    composer._stub = layers._Drawing(Image.new("RGBa", (1, 1)), 10**6, 0)  # outside the picture: only the choices are counted
     chosen = [composer.compose(0, i).layers for i in range(1000)]
     for label in ("facial_hair", "accessories"):
         assert 0.34 < sum(label in c for c in chosen) / 1000 < 0.46
@@ -107,7 +107,7 @@ def test_shares_of_optional_layers_and_mirror(monkeypatch, composer):
     assert len({c.get("top") for c in chosen}) > 300
 
 
-def test_bad_arguments():
+def test_bad_arguments_are_refused():
     with pytest.raises(ProxymaskError, match="head, full"):
         AvatarComposer(64, "feet")
     with pytest.raises(ProxymaskError, match="8 to 1024"):
@@ -116,7 +116,7 @@ def test_bad_arguments():
         make_dataset("x", "dogs")
 
 
-def test_missing_drawings_say_what_to_install(monkeypatch):
+def test_missing_drawings_name_the_package_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[data\]'"):
         AvatarComposer(64)
@@ -126,7 +126,7 @@ def contents(folder):
     return {f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*.png"))}
 
 
-def test_dataset_restart_growth_and_refusal(tmp_path):
+def test_dataset_continues_grows_and_refuses_other_settings(tmp_path):
     done = []
     make_dataset(tmp_path / "a", count=5, size=24, seed=7, workers=1, progress=lambda n, total: done.append((n, total)))
     assert done[-1] == (5, 5)
@@ -140,13 +140,13 @@ def test_dataset_restart_growth_and_refusal(tmp_path):
     assert (about["kind"], about["count"], about["size"], about["seed"], about["framing"]) == ("avatars", 5, 24, 7, "head")
     assert "Pablo Stanley" in about["art"]["authors"]
 
-    # Going on after a stop writes what is missing and leaves the rest alone.
+    # A second call writes missing files only.
     (tmp_path / "a/images/000002.png").unlink()
     kept = (tmp_path / "a/images/000001.png").stat().st_mtime_ns
     make_dataset(tmp_path / "a", count=5, size=24, seed=7, workers=1)
     assert contents(tmp_path / "a") == first
     assert (tmp_path / "a/images/000001.png").stat().st_mtime_ns == kept
-    # More of the same are added; fewer leave the larger set.
+    # A larger count adds pictures; a smaller one removes none.
     make_dataset(tmp_path / "a", count=6, size=24, seed=7, workers=1)
     make_dataset(tmp_path / "a", count=2, size=24, seed=7, workers=1)
     assert len(contents(tmp_path / "a")) == 12
@@ -162,7 +162,7 @@ def test_dataset_restart_growth_and_refusal(tmp_path):
     assert len(list((tmp_path / "b").iterdir())) == 1
 
 
-def test_processes_write_the_same_files(tmp_path):
+def test_any_number_of_processes_writes_the_same_files(tmp_path):
     make_dataset(tmp_path / "one", "cats", count=51, size=16, workers=1)
     done = []
     make_dataset(tmp_path / "two", "cats", count=51, size=16, workers=2, progress=lambda n, total: done.append(n))
@@ -170,7 +170,7 @@ def test_processes_write_the_same_files(tmp_path):
     assert done[-1] == 51
 
 
-def test_a_stopped_dataset_is_not_trained_on(tmp_path):
+def test_an_incomplete_dataset_is_refused(tmp_path):
     def stop(n: int, total: int) -> None:
         raise KeyboardInterrupt
 

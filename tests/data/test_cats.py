@@ -13,7 +13,7 @@ def cats():
     return [composer.compose(0, i) for i in range(24)]
 
 
-def test_every_class_is_seen(cats):
+def test_every_class_occurs(cats):
     shares = np.bincount(np.concatenate([cat.mask.reshape(-1) for cat in cats]), minlength=len(CAT_LABELS)) / (24 * 64 * 64)
     assert len(shares) == len(CAT_LABELS) == 6
     assert (shares > 0.003).all()
@@ -21,7 +21,7 @@ def test_every_class_is_seen(cats):
 
 
 def test_the_class_fur_is_where_the_markings_are(cats):
-    """Markings tint the body, so their mean colour differs from the body's around them."""
+    """Fur changes the colour of the body, so their mean colours differ."""
     tinted = 0
     fur, body = CAT_LABELS.by_name("fur").id, CAT_LABELS.by_name("body").id
     marked = [cat for cat in cats if (cat.mask == fur).sum() > 60]
@@ -32,12 +32,12 @@ def test_the_class_fur_is_where_the_markings_are(cats):
     assert tinted >= 0.8 * len(marked)
 
 
-def test_deterministic(cats):
+def test_same_seed_and_index_give_the_same_picture(cats):
     again = CatComposer(64).compose(0, 7)
     np.testing.assert_array_equal(again.image, cats[7].image)
     np.testing.assert_array_equal(again.mask, cats[7].mask)
 
 
-def test_only_the_whole_drawing():
+def test_only_the_full_framing_exists():
     with pytest.raises(ProxymaskError, match="full"):
         CatComposer(64, "head")

@@ -25,7 +25,7 @@ def gradient(width: int, height: int) -> np.ndarray:
     return np.stack([red, green, np.full_like(red, 77)], axis=-1).round().astype(np.uint8)
 
 
-def test_every_kind_of_picture(tmp_path):
+def test_pictures_of_every_kind_are_prepared(tmp_path):
     source = tmp_path / "in"
     (source / "deep" / "er").mkdir(parents=True)
     (source / ".cache").mkdir()
@@ -81,7 +81,7 @@ def test_crop_is_central_and_resize_antialiased(tmp_path):
     assert report.upscaled == 1
     picture = ImageSet.open(tmp_path / "out").images([1])[0]
     assert picture[:, 1:-1, 1:-1].abs().max() < 0.02
-    assert (picture.amax(0) - picture.amin(0)).max() == 0  # nothing of the red and blue beside the square
+    assert (picture.amax(0) - picture.amin(0)).max() == 0  # no red or blue from outside the square
 
 
 def dataset(root, count=4, size=(40, 40)):
@@ -95,7 +95,7 @@ def dataset(root, count=4, size=(40, 40)):
     return masks
 
 
-def test_masks_stay_on_their_pictures(tmp_path):
+def test_masks_stay_aligned_with_their_pictures(tmp_path):
     masks = dataset(tmp_path / "d", size=(60, 40))
     images = ImageSet.open(tmp_path / "d", 40)
     assert images.labels == LABELS
@@ -106,13 +106,13 @@ def test_masks_stay_on_their_pictures(tmp_path):
     np.testing.assert_array_equal(colors, LABELS.colors[masks[[2, 0], :, 10:50]])
 
 
-def test_a_bad_mask_leaves_out_its_picture(tmp_path):
+def test_a_picture_with_a_bad_mask_is_skipped(tmp_path):
     dataset(tmp_path / "d")
     (tmp_path / "d/masks/1.png").unlink()
     Image.new("L", (9, 9)).save(tmp_path / "d/masks/2.png")
     report = prepare_folder(tmp_path / "d", tmp_path / "out", 20)
     assert report.kept == 2
-    assert ["missing" in report.skipped[0][1], "9x9" in report.skipped[1][1]] == [True, True]
+    assert ["does not exist" in report.skipped[0][1], "9x9" in report.skipped[1][1]] == [True, True]
     assert ImageSet.open(tmp_path / "out").masks([0, 1]).shape == (2, 20, 20)
 
 
@@ -137,7 +137,7 @@ def test_open_prepares_once_and_again_after_a_change(tmp_path, monkeypatch):
         ImageSet.open(tmp_path / "d/.prepared-20", 40)
 
 
-def test_fingerprint_is_of_the_content_not_the_place(tmp_path):
+def test_fingerprint_depends_on_the_content_and_not_on_the_folder(tmp_path):
     masks = dataset(tmp_path / "a")
     prepare_folder(tmp_path / "a", tmp_path / "x", 40)
     prepare_folder(tmp_path / "a", tmp_path / "elsewhere", 40)
@@ -159,7 +159,7 @@ def test_images_are_floats_in_range(tmp_path):
     torch.testing.assert_close(batch[2, :, 5, 5], torch.tensor([-1.0, 1.0, -0.6]))
 
 
-def test_what_cannot_be_prepared(tmp_path):
+def test_wrong_folders_and_sizes_are_refused(tmp_path):
     with pytest.raises(ProxymaskError, match="does not exist"):
         ImageSet.open(tmp_path / "none", 16)
     (tmp_path / "empty").mkdir()
@@ -182,7 +182,7 @@ def test_what_cannot_be_prepared(tmp_path):
         ImageSet.open(tmp_path / "good", 16).masks([0])
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_set(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_partial_set(tmp_path, monkeypatch):
     dataset(tmp_path / "d")
 
     def full(self, array):
@@ -196,7 +196,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_set(tmp_path, monkeypatch):
     assert len(ImageSet.open(tmp_path / "d", 16)) == 4
 
 
-def test_damage_is_named(tmp_path):
+def test_damaged_files_are_named(tmp_path):
     dataset(tmp_path / "d")
     folder = ImageSet.open(tmp_path / "d", 16).folder
     data = (folder / "images.npy").read_bytes()
@@ -216,8 +216,8 @@ def test_damage_is_named(tmp_path):
         ImageSet.open(folder)
 
 
-def test_read_picture_refuses_what_is_none(tmp_path):
-    with pytest.raises(ProxymaskError, match="missing"):
+def test_missing_and_truncated_pictures_are_refused(tmp_path):
+    with pytest.raises(ProxymaskError, match="does not exist"):
         read_picture(tmp_path / "a.png")
     Image.fromarray(gradient(64, 64)).save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:600])

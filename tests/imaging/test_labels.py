@@ -25,7 +25,7 @@ def test_colors_and_palette(labels):
     assert len(labels.palette()) == 768
 
 
-def test_by_name(labels):
+def test_class_by_name(labels):
     assert labels.by_name("skin") == Label(2, "skin", (1, 2, 254))
     with pytest.raises(ProxymaskError, match=r"'lips'.*background, hair, skin"):
         labels.by_name("lips")
@@ -63,6 +63,6 @@ def test_other_json_is_refused(tmp_path, text):
         LabelSet.load(tmp_path / "none.json")
 
 
-def test_colour_range():
+def test_colours_out_of_range_are_refused():
     with pytest.raises(ProxymaskError, match=r"0\.\.255"):
         LabelSet((Label(0, "a", (0, 0, 256)),))

@@ -19,7 +19,7 @@ MASK = RNG.integers(0, len(LABELS), (40, 40)).astype(np.uint8)
 
 
 def png(picture: Image.Image) -> Image.Image:
-    """What another program reads after this one was saved."""
+    """The picture, saved and read again."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     loaded = Image.open(io.BytesIO(buffer.getvalue()))
@@ -89,7 +89,7 @@ def test_transparent_is_background():
     np.testing.assert_array_equal(ids[10:], MASK[10:])
 
 
-def test_few_edge_pixels_snap_with_a_warning_and_many_are_refused():
+def test_few_edge_pixels_get_the_nearest_class_and_many_are_refused():
     colors = colorize(MASK, LABELS)
     colors[0, 0] = LABELS.colors[1] + [0, 3, 5]
     with pytest.warns(UserWarning, match="1 pixels"):
@@ -101,7 +101,7 @@ def test_few_edge_pixels_snap_with_a_warning_and_many_are_refused():
         read_mask(colors, LABELS)
 
 
-def test_unknown_ids_are_listed_with_counts_and_neighbour():
+def test_unknown_ids_are_listed_with_counts_and_nearest_class():
     mask = MASK.copy()
     mask[0, :3] = 7
     with pytest.raises(ProxymaskError, match=r"7 \(3 pixels; nearest is 4 mouth #ff0040\)"):
@@ -110,14 +110,14 @@ def test_unknown_ids_are_listed_with_counts_and_neighbour():
         read_mask(np.full((40, 40), -1), LABELS)
 
 
-def test_a_black_and_white_picture_is_explained():
+def test_a_black_and_white_picture_is_refused_with_a_hint():
     for mode in ("L", "RGB"):
         picture = Image.fromarray((MASK > 2).astype(np.uint8) * 255).convert(mode)
         with pytest.raises(ProxymaskError, match=r"black and white.*folder"):
             read_mask(picture, LABELS)
 
 
-def test_a_photo_is_explained():
+def test_a_photo_is_refused_with_a_hint():
     photo = RNG.integers(0, 256, (40, 40, 3)).astype(np.uint8)
     for picture in (photo, Image.fromarray(photo), Image.fromarray(photo).convert("L")):
         with pytest.raises(ProxymaskError, match="photo"):
@@ -164,14 +164,14 @@ def test_resizing_is_nearest_and_square_only():
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n"])
-def test_files_that_are_no_pictures(tmp_path, content):
+def test_files_that_are_no_pictures_are_refused(tmp_path, content):
     path = tmp_path / "mask.png"
     path.write_bytes(content)
     with pytest.raises(ProxymaskError, match=r"mask\.png is not a picture"):
         read_mask(path, LABELS)
 
 
-def test_missing_and_truncated_files(tmp_path):
+def test_missing_and_truncated_files_are_named(tmp_path):
     with pytest.raises(ProxymaskError, match="missing"):
         read_mask(tmp_path / "none.png", LABELS)
     path = tmp_path / "mask.png"
@@ -182,7 +182,7 @@ def test_missing_and_truncated_files(tmp_path):
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4,), int), np.zeros((0, 4), int), np.zeros((4, 4, 2), int)])
-def test_arrays_that_are_no_masks(array):
+def test_arrays_that_are_no_masks_are_refused(array):
     with pytest.raises(ProxymaskError, match="array"):
         read_mask(array, LABELS)
 
@@ -197,7 +197,7 @@ def test_overlay_mixes_and_checks_shapes():
         overlay(picture[:5], MASK, LABELS)
 
 
-def test_report_names_shares_and_absent_classes():
+def test_report_lists_shares_and_missing_classes():
     mask = np.zeros((10, 100), np.uint8)
     mask[:3] = 2
     mask[9, 99] = 3

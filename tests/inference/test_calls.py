@@ -382,7 +382,7 @@ def test_pickle_and_deepcopy() -> None:
 
 
 def test_the_package() -> None:
-    assert "avatars" in proxymask.list_bundles()
+    assert tiny.EMBEDDED_BUNDLE in proxymask.list_bundles()
     assert proxymask.Synthesizer is Synthesizer
     assert proxymask.Style is Style
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):

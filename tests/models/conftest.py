@@ -1,4 +1,4 @@
-"""Makes the writers and references of ``tests/checkpoints`` importable from here."""
+"""Makes the modules of ``tests/checkpoints`` importable from here."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Imported generators against every family's own equations in float64 (``families``), layer by layer and whole, and seed by seed."""
+"""Imported generators against the equations of each project in float64 (``families``): layers, whole networks, seeds."""
 
 import dataclasses
 from pathlib import Path
@@ -37,11 +37,11 @@ def nvidia(folder: Path, shape: Shape) -> tuple[Imported, Reference]:
 
 
 def narrow_channels(resolution: int) -> Shape:
-    """Few channels at the top, so that large pictures stay quick."""
+    """Few channels at high resolutions, so that large pictures are fast."""
     return Shape(resolution=resolution, base=256 if resolution < 128 else 2 * resolution, top=8 if resolution > 128 else 16, depth=3)
 
 
-# Layers and wholes
+# Layers and whole networks
 
 
 @pytest.mark.parametrize(("resolution", "clamp"), [(32, None), (64, None), (128, None), (256, None), (1024, None), (64, 2.0)])
@@ -61,11 +61,11 @@ def test_every_layer_and_the_whole(resolution: int, clamp: float | None, tmp_pat
             clamped = max(clamped, float((got.abs() == clamp).float().mean()) if clamp else 0.0)
         x, w = draw(1, shape.widths[res], res, res), draw(1, shape.w)
         assert distance(block.torgb(x, w), reference.rgbs[res](x.double(), w.double())) < EXACT, res
-    assert (clamped > 0.05) == bool(clamp)  # it is active, not just there
+    assert (clamped > 0.05) == bool(clamp)  # the clamp takes effect
     z = z_of(shape, 1)
     assert distance(generator(z), reference(z)) < EXACT
     if resolution < 1024:
-        ws = draw(1, generator.num_ws, shape.w)  # another latent at every layer
+        ws = draw(1, generator.num_ws, shape.w)  # a different latent at every layer
         assert distance(generator.synthesis(ws), reference.picture(ws)) < EXACT
     if clamp:
         free = families.nvidia_reference(families.nvidia_state(shape), dataclasses.replace(shape, clamp=None))
@@ -89,11 +89,11 @@ def test_whole_of_other_families(family: str, resolution: int, tmp_path: Path) -
     assert distance(generator(z, truncation=0.5), reference(z, psi=0.5)) < EXACT
     layers = {name: dataclasses.replace(layer, turned=layer.up != layer.turned) for name, layer in reference.layers.items()}
     turned = dataclasses.replace(reference, layers=layers)
-    assert distance(generator(z), turned(z)) > 0.01  # the orientation of the convolutions that upsample is not a matter of taste
+    assert distance(generator(z), turned(z)) > 0.01  # flipped upsampling convolutions would give other pictures
 
 
 def test_scaled_weights_count_where_styles_are_tiny(tmp_path: Path) -> None:
-    """The 1e-8 below the root is another one where weights are scaled before they are demodulated."""
+    """The 1e-8 under the root has another effect where weights are scaled before demodulation."""
     shape = Shape()
     path, state = families.rosinality_file(tmp_path / "r.pt", shape)
     content = torch.load(path, weights_only=False)
@@ -139,7 +139,7 @@ def test_variants_of_nvidia(change: dict[str, object], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["nvidia", "tensorflow 2020", "tensorflow ada", "genforce 2020", "genforce ada"])
 def test_classes(family: str, tmp_path: Path) -> None:
-    """A class given, and the same class chosen at import."""
+    """A class given in the call equals the same class chosen at import."""
     shape, ada = Shape(classes=3), family.endswith("ada")
     if family == "nvidia":
         path, state = families.nvidia_file(tmp_path / "n.pkl", shape)
@@ -152,7 +152,7 @@ def test_classes(family: str, tmp_path: Path) -> None:
     free, chosen = open_checkpoint(path).generator, open_checkpoint(path, class_index=2).generator
     assert distance(free(z, one), reference(z, one)) < EXACT
     assert torch.equal(chosen(z), free(z, one))
-    assert distance(chosen(z, torch.eye(3)[:2]), reference(z, torch.eye(3)[:2])) < EXACT  # another one can still be given
+    assert distance(chosen(z, torch.eye(3)[:2]), reference(z, torch.eye(3)[:2])) < EXACT  # a class in the call has priority
     with pytest.raises(ProxymaskError, match="choose a class, --class 0 to 2"):
         free(z)
     with pytest.raises(ProxymaskError, match="--class 3: this generator has the classes 0 to 2"):
@@ -181,7 +181,7 @@ def test_noise_modes(tmp_path: Path) -> None:
     first = generator(z, noise_mode="random")
     assert not torch.equal(first, generator(z, noise_mode="random"))
     torch.manual_seed(0)
-    for res in shape.widths:  # the same draws as fixed noise: the order is that of the layers, one map a sample
+    for res in shape.widths:  # the same draws as fixed noise, in the order of the layers, one map for each sample
         for name in ("conv0", "conv1") if res > 4 else ("conv1",):
             layer = reference.layers[f"b{res}.{name}"]
             layer.noise = torch.randn(2, 1, res, res).double()
@@ -193,7 +193,7 @@ def test_latents_are_normalised_as_in_the_original(tmp_path: Path) -> None:
     imported, reference = nvidia(tmp_path, shape)
     z = z_of(shape)
     assert distance(imported.generator.mapping(z * 50), reference.w(z.double())) < EXACT
-    assert distance(imported.generator.mapping(z * 1e-4), reference.w(z.double() * 1e-4)) < EXACT  # where 1e-8 counts
+    assert distance(imported.generator.mapping(z * 1e-4), reference.w(z.double() * 1e-4)) < EXACT  # so small that the 1e-8 counts
 
 
 def test_seeds_of_both_styles(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_discriminators_of_all_families_are_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ada", [False, True])
 def test_class_conditional_discriminators(ada: bool, tmp_path: Path) -> None:
-    """Of 2020: the output of the class. Of ADA: outputs times the embedded class, normalised, over the root of its width."""
+    """2020: the output of the class. ADA: the product of outputs and normalised class embedding, over the root of its width."""
     shape, x, c = Shape(classes=3), normal(8)(4, 3, 32, 32), torch.eye(3)[[0, 1, 2, 1]]
     variables = {k: torch.from_numpy(v).double() for k, v in families.tf_discriminator(shape, ada).items()}
     for write in (families.tf_file, families.genforce_file):
@@ -259,7 +259,7 @@ def test_class_conditional_discriminators(ada: bool, tmp_path: Path) -> None:
         state = {k: v for k, v in wide(judge).items() if not k.startswith("mapping.")}
         codes = variables["Output/bias"].numel()
         each = []
-        for i in range(codes):  # one output at a time, by the equations without classes
+        for i in range(codes):  # one output at a time, by the equations of the unconditional network
             one = {**state, "b4.out.weight": state["b4.out.weight"][i : i + 1], "b4.out.bias": state["b4.out.bias"][i : i + 1]}
             each.append(discriminate(one, x, 4).detach())
         outputs = torch.cat(each, dim=1)

@@ -12,8 +12,8 @@ from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training.segmenter import SegmenterConfig, SegmenterStage, mirror_and_shift
 
 
-def test_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
-    """A 1x1 convolution of the concatenated, upsampled levels; the first level is left out."""
+def test_sum_of_projections_equals_the_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
+    """The reference is a 1x1 convolution of the concatenated, upsampled levels, without the first."""
     segmenter = tiny.make_segmenter(cut)
     levels, _ = cut.feature_pyramid(w)
     grown = [F.interpolate(level, size=tiny.SIZE, mode="bilinear", align_corners=False) for level in levels[1:]]
@@ -32,15 +32,15 @@ def test_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
     assert logits.shape == (8, tiny.N, tiny.SIZE, tiny.SIZE)
 
 
-def test_levels(cut: SplitGenerator, w: torch.Tensor) -> None:
+def test_every_level_matters_but_the_skipped_ones(cut: SplitGenerator, w: torch.Tensor) -> None:
     levels, _ = cut.feature_pyramid(w)
     segmenter = tiny.make_segmenter(cut)
     changed = [levels[0] + 1, *levels[1:]]
-    assert torch.equal(segmenter(changed), segmenter(levels))  # the one that is skipped
+    assert torch.equal(segmenter(changed), segmenter(levels))  # of the skipped level
     assert not torch.equal(segmenter([levels[0], levels[1] + 1, levels[2]]), segmenter(levels))
     every = FewShotSegmenter(tiny.LEVELS, tiny.SIZE, tiny.N, width=4, skip_levels=0)
     assert not torch.equal(every(changed), every(levels))
-    big = [100 * level for level in levels]  # after calibration, the unit of the features does not matter
+    big = [100 * level for level in levels]  # after calibration, the scale of the features does not matter
     small = segmenter(levels)
     segmenter.level_rms.mul_(100)
     assert torch.allclose(segmenter(big), small, atol=1e-4)
@@ -48,7 +48,7 @@ def test_levels(cut: SplitGenerator, w: torch.Tensor) -> None:
         segmenter(levels[:2])
 
 
-def test_round_trip(cut: SplitGenerator, w: torch.Tensor, tmp_path) -> None:
+def test_saving_and_loading_keeps_everything(cut: SplitGenerator, w: torch.Tensor, tmp_path) -> None:
     segmenter = tiny.make_segmenter(cut)
     again = FewShotSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "s"))
     levels, _ = cut.feature_pyramid(w)
@@ -64,7 +64,7 @@ class Discs(nn.Module):
         self.mixes = nn.ParameterList(torch.randn(channels, 5) for channels in tiny.LEVELS)
 
     def shares(self, w: torch.Tensor, res: int) -> torch.Tensor:
-        """What covers a place, background first: (B, 3, res, res), adding up to one."""
+        """Share of each class at each position, background first: (B, 3, res, res), summing to one."""
         at = (torch.arange(res) + 0.5) / res
         y, x = at[None, :, None], at[None, None, :]
         cy, cx, radius = (0.4 + 0.3 * w[:, i, None, None].tanh() * (0.5 if i == 2 else 1) for i in range(3))
@@ -87,7 +87,7 @@ class Discs(nn.Module):
 
 @pytest.mark.parametrize("shots", [1, 4])
 def test_learns_from_few_samples(shots: int, tmp_path) -> None:
-    """From one labelled sample on, the pixels of others come out right, wherever their parts lie."""
+    """Trained on one or four labelled samples, it labels others correctly, with their parts in other places."""
     toy, w = Discs(), torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
     ws, others = w[:shots], w[4:]
     segmenter = FewShotSegmenter(tiny.LEVELS, tiny.SIZE, 3, width=16, dilations=(1, 2))
@@ -99,7 +99,7 @@ def test_learns_from_few_samples(shots: int, tmp_path) -> None:
     truth = toy.labels(others)
     assert float((learned == truth).float().mean()) > 0.95
     assert min(float((learned == truth)[truth == label].float().mean()) for label in range(3)) > 0.85
-    assert float((toy.labels(w[:1]) == truth).float().mean()) < 0.8  # the one mask itself would not do
+    assert float((toy.labels(w[:1]) == truth).float().mean()) < 0.8  # the mask of the labelled sample itself does not fit the others
 
 
 def test_rare_classes_weigh_more(cut: SplitGenerator) -> None:
@@ -123,7 +123,7 @@ def test_moving_labels_and_features_together() -> None:
     assert torch.equal(got[1], plain.flip(1))
     rows, cols = torch.arange(8).add(2).clamp(0, 7), torch.arange(8).sub(1).clamp(0, 7)
     assert torch.equal(got[2], plain[rows][:, cols])
-    assert torch.equal(got[3], plain.flip(1)[torch.zeros(8, dtype=torch.long)][:, torch.full((8,), 7)])  # only the edge is left
+    assert torch.equal(got[3], plain.flip(1)[torch.zeros(8, dtype=torch.long)][:, torch.full((8,), 7)])  # only replicated border pixels
     coarse = mirror_and_shift(mask[:, :, ::2, ::2].contiguous(), mirror, move, 8)[:, 0]  # at half the size, half the cells
     small = plain[::2, ::2]
     assert torch.equal(coarse[2], small[torch.arange(4).add(1).clamp(0, 3)][:, torch.arange(4)])  # -0.5 rounds to even: 0

@@ -1,4 +1,4 @@
-"""Grown networks start as the smaller ones, and everything in them can learn."""
+"""Grown networks start with the function of the smaller ones, and all their parameters get gradients."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ LARGER = [(32, 512, 32), (32, 1024, 32), (64, 1024, 48), (128, 2048, 40)]
 
 
 def generator() -> Generator:
-    """A small generator whose noise and biases are not at their start."""
+    """A small generator with random noise strengths and biases."""
     torch.manual_seed(0)
     made = Generator(z_dim=32, w_dim=32, mapping_layers=2, **SMALL)
     with torch.no_grad():
@@ -24,7 +24,7 @@ def generator() -> Generator:
 
 
 def discriminator() -> Discriminator:
-    """A small discriminator whose biases are not at their start."""
+    """A small discriminator with random biases."""
     torch.manual_seed(1)
     made = Discriminator(**SMALL)
     with torch.no_grad():
@@ -34,7 +34,7 @@ def discriminator() -> Discriminator:
 
 
 @pytest.mark.parametrize(("resolution", "base", "most"), LARGER)
-def test_pictures_start_as_the_enlarged_old_ones(resolution: int, base: int, most: int) -> None:
+def test_pictures_start_as_the_upsampled_old_ones(resolution: int, base: int, most: int) -> None:
     small = generator()
     large = grow_generator(small, resolution, base, most)
     z = torch.randn(3, 32)
@@ -46,7 +46,7 @@ def test_pictures_start_as_the_enlarged_old_ones(resolution: int, base: int, mos
 
 
 @pytest.mark.parametrize(("resolution", "base", "most"), LARGER)
-def test_judgement_starts_as_that_of_the_small_picture(resolution: int, base: int, most: int) -> None:
+def test_logit_starts_as_that_of_the_downsampled_picture(resolution: int, base: int, most: int) -> None:
     small = discriminator()
     large = grow_discriminator(small, resolution, base, most)
     picture = torch.randn(4, 3, resolution, resolution)
@@ -58,7 +58,7 @@ def test_judgement_starts_as_that_of_the_small_picture(resolution: int, base: in
 
 
 def test_everything_learns_from_the_first_steps() -> None:
-    """Zeros at the start must not stay zeros: after one step of the last layer, gradients reach all of the generator."""
+    """Weights that start at zero do not stay zero: after one step of the last layer, all parameters of the generator get gradients."""
     large, judge = grow_generator(generator(), 32, 1024, 48), grow_discriminator(discriminator(), 32, 1024, 48)
     judge(torch.randn(4, 3, 32, 32)).sum().backward()
     assert not [name for name, p in judge.named_parameters() if p.grad is None or not p.grad.abs().max()]
@@ -74,7 +74,7 @@ def test_everything_learns_from_the_first_steps() -> None:
     assert not [name for name, p in large.named_parameters() if p.grad is None or not p.grad.abs().max()]
 
 
-def test_what_cannot_grow_is_said() -> None:
+def test_impossible_growth_is_refused() -> None:
     with pytest.raises(ProxymaskError, match="larger --resolution"):
         grow_generator(generator(), 16, 512, 32)
     with pytest.raises(ProxymaskError, match="only get wider"):

@@ -1,4 +1,4 @@
-"""Attention on every road, and networks made ready for inference."""
+"""Attention in every implementation, and the fused copies of networks for inference."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
 
 
-def test_beside_keeps_channels_last() -> None:
+def test_concat_channels_keeps_channels_last() -> None:
     wide = torch.randn(2, 7, 4, 6).to(memory_format=torch.channels_last)
     out = concat_channels(wide[:, :5], torch.randn(2, 3, 4, 6), wide[:, 5:])
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -24,8 +24,8 @@ def test_beside_keeps_channels_last() -> None:
 
 @pytest.mark.parametrize(("keys", "width"), [(48, 19), (700, 19), (48, 16)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention(keys: int, width: int, dtype: torch.dtype) -> None:
-    """Against the definition in float64, for as many queries as are split, styles of their own and one for all, and its gradient."""
+def test_attention_equals_its_formula(keys: int, width: int, dtype: torch.dtype) -> None:
+    """Against the definition in float64: more queries than a block, one style for each mask and one for all, and the gradient."""
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 600, 32), torch.randn(3, keys, 32), torch.randn(3, keys, width)
     given = [t.to(dtype).requires_grad_() for t in (query, key, value)]
@@ -47,7 +47,7 @@ def test_attention(keys: int, width: int, dtype: torch.dtype) -> None:
 
 
 def ready(module: nn.Module) -> nn.Module:
-    """In eval mode, with parameters and statistics that are none of their defaults."""
+    """In eval mode, with random parameters and statistics."""
     torch.manual_seed(1)
     with torch.no_grad():
         for tensor in module.parameters():
@@ -76,7 +76,7 @@ def test_a_fused_network_is_the_same_function(index: int) -> None:
     scale = float(wanted.abs().max())
     fast = fused_copy(network, torch.float32)
     assert torch.allclose(fast(x), wanted, atol=1e-4 * scale)
-    assert torch.equal(network(x), wanted)  # the one that was copied is as it was
+    assert torch.equal(network(x), wanted)  # the original is unchanged
     assert not any(p.requires_grad for p in fast.parameters())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = fused_copy(network, torch.bfloat16)(x).float()

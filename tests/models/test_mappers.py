@@ -1,4 +1,4 @@
-"""The mapper for masks, its batch norm and its handover."""
+"""The mapper for masks, its batch norm, and the proxy mask of its logits."""
 
 import copy
 
@@ -21,27 +21,27 @@ def ids(batch: int = 3, size: int = tiny.SIZE, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_batch_norm_equals_torch(offset: float) -> None:
-    """Statistics, output and gradient in training, and the evaluation that follows; also far from zero."""
-    ours, theirs = PlainBatchNorm(6), nn.BatchNorm2d(6, affine=False)
+    """Statistics, output and gradient in training, and the output in evaluation; also for values far from zero."""
+    norm, reference = PlainBatchNorm(6), nn.BatchNorm2d(6, affine=False)
     for step in range(4):
         x = (torch.randn(3, 6, 5, 7, generator=torch.Generator().manual_seed(step)) * (1 + step) + offset).requires_grad_()
         y = x.detach().clone().requires_grad_()
-        a, b = ours(x), theirs(y)
+        a, b = norm(x), reference(y)
         assert torch.allclose(a, b, atol=2e-5)
         weight = torch.randn(a.shape, generator=torch.Generator().manual_seed(9))
         (a * weight).sum().backward()
         (b * weight).sum().backward()
         assert torch.allclose(x.grad, y.grad, atol=2e-5)
-    assert torch.allclose(ours.running_mean, theirs.running_mean, rtol=1e-5)
-    assert torch.allclose(ours.running_var, theirs.running_var, rtol=1e-3)
-    before = ours.running_mean.clone()
+    assert torch.allclose(norm.running_mean, reference.running_mean, rtol=1e-5)
+    assert torch.allclose(norm.running_var, reference.running_var, rtol=1e-3)
+    before = norm.running_mean.clone()
     x = torch.randn(1, 6, 4, 4) + offset
-    assert torch.allclose(ours.eval()(x), theirs.eval()(x), atol=2e-3 if offset else 1e-5)
-    assert torch.equal(ours.running_mean, before)
+    assert torch.allclose(norm.eval()(x), reference.eval()(x), atol=2e-3 if offset else 1e-5)
+    assert torch.equal(norm.running_mean, before)
 
 
 def test_batch_norm_of_a_constant() -> None:
-    """One value everywhere, which a mask of one class makes: no division by zero, no exploding gradient."""
+    """A mask of one class gives one value everywhere: no division by zero, no exploding gradient."""
     norm, x = PlainBatchNorm(2), torch.full((2, 2, 4, 4), 3.0, requires_grad=True)
     y = norm(x)
     assert torch.allclose(y, torch.zeros(()), atol=1e-3)
@@ -51,7 +51,7 @@ def test_batch_norm_of_a_constant() -> None:
 
 @pytest.mark.parametrize(("widths", "start"), [((12, 12, 8), 4), ((8, 8), 8), ((8, 8, 8, 8), 2)])
 @pytest.mark.parametrize("size", [tiny.CUT, tiny.SIZE, 64])
-def test_shapes(widths: tuple[int, ...], start: int, size: int) -> None:
+def test_output_shapes(widths: tuple[int, ...], start: int, size: int) -> None:
     mapper = tiny.make_mapper(widths=widths)
     assert mapper.first == (start, start)
     mask = ids(size=size)
@@ -61,7 +61,7 @@ def test_shapes(widths: tuple[int, ...], start: int, size: int) -> None:
     assert torch.equal(mapper.eval()(planes), mapper(mask))
 
 
-def test_paper_size() -> None:
+def test_published_widths_fit() -> None:
     with torch.device("meta"):
         mapper = OasisMapper(19, 25, 64)
     assert mapper.first == (8, 8)  # four blocks: 8, 16, 32, 64
@@ -70,15 +70,15 @@ def test_paper_size() -> None:
     assert [block.shortcut is not None for block in mapper.blocks] == [False, False, True, True]
 
 
-def test_impossible_widths() -> None:
+def test_impossible_widths_are_refused() -> None:
     for widths in ((8,), (8,) * 6):
         with pytest.raises(ProxymaskError, match="widths do not fit a proxy mask of 8"):
             tiny.make_mapper(widths=widths)
 
 
 @torch.no_grad()
-def test_last_convolution() -> None:
-    """Of another size it is another number of weights and the same answer's shape; of an even one it would not fit."""
+def test_size_of_the_last_convolution() -> None:
+    """Another size changes the number of weights and not the shape of the output; an even one is refused."""
     whole, point = tiny.make_mapper().eval(), tiny.make_mapper(tail=1).eval()
     assert point.tail.weight.shape == (*whole.tail.weight.shape[:2], 1, 1)
     assert point(ids()).shape == whole(ids()).shape
@@ -87,30 +87,30 @@ def test_last_convolution() -> None:
             tiny.make_mapper(tail=tail)
 
 
-def test_resizing() -> None:
-    """Nearest neighbour keeps planes one-hot; areas keep the share of each class, however thin."""
+def test_masks_are_resized_as_configured() -> None:
+    """Nearest neighbour keeps planes one-hot; area keeps the share of each class, also of thin parts."""
     mask = torch.zeros(1, 16, 16, dtype=torch.long)
     mask[0, :, 5] = 1  # one pixel wide
     planes = F.one_hot(mask, tiny.N).permute(0, 3, 1, 2).float()
     nearest, area = tiny.make_mapper(), tiny.make_mapper(resize="area")
-    got = nearest.at(planes, 4)
+    got = nearest.resize_planes(planes, 4)
     assert torch.equal(got, planes[:, :, 2::4, 2::4])
     assert torch.equal(got.sum(dim=1), torch.ones(1, 4, 4))
-    assert not got[0, 1].any()  # lost
+    assert not got[0, 1].any()  # lost by nearest neighbour
     grains = torch.rand(2, tiny.N, 16, 16)
-    assert torch.equal(nearest.at(grains, 4), grains[:, :, 2::4, 2::4])  # from the middle of the cell
-    assert torch.allclose(area.at(grains, 4), F.avg_pool2d(grains, 4))
-    share = area.at(planes, 4)
+    assert torch.equal(nearest.resize_planes(grains, 4), grains[:, :, 2::4, 2::4])  # the pixel in the middle of the cell
+    assert torch.allclose(area.resize_planes(grains, 4), F.avg_pool2d(grains, 4))
+    share = area.resize_planes(planes, 4)
     assert torch.allclose(share[0, 1], torch.tensor([0.0, 0.25, 0.0, 0.0]).expand(4, 4))
     assert torch.equal(share.sum(dim=1), torch.ones(1, 4, 4))
     for mapper in (nearest, area):
-        assert mapper.at(planes, 16) is planes
-        assert torch.equal(mapper.at(planes, 32), planes.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        assert mapper.resize_planes(planes, 16) is planes
+        assert torch.equal(mapper.resize_planes(planes, 32), planes.repeat_interleave(2, 2).repeat_interleave(2, 3))
     torch.manual_seed(0)
     assert not torch.equal(nearest.eval()(mask), area.eval()(mask))
 
 
-def test_spade() -> None:
+def test_spade_equals_its_formula() -> None:
     torch.manual_seed(0)
     spade, x, planes = Spade(6, 4, 5), torch.randn(2, 6, 8, 8), torch.rand(2, 4, 8, 8)
     hidden = F.relu(F.conv2d(planes, spade.shared.weight, spade.shared.bias, padding=1))
@@ -119,7 +119,7 @@ def test_spade() -> None:
     assert torch.allclose(spade(x, planes), wanted, atol=1e-5)
 
 
-def test_spade_block() -> None:
+def test_spade_block_equals_its_formula() -> None:
     torch.manual_seed(0)
     block, x, planes = SpadeBlock(6, 4, 3, 5).eval(), torch.randn(2, 6, 8, 8), torch.rand(2, 3, 8, 8)
 
@@ -136,7 +136,7 @@ def test_spade_block() -> None:
     assert same.shortcut is None
 
 
-def test_evaluation_is_deterministic_and_does_not_look_at_the_batch() -> None:
+def test_evaluation_is_deterministic_and_independent_of_the_batch() -> None:
     mapper = tiny.make_mapper()
     for seed in range(3):
         mapper(ids(seed=seed))
@@ -147,7 +147,7 @@ def test_evaluation_is_deterministic_and_does_not_look_at_the_batch() -> None:
     alone = torch.cat([mapper(ids()[i : i + 1]) for i in range(3)])
     assert torch.allclose(together, alone, atol=1e-5)
     assert all(torch.equal(v, before[k]) for k, v in mapper.state_dict().items())
-    assert not torch.allclose(mapper.train()(ids()), together, atol=1e-4)  # in training it does
+    assert not torch.allclose(mapper.train()(ids()), together, atol=1e-4)  # in training it depends on the batch
 
 
 def test_gradient_reaches_everything() -> None:
@@ -158,12 +158,12 @@ def test_gradient_reaches_everything() -> None:
             parameter.add_(0.1 * torch.randn_like(parameter), alpha=1.0 if name else 0.0)
     F.cross_entropy(mapper(ids()), torch.randint(tiny.K, (3, tiny.CUT, tiny.CUT))).backward()
     silent = [n for n, p in mapper.named_parameters() if p.grad is None or not float(p.grad.abs().max()) > 0]
-    # A convolution's bias before a batch norm is taken out again by it.
+    # A bias before a batch norm has no effect, so it has no gradient.
     assert [n for n in silent if not n.endswith("conv0.bias")] == []
 
 
-def test_learns_what_a_mask_says() -> None:
-    """Labels to clusters, a table: learned in some steps, on masks not seen."""
+def test_learns_a_mask() -> None:
+    """A table from labels to clusters is learned in a few steps and holds for new masks."""
     mapper, table = tiny.make_mapper(), torch.tensor([3, 0, 4, 1])
     optimizer = torch.optim.Adam(mapper.parameters(), 0.01, (0.0, 0.99))
     for step in range(40):
@@ -178,8 +178,8 @@ def test_learns_what_a_mask_says() -> None:
 
 
 @pytest.mark.parametrize("kind", ["hard", "style-prior"])
-def test_handover(kind: str) -> None:
-    """Probabilities, or one-hot with their gradient; as the mapper says, or for the style."""
+def test_proxy_mask_of_logits(kind: str) -> None:
+    """Probabilities, or one-hot with the gradient of the probabilities; with and without the prior of the style."""
     logits = torch.randn(2, tiny.K, 4, 4, requires_grad=True)
     prior = torch.randn(2, tiny.K)
     chosen = logits + prior[:, :, None, None] if kind == "style-prior" else logits
@@ -194,7 +194,7 @@ def test_handover(kind: str) -> None:
     assert logits_to_proxy_mask(logits.bfloat16(), "soft", prior).dtype == torch.float32
 
 
-def test_round_trip(tmp_path) -> None:
+def test_saving_and_loading_keeps_everything(tmp_path) -> None:
     mapper = tiny.make_mapper(resize="area")
     mapper(ids())
     again = OasisMapper.from_pretrained(mapper.save_pretrained(tmp_path / "m"))

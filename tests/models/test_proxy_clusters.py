@@ -1,4 +1,4 @@
-"""``ProxyClusters``: the masks it makes, its colours, its files."""
+"""``ProxyClusters``: proxy masks, colours, files."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def clusters() -> ProxyClusters:
     return fit_proxy_clusters(batches(maps()), K, R, seed=3, cut="8/second", restarts=3)
 
 
-def test_fit(clusters: ProxyClusters) -> None:
+def test_fit_is_k_means_of_the_features(clusters: ProxyClusters) -> None:
     sizes = {"num_clusters": K, "channels": C, "resolution": R, "sample_count": B, "start": [4, 4]}
     assert clusters.config == {**sizes, "cut": "8/second"}
     assert not clusters.training
@@ -87,7 +87,7 @@ def test_scores_have_a_gradient_even_at_zero(clusters: ProxyClusters) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.bool])
-def test_one_hot(clusters: ProxyClusters, dtype: torch.dtype) -> None:
+def test_one_hot_of_ids(clusters: ProxyClusters, dtype: torch.dtype) -> None:
     mask = clusters.assign(maps())
     hot = clusters.one_hot(mask, dtype)
     assert hot.shape == (B, K, R, R)
@@ -97,7 +97,7 @@ def test_one_hot(clusters: ProxyClusters, dtype: torch.dtype) -> None:
     assert torch.equal(clusters.one_hot(mask.to(torch.uint8), dtype), hot)
 
 
-def test_colors() -> None:
+def test_colours_are_distinct_and_stable() -> None:
     many = ProxyClusters(25).colors()
     assert many.shape == (25, 3)
     assert many.dtype == np.uint8
@@ -109,7 +109,7 @@ def test_colors() -> None:
         assert len(np.unique(ProxyClusters(count, 1, 1).colors(), axis=0)) == count
 
 
-def test_colorize(clusters: ProxyClusters) -> None:
+def test_colorize_maps_ids_to_colours(clusters: ProxyClusters) -> None:
     mask = clusters.assign(maps())
     picture = clusters.colorize(mask)
     assert picture.shape == (B, R, R, 3)
@@ -119,7 +119,7 @@ def test_colorize(clusters: ProxyClusters) -> None:
     assert (clusters.colorize(mask[0]) == picture[0]).all()
 
 
-def test_report(clusters: ProxyClusters) -> None:
+def test_report_lists_every_cluster(clusters: ProxyClusters) -> None:
     text = clusters.report()
     assert f"{K} proxy clusters of {B * R * R:,} vectors (5 pictures, 12 channels at 8 x 8, cut 8/second)" in text
     assert "empty: none" in text
@@ -151,7 +151,7 @@ def test_zero_positions_are_left_out() -> None:
     assert found.sample_count == B
 
 
-def test_errors(clusters: ProxyClusters) -> None:
+def test_wrong_input_is_refused(clusters: ProxyClusters) -> None:
     for shape in [(1, C + 1, R, R), (1, C, R, R + 1), (C, R, R)]:
         for call in (clusters.scores, clusters.assign):
             with pytest.raises(ProxymaskError, match=r"take \(B, 12, 8, 8\)"):

@@ -1,4 +1,4 @@
-"""The rearranger and its building blocks: what it does before training, and that training can reach all of it."""
+"""The rearranger and its layers: its function before training, and that all its parameters get gradients."""
 
 import math
 
@@ -53,7 +53,7 @@ def build(seed: int = 0, started: bool = True, **config: object) -> Rearranger:
 
 
 def stir(rearranger: Rearranger) -> Rearranger:
-    """Leave the start, where residual branches are silent."""
+    """Random weights in place of the zeros that residual branches start with."""
     torch.manual_seed(9)
     with torch.no_grad():
         for parameter in rearranger.parameters():
@@ -64,11 +64,11 @@ def stir(rearranger: Rearranger) -> Rearranger:
 @pytest.mark.parametrize(
     "config", [{}, {"value": "projection"}, {"rgb": "keep"}, {"rgb": "drop"}, {"add_position": True}, {"init": "random"}]
 )
-def test_attention_map(config: dict[str, object]) -> None:
+def test_attention_map_equals_attention(config: dict[str, object]) -> None:
     rearranger = build(**config)
-    own, asked = masks(0), masks(1)
+    own, target = masks(0), masks(1)
     state = clustered(own, 3)
-    style, query = rearranger.encode_style(state), rearranger.encode_mask(hot(asked))
+    style, query = rearranger.encode_style(state), rearranger.encode_mask(hot(target))
     assert style.key.shape == query.query.shape == (3, N, rearranger.dim)
     weights = rearranger.attention_map(query, style)
     assert weights.shape == (3, N, N)
@@ -76,8 +76,8 @@ def test_attention_map(config: dict[str, object]) -> None:
     assert bool((weights >= 0).all())
     moved = (weights @ style.value).transpose(1, 2).unflatten(2, (R, R))
     out = rearranger.attend(query, style)
-    assert torch.allclose(out.features, moved[:, :C] * 0.5, atol=1e-4)  # the block behind the attention starts as the identity
-    if rearranger.rgb_kind == "rearrange":  # moved with the same weights, then made an upsampled picture again
+    assert torch.allclose(out.features, moved[:, :C] * 0.5, atol=1e-4)  # the block after the attention starts as the identity
+    if rearranger.rgb_kind == "rearrange":  # rearranged with the same weights, then filtered like an upsampled picture
         rgb = (weights @ state.rgb.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (R, R))
         kernel = fir_kernel()
         assert torch.allclose(out.rgb, upsample2(downsample2(rgb, kernel), kernel), atol=1e-4)
@@ -94,18 +94,18 @@ def test_attention_map(config: dict[str, object]) -> None:
 @pytest.mark.parametrize("config", [{}, {"add_position": True}, {"rgb": "drop"}])
 def test_starts_by_taking_from_the_own_cluster(config: dict[str, object]) -> None:
     rearranger = build(**config)
-    own, asked = masks(0), masks(1)
+    own, target = masks(0), masks(1)
     state = clustered(own, 3)
-    query, style = rearranger.encode_mask(hot(asked)), rearranger.encode_style(state)
+    query, style = rearranger.encode_mask(hot(target)), rearranger.encode_style(state)
     source = own.flatten(1).gather(1, rearranger.attention_map(query, style).argmax(dim=2))
-    assert float((source == asked.flatten(1)).float().mean()) > 0.95
-    out = rearranger(state, hot(asked)).features
+    assert float((source == target.flatten(1)).float().mean()) > 0.95
+    out = rearranger(state, hot(target)).features
     got = torch.einsum("bchw,kc->bkhw", out, CENTROIDS).argmax(dim=1)
-    assert float((got == asked).float().mean()) > 0.95
-    # A random start does nothing of the kind.
-    out = build(init="random")(state, hot(asked)).features
+    assert float((got == target).float().mean()) > 0.95
+    # Not with a random start.
+    out = build(init="random")(state, hot(target)).features
     got = torch.einsum("bchw,kc->bkhw", out, CENTROIDS).argmax(dim=1)
-    assert float((got == asked).float().mean()) < 0.6
+    assert float((got == target).float().mean()) < 0.6
 
 
 def start_with(monkeypatch: pytest.MonkeyPatch, **terms: float) -> None:
@@ -114,25 +114,25 @@ def start_with(monkeypatch: pytest.MonkeyPatch, **terms: float) -> None:
 
 
 def test_starting_logits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the terms that the documentation of ``initialize`` names, for single pairs of positions."""
+    """The formula in the docstring of ``initialize``, for single pairs of positions."""
     start_with(monkeypatch, SHARPNESS=20.0, POSITION=4.0, MATCH=7.0)
     rearranger = build()
-    own, asked = masks(0, 1), masks(1, 1)
+    own, target = masks(0, 1), masks(1, 1)
     state = clustered(own, 3, spread=0.3)
-    logits = (rearranger.encode_mask(hot(asked)).query @ rearranger.encode_style(state).key.transpose(1, 2))[0] / rearranger.dim**0.5
+    logits = (rearranger.encode_mask(hot(target)).query @ rearranger.encode_style(state).key.transpose(1, 2))[0] / rearranger.dim**0.5
     place = position_encoding(8, R, R).flatten(1)
     direction = F.normalize(state.features, dim=1)[0].flatten(1)
     found = (CENTROIDS @ direction).argmax(dim=0)
     for x, y in [(0, 0), (3, 50), (17, 17), (63, 8)]:
-        wanted = 20 * float(CENTROIDS[asked[0].flatten()[x]] @ direction[:, y]) + 4 * float(
+        wanted = 20 * float(CENTROIDS[target[0].flatten()[x]] @ direction[:, y]) + 4 * float(
             place[:, x] @ place[:, y] / place.square().sum(dim=0).mean()
         )
-        wanted += 7 * float(found[y] == asked[0].flatten()[x])
+        wanted += 7 * float(found[y] == target[0].flatten()[x])
         assert float(logits[x, y].detach()) == pytest.approx(wanted, abs=1e-3)
 
 
-def test_prefers_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two equal features of the asked cluster, the nearer one."""
+def test_position_encoding_prefers_the_same_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two equal features of the cluster, the nearer one gets more attention."""
     start_with(monkeypatch, SHARPNESS=5.0)
     rearranger = build()
     ids = torch.zeros(1, R, R, dtype=torch.long)
@@ -144,23 +144,23 @@ def test_prefers_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(weights[0].argmax(dim=1), torch.arange(N))
 
 
-def test_mirrors() -> None:
-    """At the start, both inputs mirrored give the mirrored output, because the encoding's products depend on distances alone."""
+def test_mirrored_inputs_give_the_mirrored_output() -> None:
+    """At the start, mirrored inputs give the mirrored output, because products of position encodings depend on distances only."""
     rearranger = build()
-    state, asked = clustered(masks(0), 3), hot(masks(1))
-    plain = rearranger(state, asked)
+    state, target = clustered(masks(0), 3), hot(masks(1))
+    plain = rearranger(state, target)
     for axis in (2, 3):
-        both = rearranger(SplitState(state.features.flip(axis), state.rgb.flip(axis)), asked.flip(axis))
+        both = rearranger(SplitState(state.features.flip(axis), state.rgb.flip(axis)), target.flip(axis))
         assert torch.allclose(both.features.flip(axis), plain.features, atol=1e-4)
         assert torch.allclose(both.rgb.flip(axis), plain.rgb, atol=1e-4)
-    assert not torch.allclose(rearranger(state, asked.flip(3)).features.flip(3), plain.features, atol=1e-2)
+    assert not torch.allclose(rearranger(state, target.flip(3)).features.flip(3), plain.features, atol=1e-2)
     with torch.no_grad():
         rearranger.position_gain.zero_()
-    plain = rearranger(state, asked)  # without the encoding: a set of features, and each position on its own
-    assert torch.allclose(rearranger(state, asked.flip(3)).features.flip(3), plain.features, atol=1e-4)
+    plain = rearranger(state, target)  # without the encoding, the order of the style's positions has no effect
+    assert torch.allclose(rearranger(state, target.flip(3)).features.flip(3), plain.features, atol=1e-4)
     shuffle = torch.randperm(N, generator=torch.Generator().manual_seed(1))
     mixed = SplitState(*(t.flatten(2)[:, :, shuffle].unflatten(2, (R, R)) for t in state))
-    assert torch.allclose(rearranger(mixed, asked).features, plain.features, atol=1e-4)
+    assert torch.allclose(rearranger(mixed, target).features, plain.features, atol=1e-4)
 
 
 @pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep"}, {"add_position": True, "key_mask": False}])
@@ -173,8 +173,8 @@ def test_gradient_reaches_everything(config: dict[str, object]) -> None:
     assert silent == []
 
 
-def test_present_clusters() -> None:
-    """What a style sample can give is told with its keys, in every precision."""
+def test_counts_of_clusters() -> None:
+    """The counts of the style's clusters, equal in every precision."""
     rearranger, own = build(), masks(0)
     own[0].clamp_(max=2)
     own[1].fill_(4)
@@ -185,7 +185,7 @@ def test_present_clusters() -> None:
 
 
 @pytest.mark.parametrize("rgb", ["keep", "drop", "rearrange"])
-def test_cached_style(rgb: str) -> None:
+def test_encoded_style_can_be_reused(rgb: str) -> None:
     rearranger = stir(build(rgb=rgb))
     state, first, second = clustered(masks(0), 3), hot(masks(1)), hot(masks(2))
     with torch.no_grad():
@@ -202,16 +202,16 @@ def test_soft_masks() -> None:
     soft = (0.7 * hot(masks(0)) + 0.3 * hot(masks(1))).requires_grad_()
     rearranger(clustered(masks(2), 3), soft).features.square().sum().backward()
     assert soft.grad is not None
-    assert float(soft.grad.abs().max()) > 0  # the mapper learns through this
+    assert float(soft.grad.abs().max()) > 0  # the mapper gets this gradient
 
 
 @pytest.mark.parametrize("shape", [(K + 1, R, R), (K, R // 2, R // 2), (K, R, R + 1)])
-def test_wrong_mask(shape: tuple[int, ...]) -> None:
+def test_wrong_mask_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ProxymaskError, match="does not fit this rearranger, which takes \\(5, 8, 8\\)"):
         build().encode_mask(torch.zeros(2, *shape))
 
 
-def test_precision() -> None:
+def test_bfloat16_stays_near_float32() -> None:
     rearranger = build()
     state, mask = clustered(masks(0), 3), hot(masks(1))
     exact = rearranger.requires_grad_(False)(state, mask)
@@ -222,7 +222,7 @@ def test_precision() -> None:
 
 
 @pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep", "init": "random", "add_position": True, "layers": 3}])
-def test_round_trip(config: dict[str, object], tmp_path) -> None:
+def test_saving_and_loading_keeps_everything(config: dict[str, object], tmp_path) -> None:
     rearranger = stir(build(**config))
     again = Rearranger.from_pretrained(rearranger.save_pretrained(tmp_path / "r"))
     assert again.config == rearranger.config
@@ -233,16 +233,16 @@ def test_round_trip(config: dict[str, object], tmp_path) -> None:
 
 
 def test_on_a_generator(cut: SplitGenerator, clusters: ProxyClusters, w: Tensor) -> None:
-    """On a generator's own features and clusters: other samples' masks are followed, and pictures change with them."""
+    """On features and clusters of a generator: the layout follows the masks of other samples, and so do pictures."""
     rearranger = tiny.make_rearranger(cut, clusters)
     with torch.no_grad():
         state = cut.features(w)
         own = clusters.assign(state.features)
         out = rearranger(state, clusters.one_hot(own.roll(1, dims=0)))
-        asked = own.roll(1, dims=0)
+        target = own.roll(1, dims=0)
         present = torch.zeros(len(w), tiny.K, dtype=torch.bool).scatter_(1, own.flatten(1), True)
-        fair = present.gather(1, asked.flatten(1)).view_as(asked)
-        assert float((clusters.assign(out.features) == asked)[fair].float().mean()) > 0.8
+        fair = present.gather(1, target.flatten(1)).view_as(target)
+        assert float((clusters.assign(out.features) == target)[fair].float().mean()) > 0.8
         assert cut.render(out, w).shape == (8, 3, 16, 16)
 
 
@@ -251,7 +251,7 @@ def test_paper_size() -> None:
     with torch.device("meta"):
         rearranger = Rearranger(512, 64, 25, position_channels=64, hidden=128, layers=4)
     codes, dim = 25 if rearranger.config["key_mask"] else 0, rearranger.dim
-    assert 0 <= dim - (512 + 64 + codes) < 32  # no wider than round numbers ask for
+    assert 0 <= dim - (512 + 64 + codes) < 32  # rounded up to a multiple of 32
 
     def block(channels: int) -> int:
         return 9 * 128 * (channels + 128 + 128 + channels) + 3 * 128 + channels
@@ -289,17 +289,17 @@ def test_position_encoding() -> None:
     p = position_encoding(8, 8, 6)
     assert p.shape == (8, 8, 6)
     assert float(p.abs().max()) <= 1
-    assert torch.allclose(p.square().sum(dim=0), torch.full((8, 6), 4.0))  # each place is as long
+    assert torch.allclose(p.square().sum(dim=0), torch.full((8, 6), 4.0))  # every position has the same norm
     flat = p.flatten(1).t()
     distance = torch.cdist(flat, flat) + 9 * torch.eye(48)
-    assert float(distance.min()) > 0.1  # and no two are alike
+    assert float(distance.min()) > 0.1  # and all positions differ
     for wrong in (0, 6, -4):
         with pytest.raises(ValueError, match="multiple of 4"):
             position_encoding(wrong, 8, 8)
     assert position_encoding(4, 8, 8).shape == (4, 8, 8)
 
 
-def test_codes_narrower_than_the_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_mask_with_fewer_channels_than_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(spread_unit_vectors(5, 8), torch.eye(8)[:5])
     codes = spread_unit_vectors(12, 6)
     assert torch.allclose(codes.norm(dim=1), torch.ones(12))
@@ -307,12 +307,12 @@ def test_codes_narrower_than_the_clusters(monkeypatch: pytest.MonkeyPatch) -> No
     random = F.normalize(randn(12, 6), dim=1)
     worst, by_chance = ((c @ c.t()).fill_diagonal_(-1).max() for c in (codes, random))
     assert float(worst) < 0.3 < float(by_chance)
-    own, asked = masks(0), masks(1)
+    own, target = masks(0), masks(1)
     start_with(monkeypatch, SHARPNESS=0.1, POSITION=0.1)
     wide, narrow_channels = build(), build(key_mask_channels=4)
     assert narrow_channels.dim <= wide.dim
     for rearranger in (wide, narrow_channels):
-        query, style = rearranger.encode_mask(hot(asked)), rearranger.encode_style(clustered(own, 3))
+        query, style = rearranger.encode_mask(hot(target)), rearranger.encode_style(clustered(own, 3))
         weights = rearranger.attention_map(query, style).detach()
-        same = asked.flatten(1)[:, :, None] == own.flatten(1)[:, None, :]
+        same = target.flatten(1)[:, :, None] == own.flatten(1)[:, None, :]
         assert float((weights * same).sum(dim=2).min()) > 0.95

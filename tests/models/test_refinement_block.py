@@ -1,4 +1,4 @@
-"""The block that mends what the attention moved."""
+"""The refinement block after the attention."""
 
 import torch
 
@@ -13,8 +13,8 @@ def block(seed: int = 0) -> RefinementBlock:
     return RefinementBlock(channels=6, num_clusters=5, hidden=8)
 
 
-def awake(refinement: RefinementBlock) -> RefinementBlock:
-    """Leave the start, where nothing is added."""
+def randomized(refinement: RefinementBlock) -> RefinementBlock:
+    """Random weights in place of the zeros of the start, with which nothing is added."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in (refinement.leave.weight, refinement.modulation.weight):
@@ -28,51 +28,51 @@ def inputs(h: int = 8, w: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.T
 
 
 def test_starts_as_the_identity() -> None:
-    x, asked, look = inputs()
-    assert torch.equal(block()(x, asked, look), x)
+    x, mask, style = inputs()
+    assert torch.equal(block()(x, mask, style), x)
 
 
-def test_hears_the_features_the_mask_and_the_style() -> None:
-    refinement, (x, asked, look) = awake(block()), inputs()
-    out = refinement(x, asked, look)
+def test_depends_on_features_mask_and_style() -> None:
+    refinement, (x, mask, style) = randomized(block()), inputs()
+    out = refinement(x, mask, style)
     assert out.shape == x.shape
     assert not torch.allclose(out, x)
-    for other in (refinement(x + 1, asked, look) - 1, refinement(x, -asked, look), refinement(x, asked, look + 1)):
+    for other in (refinement(x + 1, mask, style) - 1, refinement(x, -mask, style), refinement(x, mask, style + 1)):
         assert float((other - out).detach().abs().max()) > 1e-2
-    # one sample's inputs do not reach the other's
-    changed = torch.cat([asked[:1], -asked[1:]])
-    assert torch.allclose(refinement(x, changed, look)[0], out[0], atol=1e-6)
+    # the inputs of one sample do not change the output of another
+    changed = torch.cat([mask[:1], -mask[1:]])
+    assert torch.allclose(refinement(x, changed, style)[0], out[0], atol=1e-6)
 
 
-def test_looks_around() -> None:
-    """A change at one position is felt a few positions away, and on a grid that is not square."""
-    refinement, (x, asked, look) = awake(block()), inputs(16, 24)
+def test_receptive_field() -> None:
+    """A change at one position changes the output a few positions away; the grid is not square."""
+    refinement, (x, mask, style) = randomized(block()), inputs(16, 24)
     with torch.no_grad():
-        there = asked.clone()
-        there[:, :, 8, 12] += 1
-        felt = (refinement(x, there, look) - refinement(x, asked, look)).abs().amax(dim=(0, 1)) > 1e-6
-    assert bool(felt[8, 12])
-    assert bool(felt[8, 16])
-    assert not bool(felt[0, 0])
+        edited = mask.clone()
+        edited[:, :, 8, 12] += 1
+        changed = (refinement(x, edited, style) - refinement(x, mask, style)).abs().amax(dim=(0, 1)) > 1e-6
+    assert bool(changed[8, 12])
+    assert bool(changed[8, 16])
+    assert not bool(changed[0, 0])
 
 
-def test_frozen_is_the_same_function() -> None:
-    refinement, (x, asked, look) = awake(block()), inputs()
+def test_fused_is_the_same_function() -> None:
+    refinement, (x, mask, style) = randomized(block()), inputs()
     with torch.no_grad():
         for parameter in refinement.parameters():  # biases too
             parameter.add_(0.1 * torch.randn_like(parameter))
         ready = refinement.fused()
-        assert torch.allclose(ready(x, asked, look), refinement(x, asked, look), atol=1e-4)
-        assert torch.equal(x, inputs()[0])  # nothing that came in was written to
+        assert torch.allclose(ready(x, mask, style), refinement(x, mask, style), atol=1e-4)
+        assert torch.equal(x, inputs()[0])  # inputs are not modified
 
 
-def test_look_of_a_style() -> None:
+def test_style_statistics_are_mean_and_deviation() -> None:
     value = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
     assert torch.allclose(style_statistics(value), torch.tensor([[2.0, 5.0, 1.0, 0.0]]), atol=2e-3)
 
 
-def test_in_the_rearranger() -> None:
-    """At first it changes nothing; awake, it draws what the mask asks, whether the attention found it or not."""
+def test_refines_the_output_of_the_rearranger() -> None:
+    """At the start it changes nothing; with other weights it changes the output of the rearranger by the mask."""
     stage = tiny.make_stage("rearranger")
     plain = stage.rearranger.eval()
     with_block = Rearranger(**{**plain.config, "refinement_width": 8}).eval()
@@ -89,11 +89,11 @@ def test_in_the_rearranger() -> None:
         assert torch.allclose(before.features, same.features)
         assert torch.allclose(before.rgb, same.rgb)
         assert with_block.refinement is not None
-        awake(with_block.refinement)
+        randomized(with_block.refinement)
         after = with_block(state, mask)
         assert not torch.allclose(before.features, after.features)
         assert not torch.allclose(before.rgb, after.rgb)
-        # the query by lookup carries the same codes
+        # the query by lookup has the same mask features
         looked_up = with_block.attend(MaskQuery(with_block)(ids), with_block.encode_style(state))
         assert torch.allclose(looked_up.features, after.features, atol=1e-4)
         assert with_block.attention_map(with_block.encode_mask(mask), with_block.encode_style(state)).shape[1] == ids[0].numel()

@@ -76,8 +76,8 @@ def test_save_and_load(make, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [UNetSegmenter, DilatedSegmenter])
-def test_convolutions_reach_far_and_keep_detail(kind, monkeypatch):
-    """Without the norms, which see the whole picture anyway: pixels 28 away still matter, the nearest ones matter most."""
+def test_receptive_field_is_large_and_detail_is_kept(kind, monkeypatch):
+    """Without the norms, whose receptive field is the whole picture: pixels at a distance of 28 matter, the nearest ones matter most."""
     monkeypatch.setattr(segmentation_nets, "_norm", lambda channels: torch.nn.Identity())
     torch.manual_seed(0)
     x = torch.randn(4, 3, 64, 64, requires_grad=True)
@@ -87,7 +87,7 @@ def test_convolutions_reach_far_and_keep_detail(kind, monkeypatch):
     assert reach[29:36, 29:36].max() == reach.max()
 
 
-def test_features():
+def test_features_are_means_and_deviations_of_the_maps():
     net = DilatedSegmenter(4).eval()
     x = torch.rand(3, 3, 64, 64) * 2 - 1
     features = net.features(x)
@@ -135,7 +135,7 @@ def test_learns(kind):
     config = SegmentationConfig(learning_rate=5e-3, balance=0.25)
     net = train_segmentation_net(small(kind=kind), data, steps=80, batch=8, config=config, progress=lambda *a: log.append(a), **CPU)
     matrix = evaluate_segmentation_net(net, data, **CPU)
-    assert matrix.iou()[:2].min() > 0.9  # of few steps: the thin bar comes later
+    assert matrix.iou()[:2].min() > 0.9  # the thin bar needs more steps
     assert int(matrix.counts.sum()) == 64 * 16 * 16
     assert not net.training
     assert not any(p.requires_grad for p in net.parameters())
@@ -144,7 +144,7 @@ def test_learns(kind):
 
 
 class Breaks(Shapes):
-    """Stops the run as a kill does, in the middle of a step."""
+    """Stops the run in the middle of a step, like a kill."""
 
     reads = 0
 
@@ -168,11 +168,11 @@ def test_stop_and_resume_is_exact(tmp_path):
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert torch.equal(DilatedSegmenter.from_pretrained(tmp_path).head.weight, straight.head.weight)
-    again = train_segmentation_net(small(9), Shapes(), out=tmp_path, **settings)  # finished: nothing is left to do
+    again = train_segmentation_net(small(9), Shapes(), out=tmp_path, **settings)  # a finished run is not trained further
     assert torch.equal(again.head.weight, straight.head.weight)
 
 
-def test_rounds_of_accumulation_change_nothing():
+def test_microbatches_change_nothing():
     def gradients(accumulate):
         stage = SegmentationStage(small(), Shapes(), SegmentationConfig(), steps=10)
         run = Run(LoopConfig(batch=8, accumulate=accumulate, **CPU), stage)
@@ -194,7 +194,7 @@ def test_grid():
     assert stage.grid(run) is None
 
 
-def test_pixels_without_class_teach_nothing_and_are_not_scored():
+def test_pixels_without_a_class_are_ignored():
     blank = Shapes()
     blank._masks[:, :8] = NO_CLASS
     net = train_segmentation_net(small(), blank, steps=2, batch=4, **CPU)

@@ -1,4 +1,4 @@
-"""Streamed spherical k-means against an independent float64 Lloyd, scikit-learn, and its own promises."""
+"""Streamed spherical k-means against an independent float64 implementation and scikit-learn, and its documented properties."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from proxymask.models.spherical_kmeans import assign, spherical_kmeans
 
 
 def mixture(points: int = 6000, channels: int = 32, clusters: int = 8, noise: float = 0.9, seed: int = 0) -> Tensor:
-    """Overlapping directions of unequal share and any length, float32."""
+    """Overlapping clusters of directions, of unequal size, with vectors of any length, float32."""
     rng = np.random.default_rng(seed)
     centers = rng.normal(size=(clusters, channels))
     centers /= np.linalg.norm(centers, axis=1, keepdims=True)
@@ -69,11 +69,11 @@ def test_as_good_as_scikit_learn(noise: float) -> None:
     data = mixture(noise=noise, clusters=12, seed=5)
     rows = unit(data.numpy().astype(np.float64))
     labels = KMeans(12, n_init=10, random_state=0).fit(rows).labels_
-    # scikit-learn's centroids are means inside the sphere: put them on it, then judge both by the same criterion.
+    # scikit-learn's centroids are not of unit length: normalise them, then compare the inertia.
     centers = unit(np.stack([rows[labels == i].mean(axis=0) for i in range(12)]))
-    theirs = 1 - (rows @ centers.T).max(axis=1).mean()
+    reference = 1 - (rows @ centers.T).max(axis=1).mean()
     found = spherical_kmeans(source(data), 12, seed=0, restarts=4)
-    assert found.inertia == pytest.approx(theirs, rel=0.01)
+    assert found.inertia == pytest.approx(reference, rel=0.01)
 
 
 def test_result_describes_its_own_centroids() -> None:
@@ -126,10 +126,10 @@ def test_any_chunks_give_a_partition(sizes: list[int], k: int, seed: int) -> Non
     torch.testing.assert_close(found.centroids.norm(dim=1), torch.ones(k))
 
 
-def test_seed_decides() -> None:
+def test_result_depends_on_the_seed() -> None:
     data = mixture(noise=2.0)
     first = spherical_kmeans(source(data), 8, seed=1, restarts=2, init_sample=1000)
-    torch.manual_seed(99)  # the global generator plays no part
+    torch.manual_seed(99)  # the global generator has no effect
     assert same(first, spherical_kmeans(source(data), 8, seed=1, restarts=2, init_sample=1000))
     assert not same(first, spherical_kmeans(source(data), 8, seed=2, restarts=2, init_sample=1000))
 
@@ -155,7 +155,7 @@ def test_sample_is_uniform() -> None:
         assert abs(float(quarter.mean()) - 30) < 2.5
 
 
-def test_empty_clusters_move_to_the_worst_rows() -> None:
+def test_empty_clusters_move_to_the_farthest_rows() -> None:
     data = mixture(clusters=3, noise=0.2, points=900)
     outlier = -3 * data.mean(dim=0, keepdim=True)
     data = torch.cat([data[:450], outlier, data[450:]])
@@ -169,7 +169,7 @@ def test_empty_clusters_move_to_the_worst_rows() -> None:
     assert found.converged
     assert all(b <= a + 1e-7 for a, b in zip(found.history, found.history[1:], strict=False))
     assert same(found, spherical_kmeans(source(data, 901), 4, seed=0, init=init, tolerance=0))
-    # The first move is to the row that the first centroid serves worst.
+    # The first empty cluster moves to the row farthest from the first centroid.
     two = spherical_kmeans(source(data), 4, seed=0, init=init, max_iterations=2)
     rows = torch.nn.functional.normalize(data, dim=1)
     worst = rows[(rows @ rows[0]).argmin()]
@@ -177,7 +177,7 @@ def test_empty_clusters_move_to_the_worst_rows() -> None:
 
 
 def test_not_converged_while_a_cluster_can_be_filled() -> None:
-    # The worst rows of the first pass all point one way, so two clusters stay empty in the second, which settles by its tolerance.
+    # The farthest rows of the first pass have one direction, so two clusters are still empty in the second, which meets the tolerance.
     data = torch.tensor([[1.0, 0.0]] * 50 + [[-1.0, 0.0]] * 10 + [[0.0, 1.0], [0.0, -1.0]])
     found = spherical_kmeans(source(data), 4, seed=0, init=data[:1].repeat(4, 1), tolerance=10)
     assert found.converged
@@ -185,7 +185,7 @@ def test_not_converged_while_a_cluster_can_be_filled() -> None:
     assert found.counts.tolist() == [50, 10, 1, 1]
 
 
-def test_fewer_directions_than_clusters_ends() -> None:
+def test_fewer_directions_than_clusters_terminates() -> None:
     data = torch.eye(3).repeat(20, 1) * torch.arange(1, 61)[:, None]
     found = spherical_kmeans(source(data, 7), 5, seed=0)
     assert found.converged
@@ -208,7 +208,7 @@ def test_opposite_rows_keep_their_centroid() -> None:
     assert found.inertia == 1
 
 
-def test_zero_rows_take_no_part() -> None:
+def test_zero_rows_are_ignored() -> None:
     data = mixture(points=2000)
     holes = torch.zeros(2500, 32)
     holes[torch.arange(2500) % 5 != 0] = data
@@ -219,7 +219,7 @@ def test_zero_rows_take_no_part() -> None:
     assert (assign(torch.zeros(3, 32), with_zeros.centroids) == 0).all()
 
 
-def test_length_of_rows_plays_no_part() -> None:
+def test_length_of_rows_is_ignored() -> None:
     data = mixture()
     for factor in (1e-12, 1e12):
         found, want = spherical_kmeans(source(data * factor), 8, seed=0), spherical_kmeans(source(data), 8, seed=0)
@@ -243,12 +243,12 @@ def test_assign_ties_shapes_and_autocast() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_floats(dtype: torch.dtype) -> None:
+def test_any_float_dtype_is_accepted(dtype: torch.dtype) -> None:
     data = mixture(points=500).clamp(-100, 100).to(dtype)
     assert same(spherical_kmeans(source(data), 4, seed=0), spherical_kmeans(source(data.float()), 4, seed=0))
 
 
-def test_chunks_never_pile_up() -> None:
+def test_one_chunk_at_a_time_is_in_memory() -> None:
     alive: list[weakref.ref[Tensor]] = []
     most = 0
 
@@ -265,7 +265,7 @@ def test_chunks_never_pile_up() -> None:
     found = spherical_kmeans(chunks, 5, seed=0, init_sample=1000, max_iterations=4)
     assert found.points == 25000
     assert len(alive) == 50 * (found.iterations + 1)  # one pass for the sample
-    assert most == 0  # each is gone before the next is made
+    assert most == 0  # each is freed before the next is made
 
 
 def once(data: Tensor) -> Callable[[], Iterator[Tensor]]:
@@ -297,6 +297,6 @@ def once(data: Tensor) -> Callable[[], Iterator[Tensor]]:
         (once(torch.randn(50, 2)), 2, {}, "must start anew"),
     ],
 )
-def test_errors(chunks: Callable[[], Iterator[Tensor]], k: int, options: dict, message: str) -> None:
+def test_wrong_input_is_refused(chunks: Callable[[], Iterator[Tensor]], k: int, options: dict, message: str) -> None:
     with pytest.raises(ProxymaskError, match=message):
         spherical_kmeans(chunks, k, seed=0, **options)

@@ -1,4 +1,4 @@
-"""The cut: the two halves are the uncut network to the last bit."""
+"""The split generator: its halves equal the whole generator to the last bit."""
 
 import pytest
 import torch
@@ -43,8 +43,8 @@ def test_halves_without_noise_and_channels_last(generator: Generator) -> None:
     assert torch.equal(cut.render(cut.features(w), w), generator.synthesis(generator.broadcast(w)))
 
 
-def test_where_it_cuts(cut: SplitGenerator, w: torch.Tensor) -> None:
-    """After the second styled convolution of the block; its own toRGB belongs to the second half."""
+def test_each_half_depends_on_its_own_layers(cut: SplitGenerator, w: torch.Tensor) -> None:
+    """The split is after the second styled convolution of the block; its toRGB belongs to the second half."""
     synthesis, ws = cut.generator.synthesis, cut.generator.broadcast(w)
     x = synthesis.b8.convs(synthesis.b4.convs(None, ws[:, :2], "const"), ws[:, 1:4], "const")
     state = cut.features(w)
@@ -54,7 +54,7 @@ def test_where_it_cuts(cut: SplitGenerator, w: torch.Tensor) -> None:
     assert (grad.abs().sum(dim=(0, 2)) > 0).nonzero().flatten().tolist() == [0, 1, 2]
     (grad,) = torch.autograd.grad(cut.render(state, ws).square().sum(), ws)
     assert (grad.abs().sum(dim=(0, 2)) > 0).nonzero().flatten().tolist() == [3, 4, 5]
-    # Both parts of the state matter to the picture.
+    # The picture depends on both parts of the state.
     picture = cut.render(state, w)
     assert not torch.equal(picture, cut.render(SplitState(state.features.flip(3), state.rgb), w))
     moved = cut.render(SplitState(state.features, state.rgb + 1), w)
@@ -62,13 +62,13 @@ def test_where_it_cuts(cut: SplitGenerator, w: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("resolution", [4, 12, 32, 64])
-def test_impossible_cuts(cut: SplitGenerator, resolution: int) -> None:
+def test_impossible_splits_are_refused(cut: SplitGenerator, resolution: int) -> None:
     with pytest.raises(ProxymaskError, match=rf"at {resolution}: choose one of \[8, 16\]"):
         SplitGenerator(cut.generator, resolution)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 10)])
-def test_smoothing_is_down_and_up(size: tuple[int, int]) -> None:
+def test_lowpass_is_downsampling_and_upsampling(size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     kernel = fir_kernel()
     assert torch.allclose(lowpass2_matmul(x, kernel), upsample2(downsample2(x, kernel), kernel), atol=1e-6)

@@ -208,7 +208,7 @@ def test_to_rgb(big: Generator) -> None:
     assert distance(module(x, w), to_rgb(wide(module), x.double(), w.double())) < 1e-5
 
 
-def test_clamp_everywhere() -> None:
+def test_clamp_limits_every_layer() -> None:
     generator = tiny.make_generator(conv_clamp=1.5)
     ws = latents(generator)
     wanted = synthesis(part(wide(generator), "synthesis"), ws.double(), clamp=1.5)
@@ -216,7 +216,7 @@ def test_clamp_everywhere() -> None:
     assert distance(generator.synthesis(ws), synthesis(part(wide(generator), "synthesis"), ws.double())) > 0.01
 
 
-def test_resampling() -> None:
+def test_resampling_equals_its_definition() -> None:
     x, kernel = torch.randn(2, 3, 6, 6), ops.fir_kernel()
     assert distance(ops.upsample2(x, kernel), resample(x.double(), 2, (2, 1), 1, 4.0)) < 1e-6
     assert distance(ops.downsample2(x, kernel), resample(x.double(), 1, (1, 1), 2, 1.0)) < 1e-6
@@ -277,7 +277,7 @@ def test_widths_and_initialisation() -> None:
     assert quiet == []
 
 
-def test_conditional() -> None:
+def test_class_conditional_networks() -> None:
     generator = tiny.make_generator(c_dim=3)
     z, c = seed_to_z([1, 2], tiny.Z), torch.eye(3)[:2]
     assert distance(generator.mapping(z, c), mapping(part(wide(generator), "mapping"), z, c)) < 1e-5
@@ -287,7 +287,7 @@ def test_conditional() -> None:
     assert distance(discriminator(x, c).detach(), discriminate(wide(discriminator), x, 2, c=c)) < 1e-5
 
 
-def test_seeds() -> None:
+def test_seeds_give_the_z_of_other_projects() -> None:
     seeds = [0, 7, 123456, 2**32 - 1]
     z = seed_to_z(seeds, 512)
     assert z.dtype == torch.float32
@@ -297,7 +297,7 @@ def test_seeds() -> None:
 
 
 @pytest.mark.parametrize("resolution", [4, 7, 12, 100])
-def test_impossible_resolutions(resolution: int) -> None:
+def test_impossible_resolutions_are_refused(resolution: int) -> None:
     with pytest.raises(ProxymaskError, match="power of two"):
         Generator(resolution=resolution, **tiny.WIDTHS)
     with pytest.raises(ProxymaskError, match="power of two"):

@@ -1,4 +1,4 @@
-"""Clusters that a style lacks give way to those that stand in the same places."""
+"""Clusters that a style lacks are replaced by those in the same places; the prior of a style."""
 
 import torch
 
@@ -23,8 +23,8 @@ def test_substitute_takes_the_cluster_of_the_same_places() -> None:
     assert torch.equal(clusters.substitute(mask, present), expected)
 
 
-def test_what_has_no_stand_in_stays() -> None:
-    """Asked to, only a cluster that stands in the same places takes the place of another."""
+def test_a_cluster_without_similar_substitute_stays() -> None:
+    """With ``min_similarity``, only a cluster in the same places replaces another."""
     occupancy = torch.zeros(3, 4, 4)
     occupancy[0, :2], occupancy[1, :2, :3], occupancy[2, 2:] = 1.0, 1.0, 1.0
     clusters = clusters_with(occupancy)
@@ -35,7 +35,7 @@ def test_what_has_no_stand_in_stays() -> None:
     assert torch.equal(clusters.substitute(mask, present, min_similarity=1.0), mask)
 
 
-def test_what_is_present_stays_and_samples_are_told_apart() -> None:
+def test_present_clusters_stay_in_each_sample() -> None:
     generator = torch.Generator().manual_seed(0)
     clusters = clusters_with(torch.rand(5, 8, 8, generator=generator))
     mask = torch.randint(0, 5, (2, 8, 8), generator=generator)

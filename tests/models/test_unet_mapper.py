@@ -24,13 +24,13 @@ def planes(batch: int = 2, channels: int = 1, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("resolution", [8, 16])
 @pytest.mark.parametrize("channels", [1, 3, 9])
-def test_shapes(resolution: int, channels: int) -> None:
+def test_output_shapes(resolution: int, channels: int) -> None:
     mapper = make(resolution=resolution, in_channels=channels)
     assert mapper(planes(channels=channels)).shape == (2, tiny.K, resolution, resolution)
 
 
 @pytest.mark.parametrize(("fold", "resolution"), [(2, 16), (2, 8), (4, 8)])
-def test_folded(fold: int, resolution: int) -> None:
+def test_folding_is_space_to_depth(fold: int, resolution: int) -> None:
     """Pixels into channels first: the same planes in, the same size out, and every pixel still counts."""
     torch.manual_seed(0)
     mapper = UNetMapper(3, tiny.K, resolution, 32, **tiny.WIDTHS, fold=fold).eval()
@@ -46,17 +46,17 @@ def test_folded(fold: int, resolution: int) -> None:
 
 
 @pytest.mark.parametrize(("fold", "resolution"), [(2, 32), (3, 8), (8, 8), (0, 8), (-2, 8)])
-def test_impossible_folds(fold: int, resolution: int) -> None:
+def test_impossible_folds_are_refused(fold: int, resolution: int) -> None:
     with pytest.raises(ProxymaskError, match="folded by"):
         UNetMapper(1, tiny.K, resolution, 32, **tiny.WIDTHS, fold=fold)
 
 
-def test_a_folded_encoder_is_no_discriminators() -> None:
+def test_a_folded_encoder_cannot_start_from_a_discriminator() -> None:
     with pytest.raises(ProxymaskError, match="--unet-space-to-depth 1"):
         make(fold=2, resolution=8).start_from(tiny.make_discriminator())
 
 
-def test_paper_size() -> None:
+def test_published_widths_fit() -> None:
     with torch.device("meta"):
         mapper = UNetMapper(1, 25, 64, 256)
     assert mapper.up_sides == [8, 16, 32, 64]
@@ -65,13 +65,13 @@ def test_paper_size() -> None:
 
 
 @pytest.mark.parametrize(("resolution", "size"), [(32, 16), (4, 16), (8, 24)])
-def test_impossible_sizes(resolution: int, size: int) -> None:
+def test_impossible_sizes_are_refused(resolution: int, size: int) -> None:
     with pytest.raises(ProxymaskError):
         make(resolution=resolution, input_resolution=size)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_encoder_is_the_discriminators(channels: int) -> None:
+def test_encoder_equals_the_discriminator(channels: int) -> None:
     """With its weights, the encoder's features are the discriminator's, of a grey picture where one plane comes in."""
     discriminator, mapper = tiny.make_discriminator(), make(in_channels=channels).eval()
     before = copy.deepcopy(mapper.state_dict())
@@ -103,7 +103,7 @@ def test_gradient_reaches_everything_and_far_pixels_matter() -> None:
     assert float(x.grad[0, 0, -1, -1].abs()) > 0
 
 
-def test_remembers_the_mean_condition_in_training_only() -> None:
+def test_mean_condition_is_updated_in_training_only() -> None:
     mapper = make().train()
     batches = [planes(4, seed=seed) for seed in range(5)]
     for batch in batches:
@@ -116,7 +116,7 @@ def test_remembers_the_mean_condition_in_training_only() -> None:
     assert int(mapper.seen) == 5
 
 
-def test_learns_what_a_drawing_says() -> None:
+def test_learns_a_drawing() -> None:
     """Inside or outside of a drawn square: learned in some steps, on squares not seen."""
 
     def squares(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,7 +145,7 @@ def test_learns_what_a_drawing_says() -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_round_trip(tmp_path, half: bool) -> None:
+def test_saving_and_loading_keeps_everything(tmp_path, half: bool) -> None:
     mapper = make().train()
     mapper(planes())
     again = load_mapper(mapper.save_pretrained(tmp_path / "m", half=half))

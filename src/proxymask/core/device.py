@@ -13,10 +13,10 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU.
+    """``auto``: CUDA, else MPS, else the CPU.
 
     Raises:
-        ProxymaskError: an unknown name, or a device that is not there.
+        ProxymaskError: an unknown name, or a device that is not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -47,8 +47,7 @@ def cpu_has_bf16() -> bool:
 
 
 def resolve_precision(name: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """The autocast dtype of a precision, or of float32 and bfloat16 themselves; ``auto`` is bfloat16 where the hardware has it, float32
-    elsewhere.
+    """The autocast dtype of a precision, or of float32 and bfloat16 themselves. ``auto``: bfloat16 if the hardware has it, else float32.
 
     Raises:
         ProxymaskError: another precision.

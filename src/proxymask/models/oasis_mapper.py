@@ -124,7 +124,7 @@ class SpadeBlock(nn.Module):
         return skip + self.conv1(F.leaky_relu(self.norm1(x, mask), 0.2))
 
     def fused(self) -> nn.Module:
-        """The form for inference, see :func:`layers.fused_copy`."""
+        """The form for inference, see ``inference/fused.py``."""
         return FusedSpadeBlock(self)
 
 
@@ -201,7 +201,7 @@ class OasisMapper(ConfigModel):
             else:
                 nn.init.xavier_normal_(parameter, gain=1.0 if name.startswith("tail") else 0.02)
 
-    def at(self, mask: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
+    def resize_planes(self, mask: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
         """Resize one-hot planes (B, N, H, W) to ``size``, a side or (height, width)."""
         size = height_width(size)
         if mask.shape[-2:] == size:
@@ -212,7 +212,7 @@ class OasisMapper(ConfigModel):
             return F.avg_pool2d(mask, times) if whole else F.adaptive_avg_pool2d(mask, size)  # the same; the first is faster
         return F.interpolate(mask, size=size, mode="nearest-exact")
 
-    def _ready(self, planes: torch.Tensor) -> torch.Tensor:
+    def _to_conv_format(self, planes: torch.Tensor) -> torch.Tensor:
         """In inference: the planes in the dtype and memory format of the convolutions, converted once for all of them."""
         return planes if self.training else planes.to(dtype=self.head.weight.dtype, memory_format=torch.channels_last)
 
@@ -225,10 +225,10 @@ class OasisMapper(ConfigModel):
         """Ids (B, H, W) int64 or one-hot planes (B, N, H, W), not smaller than (h, w) -> logits (B, K, h, w)."""
         planes = self.planes(mask) if mask.ndim == 3 else mask
         if self.resize == "area" and planes.shape[-2:] == (2 * self.size[0], 2 * self.size[1]):
-            planes = self.at(planes, self.size)  # the same result, because the means of 2 x 2 pixels have the same mean; faster
-        x = self.head(self._ready(self.at(planes, self.first)))
+            planes = self.resize_planes(planes, self.size)  # the same result, because the means of 2 x 2 pixels have the same mean; faster
+        x = self.head(self._to_conv_format(self.resize_planes(planes, self.first)))
         for index, block in enumerate(self.blocks):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(x, self._ready(self.at(planes, x.shape[-2:])))
+            x = block(x, self._to_conv_format(self.resize_planes(planes, x.shape[-2:])))
         return self.tail(F.leaky_relu(x, 0.2))

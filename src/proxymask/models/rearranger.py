@@ -235,12 +235,12 @@ class Rearranger(ConfigModel):
         query = query_tokens.query
         moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
         grid = moved.transpose(1, 2).unflatten(2, self.size)
-        mended = self.out_block(grid[:, : self.channels])
+        refined = self.out_block(grid[:, : self.channels])
         if self.refinement is not None:
             assert query_tokens.mask_features is not None
-            grid = self.refinement(concat_channels(mended, grid[:, self.channels :]), query_tokens.mask_features, style.statistics)
-            mended = grid[:, : self.channels]
-        features = mended.float() * self.feature_rms
+            grid = self.refinement(concat_channels(refined, grid[:, self.channels :]), query_tokens.mask_features, style.statistics)
+            refined = grid[:, : self.channels]
+        features = refined.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip image is an upsampled picture, so the rearranged one is filtered in the same way
             rgb = lowpass2_matmul(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)

@@ -74,7 +74,7 @@ class RefinementBlock(nn.Module):
         return x + self.leave(_act(self.join((fine + up) * math.sqrt(0.5))))
 
     def fused(self) -> nn.Module:
-        """The form for inference, see :func:`layers.fused_copy`."""
+        """The form for inference, see ``inference/fused.py``."""
         return FusedRefinementBlock(self)
 
 

@@ -74,7 +74,7 @@ class UNetMapper(ConfigModel):
             return channels_at(side, channel_base, channel_max)
 
         # 1x1 as in the discriminator; after folding 3x3, so that a line is seen across the borders of the folded pixels
-        self.fromcondition = _First(in_channels * fold**2, width(sides[-1]), 1 if fold == 1 else 3)
+        self.fromcondition = _FirstConv(in_channels * fold**2, width(sides[-1]), 1 if fold == 1 else 3)
         self.down_sides = sides[:0:-1]
         for side in self.down_sides:
             setattr(self, f"b{side}", _DownBlock(width(side), width(side // 2), 0, None))
@@ -134,14 +134,14 @@ class UNetMapper(ConfigModel):
             raise ProxymaskError(
                 f"a mapper whose conditions are folded by {self.fold} has no discriminator's encoder: --unet-space-to-depth 1"
             )
-        theirs, mine, taken = discriminator.state_dict(), self.state_dict(), []
+        source, own, copied = discriminator.state_dict(), self.state_dict(), []
         if (discriminator.resolution, discriminator.start) != (self.input_resolution, self.start):
-            theirs_size, mine_size = discriminator.picture_size, block_size(self.input_resolution, self.start)
+            source_size, own_size = discriminator.picture_size, block_size(self.input_resolution, self.start)
             raise ProxymaskError(
-                f"a discriminator of pictures of {size_text(theirs_size)} does not fit this mapper's encoder of {size_text(mine_size)}"
+                f"a discriminator of pictures of {size_text(source_size)} does not fit this mapper's encoder of {size_text(own_size)}"
             )
         first = f"b{self.input_resolution}.fromrgb."
-        for name, value in theirs.items():
+        for name, value in source.items():
             if name.startswith(first):
                 target = "fromcondition." + name.removeprefix(first)
                 if value.ndim == 4 and value.shape[1] != self.in_channels:
@@ -153,14 +153,14 @@ class UNetMapper(ConfigModel):
                 target = name
             else:
                 continue
-            if target not in mine or mine[target].shape != value.shape:
+            if target not in own or own[target].shape != value.shape:
                 raise ProxymaskError(
                     f"the discriminator's {name} {tuple(value.shape)} does not fit this mapper's encoder: give the mapper its widths "
                     "(--unet-base and --unet-max)"
                 )
-            mine[target].copy_(value)
-            taken.append(target)
-        return taken
+            own[target].copy_(value)
+            copied.append(target)
+        return copied
 
 
 class _UpBlock(nn.Module):
@@ -176,25 +176,25 @@ class _UpBlock(nn.Module):
         return self.conv1(self.conv0(torch.cat([x, skip], dim=1)))
 
     def fused(self) -> nn.Module:
-        """The form for inference, see :func:`layers.fused_copy`."""
+        """The form for inference, see ``inference/fused.py``."""
         block = _UpBlock.__new__(_UpBlock)
         nn.Module.__init__(block)
-        block.conv0, block.conv1 = _plain(self.conv0), _plain(self.conv1)  # type: ignore[assignment]
+        block.conv0, block.conv1 = _plain_conv(self.conv0), _plain_conv(self.conv1)  # type: ignore[assignment]
         return block
 
 
-class _First(Conv):
+class _FirstConv(Conv):
     """The first convolution, with a form for inference."""
 
     def fused(self) -> nn.Module:
-        return _plain(self)
+        return _plain_conv(self)
 
 
 class _DownBlock(DiscriminatorBlock):
     """The discriminator's residual block, with a form for inference."""
 
     def fused(self) -> nn.Module:
-        return _FusedDownBlock(_plain(self.conv0), _plain(self.conv1, 0.5**0.5), _plain(self.skip, 0.5**0.5))
+        return _FusedDownBlock(_plain_conv(self.conv0), _plain_conv(self.conv1, 0.5**0.5), _plain_conv(self.skip, 0.5**0.5))
 
 
 class _FusedDownBlock(nn.Module):
@@ -207,7 +207,7 @@ class _FusedDownBlock(nn.Module):
 
 
 @torch.no_grad()
-def _plain(conv: Conv, gain: float = 1.0) -> nn.Module:
+def _plain_conv(conv: Conv, gain: float = 1.0) -> nn.Module:
     """``conv`` as plain layers: weights times their gain and, where it halves the size, the filter as a depthwise convolution before it."""
     total = gain * math.sqrt(2) if conv.lrelu else gain
     weight = conv.weight * (conv.weight_gain * total)
