@@ -15,7 +15,7 @@ from ..generator import GeneratorConfig, GeneratorStage
 from ..parts import pictures_id
 from .definition import TrainedStage, discriminator_to_train, seeded
 
-GROWN_WARMUP = 500  # steps over which the learning rates of grown networks rise
+WARMUP = 500  # steps over which the learning rates rise where training starts from trained networks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class GeneratorDefinition(TrainedStage):
             generator, discriminator = self._grown(self.start)
         else:
             generator = self.start
-        warmup = GROWN_WARMUP if self.grow else 0
+        warmup = WARMUP if self.start is not None else 0
         return GeneratorStage(generator, discriminator_to_train(discriminator, generator, seed), self.pictures, self.config, warmup)
 
     @cached_property
