@@ -445,7 +445,7 @@ def test_every_verb_that_trains_takes_a_class(tmp_path: Path, capsys: pytest.Cap
         capsys, "train", "rearranger", "--generator", plain, *parts, "--class", 1, "--out", tmp_path / "z", *cpu
     )
     words = ("train", "generator", "--images", pictures, "--class", 1, "--out", tmp_path / "z", *cpu)
-    assert "name it with --resume-from" in fails(capsys, *words)
+    assert "--class goes with --resume-from or --grow-from" in fails(capsys, *words)
     assert "--class goes with --generator" in fails(
         capsys, "train", "mapper", "--bundle", tiny.EMBEDDED_BUNDLE, "--class", 1, "--out", tmp_path / "z"
     )
