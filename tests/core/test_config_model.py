@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from proxymask.core import config_model as modeling
+from proxymask.core import files
 from proxymask.core.config_model import ConfigModel
 from proxymask.core.device import resolve_device, resolve_precision
 from proxymask.core.errors import ProxymaskError
@@ -161,7 +161,7 @@ def test_writing_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.M
         Path(name).write_bytes(b"half a file")
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(modeling, "save_file", full)
+    monkeypatch.setattr(files, "save_file", full)
     with pytest.raises(OSError, match="No space") as caught:
         save_tensors(path, {"a": torch.zeros(3)})
     assert caught.value.errno == errno.ENOSPC

@@ -31,6 +31,10 @@ class Import:
     """Of a class-conditional generator, the class that is taken wherever none is given."""
     seed_style: SeedStyles = None
     """How a seed becomes z: nvidia (RandomState) or torch; that of the file's family where not given."""
+    lr_multiplier: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")] = None
+    """Learning-rate multiplier of the mapping network (lr_mlp, mapping_lr_mul); needed only where neither the file nor its weights tell."""
+    final_tanh: bool = False
+    """The pictures end in a tanh; for genforce's files, which do not say it."""
     strict: bool = False
     """Refuse a file with anything in it that is not understood, needed or not."""
 
@@ -39,7 +43,14 @@ class Import:
         from ..checkpoints.imported import save_import
         from ..checkpoints.loading import open_checkpoint
 
-        imported = open_checkpoint(self.file, class_index=self.class_index, seed_style=self.seed_style, strict=self.strict)
+        imported = open_checkpoint(
+            self.file,
+            class_index=self.class_index,
+            seed_style=self.seed_style,
+            lr_multiplier=self.lr_multiplier,
+            final_tanh=self.final_tanh,
+            strict=self.strict,
+        )
         out = save_import(imported, self.out)
         print(imported.text())
         print(f"\nimported: {out}")

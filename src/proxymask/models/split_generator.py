@@ -49,7 +49,7 @@ class FusedG2:
     """G2 of one style; made by :meth:`SplitGenerator.tail`."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype, self.blocks = dtype, list[_Block]()
+        self.dtype, self.blocks, self.final_tanh = dtype, list[_Block](), False
 
     def add(self, block: SynthesisBlock, ws: torch.Tensor, convs: bool) -> None:
         """Take a block for its slice of ws (1, num_conv + 1, w_dim); ``convs``: its convolutions, and not its toRGB alone."""
@@ -57,6 +57,7 @@ class FusedG2:
         torgb = block.torgb
         style = torgb.affine(ws[:, block.num_conv]) * torgb.weight_gain
         weight = self._ready(torgb.weight * style[0, :, None, None])
+        self.final_tanh = block.final_tanh
         self.blocks.append(_Block(layers, weight, torgb.bias[:, None, None].float(), torgb.clamp, block.kernel))
 
     def _layer(self, layer: SynthesisLayer, w: torch.Tensor) -> _Layer:
@@ -82,7 +83,7 @@ class FusedG2:
                     rgb = upsample2_matmul(rgb, block.kernel)
                 y = F.conv2d(x, block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
-            return rgb
+            return rgb.tanh() if self.final_tanh else rgb
 
     def _conv(self, x: torch.Tensor, layer: _Layer) -> torch.Tensor:
         if layer.kernel is None:

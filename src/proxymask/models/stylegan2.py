@@ -34,6 +34,18 @@ def check_resolution(resolution: int, least: int = 8) -> list[int]:
     return [2**i for i in range(2, resolution.bit_length())]
 
 
+def _check_at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if value < least:
+            raise ProxymaskError(f"{name} {value} must be {least} or more")
+
+
+def _check_positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ProxymaskError(f"{name} {value} must be a finite number above 0")
+
+
 class FullyConnected(nn.Module):
     """Equalised linear layer; ``lr_multiplier`` scales weight and bias at run time."""
 
@@ -204,9 +216,10 @@ class SynthesisBlock(nn.Module):
         img_channels: int,
         clamp: float | None,
         scaled_weights: bool = False,
+        final_tanh: bool = False,
     ) -> None:
         super().__init__()
-        self.size, self.in_channels = size, in_channels
+        self.size, self.in_channels, self.final_tanh = size, in_channels, final_tanh
 
         def layer(fan: int, up: bool) -> SynthesisLayer:
             # conv(w g) / sqrt(|w g|^2 + e) = conv(w) / sqrt(|w|^2 + e / g^2), with g^2 = 1 / fan-in
@@ -231,7 +244,8 @@ class SynthesisBlock(nn.Module):
     def image(self, x: torch.Tensor, rgb: torch.Tensor | None, ws: torch.Tensor) -> torch.Tensor:
         """Add this block's toRGB to ``rgb``, the skip image already at this block's resolution (or nothing)."""
         y = self.torgb(x, ws[:, self.num_conv])
-        return y if rgb is None else rgb + y
+        y = y if rgb is None else rgb + y
+        return y.tanh() if self.final_tanh else y
 
 
 class SynthesisNetwork(nn.Module):
@@ -247,6 +261,7 @@ class SynthesisNetwork(nn.Module):
         conv_clamp: float | None,
         start: tuple[int, int] = START,
         scaled_weights: bool = False,
+        final_tanh: bool = False,
     ) -> None:
         super().__init__()
         self.resolution = resolution
@@ -255,7 +270,8 @@ class SynthesisNetwork(nn.Module):
         self.num_ws = 1  # the last toRGB's
         for res in self.block_resolutions:
             width = channels_at(res, channel_base, channel_max)
-            block = SynthesisBlock(previous, width, w_dim, block_size(res, start), img_channels, conv_clamp, scaled_weights)
+            size, is_last = block_size(res, start), res == resolution
+            block = SynthesisBlock(previous, width, w_dim, size, img_channels, conv_clamp, scaled_weights, final_tanh and is_last)
             setattr(self, f"b{res}", block)
             self.num_ws += block.num_conv
             previous = width
@@ -302,6 +318,7 @@ class Generator(ConfigModel):
         seed_style: how the generator's family draws z of an integer seed, see :func:`seed_to_z`.
         num_fp16_res: how many of the highest resolutions its family runs in half precision on a GPU. Kept as a fact: here the
             precision is chosen where the generator is used.
+        final_tanh: the picture is the hyperbolic tangent of the last skip image (an option of genforce and Hammer).
 
     Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (skip generator).
     """
@@ -325,14 +342,18 @@ class Generator(ConfigModel):
         scaled_weights: bool = False,
         seed_style: SeedStyle = "nvidia",
         num_fp16_res: int = 0,
+        final_tanh: bool = False,
     ) -> None:
         super().__init__()
+        _check_at_least(1, z_dim=z_dim, w_dim=w_dim, img_channels=img_channels, channel_base=channel_base, channel_max=channel_max)
+        _check_at_least(0, c_dim=c_dim, mapping_layers=mapping_layers, num_fp16_res=num_fp16_res)
+        _check_positive(conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
         self.z_dim, self.w_dim, self.c_dim, self.resolution, self.img_channels = z_dim, w_dim, c_dim, resolution, img_channels
         self.start, self.num_fp16_res = check_start(start), num_fp16_res
         self.seed_style: SeedStyle = check_seed_style(seed_style)
         self.picture_size = block_size(resolution, self.start)
         self.synthesis = SynthesisNetwork(
-            w_dim, resolution, img_channels, channel_base, channel_max, conv_clamp, self.start, scaled_weights
+            w_dim, resolution, img_channels, channel_base, channel_max, conv_clamp, self.start, scaled_weights, final_tanh
         )
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, c_dim, mapping_lr_multiplier, mapping_features, embed_features, label)
@@ -492,6 +513,12 @@ class Discriminator(ConfigModel):
         mapping_lr_multiplier: float = 0.01,
     ) -> None:
         super().__init__()
+        _check_at_least(1, img_channels=img_channels, channel_base=channel_base, channel_max=channel_max)
+        _check_at_least(1, mbstd_group=1 if mbstd_group is None else mbstd_group, cmap_dim=1 if cmap_dim is None else cmap_dim)
+        _check_at_least(0, c_dim=c_dim, mapping_layers=mapping_layers, mbstd_channels=mbstd_channels)
+        _check_positive(conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
+        if mbstd_channels and channels_at(4, channel_base, channel_max) % mbstd_channels:
+            raise ProxymaskError(f"mbstd_channels {mbstd_channels} does not divide the channels of the last block")
         self.resolution, self.c_dim, self.img_channels, self.start = resolution, c_dim, img_channels, check_start(start)
         self.picture_size = block_size(resolution, self.start)
         self.block_resolutions = check_resolution(resolution)[:0:-1]

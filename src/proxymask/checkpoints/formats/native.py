@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import torch
+
+from ...core.config_model import MAX_CONFIG_BYTES
 from ...core.errors import ProxymaskError
-from ...core.files import read_json
+from ...core.files import check_plain, read_json
 from ...models.stylegan2 import Discriminator, Generator
 
 FAMILY = "proxymask"
@@ -25,11 +28,13 @@ def read(folder: Path) -> tuple[Generator, Discriminator | None, dict[str, objec
         ProxymaskError: the folder holds another network, or is damaged.
     """
     generator = Generator.from_pretrained(folder)
+    _check_values(generator, folder)
     discriminator = None
     for place in (folder / "discriminator", folder.parent / "discriminator"):
         if (place / "config.json").is_file():
             found = Discriminator.from_pretrained(place)
-            discriminator = found if found.resolution == generator.resolution else None
+            _check_values(found, place)
+            discriminator = found if found.picture_size == generator.picture_size else None
             break
     return generator, discriminator, source_of(folder)
 
@@ -38,8 +43,20 @@ def source_of(folder: Path) -> dict[str, object]:
     """What an import wrote of its source next to the generator in ``folder``; empty where it is no import."""
     for place in (folder / IMPORT_JSON, folder.parent / IMPORT_JSON):
         if place.is_file():
-            about = read_json(place)
+            about = read_json(place, MAX_CONFIG_BYTES)
+            check_plain(about, place)
             if not isinstance(about, dict):
                 raise ProxymaskError(f"{place} is not what an import wrote: import the file again")
             return about
     return {}
+
+
+def _check_values(network: Generator | Discriminator, folder: Path) -> None:
+    """Refuse a network with values that are not finite, or with a class that it does not have."""
+    state = network.state_dict()
+    bad = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise ProxymaskError(f"{folder} has values that are not finite ({bad[0]}): it is damaged, or its training failed; get another")
+    chosen = int(state.get("mapping.class_index", -1))
+    if not -1 <= chosen < max(network.c_dim, 1):
+        raise ProxymaskError(f"{folder} has chosen class {chosen} of {network.c_dim}: it is damaged, import its source again")
