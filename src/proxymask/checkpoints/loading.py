@@ -143,6 +143,8 @@ def _build_generator(found: Conversion) -> Generator:
     if found.mean_w_missing:
         found.assumed.append(f"average of w, for truncation (the file has none: the mean of {MEAN_W_SAMPLES:,} latents)")
         _set_mean_w(generator)
+    if found.tanh_unknown:
+        _note_range(generator, found)
     return generator
 
 
@@ -179,6 +181,20 @@ def _check_mean_w_size(weights: NetworkWeights) -> None:
     sides = [weights.config["z_dim"], weights.config["c_dim"], *(side for value in weights.tensors.values() for side in value.shape[:1])]
     budget = Budget(DEFAULT_LIMITS, sum(value.nbytes for value in weights.tensors.values()))
     budget.charge_bytes(4 * MEAN_W_SAMPLES * max(sides))
+
+
+@torch.no_grad()
+def _note_range(generator: Generator, found: Conversion) -> None:
+    """Say so where the values of a picture lie far beyond [-1, 1], as only those of a network do that was trained with a final tanh."""
+    if max(generator.picture_size) > 1024:  # where a picture takes minutes
+        return
+    c = torch.nn.functional.one_hot(torch.tensor([0]), generator.c_dim).float() if generator.c_dim else None
+    share = float((generator(generator.z([0]), c).abs() > 1.5).float().mean())
+    if share > 0.01:
+        found.notes.append(
+            f"{100 * share:.0f} % of the values of a picture lie beyond 1.5 (pictures are in [-1, 1]), which tells of a final tanh in "
+            "training: if so, these pictures are wrong, import the file with --final-tanh"
+        )
 
 
 @torch.no_grad()

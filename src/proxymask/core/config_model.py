@@ -95,8 +95,6 @@ class ConfigModel(nn.Module):
         try:
             with _BoundedConstruction(tensors):
                 model = cls(**config)
-        except ProxymaskError:
-            raise
         except Exception as error:  # whatever an impossible value makes a constructor raise
             raise ProxymaskError(f"{source} does not fit {cls.__name__}: {printable(str(error), 200)}") from None
         expected = model.state_dict()

@@ -45,6 +45,7 @@ class Conversion:
         facts: more about the file, by name.
         notice: the licence notice in the file.
         mean_w_missing: the file has no average of w; it has to be computed.
+        tanh_unknown: the file does not say whether the pictures end in a tanh, and the user said nothing of it.
         seed_style: how the family draws z from a seed.
     """
 
@@ -56,6 +57,7 @@ class Conversion:
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     notice: str = ""
     mean_w_missing: bool = False
+    tanh_unknown: bool = False
     seed_style: SeedStyle = "nvidia"
 
     def add_discriminator(self, read: Callable[[], NetworkWeights | None]) -> None:

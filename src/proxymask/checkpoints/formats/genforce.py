@@ -24,6 +24,7 @@ FAMILY = "genforce (stylegan2, stylegan2ada)"
 HAMMER = "Hammer (stylegan2)"
 _GENERATOR = ("synthesis.early_layer.const", "mapping.dense0.weight")
 _DISCRIMINATOR = ("input0.weight", "layer0.weight")
+_NO_TANH = "no final tanh (if it was trained with one: proxymask import FILE --final-tanh)"
 # Hammer's names -> genforce's
 _HAMMER_NAMES = (
     (r"^w_avg$", "truncation.w_avg"),
@@ -62,6 +63,7 @@ def read(contents: Any, choices: Choices) -> Conversion | None:
     if not taken.is_averaged and taken.name != WHOLE_FILE:
         result.notes.append(f"no averaged generator (generator_smooth): {taken.name} is taken")
     result.mean_w_missing = "mapping.w_avg" not in generator.tensors
+    result.tanh_unknown = _NO_TANH in assumed
     judges = find_networks(contents, _DISCRIMINATOR)
     if judges:
         result.add_discriminator(lambda: _discriminator(_genforce_names(judges[0].state), _arguments(judges[0], "discriminator")))
@@ -117,7 +119,7 @@ def _generator(
         assumed.append("no clamp")
     if final_tanh is None:
         final_tanh = choices.final_tanh
-        assumed.append("a final tanh (--final-tanh)" if final_tanh else "no final tanh (if it was trained with one: --final-tanh)")
+        assumed.append("a final tanh (--final-tanh)" if final_tanh else _NO_TANH)
     config = sizes.config(
         conv_clamp=None if clamp is None else as_number(clamp, "conv_clamp"),
         mapping_lr_multiplier=rate,
