@@ -287,12 +287,12 @@ def attempt(base: str, contents: Any, write: Writer, path: Path, seed: int) -> O
         write(path, tree)
     except Exception as error:  # the writer takes no such value: there is no such file
         return Outcome(what, "not written", type(error).__name__, 0.0, 0)
-    before, start, refused, cause = reset_peak(), time.perf_counter(), "", ""
+    before, start, refused, cause = reset_peak(), time.process_time(), "", ""
     try:
         use(path)
     except ProxymaskError as error:
         refused, cause = str(error), type(error.__cause__).__name__ if error.__cause__ is not None else ""
-    outcome = Outcome(what, refused, cause, time.perf_counter() - start, peak() - before)
+    outcome = Outcome(what, refused, cause, time.process_time() - start, peak() - before)
     if refused:
         assert refused.isprintable(), refused[:1000]
         assert len(refused) < 1000, refused[:1000]

@@ -25,7 +25,7 @@ def test_they_are_neither_all_refused_nor_all_read(outcomes: list[mutants.Outcom
     for base in mutants.bases():
         read = collections.Counter(not outcome.refused for outcome in outcomes if outcome.what.startswith(f"{base} "))
         assert read[True] > 5, base
-        assert read[False] > 40, base
+        assert read[False] > 20, base
 
 
 def test_the_untouched_containers_are_read(tmp_path: Path) -> None:

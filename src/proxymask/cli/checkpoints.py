@@ -13,14 +13,15 @@ from .verbs import ClassIndex, SeedStyles
 class Import:
     """A StyleGAN2 checkpoint of another project, made a folder of safetensors that every verb takes.
 
-    Takes NVIDIA's PyTorch and TensorFlow pickles, rosinality's and genforce's files, and this project's folders. Nothing in the file
-    is run. OUT gets generator/, discriminator/ where the file has one, import.json and a README.md that says what was found, what was
-    assumed, and the licence notice in the file.
+    Takes NVIDIA's PyTorch and TensorFlow pickles, files in the layouts of rosinality, BasicSR, genforce and Hammer, and this project's
+    folders. Nothing in the file is run. OUT gets generator/, discriminator/ where the file has one, import.json and a README.md that says
+    what was found, what was assumed, and the licence notice in the file.
 
     Examples:
       proxymask import ffhq.pkl --out ffhq
       proxymask import cifar10.pkl --class 3 --out horses
       proxymask import 550000.pt --out faces --seed-style nvidia
+      proxymask import trained.pt --out faces --lr-multiplier 0.1
     """
 
     file: Annotated[Path, tyro.conf.Positional]

@@ -90,7 +90,7 @@ class ConfigModel(nn.Module):
             source: what the config was read from, for errors.
 
         Raises:
-            ProxymaskError: the class does not take the config, or the tensors do not fit.
+            ProxymaskError: the class does not take the config, the tensors do not fit, or some of their values are not finite.
         """
         try:
             with _BoundedConstruction(tensors):
@@ -105,6 +105,9 @@ class ConfigModel(nn.Module):
                 f"{what} {_first(names)}" for what, names in (("missing", missing), ("unknown", extra), ("wrong shape", wrong))
             )
             raise ProxymaskError(f"{source} does not fit its tensors: {shown}: it is damaged or incomplete, get it again")
+        bad = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
+        if bad:
+            raise ProxymaskError(f"{source}: {bad[0]} has values that are not finite: it is damaged, or its training failed; get another")
         model.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
         return model.eval().requires_grad_(False)
 

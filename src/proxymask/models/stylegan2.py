@@ -135,7 +135,7 @@ class MappingNetwork(nn.Module):
     def _classes(self, c: torch.Tensor | None, batch: int) -> torch.Tensor:
         if c is not None:
             return c.float()
-        if int(self.class_index) < 0:
+        if not 0 <= int(self.class_index) < self.c_dim:
             raise ProxymaskError(f"this generator is class-conditional: choose a class, --class 0 to {self.c_dim - 1}")
         return F.one_hot(self.class_index, self.c_dim).float().expand(batch, -1)
 

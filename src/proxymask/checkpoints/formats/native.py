@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from ...core.config_model import MAX_CONFIG_BYTES
 from ...core.errors import ProxymaskError
 from ...core.files import check_plain, read_json
@@ -28,12 +26,10 @@ def read(folder: Path) -> tuple[Generator, Discriminator | None, dict[str, objec
         ProxymaskError: the folder holds another network, or is damaged.
     """
     generator = Generator.from_pretrained(folder)
-    _check_values(generator, folder)
     discriminator = None
     for place in (folder / "discriminator", folder.parent / "discriminator"):
         if (place / "config.json").is_file():
             found = Discriminator.from_pretrained(place)
-            _check_values(found, place)
             discriminator = found if found.picture_size == generator.picture_size else None
             break
     return generator, discriminator, source_of(folder)
@@ -49,14 +45,3 @@ def source_of(folder: Path) -> dict[str, object]:
                 raise ProxymaskError(f"{place} is not what an import wrote: import the file again")
             return about
     return {}
-
-
-def _check_values(network: Generator | Discriminator, folder: Path) -> None:
-    """Refuse a network with values that are not finite, or with a class that it does not have."""
-    state = network.state_dict()
-    bad = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
-    if bad:
-        raise ProxymaskError(f"{folder} has values that are not finite ({bad[0]}): it is damaged, or its training failed; get another")
-    chosen = int(state.get("mapping.class_index", -1))
-    if not -1 <= chosen < max(network.c_dim, 1):
-        raise ProxymaskError(f"{folder} has chosen class {chosen} of {network.c_dim}: it is damaged, import its source again")
