@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,47 @@ def test_devices_and_precisions() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ProxymaskError, match="sees no CUDA device"):
             resolve_device("cuda")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"width": value} for value in (-3, 2**40, 2**200, 10**300, "3", None, [3], float("nan"), 3.5, {"a": 1})),
+        *({"depth": value} for value in (10**9, -1, 2**60, float("inf"), "many")),
+        *({"kind": value} for value in ("\x1b[31m" * 5000, ["a"] * 20_000, {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}})),
+        {"\x1b[2J": 1},
+    ],
+    ids=lambda changes: str(changes)[:40],
+)
+def test_altered_settings_take_neither_time_nor_memory(saved: Path, changes: dict[str, object]) -> None:
+    edit(saved / "config.json", lambda c: c["config"].update(changes))
+    start = time.perf_counter()
+    with pytest.raises(ProxymaskError) as caught:
+        Net.from_pretrained(saved)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+    assert time.perf_counter() - start < 2
+
+
+def test_json_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text, why in (("[" * 200_000, "too deeply"), ("1" * 10_000, "not valid JSON"), ("{", "not valid JSON")):
+        path.write_text(text)
+        with pytest.raises(ProxymaskError, match=why):
+            read_json(path)
+    with pytest.raises(ProxymaskError, match="cannot be read"):
+        read_json(tmp_path)
+    path.write_text("[1, 2, 3, 4]")
+    with pytest.raises(ProxymaskError, match="larger than 5 bytes"):
+        read_json(path, 5)
+    assert read_json(path, 100) == [1, 2, 3, 4]
+
+
+def test_construction_draws_the_same_random_numbers(saved: Path) -> None:
+    """Loading leaves torch's global random state as building the network does."""
+    torch.manual_seed(3)
+    Net(3)
+    wanted = torch.rand(3)
+    torch.manual_seed(3)
+    Net.from_pretrained(saved)
+    assert torch.equal(torch.rand(3), wanted)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.errors import ProxymaskError
 from ..core.files import replace_folder, write_json
+from ..core.text import without_controls
 from ..core.version import __version__
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
@@ -49,6 +50,16 @@ class Imported:
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     notice: str = ""
     unknown: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Nothing out of a file may steer a terminal."""
+        self.family, self.source, self.sha256 = (without_controls(text) for text in (self.family, self.source, self.sha256))
+        self.assumed, self.notes, self.unknown = ([*map(without_controls, texts)] for texts in (self.assumed, self.notes, self.unknown))
+        self.notice = "\n".join(without_controls(line) for line in self.notice[:10_000].splitlines())
+        self.facts = {
+            name: [*map(without_controls, value)] if isinstance(value, list) else without_controls(value)
+            for name, value in self.facts.items()
+        }
 
     @property
     def seed_style(self) -> str:
@@ -103,7 +114,7 @@ class Imported:
         lines += [f"sha256: {self.sha256}"] if self.sha256 else []
         lines += [f"{name}: {value}" for name, value in self.architecture().items()]
         lines += [f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in self.facts.items()]
-        lines += [f"assumed (the family's default, the file does not say): {'; '.join(self.assumed)}"] if self.assumed else []
+        lines += [f"assumed (the file does not say): {'; '.join(self.assumed)}"] if self.assumed else []
         lines += [f"note: {note}" for note in self.notes]
         if self.unknown:
             lines.append(f"kept inert, not understood: {', '.join(self.unknown[:8])}{' ...' if len(self.unknown) > 8 else ''}")

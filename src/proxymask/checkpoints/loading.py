@@ -10,11 +10,12 @@ from ..core.errors import ProxymaskError
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator, check_seed_style, seed_to_z
 from .formats import genforce, native, nvidia, rosinality, tensorflow
-from .formats.conversion import Conversion, NetworkWeights
+from .formats.conversion import Choices, Conversion, NetworkWeights
 from .formats.unsupported import explain_refusal
 from .identify import FileInfo, identify
 from .imported import Imported
-from .safe_pickle.messages import prefix_errors
+from .safe_pickle.budget import DEFAULT_LIMITS, Budget
+from .safe_pickle.messages import file_errors
 from .torch_file import read_torch
 
 Model = TypeVar("Model", bound=ConfigModel)
@@ -27,6 +28,8 @@ def open_checkpoint(
     *,
     class_index: int | None = None,
     seed_style: str | None = None,
+    lr_multiplier: float | None = None,
+    final_tanh: bool = False,
     strict: bool = False,
     sha256: bool = True,
     info: FileInfo | None = None,
@@ -36,7 +39,9 @@ def open_checkpoint(
     Args:
         path: a ``.pkl``, ``.pt`` or ``.pth``, or a folder that this package wrote.
         class_index: of a class-conditional generator, the class that is taken where none is given.
-        seed_style: "nvidia" or "torch" in place of the family's own, see :func:`~proxymask.generators.stylegan2.seed_to_z`.
+        seed_style: "nvidia" or "torch" in place of the family's own, see :func:`~proxymask.models.stylegan2.seed_to_z`.
+        lr_multiplier: of the mapping network, for a file that does not say it; where None, the scale of its weights tells.
+        final_tanh: for a genforce or Hammer file that does not say whether its pictures end in a tanh.
         strict: refuse a file with anything in it that is not understood, needed or not.
         sha256: also hash the file.
         info: the result of :func:`~.identify.identify` for the file; where None, it is identified here.
@@ -45,13 +50,17 @@ def open_checkpoint(
         ProxymaskError: no checkpoint, damaged, malicious, or of another architecture; the message names which.
     """
     path = Path(path)
-    folder = native.folder_of(path)
+    if lr_multiplier is not None and not 0 < lr_multiplier < float("inf"):
+        raise ProxymaskError(f"--lr-multiplier {lr_multiplier}: wanted a finite number above 0")
+    folder, choices = native.folder_of(path), Choices(lr_multiplier, final_tanh)
     if folder is not None:
+        if choices != Choices():
+            raise ProxymaskError(f"{path}: a folder of proxymask says all of its settings: leave out --lr-multiplier and --final-tanh")
         result = _open_native(path, folder)
     else:
         info = info or identify(path)
-        result = _open_file(info.with_sha256() if sha256 else info, strict)
-    with prefix_errors(path):
+        result = _open_file(info.with_sha256() if sha256 else info, strict, choices)
+    with file_errors(path):
         if class_index is not None:
             result.generator.choose_class(class_index)
             if result.discriminator is not None:
@@ -68,29 +77,34 @@ def _open_native(path: Path, folder: Path) -> Imported:
     return Imported(
         generator,
         discriminator,
-        family=str(about.get("family", native.FAMILY)),
+        family=_text(about, "family", native.FAMILY),
         format="proxymask folder",
-        source=str(about.get("source", path.name)),
+        source=_text(about, "source", path.name),
         size=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
-        sha256=str(about.get("sha256", "")),
+        sha256=_text(about, "sha256"),
         assumed=_texts(about.get("assumed")),
         notes=_texts(about.get("notes")),
-        facts={key: about[key] for key in ("networks", "generator taken") if key in about},
-        notice=str(about.get("licence notice", "")),
+        facts={"networks": _texts(about.get("networks")), "generator taken": _text(about, "generator taken")} if about else {},
+        notice=_text(about, "licence notice"),
         unknown=_texts(about.get("not understood")),
     )
 
 
+def _text(about: dict[str, object], key: str, default: str = "") -> str:
+    value = about.get(key, default)
+    return value if isinstance(value, str) else default
+
+
 def _texts(value: object) -> list[str]:
-    return [str(entry) for entry in value] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
 
 
-def _open_file(info: FileInfo, strict: bool) -> Imported:
+def _open_file(info: FileInfo, strict: bool, choices: Choices) -> Imported:
     checkpoint = read_torch(info.path, info=info)
-    with prefix_errors(info.path):
+    with file_errors(info.path):
         if strict:
             checkpoint.report.require_known()
-        found = _convert(checkpoint.object)
+        found = _convert(checkpoint.object, choices)
         generator = _build_generator(found)
         discriminator = _build_discriminator(found, generator)
         return Imported(
@@ -109,11 +123,13 @@ def _open_file(info: FileInfo, strict: bool) -> Imported:
         )
 
 
-def _convert(contents: Any) -> Conversion:
+def _convert(contents: Any, choices: Choices) -> Conversion:
     """What the first family that knows the file makes of it."""
     for family in FAMILIES:
-        result = family.read(contents)
+        result = family.read(contents, choices)
         if result is not None:
+            if choices.final_tanh and family is not genforce:
+                raise ProxymaskError(f"--final-tanh: {result.family} has no such option, leave the flag out")
             return result
     raise ProxymaskError(explain_refusal(contents))
 
@@ -122,11 +138,14 @@ def _build_generator(found: Conversion) -> Generator:
     weights = found.generator
     weights.config["seed_style"] = found.seed_style
     if found.mean_w_missing:
+        _check_mean_w_size(weights)
         weights.tensors["mapping.w_avg"] = torch.zeros(weights.config["w_dim"])
     generator = _build(Generator, weights, "generator")
     if found.mean_w_missing:
         found.assumed.append(f"average of w, for truncation (the file has none: the mean of {MEAN_W_SAMPLES:,} latents)")
         _set_mean_w(generator)
+    if found.tanh_unknown:
+        _note_range(generator, found)
     return generator
 
 
@@ -139,7 +158,8 @@ def _build_discriminator(found: Conversion, generator: Generator) -> Discriminat
         found.notes.append("the discriminator is left out: it judges other pictures than the generator makes")
         return None
     try:
-        return _build(Discriminator, found.discriminator, "discriminator")
+        with file_errors():
+            return _build(Discriminator, found.discriminator, "discriminator")
     except ProxymaskError as error:
         found.notes.append(f"the discriminator is left out: {error}")
         return None
@@ -147,24 +167,30 @@ def _build_discriminator(found: Conversion, generator: Generator) -> Discriminat
 
 def _build(kind: type[Model], weights: NetworkWeights, what: str) -> Model:
     """A network with exactly these tensors, float32, in eval mode, gradients off."""
-    model = kind(**weights.config)
-    wanted, tensors = model.state_dict(), weights.tensors
-    if "mapping.class_index" in wanted:
-        tensors.setdefault("mapping.class_index", torch.tensor(-1))
-    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    wrong = sorted(name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape)
-    if missing or extra or wrong:
-        raise ProxymaskError(
-            f"its {what} is no whole StyleGAN2: missing {missing[:3]}, unknown {extra[:3]}, of another shape {wrong[:3]} "
-            f"({len(missing)}, {len(extra)}, {len(wrong)} in all): get a whole checkpoint"
+    if weights.config.get("c_dim"):
+        weights.tensors.setdefault("mapping.class_index", torch.tensor(-1))
+    return kind.from_tensors(weights.config, weights.tensors, f"its {what}")
+
+
+def _check_mean_w_size(weights: NetworkWeights) -> None:
+    """Refuse a mapping network whose latents and classes are so wide, for so small a file, that an average of w takes much memory."""
+    sides = [weights.config["z_dim"], weights.config["c_dim"], *(side for value in weights.tensors.values() for side in value.shape[:1])]
+    budget = Budget(DEFAULT_LIMITS, sum(value.nbytes for value in weights.tensors.values()))
+    budget.charge_bytes(4 * MEAN_W_SAMPLES * max(sides))
+
+
+@torch.no_grad()
+def _note_range(generator: Generator, found: Conversion) -> None:
+    """Say so where the values of a picture lie far beyond [-1, 1], as only those of a network do that was trained with a final tanh."""
+    if max(generator.picture_size) > 1024:  # where a picture takes minutes
+        return
+    c = torch.nn.functional.one_hot(torch.tensor([0]), generator.c_dim).float() if generator.c_dim else None
+    share = float((generator(generator.z([0]), c).abs() > 1.5).float().mean())
+    if share > 0.01:
+        found.notes.append(
+            f"{100 * share:.0f} % of the values of a picture lie beyond 1.5 (pictures are in [-1, 1]), which tells of a final tanh in "
+            "training: if so, these pictures are wrong, import the file with --final-tanh"
         )
-    bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
-    if bad:
-        raise ProxymaskError(
-            f"its {what} has values that are not finite ({bad[0]}): the file is damaged, or its training failed; get another"
-        )
-    model.load_state_dict(tensors)
-    return model.eval().requires_grad_(False)
 
 
 @torch.no_grad()

@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import ProxymaskError
-from .identify import FileInfo, identify
+from .identify import SAFETENSORS, FileInfo, identify
 from .safe_pickle.budget import DEFAULT_LIMITS, Limits
 from .safe_pickle.containers import container_of
 from .safe_pickle.inert import ReadReport
-from .safe_pickle.messages import prefix_errors
+from .safe_pickle.messages import file_errors
 from .safe_pickle.streams import map_file, read_stream
+
+LONE_SAFETENSORS = (
+    "safetensors on their own, without the config.json that proxymask writes beside them; files of other projects are read as .pkl, .pt or "
+    ".pth: give the file that these tensors were taken from, or save them with torch.save"
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ def read_torch(path: str | Path, limits: Limits = DEFAULT_LIMITS, info: FileInfo
     info = info or identify(path)
     if info.problem is not None:
         raise ProxymaskError(f"{path}: {info.problem}")
-    with prefix_errors(path):
+    if info.kind == SAFETENSORS:
+        raise ProxymaskError(f"{path}: {LONE_SAFETENSORS}")
+    with file_errors(path):
         data, report = map_file(path), ReadReport()
         return Checkpoint(read_stream(data, limits, report), container_of(data), report)

@@ -14,7 +14,8 @@ from .options import ClassIndex, SeedStyleName
 class Import:
     """Read a StyleGAN2 checkpoint of another project and write it as safetensors, which every verb takes.
 
-    Reads NVIDIA's PyTorch and TensorFlow pickles, the files of rosinality and genforce, and folders of this project. No code in the
+    Reads NVIDIA's PyTorch and TensorFlow pickles, files in the layouts of rosinality, BasicSR, genforce and Hammer, and folders of
+    this project. No code in the
     file is run. OUT gets generator/, discriminator/ if the file has one, import.json, and a README.md with what was found, what was
     assumed, and the licence notice in the file.
 
@@ -22,6 +23,7 @@ class Import:
       proxymask import ffhq.pkl --out ffhq
       proxymask import cifar10.pkl --class 3 --out horses
       proxymask import 550000.pt --out faces --seed-style nvidia
+      proxymask import trained.pt --out faces --lr-multiplier 0.1
     """
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
@@ -32,6 +34,10 @@ class Import:
     """Default class of a class-conditional generator."""
     seed_style: Annotated[SeedStyleName, tyro.conf.arg(metavar="{nvidia,torch}", help_behavior_hint="(that of the file's family)")] = None
     """Random number generator that turns a seed into z: nvidia (NumPy's RandomState) or torch."""
+    lr_multiplier: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")] = None
+    """Learning-rate multiplier of the mapping network (lr_mlp, mapping_lr_mul); needed only if neither the file nor its weights show it."""
+    final_tanh: bool = False
+    """The pictures end in a tanh; for genforce's files, which do not record it."""
     strict: bool = False
     """Refuse a file that holds anything unknown, even if it is not needed."""
 
@@ -40,7 +46,14 @@ class Import:
         from ..checkpoints.imported import save_import
         from ..checkpoints.loading import open_checkpoint
 
-        imported = open_checkpoint(self.file, class_index=self.class_index, seed_style=self.seed_style, strict=self.strict)
+        imported = open_checkpoint(
+            self.file,
+            class_index=self.class_index,
+            seed_style=self.seed_style,
+            lr_multiplier=self.lr_multiplier,
+            final_tanh=self.final_tanh,
+            strict=self.strict,
+        )
         out = save_import(imported, self.out)
         print(imported.text())
         print(f"\nimported: {out}")

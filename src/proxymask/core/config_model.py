@@ -2,17 +2,26 @@
 
 import functools
 import inspect
+import itertools
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from . import legacy
 from .errors import ProxymaskError
-from .files import load_tensors, read_json, save_tensors, write_json
+from .files import check_plain, load_tensors, read_json, save_tensors, write_json
+from .text import printable
 
 FORMAT_VERSION = 1
+MAX_CONFIG_BYTES = 2**20
+CALLS_PER_TENSOR = 50  # functions of torch called in a constructor; a linear layer takes about 5 for its two tensors
+FREE_ELEMENTS = 2**22  # that a constructor may ask for beyond four times what is stored, as for tables that are computed
 
 
 class ConfigModel(nn.Module):
@@ -52,28 +61,85 @@ class ConfigModel(nn.Module):
             ProxymaskError: missing or damaged files, another class or format, tensors that do not fit the config.
         """
         folder = Path(folder)
-        stored = read_json(folder / "config.json")
-        if not isinstance(stored, dict) or "config" not in stored:
-            raise ProxymaskError(f"{folder / 'config.json'} holds no model config")
+        path = folder / "config.json"
+        stored = read_json(path, MAX_CONFIG_BYTES)
+        if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
+            raise ProxymaskError(f"{path} holds no model config")
+        check_plain(stored, path)
         if stored.get("class") != cls.__name__:
-            raise ProxymaskError(f"{folder} holds a {stored.get('class')}, not a {cls.__name__}")
+            raise ProxymaskError(f"{folder} holds a {printable(str(stored.get('class')))}, not a {cls.__name__}")
         if stored.get("format") != FORMAT_VERSION:
             raise ProxymaskError(
-                f"{folder} has format {stored.get('format')}, this version reads {FORMAT_VERSION}: update proxymask or export it again"
+                f"{folder} has format {printable(str(stored.get('format')))}, this version reads {FORMAT_VERSION}: update proxymask or "
+                "export it again"
             )
-        config = legacy.model_config(cls.__name__, stored["config"], folder / "config.json")
-        try:
-            model = cls(**config)
-        except (TypeError, ValueError) as error:
-            raise ProxymaskError(f"{folder / 'config.json'} does not fit {cls.__name__}: {error}") from None
+        config = legacy.model_config(cls.__name__, stored["config"], path)
         tensors = legacy.model_tensors(cls.__name__, load_tensors(folder / "model.safetensors"))
+        return cls.from_tensors(config, tensors, str(path))
+
+    @classmethod
+    def from_tensors(cls, config: dict[str, Any], tensors: dict[str, torch.Tensor], source: str) -> Self:
+        """The network of ``config`` with exactly these tensors: in eval mode, gradients off.
+
+        What it may allocate while it is built is bounded by the number and the size of the tensors, so that a damaged or hostile config
+        takes neither memory nor time.
+
+        Args:
+            config: arguments of the class.
+            tensors: the state dict; values are converted to the network's types.
+            source: what the config was read from, for errors.
+
+        Raises:
+            ProxymaskError: the class does not take the config, the tensors do not fit, or some of their values are not finite.
+        """
+        try:
+            with _BoundedConstruction(tensors):
+                model = cls(**config)
+        except Exception as error:  # whatever an impossible value makes a constructor raise
+            raise ProxymaskError(f"{source} does not fit {cls.__name__}: {printable(str(error), 200)}") from None
         expected = model.state_dict()
         missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        wrong = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]
+        wrong = sorted(k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape)
         if missing or extra or wrong:
-            raise ProxymaskError(
-                f"{folder / 'model.safetensors'} does not fit its config.json: missing {missing[:3]}, unknown {extra[:3]}, "
-                f"wrong shape {wrong[:3]}"
+            shown = ", ".join(
+                f"{what} {_first(names)}" for what, names in (("missing", missing), ("unknown", extra), ("wrong shape", wrong))
             )
+            raise ProxymaskError(f"{source} does not fit its tensors: {shown}: it is damaged or incomplete, get it again")
+        bad = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
+        if bad:
+            raise ProxymaskError(f"{source}: {bad[0]} has values that are not finite: it is damaged, or its training failed; get another")
         model.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
         return model.eval().requires_grad_(False)
+
+
+def _first(names: list[str]) -> str:
+    """The first three of a list of names and how many there are, safe to print."""
+    return printable(str(names[:3]), 300) + (f" ({len(names)} in all)" if len(names) > 3 else "")
+
+
+class _BoundedConstruction(TorchFunctionMode):
+    """Ends the construction of a network that calls more functions of torch, or asks for more memory, than its stored tensors allow."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.calls_left = CALLS_PER_TENSOR * (len(tensors) + 100)
+        self.elements_left = 4 * sum(value.numel() for value in tensors.values()) + FREE_ELEMENTS
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.calls_left -= 1
+        if func in _FACTORIES:
+            self.elements_left -= math.prod(max(side, 1) for side in _flat([*args, kwargs.get("size", 1)]) if isinstance(side, int))
+        operands = [value.shape for value in _flat(args) if isinstance(value, torch.Tensor)]
+        largest = math.prod(max(sides) for sides in itertools.zip_longest(*map(reversed, operands), fillvalue=1))  # of their broadcast
+        joined = sum(map(math.prod, operands)) if func in (torch.cat, torch.stack) else 0
+        if self.calls_left < 0 or max(largest, joined) > self.elements_left or self.elements_left < 0:
+            raise ValueError("it describes a network that is larger than the stored tensors")
+        return func(*args, **kwargs)
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    return [entry for value in values for entry in (value if isinstance(value, list | tuple) else [value])]
+
+
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.randn, torch.rand, torch.arange, torch.linspace}

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .errors import ProxymaskError
+from .text import printable
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -21,14 +22,56 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; a :class:`ProxymaskError` names a missing or damaged file."""
+def read_json(path: Path, largest: int | None = None) -> Any:
+    """Read JSON.
+
+    Args:
+        path: of the file.
+        largest: its size in bytes that is refused unread when passed; None for any size.
+
+    Raises:
+        ProxymaskError: the file is missing, broken, or too large; the message names it.
+    """
     try:
+        if largest is not None and path.stat().st_size > largest:
+            raise ProxymaskError(f"{path} is larger than {largest:,} bytes, so it is not what proxymask wrote: restore it from its source")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProxymaskError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ProxymaskError(f"{path} cannot be read ({error.strerror or error})") from None
+    except RecursionError:
+        raise ProxymaskError(f"{path} is nested too deeply: it is damaged, restore it from its source") from None
+    except ValueError as error:  # broken JSON, bytes that are not UTF-8, numbers of thousands of digits
         raise ProxymaskError(f"{path} is not valid JSON ({error}); it may be truncated: restore it from its source") from None
+
+
+def check_plain(value: Any, path: Path) -> None:
+    """Check the size of settings that were read from JSON, before they are used or printed.
+
+    Numbers are finite and at most 2^53, text has at most 10,000 characters, lists and objects hold at most 10,000 entries and are nested
+    at most 4 deep.
+
+    Raises:
+        ProxymaskError: larger than that; the message names ``path``.
+    """
+    level = [value]
+    for _ in range(6):
+        if len(level) > 10_000 or not all(_is_small(entry) for entry in level):
+            break
+        inner = (entry.values() if isinstance(entry, dict) else entry for entry in level if isinstance(entry, dict | list))
+        level = [child for children in inner for child in children]
+        if not level:
+            return
+    raise ProxymaskError(f"{path} holds settings that are too large, too deep or not finite: it is damaged, restore it from its source")
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, int | float):
+        return abs(value) <= 2**53  # NaN is not
+    if isinstance(value, dict):
+        return len(value) <= 10_000 and all(len(key) <= 1000 for key in value)
+    return len(value) <= 10_000 if isinstance(value, str | list) else value is None
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], half: bool = False) -> None:
@@ -60,8 +103,9 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise ProxymaskError(f"{path} is missing")
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ProxymaskError(f"{path} cannot be read as safetensors ({error}); it is damaged or truncated: get it again") from None
+    except Exception as error:  # the decoder is another project's: whatever it says of a file, the file is damaged
+        reason = printable(str(error), 200)
+        raise ProxymaskError(f"{path} cannot be read as safetensors ({reason}); it is damaged or truncated: get it again") from None
 
 
 def replace_folder(new: Path, folder: Path) -> None:

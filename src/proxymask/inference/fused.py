@@ -197,7 +197,7 @@ class FusedG2:
         synthesis, ws = generator.generator.synthesis, generator.generator.broadcast(w)
         if len(ws) != 1:
             raise ProxymaskError(f"G2 is fused for one style, not for {len(ws)}")
-        self.dtype = dtype
+        self.dtype, self.final_tanh = dtype, synthesis.block(synthesis.resolution).final_tanh
         self.blocks = [
             self._block(synthesis.block(res), synthesis.block_ws(ws, res), convs=res > generator.resolution)
             for res in synthesis.block_resolutions
@@ -235,7 +235,7 @@ class FusedG2:
                     rgb = upsample2_matmul(rgb, block.kernel)
                 y = F.conv2d(x, block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
-            return rgb
+            return rgb.tanh() if self.final_tanh else rgb
 
     def _conv(self, x: torch.Tensor, layer: _Layer) -> torch.Tensor:
         if layer.kernel is None:

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..core.config_model import ConfigModel
+from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start
-from .stylegan2_layers import FullyConnected, MappingNetwork, channels_at, check_resolution
+from .stylegan2_layers import FullyConnected, MappingNetwork, channels_at, check_at_least, check_positive, check_resolution
 from .stylegan2_ops import SQRT2, bias_lrelu, conv_down2, fir_kernel
 
 
@@ -124,6 +125,12 @@ class Discriminator(ConfigModel):
         mapping_lr_multiplier: float = 0.01,
     ) -> None:
         super().__init__()
+        check_at_least(1, img_channels=img_channels, channel_base=channel_base, channel_max=channel_max)
+        check_at_least(1, mbstd_group=1 if mbstd_group is None else mbstd_group, cmap_dim=1 if cmap_dim is None else cmap_dim)
+        check_at_least(0, c_dim=c_dim, mapping_layers=mapping_layers, mbstd_channels=mbstd_channels)
+        check_positive(conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
+        if mbstd_channels and channels_at(4, channel_base, channel_max) % mbstd_channels:
+            raise ProxymaskError(f"mbstd_channels {mbstd_channels} does not divide the channels of the last block")
         self.resolution, self.c_dim, self.img_channels, self.start = resolution, c_dim, img_channels, check_start(start)
         self.picture_size = block_size(resolution, self.start)
         self.block_resolutions = check_resolution(resolution)[:0:-1]

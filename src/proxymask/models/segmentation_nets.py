@@ -48,6 +48,8 @@ class UNetSegmenter(ConfigModel):
 
     def __init__(self, num_classes: int, width: int = 24, depth: int = 3) -> None:
         super().__init__()
+        if not 0 <= depth <= 16:
+            raise ProxymaskError(f"a segmenter with {depth} halvings: wanted 0 to 16")
         self.depth = depth
         widths = [width * 2**level for level in range(depth + 1)]
         self.stem = nn.Sequential(_ConvNorm(3, width), _ConvNorm(width, width))

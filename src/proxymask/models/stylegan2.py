@@ -18,7 +18,15 @@ from torch import nn
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start
-from .stylegan2_layers import FullyConnected, LabelStyle, MappingNetwork, channels_at, check_resolution
+from .stylegan2_layers import (
+    FullyConnected,
+    LabelStyle,
+    MappingNetwork,
+    channels_at,
+    check_at_least,
+    check_positive,
+    check_resolution,
+)
 from .stylegan2_ops import EPSILON, SQRT2, bias_lrelu, fir_kernel, modulated_conv, upsample2
 
 NoiseMode = Literal["const", "random", "none"]
@@ -103,9 +111,10 @@ class SynthesisBlock(nn.Module):
         img_channels: int,
         clamp: float | None,
         scaled_weights: bool = False,
+        final_tanh: bool = False,
     ) -> None:
         super().__init__()
-        self.size, self.in_channels = size, in_channels
+        self.size, self.in_channels, self.final_tanh = size, in_channels, final_tanh
 
         def layer(channels: int, up: bool) -> SynthesisLayer:
             # conv(w g) / sqrt(|w g|^2 + e) = conv(w) / sqrt(|w|^2 + e / g^2), with g^2 = 1 / fan-in = 1 / (9 channels)
@@ -130,7 +139,8 @@ class SynthesisBlock(nn.Module):
     def image(self, x: torch.Tensor, rgb: torch.Tensor | None, ws: torch.Tensor) -> torch.Tensor:
         """Add this block's toRGB output to ``rgb``, the skip image at this block's resolution (None at 4x4)."""
         y = self.torgb(x, ws[:, self.num_conv])
-        return y if rgb is None else rgb + y
+        y = y if rgb is None else rgb + y
+        return y.tanh() if self.final_tanh else y
 
 
 class SynthesisNetwork(nn.Module):
@@ -146,6 +156,7 @@ class SynthesisNetwork(nn.Module):
         conv_clamp: float | None,
         start: tuple[int, int] = START,
         scaled_weights: bool = False,
+        final_tanh: bool = False,
     ) -> None:
         super().__init__()
         self.resolution = resolution
@@ -154,7 +165,8 @@ class SynthesisNetwork(nn.Module):
         self.num_ws = 1  # of the last toRGB layer
         for res in self.block_resolutions:
             width = channels_at(res, channel_base, channel_max)
-            block = SynthesisBlock(previous, width, w_dim, block_size(res, start), img_channels, conv_clamp, scaled_weights)
+            size, is_last = block_size(res, start), res == resolution
+            block = SynthesisBlock(previous, width, w_dim, size, img_channels, conv_clamp, scaled_weights, final_tanh and is_last)
             setattr(self, f"b{res}", block)
             self.num_ws += block.num_conv
             previous = width
@@ -201,6 +213,7 @@ class Generator(ConfigModel):
         seed_style: how the project that the weights come from draws z of an integer seed, see :func:`seed_to_z`.
         num_fp16_res: how many of the highest resolutions that project runs in half precision on a GPU. Recorded only: precision is
             chosen where the generator is used.
+        final_tanh: the picture is the hyperbolic tangent of the last skip image (an option of genforce and Hammer).
 
     Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (skip generator).
     """
@@ -224,14 +237,18 @@ class Generator(ConfigModel):
         scaled_weights: bool = False,
         seed_style: SeedStyle = "nvidia",
         num_fp16_res: int = 0,
+        final_tanh: bool = False,
     ) -> None:
         super().__init__()
+        check_at_least(1, z_dim=z_dim, w_dim=w_dim, img_channels=img_channels, channel_base=channel_base, channel_max=channel_max)
+        check_at_least(0, c_dim=c_dim, mapping_layers=mapping_layers, num_fp16_res=num_fp16_res)
+        check_positive(conv_clamp=conv_clamp, mapping_lr_multiplier=mapping_lr_multiplier)
         self.z_dim, self.w_dim, self.c_dim, self.resolution, self.img_channels = z_dim, w_dim, c_dim, resolution, img_channels
         self.start, self.num_fp16_res = check_start(start), num_fp16_res
         self.seed_style: SeedStyle = check_seed_style(seed_style)
         self.picture_size = block_size(resolution, self.start)
         self.synthesis = SynthesisNetwork(
-            w_dim, resolution, img_channels, channel_base, channel_max, conv_clamp, self.start, scaled_weights
+            w_dim, resolution, img_channels, channel_base, channel_max, conv_clamp, self.start, scaled_weights, final_tanh
         )
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, c_dim, mapping_lr_multiplier, mapping_features, embed_features, label)

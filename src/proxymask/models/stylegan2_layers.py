@@ -27,6 +27,20 @@ def check_resolution(resolution: int) -> list[int]:
     return [2**i for i in range(2, resolution.bit_length())]
 
 
+def check_at_least(least: int, **values: int) -> None:
+    """Raise a :class:`ProxymaskError` that names the first of ``values`` below ``least``."""
+    for name, value in values.items():
+        if value < least:
+            raise ProxymaskError(f"{name} {value} must be {least} or more")
+
+
+def check_positive(**values: float | None) -> None:
+    """Raise a :class:`ProxymaskError` that names the first of ``values`` that is not a finite number above 0; None passes."""
+    for name, value in values.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ProxymaskError(f"{name} {value} must be a finite number above 0")
+
+
 class FullyConnected(nn.Module):
     """Linear layer with equalised learning rate: (B, in_features) -> (B, out_features).
 
@@ -127,7 +141,7 @@ class MappingNetwork(nn.Module):
     def _classes(self, c: torch.Tensor | None, batch: int) -> torch.Tensor:
         if c is not None:
             return c.float()
-        if int(self.class_index) < 0:
+        if not 0 <= int(self.class_index) < self.c_dim:
             raise ProxymaskError(f"this generator is class-conditional: choose a class, --class 0 to {self.c_dim - 1}")
         return F.one_hot(self.class_index, self.c_dim).float().expand(batch, -1)
 

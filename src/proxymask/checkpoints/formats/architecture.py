@@ -1,7 +1,7 @@
 """Reads an architecture off the names and shapes of tensors."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,12 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...models.stylegan2_layers import LabelStyle
+from .settings import Setting, check_setting
+from .state_reader import StateReader
 
 PUBLISHED_CHANNEL_BASES = (32768, 16384)
+MAX_LAYERS = 64  # of one kind; the largest published networks have 18 convolutions
+PUBLISHED_MULTIPLIER = 0.01  # of the learning rate of the mapping network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +73,19 @@ def block_resolutions(names: Iterable[str], pattern: str) -> list[int]:
         ProxymaskError: a gap, or no power of two.
     """
     found = sorted({int(match[1]) for name in names if (match := re.match(pattern, name))})
-    if not found or found != [4 * 2**i for i in range(len(found))] or len(found) < 2:
-        raise ProxymaskError(f"its blocks have the resolutions {found}, wanted 4, 8, 16 and so on: this is another architecture")
+    if not 2 <= len(found) <= MAX_LAYERS or found != [4 * 2**i for i in range(len(found))]:
+        raise ProxymaskError(f"its blocks have the resolutions {found[:8]}, wanted 4, 8, 16 and so on: this is another architecture")
     return found
 
 
 def count_layers(names: Iterable[str], pattern: str) -> int:
     """How many numbers 0, 1, 2, ... the first group of ``pattern`` finds in the names, without a gap."""
     found = sorted({int(match[1]) for name in names if (match := re.fullmatch(pattern, name))})
-    if found != list(range(len(found))):
-        raise ProxymaskError(f"its layers are numbered {found}, wanted 0, 1, 2 and so on: it is incomplete, or of another architecture")
+    if len(found) > MAX_LAYERS or found != list(range(len(found))):
+        shown = f"{found[:8]}{' and so on' if len(found) > 8 else ''}"
+        raise ProxymaskError(
+            f"its layers are numbered {shown}, wanted 0, 1, 2 and so on, at most {MAX_LAYERS}: it is incomplete, or of another architecture"
+        )
     return len(found)
 
 
@@ -93,11 +100,10 @@ def channel_config(channels: Mapping[int, int], base: Any = None, maximum: Any =
         ProxymaskError: no such two numbers.
     """
     largest = max(channels.values())
-    fits = isinstance(maximum, int) and not isinstance(maximum, bool) and maximum >= largest
-    top = maximum if fits else largest
+    top = maximum if type(maximum) is int and maximum >= largest else largest
     from_channels = (count * res for res, count in sorted(channels.items(), reverse=True))
     for candidate in (base, *PUBLISHED_CHANNEL_BASES, *from_channels):
-        if not candidate or not isinstance(candidate, int):
+        if type(candidate) is not int or candidate < 1:
             continue
         if all(max(min(candidate // res, top), 1) == count for res, count in channels.items()):
             return {"channel_base": candidate, "channel_max": top}
@@ -107,18 +113,48 @@ def channel_config(channels: Mapping[int, int], base: Any = None, maximum: Any =
     )
 
 
-def same_in_all(values: Iterable[Any], what: str) -> Any:
-    """The one value that all layers have; a :class:`ProxymaskError` where they differ."""
-    found: list[Any] = []
-    for value in values:
-        if value not in found:
-            found.append(value)
+def same_in_all(values: Iterable[Any], what: str) -> Setting:
+    """The one setting that all layers have; a :class:`ProxymaskError` where they differ, or where one is no setting."""
+    found = list(dict.fromkeys(check_setting(value, what) for value in values))
     if len(found) != 1:
         raise ProxymaskError(f"its layers differ in {what} ({found[:4]}): this is another architecture")
     return found[0]
 
 
-def one_hot_class_mapping(classes: int) -> dict[str, torch.Tensor]:
+def lr_multiplier(weights: Sequence[torch.Tensor], stated: float | None, given: float | None) -> tuple[float, str]:
+    """The learning-rate multiplier of a mapping network.
+
+    All families divide the weights by it when they are drawn, from a normal distribution, and multiply with it at run time. So weights
+    that began at a root mean square of 100 tell the published 0.01, weights of about 1 tell 1.
+
+    Args:
+        weights: of the mapping layers.
+        stated: what the file says; None where it says nothing.
+        given: what the user says; None where nothing.
+
+    Returns:
+        The multiplier, and how it is known where the file does not state it, else "".
+
+    Raises:
+        ProxymaskError: ``stated`` and ``given`` differ, or nothing tells it.
+    """
+    if stated is not None:
+        if given is not None and given != stated:
+            raise ProxymaskError(f"--lr-multiplier {given:g}: the file says {stated:g}, leave the flag out")
+        return stated, ""
+    if given is not None:
+        return given, f"learning-rate multiplier {given:g} (--lr-multiplier)"
+    size = (sum(float(w.square().sum()) for w in weights) / max(1, sum(w.numel() for w in weights))) ** 0.5
+    if not 0.25 < size < 4 and not 25 < size < float("inf"):
+        raise ProxymaskError(
+            "the file does not say the learning-rate multiplier of its mapping network, and the root mean square of the weights, "
+            f"{size:.3g}, fits neither 0.01 (about 100) nor 1 (about 1): proxymask import FILE --lr-multiplier NUMBER, as it was trained"
+        )
+    found = PUBLISHED_MULTIPLIER if size > 25 else 1.0
+    return found, f"learning-rate multiplier {found:g} (the root mean square of its mapping weights is {size:.3g})"
+
+
+def one_hot_class_mapping(tensors: StateReader, classes: int) -> dict[str, torch.Tensor]:
     """The class mapping of a discriminator with one output a class, of which it takes that of the class (2020), as ADA's class mapping.
 
     ADA's output is sum(outputs * m) / sqrt(C) with m = e / sqrt(mean(e^2)): where e is the one-hot class, that is the class's own output.
@@ -126,5 +162,6 @@ def one_hot_class_mapping(classes: int) -> dict[str, torch.Tensor]:
     Returns:
         ``mapping.embed.weight`` (C, C), ``mapping.embed.bias`` (C,), ``mapping.w_avg`` (C,) for C classes.
     """
+    tensors.reserve(classes, classes)
     embed = torch.eye(classes) * classes**0.5  # times 1 / sqrt(C) at run time
     return {"mapping.embed.weight": embed, "mapping.embed.bias": torch.zeros(classes), "mapping.w_avg": torch.zeros(classes)}

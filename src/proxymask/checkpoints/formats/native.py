@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from ...core.config_model import MAX_CONFIG_BYTES
 from ...core.errors import ProxymaskError
-from ...core.files import read_json
+from ...core.files import check_plain, read_json
 from ...models.discriminator import Discriminator
 from ...models.stylegan2 import Generator
 
@@ -30,7 +31,7 @@ def read(folder: Path) -> tuple[Generator, Discriminator | None, dict[str, objec
     for place in (folder / "discriminator", folder.parent / "discriminator"):
         if (place / "config.json").is_file():
             found = Discriminator.from_pretrained(place)
-            discriminator = found if found.resolution == generator.resolution else None
+            discriminator = found if found.picture_size == generator.picture_size else None
             break
     return generator, discriminator, source_of(folder)
 
@@ -39,7 +40,8 @@ def source_of(folder: Path) -> dict[str, object]:
     """What an import wrote of its source next to the generator in ``folder``; empty where it is no import."""
     for place in (folder / IMPORT_JSON, folder.parent / IMPORT_JSON):
         if place.is_file():
-            about = read_json(place)
+            about = read_json(place, MAX_CONFIG_BYTES)
+            check_plain(about, place)
             if not isinstance(about, dict):
                 raise ProxymaskError(f"{place} is not what an import wrote: import the file again")
             return about

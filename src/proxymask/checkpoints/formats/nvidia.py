@@ -13,10 +13,12 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ..safe_pickle.inert import PersistentModule
-from ..safe_pickle.state_dict import state_dict
-from .architecture import GeneratorSizes, block_resolutions, channel_config, count_layers, same_in_all
-from .conversion import Conversion, NetworkWeights
-from .state_reader import StateReader, as_number, describe_value
+from ..safe_pickle.state_dict import module_entries
+from .architecture import PUBLISHED_MULTIPLIER, GeneratorSizes, block_resolutions, channel_config, count_layers, lr_multiplier, same_in_all
+from .conversion import Choices, Conversion, NetworkWeights
+from .networks import find_networks
+from .settings import Setting, as_count, as_number, check_setting, describe_value
+from .state_reader import StateReader
 
 FAMILY = "NVIDIA PyTorch (stylegan2-ada-pytorch, stylegan3 repository)"
 _GENERATORS = ("G_ema", "Gs", "G")
@@ -24,7 +26,7 @@ _CONST = "synthesis.b4.const"
 _TRAINED_CLAMP = 256.0  # of NVIDIA's train.py
 
 
-def read(contents: Any) -> Conversion | None:
+def read(contents: Any, choices: Choices) -> Conversion | None:
     """The networks of an unpickled NVIDIA file; None where it is none.
 
     Raises:
@@ -37,18 +39,15 @@ def read(contents: Any) -> Conversion | None:
     if name is None:
         raise ProxymaskError(f"it holds {', '.join(networks)}, but no generator (G_ema): get the network pickle itself")
     pickled = _PickledNetwork(networks[name])
-    result = Conversion(FAMILY, _generator(pickled), notice=pickled.module.notice, seed_style="nvidia")
+    generator, assumed = _generator(pickled, choices)
+    result = Conversion(FAMILY, generator, assumed=assumed, notice=pickled.module.notice, seed_style="nvidia")
     result.facts["networks"] = list(networks)
     result.facts["generator taken"] = name
     if name != "G_ema" and len(networks) > 1:
         result.notes.append(f"no averaged generator (G_ema): {name} is taken")
     result.mean_w_missing = "mapping.w_avg" not in result.generator.tensors
     if "D" in networks:
-        try:
-            result.discriminator = _discriminator(_PickledNetwork(networks["D"]), result.generator.config["start"])
-        except ProxymaskError as error:
-            result.notes.append(f"the discriminator is left out: {error}")
-    result.assumed += _assumed(pickled, result.generator.config)
+        result.add_discriminator(lambda: _discriminator(_PickledNetwork(networks["D"]), generator.config["start"]))
     return result
 
 
@@ -60,12 +59,12 @@ def _networks(contents: Any) -> dict[str, PersistentModule] | None:
     networks = {key: value for key, value in contents.items() if isinstance(value, PersistentModule) and key in ("G_ema", "Gs", "G", "D")}
     if networks:
         return networks
-    bare = contents if _CONST in contents else contents.get("G_ema")
-    if isinstance(bare, Mapping) and _CONST in bare:  # a state dict: names and shapes, no settings
-        return {"G_ema": PersistentModule("Generator", (), {}, {"_parameters": dict(bare)})}
+    bare = find_networks(contents, (_CONST, "mapping.fc0.weight"))
+    if bare:  # a state dict: names and shapes, no settings
+        return {"G_ema": PersistentModule("Generator", (), {}, {"_parameters": dict(bare[0].state)})}
     named = [key for key in ("G_ema", "G") if key in contents]
     if named and not isinstance(contents[named[0]], Mapping | torch.Tensor):
-        raise ProxymaskError(f"its {named[0]} is a {describe_value(contents[named[0]])}, which is not read: the generator depends on it")
+        raise ProxymaskError(f"its {named[0]} is {describe_value(contents[named[0]])}, which is not read: the generator depends on it")
     return None
 
 
@@ -75,13 +74,13 @@ class _PickledNetwork:
     def __init__(self, module: PersistentModule) -> None:
         self.module = module
 
-    def argument(self, name: str) -> tuple[bool, Any]:
+    def argument(self, name: str) -> tuple[bool, Setting]:
         """Whether the init arguments have ``name``, at the top or among those of an inner network, and its value."""
         kwargs = self.module.init_kwargs
         inner = [kwargs.get(key) for key in ("synthesis_kwargs", "mapping_kwargs", "epilogue_kwargs", "block_kwargs")]
         for place in (kwargs, *(entry for entry in inner if isinstance(entry, Mapping))):
             if name in place:
-                return True, place[name]
+                return True, check_setting(place[name], name)
         return False, None
 
     def submodule(self, path: str) -> Any:
@@ -102,33 +101,30 @@ class _PickledNetwork:
         layer = self.submodule("synthesis.b4.conv1")
         return layer is not None and isinstance(layer.state, dict) and "activation" in layer.state
 
-    def architecture(self, blocks: list[str], default: str) -> Any:
+    def architecture(self, blocks: list[str], default: str) -> Setting:
         """``skip``, ``resnet`` or ``orig``."""
-        return self.argument("architecture")[1] or next(iter(self.attributes(blocks, "architecture")), default)
+        stated = self.argument("architecture")[1] or next(iter(self.attributes(blocks, "architecture")), default)
+        return check_setting(stated, "architecture")
 
-    def lr_multiplier(self, mapping_layers: int) -> float:
-        """Of the mapping network, which every layer keeps as the gain of its bias."""
+    def lr_multiplier(self, mapping_layers: int) -> float | None:
+        """Of the mapping network: an argument, or the gain of the bias in every layer; None where the file has neither."""
+        known, stated = self.argument("lr_multiplier")
         gains = self.attributes([f"mapping.fc{i}" for i in range(mapping_layers)], "bias_gain")
-        return float(as_number(same_in_all(gains, "lr_multiplier"), "lr_multiplier", float)) if gains else 0.01
-
-
-def _assumed(pickled: _PickledNetwork, config: dict[str, Any]) -> list[str]:
-    if pickled.has_attributes():
-        return []
-    clamp = [] if pickled.argument("conv_clamp")[0] else [f"conv_clamp {config['conv_clamp']:g}"]
-    rate = [] if pickled.argument("lr_multiplier")[0] else ["learning-rate multiplier 0.01"]
-    return [*clamp, *rate, "activation lrelu"]
+        if not known and not gains:
+            return None
+        return as_number(stated if known else same_in_all(gains, "lr_multiplier"), "lr_multiplier")
 
 
 def _clamp(value: Any) -> float | None:
-    return None if value is None else float(as_number(value, "conv_clamp", float))
+    return None if value is None else as_number(value, "conv_clamp")
 
 
 # Generator
 
 
-def _generator(pickled: _PickledNetwork) -> NetworkWeights:
-    tensors = StateReader(state_dict(pickled.module), "generator")
+def _generator(pickled: _PickledNetwork, choices: Choices) -> tuple[NetworkWeights, list[str]]:
+    """The generator, and what was assumed."""
+    tensors = StateReader(module_entries(pickled.module), "generator")
     _check_network(pickled, tensors.names)
     resolutions = block_resolutions(tensors.names, r"synthesis\.b(\d+)\.")
     blocks = [f"synthesis.b{res}" for res in resolutions]
@@ -140,22 +136,25 @@ def _generator(pickled: _PickledNetwork) -> NetworkWeights:
     _check_activation(pickled, [*layers, *(f"mapping.fc{i}" for i in range(depth))])
     sizes = _sizes(pickled, tensors, resolutions, depth)
     _check_arguments(pickled, sizes)
+    assumed = [] if pickled.has_attributes() else ["activation lrelu"]
     known, clamp = pickled.argument("conv_clamp")
     if not known:
         clamps = pickled.attributes([*layers, *(f"{block}.torgb" for block in blocks)], "conv_clamp")
         clamp = same_in_all(clamps, "conv_clamp") if clamps else _TRAINED_CLAMP
-    known, multiplier = pickled.argument("lr_multiplier")
-    rate = float(as_number(multiplier, "lr_multiplier", float)) if known else pickled.lr_multiplier(depth)
+        assumed += [] if clamps else [f"conv_clamp {_TRAINED_CLAMP:g}"]
     half = pickled.argument("num_fp16_res")[1]
     if half is None:
-        half = sum(map(bool, pickled.attributes(blocks, "use_fp16")))
-    config = sizes.config(conv_clamp=_clamp(clamp), mapping_lr_multiplier=rate, num_fp16_res=as_number(half, "num_fp16_res"))
-    return NetworkWeights(config, _generator_tensors(tensors, sizes))
+        half = sum(value is True for value in pickled.attributes(blocks, "use_fp16"))
+    config = sizes.config(conv_clamp=_clamp(clamp), num_fp16_res=as_count(half, "num_fp16_res"))
+    out = _generator_tensors(tensors, sizes)
+    mapping = [out[f"mapping.fc{i}.weight"] for i in range(depth)]
+    config["mapping_lr_multiplier"], how = lr_multiplier(mapping, pickled.lr_multiplier(depth), choices.lr_multiplier)
+    return NetworkWeights(config, out), assumed + ([how] if how and not pickled.has_attributes() else [])
 
 
 def _check_network(pickled: _PickledNetwork, names: list[str]) -> None:
     if pickled.module.class_name != "Generator" and not any(name.startswith("synthesis.b4.") for name in names):
-        raise ProxymaskError(f"its generator is a {describe_value(pickled.module)}, not the Generator of StyleGAN2")
+        raise ProxymaskError(f"its generator is {describe_value(pickled.module)}, not the Generator of StyleGAN2")
     if any(name.startswith(("synthesis.input.", "synthesis.L0_", "synthesis.L1_")) for name in names):
         raise ProxymaskError(
             "this is a StyleGAN3 generator, which has no blocks to cut and no noise: it is not supported; StyleGAN2 networks of the "
@@ -166,15 +165,14 @@ def _check_network(pickled: _PickledNetwork, names: list[str]) -> None:
 def _check_skip(architecture: Any, tensors: StateReader, blocks: list[str]) -> None:
     has_skip_convs = any(f"{block}.skip.weight" in tensors for block in blocks)
     if architecture != "skip" or has_skip_convs:
-        kind = "residual ('resnet')" if architecture == "resnet" or has_skip_convs else f"{architecture!r}"
+        kind = "residual ('resnet')" if architecture == "resnet" or has_skip_convs else describe_value(architecture)
         raise ProxymaskError(f"this is a {kind} StyleGAN2 generator; only skip generators, the published ones, are supported")
 
 
 def _check_activation(pickled: _PickledNetwork, layers: list[str]) -> None:
     for activation in pickled.attributes(layers, "activation"):
-        if activation != "lrelu":
-            shown = activation if isinstance(activation, str) else describe_value(activation)
-            raise ProxymaskError(f"its layers have the activation {shown}: only lrelu, the published one, is supported")
+        if check_setting(activation, "activation") != "lrelu":
+            raise ProxymaskError(f"its layers have the activation {activation}: only lrelu, the published one, is supported")
 
 
 def _sizes(pickled: _PickledNetwork, tensors: StateReader, resolutions: list[int], depth: int) -> GeneratorSizes:
@@ -208,8 +206,10 @@ def _check_arguments(pickled: _PickledNetwork, sizes: GeneratorSizes) -> None:
         (kwargs.get("img_channels"), sizes.img_channels, "img_channels"),
         (pickled.argument("num_layers")[1], sizes.mapping_layers, "number of mapping layers"),
     ):
-        if stated is not None and as_number(stated, what) != seen:
-            raise ProxymaskError(f"it says that its {what} is {stated}, but its tensors say {seen}: the file is damaged or altered")
+        if stated is not None and as_count(stated, what) != seen:
+            raise ProxymaskError(
+                f"it says that its {what} is {describe_value(stated)}, but its tensors say {seen}: the file is damaged or altered"
+            )
 
 
 def _generator_tensors(tensors: StateReader, sizes: GeneratorSizes) -> dict[str, torch.Tensor]:
@@ -248,7 +248,7 @@ def _styled_conv(tensors: StateReader, name: str, channels: tuple[int, int], res
         shapes |= {"noise_strength": (), "noise_const": size}
     out = {f"{name}.{part}": tensors.take(f"{name}.{part}", *shape) for part, shape in shapes.items()}
     if not has_noise:  # use_noise=False
-        out |= {f"{name}.noise_strength": torch.zeros(()), f"{name}.noise_const": torch.zeros(size)}
+        out |= {f"{name}.noise_strength": tensors.zeros(), f"{name}.noise_const": tensors.zeros(*size)}
     return out
 
 
@@ -256,7 +256,7 @@ def _styled_conv(tensors: StateReader, name: str, channels: tuple[int, int], res
 
 
 def _discriminator(pickled: _PickledNetwork, start: list[int]) -> NetworkWeights:
-    tensors = StateReader(state_dict(pickled.module), "discriminator")
+    tensors = StateReader(module_entries(pickled.module), "discriminator")
     resolutions = block_resolutions(tensors.names, r"b(\d+)\.")
     architecture = pickled.architecture([f"b{res}" for res in resolutions], "resnet")
     if architecture != "resnet":
@@ -279,18 +279,18 @@ def _discriminator(pickled: _PickledNetwork, start: list[int]) -> NetworkWeights
         "c_dim": c_dim,
         **channel_config(channels, pickled.argument("channel_base")[1], pickled.argument("channel_max")[1]),
         "conv_clamp": _clamp(same_in_all(clamps, "conv_clamp")) if clamps else None,
-        "mbstd_group": None if size is None else as_number(size, "group size"),
+        "mbstd_group": None if size is None else as_count(size, "group size", 1),
         "mbstd_channels": tensors.shape("b4.conv.weight")[1] - channels[4],
         "mapping_layers": depth,
         "start": start,
         "cmap_dim": cmap_dim or None,
-        "mapping_lr_multiplier": pickled.lr_multiplier(depth),
+        "mapping_lr_multiplier": pickled.lr_multiplier(depth) or PUBLISHED_MULTIPLIER,
     }
     out = {name: tensors.take_as_is(name) for name in tensors.names if name.endswith((".weight", ".bias"))}
     tensors.check_filter(r".*\.resample_filter")
     tensors.finish()
     if c_dim:
-        out["mapping.w_avg"] = torch.zeros(cmap_dim)  # a discriminator has none
+        out["mapping.w_avg"] = tensors.zeros(cmap_dim)  # a discriminator has none
     return NetworkWeights(config, out)
 
 

@@ -1,7 +1,8 @@
 """Checkpoints of rosinality's stylegan2-pytorch: a dict of state dicts g, d, g_ema, with latent_avg where they were converted.
 
-Source: https://github.com/rosinality/stylegan2-pytorch, ``model.py``. pixel2style2pixel, e4e, StyleGAN-NADA and others share the layout;
-their files are read where the generator stands alone or under one of these names. z and w have the same width, nothing is clamped.
+Source: https://github.com/rosinality/stylegan2-pytorch, ``model.py``. pixel2style2pixel, encoder4editing, StyleGAN-NADA and others share
+the layout, and keep the generator under other names. BasicSR (https://github.com/XPixelGroup/BasicSR, ``archs/stylegan2_arch.py``) has the
+same tensors under names of its own, without the filters. z and w have the same width, nothing is clamped.
 Convolutions of the generator are (1, C_out, C_in, k, k), biases of toRGB (1, C, 1, 1), noise maps (1, 1, h, w).
 :mod:`.rosinality_export` writes the same layout.
 """
@@ -13,13 +14,25 @@ from typing import Any
 import torch
 
 from ...core.errors import ProxymaskError
-from .architecture import GeneratorSizes, channel_config, count_layers
-from .conversion import Conversion, NetworkWeights
-from .state_reader import StateReader, as_tensor, require_mapping, without_prefix
+from .architecture import GeneratorSizes, channel_config, count_layers, lr_multiplier
+from .conversion import Choices, Conversion, NetworkWeights
+from .networks import WHOLE_FILE, find_networks, is_module, network_names
+from .state_reader import StateReader, as_tensor, require_mapping
 
 FAMILY = "rosinality (stylegan2-pytorch)"
 NOISE_SEED = 0  # of noise maps that a file lacks
-_GENERATORS = ("g_ema", "g")
+_GENERATOR = ("input.input", "conv1.conv.weight", "to_rgb1.bias")
+_BASICSR = ("constant_input.weight", "style_conv1.modulated_conv.weight", "to_rgb1.bias")
+_DISCRIMINATOR = ("final_conv.0.weight", "convs.0.0.weight")
+# BasicSR's names -> rosinality's; the weight of a style_conv itself is that of its noise
+_BASICSR_NAMES = (
+    (r"^style_mlp\.", "style."),
+    (r"^constant_input\.weight$", "input.input"),
+    (r"^style_conv(1|s\.\d+)\.weight$", r"conv\1.noise.weight"),
+    (r"^style_conv(1|s\.\d+)\.", r"conv\1."),
+    (r"\.modulated_conv\.", ".conv."),
+    (r"^noises\.noise(\d+)$", r"noises.noise_\1"),
+)
 
 
 def conv_names(level: int) -> list[tuple[str, str, int]]:
@@ -34,45 +47,44 @@ def rgb_name(level: int) -> str:
     return f"to_rgbs.{level - 1}" if level else "to_rgb1"
 
 
-def _is_generator(state: Any) -> bool:
-    return isinstance(state, Mapping) and {"input.input", "conv1.conv.weight", "to_rgb1.bias"} <= without_prefix(state).keys()
-
-
-def _is_discriminator(state: Any) -> bool:
-    return isinstance(state, Mapping) and {"convs.0.0.weight", "final_conv.0.weight"} <= without_prefix(state).keys()
-
-
-def read(contents: Any) -> Conversion | None:
+def read(contents: Any, choices: Choices) -> Conversion | None:
     """The networks of a loaded rosinality file; None where it is none.
 
     Raises:
         ProxymaskError: it is one, but of another architecture or incomplete.
     """
-    if not isinstance(contents, Mapping):
+    found = [*find_networks(contents, _GENERATOR), *find_networks(contents, _BASICSR)]
+    if not found:
+        if isinstance(contents, Mapping) and not is_module(contents.get("g_ema")):
+            require_mapping(contents, "g_ema")
         return None
-    named = {name: contents[name] for name in _GENERATORS if _is_generator(contents.get(name))}
-    if not named:
-        require_mapping(contents, "g_ema")
-        if not _is_generator(contents):
-            return None
-        named = {"the file itself": contents}
-    name, state = next(iter(named.items()))
-    network, assumed = _generator(without_prefix(state))
+    taken = min(found, key=lambda network: not network.is_averaged)
+    network, assumed = _generator(_rosinality_names(taken.state), choices)
     result = Conversion(FAMILY, network, assumed=assumed, seed_style="torch")
-    result.facts["networks"] = [key for key in ("g", "d", "g_ema") if isinstance(contents.get(key), Mapping)] or ["generator"]
-    result.facts["generator taken"] = name
-    if name == "g":
-        result.notes.append("no averaged generator (g_ema): g is taken")
-    average = contents.get("latent_avg")
+    result.facts["networks"] = network_names(contents) or ["generator"]
+    result.facts["generator taken"] = taken.name
+    if not taken.is_averaged and taken.name != WHOLE_FILE:
+        result.notes.append(f"no averaged generator (g_ema): {taken.name} is taken")
+    average = taken.beside("latent_avg")
     result.mean_w_missing = average is None
     if average is not None:
         network.tensors["mapping.w_avg"] = _mean_w(average, network.config["w_dim"])
-    if _is_discriminator(contents.get("d")):
-        try:
-            result.discriminator = _discriminator(without_prefix(contents["d"]), network.config["start"])
-        except ProxymaskError as error:
-            result.notes.append(f"the discriminator is left out: {error}")
+    judges = find_networks(contents, _DISCRIMINATOR)
+    if judges:
+        result.add_discriminator(lambda: _discriminator(judges[0].state, network.config["start"]))
     return result
+
+
+def _rosinality_names(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state with BasicSR's names replaced, where it has them."""
+    if _BASICSR[0] not in state:
+        return state
+    out = {}
+    for name, value in state.items():
+        for pattern, new in _BASICSR_NAMES:
+            name = re.sub(pattern, new, name)
+        out[name] = value
+    return out
 
 
 def _mean_w(average: Any, w_dim: int) -> torch.Tensor:
@@ -86,7 +98,7 @@ def _mean_w(average: Any, w_dim: int) -> torch.Tensor:
 # Generator
 
 
-def _generator(state: Mapping[str, Any]) -> tuple[NetworkWeights, list[str]]:
+def _generator(state: Mapping[str, Any], choices: Choices) -> tuple[NetworkWeights, list[str]]:
     """The generator, and what was assumed."""
     tensors = StateReader(state, "generator")
     sizes = _sizes(tensors)
@@ -95,7 +107,8 @@ def _generator(state: Mapping[str, Any]) -> tuple[NetworkWeights, list[str]]:
         inputs, outputs = tensors.shape(f"style.{i + 1}.weight")
         out[f"mapping.fc{i}.weight"] = tensors.take(f"style.{i + 1}.weight", inputs, outputs)
         out[f"mapping.fc{i}.bias"] = tensors.take(f"style.{i + 1}.bias", inputs)
-    assumed = ["learning-rate multiplier 0.01", "activation lrelu", "no clamp"]
+    rate, how = lr_multiplier(list(out.values())[::2], None, choices.lr_multiplier)
+    assumed = [how, "activation lrelu", "no clamp"]
     noise = None if "noises.noise_0" in tensors else torch.Generator().manual_seed(NOISE_SEED)
     if noise is not None:
         assumed.append(f"noise maps (the file has none: drawn from seed {NOISE_SEED})")
@@ -103,7 +116,7 @@ def _generator(state: Mapping[str, Any]) -> tuple[NetworkWeights, list[str]]:
         out |= _block(tensors, level, sizes, noise)
     tensors.check_filter(r".*\.kernel")
     tensors.finish()
-    return NetworkWeights(sizes.config(scaled_weights=True, seed_style="torch"), out), assumed
+    return NetworkWeights(sizes.config(scaled_weights=True, mapping_lr_multiplier=rate), out), assumed
 
 
 def _sizes(tensors: StateReader) -> GeneratorSizes:
@@ -147,6 +160,7 @@ def _block(tensors: StateReader, level: int, sizes: GeneratorSizes, noise: torch
         if noise is None:
             out[f"{new}.noise_const"] = tensors.take(f"noises.noise_{index}", height, width)
         else:
+            tensors.reserve(height, width)
             out[f"{new}.noise_const"] = torch.randn(height, width, generator=noise)
     rgb, new = rgb_name(level), f"{block}.torgb"
     out[f"{new}.weight"] = tensors.take(f"{rgb}.conv.weight", sizes.img_channels, channels, 1, 1)

@@ -29,6 +29,7 @@ def write_generator(generator: Generator) -> dict[str, Any]:
         (config["mapping_lr_multiplier"] != 0.01, f"a learning-rate multiplier of {config['mapping_lr_multiplier']}"),
         (generator.img_channels != 3, f"{generator.img_channels} image channels"),
         (tuple(generator.start) != START, "a start block other than 4x4"),
+        (bool(config["final_tanh"]), "a final tanh"),
     ]
     if any(found for found, _ in problems):
         listed = ", ".join(what for found, what in problems if found)

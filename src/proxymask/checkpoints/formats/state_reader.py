@@ -1,7 +1,8 @@
-"""Takes tensors out of a file's state dict by name and shape, as float32."""
+"""Takes tensors out of a file's state dict by name and shape, as float32, within what the file really stores."""
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,35 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...models.stylegan2_ops import fir_kernel
+from ..safe_pickle.budget import DEFAULT_LIMITS, Budget
+from ..safe_pickle.messages import DAMAGED, printable
+from ..safe_pickle.state_dict import MAX_NAME
+from .settings import describe_value
 
 State = Mapping[str, Any]
+_FLOAT32 = 4  # bytes
 
 
 class StateReader:
     """The tensors of one network by name. Each is taken once; what is left at the end is a sign of another architecture.
 
+    All that is taken or made counts against a budget, four times the bytes that the state stores and 64 MiB. So names and shapes that
+    promise more than is stored (many names for one tensor, a resolution of a file without noise maps) are refused before anything is
+    allocated.
+
     Args:
         state: name -> tensor, array or number.
         network: what error messages call the network: "generator" or "discriminator".
+
+    Raises:
+        ProxymaskError: a name that is no text of up to 512 characters.
     """
 
     def __init__(self, state: State, network: str) -> None:
+        if not all(type(name) is str and len(name) <= MAX_NAME for name in state):
+            raise ProxymaskError(f"its {network} has a tensor whose name is no text of up to {MAX_NAME} characters: {DAMAGED}")
         self.state, self.network, self.left = state, network, set(state)
+        self.budget = Budget(DEFAULT_LIMITS, sum({_address(value): value.nbytes for value in state.values() if _is_array(value)}.values()))
 
     @property
     def names(self) -> list[str]:
@@ -37,10 +53,12 @@ class StateReader:
         if name not in self.state:
             raise ProxymaskError(f"its {self.network} lacks the tensor {name}: it is incomplete, or of another architecture")
         value = self.state[name]
-        found = getattr(value, "shape", () if isinstance(value, int | float) else None)
-        if found is None:
+        if not _is_array(value) and type(value) not in (int, float):
             raise _not_read(f"its tensor {name}", value)
-        return tuple(int(side) for side in found)
+        found = tuple(int(side) for side in getattr(value, "shape", ()))
+        if 0 in found:
+            raise ProxymaskError(f"its tensor {name} is empty: {DAMAGED}")
+        return found
 
     def take(self, name: str, *shape: int) -> torch.Tensor:
         """The tensor, reshaped to ``shape`` where that only adds or drops sides of 1."""
@@ -48,7 +66,17 @@ class StateReader:
         if [side for side in have if side != 1] != [side for side in shape if side != 1]:
             raise ProxymaskError(f"its tensor {name} is {list(have)}, wanted {list(shape)}: this is another architecture")
         self.left.discard(name)
+        self.reserve(*shape)
         return as_tensor(self.state[name], name).reshape(shape)
+
+    def reserve(self, *shape: int) -> None:
+        """Count the float32 elements of something that is made beside the stored tensors; an error where the file is too small for it."""
+        self.budget.charge_bytes(_FLOAT32 * math.prod(shape))
+
+    def zeros(self, *shape: int) -> torch.Tensor:
+        """Zeros in place of a tensor that the file need not have."""
+        self.reserve(*shape)
+        return torch.zeros(shape)
 
     def take_as_is(self, name: str) -> torch.Tensor:
         """The tensor in its own shape."""
@@ -59,21 +87,21 @@ class StateReader:
         self.left = {name for name in self.left if not re.fullmatch(pattern, name)}
 
     def check_filter(self, pattern: str) -> None:
-        """Resampling filters that are stored: each must be the outer product of 1, 3, 3, 1, up to a factor."""
+        """Resampling filters that are stored: each must be 1, 3, 3, 1 or its outer product, up to a factor."""
         wanted = fir_kernel()
-        for name in [name for name in self.left if re.fullmatch(pattern, name)]:
-            kernel = as_tensor(self.state[name], name).squeeze()
-            if kernel.ndim == 1:
-                kernel = torch.outer(kernel, kernel)
-            total = kernel.sum()
-            if kernel.shape != wanted.shape or not torch.allclose(kernel / total, wanted, atol=1e-6):
-                raise ProxymaskError(f"its resampling filter {name} is not 1, 3, 3, 1: networks with other filters are not supported")
-            self.left.discard(name)
+        for name in sorted(name for name in self.left if re.fullmatch(pattern, name)):
+            sides = [side for side in self.shape(name) if side != 1]
+            if sides in ([4], [4, 4]):
+                kernel = self.take(name, *sides)
+                kernel = torch.outer(kernel, kernel) if kernel.ndim == 1 else kernel
+                if torch.allclose(kernel / kernel.sum(), wanted, atol=1e-6):
+                    continue
+            raise ProxymaskError(f"its resampling filter {name} is not 1, 3, 3, 1: networks with other filters are not supported")
 
     def finish(self) -> None:
         """A :class:`ProxymaskError` where tensors are left."""
         if self.left:
-            some = ", ".join(sorted(self.left)[:3])
+            some = ", ".join(printable(name) for name in sorted(self.left)[:3])
             raise ProxymaskError(
                 f"its {self.network} has {len(self.left)} tensors that StyleGAN2 does not have ({some}): another architecture"
             )
@@ -99,33 +127,22 @@ def as_tensor(value: Any, name: str) -> torch.Tensor:
     return tensor.detach().to(torch.float32).contiguous()
 
 
-def as_number(value: Any, what: str, kind: Callable[[Any], Any] = int) -> Any:
-    """A number in a file, converted by ``kind``; a :class:`ProxymaskError` for anything else."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ProxymaskError(f"it says that its {what} is {describe_value(value)}, wanted a number")
-    return kind(value)
-
-
-def describe_value(value: Any) -> str:
-    """A few words on something out of a file: the name of its class."""
-    name = getattr(value, "class_name", None) or getattr(value, "name", None)
-    return f"{name}"[:80] if isinstance(name, str) and name else type(value).__name__
-
-
 def require_mapping(contents: Mapping[Any, Any], name: str, what: str = "") -> None:
     """Refuse contents whose network ``name`` is there but is no state dict. ``what``: its name in the message."""
     if name in contents and not isinstance(contents[name], Mapping):
         raise _not_read(f"its {what or name}", contents[name])
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor | np.ndarray | np.generic)
+
+
+def _address(value: Any) -> tuple[int, int]:
+    """What tensors with the same memory have in common."""
+    if isinstance(value, torch.Tensor):
+        return value.data_ptr(), value.nbytes
+    return (value.__array_interface__["data"][0] if isinstance(value, np.ndarray) else id(value)), value.nbytes
+
+
 def _not_read(what: str, value: Any) -> ProxymaskError:
-    return ProxymaskError(f"{what} is a {describe_value(value)}, which is not read: the generator depends on it")
-
-
-def without_prefix(state: State) -> State:
-    """Names without the ``module.`` that DataParallel puts in front of all of them."""
-    if state and all(isinstance(name, str) and name.startswith("module.") for name in state):
-        return {name.removeprefix("module."): value for name, value in state.items()}
-    return state
+    return ProxymaskError(f"{what} is {describe_value(value)}, which is not read: the generator depends on it")

@@ -13,17 +13,19 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ..safe_pickle.inert import InertObject
-from .architecture import GeneratorSizes, block_resolutions, channel_config, count_layers, one_hot_class_mapping
-from .conversion import Conversion, NetworkWeights
-from .state_reader import StateReader, as_number, describe_value
+from ..safe_pickle.messages import printable
+from .architecture import GeneratorSizes, block_resolutions, channel_config, count_layers, lr_multiplier, one_hot_class_mapping
+from .conversion import Choices, Conversion, NetworkWeights
+from .settings import Setting, as_count, as_number, check_setting, describe_value, words
+from .state_reader import StateReader
 
 FAMILY = "NVIDIA TensorFlow (stylegan2, stylegan2-ada)"
 # Arguments that change nothing here, or that the shapes show as well.
 _IGNORED_ARGUMENTS = {
     *("truncation_psi", "truncation_cutoff", "truncation_psi_val", "truncation_cutoff_val", "style_mixing_prob", "dlatent_avg_beta"),
-    *("w_avg_beta", "structure", "randomize_noise", "fused_modconv", "dtype", "mapping_func", "synthesis_func", "mbstd_group_size"),
-    *("mbstd_num_features", "freeze_layers", "num_fp16_res", "conv_clamp", "latent_size", "label_size", "dlatent_size", "resolution"),
-    *("num_channels", "mapping_layers", "mapping_fmaps", "label_fmaps", "mapping_lrmul", "fmap_base", "fmap_max", "fmap_min"),
+    *("w_avg_beta", "structure", "randomize_noise", "fused_modconv", "dtype", "mapping_func", "synthesis_func", "resolution"),
+    *("mbstd_num_features", "freeze_layers", "latent_size", "label_size", "dlatent_size", "fmap_min"),
+    *("num_channels", "mapping_layers", "mapping_fmaps", "label_fmaps"),
     *("use_noise", "func_name", "dlatent_broadcast", "components", "is_template_graph", "score_max", "score_size", "augment_strength"),
 }
 # Arguments that have to have one of these values.
@@ -37,10 +39,15 @@ _REQUIRED_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "use_pagan": (False,),
     "adaptive_dropout": (0,),
 }
-_READ_ARGUMENTS = {"resample_kernel", "fmap_decay", "architecture", "fmap_const", "pagan_num", "pagan_fade"}  # checked one by one
+# Arguments that are used or checked one by one.
+_READ_ARGUMENTS = {
+    *("mbstd_group_size", "num_fp16_res", "conv_clamp", "mapping_lrmul", "fmap_base", "fmap_max"),
+    *("resample_kernel", "fmap_decay", "architecture", "fmap_const", "pagan_num", "pagan_fade"),
+}
+MAX_COMPONENTS = 16  # a published network has two
 
 
-def read(contents: Any) -> Conversion | None:
+def read(contents: Any, choices: Choices) -> Conversion | None:
     """The networks of an unpickled TensorFlow file; None where it is none.
 
     Raises:
@@ -53,19 +60,17 @@ def read(contents: Any) -> Conversion | None:
     generators = [entry for entry in contents if not _is_discriminator(entry)]
     if not generators:
         raise ProxymaskError("it holds a discriminator, but no generator: get the network pickle itself")
-    _check_build_functions({str(entry.get("build_func_name", "")) for entry in contents})
+    _check_build_functions({words(entry.state, "build_func_name") for entry in contents})
     pickled = generators[-1]  # G, D, Gs: the averaged one is the last
-    network, assumed = _generator(pickled)
-    result = Conversion(FAMILY, network, assumed=assumed, notice=str(pickled.get("notice") or ""), seed_style="nvidia")
-    result.facts["networks"] = [str(entry.get("name") or entry.get("build_func_name") or "network") for entry in contents]
+    network, assumed = _generator(pickled, choices)
+    notice = pickled.get("notice")
+    result = Conversion(FAMILY, network, assumed=assumed, notice=notice if isinstance(notice, str) else "", seed_style="nvidia")
+    result.facts["networks"] = [words(entry.state, "name") or words(entry.state, "build_func_name") or "network" for entry in contents]
     result.facts["generator taken"] = result.facts["networks"][list(map(id, contents)).index(id(pickled))]
     result.mean_w_missing = "mapping.w_avg" not in network.tensors
     judge = next((entry for entry in contents if _is_discriminator(entry)), None)
     if judge is not None:
-        try:
-            result.discriminator = _discriminator(judge)
-        except ProxymaskError as error:
-            result.notes.append(f"the discriminator is left out: {error}")
+        result.add_discriminator(lambda: _discriminator(judge))
     return result
 
 
@@ -74,7 +79,7 @@ def _is_network(entry: Any) -> bool:
 
 
 def _is_discriminator(pickled: InertObject) -> bool:
-    names = [str(pickled.get("name", "")), str(pickled.get("build_func_name", ""))]
+    names = [words(pickled.state, "name"), words(pickled.state, "build_func_name")]
     return any(name.startswith("D") for name in names if name) or "Output/weight" in _variables(pickled)
 
 
@@ -87,23 +92,34 @@ def _check_build_functions(names: set[str]) -> None:
 # Variables and arguments
 
 
-def _variables(pickled: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
+def _variables(pickled: InertObject) -> dict[str, Any]:
     """All variables by name, those of components after the component's name: ``mapping/Dense0/weight``."""
-    if not isinstance(pickled, InertObject) or not isinstance(pickled.state, dict) or depth > 4:
-        raise ProxymaskError(f"its network {prefix or 'itself'} is a {describe_value(pickled)}, which is not read")
-    listed, out = pickled.state.get("variables"), {}
-    if not isinstance(listed, list | tuple):
-        raise ProxymaskError("its networks have no list of variables: the file is damaged, get it again")
-    for entry in listed:
-        if not isinstance(entry, list | tuple) or len(entry) != 2 or not isinstance(entry[0], str):
-            raise ProxymaskError("its list of variables is no list of names and values: the file is damaged, get it again")
-        out[prefix + entry[0]] = entry[1]
-    components = pickled.state.get("components") or {}
-    if not isinstance(components, Mapping):
-        raise ProxymaskError("its networks have components that are no dict: the file is damaged, get it again")
-    for name, component in components.items():
-        out |= _variables(component, f"{prefix}{name}/", depth + 1)
+    out: dict[str, Any] = {}
+    for prefix, part in _parts(pickled):
+        listed = part.state.get("variables")
+        if not isinstance(listed, list | tuple):
+            raise ProxymaskError("its networks have no list of variables: the file is damaged, get it again")
+        for entry in listed:
+            if not isinstance(entry, list | tuple) or len(entry) != 2 or not isinstance(entry[0], str):
+                raise ProxymaskError("its list of variables is no list of names and values: the file is damaged, get it again")
+            out[prefix + entry[0]] = entry[1]
     return out
+
+
+def _parts(pickled: InertObject) -> list[tuple[str, InertObject]]:
+    """A network and its components, each with the prefix of its variables' names."""
+    found = [("", pickled)]
+    for prefix, part in found:  # which grows
+        components = part.state.get("components") or {}
+        if not isinstance(components, Mapping):
+            raise ProxymaskError("its networks have components that are no dict: the file is damaged, get it again")
+        for name, component in components.items():
+            if not isinstance(component, InertObject) or not isinstance(component.state, dict):
+                raise ProxymaskError(f"its network {describe_value(name)} is {describe_value(component)}, which is not read")
+            if type(name) is not str or len(found) >= MAX_COMPONENTS:
+                raise ProxymaskError(f"its networks have components without a name, or more than {MAX_COMPONENTS}: the file is damaged")
+            found.append((f"{prefix}{name}/", component))
+    return found
 
 
 def _arguments(pickled: InertObject) -> dict[str, Any]:
@@ -113,38 +129,39 @@ def _arguments(pickled: InertObject) -> dict[str, Any]:
         ProxymaskError: an argument that is not supported or not understood.
     """
     out: dict[str, Any] = {}
-    components = pickled.state.get("components") or {}
-    for entry in (pickled, *components.values()):
-        kwargs = entry.get("static_kwargs") if isinstance(entry, InertObject) else None
+    for _, part in _parts(pickled):
+        kwargs = part.get("static_kwargs")
         if isinstance(kwargs, Mapping):
-            out |= {str(key): value for key, value in kwargs.items()}
-    for name, value in out.items():
-        _check_argument(name, value)
-    return out
+            out |= kwargs
+    return {name: _check_argument(name, value) for name, value in out.items() if type(name) is str}
 
 
-def _check_argument(name: str, value: Any) -> None:
-    if name in _REQUIRED_ARGUMENTS and value not in _REQUIRED_ARGUMENTS[name]:
-        shown = value if isinstance(value, str | int | float) else describe_value(value)
-        raise ProxymaskError(f"it was made with {name}={shown}, which is not supported")
-    if name == "resample_kernel" and list(value or ()) != [1, 3, 3, 1]:
-        raise ProxymaskError(f"its resampling filter is {value}, only 1, 3, 3, 1 is supported")
-    if name == "fmap_decay" and value != 1:
-        raise ProxymaskError(f"it was made with fmap_decay={value}, which is not supported")
-    known = name in _IGNORED_ARGUMENTS or name in _REQUIRED_ARGUMENTS or name in _READ_ARGUMENTS
-    if not known and value not in (None, False):
-        raise ProxymaskError(f"it was made with {name}, which is not understood: the pictures could depend on it")
+def _check_argument(name: str, value: Any) -> Setting:
+    """The value of an argument where it has one of the values that are supported; that of a list does not matter then."""
+    if name == "resample_kernel":
+        taps = [check_setting(tap, name) for tap in value] if isinstance(value, list | tuple) and len(value) <= 16 else []
+        if taps != [1, 3, 3, 1]:
+            raise ProxymaskError(f"its resampling filter is {taps}, only 1, 3, 3, 1 is supported")
+        return None
+    if name in _IGNORED_ARGUMENTS:
+        return None
+    setting = check_setting(value, name)
+    if (setting not in _REQUIRED_ARGUMENTS[name]) if name in _REQUIRED_ARGUMENTS else (name == "fmap_decay" and setting != 1):
+        raise ProxymaskError(f"it was made with {name}={setting}, which is not supported")
+    if name not in _REQUIRED_ARGUMENTS.keys() | _READ_ARGUMENTS and setting not in (None, False):
+        raise ProxymaskError(f"it was made with {printable(name)}, which is not understood: the pictures could depend on it")
+    return setting
 
 
 def _clamp(arguments: dict[str, Any]) -> float | None:
     clamp = arguments.get("conv_clamp")
-    return None if clamp is None else float(as_number(clamp, "conv_clamp", float))
+    return None if clamp is None else as_number(clamp, "conv_clamp")
 
 
 # Generator
 
 
-def _generator(pickled: InertObject) -> tuple[NetworkWeights, list[str]]:
+def _generator(pickled: InertObject, choices: Choices) -> tuple[NetworkWeights, list[str]]:
     """The generator, and what was assumed."""
     arguments, tensors = _arguments(pickled), StateReader(_variables(pickled), "generator")
     _check_skip(arguments.get("architecture", "skip"), tensors)
@@ -158,14 +175,16 @@ def _generator(pickled: InertObject) -> tuple[NetworkWeights, list[str]]:
         previous = channels
     tensors.skip(r"(.*/)?lod")
     tensors.finish()
+    stated = as_number(arguments["mapping_lrmul"], "mapping_lrmul") if "mapping_lrmul" in arguments else None
+    rate, how = lr_multiplier([out[f"mapping.fc{i}.weight"] for i in range(sizes.mapping_layers)], stated, choices.lr_multiplier)
     config = sizes.config(
         conv_clamp=_clamp(arguments),
-        mapping_lr_multiplier=float(as_number(arguments.get("mapping_lrmul", 0.01), "mapping_lrmul", float)),
+        mapping_lr_multiplier=rate,
         scaled_weights=True,
-        num_fp16_res=as_number(arguments.get("num_fp16_res", 0), "num_fp16_res"),
+        num_fp16_res=as_count(arguments.get("num_fp16_res", 0), "num_fp16_res"),
     )
     defaults = {
-        "mapping_lrmul": "learning-rate multiplier 0.01",
+        "mapping_lrmul": how,
         "nonlinearity": "activation lrelu",
         "conv_clamp": "conv_clamp None",
         "num_fp16_res": "half-precision layers 0",
@@ -248,7 +267,7 @@ def _block(tensors: StateReader, res: int, previous: int, sizes: GeneratorSizes)
             out[f"{new}.noise_strength"] = tensors.take(f"{old}/noise_strength")
             out[f"{new}.noise_const"] = tensors.take(f"synthesis/noise{noise}", res, res)
         else:  # use_noise=False
-            out[f"{new}.noise_strength"], out[f"{new}.noise_const"] = torch.zeros(()), torch.zeros(res, res)
+            out[f"{new}.noise_strength"], out[f"{new}.noise_const"] = tensors.zeros(), tensors.zeros(res, res)
     out[f"{target}.torgb.weight"] = _conv(tensors, f"{source}/ToRGB/weight", sizes.img_channels, channels, 1)
     out[f"{target}.torgb.bias"] = tensors.take(f"{source}/ToRGB/bias", sizes.img_channels)
     return out | _style(tensors, f"{source}/ToRGB", f"{target}.torgb", sizes.w_dim, channels)
@@ -309,11 +328,11 @@ def _discriminator(pickled: InertObject) -> NetworkWeights:
         "c_dim": c_dim,
         **channel_config(channels),
         "conv_clamp": _clamp(arguments),
-        "mbstd_group": None if group is None else as_number(group, "group size"),
+        "mbstd_group": None if group is None else as_count(group, "group size", 1),
         "mbstd_channels": mbstd_channels,
         "mapping_layers": depth,
         "cmap_dim": outputs if c_dim else None,
-        "mapping_lr_multiplier": float(as_number(arguments.get("mapping_lrmul", 0.1), "mapping_lrmul", float)),
+        "mapping_lr_multiplier": as_number(arguments.get("mapping_lrmul", 0.1), "mapping_lrmul"),
     }
     return NetworkWeights(config, out)
 
@@ -341,5 +360,5 @@ def _class_mapping(tensors: StateReader, outputs: int) -> tuple[int, int, dict[s
         for i in range(depth):
             out[f"mapping.fc{i}.weight"] = _linear(tensors, f"Mapping{i}/weight", outputs, outputs)
             out[f"mapping.fc{i}.bias"] = tensors.take(f"Mapping{i}/bias", outputs)
-        return c_dim, depth, out | {"mapping.w_avg": torch.zeros(outputs)}
-    return (outputs, depth, one_hot_class_mapping(outputs)) if outputs > 1 else (0, depth, {})
+        return c_dim, depth, out | {"mapping.w_avg": tensors.zeros(outputs)}
+    return (outputs, depth, one_hot_class_mapping(tensors, outputs)) if outputs > 1 else (0, depth, {})

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..safe_pickle.messages import printable
+from ..safe_pickle.state_dict import MAX_NAME
 
 _ONLY = "only StyleGAN2 is supported"
+MAX_NAMES = 20_000
 
 # Each entry: substrings, all of which have to be in some name; the error message.
 _ARCHITECTURES: list[tuple[tuple[str, ...], str]] = [
@@ -45,11 +47,18 @@ def explain_refusal(contents: Any) -> str:
     return f"it holds a {printable(type(contents).__name__)}, no networks: give the checkpoint of a StyleGAN2 generator"
 
 
-def _nested_names(contents: Any, depth: int = 2) -> list[str]:
-    """Keys of a mapping and of the mappings in it, joined by dots."""
-    names = []
-    for key, value in contents.items() if isinstance(contents, Mapping) else ():
-        names.append(str(key))
-        if depth and isinstance(value, Mapping) and len(value) < 100_000:
-            names += [f"{key}.{name}" for name in _nested_names(value, depth - 1)]
+def _nested_names(contents: Any) -> list[str]:
+    """Keys of a mapping and of the mappings in it, three levels deep, joined by dots: those of the first 20,000 that are short text."""
+    names: list[str] = []
+    pending: list[tuple[str, Mapping[Any, Any], int]] = [("", contents, 0)] if isinstance(contents, Mapping) else []
+    looked_at = 0
+    for path, mapping, depth in pending:  # which grows
+        for key, inner in mapping.items():
+            looked_at += 1
+            if looked_at > MAX_NAMES:
+                return names
+            if isinstance(key, str) and len(key) <= MAX_NAME:
+                names.append(path + key)
+                if depth < 2 and isinstance(inner, Mapping):
+                    pending.append((f"{path}{key}.", inner, depth + 1))
     return names

@@ -24,7 +24,8 @@ class Limits:
         max_string_bytes: of one string.
         max_int_bytes: of one integer.
         max_nested_pickles: levels of pickles in pickles (a storage in an NVIDIA pickle is at level 1).
-        max_zip_entries: files in a zip.
+        max_unusual_keys: keys of dicts that are neither text nor small integers, in all pickles of the file.
+        max_zip_entries: files in all zips of the file.
         max_zip_ratio: how many times larger than the zip its contents may be (on top of 16 MiB).
     """
 
@@ -37,6 +38,7 @@ class Limits:
     max_string_bytes: int = 16 * MIB
     max_int_bytes: int = 1024
     max_nested_pickles: int = 4
+    max_unusual_keys: int = 10_000
     max_zip_entries: int = 50_000
     max_zip_ratio: int = 20
 
@@ -56,6 +58,8 @@ class Budget:
         self.bytes_left = self.view_bytes_left = self.max_bytes
         self.opcodes_left = limits.max_opcodes
         self.objects_left = limits.max_objects
+        self.unusual_keys_left = limits.max_unusual_keys
+        self.zip_entries_left = limits.max_zip_entries
 
     def charge_bytes(self, count: int) -> None:
         """For ``count`` bytes of storage or of a copy."""
@@ -80,3 +84,16 @@ class Budget:
         self.objects_left -= 1
         if self.objects_left < 0:
             raise ProxymaskError(f"it holds more than {self.limits.max_objects:,} objects, far more than a checkpoint: {MALICIOUS}")
+
+    def charge_unusual_key(self) -> None:
+        """For a key of a dict or a set that is neither text nor a small integer: such keys can be made to collide."""
+        self.unusual_keys_left -= 1
+        if self.unusual_keys_left < 0:
+            most = self.limits.max_unusual_keys
+            raise ProxymaskError(f"it has more than {most:,} dict keys that are neither text nor small numbers: {MALICIOUS}")
+
+    def charge_zip_entries(self, count: int) -> None:
+        """For the entries of a zip."""
+        self.zip_entries_left -= count
+        if self.zip_entries_left < 0:
+            raise ProxymaskError(f"its zip has more than {self.limits.max_zip_entries:,} entries: no checkpoint has so many")

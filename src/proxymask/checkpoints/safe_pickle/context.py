@@ -15,7 +15,6 @@ from .messages import DAMAGED, MALICIOUS, printable
 
 Reconstructor = Callable[["PickleContext", Global, tuple[Any, ...]], Any]
 
-MAX_UNUSUAL_KEYS = 10_000
 _HASH_IS_VALUE = 2**61 - 1  # Python's hash of a smaller integer is the integer itself, so that they do not collide
 _KEY_TYPES = (int, float, bytes, Global, InertObject, PersistentModule, torch.Tensor, torch.dtype, torch.device)
 _TUPLE_KEY_TYPES = (str, int, float, bool, bytes)
@@ -61,7 +60,6 @@ class PickleContext:
         self.file = file
         self.budget = file.budget
         self.report = file.report
-        self._unusual_keys = 0
 
     def damaged(self, problem: str) -> ProxymaskError:
         """The error for damage near the current byte."""
@@ -93,9 +91,7 @@ class PickleContext:
         kind = type(key)
         if kind is str or (kind is int and -_HASH_IS_VALUE < key < _HASH_IS_VALUE) or key is None or kind is bool:
             return key
-        self._unusual_keys += 1
-        if self._unusual_keys > MAX_UNUSUAL_KEYS:
-            raise ProxymaskError(f"it has more than {MAX_UNUSUAL_KEYS:,} dict keys that are neither text nor small numbers: {MALICIOUS}")
+        self.budget.charge_unusual_key()
         if kind is tuple and len(key) <= 16 and all(part is None or type(part) in _TUPLE_KEY_TYPES for part in key):
             return key
         if kind in _KEY_TYPES or isinstance(key, np.generic):

@@ -1,14 +1,17 @@
-"""Text for people: sizes, strings out of a file made safe to print, and the file's name in front of an error."""
+"""Text for people: sizes, and the errors that a file causes, each as one line that is safe to print."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...core.errors import ProxymaskError
+from ...core.text import printable, without_controls
+
+__all__ = ["BROKEN_DOWNLOAD", "DAMAGED", "MALICIOUS", "file_errors", "megabytes", "printable"]
 
 DAMAGED = "the file is damaged, get it again"
 MALICIOUS = "the file is damaged or malicious, get it again from a source that you trust"
 BROKEN_DOWNLOAD = "a broken download: get it again"
+_LONGEST = 600
 
 
 def megabytes(count: int) -> str:
@@ -16,16 +19,24 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
-def printable(text: str, longest: int = 80) -> str:
-    """Text out of a file, safe to print: printable ASCII only (others become ``?``), at most ``longest`` characters."""
-    safe = re.sub(r"[^\x20-\x7e]", "?", text[: longest + 1])
-    return safe if len(safe) <= longest else safe[: longest - 3] + "..."
-
-
 @contextmanager
-def prefix_errors(path: object) -> Iterator[None]:
-    """Put ``path`` in front of the message of every :class:`ProxymaskError` that is raised inside."""
+def file_errors(path: object = None) -> Iterator[None]:
+    """The one place where what a file causes becomes an error for people: whatever is raised inside leaves as a :class:`ProxymaskError`.
+
+    Code inside need not expect every value that a damaged file can hold: an exception that it did not mean to raise says that the file is
+    damaged. The exception itself is kept as ``__cause__``.
+
+    Args:
+        path: of the file, put in front of the message; None where it is there already.
+    """
+    prefix = "" if path is None else f"{without_controls(str(path))}: "
     try:
         yield
     except ProxymaskError as error:
-        raise ProxymaskError(f"{path}: {error}") from None
+        raise ProxymaskError(prefix + printable(str(error), _LONGEST)) from error.__cause__
+    except MemoryError as error:
+        raise ProxymaskError(f"{prefix}there is not enough memory to read it: close other programs") from error
+    except OSError as error:
+        raise ProxymaskError(f"{prefix}cannot be read ({printable(error.strerror or str(error))})") from error
+    except Exception as error:
+        raise ProxymaskError(f"{prefix}it holds values that do not fit together ({type(error).__name__}): {DAMAGED}") from error

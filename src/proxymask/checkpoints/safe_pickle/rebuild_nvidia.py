@@ -53,6 +53,7 @@ def _drop_source(context: PickleContext, source: Any) -> tuple[str, int]:
     """The licence notice that source code begins with, and the number of characters of the code."""
     if not isinstance(source, str):
         return "", 0
+    context.budget.charge_steps(min(len(source), _NOTICE_BYTES) // 64)
     notice = _licence_notice(source)
     context.report.add_notice(notice)
     return notice, len(source)

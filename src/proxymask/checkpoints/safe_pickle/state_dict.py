@@ -26,9 +26,13 @@ def state_dict(module: Any, limits: Limits = DEFAULT_LIMITS) -> dict[str, torch.
     Raises:
         ProxymaskError: not a module, a parameter that is not a tensor (because it was not understood), or over a limit.
     """
-    if isinstance(module, Mapping):
-        return _check_copies({name: _checked_tensor(name, value) for name, value in module.items()})
-    found: dict[str, torch.Tensor] = {}
+    found = module if isinstance(module, Mapping) else module_entries(module, limits)
+    return _check_copies({name: _checked_tensor(name, value) for name, value in found.items()})
+
+
+def module_entries(module: Any, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
+    """As :func:`state_dict` for a module, but whatever is in the place of a tensor is returned as it is."""
+    found: dict[str, Any] = {}
     left = limits.max_objects
     pending: list[tuple[str, Any, int]] = [("", module, 0)]
     while pending:
@@ -43,10 +47,10 @@ def state_dict(module: Any, limits: Limits = DEFAULT_LIMITS) -> dict[str, torch.
             raise ProxymaskError(f"a module has a part whose name is no text of up to {MAX_NAME} characters: {DAMAGED}")
         for name, value in tensors.items():
             if value is not None:
-                found[f"{prefix}{name}"] = _checked_tensor(f"{prefix}{name}", value)
+                found[f"{prefix}{name}"] = value
         # The last in is the first out: reversed, so that modules keep their order.
         pending += [(f"{prefix}{name}.", child, depth + 1) for name, child in reversed(modules.items()) if child is not None]
-    return _check_copies(found)
+    return found
 
 
 def _contents(prefix: str, module: Any) -> tuple[dict[Any, Any], dict[Any, Any]]:

@@ -31,7 +31,7 @@ from .containers import (
 from .context import ReadContext
 from .inert import Buffer, InertObject, ReadReport, Storage, check_booleans
 from .known_names import storage_dtype
-from .messages import BROKEN_DOWNLOAD, DAMAGED, MALICIOUS, prefix_errors, printable
+from .messages import BROKEN_DOWNLOAD, DAMAGED, MALICIOUS, file_errors, printable
 from .stack_machine import PersistentLoad, StackMachine
 from .unpickler import run_pickle
 from .zip_archive import ZipArchive
@@ -95,7 +95,7 @@ def read_pickle(
         ProxymaskError: damaged, truncated, over a limit, or not a pickle; the message begins with the path where one was given.
     """
     if isinstance(source, str | Path):
-        with prefix_errors(source):
+        with file_errors(source):
             return read_pickle(map_file(Path(source)), limits, persistent_load, report)
     data = memoryview(source if isinstance(source, Buffer) else source.read())
     return _read(data, limits, report, lambda data, file: run_pickle(StackMachine(data, file, persistent_load=persistent_load)))
@@ -104,7 +104,8 @@ def read_pickle(
 def _read(data: memoryview, limits: Limits, report: ReadReport | None, read: Callable[[memoryview, ReadContext], Any]) -> Any:
     report = report if report is not None else ReadReport()
     budget = Budget(limits, len(data))
-    result = check_result(read(data, ReadContext(budget, report, _read_any)), limits, report)
+    with file_errors():
+        result = check_result(read(data, ReadContext(budget, report, _read_any)), limits, report)
     report.opcodes = limits.max_opcodes - budget.opcodes_left
     return result
 

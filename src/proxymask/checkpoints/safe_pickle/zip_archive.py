@@ -52,8 +52,7 @@ class ZipArchive:
         self._entries: dict[str, _Entry] = {}
         count, size, position = self._find_directory()
         limits = budget.limits
-        if count > limits.max_zip_entries:
-            raise ProxymaskError(f"the zip has {count:,} entries, more than {limits.max_zip_entries:,}: no checkpoint has so many")
+        budget.charge_zip_entries(count)
         end = position + size
         for _ in range(count):
             position = self._read_directory_entry(position, end)

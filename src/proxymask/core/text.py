@@ -1,0 +1,14 @@
+"""Text out of a file, made safe to print."""
+
+import re
+
+
+def printable(text: str, longest: int = 80) -> str:
+    """``text`` as printable ASCII (other characters become ``?``), at most ``longest`` characters."""
+    safe = re.sub(r"[^\x20-\x7e]", "?", text[: longest + 1])
+    return safe if len(safe) <= longest else safe[: longest - 3] + "..."
+
+
+def without_controls(text: str, longest: int = 2000) -> str:
+    """``text`` in its own script, without characters that steer a terminal or the direction of text (they become ``?``)."""
+    return "".join(character if character.isprintable() else "?" for character in text[:longest])

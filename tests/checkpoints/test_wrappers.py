@@ -1,0 +1,200 @@
+"""The same weights as other projects keep them: under other names and prefixes, in modules; they give the same pictures."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import families
+import pytest
+import torch
+import wrappers
+from layouts import write_torch
+from safetensors.torch import save_file
+from stylegan2_equations import Reference, Shape
+
+from proxymask.checkpoints.export import export
+from proxymask.checkpoints.imported import Imported, save_import
+from proxymask.checkpoints.loading import open_checkpoint
+from proxymask.cli import main
+from proxymask.core.errors import ProxymaskError
+from proxymask.inference.fused import FusedG2
+from proxymask.models.split_generator import SplitGenerator
+from proxymask.models.stylegan2 import Generator
+
+SHAPE = Shape(depth=4)
+EXACT = 5e-6  # relative L2 of float32 against float64
+ROSINALITY = families.rosinality_state(SHAPE)
+NVIDIA = families.nvidia_state(SHAPE)
+LATENT = 0.3 * torch.randn(16, generator=torch.Generator().manual_seed(7))
+
+
+def z_of(count: int = 2) -> torch.Tensor:
+    return torch.randn(count, 16, generator=torch.Generator().manual_seed(5))
+
+
+def distance(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((got.double() - wanted).norm() / wanted.norm())
+
+
+def whole_modules(path: Path) -> Path:
+    return wrappers.write_whole_module(path, {"g": {k: v + 1 for k, v in ROSINALITY.items() if "kernel" not in k}, "g_ema": ROSINALITY})
+
+
+def torch_file(contents: dict[str, Any]) -> Callable[[Path], Path]:
+    return lambda path: write_torch(path, contents)
+
+
+# name -> how it is written, and the equations that its pictures follow
+FILES: dict[str, tuple[Callable[[Path], Path], Reference]] = {
+    "nvidia-parallel": (
+        torch_file({f"module.{name}": value for name, value in NVIDIA.items()}),
+        families.nvidia_reference(NVIDIA, Shape(depth=4, clamp=256.0)),
+    ),
+    "nvidia-parallel-ema": (
+        torch_file({"G_ema": {f"module.{name}": value for name, value in NVIDIA.items()}}),
+        families.nvidia_reference(NVIDIA, Shape(depth=4, clamp=256.0)),
+    ),
+    "nvidia-lightning": (
+        torch_file(wrappers.lightning(NVIDIA, families.nvidia_discriminator(SHAPE))),
+        families.nvidia_reference(NVIDIA, Shape(depth=4, clamp=256.0)),
+    ),
+    "psp": (torch_file(wrappers.psp(ROSINALITY)), families.rosinality_reference(ROSINALITY, LATENT, SHAPE)),
+    "basicsr": (torch_file(wrappers.basicsr(ROSINALITY)), families.rosinality_reference(ROSINALITY, LATENT, SHAPE)),
+    "basicsr-wrapper": (torch_file(wrappers.basicsr(ROSINALITY, False)), families.rosinality_reference(ROSINALITY, LATENT, SHAPE)),
+    "rosinality-lightning": (
+        torch_file(wrappers.lightning(ROSINALITY, families.rosinality_discriminator(SHAPE))),
+        families.rosinality_reference(ROSINALITY, LATENT, SHAPE),
+    ),
+    "rosinality-modules": (whole_modules, families.rosinality_reference(ROSINALITY, LATENT, SHAPE)),
+    "hammer": (torch_file(wrappers.hammer(NVIDIA)), families.nvidia_reference(NVIDIA, SHAPE)),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pictures_are_those_of_the_same_weights(name: str, tmp_path: Path) -> None:
+    write, reference = FILES[name]
+    opened = open_checkpoint(write(tmp_path / "file.pt"))
+    assert distance(opened.generator(z_of()), reference(z_of())) < EXACT
+    if name in ("psp", "nvidia-parallel", "hammer"):
+        assert distance(opened.generator(z_of(), truncation=0.5), reference(z_of(), psi=0.5)) < EXACT
+    again = open_checkpoint(save_import(opened, tmp_path / "imported"))
+    assert torch.equal(again.generator(z_of()), opened.generator(z_of()))
+
+
+def test_averaged_generators_come_first(tmp_path: Path) -> None:
+    opened = open_checkpoint(write_torch(tmp_path / "b.pt", wrappers.basicsr(ROSINALITY)))
+    assert opened.facts["generator taken"] == "params_ema"
+    assert opened.notes == []
+    lightning = wrappers.lightning(ROSINALITY, families.rosinality_discriminator(SHAPE))
+    opened = open_checkpoint(write_torch(tmp_path / "l.pt", lightning))
+    assert opened.facts["generator taken"] == "state_dict.generator"
+    assert opened.discriminator is not None
+    lightning["state_dict"] |= {f"g_ema.{name}": value for name, value in ROSINALITY.items()}
+    opened = open_checkpoint(write_torch(tmp_path / "e.pt", lightning))
+    assert opened.facts["generator taken"] == "state_dict.g_ema"
+
+
+def test_hammer_says_what_it_was_made_with(tmp_path: Path) -> None:
+    shape = Shape(classes=3, clamp=256.0, depth=2)
+    state, judge = families.nvidia_state(shape), families.nvidia_discriminator(shape)
+    contents = wrappers.hammer(state, {"model_type": "StyleGAN2Generator", "mapping_lr_mul": 0.01, "conv_clamp": 256, "final_tanh": False})
+    contents["models"]["discriminator"] = wrappers.hammer_discriminator({k: v for k, v in judge.items() if "mapping.fc" not in k})
+    opened = open_checkpoint(write_torch(tmp_path / "h.pth", contents))
+    assert opened.family == "Hammer (stylegan2)"
+    assert opened.generator.config["conv_clamp"] == 256.0
+    assert opened.assumed == ["activation lrelu"]
+    one = torch.eye(3)[:2]
+    assert distance(opened.generator(z_of(), one), families.nvidia_reference(state, shape)(z_of(), one)) < EXACT
+    wanted = {k: v for k, v in judge.items() if "mapping" not in k}
+    assert opened.discriminator is not None, opened.notes
+    assert all(torch.equal(opened.discriminator.state_dict()[k], v) for k, v in wanted.items())
+    for argument, value in (("demodulate", False), ("noise_type", "channel"), ("normalize_z", False)):
+        contents["model_kwargs_init"]["generator"][argument] = value
+        with pytest.raises(ProxymaskError, match=f"made with {argument}={value}"):
+            open_checkpoint(write_torch(tmp_path / "h.pth", contents))
+        del contents["model_kwargs_init"]["generator"][argument]
+
+
+# What neither the file nor its shapes say
+
+
+def scaled(state: dict[str, Any], factor: float) -> dict[str, Any]:
+    """The state as a mapping network of a learning-rate multiplier of 0.01 / factor keeps it."""
+    return {name: value * factor if name.startswith(("style.", "mapping.dense", "mapping.fc")) else value for name, value in state.items()}
+
+
+STATES = {
+    "rosinality": (lambda state: {"g_ema": state}, ROSINALITY),
+    "genforce": (lambda state: {"generator_smooth": state}, families.genforce_state(SHAPE, False)),
+    "nvidia": (lambda state: {"G_ema": state}, NVIDIA),
+}
+
+
+@pytest.mark.parametrize("family", STATES)
+def test_the_learning_rate_multiplier_is_told_by_the_weights(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrap, state = STATES[family]
+    path = tmp_path / "file.pt"
+
+    def opened(factor: float, **choices: Any) -> Imported:
+        return open_checkpoint(write_torch(path, wrap(scaled(state, factor))), **choices)
+
+    wanted = opened(1).generator
+    assert wanted.config["mapping_lr_multiplier"] == 0.01
+    one = opened(0.01)
+    assert one.generator.config["mapping_lr_multiplier"] == 1.0
+    assert any("learning-rate multiplier 1 (the root mean square" in entry for entry in one.assumed)
+    assert distance(one.generator(z_of()), wanted(z_of()).double()) < EXACT
+    with pytest.raises(ProxymaskError, match=r"fits neither 0\.01 .* nor 1 .*--lr-multiplier NUMBER"):
+        opened(0.1)
+    assert main(["import", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "--lr-multiplier" in capsys.readouterr().err
+    assert main(["import", str(path), "--out", str(tmp_path / "out"), "--lr-multiplier", "0.1"]) == 0  # as the message says
+    assert distance(Generator.from_pretrained(tmp_path / "out" / "generator")(z_of()), wanted(z_of()).double()) < EXACT
+    assert main(["import", str(path), "--out", str(tmp_path / "out"), "--lr-multiplier", "0"]) == 2
+
+
+def test_what_a_file_says_is_not_overruled(tmp_path: Path) -> None:
+    path = families.nvidia_file(tmp_path / "n.pkl", SHAPE)[0]
+    assert open_checkpoint(path, lr_multiplier=0.01).generator.config["mapping_lr_multiplier"] == 0.01
+    with pytest.raises(ProxymaskError, match=r"--final-tanh: NVIDIA .* no such option"):
+        open_checkpoint(path, final_tanh=True)
+    hammer = write_torch(tmp_path / "h.pth", wrappers.hammer(NVIDIA, {"mapping_lr_mul": 0.01, "final_tanh": False}))
+    with pytest.raises(ProxymaskError, match=r"--lr-multiplier 1: the file says 0\.01"):
+        open_checkpoint(hammer, lr_multiplier=1.0)
+    with pytest.raises(ProxymaskError, match="--final-tanh: the file says that it has none"):
+        open_checkpoint(hammer, final_tanh=True)
+    folder = save_import(open_checkpoint(path), tmp_path / "imported")
+    with pytest.raises(ProxymaskError, match="leave out --lr-multiplier"):
+        open_checkpoint(folder, lr_multiplier=0.01)
+
+
+@torch.no_grad()
+def test_a_final_tanh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_torch(tmp_path / "g.pth", {"generator_smooth": families.genforce_state(SHAPE, False)})
+    plain = open_checkpoint(path)
+    assert any("--final-tanh" in entry for entry in plain.assumed)
+    assert any("of the values of a picture lie beyond 1.5 " in note for note in plain.notes)  # no trained network without a tanh does that
+    quiet = families.genforce_state(SHAPE, False)
+    quiet |= {name: 0.1 * value for name, value in quiet.items() if ".output" in name and "style" not in name}
+    assert open_checkpoint(write_torch(tmp_path / "q.pth", {"generator_smooth": quiet})).notes == []
+    assert main(["import", str(path), "--out", str(tmp_path / "out"), "--final-tanh"]) == 0
+    assert "assumed" in capsys.readouterr().out
+    generator = Generator.from_pretrained(tmp_path / "out" / "generator")
+    wanted = plain.generator(z_of()).tanh()
+    assert torch.equal(generator(z_of()), wanted)
+    cut = SplitGenerator(generator, 16)
+    w = cut.w(z_of(1))
+    assert distance(cut.render(cut.features(w), w), wanted[:1].double()) < EXACT
+    assert distance(FusedG2(cut, w)(cut.features(w)), wanted[:1].double()) < EXACT
+    with pytest.raises(ProxymaskError, match="no place for a final tanh"):
+        export(tmp_path / "out" / "generator", tmp_path / "again.pt")
+    hammer = write_torch(tmp_path / "h.pth", wrappers.hammer(NVIDIA, {"mapping_lr_mul": 0.01, "conv_clamp": None, "final_tanh": True}))
+    opened = open_checkpoint(hammer)
+    assert opened.assumed == ["activation lrelu"]
+    assert distance(opened.generator(z_of()), families.nvidia_reference(NVIDIA, SHAPE)(z_of()).tanh()) < EXACT
+
+
+def test_safetensors_on_their_own(tmp_path: Path) -> None:
+    save_file({name: value.contiguous() for name, value in ROSINALITY.items() if "kernel" not in name}, tmp_path / "r.safetensors")
+    with pytest.raises(ProxymaskError, match=r"safetensors on their own, without the config\.json"):
+        open_checkpoint(tmp_path / "r.safetensors")
