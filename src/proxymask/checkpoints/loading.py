@@ -36,7 +36,7 @@ def open_checkpoint(
     Args:
         path: a ``.pkl``, ``.pt`` or ``.pth``, or a folder that this package wrote.
         class_index: of a class-conditional generator, the class that is taken where none is given.
-        seed_style: "nvidia" or "torch" in place of the family's own, see :func:`~proxymask.generators.stylegan2.seed_to_z`.
+        seed_style: "nvidia" or "torch" in place of the family's own, see :func:`~proxymask.models.stylegan2.seed_to_z`.
         strict: refuse a file with anything in it that is not understood, needed or not.
         sha256: also hash the file.
         info: the result of :func:`~.identify.identify` for the file; where None, it is identified here.
