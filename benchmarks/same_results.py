@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parents[1]
 TIMES = {"seconds", "samples_per_second"}
-RENAMED = {"viewer": "auxiliary"}  # parts of runs: name in 0.1.0, and today's
+RENAMED = {"viewer": "auxiliary", "teaching": "distillation"}  # parts of runs: name in 0.1.0, and today's
 QUIET = {"log_every": 1, "grid_every": 0, "tensorboard": False, "checkpoint_every": 1000}
 LOOP = {"steps": 20, "batch": 4, **QUIET}
 OURS = {

@@ -1,6 +1,7 @@
 """The package is laid out as docs/architecture.md says: who may import whom, no circles, nothing in the root, no long files."""
 
 import ast
+import pkgutil
 import re
 from pathlib import Path
 
@@ -85,3 +86,10 @@ def test_the_documented_modules_exist():
     )
     assert named
     assert not [name for name in named if not (PACKAGE / name).is_file()]
+
+
+def test_the_targets_of_cross_references_exist():
+    found = {target for path in MODULES.values() for target in re.findall(r":\w+:`~?(proxymask[\w.]+)`", path.read_text())}
+    assert found
+    for target in sorted(found):
+        pkgutil.resolve_name(target)

@@ -4,12 +4,11 @@
 >>> picture = Synthesizer.from_pretrained("avatars")("mask.png", 3)
 """
 
-from typing import TYPE_CHECKING, Any
-
 from .core.version import __version__
 
 __all__ = ["Bundle", "ProxymaskError", "Result", "Style", "Synthesizer", "__version__", "list_bundles"]
 
+TYPE_CHECKING = False  # type checkers take it for true; importing typing would cost more than the rest of this package
 if TYPE_CHECKING:
     from .core.errors import ProxymaskError
     from .inference.bundle import Bundle
@@ -28,7 +27,7 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is used first, so that ``proxymask --help`` need not wait for PyTorch."""
     from importlib import import_module
 

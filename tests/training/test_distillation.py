@@ -84,7 +84,7 @@ def test_one_step_is_the_divergence_from_the_teacher() -> None:
     run = loop.Run(tiny.loop_config(), stage)
     stage.step(run)
     stats = run.take_stats()
-    assert stats["loss/teaching"] > 0
+    assert stats["loss/distillation"] > 0
     assert 0 <= stats["loss/accuracy"] <= 1
 
 

@@ -84,7 +84,7 @@ def test_mask_loss() -> None:
         (grad,) = torch.autograd.grad(losses.mask_loss(f, ids, centroids, tau), f)
         f = (f.detach() - 20 * grad).requires_grad_()
     scores = torch.einsum("bchw,kc->bkhw", f, centroids)
-    assert torch.equal(scores.argmax(dim=1), ids)  # its minimum has the asked cluster everywhere
+    assert torch.equal(scores.argmax(dim=1), ids)  # its minimum has the queried cluster everywhere
 
 
 def test_self_losses() -> None:
@@ -127,24 +127,24 @@ def test_reconstruction_with_a_tilt_makes_the_rare_likelier() -> None:
 
 
 def test_label_is_a_weighted_cross_entropy() -> None:
-    read, asked, weight = (
+    read, target, weight = (
         randn(2, 3, 4, 4),
         torch.randint(3, (2, 4, 4), generator=torch.Generator().manual_seed(2)),
         torch.tensor([1.0, 0.5, 4.0]),
     )
-    asked[0, 0] = -100
+    target[0, 0] = -100
     chances = read.softmax(dim=1)
     wanted = sum(
-        -float(weight[asked[b, y, x]]) * math.log(chances[b, asked[b, y, x], y, x])
+        -float(weight[target[b, y, x]]) * math.log(chances[b, target[b, y, x], y, x])
         for b in range(2)
         for y in range(4)
         for x in range(4)
-        if asked[b, y, x] >= 0
+        if target[b, y, x] >= 0
     )
-    assert float(losses.label(read, asked, weight)) == pytest.approx(wanted / 32, rel=1e-5)  # what nobody labelled counts nothing
+    assert float(losses.label(read, target, weight)) == pytest.approx(wanted / 32, rel=1e-5)  # what nobody labelled counts nothing
 
 
-def test_teaching_is_the_divergence() -> None:
+def test_distillation_is_the_divergence() -> None:
     ours = randn(2, 5, 3, 3)
     theirs = ours.flip(1) * 2
     p, q = theirs.softmax(dim=1), ours.softmax(dim=1)

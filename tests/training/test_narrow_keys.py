@@ -46,10 +46,10 @@ def samples(stage: RearrangerStage, seed: int) -> torch.Tensor:
 def logits(rearranger: Rearranger, stage: RearrangerStage, z: torch.Tensor) -> torch.Tensor:
     """Of any sample's mask and any sample's keys, without what all keys of one have in common."""
     state = stage.cut.features(stage.cut.w(z))
-    asked = rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
+    tokens = rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
     key = rearranger.encode_style(state).key
     key = key - key.mean(dim=1, keepdim=True)
-    return asked.query.flatten(0, 1).double() @ key.flatten(0, 1).double().t() / rearranger.key_dim**0.5
+    return tokens.query.flatten(0, 1).double() @ key.flatten(0, 1).double().t() / rearranger.key_dim**0.5
 
 
 def test_loses_what_it_says_and_less_the_wider_it_is(stage: RearrangerStage) -> None:
@@ -77,11 +77,11 @@ def test_no_other_choice_of_channels_is_nearer(stage: RearrangerStage) -> None:
     _, lost = narrow_keys(stage.rearranger, stage.cut, stage.clusters, width, z)
     with torch.no_grad():
         state = stage.cut.features(stage.cut.w(z))
-        asked = stage.rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
+        tokens = stage.rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
         key = stage.rearranger.encode_style(state).key
         key = (key - key.mean(dim=1, keepdim=True)).double()
         axes = torch.linalg.svd(key.flatten(0, 1), full_matrices=False).Vh[:width]
-        found = (asked.query.flatten(0, 1).double() @ axes.t()) @ (key.flatten(0, 1) @ axes.t()).t() / stage.rearranger.key_dim**0.5
+        found = (tokens.query.flatten(0, 1).double() @ axes.t()) @ (key.flatten(0, 1) @ axes.t()).t() / stage.rearranger.key_dim**0.5
     assert lost < float((found - whole).square().mean().sqrt())
 
 

@@ -110,7 +110,7 @@ def test_mixed_samples_and_their_loss() -> None:
 
 def test_what_the_style_lacks_is_learned_too() -> None:
     """With ``mix_absent`` nothing is substituted in the masks of style-mixed samples, and L_mix counts everywhere there."""
-    asked: dict[bool, torch.Tensor] = {}
+    masks: dict[bool, torch.Tensor] = {}
     for whole in (False, True):
         stage = tiny.make_stage(
             "rearranger",
@@ -127,12 +127,12 @@ def test_what_the_style_lacks_is_learned_too() -> None:
         stage.rearranger.encode_mask = lambda mask, seen=seen, real=real: seen.append(mask.argmax(1)) or real(mask)
         totals(stage, batch=16)
         assert len(seen) == 1  # lambda_self = 0 spares the pass that L_self needs
-        asked[whole] = seen[0]
+        masks[whole] = seen[0]
         w, _, _, _ = stage.samples(run_of(stage, batch=16), "samples")
         _, own, taken = stage.mixed(run_of(stage, batch=16), w)
         assert bool(taken.all())
         assert torch.equal(seen[0], own) == whole
-    assert not torch.equal(asked[False], asked[True])
+    assert not torch.equal(masks[False], masks[True])
 
 
 def test_the_refinement_block_learns_at_its_own_rate() -> None:

@@ -34,10 +34,10 @@ def test_levels_are_those_of_the_rearranged_state() -> None:
     assert [tuple(level.shape[1:]) for level in levels] == [(c, s, s) for c, s in zip(tiny.LEVELS[1:], (8, 16), strict=True)]
     w = both.cut.generator.broadcast(latents([0, 1]))[of]
     style, clusters = both.cut.features(w), both.clusters
-    asked = clusters.substitute(
+    substituted = clusters.substitute(
         layout, clusters.available(both.rearranger.encode_style(style).counts), both.rearranger.substitute_threshold
     )
-    state = both.rearranger(style, clusters.one_hot(asked))
+    state = both.rearranger(style, clusters.one_hot(substituted))
     assert torch.allclose(levels[0], state.features, atol=1e-5)
     block = both.cut.generator.synthesis.block(16)
     part = both.cut.generator.synthesis.block_ws(w, 16)
@@ -64,16 +64,16 @@ def test_nearest_has_most_of_what_is_asked() -> None:
     assert int(all_four.nearest(layout)) == covered.index(max(covered))
 
 
-def test_bends_move_masks_of_every_size_alike() -> None:
+def test_warps_move_masks_of_every_size_alike() -> None:
     rng = torch.Generator().manual_seed(1)
-    bend = warp_grid(64, rng)
-    assert bend.shape == (64, 64, 64, 2)
+    grid = warp_grid(64, rng)
+    assert grid.shape == (64, 64, 64, 2)
     at = (torch.arange(64) + 0.5) / 32 - 1
-    assert float((bend.mean(dim=0)[..., 0] - at).abs().mean()) < 0.05  # left and right alike, on the average
-    assert 0.05 < float((bend[..., 1] - at[:, None]).abs().mean()) < 0.3
+    assert float((grid.mean(dim=0)[..., 0] - at).abs().mean()) < 0.05  # left and right alike, on the average
+    assert 0.05 < float((grid[..., 1] - at[:, None]).abs().mean()) < 0.3
     mask = torch.zeros(64, 64, 64, dtype=torch.long)
     mask[:, 16:48, 16:48] = 3
-    fine, coarse = warp(mask, bend), warp(mask[:, ::2, ::2], bend)
+    fine, coarse = warp(mask, grid), warp(mask[:, ::2, ::2], grid)
     assert set(fine.unique().tolist()) == {0, 3}
     assert float((fine != mask).float().mean()) > 0.05
     assert float((fine[:, ::2, ::2] == coarse).float().mean()) > 0.93

@@ -4,7 +4,6 @@ For a file that is no checkpoint, :attr:`FileInfo.problem` names what it is inst
 git-annex, pictures, archives, checkpoints of TensorFlow and so on.
 """
 
-import hashlib
 import json
 import mmap
 import re
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.errors import ProxymaskError
+from ..core.hashing import file_hash
 from .safe_pickle.budget import DEFAULT_LIMITS, Budget
 from .safe_pickle.containers import (
     LEGACY_MAGIC,
@@ -79,8 +79,7 @@ class FileInfo:
         """The same with the file's hash (reads all of it once; about a second for 400 MB)."""
         if self.sha256 or not self.size or self.path.is_dir():
             return self
-        with self.path.open("rb") as opened:
-            return replace(self, sha256=hashlib.file_digest(opened, "sha256").hexdigest())
+        return replace(self, sha256=file_hash(self.path))
 
 
 def identify(path: str | Path, *, sha256: bool = False) -> FileInfo:

@@ -27,6 +27,7 @@ from ..training.stages.generator import GeneratorDefinition
 from ..training.stages.rearranger import RearrangerDefinition
 from ..training.stages.segmenter import SegmenterDefinition
 from .evaluation import TrainJudge
+from .hints import command_line
 from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import progress
 from .stage_options import (
@@ -103,7 +104,8 @@ class TrainGenerator:
             )
             with progress("generator") as update:
                 definition.run(self.out, update)
-        say(f"generator: {self.out / 'generator'}; next: proxymask fit --generator {self.out} --images {self.images} --out my-bundle")
+        hint = command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
+        say(f"generator: {self.out / 'generator'}; next: {hint}")
 
     def _start(self) -> tuple[Generator | None, Discriminator | None]:
         """The generator to fine-tune or to grow, if one is given, and its discriminator, if there is one."""
@@ -301,7 +303,10 @@ class TrainDepth:
             with progress("depth") as update:
                 definition.run(self.out, update)
         say(f"depth network: {self.out / 'depth'}")
-        say(f"next: proxymask train mapper --condition depth --extractor depth-net --weights {self.out}")
+        hint = command_line(
+            "train", "mapper", "--bundle", "avatars", "--condition", "depth", "--extractor", "depth-net", "--weights", self.out
+        )
+        say(f"next: {hint} --out depth-mapper")
 
 
 TRAIN = {

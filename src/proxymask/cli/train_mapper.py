@@ -30,6 +30,7 @@ from ..training.stages.condition_mapper import ConditionMapperDefinition
 from ..training.stages.definition import TrainedStage
 from ..training.stages.distillation import DistillationDefinition
 from ..training.stages.mapper import MapperDefinition, PairedMapperDefinition
+from .hints import command_line
 from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import progress
 from .stage_options import (
@@ -122,7 +123,7 @@ class TrainMapper:
                 definition.run(self.out, update)
         say(f"mapper: {self.out / 'mapper'}")
         if condition is not None and self.bundle is not None:
-            say(f"next: proxymask bundle add {self.out} --bundle {self.bundle} --out my-bundle")
+            say(f"next: {command_line('bundle', 'add', self.out, '--bundle', self.bundle, '--out', 'my-bundle')}")
 
     def _check_flags(self) -> None:
         """A :class:`ProxymaskError` where flags are given that do nothing together."""

@@ -3,8 +3,8 @@
 It is trained on pictures with exact masks (:mod:`proxymask.training.judge`) and takes no part in the training of a bundle, so that its
 scores do not flatter one. Its pooled activations also serve as features of the Frechet and kernel distances.
 
-A judge is a folder: ``config.json`` and ``model.safetensors`` (a :class:`~proxymask.segmentation_nets.DilatedSegmenter`), ``labels.json``,
-and ``judge.json`` (:class:`JudgeInfo`). One for avatars is shipped in :data:`SHIPPED`.
+A judge is a folder: ``config.json`` and ``model.safetensors`` (a :class:`~proxymask.models.segmentation_nets.DilatedSegmenter`),
+``labels.json``, and ``judge.json`` (:class:`JudgeInfo`). One for avatars is shipped in :data:`SHIPPED`.
 
 Shapes: B pictures, H x W pixels, N classes, D feature dimensions, h x w the judge's own size.
 """

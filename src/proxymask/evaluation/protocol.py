@@ -60,7 +60,7 @@ class Evaluator:
 
     Args:
         config: see :class:`EvaluationConfig`.
-        device, precision, seed: see :class:`~proxymask.synthesizer.Synthesizer`.
+        device, precision, seed: see :class:`~proxymask.inference.synthesizer.Synthesizer`.
         progress: called with (pictures done, pictures in all).
 
     Raises:
@@ -168,7 +168,7 @@ def evaluate(
 
     Args:
         config: see :class:`EvaluationConfig`.
-        device, precision, seed: see :class:`~proxymask.synthesizer.Synthesizer`.
+        device, precision, seed: see :class:`~proxymask.inference.synthesizer.Synthesizer`.
         progress: called with (pictures done, pictures in all).
 
     Raises:

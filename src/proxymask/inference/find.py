@@ -33,6 +33,8 @@ def find_bundle(
     Raises:
         ProxymaskError: no such bundle; the hub refused, or its package is not installed; a ``revision`` of a folder.
     """
+    if not isinstance(source, str | Path) or not str(source):
+        raise ProxymaskError(f"a bundle is named by a folder, an embedded name or a name on the hub, not by {source!r}")
     path, name = Path(source), str(source)
     found = path if path.is_dir() else EMBEDDED / name if (EMBEDDED / name / "bundle.json").is_file() else None
     if found is not None:

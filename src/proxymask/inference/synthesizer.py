@@ -239,6 +239,8 @@ class Synthesizer(ConditionSteps):
         ids, single = read_masks(masks, self._needed_labels(), self.size)
         chosen = style_list(self._checked(None) if styles is None else styles, len(ids))
         blocks = []
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise ProxymaskError(f"batch_size is {self.batch_size!r}: set a whole number of 1 or more")
         for start in range(0, len(ids), self.batch_size):
             part = slice(start, start + self.batch_size)
             style = join_styles([self._resolve(one, truncation) for one in chosen[part]])
@@ -337,6 +339,10 @@ class Synthesizer(ConditionSteps):
         """
         if not inputs:
             raise ProxymaskError("there is nothing to paint from: give at least one (condition, input)")
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in inputs):
+            raise ProxymaskError(
+                'generate_mixed takes pairs of a condition and an input, as [("sketch", "lines.png"), ("scribble", "hair.png")]'
+            )
         kinds = [self.condition(name) for name, _ in inputs]
         readings = [self.read_condition(source, kind) for kind, (_, source) in zip(kinds, inputs, strict=True)]
         made = self._resolve(style, truncation)

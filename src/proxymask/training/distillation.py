@@ -70,7 +70,7 @@ class DistillationStage:
                         target = self.teacher_logits(part)
                     logits = self.mapper(part)
                 loss = losses.distillation_loss(logits, target)
-                run.log("loss/teaching", loss)
+                run.log("loss/distillation", loss)
                 run.log("loss/accuracy", (logits.argmax(dim=1) == target.argmax(dim=1)).float().mean())
                 yield loss
 

@@ -7,7 +7,6 @@ SHA-256 of every file. A stage in training has ``checkpoint-*`` folders that sto
 
 import dataclasses
 import glob
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..core import legacy
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
-from ..core.hashing import file_hash
+from ..core.hashing import file_hash, settings_hash
 from .checkpoint import checkpoints
 from .distributed import barrier, is_main
 from .loop import LoopConfig, Progress, Stage, train
@@ -143,15 +142,15 @@ def acquire_run_dir(out: Path, identity: Mapping[str, Any]) -> Path | None:
     Returns:
         The new place of the other folder, if there was one.
     """
-    wanted, aside = _digest(identity), None
+    wanted, aside = settings_hash(identity), None
     have = _found_identity(out)
-    if have is not None and _digest(have) != wanted:
-        aside = out.with_name(f"{out.name}.{_digest(have)}")
+    if have is not None and settings_hash(have) != wanted:
+        aside = out.with_name(f"{out.name}.{settings_hash(have)}")
         os.replace(out, aside)
     if not out.exists():
         for earlier in sorted(out.parent.glob(f"{glob.escape(out.name)}.*")):  # the name may hold the hash of an older version's settings
             identity_there = _found_identity(earlier)
-            if identity_there is not None and _digest(identity_there) == wanted:
+            if identity_there is not None and settings_hash(identity_there) == wanted:
                 os.replace(earlier, out)
                 break
     return aside
@@ -179,11 +178,6 @@ def _found_identity(out: Path) -> dict[str, Any] | None:
         stage = str(stored.pop("stage", ""))  # which the loop adds
         return legacy.stage_settings(stage, stored)
     return None
-
-
-def _digest(identity: Mapping[str, Any]) -> str:
-    text = repr(sorted(_as_json(identity).items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _as_json(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class GeneratorSizes:
     channel_max: Any = None
 
     def config(self, **more: Any) -> dict[str, Any]:
-        """The arguments of :class:`~proxymask.generators.stylegan2.Generator`, with ``more`` that no shape shows."""
+        """The arguments of :class:`~proxymask.models.stylegan2.Generator`, with ``more`` that no shape shows."""
         only_w = self.mapping_features == self.w_dim or self.mapping_layers == 1
         return {
             "z_dim": self.z_dim,

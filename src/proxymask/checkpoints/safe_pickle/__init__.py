@@ -8,6 +8,6 @@ Guarantees, for any bytes at all:
 * No name in a file is imported, looked up or called. The few on the allowlist are replaced by functions of this package.
 * Everything else becomes an inert object (:mod:`.inert`): the class's name and the values in the file.
 * Time and memory are bounded by :class:`~.budget.Limits`; nothing recurses with the depth of the data.
-* A file is read or refused with a :class:`~proxymask.errors.ProxymaskError` of one line; no other error leaves this package.
+* A file is read or refused with a :class:`~proxymask.core.errors.ProxymaskError` of one line; no other error leaves this package.
 * Tensors are on the CPU, lie within their storage and show no element twice; a tensor of an unknown type stays inert.
 """

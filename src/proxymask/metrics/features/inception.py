@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import ProxymaskError
-from ...core.hashing import tensors_hash
+from ...core.hashing import file_hash, tensors_hash
 from .base import FeatureNetwork
 from .resize import clean_resize, legacy_resize, quantized
-from .weights import file_digest, read_weights
+from .weights import read_weights
 
 Resizing = Literal["legacy", "clean"]
 SIDE = 299
@@ -220,7 +220,7 @@ class InceptionFeatures(FeatureNetwork):
     @classmethod
     def from_file(cls, path: str | Path, resizing: Resizing = "legacy") -> "InceptionFeatures":
         """Read the weights from a ``.pth`` or safetensors file; the file's SHA-256 tells whether they are the published ones."""
-        weights, digest = read_weights(path), file_digest(Path(path))
+        weights, digest = read_weights(path), file_hash(Path(path))
         return cls(weights, resizing, published=digest.startswith(PUBLISHED), digest=digest)
 
     def parts(self) -> Iterator[tuple[str, _Folded]]:

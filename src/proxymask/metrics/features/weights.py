@@ -6,7 +6,6 @@ plain tensors only.
 """
 
 import dataclasses
-import hashlib
 import os
 import pickle
 from collections.abc import Mapping
@@ -64,12 +63,6 @@ def find_weights(what: str, folder: Path | None = None) -> Path | None:
 def missing_weights(what: str, folder: Path | None = None) -> str:
     """One line: what is missing, where to get it and where to put it."""
     return f"no weights of {what} (get {KNOWN[what].source}; put them at {weights_folder(folder) / KNOWN[what].files[0]})"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
