@@ -169,7 +169,7 @@ def measure(args: Conditions) -> dict[str, Any]:
         found = m.score(name, kind, args.count)
         if reference is not None:
             found["share_of_mask"] = round(found["miou"] / reference["miou"], 3)
-        # what the mapper believes without being told anything: faces in one frame are alike, and this is what that alone is worth
+        # the score for an empty condition: faces in one frame are alike, so the mapper reaches this without any input
         found["miou_of_nothing"] = m.score(name, kind, args.robustness_count, lambda planes, rng: torch.zeros_like(planes))["miou"]
         found["milliseconds"] = m.milliseconds(name, kind)
         found["robustness"] = {

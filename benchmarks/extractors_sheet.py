@@ -1,4 +1,4 @@
-"""A contact sheet of the extractors on pictures, for a person to look at: a row a picture, a column an extractor.
+"""A contact sheet of the extractors on pictures, for inspection by eye: a row a picture, a column an extractor.
 
     python benchmarks/extractors_sheet.py --pictures PHOTOS PORTRAITS --out sheet.png \\
         --weights pidinet table5_pidinet.pth ldc 16_model.pth

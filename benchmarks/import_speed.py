@@ -1,10 +1,10 @@
-"""What it costs to open a published size of checkpoint and to draw pictures with it, beside the convolutions alone.
+"""What it costs to open a published size of checkpoint and to draw pictures with it, compared with the convolutions alone.
 
     OMP_NUM_THREADS=2 python benchmarks/import_speed.py --out docs/results/import-config-f.json
 
 A file of G, D and G_ema of config-F at 1024 pixels (30 M parameters each), in NVIDIA's layout and with random weights, is written,
 then imported by the command line in a process of its own, whose time and peak memory count. Then pictures of 256, 512 and 1024
-pixels are drawn one at a time, beside the bare cost of the same convolutions: same shapes, nothing else. "overhead" is what
+pixels are drawn one at a time, and the same convolutions (same shapes, nothing else) are timed for comparison. "overhead" is what
 modulation, filters, noise, bias and activation add. The error of bfloat16 is that of features and picture against float32, relative
 L2, with the clamp of NVIDIA's half precision at 256.
 """

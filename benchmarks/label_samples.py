@@ -1,7 +1,8 @@
-"""Label samples of a generator with the annotator, where nobody has painted them: STEM.mask.png beside each STEM.png.
+"""Label samples of a generator with the pseudo-label network, where no hand-made labels exist: STEM.mask.png for each STEM.png.
 
     proxymask sample --bundle runs/stage-bundle --count 16 --out labelled
-    python benchmarks/label_samples.py --generator runs/g64 --clusters runs/clusters --annotator runs/annotator --count 16 --out labelled
+    python benchmarks/label_samples.py --generator runs/g64 --clusters runs/clusters \\
+        --pseudo-labels runs/pseudo-labels --count 16 --out labelled
 
 The samples are those most worth labelling; of them the one whose mask shows the most classes, each well, comes first, so that
 ``--count 1`` is the sample of a one-label model. ``--random`` takes random ones instead.
@@ -33,8 +34,8 @@ class Label:
     """The generator."""
     clusters: Path
     """Its clusters."""
-    annotator: Path
-    """The annotator."""
+    pseudo_labels: Path
+    """The pseudo-label network (benchmarks/segmentation_nets.py)."""
     out: Path
     """Folder for samples and masks."""
     count: int = 16
@@ -50,12 +51,12 @@ class Label:
 
 
 @torch.no_grad()
-def annotate(generator: Generator, annotator: UNetSegmenter, seeds: list[int]) -> np.ndarray:
-    """Masks (n, R, R) uint8 of the samples with these seeds."""
+def pseudo_label_masks(generator: Generator, net: UNetSegmenter, seeds: list[int]) -> np.ndarray:
+    """Pseudo-labels of the samples with these seeds: masks (n, R, R) uint8."""
     out = []
     for start in range(0, len(seeds), 32):
         picture = generator(seed_to_z(seeds[start : start + 32], generator.z_dim)).clamp(-1, 1)
-        out.append(annotator(picture).argmax(dim=1).to(torch.uint8).numpy())
+        out.append(net(picture).argmax(dim=1).to(torch.uint8).numpy())
     return np.concatenate(out)
 
 
@@ -69,20 +70,20 @@ def main() -> None:
     args = tyro.cli(Label)
     generator = load_part(args.generator, "generator", Generator)
     clusters = load_part(args.clusters, "clusters", ProxyClusters)
-    annotator = UNetSegmenter.from_pretrained(args.annotator)
+    net = UNetSegmenter.from_pretrained(args.pseudo_labels)
     cut = SplitGenerator(generator, clusters.resolution)
     if args.random:
         seeds = list(range(args.seed, args.seed + args.count))
     else:
         candidates = list(range(args.seed, args.seed + args.candidates))
-        masks = annotate(generator, annotator, candidates)
+        masks = pseudo_label_masks(generator, net, candidates)
         per_mask = np.stack([np.bincount(mask.ravel(), minlength=len(AVATAR_LABELS)) for mask in masks])
         usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 0 for column in per_mask.T])
         scores = [richness(mask, usual) for mask in masks]
         first = candidates[int(np.argmax(scores))] if args.first is None else args.first
         rest = [s for s in select_samples_to_label(cut, clusters, args.count, args.candidates, args.seed) if s != first]
         seeds = [first, *rest][: args.count]
-    masks = annotate(generator, annotator, seeds)
+    masks = pseudo_label_masks(generator, net, seeds)
     write_samples(cut, len(seeds), args.out, seeds=seeds, with_proxy=True, clusters=clusters)
     for index, mask in enumerate(masks):
         write_mask(args.out / f"{index:06d}.mask.png", mask, AVATAR_LABELS)

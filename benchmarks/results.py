@@ -31,7 +31,7 @@ COMMANDS = {
     "paper": "proxymask evaluate --data data/avatars64 --protocol paper --out runs/paper",
     "losses": f"python -m ablations.losses {CHAIN}",
     "clusters": f"python -m ablations.clusters {CHAIN}",
-    "labels": f"python -m ablations.labels {CHAIN} --annotator runs/annotator",
+    "labels": f"python -m ablations.labels {CHAIN} --pseudo-labels runs/pseudo-labels",
     "reals": f"python -m ablations.reals {CHAIN}",
     "wall-time": "python wall_time.py (trainings first: benchmarks/README.md, rows rival to wall time)",
 }
@@ -113,7 +113,7 @@ def overview(folder: Path) -> str:
             rows.append([row["name"], *([f"{row['count']:,}"] if counted else []), *cells, row["command"]])
         heads = ["", *(["pictures"] if counted else []), *table["columns"], "command"]
         parts.append(f"### {table['title']}\n\n{table['found']}\n\n{markdown(heads, rows)}")
-    parts.append("### Commands of these tables\n\n" + markdown(["", "command"], [[n, f"`{c}`"] for n, c in found["commands"].items()]))
+    parts.append("### Commands of these tables\n\n" + markdown(["", "command"], [[n, c] for n, c in found["commands"].items()]))
     return "\n".join(parts)
 
 
@@ -175,7 +175,7 @@ def evaluated(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def shares(found: Sequence[Mapping[str, Any]]) -> str:
-    """Which part loses how much, as far as the ceilings tell."""
+    """Which part loses how much, as far as the ceilings show."""
     at = {(row["key"], row["of"]): row["value"] for row in found}
     steps = [("floor", "floor"), ("generator", "generator"), ("rearranger", "proxy"), ("mapper (with its segmenter)", "masks")]
     values = [(name, at.get(("frechet/judge", of))) for name, of in steps]
@@ -231,7 +231,7 @@ def losses(folder: Path) -> str:
     if found is None:
         return out
     out = extremes(found["rows"], "frechet_proxy", "distance", least=True) + out
-    series = {name: [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
+    series = {current(name): [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
     return out + plot(folder, "losses", lines("Distance over iterations", series, "steps", "judge features"))
 
 
@@ -349,20 +349,20 @@ def baselines(folder: Path) -> str:
             scores = stored["mask_to_picture"] if name == "ours" else found
             rows.append([path.stem, name, f"{found['count']:,}", f"{scores['miou']:.3f}", f"{found['feature_distance']:.1f}"])
     if not rows:
-        return "Queued: `python benchmarks/quality.py --help`\n"
+        return f"Queued, not measured yet: `{COMMANDS['evaluation']}`\n"
     ours = [row for row in rows if row[1] == "ours"]
     best = {row[0]: max((float(r[3]) for r in rows if r[0] == row[0] and r is not row), default=0.0) for row in ours}
     ahead = sum(float(row[3]) > best[row[0]] for row in ours)
     found = f"The method is ahead of copying and of a table in mIoU in {ahead} of {len(ours)} models.\n\n"
     table = markdown(["model", "", "pictures", "mIoU", "distance"], rows)
-    return f"{found}{table}\nOurs: mIoU of all masks of that measurement.\n"
+    return f"{found}{table}\nOurs: mIoU of all masks of that measurement. Measured with `benchmarks/quality.py` of commit ad2af9b.\n"
 
 
 ROBUST = {"wider_px": "Strokes wider, pixels", "removed": "Share of the input removed", "jitter_px": "Warped, pixels"}
 
 
 def conditions(folder: Path) -> str:
-    """Scribbles, drawings and depth beside masks; what rough ones cost; quality over the time of a training."""
+    """Scribbles, drawings and depth, compared with masks; what rough ones cost; quality over the time of a training."""
     files = [found for name in ("conditions", "conditions-hed", "conditions-photo-sketch") if (found := load(folder / f"{name}.json"))]
     if not files:
         return ""
@@ -388,7 +388,7 @@ def conditions(folder: Path) -> str:
 
 
 def document(folder: Path) -> str:
-    """The whole of ``results.md``; plots are written beside the JSON files."""
+    """The whole of ``results.md``; plots are written to ``plots`` in the folder of the JSON files."""
     speed = load(folder / "evaluation-speed.json")
     sections = {
         "0. The embedded model at a glance": overview(folder),

@@ -1,7 +1,8 @@
-"""Train the two segmentation networks of the avatar experiments: the annotator, which labels samples, and the judge, which scores.
+"""Train the two segmentation networks of the avatar experiments: the pseudo-label network, which labels samples, and the judge, which
+scores.
 
-    python benchmarks/segmentation_nets.py annotator --data data/annotator64 --test data/test64 --out runs/annotator
-    python benchmarks/segmentation_nets.py judge     --data data/judge64     --test data/test64 --out runs/judge
+    python benchmarks/segmentation_nets.py pseudo-labels --data data/pseudo64 --test data/test64 --out runs/pseudo-labels
+    python benchmarks/segmentation_nets.py judge         --data data/judge64  --test data/test64 --out runs/judge
 
 They differ in architecture, data and seed, and the judge takes no part in training, labelling or choosing.
 """
@@ -18,14 +19,14 @@ from proxymask.data.dataset import ImageSet
 from proxymask.models.segmentation_nets import DilatedSegmenter, UNetSegmenter
 from proxymask.training.segmentation import SegmentationConfig, evaluate_segmentation_net, train_segmentation_net
 
-KINDS = {"annotator": (UNetSegmenter, 2, 0.003), "judge": (DilatedSegmenter, 3, 0.005)}  # architecture, seed, learning rate
+KINDS = {"pseudo-labels": (UNetSegmenter, 2, 0.003), "judge": (DilatedSegmenter, 3, 0.005)}  # architecture, seed, learning rate
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train an annotator or a judge."""
+    """Train a pseudo-label network or a judge."""
 
-    kind: Annotated[Literal["annotator", "judge"], tyro.conf.Positional]
+    kind: Annotated[Literal["pseudo-labels", "judge"], tyro.conf.Positional]
     data: Path
     """Pictures with exact masks (proxymask data avatars)."""
     test: Path

@@ -51,7 +51,7 @@ class Speed:
     precision: str = "auto"
     """auto, fp32 or bf16."""
     clock: Literal["wall", "processor"] = "wall"
-    """processor: the processor's time of all threads, for a machine that does other work beside (with OMP_NUM_THREADS=1)."""
+    """processor: processor time of all threads, for a machine that also does other work (with OMP_NUM_THREADS=1)."""
     out: Path | None = None
     """Also write the numbers here."""
 

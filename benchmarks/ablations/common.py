@@ -39,7 +39,7 @@ TOY = 10_000  # rearranger steps below which a row is called a toy
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every ablation is told."""
+    """Settings that all ablations have."""
 
     data: Path
     """Real pictures: the reference of the distances, and the reals of L_adv where real ones are taken."""

@@ -1,11 +1,11 @@
 """The label curve: 1, 4, 8, 16 labelled samples; five draws of the segmenter each, the full chain once a count and three times more at one.
 
-    python -m ablations.labels --data data/avatars64 --masks data/test64 --annotator runs/annotator --discriminator runs/g64 \\
-        --work runs/ablations --steps 10000
+    python -m ablations.labels --data data/avatars64 --masks data/test64 --pseudo-labels runs/pseudo-labels \\
+        --discriminator runs/g64 --work runs/ablations --steps 10000
     python -m ablations.labels ... --rearranger avatars --steps 15900      # with the embedded one, which was trained for so long
 
-Nobody paints sixty samples: the annotator labels them, as it did those of the embedded model. A segmenter's accuracy is taken against
-the judge's segmentation of fresh samples. One rearranger, trained without labels, serves all.
+No sample is labelled by hand: the pseudo-label network labels them, as it did those of the embedded model. A segmenter's accuracy is
+measured against the judge's segmentation of fresh samples. One rearranger, trained without labels, serves all.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import tyro
-from label_samples import annotate
+from label_samples import pseudo_label_masks
 
 from proxymask.evaluation.judge import Judge, shipped_judge
 from proxymask.metrics.segmentation import SegmentationScore
@@ -36,8 +36,8 @@ FRESH = 6_000_000  # and of the samples on which segmenters are scored
 class Labels(Settings):
     """Vary the number of labelled samples."""
 
-    annotator: Path
-    """The annotator (benchmarks/segmentation_nets.py)."""
+    pseudo_labels: Path
+    """The pseudo-label network (benchmarks/segmentation_nets.py)."""
     numbers: tuple[int, ...] = (1, 4, 8, 16)
     """Labelled samples."""
     draws: int = 5
@@ -67,14 +67,14 @@ def run(args: Labels) -> None:
     assert lab.bundle.labels is not None
     folder = args.judge or shipped_judge(lab.bundle.labels)
     assert folder is not None, "give --judge"
-    judge, annotator = Judge.load(folder).to(lab.device), UNetSegmenter.from_pretrained(args.annotator)
+    judge, pseudo_net = Judge.load(folder).to(lab.device), UNetSegmenter.from_pretrained(args.pseudo_labels)
     net = load_part(args.rearranger, "rearranger", Rearranger) if args.rearranger else lab.rearranger("labels")[0]
     rows: list[dict[str, Any]] = []
     segmenters: list[dict[str, Any]] = []
     for number in args.numbers:
         for draw in range(args.draws):
             seeds = [FIRST + 100 * draw + i for i in range(number)]
-            masks = torch.from_numpy(annotate(lab.bundle.generator.cpu(), annotator, seeds)).long()
+            masks = torch.from_numpy(pseudo_label_masks(lab.bundle.generator.cpu(), pseudo_net, seeds)).long()
             lab.cut.to(lab.device)
             ws = lab.cut.w(seed_to_z(seeds, lab.cut.generator.z_dim).to(lab.device)).detach().cpu()
             name = f"labels-{number}-draw-{draw}"

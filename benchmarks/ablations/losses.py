@@ -1,5 +1,5 @@
-"""Figures S2 and S3: L_adv alone, with L_self, with L_mask; and L_mix and the retouching block, which the paper has not: distance over
-iterations, sheet.
+"""Figures S2 and S3: L_adv alone, with L_self, with L_mask; and L_mix and the refinement block, which are not in the paper: distance over
+iterations, and a sheet of pictures.
 
 python -m ablations.losses --data data/avatars64 --masks data/test64 --discriminator runs/g64 --work runs/ablations --steps 10000
 """
@@ -34,7 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "L_adv + L_self": {**PAPER, "lambda_mask": 0.0, "lambda_mix": 0.0},
     "L_adv + L_self + L_mask": {**PAPER, "lambda_mix": 0.0},
     "L_adv + L_self + L_mask + L_mix": PAPER,
-    "retouching block": {},
+    "refinement block": {},
 }
 
 

@@ -123,8 +123,8 @@ def test_clusters(common: dict[str, object]) -> None:
 
 def test_labels(common: dict[str, object], tmp_path: Path) -> None:
     torch.manual_seed(0)
-    UNetSegmenter(9, width=4).save_pretrained(tmp_path / "annotator")
-    args = labels.Labels(**common, annotator=tmp_path / "annotator", numbers=(1, 2), draws=2, more=1, scored=4)
+    UNetSegmenter(9, width=4).save_pretrained(tmp_path / "pseudo-labels")
+    args = labels.Labels(**common, pseudo_labels=tmp_path / "pseudo-labels", numbers=(1, 2), draws=2, more=1, scored=4)
     labels.run(args)
     found = stored(common, "labels")
     assert [(row["labels"], row["draw"]) for row in found["rows"]] == [(1, 0), (1, 1), (2, 0)]

@@ -67,7 +67,7 @@ class OasisGenerator(ConfigModel):
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions and a 1x1 beside them, between which the resolution is halved or doubled."""
+    """Two 3x3 convolutions with a 1x1 convolution in parallel, between which the resolution is halved or doubled."""
 
     def __init__(self, fin: int, fout: int, resize: str, first: bool = False) -> None:
         super().__init__()
