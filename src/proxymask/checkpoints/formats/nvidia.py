@@ -107,7 +107,7 @@ class _PickledNetwork:
         return self.argument("architecture")[1] or next(iter(self.attributes(blocks, "architecture")), default)
 
     def lr_multiplier(self, mapping_layers: int) -> float:
-        """Of the mapping network, which every layer keeps as the gain of its bias."""
+        """Learning-rate multiplier of the mapping network. Each of its layers stores it as ``bias_gain``. 0.01 where none is stored."""
         gains = self.attributes([f"mapping.fc{i}" for i in range(mapping_layers)], "bias_gain")
         return float(as_number(same_in_all(gains, "lr_multiplier"), "lr_multiplier", float)) if gains else 0.01
 
