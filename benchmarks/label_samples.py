@@ -18,7 +18,7 @@ import tyro
 
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.masks import write_mask
-from proxymask.inference.samples import select_samples_to_label, write_samples
+from proxymask.inference.samples import SampleNetworks, select_samples_to_label, write_samples
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.models.split_generator import SplitGenerator
@@ -84,7 +84,7 @@ def main() -> None:
         rest = [s for s in select_samples_to_label(cut, clusters, args.count, args.candidates, args.seed) if s != first]
         seeds = [first, *rest][: args.count]
     masks = pseudo_label_masks(generator, net, seeds)
-    write_samples(cut, len(seeds), args.out, seeds=seeds, with_proxy=True, clusters=clusters)
+    write_samples(SampleNetworks(cut, clusters), seeds, args.out, with_proxy=True)
     for index, mask in enumerate(masks):
         write_mask(args.out / f"{index:06d}.mask.png", mask, AVATAR_LABELS)
     AVATAR_LABELS.save(args.out / "labels.json")

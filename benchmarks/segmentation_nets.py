@@ -17,6 +17,7 @@ import tyro
 
 from proxymask.data.dataset import ImageSet
 from proxymask.models.segmentation_nets import DilatedSegmenter, UNetSegmenter
+from proxymask.training.loop import LoopConfig
 from proxymask.training.segmentation import SegmentationConfig, evaluate_segmentation_net, train_segmentation_net
 
 KINDS = {"pseudo-labels": (UNetSegmenter, 2, 0.003), "judge": (DilatedSegmenter, 3, 0.005)}  # architecture, seed, learning rate
@@ -48,8 +49,7 @@ def main() -> None:
     net = train_segmentation_net(
         architecture(len(data.labels)),
         data,
-        steps=args.steps,
-        seed=seed,
+        LoopConfig(steps=args.steps, batch=32, seed=seed, checkpoint_every=500, grid_every=500),
         out=args.out,
         config=SegmentationConfig(learning_rate=rate),
         progress=lambda step, steps, means: print(f"{step} / {steps}: {means}", flush=True) if step % 50 == 0 else None,

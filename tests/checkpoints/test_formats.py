@@ -19,7 +19,7 @@ from proxymask.checkpoints.loading import open_checkpoint
 from proxymask.cli import main
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.hashing import short_hash
-from proxymask.inference.samples import write_samples
+from proxymask.inference.samples import SampleNetworks, write_samples
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
 from proxymask.training.loop import LoopConfig
@@ -77,7 +77,7 @@ def test_every_variant_all_the_way(name: str, tmp_path: Path, capsys: pytest.Cap
     assert (discriminator is not None) == ("state-dict" not in name and "bare" not in name and name != "proxymask")
     assert about["source"] == name
 
-    samples = write_samples(SplitGenerator(generator, 16), 2, tmp_path / "samples", seed=3)
+    samples = write_samples(SampleNetworks(SplitGenerator(generator, 16)), [3, 4], tmp_path / "samples")
     picture = np.asarray(Image.open(samples[0])).reshape(*generator.picture_size, -1)
     wanted = direct(direct.z([3]))[0].clamp(-1, 1).add(1).mul(127.5).round().permute(1, 2, 0).numpy()
     assert np.abs(picture.astype(float) - wanted).max() <= 1

@@ -22,7 +22,7 @@ from proxymask.evaluation.baselines import LabelTable, nearest_copy
 from proxymask.evaluation.judge import SHIPPED, Judge
 from proxymask.imaging.grids import to_uint8
 from proxymask.inference.bundle import Bundle
-from proxymask.inference.samples import read_labelled, write_samples
+from proxymask.inference.samples import SampleNetworks, read_labelled, write_samples
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.lpips import group_pairs
@@ -189,7 +189,7 @@ def labelled(tiny_bundle: Path, fresh: Path, tmp_path_factory: pytest.TempPathFa
     """Three samples of the tiny generator, each with an avatar's mask as if it had been painted over it."""
     synth = Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")
     out = tmp_path_factory.mktemp("labelled")
-    write_samples(synth, 3, out, seeds=[5, 6, 7])
+    write_samples(SampleNetworks.of(synth), [5, 6, 7], out)
     for name, mask in zip(sorted(path.stem for path in out.glob("*.png")), sorted((fresh / "masks").iterdir()), strict=False):
         shutil.copy(mask, out / f"{name}.mask.png")
     return out

@@ -14,6 +14,7 @@ from proxymask.core.hashing import weights_hash
 from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import read_mask
 from proxymask.inference.samples import (
+    SampleNetworks,
     labels_hash,
     painted_masks,
     read_label_set,
@@ -32,7 +33,7 @@ SIZE = tiny.SIZE
 @pytest.fixture
 def samples(tmp_path, cut, clusters):
     """Three samples with proxy masks."""
-    write_samples(cut, 3, tmp_path / "samples", seed=5, with_proxy=True, clusters=clusters)
+    write_samples(SampleNetworks(cut, clusters), range(5, 8), tmp_path / "samples", with_proxy=True)
     return tmp_path / "samples"
 
 
@@ -64,12 +65,12 @@ def test_files_and_sidecar(samples, cut, clusters):
 
 
 def test_same_seed_same_files_and_truncation(samples, tmp_path, cut):
-    write_samples(cut, 3, tmp_path / "again", seeds=[5, 6, 7], batch=2)
+    write_samples(SampleNetworks(cut), [5, 6, 7], tmp_path / "again", batch=2)
     for name in ("000000.json", "000002.json"):
         ours, theirs = (json.loads((folder / name).read_text()) for folder in (samples, tmp_path / "again"))
         assert ours["z"] == theirs["z"]
         assert np.allclose(ours["w"], theirs["w"], atol=1e-6)
-    write_samples(cut, 1, tmp_path / "mean", seed=5, truncation=0.0)
+    write_samples(SampleNetworks(cut), [5], tmp_path / "mean", truncation=0.0)
     torch.testing.assert_close(torch.tensor(read_sidecar(tmp_path / "mean" / "000000.json").w), cut.generator.mapping.w_avg)
 
 
@@ -77,7 +78,7 @@ def test_labels_by_the_segmenter(tmp_path, cut):
     levels, _ = cut.feature_pyramid(cut.w(seed_to_z([0], tiny.Z)))
     torch.manual_seed(0)
     segmenter = FewShotSegmenter([level.shape[1] for level in levels], SIZE, len(tiny.LABELS), width=8).eval()
-    write_samples(cut, 1, tmp_path, with_labels=True, segmenter=segmenter, labels=tiny.LABELS)
+    write_samples(SampleNetworks(cut, segmenter=segmenter, labels=tiny.LABELS), [0], tmp_path, with_labels=True)
     expected = segmenter(levels).argmax(dim=1)[0].numpy()
     assert np.array_equal(read_mask(tmp_path / "000000.labels.png", tiny.LABELS), expected)
     assert painted_masks(tmp_path) == {}  # what the segmenter drew is nobody's label
@@ -85,7 +86,7 @@ def test_labels_by_the_segmenter(tmp_path, cut):
 
 def test_from_a_synthesizer(tmp_path, tiny_bundle):
     synth = Synthesizer.from_pretrained(tiny_bundle, device="cpu", precision="fp32")
-    write_samples(synth, 2, tmp_path, seed=1, with_proxy=True, with_labels=True)
+    write_samples(SampleNetworks.of(synth), [1, 2], tmp_path, with_proxy=True, with_labels=True)
     assert len(list(tmp_path.glob("*.labels.png"))) == len(list(tmp_path.glob("*.proxy.png"))) == 2
     with Image.open(tmp_path / "000001.png") as picture:
         assert picture.size == (synth.size, synth.size)
@@ -180,18 +181,18 @@ def test_labelling_problems_say_what_to_do(samples, tmp_path, cut):
 
 def test_write_problems(samples, tmp_path, cut, clusters):
     with pytest.raises(ProxymaskError, match="no segmenter"):
-        write_samples(cut, 1, tmp_path / "x", with_labels=True)
+        write_samples(SampleNetworks(cut), [0], tmp_path / "x", with_labels=True)
     with pytest.raises(ProxymaskError, match="need clusters"):
-        write_samples(cut, 1, tmp_path / "x", with_proxy=True)
+        write_samples(SampleNetworks(cut), [0], tmp_path / "x", with_proxy=True)
     with pytest.raises(ProxymaskError, match="one or more"):
-        write_samples(cut, 0, tmp_path / "x")
+        write_samples(SampleNetworks(cut), [], tmp_path / "x")
     (tmp_path / "file").write_text("")
     with pytest.raises(ProxymaskError, match="cannot make the folder"):
-        write_samples(cut, 1, tmp_path / "file")
+        write_samples(SampleNetworks(cut), [0], tmp_path / "file")
     paint(samples / "000001.mask.png")
     with pytest.raises(ProxymaskError, match="painted over another sample"):
-        write_samples(cut, 3, samples, seed=0)
-    write_samples(cut, 3, samples, seed=5)  # the same ones may be written again
+        write_samples(SampleNetworks(cut), range(3), samples)
+    write_samples(SampleNetworks(cut), range(5, 8), samples)  # the same ones may be written again
 
 
 def test_most_worth_labelling_covers_the_clusters(cut, clusters):

@@ -30,7 +30,7 @@ def batches(features: Tensor, size: int = 2) -> Callable[[], Iterator[Tensor]]:
 
 @pytest.fixture(scope="module")
 def clusters() -> ProxyClusters:
-    return fit_proxy_clusters(batches(maps()), K, R, seed=3, cut="8/second", restarts=3)
+    return fit_proxy_clusters(batches(maps()), K, R, seed=3, cut="8/second")
 
 
 def test_fit_is_k_means_of_the_features(clusters: ProxyClusters) -> None:
@@ -41,11 +41,11 @@ def test_fit_is_k_means_of_the_features(clusters: ProxyClusters) -> None:
     assert clusters.counts.tolist() == clusters.assign(features).flatten().bincount(minlength=K).tolist()
     best = clusters.scores(features).max(dim=1).values
     assert float(clusters.inertia) == pytest.approx(float(1 - best.mean()), abs=1e-5)
-    again = fit_proxy_clusters(batches(features, 5), K, R, seed=3, restarts=3)
+    again = fit_proxy_clusters(batches(features, 5), K, R, seed=3)
     assert torch.equal(again.centroids, clusters.centroids)
     # The rows that were clustered are the channels at each position.
     rows = features.permute(0, 2, 3, 1).reshape(-1, C)
-    direct = kmeans.spherical_kmeans(lambda: [rows], K, seed=3, restarts=3)
+    direct = kmeans.spherical_kmeans(lambda: [rows], K, seed=3)
     assert torch.equal(direct.centroids, clusters.centroids)
 
 

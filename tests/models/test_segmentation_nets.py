@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -133,7 +135,9 @@ def test_class_weights():
 def test_learns(kind):
     data, log = Shapes(64), []
     config = SegmentationConfig(learning_rate=5e-3, balance=0.25)
-    net = train_segmentation_net(small(kind=kind), data, steps=80, batch=8, config=config, progress=lambda *a: log.append(a), **CPU)
+    net = train_segmentation_net(
+        small(kind=kind), data, LoopConfig(steps=80, batch=8, **CPU), config=config, progress=lambda *a: log.append(a)
+    )
     matrix = evaluate_segmentation_net(net, data, **CPU)
     assert matrix.iou()[:2].min() > 0.9  # the thin bar needs more steps
     assert int(matrix.counts.sum()) == 64 * 16 * 16
@@ -156,19 +160,19 @@ class Breaks(Shapes):
 
 
 def test_stop_and_resume_is_exact(tmp_path):
-    settings = {"steps": 8, "batch": 4, "seed": 3, "checkpoint_every": 2, **CPU}
-    straight = train_segmentation_net(small(), Shapes(), **settings)
+    loop = LoopConfig(steps=8, batch=4, seed=3, checkpoint_every=2, grid_every=2, **CPU)
+    straight = train_segmentation_net(small(), Shapes(), loop)
     with pytest.raises(RuntimeError, match="killed"):
-        train_segmentation_net(small(), Breaks(), out=tmp_path, **settings)
+        train_segmentation_net(small(), Breaks(), loop, out=tmp_path)
     with pytest.raises(ProxymaskError, match="other settings"):
-        train_segmentation_net(small(), Shapes(), out=tmp_path, **{**settings, "steps": 9})
+        train_segmentation_net(small(), Shapes(), dataclasses.replace(loop, steps=9), out=tmp_path)
     seen = []
-    resumed = train_segmentation_net(small(9), Shapes(), out=tmp_path, progress=lambda step, *_: seen.append(step), **settings)
+    resumed = train_segmentation_net(small(9), Shapes(), loop, out=tmp_path, progress=lambda step, *_: seen.append(step))
     assert seen == [5, 6, 7, 8]
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert torch.equal(DilatedSegmenter.from_pretrained(tmp_path).head.weight, straight.head.weight)
-    again = train_segmentation_net(small(9), Shapes(), out=tmp_path, **settings)  # a finished run is not trained further
+    again = train_segmentation_net(small(9), Shapes(), loop, out=tmp_path)  # a finished run is not trained further
     assert torch.equal(again.head.weight, straight.head.weight)
 
 
@@ -197,7 +201,7 @@ def test_grid():
 def test_pixels_without_a_class_are_ignored():
     blank = Shapes()
     blank._masks[:, :8] = NO_CLASS
-    net = train_segmentation_net(small(), blank, steps=2, batch=4, **CPU)
+    net = train_segmentation_net(small(), blank, LoopConfig(steps=2, batch=4, **CPU))
     assert all(p.isfinite().all() for p in net.parameters())
     assert int(evaluate_segmentation_net(net, blank, [0, 1], **CPU).counts.sum()) == 2 * 8 * 16
 
@@ -208,4 +212,4 @@ def test_empty_set():
             return 0
 
     with pytest.raises(ProxymaskError, match="empty"):
-        train_segmentation_net(small(), Empty(), steps=1, **CPU)
+        train_segmentation_net(small(), Empty(), LoopConfig(steps=1, **CPU))

@@ -28,7 +28,7 @@ from proxymask.core.files import load_tensors
 from proxymask.core.hashing import file_hash
 from proxymask.imaging.masks import read_mask
 from proxymask.inference.bundle import Bundle, check_bundle
-from proxymask.inference.samples import write_samples
+from proxymask.inference.samples import SampleNetworks, write_samples
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.discriminator import Discriminator
 from proxymask.models.proxy_clusters import ProxyClusters
@@ -362,7 +362,7 @@ def test_wrong_labels_are_told_before_training(copy):
         fit(config(copy, labels=dataset))
     other = Generator(z_dim=16, w_dim=16, resolution=SIZE, mapping_layers=2, channel_base=128, channel_max=16)
 
-    write_samples(SplitGenerator(other.eval(), 8), 1, copy / "foreign")
+    write_samples(SampleNetworks(SplitGenerator(other.eval(), 8)), [0], copy / "foreign")
     paint(copy / "foreign" / "000000.mask.png")
     with pytest.raises(ProxymaskError, match=r"labels.json is missing"):
         fit(config(copy, labels=copy / "foreign"))

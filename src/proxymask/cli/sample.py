@@ -8,8 +8,7 @@ from .options import BundleName, ClassIndex, Common, Computing, Number, Optional
 from .progress import progress
 
 if TYPE_CHECKING:
-    from ..inference.synthesizer import Synthesizer
-    from ..models.split_generator import SplitGenerator
+    from ..inference.samples import SampleNetworks
 
 
 @dataclass(frozen=True)
@@ -46,43 +45,44 @@ class Sample:
 
     def run(self) -> None:
         """Write the samples."""
-        from ..core.device import resolve_device, resolve_precision
         from ..inference.samples import write_samples
 
-        source = self._source()
+        networks, seed = self._networks(), self.common.seed
         with progress("sampling") as report:
             written = write_samples(
-                source,
-                self.count,
+                networks,
+                range(seed, seed + self.count),
                 self.out,
-                seed=self.common.seed,
                 with_proxy=self.with_proxy,
                 with_labels=self.with_labels,
                 truncation=self.truncation,
                 noise_mode=self.noise_mode,
-                precision=resolve_precision(self.common.precision, resolve_device(self.common.device)),
                 progress=report,
             )
         print(f"{len(written):,} samples in {self.out}")
 
-    def _source(self) -> "Synthesizer | SplitGenerator":
-        """The bundle, or the generator alone."""
+    def _networks(self) -> "SampleNetworks":
+        """Those of the bundle, or the generator alone."""
+        from ..inference.samples import SampleNetworks
+
         if self.generator is None:
             synth = open_synthesizer(self.bundle, self.common, self.seed_style)
             if self.class_index is not None:
                 synth.bundle.generator.choose_class(self.class_index)
-            return synth
+            return SampleNetworks.of(synth)
         import torch
 
-        from ..core.device import resolve_device
+        from ..core.device import resolve_device, resolve_precision
         from ..models.split_generator import SplitGenerator
         from ..training.parts import open_generator
 
         torch.manual_seed(self.common.seed)
-        generator = open_generator(self.generator, self.class_index)[0].to(resolve_device(self.common.device))
+        device = resolve_device(self.common.device)
+        generator = open_generator(self.generator, self.class_index)[0].to(device)
         if self.seed_style is not None:
             generator.seed_style = self.seed_style
-        return SplitGenerator(generator, generator.resolution).eval().requires_grad_(False)
+        cut = SplitGenerator(generator, generator.resolution).eval().requires_grad_(False)
+        return SampleNetworks(cut, precision=resolve_precision(self.common.precision, device))
 
 
 @dataclass(frozen=True)

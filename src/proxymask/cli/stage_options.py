@@ -19,7 +19,7 @@ from ..models.stylegan2 import Generator
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
 from ..training.mapper import ConditionConfig, MapperConfig
-from ..training.parts import check_class, check_colours, discriminator_beside, load_part, match_class, open_generator, open_pictures
+from ..training.parts import check_class, check_colours, load_part, match_class, matching_discriminator, open_generator, open_pictures
 from ..training.presets import PRESETS, StageName, resolve_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
@@ -142,7 +142,7 @@ def pictures_of(path: Path | None, generator: Generator) -> ImageSet | None:
 def discriminator_of(given: Path | None, default: Path, name: str, generator: Generator) -> Discriminator | None:
     """The discriminator of the flag --discriminator, else that of the network ``name`` in ``default``, if there is one."""
     if given is None:
-        return discriminator_beside(default, name, generator)
+        return matching_discriminator(default, name, generator)
     found = load_part(given, "discriminator", Discriminator)
     if found.picture_size != generator.picture_size:
         theirs, ours = short_text(found.picture_size), short_text(generator.picture_size)

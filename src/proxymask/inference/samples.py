@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -55,21 +56,33 @@ class Sidecar:
     """Side of the picture; (height, width) where it is not square."""
 
 
-@torch.inference_mode()
+@dataclasses.dataclass(frozen=True)
+class SampleNetworks:
+    """The networks that make samples and their masks."""
+
+    cut: SplitGenerator
+    clusters: ProxyClusters | None = None
+    """Needed for proxy masks."""
+    segmenter: FewShotSegmenter | None = None
+    """Needed for semantic masks, with ``labels``."""
+    labels: LabelSet | None = None
+    """The classes of the segmenter."""
+    precision: torch.dtype = torch.float32
+
+    @classmethod
+    def of(cls, synth: Synthesizer) -> "SampleNetworks":
+        """The networks and the precision of a synthesizer."""
+        return cls(synth.cut, synth.bundle.clusters, synth.bundle.segmenter, synth.bundle.labels, synth.dtype)
+
+
 def write_samples(
-    source: Synthesizer | SplitGenerator,
-    count: int,
+    networks: SampleNetworks,
+    seeds: Sequence[int],
     out: str | Path,
     *,
-    seed: int = 0,
-    seeds: Sequence[int] | None = None,
     with_proxy: bool = False,
     with_labels: bool = False,
     truncation: float = 1.0,
-    clusters: ProxyClusters | None = None,
-    segmenter: FewShotSegmenter | None = None,
-    labels: LabelSet | None = None,
-    precision: torch.dtype = torch.float32,
     noise_mode: NoiseMode = "const",
     batch: int = 8,
     progress: Progress | None = None,
@@ -77,67 +90,98 @@ def write_samples(
     """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.
 
     Args:
-        source: a synthesizer, whose clusters, segmenter, labels and precision are used; or a split generator, with those given here.
-        count: how many; with ``seeds``, as many as these.
+        networks: what makes the samples.
+        seeds: one for each sample.
         out: folder, created where it is missing; samples of the same number are replaced.
-        seed: where no ``seeds`` are given, they are ``seed``, ``seed + 1``, ...
         with_proxy: also write the proxy masks.
         with_labels: also write the segmenter's semantic masks.
         noise_mode: the generator's stored noise, new noise, or none.
-        progress: called with (samples written, count).
+        batch: samples that are computed at once.
+        progress: called with (samples written, number of samples).
 
     Returns:
         The pictures' paths.
 
     Raises:
-        ProxymaskError: a count below 1, ``with_proxy`` without clusters, ``with_labels`` without a segmenter, painted masks in ``out``
+        ProxymaskError: no seeds, ``with_proxy`` without clusters, ``with_labels`` without a segmenter, painted masks in ``out``
             that belong to other samples, a folder that cannot be written.
     """
-    if isinstance(source, Synthesizer):
-        cut, precision = source.cut, source.dtype
-        clusters, segmenter, labels = source.bundle.clusters, source.bundle.segmenter, source.bundle.labels
-    else:
-        cut = source
-    seeds = list(range(seed, seed + count)) if seeds is None else list(seeds)
-    if len(seeds) != count or count < 1:
-        raise ProxymaskError(f"{count} samples of {len(seeds)} seeds: give one or more, with a seed each")
-    if with_proxy and clusters is None:
-        raise ProxymaskError("proxy masks need clusters: make them first (proxymask cluster)")
-    if with_labels and (segmenter is None or labels is None):
-        raise ProxymaskError("this model has no segmenter, so its samples get no labels: train one first (proxymask fit --labels ...)")
-    out, digest, device = Path(out), weights_hash(cut.generator), next(cut.parameters()).device
-    _keep_painted(out, digest, cut.generator, seeds, truncation)
+    _check_networks(networks, with_proxy, with_labels)
+    if not seeds:
+        raise ProxymaskError("there are no samples to write: give one or more")
+    generator = networks.cut.generator
+    out, digest = Path(out), weights_hash(generator)
+    _keep_painted(out, digest, generator, seeds, truncation)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ProxymaskError(f"cannot make the folder {out} ({error.strerror}): choose another --out") from None
-
+    wanted = dataclasses.replace(
+        networks, clusters=networks.clusters if with_proxy else None, segmenter=networks.segmenter if with_labels else None
+    )
     paths: list[Path] = []
-    for start in range(0, count, batch):
+    for start in range(0, len(seeds), batch):
         part = seeds[start : start + batch]
-        z = cut.generator.z(part).to(device)
-        w = cut.w(z, truncation)
-        with autocast(device, precision):
-            levels, raw = cut.feature_pyramid(w, noise_mode)
-            features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
-            proxy = clusters.assign(features_at_split) if with_proxy and clusters is not None else None
-            ids = segmenter([level.float() for level in levels]).float().argmax(dim=1) if with_labels and segmenter is not None else None
-        pixels = raw.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        for i, number in enumerate(range(start, start + len(part))):
-            stem = out / f"{number:06d}"
-            if proxy is not None and clusters is not None:
-                write_picture(f"{stem}.proxy.png", _proxy_picture(proxy[i], clusters, cut.generator.picture_size))
-            if ids is not None and labels is not None:
-                write_mask(f"{stem}.labels.png", ids[i].to(torch.uint8).cpu().numpy(), labels)
-            about = Sidecar(z[i].tolist(), w[i].tolist(), part[i], truncation, digest, as_size(cut.generator.picture_size))
-            try:
-                write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
-            except OSError as error:
-                raise ProxymaskError(f"cannot write {stem}.json ({error.strerror}): make room or choose another --out") from None
-            paths.append(write_picture(f"{stem}.png", from_pixels(pixels[i])))
+        made = _compute(wanted, part, truncation, noise_mode)
+        for i, seed in enumerate(part):
+            stem = out / f"{start + i:06d}"
+            about = Sidecar(made.z[i].tolist(), made.w[i].tolist(), seed, truncation, digest, as_size(generator.picture_size))
+            paths.append(_write_sample(stem, wanted, made, i, about))
             if progress is not None:
-                progress(len(paths), count)
+                progress(len(paths), len(seeds))
     return paths
+
+
+def _check_networks(networks: SampleNetworks, with_proxy: bool, with_labels: bool) -> None:
+    if with_proxy and networks.clusters is None:
+        raise ProxymaskError("proxy masks need clusters: make them first (proxymask cluster)")
+    if with_labels and (networks.segmenter is None or networks.labels is None):
+        raise ProxymaskError("this model has no segmenter, so its samples get no labels: train one first (proxymask fit --labels ...)")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """B computed samples."""
+
+    z: torch.Tensor
+    """(B, z_dim)."""
+    w: torch.Tensor
+    """(B, w_dim) or (B, num_ws, w_dim)."""
+    pixels: np.ndarray
+    """(B, H, W, 3) uint8."""
+    proxy: torch.Tensor | None
+    """Proxy masks (B, h, w)."""
+    ids: torch.Tensor | None
+    """Semantic masks (B, H, W)."""
+
+
+@torch.inference_mode()
+def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, noise_mode: NoiseMode) -> _Batch:
+    """Samples of ``seeds``, with the masks for which there are networks."""
+    cut, clusters, segmenter = networks.cut, networks.clusters, networks.segmenter
+    device = next(cut.parameters()).device
+    z = cut.generator.z(seeds).to(device)
+    w = cut.w(z, truncation)
+    with autocast(device, networks.precision):
+        levels, raw = cut.feature_pyramid(w, noise_mode)
+        features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
+        proxy = None if clusters is None else clusters.assign(features_at_split)
+        ids = None if segmenter is None else segmenter([level.float() for level in levels]).float().argmax(dim=1)
+    pixels = raw.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return _Batch(z, w, pixels, proxy, ids)
+
+
+def _write_sample(stem: Path, networks: SampleNetworks, made: _Batch, i: int, about: Sidecar) -> Path:
+    """Write sample ``i`` of a batch with its masks and sidecar; returns the picture's path."""
+    if made.proxy is not None and networks.clusters is not None:
+        write_picture(f"{stem}.proxy.png", _proxy_picture(made.proxy[i], networks.clusters, networks.cut.generator.picture_size))
+    if made.ids is not None and networks.labels is not None:
+        write_mask(f"{stem}.labels.png", made.ids[i].to(torch.uint8).cpu().numpy(), networks.labels)
+    try:
+        write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
+    except OSError as error:
+        raise ProxymaskError(f"cannot write {stem}.json ({error.strerror}): make room or choose another --out") from None
+    return write_picture(f"{stem}.png", from_pixels(made.pixels[i]))
 
 
 def read_sidecar(path: str | Path) -> Sidecar:

@@ -124,7 +124,7 @@ class Synthesizer(ConditionSteps):
 
     @property
     def config(self) -> SynthesizerConfig:
-        """What the bundle is, as it stands."""
+        """Description of the bundle and the current settings."""
         bundle, mappers = self.bundle, tuple(sorted(self.bundle.mappers))
         return SynthesizerConfig(
             name=bundle.name,

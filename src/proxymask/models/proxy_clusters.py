@@ -213,9 +213,6 @@ def fit_proxy_clusters(
     cut: str | int | None = None,
     start: Sequence[int] = START,
     max_iterations: int = 100,
-    tolerance: float = 1e-5,
-    restarts: int = 1,
-    init_sample: int = 65536,
     progress: kmeans.Progress | None = None,
 ) -> ProxyClusters:
     """Cluster the features of sample pictures by :func:`spherical_kmeans.spherical_kmeans`.
@@ -241,16 +238,7 @@ def fit_proxy_clusters(
             yield rows
             del rows
 
-    found = kmeans.spherical_kmeans(
-        chunks,
-        num_clusters,
-        seed=seed,
-        max_iterations=max_iterations,
-        tolerance=tolerance,
-        restarts=restarts,
-        init_sample=init_sample,
-        progress=progress,
-    )
+    found = kmeans.spherical_kmeans(chunks, num_clusters, seed=seed, max_iterations=max_iterations, progress=progress)
     pictures = (found.points + found.zero_vectors) // (height * width)
     clusters = ProxyClusters(num_clusters, found.centroids.shape[1], resolution, cut, pictures, start)
     clusters.centroids.copy_(found.centroids)

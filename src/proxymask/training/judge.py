@@ -18,7 +18,7 @@ from ..evaluation.judge import Judge, JudgeInfo
 from ..imaging.labels import LabelSet
 from ..metrics.segmentation import SegmentationScore
 from ..models.segmentation_nets import DilatedSegmenter
-from .loop import Progress
+from .loop import LoopConfig, Progress
 from .segmentation import SegmentationConfig, train_segmentation_net
 
 HELD_OUT = 0.1  # share of the pictures that are kept for measuring, where no test set is given
@@ -123,18 +123,17 @@ def train_judge(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed + SEED, "judge"))
         net = DilatedSegmenter(len(labels), config.width, config.blocks)
-    net = train_segmentation_net(
-        net,
-        training,
+    loop = LoopConfig(
         steps=config.steps,
         batch=config.batch,
         seed=seed + SEED,
         device=device,
         precision=precision,
-        out=out,
-        progress=progress,
-        config=SegmentationConfig(learning_rate=config.learning_rate),
+        checkpoint_every=500,
+        grid_every=500,
     )
+    segmentation = SegmentationConfig(learning_rate=config.learning_rate)
+    net = train_segmentation_net(net, training, loop, out=out, progress=progress, config=segmentation)
     accuracy = score_judge(net, labels, held_out, device, precision)
     accuracy["data"] = (test or data).fingerprint
     judge = Judge(net.cpu(), labels, JudgeInfo(data.size, data.fingerprint, config.steps, accuracy))

@@ -96,7 +96,7 @@ def open_generator(path: str | Path, class_index: int | None = None) -> tuple[Ge
         return opened.generator, opened.discriminator, opened.about()
     part = find_part(path, "generator")
     generator = Generator.from_pretrained(part)
-    discriminator = discriminator_beside(path, "generator", generator)
+    discriminator = matching_discriminator(path, "generator", generator)
     if class_index is not None:
         generator.choose_class(class_index)
         if discriminator is not None:
@@ -104,10 +104,8 @@ def open_generator(path: str | Path, class_index: int | None = None) -> tuple[Ge
     return generator, discriminator, source_of(part)
 
 
-def discriminator_beside(path: str | Path, name: str, generator: Generator) -> Discriminator | None:
-    """The discriminator that was trained with the network ``name`` in ``path``, if it fits the pictures of ``generator``."""
-    if Path(path).is_file():
-        return open_checkpoint(path, sha256=False).discriminator
+def matching_discriminator(path: str | Path, name: str, generator: Generator) -> Discriminator | None:
+    """The discriminator that was trained with the network ``name`` in the folder ``path``, if it fits the pictures of ``generator``."""
     part = find_part(path, name)
     for folder in (part / "discriminator", part.parent / "discriminator"):
         if (folder / "config.json").is_file():

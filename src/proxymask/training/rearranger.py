@@ -48,13 +48,13 @@ class RearrangerConfig:
     value: Value = "features"
     """What attention moves: the features themselves (A.1), or a learned projection of them (an ablation)."""
     rgb: Skip = "rearrange"
-    """What becomes of the RGB made below the cut. rearrange: it moves with the features. keep and drop are ablations."""
+    """The RGB output of the blocks below the cut. rearrange: attention moves it with the features. keep and drop are ablations."""
     key_mask: bool = True
     """Embed the style sample's own proxy mask into the keys. Off, keys are made of features alone (A.1)."""
     key_mask_channels: int = 0
     """Channels of that embedding. 0: one a cluster."""
     refinement_width: int = 0
-    """Channels of the refinement block behind the attention. 0: no such block (beyond the paper)."""
+    """Channels of the refinement block, which follows the attention (beyond the paper). 0: no refinement block."""
     init: Init = "centroids"
     """Start of the attention. centroids: a position attends to its own cluster from the first step on (beyond the paper)."""
     learning_rate: float = 0.002

@@ -89,7 +89,7 @@ def augment(images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator) -> 
 def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sample: int = 1000, power: float = 0.5) -> torch.Tensor:
     """Cross-entropy weights (N,) proportional to ``frequency ** -power``, their mean over pixels 1; 0 for classes never seen.
 
-    Powers below 1 are mild: the full inverse frequency makes small parts spill over their edges.
+    With ``power`` = 1 small parts weigh so much that the network predicts them beyond their edges; lower powers avoid this.
     """
     order = torch.randperm(len(dataset), generator=derive_rng(seed, "class weights"))[:sample].tolist()
     counts = torch.zeros(num_classes, dtype=torch.float64)
@@ -206,16 +206,11 @@ class SegmentationStage:
 def train_segmentation_net(
     net: Net,
     dataset: LabeledImages,
+    loop: LoopConfig,
     *,
-    steps: int,
-    batch: int = 32,
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "auto",
     out: str | Path | None = None,
     progress: Progress | None = None,
     config: SegmentationConfig | None = None,
-    checkpoint_every: int = 500,
 ) -> Net:
     """Train ``net``; return it with the averaged weights, in eval mode, without gradients.
 
@@ -225,24 +220,17 @@ def train_segmentation_net(
     Args:
         net: logits (B, N, H, W) from pictures, ``num_classes`` in its ``config``.
         dataset: pictures with masks; pixels of id 255 are left out.
+        loop: how long, and on what device. Without ``out``, neither grids nor events are made.
         progress: called after every step.
 
     Raises:
         ProxymaskError: no pictures, ids that the network does not have, or as :func:`~proxymask.training.loop.train` raises.
     """
     config = config or SegmentationConfig()
-    loop = LoopConfig(
-        steps=steps,
-        batch=batch,
-        seed=seed,
-        device=device,
-        precision=precision,
-        checkpoint_every=checkpoint_every,
-        grid_every=checkpoint_every if out is not None else 0,
-        tensorboard=out is not None,
-    )
-    identity = {"net": type(net).__name__, **net.config, **dataclasses.asdict(config), "steps": steps, "pictures": len(dataset)}
-    stage = SegmentationStage(net, dataset, config, steps, seed)
+    if out is None:
+        loop = dataclasses.replace(loop, grid_every=0, tensorboard=False)
+    identity = {"net": type(net).__name__, **net.config, **dataclasses.asdict(config), "steps": loop.steps, "pictures": len(dataset)}
+    stage = SegmentationStage(net, dataset, config, loop.steps, loop.seed)
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as folder:
         run = train(stage, loop, Path(folder), identity=identity, progress=progress)
     net.load_state_dict(run.averages[stage.part].state_dict())

@@ -159,7 +159,10 @@ class SegmenterStage:
 
     @torch.no_grad()
     def transferred(self, run: Run, transfer: StyleTransfer, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples w (B, w_dim), and their labels (B, H, W): the reader's, of their layouts in the style of a labelled sample."""
+        """Samples and their labels by style transfer: w (B, w_dim) -> w, labels (B, H, W).
+
+        The layout of each sample is rearranged to the style of the nearest labelled sample; the reader segments the result.
+        """
         with run.autocast():
             layout = transfer.labeler.layout(w)
             return w, transfer.reader(transfer.labeler.levels(layout, transfer.labeler.nearest(layout))).float().argmax(dim=1)

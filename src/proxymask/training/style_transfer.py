@@ -1,9 +1,9 @@
 """Style-transfer labelling (beyond the paper): random samples rearranged to the style of a labelled one.
 
-One labelled sample shows what skin is where it has the colour of that sample's skin. The rearranger needs no labels to give any sample's
-layout that style, so that a network which knows the one style can segment all layouts; the labels belong to the sample as it was. Warped
-layouts of the labelled sample itself, with its mask warped alike, teach that network parts of other shapes and places (docs/decisions.md,
-warped-layouts).
+With few labelled samples, a network learns to segment pictures in the styles of these samples only. The rearranger can give the layout
+of any sample such a style, and needs no labels for it. The network segments the rearranged picture. Its layout is that of the original
+sample, so the labels are valid for the original sample too. The network is trained on the labelled samples and on warped copies of their
+layouts and masks, which show parts of other shapes and at other places (docs/decisions.md, warped-layouts).
 
 Shapes: n labelled samples, B samples, h x w positions at the cut.
 """
@@ -44,7 +44,10 @@ class StyleTransferLabeler:
 
     @torch.no_grad()
     def nearest(self, layout: torch.Tensor) -> torch.Tensor:
-        """Proxy masks (B, h, w) -> indices (B,) of the labelled samples that have the clusters of most of each mask's positions."""
+        """Proxy masks (B, h, w) -> indices (B,) of labelled samples.
+
+        For each mask: the labelled sample whose clusters cover the largest number of the mask's positions.
+        """
         counts = F.one_hot(layout.flatten(1), self.clusters.num_clusters).sum(dim=1).float()
         return (counts @ self.clusters.available(self.labelled()[1].counts).float().t()).argmax(dim=1)
 

@@ -155,9 +155,10 @@ def lr_multiplier(weights: Sequence[torch.Tensor], stated: float | None, given: 
 
 
 def one_hot_class_mapping(tensors: StateReader, classes: int) -> dict[str, torch.Tensor]:
-    """The class mapping of a discriminator with one output a class, of which it takes that of the class (2020), as ADA's class mapping.
+    """Weights of a class mapping in ADA's layout that selects the discriminator's output of the given class.
 
-    ADA's output is sum(outputs * m) / sqrt(C) with m = e / sqrt(mean(e^2)): where e is the one-hot class, that is the class's own output.
+    The class-conditional discriminators of 2020 have one output for each class and use the one of the given class. ADA computes
+    sum(outputs * m) / sqrt(C) with m = e / sqrt(mean(e^2)). With the one-hot class as e, this is the output of that class.
 
     Returns:
         ``mapping.embed.weight`` (C, C), ``mapping.embed.bias`` (C,), ``mapping.w_avg`` (C,) for C classes.

@@ -107,7 +107,7 @@ class _PickledNetwork:
         return check_setting(stated, "architecture")
 
     def lr_multiplier(self, mapping_layers: int) -> float | None:
-        """Of the mapping network: an argument, or the gain of the bias in every layer; None where the file has neither."""
+        """Learning-rate multiplier of the mapping network: an argument, or ``bias_gain`` of its layers. None where the file has neither."""
         known, stated = self.argument("lr_multiplier")
         gains = self.attributes([f"mapping.fc{i}" for i in range(mapping_layers)], "bias_gain")
         if not known and not gains:

@@ -68,7 +68,7 @@ def _block(state: dict[str, torch.Tensor], level: int, block: str) -> dict[str, 
 
 
 def write_discriminator(discriminator: Discriminator) -> dict[str, torch.Tensor]:
-    """The state dict that a converted checkpoint keeps as ``d``.
+    """The discriminator's state dict in the rosinality layout; checkpoints store it under the key ``d``.
 
     Raises:
         ProxymaskError: the discriminator has classes, another start block or other minibatch groups.

@@ -1,7 +1,7 @@
-"""Every call in a pickle that has an effect, and the function of this package that stands in for it. All others make inert objects.
+"""The table of functions that a pickle may call. Each is replaced by a function of this package; any other call makes an inert object.
 
-Each function checks its arguments: what only damage or malice can cause is refused; what is merely not understood stays inert, so that
-it cannot be taken for numbers.
+The functions of this package check their arguments. Arguments that only a damaged or malicious file can have are refused. For other
+arguments that are not understood, the result is an inert object, which no code takes for numbers.
 """
 
 from . import rebuild_numpy, rebuild_nvidia, rebuild_python, rebuild_torch

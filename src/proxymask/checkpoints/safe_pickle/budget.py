@@ -68,7 +68,7 @@ class Budget:
             raise ProxymaskError(f"its tensors and copies take more than {megabytes(self.max_bytes)}, too much for its size: {MALICIOUS}")
 
     def charge_view(self, count: int) -> None:
-        """For a tensor that shows ``count`` bytes of a storage: a view costs nothing yet, but copying it later does."""
+        """For a tensor of ``count`` bytes that is a view of a storage. A view takes no memory, but a later copy of it does."""
         self.view_bytes_left -= count
         if self.view_bytes_left < 0:
             raise ProxymaskError(f"its tensors show more than {megabytes(self.max_bytes)}, many times what is stored: {MALICIOUS}")

@@ -70,7 +70,7 @@ class PickleContext:
         return ProxymaskError(f"near byte {self.position:,} {problem}: {MALICIOUS}")
 
     def inert(self, called: Any, args: tuple[Any, ...]) -> InertObject:
-        """What stands for ``called(*args)``. Reported as unknown unless it is of a class known to be only data."""
+        """The inert object in place of the result of ``called(*args)``. The call is reported as unknown, except for known data classes."""
         self.budget.charge_object()
         if isinstance(called, Global):
             made = InertObject(called.module, called.name, args)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...imaging.labels import LabelSet
 from ...inference.samples import (
+    SampleNetworks,
     has_sidecars,
     painted_masks,
     read_label_set,
@@ -90,4 +91,4 @@ def write_samples_to_label(state: FitState) -> None:
         TEMPLATE.save(folder / "labels.json")
     (folder / "README.txt").write_text(README, encoding="utf-8")
     with state.report.progress("samples to label") as count:
-        write_samples(cut, len(seeds), folder, seeds=seeds, with_proxy=True, clusters=clusters, precision=state.dtype, progress=count)
+        write_samples(SampleNetworks(cut, clusters, precision=state.dtype), seeds, folder, with_proxy=True, progress=count)

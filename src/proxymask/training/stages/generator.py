@@ -29,13 +29,13 @@ class GeneratorDefinition(TrainedStage):
     pictures: Pictures
     """Real pictures, RGB."""
     size: Size
-    """Of the pictures; an int for a new or grown generator."""
+    """Size of the pictures. An int (square pictures) for a new or grown generator."""
     start: Generator | None = None
-    """Fine-tune this generator, or grow it."""
+    """Generator to fine-tune or grow; None: a new one."""
     discriminator: Discriminator | None = None
-    """That of ``start``."""
+    """The discriminator of ``start``."""
     grow: bool = False
-    """``start`` makes smaller pictures: its blocks are taken over, and further ones are added."""
+    """Whether to grow ``start``, which makes smaller pictures: its blocks are copied, and blocks of higher resolution are added."""
 
     def inputs(self) -> dict[str, Any]:
         found: dict[str, Any] = {"resolution": self.size, "pictures": pictures_id(self.pictures)}
