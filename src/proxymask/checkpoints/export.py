@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from ..core.checks import checked
 from ..core.errors import ProxymaskError
 from .formats import rosinality_export
 from .imported import Imported, save_import
@@ -19,6 +20,7 @@ from .loading import open_checkpoint
 Format = Literal["rosinality", "safetensors"]
 
 
+@checked
 def export(source: str | Path, out: str | Path, form: Format = "rosinality", discriminator: bool = True) -> list[str]:
     """Write the generator at ``source`` to ``out``, whole or not at all.
 

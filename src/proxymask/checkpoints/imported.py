@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..core.checks import checked
 from ..core.errors import ProxymaskError
 from ..core.files import replace_folder, write_json
 from ..core.text import without_controls
@@ -124,6 +125,7 @@ class Imported:
         return "\n".join(lines)
 
 
+@checked
 def save_import(imported: Imported, out: str | Path) -> Path:
     """Write a folder that every verb takes as a generator: ``generator/``, ``discriminator/`` where there is one, ``import.json``.
 

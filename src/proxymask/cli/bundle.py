@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .options import BundleName, OptionalName
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BundleAdd:
+class BundleAdd(Checked):
     """Add a trained mapper to a bundle.
 
     Examples:

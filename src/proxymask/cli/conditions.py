@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .options import BundleName, Common, Computing, OptionalName, OptionalPath
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Condition:
+class Condition(Checked):
     """Extract the sketch, edges or depth of a picture, or the scribble of a mask, as a mapper gets it.
 
     The result has the size of the bundle's pictures. It can be changed in any image editor and used as --input of proxymask generate.

@@ -7,22 +7,24 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..core.checks import Checked, Range
 from .hints import command_line
-from .options import CommonSeed, Number, Seeded
+from .options import CommonSeed, Seeded
 from .progress import progress
 
+_OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")
 SHOWN = 20  # skipped files that are named; of the others only the number is printed
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    count: int
+class _Drawn(Checked):
+    count: Annotated[int, Range(1, 10**7)]
     """Number of pictures."""
     out: Path
     """Folder for images/, masks/ and labels.json. After a stop, the same command goes on."""
-    size: int = 128
-    """Side of the pictures in pixels, 8 to 1024."""
-    workers: Number = None
+    size: Annotated[int, Range(8, 1024)] = 128
+    """Side of the pictures in pixels, 8 to 1024; a power of two for training."""
+    workers: Annotated[int | None, Range(1, 1024), _OPTIONAL] = None
     """Number of processes; all cores if not given."""
     common: CommonSeed = field(default_factory=Seeded)
 
@@ -74,7 +76,7 @@ class DataCats(_Drawn):
 
 
 @dataclass(frozen=True)
-class DataPrepare:
+class DataPrepare(Checked):
     """Crop and resize a folder of pictures once, so that training reads them quickly.
 
     Takes PNG, JPEG and WebP, also in subfolders, and crops to the centre. Files that cannot be read are named and skipped. If the
@@ -89,9 +91,9 @@ class DataPrepare:
     """Folder of pictures."""
     out: Path
     """Folder for the prepared set."""
-    size: int = 128
+    size: Annotated[int, Range(8, 4096)] = 128
     """Side of the pictures in pixels; a power of two for training. With --height, the width."""
-    height: Number = None
+    height: Annotated[int | None, Range(8, 4096), _OPTIONAL] = None
     """Height of the pictures in pixels, for pictures that are not square."""
 
     def run(self) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
+from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
-from .options import BundleName, Common, Computing, Number, OptionalPath, SeedStyle, Truncation, open_synthesizer
+from .options import BundleName, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ CHUNK = 64  # masks whose mapper outputs are kept at once; a style is computed o
 
 
 @dataclass(frozen=True)
-class Generate:
+class Generate(Checked):
     """Paint pictures from masks, scribbles, sketches, edges or depth maps.
 
     A mask is a PNG whose values are label ids, or whose colours are the label colours of the bundle (proxymask inspect BUNDLE lists
@@ -58,9 +59,9 @@ class Generate:
     weights: OptionalPath = None
     """With --from-photo: file or folder of the extractor's weights, if not in the weights cache."""
     bundle: BundleName = "avatars"
-    style_seed: Number = None
+    style_seed: OptionalSeed = None
     """Seed of the first style; the value of --seed if not given."""
-    count: int = 1
+    count: Annotated[int, Range(1, 10**6)] = 1
     """Number of styles; their seeds follow --style-seed."""
     truncation: Truncation = 1.0
     mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
@@ -84,8 +85,6 @@ class Generate:
             raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.mask is None and not self.input:
             raise ProxymaskError("there is no input: give --mask, or --condition with --input")
-        if self.count < 1:
-            raise ProxymaskError(f"--count must be 1 or more, got {self.count}")
         if self.mask is not None:
             if self.from_photo or self.invert or self.unpainted != "mapper" or self.extractor is not None or self.weights is not None:
                 raise ProxymaskError(

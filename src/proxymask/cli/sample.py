@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from .options import BundleName, ClassIndex, Common, Computing, Number, OptionalPath, SeedStyle, Truncation, open_synthesizer
+from ..core.checks import Checked, Range, Seed
+from .options import BundleName, ClassIndex, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Checked):
     """Write samples of the generator, with their proxy masks and labels if wanted.
 
     Each picture NUMBER.png gets a file NUMBER.json with its latent. To label a sample for the few-shot segmenter, paint over
@@ -24,7 +25,7 @@ class Sample:
       proxymask sample --generator network.pkl --count 8 --truncation 0.7 --out samples
     """
 
-    count: int
+    count: Annotated[int, Range(1, 10**7)]
     """Number of samples."""
     out: Path
     """Folder for the samples."""
@@ -86,18 +87,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Checked):
     """Write a picture with the layout of one sample in the style of another, without a mask.
 
     Examples:
       proxymask transfer --shape-seed 3 --style-seed 8 --out picture.png
     """
 
-    shape_seed: int
+    shape_seed: Seed
     """Seed of the sample that gives the layout."""
     out: Path
     """Picture to write (.png, .jpg or .webp)."""
-    style_seed: Number = None
+    style_seed: OptionalSeed = None
     """Seed of the sample that gives the style; the value of --seed if not given."""
     bundle: BundleName = "avatars"
     truncation: Truncation = 1.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
 from ..core.sizes import as_size, short_text
 from ..data.dataset import ImageSet
@@ -33,7 +34,7 @@ def overrides(config: type, attribute: str) -> type:
     Each flag changes one setting of a preset, and help shows the value in each preset. Device, precision and seed are left out, as they are
     flags of every verb.
     """
-    hints, texts = typing.get_type_hints(config), _field_texts(config)
+    hints, texts = typing.get_type_hints(config, include_extras=True), _field_texts(config)
     fields: list[Any] = []
     for entry in dataclasses.fields(config):
         if entry.name in ("device", "precision", "seed"):
@@ -45,7 +46,7 @@ def overrides(config: type, attribute: str) -> type:
         metavar = _metavar(hints[entry.name])
         argument = tyro.conf.arg(help=texts[entry.name], help_behavior_hint=default, metavar=metavar)
         fields.append((entry.name, Annotated[hints[entry.name] | None, argument], None))
-    return dataclasses.make_dataclass(f"{config.__name__}Overrides", fields, frozen=True)
+    return dataclasses.make_dataclass(f"{config.__name__}Overrides", fields, bases=(Checked,), frozen=True)
 
 
 def _preset_names(names: Sequence[str]) -> str:
@@ -76,12 +77,14 @@ def _shown(value: Any) -> str:
 
 
 def _metavar(hint: Any) -> str:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _metavar(inner[0])
     if hint is bool:
         return "{True,False}"
-    inner = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
+    if origin is typing.Literal:
         return "{" + ",".join(map(str, inner)) + "}"
-    return f"{inner[0].__name__.upper()} ..." if inner else str(hint.__name__).upper()
+    return f"{_metavar(inner[0])} ..." if inner else str(hint.__name__).upper()
 
 
 if TYPE_CHECKING:
@@ -108,7 +111,8 @@ PresetName = Annotated[
         help="Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file that changes one of them."
     ),
 ]
-OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")]
+OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")
+OptionalSide = Annotated[int | None, Range(4, 2**13, kind="power of two"), OPTIONAL]
 
 
 def stage_settings(stage: StageName, preset: str, resolution: int, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:

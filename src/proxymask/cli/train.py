@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from ..core.checks import BatchSize, Checked, Steps
 from ..core.errors import ProxymaskError
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, short_text, size_text
@@ -34,7 +35,7 @@ from .stage_options import (
     Flat,
     GeneratorLoop,
     GeneratorOverrides,
-    OptionalNumber,
+    OptionalSide,
     PresetName,
     RearrangerLoop,
     RearrangerOverrides,
@@ -50,7 +51,7 @@ from .train_mapper import TrainMapper
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainGenerator:
+class TrainGenerator(Checked):
     """An unconditional generator (StyleGAN2), from a folder of pictures.
 
     OUT gets generator/ (averaged weights) and discriminator/, and during training checkpoints, grids/ of pictures, stats.jsonl and
@@ -74,7 +75,7 @@ class TrainGenerator:
     are added for the larger size. Its discriminator grows too; if there is none, give --discriminator-first."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator to fine-tune or grow."""
-    resolution: OptionalNumber = None
+    resolution: OptionalSide = None
     """Side of the pictures, a power of two; by default that of a prepared set, or twice that of --grow-from."""
     preset: PresetName = DEFAULT_PRESET
     config: Annotated[GeneratorOverrides, Flat] = field(default_factory=GeneratorOverrides)
@@ -150,7 +151,7 @@ def _square(pictures: ImageSet) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRearranger:
+class TrainRearranger(Checked):
     """The rearranger: gives the features of one sample the layout of a proxy mask. Needs no labels.
 
     OUT gets rearranger/ (averaged weights) and discriminator/. The same command resumes after a stop.
@@ -202,7 +203,7 @@ class TrainRearranger:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSegmenter:
+class TrainSegmenter(Checked):
     """The few-shot segmenter: labels the generator's samples, from 1 to 16 that you painted.
 
     The samples must be the generator's own, each with the .json file that proxymask sample writes. The mask of 000000.png is
@@ -270,7 +271,7 @@ class TrainSegmenter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainDepth:
+class TrainDepth(Checked):
     """A small depth network, trained on drawn pictures whose depth is exact, for the extractor depth-net.
 
     OUT gets depth/ (averaged weights). The same command resumes after a stop.
@@ -285,9 +286,9 @@ class TrainDepth:
     """The folder that proxymask data avatars --depth wrote."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
-    steps: int = 1000
+    steps: Steps = 1000
     """Optimisation steps."""
-    batch: int = 16
+    batch: BatchSize = 16
     """Pictures a step."""
     config: Annotated[DepthConfig, Flat] = field(default_factory=DepthConfig)
     common: Common = field(default_factory=Computing)

@@ -9,6 +9,7 @@ import tyro
 
 from ..conditions import get_condition
 from ..core import legacy
+from ..core.checks import Checked, Range, Share
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import short_hash
@@ -49,7 +50,7 @@ from .stage_options import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainMapper:
+class TrainMapper(Checked):
     """The mapper: turns masks of your labels, or drawings or depth maps, into proxy masks.
 
     OUT gets mapper/ (averaged weights). The same command resumes after a stop. With --condition, pairs are made of generated pictures by an
@@ -90,12 +91,12 @@ class TrainMapper:
     """Real pictures for the adversarial loss; without them, samples of the generator are used. With --picture-mapper also for pairs."""
     picture_mapper: OptionalPath = None
     """A mapper of pictures (train mapper --condition picture). It predicts the proxy masks of --images, so that these give pairs too."""
-    real_share: float = 0.5
+    real_share: Share = 0.5
     """Share of a batch that is made of --images, with --picture-mapper."""
     cache: OptionalPath = None
     """Folder in which pairs are stored, so that several runs share them: missing pairs are made first. Without it, pairs are made in every
     step."""
-    cache_pairs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
+    cache_pairs: Annotated[int | None, Range(1, 10**9), tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
     """Number of pairs in --cache. If it is smaller than the training needs, pairs are repeated with other disturbances."""
     discriminator: OptionalPath = None
     """The discriminator to start from; by default the one trained with the rearranger, else an untrained one."""

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
 
+from ..core.checks import Range, Seed, checked
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 from .avatars import AVATARS
@@ -29,14 +30,15 @@ def find_art(kind: str) -> LayerArt:
     return arts[kind]
 
 
+@checked
 def make_dataset(
     out: str | Path,
     kind: str = "avatars",
-    count: int = 10_000,
-    size: int = 128,
-    seed: int = 0,
+    count: Annotated[int, Range(1, 10**7)] = 10_000,
+    size: Annotated[int, Range(8, 1024)] = 128,
+    seed: Seed = 0,
     framing: str | None = None,
-    workers: int | None = None,
+    workers: Annotated[int, Range(1, 1024)] | None = None,
     progress: Callable[[int, int], None] | None = None,
     depth: bool = False,
 ) -> Path:
@@ -59,8 +61,6 @@ def make_dataset(
     """
     out, art = Path(out), find_art(kind)
     framing = framing or next(iter(art.framings))
-    if count < 1:
-        raise ProxymaskError(f"--count must be 1 or more, got {count}")
     composer = LayerComposer(art, size, framing)  # checks the arguments before anything is written
     about = {"kind": kind, "size": size, "seed": seed, "framing": framing}
     kinds = ("images", "masks", *(("depth",) if depth else ()))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..core.checks import checked
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
@@ -33,6 +34,7 @@ class PrepareReport:
     upscaled: int = 0
 
 
+@checked
 def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
     """Write the pictures of a folder as a prepared set: RGB, upright, cropped to the aspect ratio of ``size``, resized by Lanczos.
 

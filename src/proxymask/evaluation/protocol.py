@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from ..core.checks import Seed, checked
 from ..core.errors import ProxymaskError
 from ..core.files import write_json
 from . import counts
@@ -156,12 +157,13 @@ class Evaluator:
         return jobs
 
 
+@checked
 def evaluate(
     config: EvaluationConfig,
     *,
     device: str = "auto",
     precision: str = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure a bundle; write ``metrics.json`` and ``report.html`` into ``config.out``.

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..core.checks import BatchSize, Seed, Truncation, checked
 from ..core.device import autocast
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
@@ -75,16 +76,17 @@ class SampleNetworks:
         return cls(synth.cut, synth.bundle.clusters, synth.bundle.segmenter, synth.bundle.labels, synth.dtype)
 
 
+@checked
 def write_samples(
     networks: SampleNetworks,
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     out: str | Path,
     *,
     with_proxy: bool = False,
     with_labels: bool = False,
-    truncation: float = 1.0,
+    truncation: Truncation = 1.0,
     noise_mode: NoiseMode = "const",
-    batch: int = 8,
+    batch: BatchSize = 8,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.

@@ -8,11 +8,12 @@ addition of ours and off, or it is named in :data:`UNSTATED`; ``tests/training/t
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from ..core import legacy
+from ..core.checks import Checked, Range, nearest
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from .generator import GeneratorConfig
@@ -28,12 +29,12 @@ MAX_CUT = 64  # the size of the feature maps in the paper (supplement A.2)
 
 
 @dataclasses.dataclass(frozen=True)
-class Preset:
+class Preset(Checked):
     """Settings of every stage, in the order in which they run."""
 
-    resolution: int
+    resolution: Annotated[int, Range(8, 2**13, kind="power of two")]
     """Side of the pictures, for a generator that is still to be trained."""
-    cut: int
+    cut: Annotated[int, Range(4, 2**13, kind="power of two")]
     """Side of the features at the cut, for a generator of ``resolution``; see :meth:`cut_for`."""
     generator: GeneratorConfig
     rearranger: RearrangerConfig
@@ -43,9 +44,9 @@ class Preset:
     rearranger_loop: LoopConfig
     segmenter_loop: LoopConfig
     mapper_loop: LoopConfig
-    num_clusters: int = 25
+    num_clusters: Annotated[int, Range(1, 2**14)] = 25
     """K."""
-    cluster_samples: int = 256
+    cluster_samples: Annotated[int, Range(1, 10**6)] = 256
     """Samples whose features are clustered."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
@@ -312,23 +313,20 @@ def _changed(config: Any, changes: Mapping[str, Any], where: str) -> Any:
     names = [field.name for field in dataclasses.fields(config)]
     for key, value in changes.items():
         if key not in names:
-            raise ProxymaskError(f"{where}: no setting {key!r}; there are {', '.join(names)}")
+            raise ProxymaskError(f"{where}: no setting {key!r}{nearest(key, names)}; there are {', '.join(names)}")
         old = getattr(config, key)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, dict):
                 raise ProxymaskError(f"{where}: {key} must be an object of settings, got {value!r}")
             values[key] = _changed(old, value, f"{where}: {key}")
-        elif isinstance(old, Sequence) and not isinstance(old, str):
-            if not isinstance(value, list):
-                raise ProxymaskError(f"{where}: {key} must be a list, got {value!r}")
+        elif isinstance(value, list):
             values[key] = tuple(value)
-        elif isinstance(old, float) and type(value) is int:
-            values[key] = float(value)
-        elif type(value) is not type(old):
-            raise ProxymaskError(f"{where}: {key} must be a {type(old).__name__}, got {value!r}")
         else:
-            values[key] = value
-    return dataclasses.replace(config, **values)
+            values[key] = float(value) if isinstance(old, float) and type(value) is int and abs(value) < 2**53 else value
+    try:
+        return dataclasses.replace(config, **values)
+    except ProxymaskError as error:
+        raise ProxymaskError(f"{where}: {error}") from None
 
 
 PRESETS: Mapping[str, Preset] = {

@@ -8,6 +8,7 @@ stages that depend on them; earlier results are renamed, not deleted.
 import dataclasses
 import json
 
+from ...core.checks import checked
 from ...core.errors import ProxymaskError
 from ...core.files import write_json
 from ...core.sizes import size_text
@@ -25,6 +26,7 @@ from .state import FitState, needed
 ORDER = ("pictures", "generator", "clusters", "rearranger", "labels", "segmenter", "mapper")
 
 
+@checked
 def fit(config: FitConfig, report: Report | None = None) -> FitResult:
     """Run every missing stage: pictures, generator, clusters, rearranger, (samples to label,) segmenter, mapper, bundle.
 
