@@ -314,16 +314,16 @@ def test_lines_are_extracted_from_recoloured_pictures() -> None:
 
 
 def test_clean_pairs_are_as_the_extractor_made_them() -> None:
-    def disturbed(clean: float) -> float:
+    def augmented(clean: float) -> float:
         stage = make_stage("sketch", unet_clean_share=clean)
         assert isinstance(stage.source, ConditionPairs)
         stage.source.condition.augment = lambda planes, rng: torch.full_like(planes, 2.0)  # type: ignore[method-assign]
         given, _, _ = stage.pairs(loop.Run(tiny.loop_config(batch=40), stage), "pairs")
         return float((given.amin(dim=(1, 2, 3)) == 2).float().mean())
 
-    assert disturbed(1.0) == 0.0
-    assert 0.3 < disturbed(0.5) < 0.7
-    assert disturbed(0.0) == 1.0
+    assert augmented(1.0) == 0.0
+    assert 0.3 < augmented(0.5) < 0.7
+    assert augmented(0.0) == 1.0
 
 
 class Certain(torch.nn.Module):

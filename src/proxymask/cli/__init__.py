@@ -89,6 +89,8 @@ SECTIONS: dict[str, Tree] = {
     },
 }
 
+SLOW = ("fit", "train", "cluster", "evaluate")  # verbs that take seconds to load, on a busy machine many
+
 EXAMPLES = (
     "proxymask demo",
     "proxymask generate --mask my-mask.png --out picture.png --style-seed 3",
@@ -131,6 +133,8 @@ def _run(words: list[str]) -> int:
     if isinstance(entry, dict):
         print(_help(path, entry))
         return 0
+    if path[0] in SLOW and is_main() and "torch" not in sys.modules and not {"--help", "-h"} & set(rest):
+        print(f"proxymask {' '.join(path)}: starting (loading PyTorch)", flush=True)
     try:
         verb = parse(entry, path, rest)
     except SystemExit as stop:  # tyro has printed its help

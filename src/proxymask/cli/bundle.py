@@ -1,6 +1,5 @@
 """The verb ``bundle add``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ import tyro
 from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .options import BundleName, OptionalName
+from .streams import note
 
 if TYPE_CHECKING:
     from ..inference.bundle import Bundle
@@ -53,7 +53,9 @@ class BundleAdd(Checked):
         name = self.name or about["condition"]
         mode, ours = about.pop("proxy_mask_mode", None), bundle.about.get("proxy_mask_mode", "soft")
         if mode not in (None, ours):
-            print(f"note: the mapper was trained with --proxy-mask-mode {mode}, the bundle uses {ours}", file=sys.stderr)
+            note(f"note: the mapper was trained with --proxy-mask-mode {mode}, the bundle uses {ours}")
+        if name in bundle.mappers:
+            note(f"note: {self.out} gets this mapper in place of the {name} of --bundle {self.bundle}; --name keeps both")
         bundle.mappers[name] = mapper
         bundle.conditions.pop(name, None)
         if about["condition"] != "mask":

@@ -81,7 +81,7 @@ class Export(Checked):
     """File (rosinality) or folder (safetensors) to write."""
     format: Literal["rosinality", "safetensors"] = "rosinality"
     """Format: rosinality is one .pt with g_ema, latent_avg and d; safetensors is a folder as this project writes it."""
-    discriminator: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: it is written, if there is one)")] = True
+    discriminator: Annotated[bool, tyro.conf.arg(help_behavior_hint="(without this flag it is written, if there is one)")] = True
     """Leave the discriminator out."""
 
     def run(self) -> None:

@@ -1,6 +1,5 @@
 """The verb ``condition``: the input that a mapper gets."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ import tyro
 from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .options import BundleName, Common, Computing, OptionalName, OptionalPath
+from .streams import note
 
 if TYPE_CHECKING:
     import torch
@@ -63,8 +63,8 @@ class Condition(Checked):
         known = [about for about in bundle.conditions.values() if about["condition"] == self.name.rpartition(":")[2]]
         condition = get_condition(self.name, bundle.labels, self.extractor, self.weights, known[0] if known else None)
         planes, notes = self._read(condition, bundle)
-        for note in notes:
-            print(f"note: {self.picture}: {note}", file=sys.stderr)
+        for found in notes:
+            note(f"note: {self.picture}: {found}")
         write_picture(self.out, Image.fromarray(condition.show(planes)[0]))
         print(f"wrote {self.out}")
 

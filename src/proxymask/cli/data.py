@@ -1,6 +1,5 @@
 """The verbs ``data avatars``, ``data cats`` and ``data prepare``: data sets."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ from ..core.checks import Checked, Range
 from .hints import command_line
 from .options import CommonSeed, Seeded
 from .progress import progress
+from .streams import note
 
 _OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")
 SHOWN = 20  # skipped files that are named; of the others only the number is printed
@@ -34,7 +34,9 @@ class _Drawn(Checked):
         with progress(f"drawing {kind}") as report:
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
         print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
-        print(f"next: {command_line('fit', '--images', self.out / 'images', '--out', 'my-bundle')}")
+        side = 1 << self.size.bit_length() - 1
+        size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
+        print(f"next: {command_line('fit', '--images', self.out / 'images', *size, '--out', 'my-bundle')}")
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ class DataPrepare(Checked):
             size = self.size if self.height is None else (self.height, self.size)
             done = prepare_folder(self.images, self.out, size, report)
         for file, reason in done.skipped[:SHOWN]:
-            print(f"skipped: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
+            note(f"skipped: {reason if str(file) in reason else f'{file}: {reason}'}")
         if len(done.skipped) > SHOWN:
-            print(f"skipped: and {len(done.skipped) - SHOWN:,} more", file=sys.stderr)
+            note(f"skipped: and {len(done.skipped) - SHOWN:,} more")
         print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
         if done.upscaled:
             print(

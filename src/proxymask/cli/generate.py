@@ -1,6 +1,5 @@
 """The verb ``generate``: pictures from masks, or from other conditions."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
 from .options import BundleName, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
+from .streams import note
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +120,7 @@ class Generate(Checked):
                 if len(files) == 1:
                     raise
                 bad += 1
-                print(f"skipped: {error}", file=sys.stderr)
+                note(f"skipped: {error.message}")
         done = 0
         with progress("rendering") as report:
             for start in range(0, len(good), CHUNK):
@@ -151,11 +151,11 @@ class Generate(Checked):
                 if len(groups) == 1:
                     raise
                 bad += 1
-                print(f"skipped: {error}", file=sys.stderr)
+                note(f"skipped: {error.message}")
                 continue
             for path, reading in zip(paths, readings, strict=True):
-                for note in reading.notes:
-                    print(f"note: {path}: {note}", file=sys.stderr)
+                for found in reading.notes:
+                    note(f"note: {path}: {found}")
             good.append((name, readings))
         done = 0
         with progress("rendering") as report:

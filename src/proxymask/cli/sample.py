@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from ..core.checks import Checked, Range, Seed
 from .options import BundleName, ClassIndex, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
+from .streams import note
 
 if TYPE_CHECKING:
     from ..inference.samples import SampleNetworks
@@ -75,11 +76,14 @@ class Sample(Checked):
 
         from ..core.device import resolve_device, resolve_precision
         from ..models.split_generator import SplitGenerator
-        from ..training.parts import open_generator
+        from ..training.parts import open_generator, source_notes
 
         torch.manual_seed(self.common.seed)
         device = resolve_device(self.common.device)
-        generator = open_generator(self.generator, self.class_index)[0].to(device)
+        generator, _, origin = open_generator(self.generator, self.class_index)
+        for text in source_notes(self.generator, origin):
+            note(f"note: {text}")
+        generator.to(device)
         if self.seed_style is not None:
             generator.seed_style = self.seed_style
         cut = SplitGenerator(generator, generator.resolution).eval().requires_grad_(False)

@@ -20,12 +20,22 @@ from ..models.stylegan2 import Generator
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
 from ..training.mapper import ConditionConfig, MapperConfig
-from ..training.parts import check_class, check_colours, load_part, match_class, matching_discriminator, open_generator, open_pictures
+from ..training.parts import (
+    check_class,
+    check_colours,
+    load_part,
+    match_class,
+    matching_discriminator,
+    open_generator,
+    open_pictures,
+    source_notes,
+)
 from ..training.presets import PRESETS, StageName, resolve_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
 from .options import Computing
-from .progress import Terminal, progress
+from .progress import Terminal, is_main, progress
+from .streams import note
 
 
 def overrides(config: type, attribute: str) -> type:
@@ -129,7 +139,9 @@ def changed(base: Any, given: Any) -> Any:
 
 def generator_of(path: Path, class_index: int | None) -> tuple[Generator, Discriminator | None]:
     """The generator in ``path`` with its class chosen, and its discriminator if there is one."""
-    generator, discriminator, _ = open_generator(path, class_index)
+    generator, discriminator, origin = open_generator(path, class_index)
+    for text in source_notes(path, origin) if is_main() else ():
+        note(f"note: {text}")
     check_class(generator)
     return generator, discriminator
 

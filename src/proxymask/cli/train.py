@@ -26,7 +26,7 @@ from ..training.run_dirs import check_out
 from ..training.stages.depth import DepthDefinition
 from ..training.stages.generator import GeneratorDefinition
 from ..training.stages.rearranger import RearrangerDefinition
-from ..training.stages.segmenter import SegmenterDefinition
+from ..training.stages.segmenter import SegmenterDefinition, absent_labels
 from .evaluation import TrainJudge
 from .hints import command_line
 from .options import ClassIndex, Common, Computing, OptionalPath
@@ -241,6 +241,8 @@ class TrainSegmenter(Checked):
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
+            for note in absent_labels(labels, masks):
+                say(f"note: {note}")
             clusters = rearranger = None
             if len(ws) <= config.style_transfer_max_labels:
                 clusters, rearranger = self._for_style_transfer()
@@ -267,7 +269,7 @@ class TrainSegmenter(Checked):
             return clusters, load_part(self.rearranger or self.generator, "rearranger", Rearranger)
         except ProxymaskError as error:
             few = "style-transfer labelling needs them: give --clusters and --rearranger, or --style-transfer-max-labels 0"
-            raise ProxymaskError(f"{error}; {few}") from None
+            raise ProxymaskError(f"{error.message}; {few}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ class TrainMapper(Checked):
     """Folder in which pairs are stored, so that several runs share them: missing pairs are made first. Without it, pairs are made in every
     step."""
     cache_pairs: Annotated[int | None, Range(1, 10**9), tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
-    """Number of pairs in --cache. If it is smaller than the training needs, pairs are repeated with other disturbances."""
+    """Number of pairs in --cache. If it is smaller than the training needs, pairs are repeated with other augmentation."""
     discriminator: OptionalPath = None
     """The discriminator to start from; by default the one trained with the rearranger, else an untrained one."""
     start: OptionalPath = None

@@ -16,6 +16,7 @@ from . import counts
 from .cache import Cache
 from .collect import collect, describe
 from .config import EvaluationConfig
+from .earlier import keep_earlier
 from .inputs import Inputs, open_inputs
 from .measure import Measurement
 from .report import write_report
@@ -166,7 +167,8 @@ def evaluate(
     seed: Seed = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Measure a bundle; write ``metrics.json`` and ``report.html`` into ``config.out``.
+    """Measure a bundle; write ``metrics.json`` and ``report.html`` into ``config.out``. Earlier results of something else, or of more, are
+    renamed.
 
     Args:
         config: see :class:`EvaluationConfig`.
@@ -180,8 +182,10 @@ def evaluate(
         raise ProxymaskError(f"{config.out} is a file: --out names a folder")
     result = Evaluator(config, device=device, precision=precision, seed=seed, progress=progress).run()
     try:
+        kept = keep_earlier(config.out, result)
         write_json(config.out / "metrics.json", {"format": FORMAT, "about": result.about, "notes": result.notes, "numbers": result.numbers})
         write_report(config.out / "report.html", result)
     except OSError as error:
         raise ProxymaskError(f"cannot write {config.out} ({error.strerror}): make room and run the same command again") from None
+    result.notes.extend([kept] if kept else [])
     return result

@@ -213,10 +213,15 @@ class Run:
         self.bad_steps += 1
         self.bad_in_row[optimizer] = self.bad_in_row.get(optimizer, 0) + 1
         if self.bad_in_row[optimizer] >= MAX_BAD_STEPS:
-            raise ProxymaskError(
-                f"{self.stage.name}: {MAX_BAD_STEPS} steps in a row were not finite; the last checkpoint is good: "
-                "resume from it with a lower learning rate or --precision fp32"
+            also = ", or go on with --precision fp32" if self.dtype != torch.float32 else ""
+            raise NotFinite(
+                f"{self.stage.name}: {MAX_BAD_STEPS} steps in a row were not finite: train it again with a lower --learning-rate "
+                f"in another --out{also}"
             )
+
+
+class NotFinite(ProxymaskError):
+    """A training whose losses or gradients are no numbers any more."""
 
 
 def _split(value: Any, count: int) -> list[Any]:

@@ -89,7 +89,7 @@ class ConditionConfig(Checked):
     unet_recolor: Share = 0.0
     """Share of the generated pictures, 0 to 1, whose colours are changed before lines are drawn from them (beyond the paper)."""
     unet_clean_share: Share = 0.25
-    """Share of the pairs, 0 to 1, whose condition stays as the extractor made it. The others are disturbed (beyond the paper)."""
+    """Share of the pairs, 0 to 1, whose condition stays as the extractor made it. The others are augmented (beyond the paper)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +176,7 @@ class MapperStage:
 
     @torch.no_grad()
     def pairs(self, run: Run, purpose: str) -> Pairs:
-        """This process' part of a batch of pairs: made or read, partly of real pictures, mirrored and disturbed."""
+        """This process' part of a batch of pairs: made or read, partly of real pictures, mirrored and augmented."""
         mirrored = run.local_shard(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)
         count = len(mirrored)
         of_real = max(1, round(count * self.real.share)) if self.real is not None else 0
@@ -192,9 +192,9 @@ class MapperStage:
         if self.config.flip:
             pairs = Pairs(*(_choose(mirrored, x.flip(-1), x) for x in pairs))
         rng = run.rng(f"{purpose}/augment/{run.rank}")
-        disturbed = self.source.disturb(pairs.given, rng)
+        augmented = self.source.augment(pairs.given, rng)
         clean = torch.rand(count, generator=rng) < self.unet.unet_clean_share
-        return pairs._replace(given=_choose(clean, pairs.given, disturbed))
+        return pairs._replace(given=_choose(clean, pairs.given, augmented))
 
     def _generated(self, run: Run, purpose: str, count: int) -> Pairs:
         """``count`` pairs of generated pictures."""
@@ -271,14 +271,14 @@ class MapperStage:
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
-        """Rows: generated pictures, condition (every other one disturbed), proxy masks, the mapper's, and pictures in other styles."""
+        """Rows: generated pictures, condition (every other one augmented), proxy masks, the mapper's, and pictures in other styles."""
         average = run.averages["mapper"]
         z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
         w = self.cut.w(z)
         with run.autocast():
             given, proxy, _ = self.source(w, torch.Generator().manual_seed(2))
-        disturbed = self.source.disturb(given, torch.Generator().manual_seed(2))
-        given = _choose(torch.arange(len(given)) % 2 == 1, disturbed, given)
+        augmented = self.source.augment(given, torch.Generator().manual_seed(2))
+        given = _choose(torch.arange(len(given)) % 2 == 1, augmented, given)
         with run.autocast():
             logits = average(given)
             rendered = self.render(logits.roll(-1, dims=0), w)

@@ -1,7 +1,7 @@
 """Training pairs of a mapper in files, so that several runs share them.
 
-The files hold what generator, segmenter and extractor give, undisturbed, so that runs of other widths or settings can read them. Each is
-one safetensors file of 512 pairs.
+The files hold what generator, segmenter and extractor give, without augmentation, so that runs of other widths or settings can read them.
+Each is one safetensors file of 512 pairs.
 
 Shapes: B pairs, H x W pixels, C planes of a condition, h x w positions at the cut.
 """
@@ -23,6 +23,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json, save_tensors, write_json
 from ..core.seeding import derive_rng
 from ..models.split_generator import SplitGenerator
+from .differences import differences
 from .pairs import Pairs
 
 SHARD = 512  # pairs a file
@@ -37,7 +38,7 @@ MakePairs = Callable[[torch.Tensor, torch.Generator], Pairs]
 
 @dataclasses.dataclass(frozen=True)
 class PairShards:
-    """Undisturbed pairs in a folder; :meth:`fill` makes those that are missing.
+    """Pairs without augmentation in a folder; :meth:`fill` makes those that are missing.
 
     Pairs depend on ``seed`` and their index alone, so that a longer cache begins with the pairs of a shorter one.
     """
@@ -77,9 +78,8 @@ class PairShards:
         stored, wanted = read_json(about), self._about()
         if not isinstance(stored, dict) or stored.get("format") != CACHE_FORMAT:
             raise ProxymaskError(f"{about} is not of this version's format {CACHE_FORMAT}: choose another --cache, or remove this one")
-        changed = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
-        if changed:
-            what = ", ".join(f"{key}: {stored.get(key)} -> {wanted.get(key)}" for key in changed[:3])
+        what = differences(stored, wanted)
+        if what:
             raise ProxymaskError(f"{self.folder} holds pairs of something else ({what}): choose another --cache, or remove this one")
         earlier = _read(self.folder / "probe.safetensors", None)["probe"]
         if earlier.shape != self.probe.shape or float((earlier - self.probe).abs().mean()) > MAX_PROBE_DIFFERENCE:

@@ -345,7 +345,7 @@ DEFAULT_BASE = "demo"  # of a JSON file that names none
 
 def resolve_preset(name: str, resolution: int | None = None) -> Preset:
     """The preset ``name`` (:func:`load_preset`); for "auto" :func:`ours_preset` at ``resolution``, 64 where that is not known."""
-    return ours_preset(resolution or SMALLEST) if name == DEFAULT_PRESET else load_preset(name)
+    return ours_preset(resolution or SMALLEST) if name == DEFAULT_PRESET else load_preset(name, resolution)
 
 
 def preset_title(name: str, resolution: int) -> str:
@@ -353,24 +353,29 @@ def preset_title(name: str, resolution: int) -> str:
     return f"ours-{resolution}" if name == DEFAULT_PRESET else Path(name).stem
 
 
-def load_preset(name: str) -> Preset:
+def load_preset(name: str, resolution: int | None = None) -> Preset:
     """A preset by name, or a JSON file that says what differs from one.
 
     Such a file reads ``{"base": "demo", "resolution": 32, "cut": 16, "rearranger": {"hidden": 32}, "rearranger_loop": {"steps": 500}}``;
-    ``base`` may be left out (demo).
+    ``base`` may be left out (demo); "auto" is :func:`ours_preset` at ``resolution``, 64 where that is not known.
 
     Raises:
         ProxymaskError: no such preset or file, a field that does not exist or has a value of another kind.
     """
     if name in PRESETS:
         return PRESETS[name]
-    path = Path(name)
+    known, path = [DEFAULT_PRESET, *PRESETS], Path(name)
+    if path.suffix == ".json" and not path.exists():
+        raise ProxymaskError(f"--preset {name} does not exist")
+    if path.is_dir():
+        raise ProxymaskError(f"--preset {name} is a folder: give a JSON file, or one of {', '.join(known)}")
     if not path.is_file():
-        raise ProxymaskError(f"no preset {name!r}: there are {', '.join(PRESETS)}, or give a JSON file")
+        raise ProxymaskError(f"--preset {name}: there are {', '.join(known)}, or give a JSON file{nearest(name, known)}")
     stored = read_json(path)
     if not isinstance(stored, dict):
         raise ProxymaskError(f'{path} must hold an object, as {{"base": "demo", "cut": 16}}')
     base = stored.pop("base", DEFAULT_BASE)
-    if base not in PRESETS:
-        raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(PRESETS)}")
-    return _changed(PRESETS[base], legacy.preset(stored, path), str(path))
+    if base not in known:
+        raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(known)}{nearest(str(base), known)}")
+    start = ours_preset(resolution or SMALLEST) if base == DEFAULT_PRESET else PRESETS[base]
+    return _changed(start, legacy.preset(stored, path), str(path))

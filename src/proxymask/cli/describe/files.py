@@ -11,6 +11,7 @@ from ...core.files import read_json
 from ...imaging.labels import LabelSet
 from ...imaging.masks import check_report, read_mask
 from ...imaging.reader import open_picture
+from .evaluations import describe_metrics
 from .text import Description, count_tensors, label_lines, plain
 
 MODES = {"P": "palette", "L": "grey", "RGB": "colour", "RGBA": "colour with transparency", "1": "black and white"}  # of Pillow
@@ -55,6 +56,8 @@ def _json(file: Path) -> str:
     if isinstance(stored, dict) and "labels" in stored:
         labels = LabelSet.load(file)
         return "\n".join([f"{file}: {len(labels)} labels", *label_lines(labels)])
+    if isinstance(stored, dict) and {"about", "numbers"} <= stored.keys():
+        return describe_metrics(file)
     if isinstance(stored, dict) and "generator" in stored and "w" in stored:
         seed, psi = stored.get("seed"), stored.get("truncation")
         return f"{file}: the latent of a sample (seed {seed}, truncation {psi}) of generator {str(stored['generator'])[:12]}"
