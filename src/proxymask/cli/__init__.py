@@ -89,6 +89,7 @@ SECTIONS: dict[str, Tree] = {
     },
 }
 
+LONGEST = 400  # characters of a word in a message
 SLOW = ("fit", "train", "cluster", "evaluate")  # verbs that take seconds to load, on a busy machine many
 
 EXAMPLES = (
@@ -219,7 +220,8 @@ def _table(tree: Tree) -> list[str]:
 
 
 def _say(message: str) -> None:
-    note("proxymask: " + " ".join(message.split()))
+    words = [word if len(word) <= LONGEST else f"{word[:100]}..." for word in message.split()]
+    note("proxymask: " + " ".join(words))
 
 
 def _show_warning(message: Warning | str, *rest: Any) -> None:

@@ -62,7 +62,10 @@ class Condition(Checked):
         bundle = Synthesizer.from_pretrained(self.bundle, "cpu", "fp32").bundle
         known = [about for about in bundle.conditions.values() if about["condition"] == self.name.rpartition(":")[2]]
         condition = get_condition(self.name, bundle.labels, self.extractor, self.weights, known[0] if known else None)
-        planes, notes = self._read(condition, bundle)
+        try:
+            planes, notes = self._read(condition, bundle)
+        except ProxymaskError as error:  # of a photo as a drawing: this verb extracts from photos unless --drawn is given
+            raise ProxymaskError(error.message.replace("add --from-photo", "leave --drawn out")) from None
         for found in notes:
             note(f"note: {self.picture}: {found}")
         write_picture(self.out, Image.fromarray(condition.show(planes)[0]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
-from ..core.checks import Checked, Range
+from ..core.checks import Checked, Range, Seed, check_value, either, nearest
 from ..core.errors import ProxymaskError
 from .options import BundleName, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
@@ -79,10 +79,12 @@ class Generate(Checked):
 
     def _check(self) -> None:
         """Raise a :class:`ProxymaskError` where the flags contradict each other."""
+        check_value("style_seed", self._styles()[-1], Seed)
+        self._check_conditions()
+        if self.mask is not None and (self.input or self.condition):
+            raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.condition and not self.input:
             raise ProxymaskError("--condition needs --input, the file that it is drawn in")
-        if self.mask is not None and self.input:
-            raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.mask is None and not self.input:
             raise ProxymaskError("there is no input: give --mask, or --condition with --input")
         if self.mask is not None:
@@ -97,6 +99,27 @@ class Generate(Checked):
         if len(names) > 1 and (self.mapper is not None or self.extractor is not None or self.weights is not None):
             raise ProxymaskError("--mapper, --extractor and --weights belong to one condition: leave them out, or give one condition")
 
+    def _check_conditions(self) -> None:
+        """Refuse names of conditions that do not exist; those of files and of bundles are found later."""
+        if not self.condition or self.input:
+            return
+        from ..conditions import condition_names
+
+        known = condition_names()
+        for name in self.condition:
+            if ".py:" not in name and name not in known:
+                raise ProxymaskError(f"--condition {name}: unknown; use {either(known)}, or FILE.py:NAME{nearest(name, known)}")
+
+    def _check_mapper(self, synth: "Synthesizer", mapper: str, reads: str) -> None:
+        """Refuse a mapper that the bundle lacks, or that reads something else than the input."""
+        bundle = synth.bundle
+        if mapper not in bundle.mappers:
+            near = nearest(mapper, bundle.mappers)
+            raise ProxymaskError(f"--mapper {mapper}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()}){near}")
+        found = bundle.condition_of(mapper)["condition"]
+        if found != reads:
+            raise ProxymaskError(f"--mapper {mapper} reads {found}, not {reads}: leave --mapper out, or give --condition {found} --input")
+
     def _styles(self) -> range:
         first = self.common.seed if self.style_seed is None else self.style_seed
         return range(first, first + self.count)
@@ -109,6 +132,7 @@ class Generate(Checked):
             raise ProxymaskError(
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
+        self._check_mapper(synth, self.mapper or "mask", "mask")
         files = find_masks(mask, synth.bundle.labels)
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
@@ -138,8 +162,7 @@ class Generate(Checked):
         kinds = [synth.condition(name, self.extractor, self.weights) for name in self.condition or ("mask",)]
         mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
         for kind, mapper in zip(kinds, mappers, strict=True):
-            if mapper not in synth.bundle.mappers or synth.bundle.condition_of(mapper)["condition"] != kind.name:
-                raise ProxymaskError(f"--mapper {mapper} does not read {kind.name}: leave --mapper out")
+            self._check_mapper(synth, mapper, kind.name)
         groups = self._groups(kinds[0].name)
         output = _Output.choose(self.out, len(groups), self.count, "inputs")
         good: list[tuple[str, list[Reading]]] = []
@@ -193,7 +216,7 @@ class _Output(NamedTuple):
 
         several = inputs * styles > 1 or within
         if several and out.suffix:
-            raise ProxymaskError(f"--out {out}: there are {inputs} {what} in {styles} styles, so give a folder, without suffix")
+            raise ProxymaskError(f"--out {out}: there are {inputs * styles} pictures to write, so give a folder, without suffix")
         folder = several or out.is_dir() or not out.suffix
         if not folder:
             picture_format(out)

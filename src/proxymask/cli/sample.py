@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from ..core.checks import Checked, Range, Seed
+from ..core.checks import Checked, Range, Seed, check_value
 from .options import BundleName, ClassIndex, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
 from .streams import note
@@ -49,6 +49,7 @@ class Sample(Checked):
         """Write the samples."""
         from ..inference.samples import write_samples
 
+        check_value("seed", self.common.seed + self.count - 1, Seed)
         networks, seed = self._networks(), self.common.seed
         with progress("sampling") as report:
             written = write_samples(

@@ -42,7 +42,7 @@ MOST = 10**9
 class Range:
     """The numbers that are allowed; of a list, each of its entries. NaN and infinity never are."""
 
-    least: float = -MOST
+    least: float = -math.inf
     most: float = MOST
     above: bool = False
     """``least`` itself is not allowed."""
@@ -64,14 +64,17 @@ class Range:
         noun = "a whole number" if whole else "a number"
         if self.kind:
             noun = f"an {self.kind} number" if self.kind in ("odd", "even") else f"a {self.kind}"
-        least, most = _bound(self.least), _bound(self.most)
+        least, most = ("" if math.isinf(bound) else _bound(bound) for bound in (self.least, self.most))
         low = f"above {least}" if self.above else f"{least} or more"
-        if abs(self.most) == MOST:
-            return noun if self.least == -MOST else f"{noun}, {low}"
+        if self.most in (MOST, math.inf):
+            return noun if self.least == -math.inf else f"{noun}, {low}"
         if self.above or self.below:
             return f"{noun}, {low} and {'below' if self.below else 'at most'} {most}"
         return f"{noun}, {least} to {most}"
 
+
+ANY = Range(most=math.inf)
+"""Of a number without a range: all that are finite."""
 
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
@@ -185,7 +188,7 @@ def _check(name: str, value: Any, hint: Any, limits: Range | None) -> Any:
     if hint is bool:
         return bool(value) if type(value).__name__ in ("bool", "bool_") else _refuse(name, value, "True or False")
     if hint in (int, float):
-        return _check_number(name, value, hint is int, limits or Range())
+        return _check_number(name, value, hint is int, limits or ANY)
     if hint is str:
         return _check_text(name, value) if isinstance(value, str) else _refuse(name, value, "text")
     if hint is Path:
@@ -227,7 +230,7 @@ def _text(hint: Any, limits: Range | None) -> str:
     if typing.get_origin(hint) is Literal:
         return either(list(map(str, typing.get_args(hint))))
     if hint in (int, float):
-        return (limits or Range()).text(hint is int)
+        return (limits or ANY).text(hint is int)
     return {bool: "True or False", str: "text", Path: "a path"}.get(hint) or _NOUNS.get(hint.__name__) or f"a {hint.__name__}"
 
 
@@ -256,7 +259,7 @@ def _holds(limits: Range, value: Any) -> bool:
     try:
         return limits.holds(value)
     except OverflowError:  # a whole number beyond all floats
-        return False
+        return limits is ANY
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:

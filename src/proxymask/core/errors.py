@@ -1,5 +1,6 @@
 """The exception for problems that the user can solve."""
 
+import errno
 import re
 
 _COMMAND = re.compile(r"(proxymask [a-z][^();:,]*)")
@@ -30,3 +31,10 @@ def _argument(found: re.Match[str]) -> str:
     name = ARGUMENTS.get(found["name"], found["name"].replace("-", "_"))
     value = "=True" if found["adds"] and not found["value"] else found["value"] or ""
     return f"{found['adds'] or ''}{name}{value}"
+
+
+def os_reason(error: OSError) -> str:
+    """Why a file cannot be written, in words."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "a part of the path is a file, not a folder"
+    return error.strerror or str(error)

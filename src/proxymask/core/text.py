@@ -17,8 +17,8 @@ def without_controls(text: str, longest: int = 2000) -> str:
 
 
 def shell_word(word: object) -> str:
-    """A word of a command, quoted for a shell; one with characters that cannot be shown, or bytes that are no text, as ``$'...'`` (bash, zsh,
-    ksh)."""
+    """A word of a command, quoted for a shell; one with characters that cannot be shown, or bytes that are no text, as ``$'...'``, which
+    bash, zsh and ksh read."""
     text = str(word)
     if text.isprintable():
         return shlex.quote(text)

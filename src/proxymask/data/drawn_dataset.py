@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.checks import Range, Seed, checked
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, write_json
 from .avatars import AVATARS
 from .cats import CATS
@@ -79,7 +79,7 @@ def make_dataset(
         else:
             _run_pool(chunks, workers, (kind, size, framing, str(out), seed, depth), lambda n: progress and progress(done + n, count))
     except OSError as error:
-        raise ProxymaskError(f"cannot write to {out} ({error.strerror or error}): make room, then run it again to continue") from None
+        raise ProxymaskError(f"cannot write to {out} ({os_reason(error)}): make room, then run it again to continue") from None
     return out
 
 
@@ -156,4 +156,4 @@ def _start_folder(out: Path, about: dict[str, Any], count: int, art: LayerArt, k
         art.labels.save(out / "labels.json")
         write_json(record, {"format": DATASET_FORMAT, **about, "count": count, "art": art.terms})
     except OSError as error:
-        raise ProxymaskError(f"cannot write to {out} ({error.strerror or error})") from None
+        raise ProxymaskError(f"cannot write to {out} ({os_reason(error)})") from None

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.checks import checked
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, write_json
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
 from ..imaging.labels import LabelSet
@@ -97,7 +97,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         index = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source, "names": names}
         write_json(out / "index.json", index)
     except OSError as error:
-        raise ProxymaskError(f"cannot write {out} ({error.strerror or error}): make room or choose another folder") from None
+        raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another folder") from None
     return report
 
 

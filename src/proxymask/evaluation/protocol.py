@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..core.checks import Seed, checked
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import write_json
 from . import counts
 from .cache import Cache
@@ -186,6 +186,6 @@ def evaluate(
         write_json(config.out / "metrics.json", {"format": FORMAT, "about": result.about, "notes": result.notes, "numbers": result.numbers})
         write_report(config.out / "report.html", result)
     except OSError as error:
-        raise ProxymaskError(f"cannot write {config.out} ({error.strerror}): make room and run the same command again") from None
+        raise ProxymaskError(f"cannot write {config.out} ({os_reason(error)}): make room and run the same command again") from None
     result.notes.extend([kept] if kept else [])
     return result

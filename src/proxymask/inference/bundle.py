@@ -18,7 +18,7 @@ from ..core import legacy
 from ..core.checks import checked
 from ..core.config_model import ConfigModel
 from ..core.device import resolve_device
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, replace_folder, write_json
 from ..core.hashing import file_hash
 from ..core.sizes import START, Size, as_size, size_text
@@ -169,7 +169,7 @@ class Bundle:
             )
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            reason = error.strerror or error
+            reason = os_reason(error)
             raise ProxymaskError(f"cannot write the bundle {folder} ({reason}); nothing of the old one was touched") from None
         replace_folder(temporary, folder)
         self.folder = folder

@@ -24,7 +24,7 @@ from PIL import Image
 
 from ..core.checks import BatchSize, Seed, Truncation, checked
 from ..core.device import autocast
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, write_json
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
@@ -117,7 +117,7 @@ def write_samples(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ProxymaskError(f"cannot make the folder {out} ({error.strerror}): choose another --out") from None
+        raise ProxymaskError(f"cannot make the folder {out} ({os_reason(error)}): choose another --out") from None
     wanted = dataclasses.replace(
         networks, clusters=networks.clusters if with_proxy else None, segmenter=networks.segmenter if with_labels else None
     )
@@ -182,7 +182,7 @@ def _write_sample(stem: Path, networks: SampleNetworks, made: _Batch, i: int, ab
     try:
         write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {stem}.json ({error.strerror}): make room or choose another --out") from None
+        raise ProxymaskError(f"cannot write {stem}.json ({os_reason(error)}): make room or choose another --out") from None
     return write_picture(f"{stem}.png", from_pixels(made.pixels[i]))
 
 

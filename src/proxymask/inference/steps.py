@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from ..core.checks import Truncation, checked, nearest
+from ..core.checks import Seed, Truncation, checked, nearest
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
@@ -70,7 +70,7 @@ class SynthesisSteps:
 
     @checked
     @torch.inference_mode()
-    def w(self, seeds: Sequence[int], truncation: Truncation = 1.0) -> torch.Tensor:
+    def w(self, seeds: Sequence[Seed], truncation: Truncation = 1.0) -> torch.Tensor:
         """Latents w (B, w_dim) of integer seeds.
 
         Raises:

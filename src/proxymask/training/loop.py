@@ -27,7 +27,7 @@ from torch import nn
 
 from ..core.checks import BatchSize, Checked, Count, Natural, Range, Seed, Steps
 from ..core.device import autocast, resolve_device, resolve_precision
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.seeding import derive_rng, derive_seed
 from .checkpoint import explain_full_disk, load_checkpoint, save_checkpoint
 from .stats import StatsLog
@@ -281,7 +281,7 @@ def train(stage: Stage, config: LoopConfig, out: Path, *, identity: dict[str, An
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ProxymaskError(f"cannot make the run folder {out}: {error.strerror}") from None
+            raise ProxymaskError(f"cannot make the run folder {out}: {os_reason(error)}") from None
     saved_at = run.index if load_checkpoint(run, out, identity) else -1
     stats = StatsLog(out, run.index, config.batch, config.tensorboard) if main else None
     latest: dict[str, float] = {}

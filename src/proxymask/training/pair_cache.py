@@ -19,7 +19,7 @@ from torch import nn
 
 from ..conditions.base import Condition
 from ..core.device import autocast
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, save_tensors, write_json
 from ..core.seeding import derive_rng
 from ..models.split_generator import SplitGenerator
@@ -129,7 +129,7 @@ class PairShards:
                 if progress:
                     progress(min(self.count, SHARD * (self.shards - len(missing) + number + 1)), self.count)
         except OSError as error:
-            raise ProxymaskError(f"cannot write {self.folder} ({error.strerror or error}): make room or choose another --cache") from None
+            raise ProxymaskError(f"cannot write {self.folder} ({os_reason(error)}): make room or choose another --cache") from None
         return sum(self.path(shard).stat().st_size for shard in range(self.shards))
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from ...core.errors import ProxymaskError
 from ...core.files import read_json
 from ...imaging.labels import LabelSet
 from ...imaging.masks import check_report, read_mask
-from ...imaging.reader import open_picture
+from ...imaging.reader import SUFFIXES, open_picture
 from .evaluations import describe_metrics
 from .text import Description, count_tensors, label_lines, plain
 
@@ -28,6 +28,10 @@ def describe_file(file: Path, labels: LabelSet | None) -> Description:
     info = identify(file)
     if info.is_checkpoint:
         return _checkpoint(info.with_sha256())
+    if info.kind == "text" and file.suffix.lower() not in SUFFIXES:
+        raise ProxymaskError(
+            f"{file} is a text file, nothing that proxymask knows: inspect a bundle, a run, a checkpoint, a data set or a mask"
+        )
     near = labels or _labels_near(file)
     if near is not None:
         try:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 
 from ...core.checks import checked
-from ...core.errors import ProxymaskError
+from ...core.errors import ProxymaskError, os_reason
 from ...core.files import write_json
 from ...core.sizes import size_text
 from ...core.text import shell_word
@@ -103,7 +103,7 @@ def _write_settings(state: FitState) -> None:
             state.work.mkdir(parents=True, exist_ok=True)
             write_json(state.work / "settings.json", json.loads(json.dumps(dataclasses.asdict(state.preset))))
         except OSError as error:
-            raise ProxymaskError(f"cannot write {state.work} ({error.strerror}): choose another --out") from None
+            raise ProxymaskError(f"cannot write {state.work} ({os_reason(error)}): choose another --out") from None
     barrier()
 
 
