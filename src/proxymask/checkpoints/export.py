@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ..core.checks import checked
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from .formats import rosinality_export
 from .imported import Imported, save_import
 from .loading import open_checkpoint
@@ -49,10 +49,11 @@ def export(source: str | Path, out: str | Path, form: Format = "rosinality", dis
     temporary = out.with_name(out.name + ".tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(contents, temporary)
+        with temporary.open("wb") as file:
+            torch.save(contents, file)
         os.replace(temporary, out)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        reason = getattr(error, "strerror", None) or error
+        reason = os_reason(error) if isinstance(error, OSError) else "no space left on the disk"
         raise ProxymaskError(f"cannot write --out {out} ({reason}): make room or choose another file") from None
     finally:
         temporary.unlink(missing_ok=True)

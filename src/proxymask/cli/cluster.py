@@ -15,7 +15,7 @@ from ..training.run_dirs import check_out
 from ..training.stages.clusters import ClustersDefinition
 from .options import ClassIndex, Common, Computing
 from .progress import progress
-from .stage_options import OPTIONAL, OptionalSide, PresetName, generator_of, say
+from .stage_options import OPTIONAL, OptionalCut, PresetName, generator_of, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Cluster(Checked):
     """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     out: Path
     """Folder for clusters/."""
-    cut: OptionalSide = None
+    cut: OptionalCut = None
     """Side of the features at the cut; by default the preset's, or half the side of the pictures for pictures of another size."""
     clusters: Annotated[int | None, Range(1, 2**14), OPTIONAL] = None
     """Number of clusters, K; 25 in the paper."""

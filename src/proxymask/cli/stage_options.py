@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from ..core.checks import Checked, Range
+from ..core.checks import Checked, Range, flag
 from ..core.errors import ProxymaskError
 from ..core.sizes import as_size, short_text
 from ..data.dataset import ImageSet
@@ -122,7 +122,23 @@ PresetName = Annotated[
     ),
 ]
 OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")
-OptionalSide = Annotated[int | None, Range(4, 2**13, kind="power of two"), OPTIONAL]
+OptionalSide = Annotated[int | None, Range(8, 2**13, kind="power of two"), OPTIONAL]
+OptionalCut = Annotated[int | None, Range(4, 2**13, kind="power of two"), OPTIONAL]
+
+
+def part_of(given: Path | None, bundle: Path | None, name: str) -> Path:
+    """Where the part ``name`` is: its flag, or --bundle."""
+    found = given or bundle
+    if found is None:
+        raise ProxymaskError(f"give --{name}, or --bundle for all parts")
+    return found
+
+
+def check_folders(**folders: Path | None) -> None:
+    """Refuse flags that name no folder, before anything is loaded."""
+    for name, folder in folders.items():
+        if folder is not None and not folder.is_dir():
+            raise ProxymaskError(f"{flag(name)} {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
 
 
 def stage_settings(stage: StageName, preset: str, resolution: int, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:

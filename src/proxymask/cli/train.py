@@ -41,8 +41,10 @@ from .stage_options import (
     RearrangerOverrides,
     SegmenterLoop,
     SegmenterOverrides,
+    check_folders,
     discriminator_of,
     generator_of,
+    part_of,
     pictures_of,
     say,
     stage_settings,
@@ -86,6 +88,7 @@ class TrainGenerator(Checked):
         """Train it."""
         with processes(self.common.device):
             preset = resolve_preset(self.preset)
+            check_folders(images=self.images)
             check_out(self.out)
             start, discriminator = self._start()
             size = self._size(start, preset.resolution)
@@ -158,14 +161,17 @@ class TrainRearranger(Checked):
 
     Examples:
       proxymask train rearranger --generator runs/generator --clusters runs/clusters --out runs/rearranger --images photos
+      proxymask train rearranger --bundle my-bundle --out runs/rearranger
     """
 
-    generator: Path
-    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
-    clusters: Path
-    """The generator's clusters: the folder that proxymask cluster wrote, or a bundle."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
+    bundle: OptionalPath = None
+    """A bundle, or the name of an embedded one, instead of --generator and --clusters."""
+    generator: OptionalPath = None
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
+    clusters: OptionalPath = None
+    """The generator's clusters: the folder that proxymask cluster wrote, or a bundle."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator."""
     images: OptionalPath = None
@@ -182,12 +188,14 @@ class TrainRearranger(Checked):
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
+            check_folders(images=self.images)
             check_out(self.out)
-            generator, discriminator = generator_of(self.generator, self.class_index)
+            source, clustered = (part_of(getattr(self, name), self.bundle, name) for name in ("generator", "clusters"))
+            generator, discriminator = generator_of(source, self.class_index)
             config, loop = stage_settings("rearranger", self.preset, generator.resolution, self.common, self.config, self.loop)
-            clusters = load_part(self.clusters, "clusters", ProxyClusters)
+            clusters = load_part(clustered, "clusters", ProxyClusters)
             if self.discriminator is not None:
-                discriminator = discriminator_of(self.discriminator, self.generator, "generator", generator)
+                discriminator = discriminator_of(self.discriminator, source, "generator", generator)
             definition = RearrangerDefinition(
                 config=config,
                 loop=loop,
@@ -212,22 +220,26 @@ class TrainSegmenter(Checked):
     Examples:
       proxymask train segmenter --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger --labels painted \\
         --out runs/segmenter
+      proxymask train segmenter --bundle my-bundle --labels painted --out runs/segmenter
     """
 
-    generator: Path
-    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     labels: Path
     """Folder of painted masks and labels.json."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
+    bundle: OptionalPath = None
+    """A bundle, or the name of an embedded one, instead of --generator, --clusters and --rearranger."""
+    generator: OptionalPath = None
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator."""
     samples: OptionalPath = None
     """Folder of the samples' .json files, if it is not that of the masks."""
     clusters: OptionalPath = None
-    """The generator's clusters, which style-transfer labelling needs (--style-transfer-max-labels); by default those in --generator."""
+    """The generator's clusters, which style-transfer labelling needs (--style-transfer-max-labels); by default those in --bundle or
+    --generator."""
     rearranger: OptionalPath = None
-    """The rearranger, which style-transfer labelling needs; by default that in --generator."""
+    """The rearranger, which style-transfer labelling needs; by default that in --bundle or --generator."""
     preset: PresetName = DEFAULT_PRESET
     config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
     loop: Annotated[SegmenterLoop, Flat] = field(default_factory=SegmenterLoop)
@@ -236,8 +248,10 @@ class TrainSegmenter(Checked):
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
+            check_folders(labels=self.labels, samples=self.samples)
             check_out(self.out)
-            generator, _ = generator_of(self.generator, self.class_index)
+            source = part_of(self.generator, self.bundle, "generator")
+            generator, _ = generator_of(source, self.class_index)
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
@@ -245,7 +259,7 @@ class TrainSegmenter(Checked):
                 say(f"note: {note}")
             clusters = rearranger = None
             if len(ws) <= config.style_transfer_max_labels:
-                clusters, rearranger = self._for_style_transfer()
+                clusters, rearranger = self._for_style_transfer(source)
             # the segmenter reads all blocks: without style-transfer labelling any cut will do
             side = generator.synthesis.block_resolutions[-1] if clusters is None else clusters.resolution
             definition = SegmenterDefinition(
@@ -262,11 +276,11 @@ class TrainSegmenter(Checked):
                 definition.run(self.out, update)
         say(f"segmenter, of {len(names)} labelled samples: {self.out / 'segmenter'}")
 
-    def _for_style_transfer(self) -> tuple[ProxyClusters, Rearranger]:
+    def _for_style_transfer(self, source: Path) -> tuple[ProxyClusters, Rearranger]:
         """What style-transfer labelling needs."""
         try:
-            clusters = load_part(self.clusters or self.generator, "clusters", ProxyClusters)
-            return clusters, load_part(self.rearranger or self.generator, "rearranger", Rearranger)
+            clusters = load_part(self.clusters or self.bundle or source, "clusters", ProxyClusters)
+            return clusters, load_part(self.rearranger or self.bundle or source, "rearranger", Rearranger)
         except ProxymaskError as error:
             few = "style-transfer labelling needs them: give --clusters and --rearranger, or --style-transfer-max-labels 0"
             raise ProxymaskError(f"{error.message}; {few}") from None
@@ -298,6 +312,7 @@ class TrainDepth(Checked):
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device):
+            check_folders(images=self.images)
             check_out(self.out)
             every = max(1, min(500, self.steps))
             loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.checks import Range, Seed, checked
+from ..core.differences import differences
 from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, write_json
 from .avatars import AVATARS
@@ -146,10 +147,11 @@ def _start_folder(out: Path, about: dict[str, Any], count: int, art: LayerArt, k
         stored = read_json(record)
         found = {key: stored.get(key) for key in about} if isinstance(stored, dict) else {}
         if found != about:
-            raise ProxymaskError(f"{out} holds another dataset ({found}, not {about}): choose a new folder with --out")
+            raise ProxymaskError(f"{out} holds another data set ({differences(found, about)}): choose a new folder with --out")
         count = max(count, int(stored.get("count", 0)))  # a smaller count does not shrink the dataset
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ProxymaskError(f"{out} holds something else: choose a new or empty folder with --out")
+        what = "holds something else" if out.is_dir() else "is a file"
+        raise ProxymaskError(f"{out} {what}: choose a new or empty folder with --out")
     try:
         for folder in kinds:
             (out / folder).mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
     if not files:
         raise ProxymaskError(f"{images} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     if out.exists() and (not out.is_dir() or any(not _is_part_of_set(entry) for entry in out.iterdir())):
-        raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
+        raise ProxymaskError(f"{out} {'holds something else' if out.is_dir() else 'is a file'}: choose a new or empty folder")
     source = _source_hash(images)
     report, names = PrepareReport(), []
 

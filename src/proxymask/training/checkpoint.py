@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from ..core import legacy
+from ..core.differences import differences
 from ..core.errors import ProxymaskError
 from ..core.files import load_tensors, read_json, save_tensors, write_json
-from .differences import differences
 
 CHECKPOINT_FORMAT = 1
 

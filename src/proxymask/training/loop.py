@@ -70,6 +70,12 @@ class LoopConfig(Checked):
     tensorboard: bool = True
     """Also write events for TensorBoard."""
 
+    def __post_init__(self) -> None:
+        """Check every field, and that the batch has as many parts as it is split into."""
+        super().__post_init__()
+        if self.batch % self.accumulate:
+            raise ProxymaskError(f"--batch {self.batch} must be a multiple of --accumulate {self.accumulate}")
+
 
 class Stage(Protocol):
     """What the loop needs of a stage: networks, optimisers and one step."""
@@ -111,7 +117,8 @@ class Run:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if config.batch % (self.world * config.accumulate):
-            raise ProxymaskError(f"batch {config.batch} must be a multiple of processes x accumulate = {self.world} x {config.accumulate}")
+            parts = f"{self.world} x {config.accumulate}"
+            raise ProxymaskError(f"--batch {config.batch} must be a multiple of processes x --accumulate = {parts}")
         self.index = 0
         self.bad_steps = 0
         self.bad_in_row: dict[str, int] = {}

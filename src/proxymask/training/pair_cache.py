@@ -19,11 +19,11 @@ from torch import nn
 
 from ..conditions.base import Condition
 from ..core.device import autocast
+from ..core.differences import differences
 from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, save_tensors, write_json
 from ..core.seeding import derive_rng
 from ..models.split_generator import SplitGenerator
-from .differences import differences
 from .pairs import Pairs
 
 SHARD = 512  # pairs a file

@@ -29,9 +29,7 @@ def describe_file(file: Path, labels: LabelSet | None) -> Description:
     if info.is_checkpoint:
         return _checkpoint(info.with_sha256())
     if info.kind == "text" and file.suffix.lower() not in SUFFIXES:
-        raise ProxymaskError(
-            f"{file} is a text file, nothing that proxymask knows: inspect a bundle, a run, a checkpoint, a data set or a mask"
-        )
+        raise ProxymaskError(f"{file} is a text file: inspect knows bundles, runs, checkpoints, data sets, samples and masks")
     near = labels or _labels_near(file)
     if near is not None:
         try:

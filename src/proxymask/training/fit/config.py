@@ -17,7 +17,8 @@ Count = Callable[..., None]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
 OptionalText = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(optional)")]
 _NUMBER = tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")
-OptionalSide = Annotated[int | None, Range(4, 2**13, kind="power of two"), _NUMBER]
+OptionalSide = Annotated[int | None, Range(8, 2**13, kind="power of two"), _NUMBER]
+OptionalCut = Annotated[int | None, Range(4, 2**13, kind="power of two"), _NUMBER]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class FitConfig(Checked):
     """Factor of the preset's steps: 0.01 for a quick trial, 4 for a longer run."""
     resolution: OptionalSide = None
     """Side of the pictures of a generator to be trained; by default that of a prepared set, else the preset's, or 64."""
-    cut: OptionalSide = None
+    cut: OptionalCut = None
     """Side of the features at the cut; by default the preset's, or half the side of the pictures."""
     label_samples: Annotated[int, Range(1, 10**5)] = 16
     """How many samples to write for labelling."""

@@ -1,9 +1,9 @@
-"""What makes two runs different, in words."""
+"""What makes two runs, or two data sets, different, in words."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.checks import flag
+from .checks import flag
 
 MOST = 4  # differences that are named
 HASHED = {
