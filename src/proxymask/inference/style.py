@@ -6,9 +6,9 @@ Shapes: B styles, K clusters, C channels, h x w positions at the split.
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from ..core.errors import ProxymaskError
 from ..models.rearranger import StyleKV
 from ..models.split_generator import SplitState
 from .fused import FusedG2
-
-if TYPE_CHECKING:
-    from .region_styles import RegionG2
 
 STYLE_CACHE = 8
 """Styles of seeds that a synthesizer keeps; at 256 pixels and more each takes some 30 MB."""
@@ -78,8 +75,8 @@ class RegionStyles:
     """The S different styles, single ones."""
     of_label: tuple[int, ...]
     """For each label id, which of the styles it has."""
-    g2: "RegionG2"
-    """G2 of all the styles."""
+    g2: Callable[[SplitState, torch.Tensor], torch.Tensor]
+    """G2 of all the styles, a :class:`~proxymask.inference.region_styles.RegionG2`."""
 
     def __repr__(self) -> str:
         return f"RegionStyles({len(self.styles)} styles for {len(self.of_label)} labels)"
