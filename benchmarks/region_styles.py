@@ -2,9 +2,9 @@
 
     python benchmarks/region_styles.py [--bundle avatars] [--pairs 500] [--seed 0]
 
-Pairs of styles are drawn at random, with a mask (the segmenter's reading of a third sample) and a label that all three have. A pair counts
-where the mean colours of the label in the two style samples differ by more than 20 (CIE76, Lab). The mask is painted in the first style, the
-label in the second. Reported by label, in how many pairs:
+Pairs of styles are drawn at random, with a mask (the segmenter's reading of a third sample) and a label that all three have. A pair
+counts where the mean colours of the label in the two style samples differ by more than 20 (CIE76, Lab). The mask is painted in the first
+style, the label in the second. Reported by label, in how many pairs:
 
 * the region's mean colour is nearer to that of its own style than to that of the first;
 * the same where the whole picture has that style, which is the most that can be expected;
