@@ -337,16 +337,16 @@ def test_to_another_precision(synth: Synthesizer) -> None:
     assert torch.equal(rough, Synthesizer(make_synth().bundle, "cpu", "bf16")(MASKS[0], 3, output_type="tensor"))
     assert torch.equal(other(MASKS[0], output_type="tensor"), rough)  # the style that was set, too
     assert torch.equal(other.to("cpu", "fp32")(MASKS[0], 3, output_type="tensor"), before)  # the bundle kept its float32
-    with pytest.raises(ProxymaskError, match="--precision fp16: unknown"):
+    with pytest.raises(ProxymaskError, match="precision fp16: unknown"):
         other.to(dtype="fp16")
-    with pytest.raises(ProxymaskError, match=r"--precision torch\.float16: unknown"):
+    with pytest.raises(ProxymaskError, match=r"precision torch\.float16: unknown"):
         other.to(dtype=torch.float16)
     assert other.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["gpu", "meta", "", "cuda:x"])
 def test_device_names(name: str) -> None:
-    with pytest.raises(ProxymaskError, match=f"--device {name}: unknown; use auto, cpu, cuda"):
+    with pytest.raises(ProxymaskError, match=f"device {name}: unknown; use auto, cpu, cuda"):
         Synthesizer(tiny.make_bundle(), device=name)
 
 

@@ -230,7 +230,7 @@ def test_other_runs_are_refused(tmp_path: Path) -> None:
         ({}, {"width": 4, "rate": 0.5}, "width: 3 -> 4"),
         ({}, {"width": 3}, "rate: 0.5 -> None"),
     ):
-        with pytest.raises(ProxymaskError, match=rf"other settings \({words}\); use the same settings or another --out"):
+        with pytest.raises(ProxymaskError, match=rf"other settings \({words}\); use the same settings or another out"):
             loop.train(Line(), tiny.loop_config(**config), tmp_path, identity=identity)
     with pytest.raises(ProxymaskError, match="does not fit these networks"):
         loop.train(Line(width=4), tiny.loop_config(), tmp_path, identity={"width": 3, "rate": 0.5})

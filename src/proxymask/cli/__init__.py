@@ -20,7 +20,7 @@ from ..core.text import without_controls
 from ..core.version import __version__
 from .old_flags import current_flags
 from .progress import is_main
-from .streams import note, open_streams, output_failed
+from .streams import OUTPUT, note, open_streams, silence_output
 
 Tree = dict[str, "Verb | Group"]
 
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say("stopped by Ctrl-C")
             return 130
         except BrokenPipeError:  # the program that reads our output has ended, as head does
-            output_failed()
+            silence_output()
             return 141
         except (OSError, RuntimeError, MemoryError) as error:
             text = _reason(error, words)
@@ -154,7 +154,8 @@ def _reason(error: BaseException, words: Sequence[str]) -> str | None:
         return memory_advice(flags_of(entry.load()) if isinstance(entry, Verb) else {}, error)
     if not isinstance(error, OSError) or error.errno is None:
         return None
-    if error.filename is None and output_failed():
+    if error.filename == OUTPUT:
+        silence_output()
         return f"the output cannot be written: {error.strerror}"
     name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return f"{name}{error.strerror}"

@@ -3,6 +3,19 @@
 import io
 import os
 import sys
+from collections.abc import Buffer
+
+OUTPUT = "the output"  # in place of a file's name in errors of standard output
+
+
+class _Output(io.FileIO):
+    """Standard output, whose errors say so."""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, OUTPUT) from None
 
 
 def open_streams() -> None:
@@ -18,21 +31,16 @@ def open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (lasts as long as the process)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream in (sys.__stdout__, sys.__stderr__):
-            stream.reconfigure(errors="backslashreplace")
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out is sys.__stdout__:
+        out.flush()
+        raw = io.BufferedWriter(_Output(out.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(raw, out.encoding, "backslashreplace", line_buffering=out.line_buffering)
 
 
-def output_failed() -> bool:
-    """Whether standard output or standard error cannot be written; such a stream leads to nowhere from now on."""
-    failed = False
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            failed = True
-            _silence(stream)
-    return failed
+def silence_output() -> None:
+    """Lead standard output to nowhere, so that Python's shutdown does not fail on what it still holds."""
+    _silence(sys.stdout)
 
 
 def note(text: str) -> None:
@@ -44,7 +52,6 @@ def note(text: str) -> None:
 
 
 def _silence(stream: io.TextIOBase | object) -> None:
-    """Lead a stream to nowhere, so that Python's shutdown does not fail on what it still holds."""
     try:
         number = stream.fileno()  # type: ignore[union-attr]
     except (OSError, ValueError, AttributeError):

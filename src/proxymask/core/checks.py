@@ -288,7 +288,10 @@ def _check_path(name: str, value: Any) -> Path:
 
 
 def _check_list(name: str, value: Any, kind: Any, entry: Any, limits: Range | None) -> Any:
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if getattr(value, "ndim", 0) == 1:  # an array or a tensor
+        _check_list(name, value.tolist(), kind, entry, limits)
+        return value
+    if not isinstance(value, list | tuple | range):
         return _refuse(name, value, "a list")
     if not value and limits is not None and limits.filled:
         raise ProxymaskError(f"{flag(name)} is empty: give at least one")

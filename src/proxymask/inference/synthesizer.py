@@ -195,6 +195,7 @@ class Synthesizer(ConditionSteps):
         self._style = self.make_style(seed, w, truncation)
         return self._style
 
+    @checked
     def make_region_styles(self, styles: Mapping[Any, OneStyle], truncation: float = 1.0) -> RegionStyles:
         """A style for each label: the regions of a mask are painted in styles of their own.
 

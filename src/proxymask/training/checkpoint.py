@@ -115,7 +115,7 @@ def load_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any]) -> b
         old = legacy.stage_settings(run.stage.name, state["identity"])
         what = differences(old, identity)
         if what:
-            raise ProxymaskError(f"{folder} holds another run ({what}): give what it was started with, or another --out")
+            raise ProxymaskError(f"{folder} holds a run with other settings ({what}); use the same settings or another --out")
         try:
             _restore(run, tensors)
         except (KeyError, RuntimeError, ValueError) as error:
