@@ -208,6 +208,15 @@ def to_rgba(picture: Image.Image) -> Image.Image:
     return rgba
 
 
+def rgba_rows(picture: Image.Image, count: int = 512) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows of a picture of any mode as RGBA, uint8 (up to ``count``, W, 4), with the slice where they are: large pictures in parts."""
+    if picture.mode in DEEP_MODES:
+        picture = to_rgba(picture)
+    for start in range(0, picture.height, count):
+        rows = slice(start, min(start + count, picture.height))
+        yield rows, np.asarray(to_rgba(picture.crop((0, rows.start, picture.width, rows.stop))))
+
+
 def on_white(picture: Image.Image) -> Image.Image:
     """A picture of any mode as RGB, transparent parts white: what is stored under them is not used."""
     if picture.mode == "RGB" and "transparency" not in picture.info:
@@ -224,7 +233,12 @@ def on_white(picture: Image.Image) -> Image.Image:
 
 
 def read_picture(source: PictureSource, full: int | None = None, notes: list[str] | None = None, name: str | None = None) -> Image.Image:
-    """Read a photo as RGB, upright, in the colours of sRGB, transparency on white.
+    """Read a photo as RGB, upright, in the colours of sRGB, transparency on white. See :func:`read_with_alpha`."""
+    return on_white(read_with_alpha(source, full, notes, name))
+
+
+def read_with_alpha(source: PictureSource, full: int | None = None, notes: list[str] | None = None, name: str | None = None) -> Image.Image:
+    """Read a photo upright and in the colours of sRGB, in a mode of 8 bits with its transparency.
 
     Colour profiles (Display P3, Adobe RGB, CMYK, grey ones) are converted. Grey pictures with more than 8 bits are scaled by ``full``.
 
@@ -248,7 +262,7 @@ def read_picture(source: PictureSource, full: int | None = None, notes: list[str
         picture = grey_picture(picture, scale)
         if alpha is not None:
             picture.putalpha(Image.fromarray(alpha))
-    return on_white(_to_srgb(picture, name, notes))
+    return _to_srgb(picture, name, notes)
 
 
 def deep_maximum(picture: Image.Image) -> float:
@@ -270,13 +284,32 @@ def full_scale(maximum: float) -> int:
     return next((2**bits - 1 for bits in DEPTHS if maximum < 2**bits), math.ceil(maximum))
 
 
+def deep_values(picture: Image.Image, full: int) -> np.ndarray:
+    """A grey picture with more than 8 bits as float32 (H, W) in [0, 1]: 0 to ``full`` becomes 0 to 1; NaN is 0."""
+    values = np.asarray(picture).astype(np.float32)
+    if picture.mode == "F":
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=full, neginf=0.0)
+    values /= full
+    return values.clip(0, 1, out=values)
+
+
 def grey_picture(picture: Image.Image, full: int) -> Image.Image:
     """A grey picture with more than 8 bits as mode "L": 0 to ``full`` becomes 0 to 255; NaN is black."""
-    values = np.asarray(picture)
     if full == 65535 and picture.mode != "F":
-        return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
-    scaled = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=full, neginf=0.0) * np.float32(255 / full)
-    return Image.fromarray((scaled + 0.5).clip(0, 255).astype(np.uint8))
+        return Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
+    values = deep_values(picture, full)
+    values *= 255
+    values += 0.5
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def reduced(picture: Image.Image, longest: int) -> Image.Image:
+    """A picture of any mode as RGBA, its sides divided by the smallest whole number that makes them at most ``longest`` (means of blocks).
+
+    Transparent pixels do not count in the means of the colours.
+    """
+    factor = -(-max(picture.size) // longest)
+    return to_rgba(picture) if factor == 1 else to_rgba(picture).reduce(factor)
 
 
 def _to_srgb(picture: Image.Image, name: str, notes: list[str] | None) -> Image.Image:
