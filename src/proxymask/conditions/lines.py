@@ -10,8 +10,9 @@ from PIL import Image
 
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
+from ..imaging.bit_depth import DEEP_MODES, deep_maximum, deep_values, full_scale, grey_picture
 from ..imaging.labels import LabelSet
-from ..imaging.reader import DEEP_MODES, as_picture, deep_maximum, deep_values, full_scale, grey_picture, opacity, reduced, source_name
+from ..imaging.reader import as_picture, opacity, reduced, source_name
 from . import augmentations
 from .base import Condition, Reading, Source, area_resize, pad_to_aspect_ratio
 from .extractors import SPECS, Extractor, get_extractor

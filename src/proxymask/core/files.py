@@ -1,9 +1,11 @@
 """Reading and writing JSON, safetensors and folders: writes are atomic, errors name the file."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,33 @@ from .text import printable
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: after a crash or on a full disk the old file is still whole."""
+    """Write JSON atomically: after a crash or on a full disk the old file is still whole.
+
+    Names of files may hold bytes that are no UTF-8 (lone surrogates in Python): then all text is written in escapes, and read back equal.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        content = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        content = json.dumps(value, indent=2).encode("ascii")
+    temporary.write_bytes(content + b"\n")
     os.replace(temporary, path)
+
+
+def check_not_input(out: str | Path, inputs: Iterable[str | Path], flag: str = "--out") -> None:
+    """Refuse to write over a file that is read: the same file under any name, also through links and in other upper and lower case.
+
+    Raises:
+        ProxymaskError: ``out`` is one of the ``inputs``; the message names ``flag``.
+    """
+    try:
+        written = os.stat(out)
+    except (OSError, ValueError):  # a new file
+        return
+    for path in inputs:
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samestat(written, os.stat(path)):
+                raise ProxymaskError(f"{flag} {out} is the input {path}, which it would replace: give another name")
 
 
 def read_json(path: Path, largest: int | None = None) -> Any:

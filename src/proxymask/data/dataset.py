@@ -8,6 +8,7 @@ Shapes: N pictures in the set, B in a batch, H x W their size.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.sizes import Size, as_size, height_width, short_text
 from ..imaging.labels import LabelSet
+from ..imaging.picture_files import NAMED, others_text
 from .prepare import SET_FORMAT, prepare_once
 
 FINGERPRINT_SAMPLES = 64
@@ -67,13 +69,15 @@ class ImageSet:
         if size is not None and as_size(size) != as_size(index["size"]):
             have, wanted = short_text(index["size"]), short_text(size)
             raise ProxymaskError(f"{path} is prepared at {have} pixels, not {wanted}: prepare it again at {wanted}")
+        for note in _left_out_notes(path, index):
+            warnings.warn(note, stacklevel=2)
         return cls(path, index)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageSet.open, (self.folder,)  # a worker process maps the files again; their content is not pickled
+        return _reopened, (self.folder,)  # a worker process maps the files again; their content is not pickled
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Indices (B,) -> pictures, float32 (B, 3, H, W) in [-1, 1]."""
@@ -97,6 +101,28 @@ class ImageSet:
             if array is not None:
                 digest.update(array[sample].tobytes())
         return digest.hexdigest()
+
+
+def _reopened(folder: Path) -> ImageSet:
+    """The set again, without its notes."""
+    return ImageSet(folder, read_json(folder / "index.json"))
+
+
+def _left_out_notes(folder: Path, index: dict[str, Any]) -> list[str]:
+    """What the set says of the files that are not in it, and of what was assumed when it was prepared."""
+    about = index.get("left_out")  # sets of earlier versions do not have it
+    if not isinstance(about, dict):
+        return []
+    source = folder.parent if folder.name.startswith(".prepared-") else folder
+    notes = [f"{source}: {note}" for note in about["notes"]]
+    if about["skipped"]:
+        kept, named = len(index["names"]), about["files"][:NAMED]
+        rest = about["skipped"] - len(named)
+        listed = "; ".join(f"{name}: {reason}" for name, reason in named) + (f"; and {rest:,} more" if rest else "")
+        notes.append(f"{source}: {kept:,} of {kept + about['skipped']:,} pictures can be used; left out are {listed}")
+    if about["others"]:
+        notes.append(f"{source}: {others_text([Path(name) for name in about['others']])}")
+    return notes
 
 
 def _is_size(size: Any) -> bool:

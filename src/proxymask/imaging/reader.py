@@ -6,7 +6,6 @@ transparency, colour profiles, and the range of pictures with more than 8 bits.
 
 import contextlib
 import io
-import math
 import os
 import stat
 import threading
@@ -19,6 +18,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ..core.errors import ProxymaskError
+from .bit_depth import DEEP_MODES, deep_maximum, full_scale, grey_picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Formats that are opened, whatever the suffix. Pillow has more, some of which start other programs."""
@@ -28,10 +28,6 @@ SUFFIXES = frozenset(
 """Suffixes of the pictures that are searched for in folders: those of ``FORMATS``."""
 MAX_PIXELS = 16384 * 16384
 """Pictures with more pixels are refused before they are decoded."""
-DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow's modes of grey pictures with more than 8 bits."""
-DEPTHS = (8, 10, 12, 14, 16, 24, 32)
-"""Bits that a deep picture may use; see :func:`full_scale`."""
 
 PictureSource = str | os.PathLike[str] | BinaryIO | np.ndarray | torch.Tensor | Image.Image
 """A file, its name, an array or tensor, or a PIL picture."""
@@ -214,7 +210,7 @@ def rgba_rows(picture: Image.Image, count: int = 512) -> Iterator[tuple[slice, n
         picture = to_rgba(picture)
     for start in range(0, picture.height, count):
         rows = slice(start, min(start + count, picture.height))
-        yield rows, np.asarray(to_rgba(picture.crop((0, rows.start, picture.width, rows.stop))))
+        yield rows, np.asarray(to_rgba(crop(picture, (0, rows.start, picture.width, rows.stop))))
 
 
 def on_white(picture: Image.Image) -> Image.Image:
@@ -265,42 +261,36 @@ def read_with_alpha(source: PictureSource, full: int | None = None, notes: list[
     return _to_srgb(picture, name, notes)
 
 
-def deep_maximum(picture: Image.Image) -> float:
-    """The largest finite value of a grey picture with more than 8 bits (``DEEP_MODES``); 0 where there is none."""
-    values = np.asarray(picture)
-    if picture.mode == "F":
-        finite = values[np.isfinite(values)]
-        return float(finite.max()) if finite.size else 0.0
-    return float(values.max())
+def is_deep(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a grey picture with more than 8 bits, by its first bytes; False for files that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(26)
+            if head.startswith(b"\x89PNG"):
+                return len(head) == 26 and head[24] == 16 and head[25] in (0, 4)  # 16 bits, grey or grey with alpha
+            if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") or head[:2] in (b"P2", b"P5"):
+                with _any_size, Image.open(file, formats=FORMATS) as opened:
+                    return opened.mode in DEEP_MODES
+    except Exception:  # said when it is read
+        return False
+    return False
 
 
-def full_scale(maximum: float) -> int:
-    """The value that is white in a picture or set with this largest value: that of the fewest bits (``DEPTHS``) that hold it.
-
-    The range of values up to 1 (floating point) is 1.
-    """
-    if maximum <= 1:
-        return 1
-    return next((2**bits - 1 for bits in DEPTHS if maximum < 2**bits), math.ceil(maximum))
-
-
-def deep_values(picture: Image.Image, full: int) -> np.ndarray:
-    """A grey picture with more than 8 bits as float32 (H, W) in [0, 1]: 0 to ``full`` becomes 0 to 1; NaN is 0."""
-    values = np.asarray(picture).astype(np.float32)
-    if picture.mode == "F":
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=full, neginf=0.0)
-    values /= full
-    return values.clip(0, 1, out=values)
+def pixel_count(path: str | os.PathLike[str]) -> int:
+    """Pixels of a picture file, by its header; 0 for files that cannot be read."""
+    try:
+        with _any_size, Image.open(path, formats=FORMATS) as opened:
+            return opened.width * opened.height
+    except Exception:  # said when it is read
+        return 0
 
 
-def grey_picture(picture: Image.Image, full: int) -> Image.Image:
-    """A grey picture with more than 8 bits as mode "L": 0 to ``full`` becomes 0 to 255; NaN is black."""
-    if full == 65535 and picture.mode != "F":
-        return Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
-    values = deep_values(picture, full)
-    values *= 255
-    values += 0.5
-    return Image.fromarray(values.astype(np.uint8))
+def crop(picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """The part (left, upper, right, lower) of a picture; the same picture where that is all of it."""
+    if box == (0, 0, picture.width, picture.height):
+        return picture
+    with _any_size:
+        return picture.crop(box)
 
 
 def reduced(picture: Image.Image, longest: int) -> Image.Image:

@@ -11,13 +11,14 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...core.sizes import height_width, size_text
+from ...data.prepare import source_files
 from ..checkpoint import steps_done
 from ..distributed import agreed
 from ..estimate import Cost, measure_clusters, measure_pictures, measure_stage
 from ..presets import STAGES
 from ..stages.generator import new_generator
 from .config import Count
-from .inputs import existing_folder, picture_files
+from .inputs import existing_folder
 from .state import FitState, needed
 
 DISK_MARGIN = 1.1  # factor of the disk space that is needed
@@ -76,7 +77,7 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
 
 def _pictures_row(state: FitState) -> Row:
     images = needed(state.config.images)
-    files = picture_files(images)
+    files = source_files(images).files
     height, width = height_width(state.size)
     check_disk(images, len(files) * height * width * 3)
     return Row("prepare pictures", f"{len(files):,} files", measure_pictures(files, state.size, os.cpu_count() or 1), False)

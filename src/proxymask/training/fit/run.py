@@ -17,7 +17,7 @@ from ..loop import Stopped
 from ..parts import open_pictures
 from .bundle import has_mapper, write_bundle
 from .config import FitConfig, FitResult, Report, Silent
-from .inputs import check_arguments, open_inputs, picture_files
+from .inputs import check_arguments, open_inputs
 from .labels import folder_to_label, load_labels, write_samples_to_label
 from .plan import check_disk, make_plan
 from .state import FitState, needed
@@ -121,9 +121,7 @@ def _prepare_pictures(state: FitState) -> None:
     images = needed(state.config.images)
     with state.report.progress("preparing pictures") as count:
         state.pictures = open_pictures(images, state.size, count)
-    unread = len(picture_files(images)) - len(state.pictures)
-    rest = f"; {unread:,} files could not be used (proxymask data prepare names them)" if unread > 0 else ""
-    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
+    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}")
 
 
 def _note_absent_labels(state: FitState) -> None:

@@ -1,0 +1,131 @@
+"""Picture files in folders: those that are read, those that are left out and why, and distinct names for what is made of them."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .reader import SUFFIXES
+
+NAMED = 5  # files that are left out and named; of the others only the number is said
+
+
+class Listing(NamedTuple):
+    """The picture files of a folder."""
+
+    files: list[Path]
+    """Those with the suffix of a picture, by path."""
+    broken: list[tuple[Path, str]]
+    """Picture files and folders that cannot be opened, with the reason: links to nothing, folders without permission."""
+    others: list[Path]
+    """Files with other suffixes; hidden files are not listed."""
+
+
+def list_pictures(folder: Path, below: bool = True, suffixes: Collection[str] = SUFFIXES) -> Listing:
+    """The picture files in a folder and in all folders below it, except hidden ones, by path.
+
+    Links to folders are followed, but no folder is read twice: neither by a link to a folder above (a loop), nor by a link to another
+    folder that is read anyway.
+
+    Args:
+        below: also in the folders below.
+        suffixes: suffixes of pictures, in lower case.
+    """
+    found = Listing([], [], [])
+    _list(folder, os.path.realpath(folder), {os.path.realpath(folder)}, below, suffixes, found)
+    for part in found:
+        part.sort(key=lambda entry: _below(entry[0] if isinstance(entry, tuple) else entry, folder))
+    return found
+
+
+def _list(folder: Path, root: str, seen: set[str], below: bool, suffixes: Collection[str], found: Listing) -> None:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        found.broken.append((folder, f"is a folder that cannot be opened ({error.strerror})"))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        if _is_folder(entry):
+            real = os.path.realpath(path)
+            inside = entry.is_symlink() and (real + os.sep).startswith(root + os.sep)
+            if below and not inside and real not in seen and not (root + os.sep).startswith(real + os.sep):
+                seen.add(real)
+                _list(path, root, seen, below, suffixes, found)
+        elif path.suffix.lower() not in suffixes:
+            found.others.append(path)
+        elif _is_dangling(path):
+            found.broken.append((path, "is a link to a file that does not exist"))
+        else:
+            found.files.append(path)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_dangling(path: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.exists()
+    except OSError:
+        return True
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path != folder else ""
+
+
+def others_text(others: Sequence[Path]) -> str:
+    """How many files have no picture's suffix, by suffix; "" for none."""
+    if not others:
+        return ""
+    if len(others) <= NAMED:
+        listed = ", ".join(path.name for path in others)
+    else:
+        counts = Counter(path.suffix.lower() or "no suffix" for path in others).most_common(NAMED)
+        listed = ", ".join(f"{count:,} {suffix}" for suffix, count in counts)
+    return f"{len(others):,} {'file has' if len(others) == 1 else 'files have'} no suffix of a picture and {_left(len(others))} ({listed})"
+
+
+def _left(count: int) -> str:
+    return "is left out" if count == 1 else "are left out"
+
+
+def skipped_lines(skipped: Sequence[tuple[object, str]], named: int = NAMED) -> list[str]:
+    """One line for each file that is left out, with the reason, up to ``named``; then the number of the others."""
+    lines = [f"skipped: {reason if str(path) in reason else f'{path} {_joined(reason)}'}" for path, reason in skipped[:named]]
+    if len(skipped) > named:
+        lines.append(f"skipped: and {len(skipped) - named:,} more")
+    return lines
+
+
+def _joined(reason: str) -> str:
+    return reason if reason.startswith("is ") else f": {reason}"
+
+
+def distinct_names(paths: Sequence[tuple[str, Path]]) -> list[str]:
+    """Names of results, one for each (name, file): the name, or with the file's suffix where two differ in nothing else.
+
+    Names that differ only in upper and lower case count as equal, because some disks do not tell them apart.
+    """
+    counts = Counter(name.lower() for name, _ in paths)
+    names = [name if counts[name.lower()] == 1 else f"{name}{path.suffix.replace('.', '-')}" for name, path in paths]
+    used: set[str] = set()
+    for index, name in enumerate(names):
+        number, candidate = 2, name
+        while candidate.lower() in used or (candidate != name and candidate.lower() in counts):
+            candidate, number = f"{name}-{number}", number + 1
+        used.add(candidate.lower())
+        names[index] = candidate
+    return names
+
+
+def picture_suffixes(extra: Iterable[str] = ()) -> str:
+    """The suffixes that are looked for, for messages."""
+    return ", ".join(sorted({*SUFFIXES, *extra}))
