@@ -16,6 +16,11 @@ from safetensors.torch import load_file, save_file
 from .errors import ProxymaskError
 from .text import printable
 
+FILE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .webp .bmp .tif .tiff .gif .txt .json .html .csv .zip .tar .npy .npz .pt .pth .pkl .safetensors".split()  # noqa: SIM905
+)
+"""Suffixes that no folder gets."""
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: after a crash or on a full disk the old file is still whole.
@@ -29,6 +34,26 @@ def write_json(path: Path, value: Any) -> None:
         content = json.dumps(value, indent=2).encode("ascii")
     temporary.write_bytes(content + b"\n")
     os.replace(temporary, path)
+
+
+def check_path(path: str | Path, name: str) -> Path:
+    """``path`` as a Path; a :class:`ProxymaskError` that names the argument where it is empty, which would be the working folder."""
+    if not str(path):
+        raise ProxymaskError(f"{name} is an empty path: give the name of a file or folder")
+    return Path(path)
+
+
+def check_folder(out: Path, flag: str = "--out") -> None:
+    """A :class:`ProxymaskError` where ``out`` is a file, or a new name that ends as that of a file: results go into a folder."""
+    if out.is_file():
+        raise ProxymaskError(f"{flag} {out} is a file, and the results are several: give a folder")
+    if not out.exists() and out.suffix.lower() in FILE_SUFFIXES:
+        raise ProxymaskError(f"{flag} {out} is the name of a file, and the results are several: give a folder, as {out.with_suffix('')}")
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files directly in a folder; the path itself where it is none."""
+    return list(path.iterdir()) if path.is_dir() else [path]
 
 
 def check_not_input(out: str | Path, inputs: Iterable[str | Path], flag: str = "--out") -> None:

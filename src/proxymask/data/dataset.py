@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from ..core.errors import ProxymaskError
-from ..core.files import read_json
+from ..core.files import check_path, read_json
 from ..core.sizes import Size, as_size, height_width, short_text
 from ..imaging.labels import LabelSet
-from ..imaging.picture_files import NAMED, others_text
+from ..imaging.picture_files import NAMED, named, others_text
 from .prepare import SET_FORMAT, prepare_once
 
 FINGERPRINT_SAMPLES = 64
@@ -52,7 +52,7 @@ class ImageSet:
         Raises:
             ProxymaskError: missing folder, no pictures, another size or format, damaged files.
         """
-        path = Path(path)
+        path = check_path(path, "path")
         if not path.is_dir():
             raise ProxymaskError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
         if not (path / "index.json").is_file():
@@ -116,10 +116,10 @@ def _left_out_notes(folder: Path, index: dict[str, Any]) -> list[str]:
     source = folder.parent if folder.name.startswith(".prepared-") else folder
     notes = [f"{source}: {note}" for note in about["notes"]]
     if about["skipped"]:
-        kept, named = len(index["names"]), about["files"][:NAMED]
-        rest = about["skipped"] - len(named)
-        listed = "; ".join(f"{name}: {reason}" for name, reason in named) + (f"; and {rest:,} more" if rest else "")
-        notes.append(f"{source}: {kept:,} of {kept + about['skipped']:,} pictures can be used; left out are {listed}")
+        kept, some = len(index["names"]), about["files"][:NAMED]
+        rest = about["skipped"] - len(some)
+        listed = "; ".join(named(name, why) for name, why in some) + (f"; and {rest:,} more" if rest else "")
+        notes.append(f"{source}: {kept:,} of {kept + about['skipped']:,} pictures can be used; left out: {listed}")
     if about["others"]:
         notes.append(f"{source}: {others_text([Path(name) for name in about['others']])}")
     return notes

@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import ProxymaskError
-from ..core.files import read_json, write_json
+from ..core.files import check_folder, check_path, read_json, write_json
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, full_scale
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
-from ..imaging.picture_files import Listing, list_pictures, picture_suffixes
+from ..imaging.picture_files import Listing, list_pictures, named, picture_suffixes, reason
 from ..imaging.reader import crop, is_deep, open_picture, pixel_count, read_picture
 
 SET_FORMAT = 1  # of prepared sets
@@ -65,10 +65,11 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
     Raises:
         ProxymaskError: missing folder, no readable picture, ``out`` has other content, a full disk.
     """
-    images, out = Path(images), Path(out)
+    images, out = check_path(images, "images"), check_path(out, "out")
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
+    check_folder(out)
     root, masks, labels = _layout(images)
     listing = list_pictures(root)
     files = listing.files
@@ -101,7 +102,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         ):
             for number, (file, result) in enumerate(_in_threads(read, files), start=1):
                 if isinstance(result, str):
-                    report.skipped.append((file, result))
+                    report.skipped.append((file, reason(file, result)))
                 else:
                     pictures.append(result[0])
                     if result[1] is not None:
@@ -114,9 +115,8 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         report.kept = len(names)
         report.notes += [f"{count:,} {'picture' if count == 1 else 'pictures'}: {note}" for note, count in said.items()]
         if not names:
-            file, reason = report.skipped[0]
             total = len(files) + len(listing.broken)
-            raise ProxymaskError(f"none of the {total} files in {images} can be used; the first, {file.name}: {reason}")
+            raise ProxymaskError(f"none of the {total} files in {images} can be used; {named(*report.skipped[0])}")
         if labels:
             labels.save(out / "labels.json")
         index: dict[str, Any] = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source}
@@ -129,8 +129,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
 def no_pictures(folder: Path, listing: Listing) -> ProxymaskError:
     """The error for a folder without picture files: the first that cannot be opened, or the suffixes that are looked for."""
     if listing.broken:
-        path, reason = listing.broken[0]
-        return ProxymaskError(f"{folder} holds no pictures: {path} {reason}")
+        return ProxymaskError(f"{folder} holds no pictures: {named(*listing.broken[0])}")
     there = f"; its {len(listing.others):,} files have other suffixes, as {listing.others[0].name}" if listing.others else ""
     return ProxymaskError(f"{folder} holds no pictures ({picture_suffixes()}){there}")
 
@@ -177,7 +176,7 @@ def _range(full: int) -> str:
 
 def _left_out(report: PrepareReport, root: Path) -> dict[str, Any]:
     """What ``index.json`` says of files that are not in the set."""
-    some = [[_short(path, root), reason] for path, reason in report.skipped[:LISTED]]
+    some = [[_short(path, root), why] for path, why in report.skipped[:LISTED]]
     return {"skipped": len(report.skipped), "files": some, "others": [path.name for path in report.others[:LISTED]], "notes": report.notes}
 
 

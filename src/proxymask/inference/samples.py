@@ -14,6 +14,7 @@ To correct the segmenter's mask, copy ``000000.labels.png`` to ``000000.mask.png
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ..core.sizes import Size, as_size, height_width
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask, write_mask
 from ..imaging.pictures import from_pixels, write_picture
+from ..imaging.reader import SUFFIXES
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
@@ -201,6 +203,14 @@ def has_sidecars(folder: Path) -> bool:
     return any(path.with_suffix(".png").is_file() for path in folder.glob("*.json"))
 
 
+def other_files(folder: Path, written: Sequence[Path], with_proxy: bool, with_labels: bool) -> list[Path]:
+    """The pictures and sidecars in ``folder`` that are not of the samples ``written``, as those of an earlier call; not painted masks."""
+    ends = [".png", ".json", *([".proxy.png"] if with_proxy else []), *([".labels.png"] if with_labels else [])]
+    ours = {path.with_suffix("").name + end for path in written for end in ends}
+    there = (path for path in folder.iterdir() if path.suffix.lower() in (*SUFFIXES, ".json") and path.is_file())
+    return sorted(path for path in there if path.name not in ours and f"{MASK_SUFFIX}." not in path.name and not path.name.startswith("."))
+
+
 def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict[str, Path]:
     """The painted masks of ``folder`` by the stem of their sample: ``STEM.mask.png``, ``masks/STEM.png`` or, where the samples are in
     another folder, ``STEM.png``; instead of a file also a folder of that name with one black-and-white file a class.
@@ -211,8 +221,12 @@ def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict
     places = [(folder, not apart)] + ([(folder / "masks", False)] if (folder / "masks").is_dir() else [])
     for place, marked in places:
         for entry in sorted(place.iterdir()):
-            stem = entry.stem if entry.is_file() else entry.name
-            if entry.name.startswith(".") or entry.name == "masks" or (entry.is_file() and entry.suffix.lower() != ".png"):
+            stem = entry.name if entry.is_dir() else entry.stem
+            if entry.name.startswith(".") or entry.name == "masks":
+                continue
+            if not entry.is_dir() and entry.suffix.lower() not in SUFFIXES:
+                if stem.endswith(MASK_SUFFIX):
+                    warnings.warn(f"{entry} is left out: it has no suffix of a picture; save the mask as {stem}.png", stacklevel=2)
                 continue
             if marked and not stem.endswith(MASK_SUFFIX):
                 continue
