@@ -117,8 +117,10 @@ def _left_out_notes(folder: Path, index: dict[str, Any]) -> list[str]:
     notes = [f"{source}: {note}" for note in about["notes"]]
     if about["skipped"]:
         kept, some = len(index["names"]), about["files"][:NAMED]
-        rest = about["skipped"] - len(some)
-        listed = "; ".join(named(name, why) for name, why in some) + (f"; and {rest:,} more" if rest else "")
+        rest, names = about["skipped"] - len(some), dict[str, list[str]]()
+        for name, why in some:
+            names.setdefault(why, []).append(name)
+        listed = "; ".join(named(", ".join(group), why) for why, group in names.items()) + (f"; and {rest:,} more" if rest else "")
         notes.append(f"{source}: {kept:,} of {kept + about['skipped']:,} pictures can be used; left out: {listed}")
     if about["others"]:
         notes.append(f"{source}: {others_text([Path(name) for name in about['others']])}")

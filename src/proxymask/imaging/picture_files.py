@@ -57,6 +57,8 @@ def _list(folder: Path, root: str, seen: set[str], below: bool, suffixes: Collec
             found.others.append(path)
         elif not path.exists():
             found.broken.append((path, "is a link to a file that does not exist"))
+        elif not path.is_file():
+            found.broken.append((path, "is a pipe or a device, not a regular file"))
         else:
             found.files.append(path)
 
@@ -80,7 +82,7 @@ def _below(path: Path, folder: Path) -> str:
 
 
 def others_text(others: Sequence[Path]) -> str:
-    """How many files have no picture's suffix, by suffix; "" for none."""
+    """How many files are left out because of their suffix, which few have; "" for none."""
     if not others:
         return ""
     if len(others) <= NAMED:
@@ -88,11 +90,8 @@ def others_text(others: Sequence[Path]) -> str:
     else:
         counts = Counter(path.suffix.lower() or "no suffix" for path in others).most_common(NAMED)
         listed = ", ".join(f"{count:,} {suffix}" for suffix, count in counts)
-    return f"{len(others):,} {'file has' if len(others) == 1 else 'files have'} no suffix of a picture and {_left(len(others))} ({listed})"
-
-
-def _left(count: int) -> str:
-    return "is left out" if count == 1 else "are left out"
+    left_out = "file is left out: it has" if len(others) == 1 else "files are left out: they have"
+    return f"{len(others):,} {left_out} no suffix of a picture that is read ({listed})"
 
 
 def reason(path: Path, message: str) -> str:

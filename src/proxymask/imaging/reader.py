@@ -87,9 +87,9 @@ def open_picture(source: str | os.PathLike[str] | BinaryIO, notes: list[str] | N
         try:
             with _any_size, Image.open(file, formats=FORMATS) as opened:
                 check_size(opened.width, opened.height, name)
+                several = _is_several(opened)
                 raw = _raw_mode(opened)
                 opened.load()
-                several = _is_several(opened)
         except Image.UnidentifiedImageError:
             raise ProxymaskError(f"{name} {_what_it_is(file)}") from None
         except ProxymaskError:
@@ -264,6 +264,8 @@ def read_with_alpha(source: PictureSource, full: int | None = None, notes: list[
 def is_deep(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a grey picture with more than 8 bits, by its first bytes; False for files that cannot be read."""
     try:
+        if not os.path.isfile(path):  # a pipe would wait
+            return False
         with open(path, "rb") as file:
             head = file.read(26)
             if head.startswith(b"\x89PNG"):
