@@ -121,7 +121,8 @@ def _prepare_pictures(state: FitState) -> None:
     images = needed(state.config.images)
     with state.report.progress("preparing pictures") as count:
         state.pictures = open_pictures(images, state.size, count)
-    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}")
+    rest = f"; {state.pictures.skipped:,} files could not be used" if state.pictures.skipped else ""
+    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
 
 
 def _note_absent_labels(state: FitState) -> None:
