@@ -40,6 +40,11 @@ Owner = dict[str, Any]
 """Content of the file: pid, host, started (of the process, in the system's own unit), since and command (for people)."""
 
 
+def is_lock(path: Path) -> bool:
+    """Whether a file in a folder belongs to its lock; one may be left of a process that was killed."""
+    return path.name.startswith(LOCK)
+
+
 class InUse(ProxymaskError):
     """Another process writes the folder."""
 
@@ -90,8 +95,8 @@ class _Held:
             folder.mkdir(parents=True, exist_ok=True)
             self.fd = _acquire(self.path)
         except OSError as error:
-            reason = error.strerror or error
-            raise ProxymaskError(f"cannot write {folder} ({reason}): make room, or choose another folder") from None
+            todo = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder"
+            raise ProxymaskError(f"cannot write {folder} ({error.strerror or error}): {todo}") from None
         self.beat = threading.Thread(target=self._touch, args=(self.fd,), name="lock", daemon=True)
         self.beat.start()
 
