@@ -4,8 +4,8 @@
     python kill_resume.py --trials 5 --seed 3
 
 A trial is a whole ``fit`` of toy size, from pictures to a bundle, through the command line: until the samples to label are written, and,
-once they are painted, until it is done. It is ended once or twice in a row: by SIGINT, SIGTERM or SIGKILL at a random time, or just before a
-random file is made, renamed or removed; by SIGKILL in the middle of the writing of a tensor file; by two SIGINT one after the other; or
+once they are painted, until it is done. It is ended once or twice in a row: by SIGINT, SIGTERM or SIGKILL at a random time, or just before
+a random file is made, renamed or removed; by SIGKILL in the middle of the writing of a tensor file; by two SIGINT one after the other; or
 because the disk becomes full (a small tmpfs, which needs root; elsewhere another signal takes its place). Every process of a trial is
 forked from this one, which has imported everything and computed nothing, so that a start takes no time.
 
@@ -286,7 +286,7 @@ def paint(root: Path) -> bool:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below ``folder`` by its path, without times; event files of TensorBoard, which hold nothing else, are left out."""
+    """SHA-256 of every file below ``folder`` by its path, without times; event files of TensorBoard, which hold times, are left out."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -307,7 +307,7 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, megabytes: int = 24) -> Iterator[bool]:
+def small_disk(folder: Path, megabytes: int = 64) -> Iterator[bool]:
     """Mount a small tmpfs at ``folder``; yields whether that is possible here."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]

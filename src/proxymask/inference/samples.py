@@ -96,8 +96,8 @@ def write_samples(
         with_proxy: also write the proxy masks.
         with_labels: also write the segmenter's semantic masks.
         noise_mode: the generator's stored noise, new noise, or none.
-        batch: samples that are computed at once. None: 1 on a CPU, where a sample so depends on its seed alone, to the last bit; 8 elsewhere.
-            New noise is drawn for one sample at a time, from its seed.
+        batch: samples that are computed at once. None: 1 on a CPU, where a sample so depends on its seed alone, to the last bit; 8
+            elsewhere. With new noise 1 everywhere; it is drawn from the sample's seed.
         progress: called with (samples written, number of samples).
 
     Returns:
