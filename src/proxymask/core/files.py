@@ -158,8 +158,16 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise ProxymaskError(f"{path} cannot be read as safetensors ({reason}); it is damaged or truncated: get it again") from None
 
 
+def restore_folder(folder: Path) -> None:
+    """Undo a :func:`replace_folder` that was interrupted after the old folder had been renamed and before the new one took its place."""
+    old = folder.with_name(folder.name + ".old")
+    if old.is_dir() and not folder.exists():
+        os.replace(old, folder)
+
+
 def replace_folder(new: Path, folder: Path) -> None:
-    """Replace ``folder`` by ``new``, which is on the same disk."""
+    """Replace ``folder`` by ``new``, which is on the same disk. What an interrupt leaves is put right by :func:`restore_folder`."""
+    restore_folder(folder)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

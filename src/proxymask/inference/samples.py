@@ -86,7 +86,7 @@ def write_samples(
     with_labels: bool = False,
     truncation: float = 1.0,
     noise_mode: NoiseMode = "const",
-    batch: int = 8,
+    batch: int | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.
@@ -98,7 +98,8 @@ def write_samples(
         with_proxy: also write the proxy masks.
         with_labels: also write the segmenter's semantic masks.
         noise_mode: the generator's stored noise, new noise, or none.
-        batch: samples that are computed at once.
+        batch: samples that are computed at once. None: 1 on a CPU, where a sample so depends on its seed alone, to the last bit; 8
+            elsewhere. With new noise 1 everywhere; it is drawn from the sample's seed.
         progress: called with (samples written, number of samples).
 
     Returns:
@@ -121,6 +122,10 @@ def write_samples(
     wanted = dataclasses.replace(
         networks, clusters=networks.clusters if with_proxy else None, segmenter=networks.segmenter if with_labels else None
     )
+    if batch is None:
+        batch = 1 if next(networks.cut.parameters()).device.type == "cpu" else 8
+    if noise_mode == "random":
+        batch = 1
     paths: list[Path] = []
     for start in range(0, len(seeds), batch):
         part = seeds[start : start + batch]
@@ -164,7 +169,8 @@ def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, 
     device = next(cut.parameters()).device
     z = cut.generator.z(seeds).to(device)
     w = cut.w(z, truncation)
-    with autocast(device, networks.precision):
+    with autocast(device, networks.precision), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seeds[0])  # of new noise
         levels, raw = cut.feature_pyramid(w, noise_mode)
         features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
         proxy = None if clusters is None else clusters.assign(features_at_split)

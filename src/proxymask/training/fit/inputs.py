@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from ...core.errors import ProxymaskError
+from ...core.files import restore_folder
 from ...core.sizes import size_text
 from ...data.dataset import ImageSet
 from ...data.prepare import no_pictures, source_files
@@ -20,6 +21,7 @@ def check_arguments(config: FitConfig, work: Path) -> None:
     """A :class:`ProxymaskError` where arguments contradict each other, or name files that are missing or cannot be written."""
     if config.generator is not None and config.bundle is not None:
         raise ProxymaskError("--generator and --bundle both name a generator: give one of them")
+    restore_folder(config.out)
     if config.generator is None and config.bundle is None and config.images is None:
         raise ProxymaskError("fit starts from something: give --images DIR, --generator DIR or --bundle NAME")
     if config.class_index is not None and config.generator is None:

@@ -66,13 +66,18 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
         elif stage in STAGES:
             loop = state.preset.loop(stage)
             cost = measure_stage(stage, state.preset, generator, state.cut, state.num_labels, state.config.images is not None)
-            done = min(steps_done(state.work / stage), loop.steps)
+            done = min(_steps_done(state, stage), loop.steps) if number == 0 else 0  # later stages follow from what is made before
             amount_done = f", {done:,} of them done" if done else ""
             after_labels = "labels" in missing and stage in ("segmenter", "mapper")
             rows.append(Row(stage, f"{loop.steps:,} steps{amount_done}", cost.seconds_per_step * (loop.steps - done), after_labels))
             costs.append(cost)
             disk += 0 if done else cost.checkpoint * (loop.keep + 2)  # those kept, one being written, the networks
     return Plan(_lines(state, rows, max((cost.memory for cost in costs), default=0), disk), disk)
+
+
+def _steps_done(state: FitState, stage: str) -> int:
+    """Steps of a stage whose inputs are all there that need not be repeated."""
+    return steps_done(state.work / stage) if state.definition(stage).can_continue(state.work / stage) else 0
 
 
 def _pictures_row(state: FitState) -> Row:
