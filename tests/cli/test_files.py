@@ -151,3 +151,14 @@ def test_drawings_in_a_folder(tmp_path: Path, capsys) -> None:
     words = ("condition", "sketch", folder, "--drawn", "--out", tmp_path / "o.png")
     _, notes = run(capsys, *words, status=2)
     assert "is a folder: give one picture" in notes
+
+
+def test_pictures_that_are_no_samples_are_not_replaced(colours: Image.Image, tiny_bundle: Path, tmp_path: Path, capsys) -> None:
+    colours.save(tmp_path / "000001.png")
+    _, notes = run(capsys, "sample", "--count", 2, "--out", tmp_path, "--bundle", tiny_bundle, *CPU, status=2)
+    assert "000001.png is no sample of proxymask" in notes
+    demo = tmp_path / "demo"
+    (demo / "proxy").mkdir(parents=True)
+    colours.save(demo / "proxy" / "mask.png")
+    _, notes = run(capsys, "demo", "--masks", demo / "proxy", "--out", demo, "--styles", 1, "--bundle", tiny_bundle, *CPU, status=2)
+    assert "lies in a folder that --out" in notes

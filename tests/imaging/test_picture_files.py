@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from proxymask.core.errors import ProxymaskError
-from proxymask.core.files import check_folder, check_not_input, check_path, read_json, write_json
+from proxymask.core.files import check_folder, check_not_input, check_path, read_json, replace_folder, write_json
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.mask_files import find_masks
 from proxymask.imaging.picture_files import distinct_names, list_pictures, others_text, skipped_lines
@@ -122,3 +122,26 @@ def test_names_of_any_bytes_are_stored(tmp_path: Path) -> None:
     write_json(tmp_path / "index.json", names)
     assert read_json(tmp_path / "index.json") == names
     (tmp_path / "index.json").read_text(encoding="utf-8")  # valid UTF-8
+
+
+def test_what_others_put_into_a_bundle_stays(tmp_path: Path) -> None:
+    bundle, mine = tmp_path / "bundle", tmp_path / "bundle.old"
+    for folder in (bundle, mine, tmp_path / "bundle.tmp"):
+        (folder / "segmenter").mkdir(parents=True)
+        (folder / "painted").mkdir()
+        (folder / "painted" / "000000.mask.png").write_text("hours of work")
+        (folder / "bundle.json").write_text("old")
+
+    def replace() -> None:
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "bundle.json").write_text("new")
+        replace_folder(tmp_path / "new", bundle)
+
+    replace()
+    assert sorted(path.name for path in bundle.iterdir()) == ["bundle.json", "painted"]
+    os.replace(bundle, tmp_path / ".bundle.old")  # stopped between its two steps
+    replace()
+    assert (bundle / "painted" / "000000.mask.png").read_text() == "hours of work"
+    assert (bundle / "bundle.json").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.old", "bundle.tmp"]
+    assert (mine / "painted" / "000000.mask.png").is_file()

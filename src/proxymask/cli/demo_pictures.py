@@ -22,6 +22,7 @@ from .contact_sheet import Row, contact_sheet
 
 CANDIDATES = 48  # styles of which varied ones are chosen
 SAMPLES_PER_CONDITION = 2  # samples from which every condition of the bundle is extracted
+FOLDERS = ("styles", "conditions", "proxy", "pictures", "contact_sheet.png")  # that a demo writes
 SECTIONS = {"": "from the data", "free-form": "free-form: nothing like these is in the data"}  # of the examples, by folder
 
 
@@ -88,6 +89,9 @@ def run_demo(
     if styles < 1:
         raise ProxymaskError(f"--styles must be 1 or more, got {styles}")
     files = find_masks(masks or example_masks(), labels)
+    within = [file.path for file in files if masks is not None and file.path.resolve().is_relative_to(out.resolve())]
+    if any(path.resolve().relative_to(out.resolve()).parts[0] in FOLDERS for path in within):
+        raise ProxymaskError(f"--masks {masks} lies in a folder that --out {out} replaces: give another --out")
     ids = [synth.read_mask(file.path) for file in files]  # bad masks are found before any work is done
     seeds, samples = varied_styles(synth, styles, seed, truncation)
     conditions = sample_conditions(synth, seeds, samples, truncation)

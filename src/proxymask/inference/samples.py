@@ -115,6 +115,7 @@ def write_samples(
     generator = networks.cut.generator
     out, digest = Path(out), weights_hash(generator)
     _keep_painted(out, digest, generator, seeds, truncation)
+    _keep_others(out, len(seeds))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -376,6 +377,14 @@ def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> I
         colors = clusters.colors().reshape(-1).tolist()
         picture.putpalette(colors + [0] * (768 - len(colors)))
     return picture.resize(height_width(size)[::-1], Image.Resampling.NEAREST)
+
+
+def _keep_others(out: Path, count: int) -> None:
+    """Refuse to replace a picture that is no sample: one without a sidecar."""
+    for number in range(count) if out.is_dir() else ():
+        picture = out / f"{number:06d}.png"
+        if picture.exists() and not picture.with_suffix(".json").is_file():
+            raise ProxymaskError(f"{picture} is no sample of proxymask (it has no .json), and would be replaced: choose another --out")
 
 
 def _keep_painted(out: Path, digest: str, generator: Generator, seeds: Sequence[int], truncation: float) -> None:
