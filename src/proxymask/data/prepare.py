@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
+from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
@@ -47,9 +48,13 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         progress: called with (files done, files).
 
     Raises:
-        ProxymaskError: missing folder, no readable picture, ``out`` has other content, a full disk.
+        ProxymaskError: missing folder, no readable picture, ``out`` has other content or is written by another process, a full disk.
     """
-    images, out = Path(images), Path(out)
+    with folder_lock(out):
+        return _prepare_folder(Path(images), Path(out), size, progress)
+
+
+def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int, int], None] | None) -> PrepareReport:
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
@@ -166,7 +171,7 @@ def _source_hash(folder: Path) -> str:
 
 def _is_part_of_set(entry: Path) -> bool:
     """Whether a file belongs to a prepared set."""
-    return entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
+    return is_lock(entry) or entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
 
 
 def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[tuple[Path, Any]]:

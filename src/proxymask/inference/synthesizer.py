@@ -26,7 +26,7 @@ from .bundle import Bundle
 from .conditions import ConditionSteps, Unpainted
 from .inputs import MaskLike, MasksLike, read_masks, read_single_mask
 from .output import OutputType, Result, block_output, check_output_type, make_output
-from .style import Style, StyleCache, StyleLike, check_style, check_truncation, join_styles, style_list
+from .style import Style, StyleCache, StyleLike, ThreadStyle, check_style, check_truncation, join_styles, style_list
 
 BLOCK_PIXELS, BLOCK_PICTURES = 2**20, 32  # computed at once on a GPU: 1 picture of 1024 x 1024, 16 of 256 x 256, at most 32
 
@@ -53,7 +53,8 @@ class Synthesizer(ConditionSteps):
     """Pictures from masks and other conditions with a bundle.
 
     A style, an integer seed or a :class:`Style`, is an argument of every call, so that threads can share a synthesizer. The styles of the
-    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` and :meth:`set_style` change the object: call them before threads use it.
+    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` changes the object for all: call it before threads use it. A style that a thread
+    sets (:meth:`set_style`) is that thread's.
 
     It can be pickled and deep-copied; the copy carries the weights.
 
@@ -68,7 +69,10 @@ class Synthesizer(ConditionSteps):
 
     batch_size: int
     _cache: StyleCache
-    _style: Style | None = None
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "auto", precision: str | torch.dtype = "auto") -> None:
+        self._set = ThreadStyle()
+        super().__init__(bundle, device, precision)
 
     @classmethod
     def from_pretrained(
@@ -113,8 +117,8 @@ class Synthesizer(ConditionSteps):
         self.prepare(place, self.dtype if dtype is None else resolve_precision(dtype, place))
         if place.type == before.type:
             self.batch_size = batch_size
-        if self._style is not None:
-            self._style = self.make_style(w=self._style.w)
+        style = self._set.get()
+        self._set = ThreadStyle() if style is None else ThreadStyle(self.make_style(w=style.w))
         return self
 
     @property
@@ -145,7 +149,8 @@ class Synthesizer(ConditionSteps):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        w = None if self._style is None else self._style.w.cpu()
+        style = self._set.get()
+        w = None if style is None else style.w.cpu()
         return _reopen, (self.bundle, str(self.device), self.dtype, self.proxy_mask_mode, self.batch_size, w)
 
     # ------------------------------------------------------------------------------------------------------------- styles
@@ -173,10 +178,10 @@ class Synthesizer(ConditionSteps):
         return self.fuse(self.encode_styles(w))
 
     def set_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
-        """Set the style of calls that name none; see :meth:`make_style`. Threads that share the synthesizer share this style too: give each
-        call its style instead."""
-        self._style = self.make_style(seed, w, truncation)
-        return self._style
+        """Set the style of this thread's calls that name none; see :meth:`make_style`. Threads that set none take the one set last."""
+        style = self.make_style(seed, w, truncation)
+        self._set.put(style)
+        return style
 
     def _resolve(self, style: StyleLike | None, truncation: float) -> Style:
         """The :class:`Style` of what a caller gave; seeds are looked up first."""
@@ -194,7 +199,7 @@ class Synthesizer(ConditionSteps):
 
     def _checked(self, style: StyleLike | None) -> StyleLike:
         if style is None:
-            style = self._style
+            style = self._set.get()
         if style is None:
             raise ProxymaskError("give a style, a seed or a Style: synth(mask, 3)")
         style = check_style(style)
