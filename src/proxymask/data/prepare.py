@@ -15,6 +15,7 @@ from PIL import Image
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
+from ..core.threads import available_cpus
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
 from ..imaging.reader import SUFFIXES, read_picture
@@ -171,7 +172,7 @@ def _is_part_of_set(entry: Path) -> bool:
 
 def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
     """(file, ``read(file)``) in order, read in threads, a limited number ahead. Decoding releases the interpreter lock."""
-    workers = os.cpu_count() or 1
+    workers = available_cpus()
     with ThreadPoolExecutor(workers) as pool:
         iterator = iter(files)
         while block := list(itertools.islice(iterator, 16 * workers)):
