@@ -10,11 +10,14 @@ import json
 
 from ...core.errors import ProxymaskError
 from ...core.files import write_json
+from ...core.memory import reset_peak
 from ...core.sizes import size_text
 from ...data.prepare import prepared_folder
+from ..cost import TimeLeft
 from ..distributed import barrier, is_main, processes
 from ..loop import Stopped
 from ..parts import open_pictures
+from ..presets import STAGES
 from .bundle import has_mapper, write_bundle
 from .config import FitConfig, FitResult, Report, Silent
 from .inputs import check_arguments, open_inputs, picture_files
@@ -48,6 +51,7 @@ def _run(state: FitState) -> FitResult:
     if missing:
         with state.report.progress("measuring how fast this machine is") as count:
             plan = make_plan(state, missing, count)
+        state.costs = {row.stage: row.cost for row in plan.rows}
         state.report.say("\n".join(plan.lines))
         check_disk(state.out.parent, plan.disk)
     _write_settings(state)
@@ -112,8 +116,9 @@ def _run_stage(state: FitState, stage: str) -> None:
     barrier()
     if stage == "segmenter":
         _note_absent_labels(state)
+    reset_peak()  # what the stages before it have left free
     with state.report.progress("clusters, pass" if stage == "clusters" else stage) as count:
-        definition.run(folder, count)
+        definition.run(folder, TimeLeft(state.costs[stage], count) if stage in STAGES else count)
     state.report.say(f"{stage}: done ({folder})")
 
 
