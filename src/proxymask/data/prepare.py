@@ -19,6 +19,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import check_folder, check_path, read_json, write_json
 from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
+from ..core.threads import available_cpus
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, full_scale
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
@@ -260,7 +261,7 @@ def _is_part_of_set(entry: Path) -> bool:
 
 def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
     """(file, ``read(file)``) in order, read in threads, a limited number ahead. Decoding releases the interpreter lock."""
-    workers = os.cpu_count() or 1
+    workers = available_cpus()
     with ThreadPoolExecutor(workers) as pool:
         iterator = iter(files)
         while block := list(itertools.islice(iterator, 16 * workers)):

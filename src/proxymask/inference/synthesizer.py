@@ -18,6 +18,7 @@ import torch
 from ..core.device import resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width, size_text
+from ..core.threads import inference, one_thread
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.pictures import from_pixels
@@ -257,6 +258,7 @@ class Synthesizer(ConditionSteps):
 
     # -------------------------------------------------------------------------------------------------------------- masks
 
+    @one_thread()
     def __call__(
         self,
         masks: MasksLike,
@@ -316,6 +318,7 @@ class Synthesizer(ConditionSteps):
             raise ProxymaskError(f"the bundle {self.bundle.name} has no labels yet: train its mapper first ({how})")
         return self.bundle.labels
 
+    @one_thread()
     def generate(
         self,
         mask: MaskLike,
@@ -391,7 +394,7 @@ class Synthesizer(ConditionSteps):
         ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
         return Result(from_pixels(pixels), ids[0].to(torch.uint8).cpu().numpy(), mask, notes)
 
-    @torch.inference_mode()
+    @inference
     def transfer(self, shape_seed: StyleLike, style_seed: StyleLike, truncation: float = 1.0) -> Result:
         """The layout of one sample in the style of another, without a mapper (supplement, section F).
 
@@ -407,6 +410,7 @@ class Synthesizer(ConditionSteps):
             ids, _ = self.layout(self.w([shape], truncation))
         return self._from_proxy(self.substitute(ids, style), style)
 
+    @one_thread()
     def generate_mixed(
         self,
         inputs: Sequence[tuple[str, MaskLike]],
