@@ -96,8 +96,8 @@ def test_few_edge_pixels_get_the_nearest_class_and_many_are_refused():
         ids = read_mask(colors, LABELS)
     assert ids[0, 0] == 1
     np.testing.assert_array_equal(ids.reshape(-1)[1:], MASK.reshape(-1)[1:])
-    colors[:5, :7] = [255, 60, 140]
-    with pytest.raises(ProxymaskError, match=r"#ff3c8c \(35 pixels; nearest is 4 mouth #ff0040\)"):
+    colors[:5, :7] = [20, 255, 30]
+    with pytest.raises(ProxymaskError, match=r"#14ff1e \(35 pixels; nearest is 1 hair #ff8000\)"):
         read_mask(colors, LABELS)
 
 

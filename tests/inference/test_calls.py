@@ -112,7 +112,7 @@ def test_many_masks_in_every_form(synth: Synthesizer, tmp_path: Path) -> None:
         (torch.from_numpy(MASKS[0]).float(), "round it first"),
         (torch.zeros(5, 16, 16), r"one-hot planes \(4, H, W\) or \(B, 4, H, W\), got float32 of shape \(5, 16, 16\)"),
         (torch.zeros(2, 5, 16, 16), r"got float32 of shape \(2, 5, 16, 16\)"),
-        (torch.full((3, 16, 16), 0.5), "#808080"),
+        (torch.full((3, 16, 16), 0.5), "128"),
         (torch.zeros(4, 16, 16), "not one-hot"),
         (torch.full((1, 4, 16, 16), 0.25), "not one-hot .* take their argmax"),
         (planes(MASKS[0], torch.int64), "may be 4 masks or one in one-hot planes"),
