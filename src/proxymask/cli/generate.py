@@ -42,7 +42,7 @@ class Generate:
     out: Path
     """Picture to write; a folder if there are several inputs or styles."""
     mask: OptionalPath = None
-    """A mask file, or a folder of masks."""
+    """A mask: a picture, JSON of labelme or COCO (FILE.json#IMAGE for one image), or a folder of masks."""
     condition: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(mask)")] = ()
     """Kind of each --input: scribble, sketch, edges, hed, photo-sketch, depth, picture, mask, or FILE.py:NAME of your own."""
     input: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...", help_behavior_hint="(optional)")] = ()
@@ -65,6 +65,8 @@ class Generate:
     truncation: Truncation = 1.0
     mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
     """Mapper of the bundle to use; proxymask inspect BUNDLE lists them."""
+    strict: bool = False
+    """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 
@@ -92,6 +94,8 @@ class Generate:
                     "--from-photo, --invert, --unpainted, --extractor and --weights go with --input: give --condition mask --input"
                 )
             return
+        if self.strict:
+            raise ProxymaskError("--strict goes with --mask: leave it out, or give --mask")
         names = self.condition or ("mask",)
         if len(names) != len(self.input):
             raise ProxymaskError(f"--condition names {len(names)} and --input {len(self.input)}: give one input for each condition")
@@ -119,7 +123,7 @@ class Generate:
         good, bad = [], 0
         for file in files:
             try:
-                good.append((file.name, synth.read_mask(file.path)))
+                good.append((file.name, synth.read_mask(file.path, self.strict)))
             except ProxymaskError as error:
                 if len(files) == 1:
                     raise
