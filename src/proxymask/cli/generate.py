@@ -116,7 +116,7 @@ class Generate:
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
         files = find_masks(mask, synth.bundle.labels)
-        left_out = _say_left_out(mask)
+        left_out = _say_left_out(mask, others=False)  # find_masks names those
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
@@ -196,10 +196,12 @@ class Generate:
         return [(name, (path,)) for name, path in zip(names, found, strict=True)], left_out
 
 
-def _say_left_out(folder: Path, more: Sequence[str] = ()) -> int:
+def _say_left_out(folder: Path, more: Sequence[str] = (), others: bool = True) -> int:
     """Say what of a folder is not read, on standard error; returns the number of picture files that cannot be opened.
 
-    ``more``: suffixes that are read beside those of pictures.
+    Args:
+        more: suffixes that are read as well as those of pictures.
+        others: also count the files that are no pictures.
     """
     from ..imaging.picture_files import list_pictures, others_text, skipped_lines
     from ..imaging.reader import SUFFIXES
@@ -209,7 +211,7 @@ def _say_left_out(folder: Path, more: Sequence[str] = ()) -> int:
     listing = list_pictures(folder, suffixes=SUFFIXES | set(more))
     for line in skipped_lines(listing.broken):
         print(line, file=sys.stderr)
-    if listing.others:
+    if listing.others and others:
         print(f"note: {folder}: {others_text(listing.others)}", file=sys.stderr)
     return len(listing.broken)
 
