@@ -194,7 +194,7 @@ def measure_pictures(files: list[Path], size: Size, workers: int) -> float:
     began = time.perf_counter()
     for file in some:
         try:
-            picture = read_picture(file)
+            picture = read_picture(file, notes=[])
         except ProxymaskError:  # reported and left out when it is prepared
             continue
         picture.resize(height_width(size)[::-1], Image.Resampling.LANCZOS)
