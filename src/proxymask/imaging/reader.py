@@ -326,7 +326,7 @@ def _to_srgb(picture: Image.Image, name: str, notes: list[str] | None) -> Image.
         target = ImageCms.createProfile("sRGB")
         if plain is not picture and plain.mode == "RGB":  # a copy: without another one
             ImageCms.profileToProfile(plain, stored, target, inPlace=True)
-            converted = plain
+            converted: Image.Image | None = plain
         else:
             converted = ImageCms.profileToProfile(plain, stored, target, outputMode="RGB")
     except Exception as error:  # Pillow without LittleCMS, damaged profiles, profiles of other kinds of colours
