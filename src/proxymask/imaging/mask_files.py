@@ -93,11 +93,11 @@ def _below(folder: Path, root: Path, classes: set[str], real: str, seen: set[str
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:  # named by the verb that asks for the masks
         return []
-    files = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
+    files = [entry for entry in entries if os.path.isfile(entry) and entry.suffix.lower() in SUFFIXES]
     if files and all(file.stem in classes for file in files):
         return [MaskFile(folder.name if folder == root else folder.relative_to(root).as_posix(), folder)]
     found = [MaskFile(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
     for entry in entries:
-        if entry.is_dir() and enters(entry, real, seen):
+        if os.path.isdir(entry) and enters(entry, real, seen):
             found += _below(entry, root, classes, real, seen)
     return found
