@@ -12,6 +12,7 @@ from PIL import Image
 from ..conditions.scribble import COVERED, ScribbleCondition
 from ..core.errors import ProxymaskError
 from ..core.sizes import size_text
+from ..core.threads import inference
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.mask_files import MaskFile, example_masks, find_masks
@@ -145,7 +146,7 @@ def _render(
     return rows
 
 
-@torch.inference_mode()
+@inference
 def sample_conditions(
     synth: Synthesizer, seeds: Sequence[int], samples: Sequence[np.ndarray], truncation: float = 1.0
 ) -> list[SampleCondition]:
@@ -170,7 +171,7 @@ def sample_conditions(
     return out
 
 
-@torch.inference_mode()
+@inference
 def varied_styles(synth: Synthesizer, count: int, seed: int = 0, truncation: float = 1.0) -> tuple[list[int], list[np.ndarray]]:
     """Style seeds that differ from each other, with their samples uint8 (H, W, 3).
 

@@ -28,6 +28,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
+from ..core.threads import inference
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask, write_mask
 from ..imaging.pictures import from_pixels, write_picture
@@ -163,7 +164,7 @@ class _Batch:
     """Semantic masks (B, H, W)."""
 
 
-@torch.inference_mode()
+@inference
 def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, noise_mode: NoiseMode) -> _Batch:
     """Samples of ``seeds``, with the masks for which there are networks."""
     cut, clusters, segmenter = networks.cut, networks.clusters, networks.segmenter
@@ -316,7 +317,7 @@ def read_label_set(folder: str | Path) -> LabelSet:
     return LabelSet.load(path)
 
 
-@torch.inference_mode()
+@inference
 def select_samples_to_label(
     cut: SplitGenerator,
     clusters: ProxyClusters,
