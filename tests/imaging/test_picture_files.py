@@ -145,3 +145,26 @@ def test_what_others_put_into_a_bundle_stays(tmp_path: Path) -> None:
     assert (bundle / "bundle.json").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.old", "bundle.tmp"]
     assert (mine / "painted" / "000000.mask.png").is_file()
+
+
+def test_folders_without_permission_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "closed" / "b.png")
+    picture(tmp_path / "unseen" / "c.png")
+    listed = os.scandir
+
+    def closed(path: object, *more: object, **how: object) -> object:
+        if "closed" in os.fspath(path):  # type: ignore[call-overload]
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path, *more, **how)  # type: ignore[call-overload]
+
+    (tmp_path / "closed").chmod(0)
+    if os.access(tmp_path / "closed", os.R_OK):  # the superuser may open it
+        monkeypatch.setattr(os, "scandir", closed)
+        monkeypatch.setattr(os, "listdir", lambda path=".": [entry.name for entry in closed(path)])  # type: ignore[attr-defined]
+    found = list_pictures(tmp_path)
+    masks = find_masks(tmp_path, AVATAR_LABELS)
+    (tmp_path / "closed").chmod(0o700)
+    assert [file.name for file in found.files] == ["a.png", "c.png"]
+    assert found.broken == [(tmp_path / "closed", "is a folder that cannot be opened (Permission denied)")]
+    assert [mask.name for mask in masks] == ["a", "unseen/c"]

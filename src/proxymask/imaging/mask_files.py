@@ -129,7 +129,7 @@ def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], real:
         return [MaskFile(folder.name if folder == root else folder.relative_to(root).as_posix(), folder)]
     found, photos = [], set()
     for entry in entries:
-        if entry.is_dir() or entry in files or entry.name in OWN_FILES:
+        if os.path.isdir(entry) or entry in files or entry.name in OWN_FILES:
             continue
         annotated = _annotated(entry) if entry.suffix.lower() == ".json" else None
         if annotated is None:
@@ -143,7 +143,7 @@ def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], real:
     others += left_out
     found += [MaskFile(file.relative_to(root).with_suffix("").as_posix(), file) for file in files if file not in left_out]
     for entry in entries:
-        if entry.is_dir() and enters(entry, real, seen):
+        if os.path.isdir(entry) and enters(entry, real, seen):
             found += _below(entry, root, labels, others, real, seen)
     return found
 
