@@ -299,15 +299,23 @@ def test_log_lines(tmp_path: Path) -> None:
     assert b"grad_norm/side" in events.read_bytes()
 
 
+def stop_at(number: int) -> loop.Progress:
+    """Ctrl-C after this step."""
+
+    def send(step: int, *_: object) -> None:
+        if step == number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return send
+
+
 def test_lines_span_a_stop(tmp_path: Path) -> None:
     """A line reports the means since the line before it, also where the run was stopped in between; bad steps are counted on too."""
     config, bad = tiny.loop_config(steps=9, log_every=4, checkpoint_every=100), (1, 2, 5, 6)
     loop.train(Line(bad=bad), config, tmp_path / "whole")
     for stop in (3, 6):
         with pytest.raises(loop.Stopped):
-            loop.train(
-                Line(bad=bad), config, tmp_path / "parts", progress=lambda step, *_: step == stop and os.kill(os.getpid(), signal.SIGINT)
-            )
+            loop.train(Line(bad=bad), config, tmp_path / "parts", progress=stop_at(stop))
     run = loop.train(Line(bad=bad), config, tmp_path / "parts")
     assert [line["step"] for line in numbers(tmp_path / "whole")] == [4, 8, 9]
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
@@ -320,7 +328,7 @@ def test_lines_span_a_stop(tmp_path: Path) -> None:
 def test_bad_steps_in_a_row_are_counted_over_a_stop(tmp_path: Path) -> None:
     config, bad = tiny.loop_config(steps=60, checkpoint_every=100), tuple(range(3, 100))
     with pytest.raises(loop.Stopped):
-        loop.train(Line(bad=bad), config, tmp_path, progress=lambda step, *_: step == 13 and os.kill(os.getpid(), signal.SIGINT))
+        loop.train(Line(bad=bad), config, tmp_path, progress=stop_at(13))
     stage = Line(bad=bad)
     with pytest.raises(ProxymaskError, match="25 steps in a row"):
         loop.train(stage, config, tmp_path)

@@ -182,9 +182,7 @@ def evaluate(
         return _evaluate(config, device, precision, seed, progress)
 
 
-def _evaluate(
-    config: EvaluationConfig, device: str, precision: str, seed: int, progress: Callable[[int, int], None] | None
-) -> Evaluation:
+def _evaluate(config: EvaluationConfig, device: str, precision: str, seed: int, progress: Callable[[int, int], None] | None) -> Evaluation:
     result = Evaluator(config, device=device, precision=precision, seed=seed, progress=progress).run()
     try:
         write_json(config.out / "metrics.json", {"format": FORMAT, "about": result.about, "notes": result.notes, "numbers": result.numbers})
