@@ -45,6 +45,7 @@ from .stage_options import (
     pictures_of,
     say,
     stage_settings,
+    train_stage,
 )
 from .train_mapper import TrainMapper
 
@@ -101,8 +102,7 @@ class TrainGenerator:
                 discriminator=discriminator,
                 grow=grow,
             )
-            with progress("generator") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "generator")
         hint = command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
         say(f"generator: {self.out / 'generator'}; next: {hint}")
 
@@ -194,8 +194,7 @@ class TrainRearranger:
                 pictures=pictures_of(self.images, generator),
                 start=None if self.start is None else load_part(self.start, "rearranger", Rearranger),
             )
-            with progress("rearranger") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "rearranger")
         say(f"rearranger: {self.out / 'rearranger'}")
 
 
@@ -225,6 +224,8 @@ class TrainSegmenter:
     """The generator's clusters, which style-transfer labelling needs (--style-transfer-max-labels); by default those in --generator."""
     rearranger: OptionalPath = None
     """The rearranger, which style-transfer labelling needs; by default that in --generator."""
+    strict: bool = False
+    """Refuse painted masks whose colours are not exactly those of labels.json."""
     preset: PresetName = DEFAULT_PRESET
     config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
     loop: Annotated[SegmenterLoop, Flat] = field(default_factory=SegmenterLoop)
@@ -236,7 +237,7 @@ class TrainSegmenter:
             generator, _ = generator_of(self.generator, self.class_index)
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
-            ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
+            ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples, self.strict)
             clusters = rearranger = None
             if len(ws) <= config.style_transfer_max_labels:
                 clusters, rearranger = self._for_style_transfer()
@@ -252,8 +253,7 @@ class TrainSegmenter:
                 clusters=clusters,
                 rearranger=rearranger,
             )
-            with progress("segmenter") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "segmenter")
         say(f"segmenter, of {len(names)} labelled samples: {self.out / 'segmenter'}")
 
     def _for_style_transfer(self) -> tuple[ProxyClusters, Rearranger]:
@@ -296,8 +296,7 @@ class TrainDepth:
             loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
             loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)
             definition = DepthDefinition(config=self.config, loop=loop, data=DepthImages(self.images))
-            with progress("depth") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "depth")
         say(f"depth network: {self.out / 'depth'}")
         hint = command_line(
             "train", "mapper", "--bundle", "avatars", "--condition", "depth", "--extractor", "depth-net", "--weights", self.out

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import ProxymaskError
-from ..core.files import read_json, write_json
+from ..core.files import check_path, read_json, write_json
 from ..core.lock import folder_lock, is_lock
+from ..core.threads import available_cpus
 from .avatars import AVATARS
 from .cats import CATS
 from .layers import LayerArt, LayerComposer
@@ -58,8 +59,9 @@ def make_dataset(
     Raises:
         ProxymaskError: the folder has other content or is written by another process, an argument is out of range, the disk is full.
     """
+    out = check_path(out, "out")
     with folder_lock(out):
-        return _make_dataset(Path(out), kind, count, size, seed, framing, workers, progress, depth)
+        return _make_dataset(out, kind, count, size, seed, framing, workers, progress, depth)
 
 
 def _make_dataset(
@@ -84,7 +86,7 @@ def _make_dataset(
     missing = [i for i in range(count) if not all(_path(out, folder, i).exists() for folder in kinds)]
     done = count - len(missing)
     chunks = [missing[i : i + 50] for i in range(0, len(missing), 50)]
-    workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
+    workers = min(workers or available_cpus(), max(1, len(chunks)))
     try:
         if workers == 1:
             for chunk in chunks:
