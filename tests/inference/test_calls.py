@@ -324,6 +324,32 @@ def test_threads_share_a_synthesizer() -> None:
     assert np.array_equal(found, wanted)
 
 
+def test_threads_that_set_a_style_get_their_own() -> None:
+    """``set_style`` and then calls, in four threads at once; a thread that sets none has the one set last."""
+    synth, wrong, turn = make_synth(), [], threading.Barrier(4)
+    wanted = {seed: alone(make_synth(), 0, seed) for seed in range(8)}
+
+    def work(seed: int) -> None:
+        for seed_ in (seed, seed + 4):
+            turn.wait()
+            synth.set_style(seed=seed_)
+            turn.wait()  # all have set theirs
+            wrong.extend(seed_ for _ in range(3) if not np.array_equal(synth(MASKS[0], output_type="numpy"), wanted[seed_]))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    synth.set_style(seed=2)
+    shared: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: shared.append(synth(MASKS[0], output_type="numpy")))
+    thread.start()
+    thread.join()
+    assert np.array_equal(shared[0], wanted[2])
+
+
 # ------------------------------------------------------------------------------------------------------- moving, copying, naming
 
 

@@ -172,7 +172,8 @@ def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, 
     z = cut.generator.z(seeds).to(device)
     w = cut.w(z, truncation)
     with autocast(device, networks.precision), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seeds[0])  # of new noise
+        if noise_mode == "random":
+            torch.manual_seed(seeds[0])
         levels, raw = cut.feature_pyramid(w, noise_mode)
         features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
         proxy = None if clusters is None else clusters.assign(features_at_split)
