@@ -11,6 +11,7 @@ import torch
 from ...core.errors import ProxymaskError
 from ...core.memory import reset_peak, used_memory
 from ...core.sizes import height_width, size_text
+from ...data.prepare import source_files
 from ...models.split_generator import SplitGenerator
 from ...models.stylegan2 import Generator
 from ..checkpoint import steps_done
@@ -21,7 +22,7 @@ from ..presets import STAGES
 from ..stages.generator import new_generator
 from ..untrained import untrained_stage
 from .config import Count
-from .inputs import existing_folder, picture_files
+from .inputs import existing_folder
 from .state import FitState, needed
 
 DISK_MARGIN = 1.1  # factor of the disk space that is needed
@@ -93,7 +94,7 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
             loop = state.preset.loop(stage)
             inputs = state.num_labels, state.num_labelled, _number_of_pictures(state)
             cost = measure(untrained_stage(stage, state.preset, generator, state.cut, *inputs), folder)
-            done = min(steps_done(state.work / stage), loop.steps)
+            done = min(_steps_done(state, stage), loop.steps) if number == 0 else 0  # later stages follow from what is made before
             amount_done = f", {done:,} of them done" if done else ""
             after_labels = "labels" in missing and stage in ("segmenter", "mapper")
             rows.append(Row(stage, f"{loop.steps:,} steps{amount_done}", cost, done, after_labels))
@@ -117,12 +118,17 @@ def _number_of_pictures(state: FitState) -> int:
     """Real pictures for L_adv, 0 without."""
     if state.config.images is None:
         return 0
-    return len(state.pictures if state.pictures is not None else picture_files(state.config.images))
+    return len(state.pictures if state.pictures is not None else source_files(state.config.images).files)
+
+
+def _steps_done(state: FitState, stage: str) -> int:
+    """Steps of a stage whose inputs are all there that need not be repeated."""
+    return steps_done(state.work / stage) if state.definition(stage).can_continue(state.work / stage) else 0
 
 
 def _pictures_row(state: FitState) -> Row:
     images = needed(state.config.images)
-    files = picture_files(images)
+    files = source_files(images).files
     height, width = height_width(state.size)
     disk = len(files) * height * width * 3
     check_disk(images, disk)
