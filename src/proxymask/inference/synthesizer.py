@@ -211,7 +211,7 @@ class Synthesizer(ConditionSteps):
         each = assign_styles(styles, self._needed_labels())
         kinds = list(dict.fromkeys(each))
         made = tuple(self._resolve_one(self._checked_one(check_one_style(kind)), truncation) for kind in kinds)
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             g2 = RegionG2(self.cut, [style.w for style in made], self.dtype)
         return RegionStyles(made, tuple(kinds.index(one) for one in each), g2)
 
@@ -372,7 +372,7 @@ class Synthesizer(ConditionSteps):
         if isinstance(style, Style):
             proxy = self.proxy_mask(logits, style)
             return self.render(proxy, style), proxy
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             shares = style.weights(torch.from_numpy(np.array(mask)).to(self.device))
             grid = shrink(shares, logits.shape[2:])
             proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
