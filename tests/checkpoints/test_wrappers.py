@@ -144,7 +144,7 @@ def test_the_learning_rate_multiplier_is_told_by_the_weights(family: str, tmp_pa
     assert one.generator.config["mapping_lr_multiplier"] == 1.0
     assert any("learning-rate multiplier 1 (the root mean square" in entry for entry in one.assumed)
     assert distance(one.generator(z_of()), wanted(z_of()).double()) < EXACT
-    with pytest.raises(ProxymaskError, match=r"fits neither 0\.01 .* nor 1 .*lr_multiplier NUMBER"):
+    with pytest.raises(ProxymaskError, match=r"fits neither 0\.01 .* nor 1 .*--lr-multiplier NUMBER"):
         opened(0.1)
     assert main(["import", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "--lr-multiplier" in capsys.readouterr().err

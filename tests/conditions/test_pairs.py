@@ -244,7 +244,7 @@ def test_filling_a_cache_continues_after_a_stop(tmp_path: Path) -> None:
 def test_stale_and_foreign_caches_are_refused(tmp_path: Path) -> None:
     stage = make_stage("sketch")
     fill(stage, make_shards(stage, tmp_path / "cache", count=8))
-    with pytest.raises(ProxymaskError, match=r"holds pairs of something else \(generator: one -> two\): choose another cache"):
+    with pytest.raises(ProxymaskError, match=r"holds pairs of something else \(the generator is another\): choose another cache"):
         fill(stage, make_shards(stage, tmp_path / "cache", count=8, generator="two"))
     assert isinstance(stage.source, ConditionPairs)
     old = stage.source.condition.extract

@@ -327,7 +327,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
     says("starts from something", images=None)
     says("does not exist", generator=nowhere)
     says("holds no generator", generator=copy / "pictures")
-    says("no preset 'huge'", preset="huge")
+    says("preset huge: there are", preset="huge")
     says("holds no pictures", images=copy / "model")
     says("name a folder", out=Path("."))
     says("power of two", resolution=20, out=copy / "new")

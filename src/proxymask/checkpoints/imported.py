@@ -83,7 +83,7 @@ class Imported:
             "half precision": f"the {generator.num_fp16_res} highest resolutions" if generator.num_fp16_res else "none",
             "parameters": f"{sum(p.numel() for p in generator.parameters()):,}",
             "discriminator": "yes" if self.discriminator is not None else "none",
-            "seeds": f"drawn as {generator.seed_style} does (--seed-style)",
+            "seeds": f"drawn as {generator.seed_style} does (proxymask import FILE --seed-style changes it)",
         }
 
     def _classes(self) -> str:

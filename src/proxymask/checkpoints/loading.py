@@ -191,7 +191,7 @@ def _note_range(generator: Generator, found: Conversion) -> None:
     if share > 0.01:
         found.notes.append(
             f"{100 * share:.0f} % of the values of a picture lie beyond 1.5 (pictures are in [-1, 1]), which tells of a final tanh in "
-            "training: if so, these pictures are wrong, import the file with --final-tanh"
+            "training: if so, these pictures are wrong: proxymask import FILE --final-tanh"
         )
 
 

@@ -9,6 +9,8 @@ import importlib
 import inspect
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -100,7 +102,7 @@ EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 2 an error that the user can correct, 130 stopped."""
+    """Run the command; returns the exit status: 0 done, 1 a mistake of its own, 2 an error that the user can correct, 130 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
     open_streams()
     with warnings.catch_warnings():
@@ -118,12 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # the program that reads our output has ended, as head does
             silence_output()
             return 141
-        except (OSError, RuntimeError, MemoryError) as error:
+        except Exception as error:
             text = _reason(error, words)
-            if text is None:
-                raise
-            _say(text)
-            return 2
+            _say(text or _own_mistake(error))
+            return 1 if text is None else 2
 
 
 def _run(words: list[str]) -> int:
@@ -134,14 +134,28 @@ def _run(words: list[str]) -> int:
     if isinstance(entry, dict):
         print(_help(path, entry))
         return 0
+    from .usage import flags_of, without_other_flags
+
     if path[0] in SLOW and is_main() and "torch" not in sys.modules and not {"--help", "-h"} & set(rest):
         print(f"proxymask {' '.join(path)}: starting (loading PyTorch)", flush=True)
     try:
         verb = parse(entry, path, rest)
     except SystemExit as stop:  # tyro has printed its help
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    verb.run()
+    try:
+        verb.run()
+    except ProxymaskError as error:
+        error.args = (without_other_flags(error.message, [flag(name) for name in flags_of(type(verb))]),)
+        raise
     return 0
+
+
+def _own_mistake(error: Exception) -> str:
+    """A line about an error that nobody foresaw; what a report of it needs is written to a file."""
+    with tempfile.NamedTemporaryFile("w", prefix="proxymask-", suffix=".txt", delete=False, encoding="utf-8", errors="replace") as file:
+        file.write(f"proxymask {__version__}, {sys.version}\n{sys.argv}\n{''.join(traceback.format_exception(error))}")
+    what = f"{type(error).__name__}: {without_controls(str(error), 200)}"
+    return f"a mistake of proxymask's own ({what}): please report it with {file.name}"
 
 
 def _reason(error: BaseException, words: Sequence[str]) -> str | None:

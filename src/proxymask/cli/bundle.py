@@ -53,7 +53,7 @@ class BundleAdd(Checked):
         name = self.name or about["condition"]
         mode, ours = about.pop("proxy_mask_mode", None), bundle.about.get("proxy_mask_mode", "soft")
         if mode not in (None, ours):
-            note(f"note: the mapper was trained with --proxy-mask-mode {mode}, the bundle uses {ours}")
+            note(f"note: the mapper was trained for proxy masks of the mode {mode}, the bundle uses {ours}")
         if name in bundle.mappers:
             note(f"note: {self.out} gets this mapper in place of the {name} of --bundle {self.bundle}; --name keeps both")
         bundle.mappers[name] = mapper

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Buffer
+from typing import Any
 
 OUTPUT = "the output"  # in place of a file's name in errors of standard output
 
@@ -11,7 +11,7 @@ OUTPUT = "the output"  # in place of a file's name in errors of standard output
 class _Output(io.FileIO):
     """Standard output, whose errors say so."""
 
-    def write(self, data: Buffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:

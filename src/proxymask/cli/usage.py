@@ -1,6 +1,7 @@
 """Mistakes in a command line as one line: an unknown flag, a value that cannot be read, something that is missing."""
 
 import dataclasses
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 import tyro
 
 from ..core.checks import either, nearest
-from ..core.errors import ProxymaskError
+from ..core.errors import COMMAND, FLAG, ProxymaskError
 from ..core.text import without_controls
 
 WANTED = {int: "a whole number", float: "a number", bool: "True or False"}
@@ -25,6 +26,20 @@ def flags_of(verb: type) -> dict[str, Any]:
         elif tyro.conf.Positional not in getattr(extras[field.name], "__metadata__", ()):
             found["no_" * (field.default is True) + field.name] = hints[field.name]
     return found
+
+
+def without_other_flags(message: str, flags: Sequence[str]) -> str:
+    """``message`` with flags that a verb does not have as plain words: in ``fit`` the flags of ``train`` are settings of a preset.
+
+    Flags of whole commands stay.
+    """
+    parts = COMMAND.split(message)
+    return "".join(part if COMMAND.fullmatch(part) else FLAG.sub(lambda found: _known(found, flags), part) for part in parts)
+
+
+def _known(found: re.Match[str], flags: Sequence[str]) -> str:
+    name = f"--{found['name']}"
+    return found[0] if name in flags or f"--no-{found['name']}" in flags else found[0].replace(name, found["name"].replace("-", "_"))
 
 
 def check_words(words: Sequence[str]) -> None:

@@ -220,7 +220,8 @@ def _check_union(name: str, value: Any, members: Sequence[Any], limits: Range | 
             return _check(name, value, member, limits)
         except ProxymaskError:
             continue
-    return _refuse(name, value, either(list(dict.fromkeys(_text(member, limits) for member in rest))))
+    shown = [member for member in rest if not (member is str and Path in rest)]
+    return _refuse(name, value, either(list(dict.fromkeys(_text(member, limits) for member in shown))))
 
 
 def _text(hint: Any, limits: Range | None) -> str:

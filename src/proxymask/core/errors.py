@@ -3,8 +3,10 @@
 import errno
 import re
 
-_COMMAND = re.compile(r"(proxymask [a-z][^();:,]*)")
-_FLAG = re.compile(r"(?P<adds>\badd )?(?<![\w-])--(?P<name>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?P<value> [A-Z]|=)?")
+COMMAND = re.compile(r"(proxymask [a-z][^();:,]*)")
+"""A whole command in a message."""
+FLAG = re.compile(r"(?P<adds>\badd )?(?<![\w-])--(?P<name>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?P<value> [A-Z]|=)?")
+"""A flag in a message."""
 ARGUMENTS = {"class": "class_index"}
 """Arguments of Python that are called otherwise than their flags, by flag."""
 
@@ -22,8 +24,8 @@ class ProxymaskError(Exception):
         return super().__str__()
 
     def __str__(self) -> str:
-        parts = _COMMAND.split(self.message)
-        return "".join(part if _COMMAND.fullmatch(part) else _FLAG.sub(_argument, part) for part in parts)
+        parts = COMMAND.split(self.message)
+        return "".join(part if COMMAND.fullmatch(part) else FLAG.sub(_argument, part) for part in parts)
 
 
 def _argument(found: re.Match[str]) -> str:

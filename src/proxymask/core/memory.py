@@ -12,6 +12,7 @@ _SAID = (
     "Invalid buffer size",
     "Storage size calculation overflowed",
     "unable to mmap",
+    "failed to map segment",  # of a library that is loaded
 )
 
 
@@ -21,7 +22,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and (type(error).__name__ == "OutOfMemoryError" or any(said in str(error) for said in _SAID))
+    return isinstance(error, RuntimeError | ImportError) and (
+        type(error).__name__ == "OutOfMemoryError" or any(said in str(error) for said in _SAID)
+    )
 
 
 def is_of_gpu(error: BaseException) -> bool:

@@ -161,7 +161,7 @@ def check_colours(generator: Generator) -> None:
     """A :class:`ProxymaskError` where ``generator`` makes no RGB pictures, so that real pictures cannot be compared with its samples."""
     if generator.img_channels != 3:
         raise ProxymaskError(
-            f"--images are in colours, this generator makes pictures of {generator.img_channels} channels: leave --images out, or give "
+            f"--images are in colours, this generator makes pictures of {generator.img_channels} channels: give no --images, or "
             "another generator"
         )
 
