@@ -4,7 +4,7 @@
 #   make test        lint, types, tests
 #   make setup       install only: the package, editable, with all it needs for tests and development
 #   make lint        ruff and mypy alone
-#   make fuzz        10,000 altered checkpoints, each opened within 4 seconds and 1 GB or refused in one line (20 minutes; FUZZ=COUNT)
+#   make fuzz        10,000 altered checkpoints, each opened within 4 seconds and 1 GB or refused in one line (3 minutes; FUZZ=COUNT)
 #   make kill-resume kill fit 100 times, go on, and compare every byte with an undisturbed run (20 minutes; KILLS=COUNT)
 #   make clean       remove .venv, demo/ and caches (runs/ stays)
 #

@@ -231,7 +231,7 @@ def test_parts_and_baselines(tiny_bundle: Path, avatars: Path, fresh: Path, labe
             miou = ConfusionMatrix(9).update(predicted, judge.resized_masks(masks)).miou()
             assert result.value("miou", of) == pytest.approx(miou, abs=2e-3)
     assert "baseline a" in (out / "report.html").read_text()
-    with pytest.raises(ProxymaskError, match="--parts style: --protocol paper has only pictures"):
+    with pytest.raises(ProxymaskError, match="parts style: protocol paper has only pictures"):
         run(tiny_bundle, avatars, out, protocol="paper", parts=("style",))
     with pytest.raises(ProxymaskError, match="no painted mask"):
         run(tiny_bundle, avatars, out, labelled=tmp_path)

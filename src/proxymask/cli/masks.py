@@ -6,13 +6,14 @@ from typing import Annotated
 
 import tyro
 
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .hints import command_line
 from .options import BundleName, OptionalPath
 
 
 @dataclass(frozen=True)
-class MaskCheck:
+class MaskCheck(Checked):
     """Check whether a mask can be used with a bundle, and draw how it is read.
 
     Prints the share of every class, and warns of what is too small to appear in the picture.
@@ -71,7 +72,7 @@ class MaskCheck:
 
 
 @dataclass(frozen=True)
-class Examples:
+class Examples(Checked):
     """Write the example masks of the embedded bundle, with their labels, to start painting from.
 
     OUT gets the masks as palette PNGs, labels.json with the id, name and colour of every class, and a README.md. A folder that
