@@ -139,7 +139,6 @@ class Generate(Checked):
             )
         self._check_mapper(synth, self.mapper or "mask", "mask")
         files = find_masks(mask, synth.bundle.labels)
-        left_out = _say_left_out(mask, others=False)  # find_masks names those
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
@@ -162,7 +161,7 @@ class Generate(Checked):
                         output.write(name, style_seed, synth, logits, style)
                         done += 1
                         report(done, len(good) * self.count)
-        output.report(done, bad + left_out, len(files) + left_out, "masks")
+        output.report(done, bad, len(files), "masks")
 
     def _from_inputs(self) -> None:
         from ..core.files import files_in
@@ -218,22 +217,18 @@ class Generate(Checked):
         return [(name, (path,)) for name, path in zip(names, found, strict=True)], left_out
 
 
-def _say_left_out(folder: Path, more: Sequence[str] = (), others: bool = True) -> int:
+def _say_left_out(folder: Path, more: Sequence[str]) -> int:
     """Say what of a folder is not read, on standard error; returns the number of picture files that cannot be opened.
 
-    Args:
-        more: suffixes that are read as well as those of pictures.
-        others: also count the files that are no pictures.
+    ``more``: suffixes that are read as well as those of pictures.
     """
     from ..imaging.picture_files import list_pictures, others_text, skipped_lines
     from ..imaging.reader import SUFFIXES
 
-    if not folder.is_dir():
-        return 0
     listing = list_pictures(folder, suffixes=SUFFIXES | set(more))
     for line in skipped_lines(listing.broken):
         note(line)
-    if listing.others and others:
+    if listing.others:
         note(f"note: {folder}: {others_text(listing.others)}")
     return len(listing.broken)
 

@@ -46,9 +46,12 @@ class MaskCheck(Checked):
         several = len(masks) > 1
         folder = self.out.with_suffix("") if several else None
         picture_format(self.out)
-        check_not_input(self.out, [*files_in(self.file), *([] if self.over is None else [self.over])])
+        outs = [self.out if folder is None else folder / f"{mask.name}{self.out.suffix}" for mask in masks]
+        inputs = [*(file for mask in masks for file in files_in(mask.path)), *([] if self.over is None else [self.over])]
+        for out in outs:
+            check_not_input(out, inputs)
         bad = 0
-        for mask in masks:
+        for mask, out in zip(masks, outs, strict=True):
             try:
                 checked = check_mask(mask.path, target, self.over, self.strict)
             except ProxymaskError as error:
@@ -62,7 +65,7 @@ class MaskCheck(Checked):
                 print(f"note: {note}")
             for problem in checked.problems:
                 print(f"warning: {problem}")
-            write_picture(self.out if folder is None else folder / f"{mask.name}{self.out.suffix}", checked.picture)
+            write_picture(out, checked.picture)
         if folder is None:
             print(f"the mask can be used; overlay: {self.out}")
         elif bad:

@@ -70,6 +70,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         ProxymaskError: missing folder, no readable picture, ``out`` has other content or is written by another process, a full disk.
     """
     images, out = check_path(images, "images"), check_path(out, "out")
+    check_folder(out)
     with folder_lock(out):
         return _prepare_folder(images, out, size, progress)
 
@@ -78,7 +79,6 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
-    check_folder(out)
     root, masks, labels = _layout(images)
     listing = list_pictures(root)
     files = listing.files

@@ -56,13 +56,15 @@ def _list(folder: Path, root: str, seen: set[str], below: bool, suffixes: Collec
         elif path.suffix.lower() not in suffixes:
             found.others.append(path)
         elif not os.path.isfile(path):
-            found.broken.append((path, _why(path)))
+            found.broken.append((path, why_unreadable(path)))
         else:
             found.files.append(path)
 
 
-def _why(path: Path) -> str:
+def why_unreadable(path: Path) -> str:
     """Why a name in a folder is no file that can be read."""
+    if os.path.isdir(path):
+        return "is a folder that cannot be opened"
     if os.path.exists(path):
         return "is a pipe or a device, not a regular file"
     return "is a link to a file that does not exist" if os.path.islink(path) else "cannot be opened"
