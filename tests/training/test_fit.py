@@ -386,7 +386,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
 
     usage = collections.namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
-    says("the disk of .* has 1 MB free.*make room", out=copy / "new")
+    says("the disk of .* has 1 kB free.*make room", out=copy / "new")
     assert not (copy / "new.work").exists()
 
 
