@@ -20,7 +20,7 @@ from proxymask.cli.memory import LOWER, memory_advice
 from proxymask.cli.usage import flags_of, without_other_flags
 from proxymask.core.checks import flag
 from proxymask.core.errors import COMMAND, ProxymaskError
-from proxymask.core.memory import is_of_gpu, is_out_of_memory
+from proxymask.core.out_of_memory import is_of_gpu, is_out_of_memory
 from proxymask.core.text import shell_word
 from proxymask.training.fit.advice import advice
 from proxymask.training.fit.config import FitConfig, Silent

@@ -110,8 +110,9 @@ def test_many_masks_in_every_form(synth: Synthesizer, tmp_path: Path) -> None:
         ([MASKS[0], MASKS[0] + 9], r"masks\[1\]: .*no class"),
         (["nothing.png"], r"^nothing\.png does not exist"),
         (torch.from_numpy(MASKS[0]).float(), "round it first"),
-        (torch.zeros(3, 16, 16), r"one-hot planes \(4, H, W\) or \(B, 4, H, W\), got float32 of shape \(3, 16, 16\)"),
-        (torch.zeros(2, 3, 16, 16), r"got float32 of shape \(2, 3, 16, 16\)"),
+        (torch.zeros(5, 16, 16), r"one-hot planes \(4, H, W\) or \(B, 4, H, W\), got float32 of shape \(5, 16, 16\)"),
+        (torch.zeros(2, 5, 16, 16), r"got float32 of shape \(2, 5, 16, 16\)"),
+        (torch.full((3, 16, 16), 0.5), "128"),
         (torch.zeros(4, 16, 16), "not one-hot"),
         (torch.full((1, 4, 16, 16), 0.25), "not one-hot .* take their argmax"),
         (planes(MASKS[0], torch.int64), "may be 4 masks or one in one-hot planes"),
@@ -321,6 +322,32 @@ def test_threads_share_a_synthesizer() -> None:
         thread.join()
     assert not errors
     assert np.array_equal(found, wanted)
+
+
+def test_threads_that_set_a_style_get_their_own() -> None:
+    """``set_style`` and then calls, in four threads at once; a thread that sets none has the one set last."""
+    synth, wrong, turn = make_synth(), [], threading.Barrier(4)
+    wanted = {seed: alone(make_synth(), 0, seed) for seed in range(8)}
+
+    def work(seed: int) -> None:
+        for seed_ in (seed, seed + 4):
+            turn.wait()
+            synth.set_style(seed=seed_)
+            turn.wait()  # all have set theirs
+            wrong.extend(seed_ for _ in range(3) if not np.array_equal(synth(MASKS[0], output_type="numpy"), wanted[seed_]))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    synth.set_style(seed=2)
+    shared: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: shared.append(synth(MASKS[0], output_type="numpy")))
+    thread.start()
+    thread.join()
+    assert np.array_equal(shared[0], wanted[2])
 
 
 # ------------------------------------------------------------------------------------------------------- moving, copying, naming

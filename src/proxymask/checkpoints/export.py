@@ -14,6 +14,7 @@ import torch
 
 from ..core.checks import checked
 from ..core.errors import ProxymaskError, os_reason
+from ..core.files import check_not_input, files_in
 from .formats import rosinality_export
 from .imported import Imported, save_import
 from .loading import open_checkpoint
@@ -44,10 +45,11 @@ def export(source: str | Path, out: str | Path, form: Format = "rosinality", dis
         save_import(imported, out)
         return []
     out = Path(out)
+    check_not_input(out, files_in(Path(source)))
     if out.is_dir() or not out.suffix:
         raise ProxymaskError(f"--out {out}: rosinality's layout is one file, end its name in .pt")
     contents, notes = _rosinality(imported)
-    temporary = out.with_name(out.name + ".tmp")
+    temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

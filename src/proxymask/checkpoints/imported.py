@@ -139,7 +139,7 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         raise ProxymaskError(f"--out {out} is a file: name a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / IMPORT_JSON).is_file():
         raise ProxymaskError(f"--out {out} is not empty and holds no import: choose another folder")
-    temporary = out.with_name(out.name + ".tmp")
+    temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -147,7 +147,9 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         if imported.discriminator is not None:
             imported.discriminator.save_pretrained(temporary / "discriminator")
         write_json(temporary / IMPORT_JSON, imported.about())
-        (temporary / "README.md").write_text(f"# {imported.source}\n\n```\n{imported.text()}\n```\n", encoding="utf-8")
+        (temporary / "README.md").write_text(
+            f"# {imported.source}\n\n```\n{imported.text()}\n```\n", encoding="utf-8", errors="backslashreplace"
+        )
         replace_folder(temporary, out)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -17,11 +17,12 @@ from typing import Any
 
 from ..core.checks import flag, nearest
 from ..core.errors import ProxymaskError
-from ..core.memory import is_out_of_memory
+from ..core.out_of_memory import is_out_of_memory
 from ..core.text import without_controls
 from ..core.version import __version__
 from .old_flags import current_flags
 from .progress import is_main
+from .stopping import sigterm_interrupts
 from .streams import OUTPUT, note, open_streams, silence_output
 
 Tree = dict[str, "Verb | Group"]
@@ -105,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 done, 1 a mistake of its own, 2 an error that the user can correct, 130 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
     open_streams()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), sigterm_interrupts():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             code = _run(words)
@@ -114,8 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ProxymaskError as error:
             _say(error.message)
             return 130 if _is_stop(error) else 2
-        except KeyboardInterrupt:
-            _say("stopped by Ctrl-C")
+        except KeyboardInterrupt as stop:
+            _say(f"stopped by {str(stop) or 'Ctrl-C'}")
             return 130
         except BrokenPipeError:  # the program that reads our output has ended, as head does
             silence_output()

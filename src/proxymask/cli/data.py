@@ -29,10 +29,15 @@ class _Drawn(Checked):
     common: CommonSeed = field(default_factory=Seeded)
 
     def _make(self, kind: str, framing: str, depth: bool = False) -> None:
+        from ..core.files import check_folder
         from ..data.drawn_dataset import make_dataset
 
+        check_folder(self.out)
         with progress(f"drawing {kind}") as report:
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
+        older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
+        if older > 0:
+            note(f"note: {self.out} also holds {older:,} {kind} of an earlier call with a larger --count")
         print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
         side = 1 << self.size.bit_length() - 1
         size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
@@ -81,8 +86,8 @@ class DataCats(_Drawn):
 class DataPrepare(Checked):
     """Crop and resize a folder of pictures once, so that training reads them quickly.
 
-    Takes PNG, JPEG and WebP, also in subfolders, and crops to the centre. Files that cannot be read are named and skipped. If the
-    folder is a data set with masks, the masks are prepared too.
+    Takes PNG, JPEG, WebP, BMP, TIFF, GIF and PNM, also in subfolders, and crops to the centre. Files that cannot be read are named and
+    skipped. If the folder is a data set with masks, the masks are prepared too.
 
     Examples:
       proxymask data prepare photos --size 128 --out photos-128
@@ -102,14 +107,15 @@ class DataPrepare(Checked):
         """Prepare them, and print what was skipped."""
         from ..core.sizes import short_text, size_text
         from ..data.prepare import prepare_folder
+        from ..imaging.picture_files import others_text, skipped_lines
 
         with progress("preparing") as report:
             size = self.size if self.height is None else (self.height, self.size)
             done = prepare_folder(self.images, self.out, size, report)
-        for file, reason in done.skipped[:SHOWN]:
-            note(f"skipped: {reason if str(file) in reason else f'{file}: {reason}'}")
-        if len(done.skipped) > SHOWN:
-            note(f"skipped: and {len(done.skipped) - SHOWN:,} more")
+        for line in skipped_lines(done.skipped, SHOWN):
+            note(line)
+        for found in [*done.notes, others_text(done.others)] if done.others else done.notes:
+            note(f"note: {found}")
         print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
         if done.upscaled:
             print(

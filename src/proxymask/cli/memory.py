@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..core.memory import is_of_gpu
+from ..core.out_of_memory import is_of_gpu
 
 LOWER = {
     "accumulate": "a larger --accumulate, which goes on with the same run (--accumulate 2 halves what a step needs)",

@@ -22,7 +22,7 @@ from ..training.distributed import processes
 from ..training.loop import LoopConfig
 from ..training.parts import check_colours, load_part, open_pictures
 from ..training.presets import DEFAULT_PRESET, resolve_preset
-from ..training.run_dirs import check_out
+from ..training.run_dirs import check_out, run_lock
 from ..training.stages.depth import DepthDefinition
 from ..training.stages.generator import GeneratorDefinition
 from ..training.stages.rearranger import RearrangerDefinition
@@ -48,6 +48,7 @@ from .stage_options import (
     pictures_of,
     say,
     stage_settings,
+    train_stage,
 )
 from .train_mapper import TrainMapper
 
@@ -86,7 +87,7 @@ class TrainGenerator(Checked):
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
+        with processes(self.common.device), run_lock(self.out):
             preset = resolve_preset(self.preset)
             check_folders(images=self.images)
             check_out(self.out)
@@ -106,8 +107,7 @@ class TrainGenerator(Checked):
                 discriminator=discriminator,
                 grow=grow,
             )
-            with progress("generator") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "generator")
         hint = command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
         say(f"generator: {self.out / 'generator'}; next: {hint}")
 
@@ -187,7 +187,7 @@ class TrainRearranger(Checked):
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
+        with processes(self.common.device), run_lock(self.out):
             check_folders(images=self.images)
             check_out(self.out)
             source, clustered = (part_of(getattr(self, name), self.bundle, name) for name in ("generator", "clusters"))
@@ -205,8 +205,7 @@ class TrainRearranger(Checked):
                 pictures=pictures_of(self.images, generator),
                 start=None if self.start is None else load_part(self.start, "rearranger", Rearranger),
             )
-            with progress("rearranger") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "rearranger")
         say(f"rearranger: {self.out / 'rearranger'}")
 
 
@@ -240,6 +239,8 @@ class TrainSegmenter(Checked):
     --generator."""
     rearranger: OptionalPath = None
     """The rearranger, which style-transfer labelling needs; by default that in --bundle or --generator."""
+    strict: bool = False
+    """Refuse painted masks whose colours are not exactly those of labels.json."""
     preset: PresetName = DEFAULT_PRESET
     config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
     loop: Annotated[SegmenterLoop, Flat] = field(default_factory=SegmenterLoop)
@@ -247,14 +248,14 @@ class TrainSegmenter(Checked):
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
+        with processes(self.common.device), run_lock(self.out):
             check_folders(labels=self.labels, samples=self.samples)
             check_out(self.out)
             source = part_of(self.generator, self.bundle, "generator")
             generator, _ = generator_of(source, self.class_index)
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
-            ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
+            ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples, self.strict)
             for note in absent_labels(labels, masks):
                 say(f"note: {note}")
             clusters = rearranger = None
@@ -272,8 +273,7 @@ class TrainSegmenter(Checked):
                 clusters=clusters,
                 rearranger=rearranger,
             )
-            with progress("segmenter") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "segmenter")
         say(f"segmenter, of {len(names)} labelled samples: {self.out / 'segmenter'}")
 
     def _for_style_transfer(self, source: Path) -> tuple[ProxyClusters, Rearranger]:
@@ -311,15 +311,14 @@ class TrainDepth(Checked):
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
+        with processes(self.common.device), run_lock(self.out):
             check_folders(images=self.images)
             check_out(self.out)
             every = max(1, min(500, self.steps))
             loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
             loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)
             definition = DepthDefinition(config=self.config, loop=loop, data=DepthImages(self.images))
-            with progress("depth") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "depth")
         say(f"depth network: {self.out / 'depth'}")
         hint = command_line(
             "train", "mapper", "--bundle", "avatars", "--condition", "depth", "--extractor", "depth-net", "--weights", self.out

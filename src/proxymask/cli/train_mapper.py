@@ -26,7 +26,7 @@ from ..training.distributed import is_main, main_first, processes
 from ..training.mapper import MapperConfig
 from ..training.parts import Frozen, find_part, load_part
 from ..training.presets import DEFAULT_PRESET, resolve_preset
-from ..training.run_dirs import check_out, mark_of
+from ..training.run_dirs import check_out, mark_of, run_lock
 from ..training.stages.condition_mapper import ConditionMapperDefinition
 from ..training.stages.definition import TrainedStage
 from ..training.stages.distillation import DistillationDefinition
@@ -48,6 +48,7 @@ from .stage_options import (
     pictures_of,
     say,
     stage_settings,
+    train_stage,
 )
 
 
@@ -115,7 +116,7 @@ class TrainMapper(Checked):
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
+        with processes(self.common.device), run_lock(self.out):
             self._check_flags()
             check_folders(images=self.images)
             check_out(self.out)
@@ -123,8 +124,7 @@ class TrainMapper(Checked):
             condition = definition.condition if isinstance(definition, ConditionMapperDefinition) else None
             if isinstance(definition, PairedMapperDefinition) and definition.cache is not None:
                 self._fill_cache(definition)
-            with progress("mapper" if condition is None else f"mapper for {condition.name}") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "mapper" if condition is None else f"mapper for {condition.name}")
         say(f"mapper: {self.out / 'mapper'}")
         if condition is not None and self.bundle is not None:
             say(f"next: {command_line('bundle', 'add', self.out, '--bundle', self.bundle, '--out', 'my-bundle')}")

@@ -141,7 +141,7 @@ class Bundle:
             raise ProxymaskError(f"{folder} is a file: a bundle is a folder, choose another --out")
         if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").is_file():
             raise ProxymaskError(f"{folder} is not empty and holds no bundle: choose another --out")
-        temporary = folder.with_name(folder.name + ".tmp")
+        temporary = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)
@@ -149,7 +149,7 @@ class Bundle:
                 part.save_pretrained(temporary / name, half=half)
             if self.labels is not None:
                 self.labels.save(temporary / "labels.json")
-            (temporary / "README.md").write_text(card or self.card(), encoding="utf-8")
+            (temporary / "README.md").write_text(card or self.card(), encoding="utf-8", errors="backslashreplace")
             files = sorted(p for p in temporary.rglob("*") if p.is_file())
             write_json(
                 temporary / "bundle.json",

@@ -18,6 +18,7 @@ from ..core.checks import Seed, Truncation, checked, nearest
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
+from ..core.threads import inference
 from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.rearranger import QueryTokens
@@ -69,7 +70,7 @@ class SynthesisSteps:
     # ------------------------------------------------------------------------------------------------------------ samples
 
     @checked
-    @torch.inference_mode()
+    @inference
     def w(self, seeds: Sequence[Seed], truncation: Truncation = 1.0) -> torch.Tensor:
         """Latents w (B, w_dim) of integer seeds.
 
@@ -78,11 +79,13 @@ class SynthesisSteps:
         """
         if not isinstance(seeds, Iterable) or not len(list(seeds)):
             raise ProxymaskError(f"seeds must be a list of whole numbers, not {seeds!r}")
-        z = self.bundle.generator.z([check_seed(seed) for seed in seeds])
-        return self.cut.w(z.to(self.device), check_truncation(truncation))
+        z = self.bundle.generator.z([check_seed(seed) for seed in seeds]).to(self.device)
+        # on a CPU one by one: in another batch the last bits of a w differ
+        parts = z.split(1 if self.device.type == "cpu" else max(1, len(z)))
+        return torch.cat([self.cut.w(part, check_truncation(truncation)) for part in parts])
 
     @checked
-    @torch.inference_mode()
+    @inference
     def state(self, w: torch.Tensor) -> SplitState:
         """G1: latents (B, w_dim) or (B, num_ws, w_dim) -> the samples at the split.
 
@@ -101,14 +104,14 @@ class SynthesisSteps:
             raise ProxymaskError("w holds values that are not finite, or whole numbers: take latents of synth.w(seeds)")
 
     @checked
-    @torch.inference_mode()
+    @inference
     def layout(self, w: torch.Tensor) -> tuple[torch.Tensor, SplitState]:
         """Proxy masks (B, h, w) int64 of the samples of latents w, and the samples at the split."""
         state = self.state(w)
         return self.bundle.clusters.assign(state.features), state
 
     @checked
-    @torch.inference_mode()
+    @inference
     def sample(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """The generator's own pictures of latents w (B, 3, H, W), their proxy masks (B, h, w), and labels (B, H, W) where there is a
         segmenter."""
@@ -126,7 +129,7 @@ class SynthesisSteps:
     # ------------------------------------------------------------------------------------------------------------- styles
 
     @checked
-    @torch.inference_mode()
+    @inference
     def encode_styles(self, w: torch.Tensor) -> Style:
         """The styles of latents w (B, w_dim) or (B, num_ws, w_dim), for a batch: without the fused G2."""
         w = w.to(self.device)
@@ -140,7 +143,7 @@ class SynthesisSteps:
         return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts))
 
     @checked
-    @torch.inference_mode()
+    @inference
     def fuse(self, style: Style) -> Style:
         """A single style with the fused G2, which makes pictures of it faster."""
         with autocast(self.device, self.dtype):
@@ -156,7 +159,7 @@ class SynthesisSteps:
     # -------------------------------------------------------------------------------------------------------------- masks
 
     @checked
-    @torch.inference_mode()
+    @inference
     def map(self, masks: np.ndarray | torch.Tensor, mapper: str = "mask") -> torch.Tensor:
         """Label ids (B, H, W) -> logits (B, K, h, w) of a mapper: all that depends on the mask alone.
 
@@ -180,7 +183,7 @@ class SynthesisSteps:
             raise ProxymaskError(f"the masks hold id {most if least >= 0 else least}: ids are 0 to {classes - 1}")
 
     @checked
-    @torch.inference_mode()
+    @inference
     def map_planes(self, planes: torch.Tensor, mapper: str) -> torch.Tensor:
         """Planes (B, planes, H, W) of a condition, 0 to 1, -> logits (B, K, h, w) of the mapper of that name.
 
@@ -203,7 +206,7 @@ class SynthesisSteps:
             return known[1]
 
     @checked
-    @torch.inference_mode()
+    @inference
     def proxy_mask(self, logits: torch.Tensor, style: Style) -> torch.Tensor:
         """A mapper's logits (B, K, h, w), or one for all styles, -> proxy masks for the styles: ids (B, h, w) int64 where the bundle takes
         one cluster a position (:data:`ProxyMaskMode`), else probabilities (B, K, h, w)."""
@@ -228,7 +231,7 @@ class SynthesisSteps:
             return self.rearranger.encode_mask(proxy)
 
     @checked
-    @torch.inference_mode()
+    @inference
     def rearrange(self, proxy: torch.Tensor, style: Style) -> SplitState:
         """The rearranger: features of the styles, one for all or one each, in the layout of proxy masks, ids (B, h, w) or one-hot or soft
         planes (B, K, h, w)."""
@@ -236,14 +239,14 @@ class SynthesisSteps:
         return self.rearranger.attend(tokens, style.expanded(len(proxy)).kv)
 
     @checked
-    @torch.inference_mode()
+    @inference
     def render_state(self, state: SplitState, w: torch.Tensor) -> torch.Tensor:
         """G2: states at the split, with latents w of as many styles, -> pictures."""
         with autocast(self.device, self.dtype):
             return self.cut.render(state, w).float().clamp_(-1, 1)
 
     @checked
-    @torch.inference_mode()
+    @inference
     def render(self, proxy: torch.Tensor, style: Style) -> torch.Tensor:
         """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures."""
         state = self.rearrange(proxy, style)

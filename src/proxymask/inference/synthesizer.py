@@ -19,6 +19,7 @@ from ..core.checks import Seed, Truncation, checked
 from ..core.device import resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width, size_text
+from ..core.threads import inference, one_thread
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.pictures import from_pixels
@@ -34,6 +35,7 @@ from .style import (
     Style,
     StyleCache,
     StyleLike,
+    ThreadStyle,
     check_one_style,
     check_style,
     check_truncation,
@@ -66,7 +68,8 @@ class Synthesizer(ConditionSteps):
     """Pictures from masks and other conditions with a bundle.
 
     A style, an integer seed or a :class:`Style`, is an argument of every call, so that threads can share a synthesizer. The styles of the
-    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` and :meth:`set_style` change the object: call them before threads use it.
+    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` changes the object for all: call it before threads use it. A style that a thread
+    sets (:meth:`set_style`) is that thread's.
 
     It can be pickled and deep-copied; the copy carries the weights.
 
@@ -81,7 +84,10 @@ class Synthesizer(ConditionSteps):
 
     batch_size: int
     _cache: StyleCache
-    _style: Style | None = None
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "auto", precision: str | torch.dtype = "auto") -> None:
+        self._set = ThreadStyle()
+        super().__init__(bundle, device, precision)
 
     @classmethod
     @checked
@@ -128,8 +134,8 @@ class Synthesizer(ConditionSteps):
         self.prepare(place, self.dtype if dtype is None else resolve_precision(dtype, place))
         if place.type == before.type:
             self.batch_size = batch_size
-        if self._style is not None:
-            self._style = self.make_style(w=self._style.w)
+        style = self._set.get()
+        self._set = ThreadStyle() if style is None else ThreadStyle(self.make_style(w=style.w))
         return self
 
     @property
@@ -160,7 +166,8 @@ class Synthesizer(ConditionSteps):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        w = None if self._style is None else self._style.w.cpu()
+        style = self._set.get()
+        w = None if style is None else style.w.cpu()
         return _reopen, (self.bundle, str(self.device), self.dtype, self.proxy_mask_mode, self.batch_size, w)
 
     # ------------------------------------------------------------------------------------------------------------- styles
@@ -190,10 +197,10 @@ class Synthesizer(ConditionSteps):
 
     @checked
     def set_style(self, seed: Seed | None = None, w: torch.Tensor | None = None, truncation: Truncation = 1.0) -> Style:
-        """Set the style of calls that name none; see :meth:`make_style`. Threads that share the synthesizer share this style too: give each
-        call its style instead."""
-        self._style = self.make_style(seed, w, truncation)
-        return self._style
+        """Set the style of this thread's calls that name none; see :meth:`make_style`. Threads that set none take the one set last."""
+        style = self.make_style(seed, w, truncation)
+        self._set.put(style)
+        return style
 
     @checked
     def make_region_styles(self, styles: Mapping[Any, OneStyle], truncation: float = 1.0) -> RegionStyles:
@@ -210,7 +217,7 @@ class Synthesizer(ConditionSteps):
         each = assign_styles(styles, self._needed_labels())
         kinds = list(dict.fromkeys(each))
         made = tuple(self._resolve_one(self._checked_one(check_one_style(kind)), truncation) for kind in kinds)
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             g2 = RegionG2(self.cut, [style.w for style in made], self.dtype)
         return RegionStyles(made, tuple(kinds.index(one) for one in each), g2)
 
@@ -236,7 +243,7 @@ class Synthesizer(ConditionSteps):
 
     def _checked(self, style: StyleLike | None) -> StyleLike:
         if style is None:
-            style = self._style
+            style = self._set.get()
         if style is None:
             raise ProxymaskError("give a style, a seed or a Style: synth(mask, 3)")
         style = check_style(style)
@@ -258,6 +265,7 @@ class Synthesizer(ConditionSteps):
     # -------------------------------------------------------------------------------------------------------------- masks
 
     @checked
+    @one_thread()
     def __call__(
         self,
         masks: MasksLike,
@@ -270,8 +278,8 @@ class Synthesizer(ConditionSteps):
         """Pictures of one or many masks.
 
         Args:
-            masks: one mask, a path, a PIL image, ids (H, W), one-hot planes (N, H, W) or colours (H, W, 3); or many: a list of these, ids
-                (B, H, W) or one-hot planes (B, N, H, W). Arrays are numpy's or tensors on any device.
+            masks: one mask, a path, a PIL image, ids (H, W), one-hot planes (N, H, W) or colours (H, W, 3) or (3, H, W); or many: a list
+                of these, ids (B, H, W), one-hot planes (B, N, H, W) or colours. Arrays are numpy's or tensors on any device.
             styles: a seed or a :class:`Style`, or a list of them: one for all masks, or one for each. Without it, that of
                 :meth:`set_style`.
             mapper: which of the bundle's mappers for masks.
@@ -304,13 +312,15 @@ class Synthesizer(ConditionSteps):
         return make_output(blocks, output_type, single)
 
     @checked
-    def read_mask(self, mask: MaskLike) -> np.ndarray:
+    def read_mask(self, mask: MaskLike, strict: bool = False) -> np.ndarray:
         """Check one mask against the bundle's labels and bring it to picture size: ids (H, W) uint8.
+
+        ``strict`` refuses guesses: see :func:`~proxymask.imaging.masks.read_mask`.
 
         Raises:
             ProxymaskError: the mask cannot be used, or the bundle has no labels.
         """
-        return read_single_mask(mask, self._needed_labels(), self.size)
+        return read_single_mask(mask, self._needed_labels(), self.size, strict)
 
     def _needed_labels(self) -> LabelSet:
         if self.bundle.labels is None:
@@ -319,6 +329,7 @@ class Synthesizer(ConditionSteps):
         return self.bundle.labels
 
     @checked
+    @one_thread()
     def generate(
         self,
         mask: MaskLike,
@@ -370,7 +381,7 @@ class Synthesizer(ConditionSteps):
         if isinstance(style, Style):
             proxy = self.proxy_mask(logits, style)
             return self.render(proxy, style), proxy
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             shares = style.weights(torch.from_numpy(np.array(mask)).to(self.device))
             grid = shrink(shares, logits.shape[2:])
             proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
@@ -395,7 +406,7 @@ class Synthesizer(ConditionSteps):
         return Result(from_pixels(pixels), ids[0].to(torch.uint8).cpu().numpy(), mask, notes)
 
     @checked
-    @torch.inference_mode()
+    @inference
     def transfer(self, shape_seed: StyleLike, style_seed: StyleLike, truncation: Truncation = 1.0) -> Result:
         """The layout of one sample in the style of another, without a mapper (supplement, section F).
 
@@ -412,6 +423,7 @@ class Synthesizer(ConditionSteps):
         return self._from_proxy(self.substitute(ids, style), style)
 
     @checked
+    @one_thread()
     def generate_mixed(
         self,
         inputs: Sequence[tuple[str, MaskLike]],

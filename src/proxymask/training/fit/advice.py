@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ProxymaskError
-from ...core.memory import is_of_gpu, is_out_of_memory
+from ...core.out_of_memory import is_of_gpu, is_out_of_memory
 from ..loop import NotFinite
 from ..presets import STAGES
 from .state import FitState
