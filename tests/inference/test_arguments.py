@@ -68,7 +68,7 @@ CALLS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda s: s.transfer("1", 2), "not '1'"),
     (lambda s: s.transfer(1, 2, truncation=NAN), "truncation must be a number"),
     (lambda s: s.to("tpu"), "device tpu: unknown; use auto, cpu"),
-    (lambda s: s.to(device=3), "device 3: unknown"),
+    (lambda s: s.to(device=3), "device must be text or a device"),
     (lambda s: s.to(dtype="fp16"), "precision fp16: unknown"),
     (lambda s: s.to(place="cpu"), "has no argument place"),
     (lambda s: s.w(3), "seeds must be a list"),
@@ -114,6 +114,7 @@ CALLS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda s: fit("x"), "config must be a FitConfig"),
     (lambda s: FitConfig(out="x", steps_scale=0), "steps_scale must be a number, above 0"),
     (lambda s: load_preset("dmo"), "did you mean demo?"),
+    (lambda s: load_preset(3), "name must be text"),
 ]
 
 
