@@ -138,7 +138,7 @@ def _thin(
     colour, and edges of such mixtures are what this picture has.
     """
     has, hidden = own != NONE, coded.hidden[codes]
-    sets = sets_beside(classes, rows, columns)
+    sets = sets_beside(classes, len(labels), rows, columns)
     beside = has & contains(sets, own)
     alone = has & ~beside & ~hidden
     close = alone & (found.distance[codes] <= DRAWN)
@@ -222,16 +222,16 @@ def _from_neighbours(
     Returns:
         The classes, int (n,); whether a class was found, bool (n,); whether it explains the colour, bool (n,).
     """
-    sets = sets_beside(classes, rows, columns)
+    sets = sets_beside(classes, len(labels), rows, columns)
     chosen, distance = _explain(sets, codes, coded, labels, without)
     found, explained = np.isfinite(distance), distance <= most
-    several = (sets & (sets - np.minimum(sets, 1)) > 0).any(axis=1) | (np.count_nonzero(sets, axis=1) > 1)
+    several = (sets & (sets - np.minimum(sets, sets.dtype.type(1))) > 0).any(axis=1) | (np.count_nonzero(sets, axis=1) > 1)
     wide = ~explained & ~several  # in the middle of a wide slope, its two classes are farther away
     for side in FAR:
         which = np.flatnonzero(wide)
         if not len(which):
             break
-        around = sets_around(classes, rows[which], columns[which], side)
+        around = sets_around(classes, len(labels), rows[which], columns[which], side)
         ids, off = _explain(around, codes[which], coded, labels, None if without is None else without[which])
         slope = ranges(coded.codes, coded.table, rows[which], columns[which]) > SLOPE
         known = (off <= TIGHT) & slope  # an area of one colour is no slope
