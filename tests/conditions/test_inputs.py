@@ -217,7 +217,7 @@ def test_wrong_scribbles_are_refused() -> None:
     with pytest.raises(ProxymaskError, match="made of labels, not by an extractor"):
         get_condition("scribble", AVATAR_LABELS, "xdog")
     full = SCRIBBLE.read(read_mask(example_masks() / "beard.png", AVATAR_LABELS), SIZE)
-    assert any("--condition mask" in note for note in full.notes)
+    assert any("the condition mask" in note for note in full.notes)
 
 
 @pytest.mark.parametrize("covered", [0.02, 0.05, 0.1])
