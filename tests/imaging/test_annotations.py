@@ -161,7 +161,9 @@ def test_polygons_and_run_lengths_of_coco(tmp_path):
 
 
 def test_images_of_coco(tmp_path):
-    images = [{"id": i, "file_name": name, "width": 80, "height": 60} for i, name in ((1, "a/face.jpg"), (2, "../../b.png"), (7, "face.png"))]
+    images = [
+        {"id": i, "file_name": name, "width": 80, "height": 60} for i, name in ((1, "a/face.jpg"), (2, "../../b.png"), (7, "face.png"))
+    ]
     path = coco(tmp_path, [{"segmentation": [[0, 0, 9, 0, 9, 9]], "image_id": 7}], images)
     for which in ("7", "face.png"):
         assert read_mask(f"{path}#{which}", LABELS)[2, 5] == 1
