@@ -48,7 +48,7 @@ def test_soft_edges_get_a_class_of_their_neighbourhood(kind):
     read = read_mask_notes(picture, LABELS)
     assert set(np.unique(read.ids)) == set(np.unique(FACE))
     assert np.count_nonzero(read.ids != FACE) < 0.012 * FACE.size
-    assert far_from(read.ids, FACE, 3) <= 8
+    assert far_from(read.ids, FACE, 3) <= 16
     assert len(read.notes) == 1
     assert "anti-aliasing, smooth resizing and lossy compression" in read.notes[0]
     assert "%" in read.notes[0]
@@ -140,7 +140,7 @@ def test_areas_in_foreign_colours_are_refused_with_colour_and_nearest_class():
     pixels = COLORS[FACE].copy()
     pixels[10:40, 20:60] = [255, 0, 255]
     for picture in (Image.fromarray(pixels), saved(Image.fromarray(pixels), "JPEG", quality=92), Image.fromarray(pixels).quantize(16)):
-        with pytest.raises(ProxymaskError, match=r"no class: #f[0-9a-f]0[0-9a-f]f[0-9a-f].*nearest is 4 mouth|no class: #ff00ff.*nearest is"):
+        with pytest.raises(ProxymaskError, match=r"no class: #ff00f[ef] \(1,[12]\d\d pixels; nearest is 6 facial_hair"):
             read_mask(picture, LABELS)
     outlined = COLORS[FACE].copy()
     edge = (FACE[1:, 1:] != FACE[:-1, 1:]) | (FACE[1:, 1:] != FACE[1:, :-1])
@@ -164,7 +164,9 @@ def test_random_label_sets_and_masks_in_every_exact_encoding(seed):
     """Any classes and any mask: all exact encodings give the same ids."""
     rng = np.random.default_rng(seed)
     colors = rng.permutation(27)[: rng.integers(2, 14)]
-    labels = LabelSet.of([(f"c{i}", "#{:02x}{:02x}{:02x}".format(*(127 * (c // 9), 127 * (c // 3 % 3), 127 * (c % 3)))) for i, c in enumerate(colors)])
+    labels = LabelSet.of(
+        [(f"c{i}", "#{:02x}{:02x}{:02x}".format(*(127 * (c // 9), 127 * (c // 3 % 3), 127 * (c % 3)))) for i, c in enumerate(colors)]
+    )
     mask = rng.integers(0, len(labels), tuple(rng.integers(2, 24, 2))).astype(np.uint8)
     if rng.random() < 0.5:
         mask = np.kron(mask, np.ones((4, 4), np.uint8))

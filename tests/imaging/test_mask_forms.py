@@ -128,7 +128,12 @@ def grey_png(ids: np.ndarray, bits: int) -> bytes:
 
 def test_ids_after_lossy_compression_are_refused(tmp_path):
     few = Image.fromarray(np.where(FACE > 4, 0, FACE).astype(np.uint8))
-    for suffix, how in ((".jpg", {"quality": 90}), (".jpg", {"quality": 100}), (".webp", {"quality": 90}), (".tif", {"compression": "jpeg"})):
+    for suffix, how in (
+        (".jpg", {"quality": 90}),
+        (".jpg", {"quality": 100}),
+        (".webp", {"quality": 90}),
+        (".tif", {"compression": "jpeg"}),
+    ):
         path = tmp_path / f"ids{how.get('quality')}{suffix}"
         few.save(path, **how)
         refused(path, "lossy compression")
