@@ -156,15 +156,15 @@ def test_the_learning_rate_multiplier_is_told_by_the_weights(family: str, tmp_pa
 def test_what_a_file_says_is_not_overruled(tmp_path: Path) -> None:
     path = families.nvidia_file(tmp_path / "n.pkl", SHAPE)[0]
     assert open_checkpoint(path, lr_multiplier=0.01).generator.config["mapping_lr_multiplier"] == 0.01
-    with pytest.raises(ProxymaskError, match=r"--final-tanh: NVIDIA .* no such option"):
+    with pytest.raises(ProxymaskError, match=r"final_tanh: NVIDIA .* no such option"):
         open_checkpoint(path, final_tanh=True)
     hammer = write_torch(tmp_path / "h.pth", wrappers.hammer(NVIDIA, {"mapping_lr_mul": 0.01, "final_tanh": False}))
-    with pytest.raises(ProxymaskError, match=r"--lr-multiplier 1: the file says 0\.01"):
+    with pytest.raises(ProxymaskError, match=r"lr_multiplier 1: the file says 0\.01"):
         open_checkpoint(hammer, lr_multiplier=1.0)
-    with pytest.raises(ProxymaskError, match="--final-tanh: the file says that it has none"):
+    with pytest.raises(ProxymaskError, match="final_tanh: the file says that it has none"):
         open_checkpoint(hammer, final_tanh=True)
     folder = save_import(open_checkpoint(path), tmp_path / "imported")
-    with pytest.raises(ProxymaskError, match="leave out --lr-multiplier"):
+    with pytest.raises(ProxymaskError, match="leave out lr_multiplier"):
         open_checkpoint(folder, lr_multiplier=0.01)
 
 

@@ -20,6 +20,7 @@ from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, counts, evaluate, protocol
 from proxymask.evaluation.baselines import LabelTable, nearest_copy
 from proxymask.evaluation.judge import SHIPPED, Judge
+from proxymask.evaluation.sheets import _sheet
 from proxymask.imaging.grids import to_uint8
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import SampleNetworks, read_labelled, write_samples
@@ -111,6 +112,16 @@ def test_against_plain_computation(whole: tuple[Evaluation, Path], tiny_bundle: 
     best = result.sheets["best"][2][0].astype(int)
     shown = to_uint8(pictures[int(ranks.argmax())][None])[0].astype(int)
     assert np.abs(best - shown).max() <= 1
+
+
+@pytest.mark.parametrize("of", ["masks", "proxy"])
+def test_a_picture_is_the_same_on_every_sheet(of: str, tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    config = settings(tiny_bundle, avatars, tmp_path, masks=fresh)
+    inputs = protocol.Evaluator(config, device="cpu", precision="bf16").inputs
+    together, alone = _sheet(inputs, [4, 2, 7], of), _sheet(inputs, [2], of)
+    assert len(together) == 4
+    for row, one in zip(together, alone, strict=True):
+        assert np.array_equal(row[1:2], one)
 
 
 def test_goes_on_after_a_stop(whole: tuple[Evaluation, Path], tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
@@ -220,7 +231,7 @@ def test_parts_and_baselines(tiny_bundle: Path, avatars: Path, fresh: Path, labe
             miou = ConfusionMatrix(9).update(predicted, judge.resized_masks(masks)).miou()
             assert result.value("miou", of) == pytest.approx(miou, abs=2e-3)
     assert "baseline a" in (out / "report.html").read_text()
-    with pytest.raises(ProxymaskError, match="--parts style: --protocol paper has only pictures"):
+    with pytest.raises(ProxymaskError, match="parts style: protocol paper has only pictures"):
         run(tiny_bundle, avatars, out, protocol="paper", parts=("style",))
     with pytest.raises(ProxymaskError, match="no painted mask"):
         run(tiny_bundle, avatars, out, labelled=tmp_path)

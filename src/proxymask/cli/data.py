@@ -1,38 +1,47 @@
 """The verbs ``data avatars``, ``data cats`` and ``data prepare``: data sets."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from ..core.checks import Checked, Range
 from .hints import command_line
-from .options import CommonSeed, Number, Seeded
+from .options import CommonSeed, Seeded
 from .progress import progress
+from .streams import note
 
+_OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")
 SHOWN = 20  # skipped files that are named; of the others only the number is printed
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    count: int
+class _Drawn(Checked):
+    count: Annotated[int, Range(1, 10**7)]
     """Number of pictures."""
     out: Path
     """Folder for images/, masks/ and labels.json. After a stop, the same command goes on."""
-    size: int = 128
-    """Side of the pictures in pixels, 8 to 1024."""
-    workers: Number = None
+    size: Annotated[int, Range(8, 1024)] = 128
+    """Side of the pictures in pixels, 8 to 1024; a power of two for training."""
+    workers: Annotated[int | None, Range(1, 1024), _OPTIONAL] = None
     """Number of processes; all cores if not given."""
     common: CommonSeed = field(default_factory=Seeded)
 
     def _make(self, kind: str, framing: str, depth: bool = False) -> None:
+        from ..core.files import check_folder
         from ..data.drawn_dataset import make_dataset
 
+        check_folder(self.out)
         with progress(f"drawing {kind}") as report:
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
+        older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
+        if older > 0:
+            note(f"note: {self.out} also holds {older:,} {kind} of an earlier call with a larger --count")
         print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
-        print(f"next: {command_line('fit', '--images', self.out / 'images', '--out', 'my-bundle')}")
+        side = 1 << self.size.bit_length() - 1
+        size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
+        print(f"next: {command_line('fit', '--images', self.out / 'images', *size, '--out', 'my-bundle')}")
 
 
 @dataclass(frozen=True)
@@ -74,11 +83,11 @@ class DataCats(_Drawn):
 
 
 @dataclass(frozen=True)
-class DataPrepare:
+class DataPrepare(Checked):
     """Crop and resize a folder of pictures once, so that training reads them quickly.
 
-    Takes PNG, JPEG and WebP, also in subfolders, and crops to the centre. Files that cannot be read are named and skipped. If the
-    folder is a data set with masks, the masks are prepared too.
+    Takes PNG, JPEG, WebP, BMP, TIFF, GIF and PNM, also in subfolders, and crops to the centre. Files that cannot be read are named and
+    skipped. If the folder is a data set with masks, the masks are prepared too.
 
     Examples:
       proxymask data prepare photos --size 128 --out photos-128
@@ -89,23 +98,24 @@ class DataPrepare:
     """Folder of pictures."""
     out: Path
     """Folder for the prepared set."""
-    size: int = 128
+    size: Annotated[int, Range(8, 4096)] = 128
     """Side of the pictures in pixels; a power of two for training. With --height, the width."""
-    height: Number = None
+    height: Annotated[int | None, Range(8, 4096), _OPTIONAL] = None
     """Height of the pictures in pixels, for pictures that are not square."""
 
     def run(self) -> None:
         """Prepare them, and print what was skipped."""
         from ..core.sizes import short_text, size_text
         from ..data.prepare import prepare_folder
+        from ..imaging.picture_files import others_text, skipped_lines
 
         with progress("preparing") as report:
             size = self.size if self.height is None else (self.height, self.size)
             done = prepare_folder(self.images, self.out, size, report)
-        for file, reason in done.skipped[:SHOWN]:
-            print(f"skipped: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
-        if len(done.skipped) > SHOWN:
-            print(f"skipped: and {len(done.skipped) - SHOWN:,} more", file=sys.stderr)
+        for line in skipped_lines(done.skipped, SHOWN):
+            note(line)
+        for found in [*done.notes, others_text(done.others)] if done.others else done.notes:
+            note(f"note: {found}")
         print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
         if done.upscaled:
             print(

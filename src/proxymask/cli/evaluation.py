@@ -6,14 +6,18 @@ from typing import Annotated
 
 import tyro
 
+from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
+from ..core.lock import is_lock
 from ..core.sizes import height_width, short_text
 from ..data.dataset import ImageSet
 from ..evaluation import EvaluationConfig, evaluate
-from ..training.distributed import is_main, processes
+from ..training.distributed import is_main, main_lock, processes
 from ..training.judge import JudgeConfig, train_judge
-from .options import Common, Computing, Number, OptionalPath
+from .options import Common, Computing, OptionalPath
 from .progress import Terminal, progress
+
+_OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class Evaluate(EvaluationConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainJudge:
+class TrainJudge(Checked):
     """Train a judge for your own labelled domain: the segmentation network that proxymask evaluate measures pictures with.
 
     No part of a bundle is trained with it. OUT gets the judge and its accuracy on pictures outside its training set. The same command
@@ -65,7 +69,7 @@ class TrainJudge:
     """Folder of the judge; training resumes from the checkpoints in it."""
     test: OptionalPath = None
     """Data set to measure the accuracy on; if not given, a tenth of the data is kept out of the training for it."""
-    size: Number = None
+    size: Annotated[int | None, Range(8, 4096, kind="multiple of 8"), _OPTIONAL] = None
     """Side of the pictures that the judge reads, a multiple of 8; that of a prepared set if not given, else 64."""
     config: Annotated[JudgeConfig, tyro.conf.arg(name="")] = field(default_factory=JudgeConfig)
     common: Common = field(default_factory=Computing)
@@ -74,7 +78,7 @@ class TrainJudge:
         """Train it and print its accuracy."""
         if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir()) and not _is_run(self.out)):
             raise ProxymaskError(f"--out {self.out} holds other files: give another folder")
-        with processes(self.common.device):
+        with processes(self.common.device), main_lock(self.out):
             size = self.size or (None if (self.data / "index.json").is_file() else 64)
             with progress("preparing pictures") as count:
                 data = ImageSet.open(self.data, size, count)
@@ -101,4 +105,6 @@ class TrainJudge:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "judge.json").is_file() or any(folder.glob("checkpoint-*")) or (folder / "stats.jsonl").is_file()
+    """Whether a folder holds a judge, or what a stopped training leaves."""
+    names = ("judge.json", "checkpoint-*", "stats.jsonl", "events.*")
+    return any(any(folder.glob(name)) for name in names) or all(is_lock(entry) for entry in folder.iterdir())

@@ -1,6 +1,5 @@
 """The verb ``generate``: pictures from masks, or from other conditions."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
+from ..core.checks import Checked, Range, Seed, check_value, either, nearest
 from ..core.errors import ProxymaskError
-from .options import BundleName, Common, Computing, Number, OptionalPath, SeedStyle, Truncation, open_synthesizer
+from .options import BundleName, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
+from .streams import note
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ CHUNK = 64  # masks whose mapper outputs are kept at once; a style is computed o
 
 
 @dataclass(frozen=True)
-class Generate:
+class Generate(Checked):
     """Paint pictures from masks, scribbles, sketches, edges or depth maps.
 
     A mask is a PNG whose values are label ids, or whose colours are the label colours of the bundle (proxymask inspect BUNDLE lists
@@ -58,9 +59,9 @@ class Generate:
     weights: OptionalPath = None
     """With --from-photo: file or folder of the extractor's weights, if not in the weights cache."""
     bundle: BundleName = "avatars"
-    style_seed: Number = None
+    style_seed: OptionalSeed = None
     """Seed of the first style; the value of --seed if not given."""
-    count: int = 1
+    count: Annotated[int, Range(1, 10**6)] = 1
     """Number of styles; their seeds follow --style-seed."""
     truncation: Truncation = 1.0
     mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
@@ -80,14 +81,14 @@ class Generate:
 
     def _check(self) -> None:
         """Raise a :class:`ProxymaskError` where the flags contradict each other."""
+        check_value("style_seed", self._styles()[-1], Seed)
+        self._check_conditions()
+        if self.mask is not None and (self.input or self.condition):
+            raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.condition and not self.input:
             raise ProxymaskError("--condition needs --input, the file that it is drawn in")
-        if self.mask is not None and self.input:
-            raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.mask is None and not self.input:
             raise ProxymaskError("there is no input: give --mask, or --condition with --input")
-        if self.count < 1:
-            raise ProxymaskError(f"--count must be 1 or more, got {self.count}")
         if self.mask is not None:
             if self.from_photo or self.invert or self.unpainted != "mapper" or self.extractor is not None or self.weights is not None:
                 raise ProxymaskError(
@@ -102,11 +103,33 @@ class Generate:
         if len(names) > 1 and (self.mapper is not None or self.extractor is not None or self.weights is not None):
             raise ProxymaskError("--mapper, --extractor and --weights belong to one condition: leave them out, or give one condition")
 
+    def _check_conditions(self) -> None:
+        """Refuse names of conditions that do not exist; those of files and of bundles are found later."""
+        if not self.condition or self.input:
+            return
+        from ..conditions import condition_names
+
+        known = condition_names()
+        for name in self.condition:
+            if ".py:" not in name and name not in known:
+                raise ProxymaskError(f"--condition {name}: unknown; use {either(known)}, or FILE.py:NAME{nearest(name, known)}")
+
+    def _check_mapper(self, synth: "Synthesizer", mapper: str, reads: str) -> None:
+        """Refuse a mapper that the bundle lacks, or that reads something else than the input."""
+        bundle = synth.bundle
+        if mapper not in bundle.mappers:
+            near = nearest(mapper, bundle.mappers)
+            raise ProxymaskError(f"--mapper {mapper}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()}){near}")
+        found = bundle.condition_of(mapper)["condition"]
+        if found != reads:
+            raise ProxymaskError(f"--mapper {mapper} reads {found}, not {reads}: leave --mapper out, or give --condition {found} --input")
+
     def _styles(self) -> range:
         first = self.common.seed if self.style_seed is None else self.style_seed
         return range(first, first + self.count)
 
     def _from_masks(self, mask: Path) -> None:
+        from ..core.files import files_in
         from ..imaging.mask_files import find_masks
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
@@ -114,9 +137,11 @@ class Generate:
             raise ProxymaskError(
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
+        self._check_mapper(synth, self.mapper or "mask", "mask")
         files = find_masks(mask, synth.bundle.labels)
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
+        output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
         good, bad = [], 0
         for file in files:
             try:
@@ -125,7 +150,7 @@ class Generate:
                 if len(files) == 1:
                     raise
                 bad += 1
-                print(f"skipped: {error}", file=sys.stderr)
+                note(f"skipped: {error.message}")
         done = 0
         with progress("rendering") as report:
             for start in range(0, len(good), CHUNK):
@@ -139,14 +164,18 @@ class Generate:
         output.report(done, bad, len(files), "masks")
 
     def _from_inputs(self) -> None:
+        from ..core.files import files_in
+
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         kinds = [synth.condition(name, self.extractor, self.weights) for name in self.condition or ("mask",)]
         mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
         for kind, mapper in zip(kinds, mappers, strict=True):
-            if mapper not in synth.bundle.mappers or synth.bundle.condition_of(mapper)["condition"] != kind.name:
-                raise ProxymaskError(f"--mapper {mapper} does not read {kind.name}: leave --mapper out")
-        groups = self._groups(kinds[0].name)
+            self._check_mapper(synth, mapper, kind.name)
+        groups, left_out = self._groups(kinds[0].name)
         output = _Output.choose(self.out, len(groups), self.count, "inputs")
+        output.check(
+            [name for name, _ in groups], self._styles(), [part for _, paths in groups for path in paths for part in files_in(path)]
+        )
         good: list[tuple[str, list[Reading]]] = []
         bad = 0
         for name, paths in groups:
@@ -156,11 +185,11 @@ class Generate:
                 if len(groups) == 1:
                     raise
                 bad += 1
-                print(f"skipped: {error}", file=sys.stderr)
+                note(f"skipped: {error.message}")
                 continue
             for path, reading in zip(paths, readings, strict=True):
-                for note in reading.notes:
-                    print(f"note: {path}: {note}", file=sys.stderr)
+                for found in reading.notes:
+                    note(f"note: {path}: {found}")
             good.append((name, readings))
         done = 0
         with progress("rendering") as report:
@@ -170,19 +199,38 @@ class Generate:
                     output.write(name, style_seed, synth, synth.mixed_logits(readings, mappers, style, self.unpainted), style)
                     done += 1
                     report(done, len(good) * self.count)
-        output.report(done, bad, len(groups), "inputs")
+        output.report(done, bad + left_out, len(groups) + left_out, "inputs")
 
-    def _groups(self, first_kind: str) -> list[tuple[str, Sequence[Path]]]:
-        """The name and the files of every picture to paint: one file for each condition."""
+    def _groups(self, first_kind: str) -> tuple[list[tuple[str, Sequence[Path]]], int]:
+        """The name and the files of every picture to paint, one file for each condition; and the number of files that cannot be opened."""
+        from ..imaging.picture_files import distinct_names, list_pictures, picture_suffixes
         from ..imaging.reader import SUFFIXES
 
-        if len(self.input) > 1 or not self.input[0].is_dir() or first_kind == "mask":
-            return [(self.input[0].stem, self.input)]
-        suffixes = SUFFIXES | {".npy", ".tif", ".tiff"}
-        found = sorted(p for p in self.input[0].iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+        folder = self.input[0]
+        if len(self.input) > 1 or not folder.is_dir() or first_kind == "mask":
+            return [(folder.stem, self.input)], 0
+        found = list_pictures(folder, suffixes=SUFFIXES | {".npy"}).files
+        left_out = _say_left_out(folder, (".npy",))
         if not found:
-            raise ProxymaskError(f"--input {self.input[0]} holds no pictures ({', '.join(sorted(suffixes))})")
-        return [(path.stem, (path,)) for path in found]
+            raise ProxymaskError(f"--input {folder} holds no pictures ({picture_suffixes(('.npy',))})")
+        names = distinct_names([(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found])
+        return [(name, (path,)) for name, path in zip(names, found, strict=True)], left_out
+
+
+def _say_left_out(folder: Path, more: Sequence[str]) -> int:
+    """Say what of a folder is not read, on standard error; returns the number of picture files that cannot be opened.
+
+    ``more``: suffixes that are read as well as those of pictures.
+    """
+    from ..imaging.picture_files import list_pictures, others_text, skipped_lines
+    from ..imaging.reader import SUFFIXES
+
+    listing = list_pictures(folder, suffixes=SUFFIXES | set(more))
+    for line in skipped_lines(listing.broken):
+        note(line)
+    if listing.others:
+        note(f"note: {folder}: {others_text(listing.others)}")
+    return len(listing.broken)
 
 
 class _Output(NamedTuple):
@@ -197,12 +245,24 @@ class _Output(NamedTuple):
         from ..imaging.pictures import picture_format
 
         several = inputs * styles > 1 or within
-        if several and out.suffix:
-            raise ProxymaskError(f"--out {out}: there are {inputs} {what} in {styles} styles, so give a folder, without suffix")
+        if several and out.suffix and not out.is_dir():
+            raise ProxymaskError(f"--out {out}: there are {inputs * styles} pictures to write, so give a folder, without suffix")
         folder = several or out.is_dir() or not out.suffix
         if not folder:
             picture_format(out)
         return cls(out, folder)
+
+    def path(self, name: str, style_seed: int) -> Path:
+        """The file of one picture."""
+        return self.out / f"{name}__{style_seed}.png" if self.folder else self.out
+
+    def check(self, names: Sequence[str], styles: Sequence[int], inputs: Sequence[Path]) -> None:
+        """A :class:`ProxymaskError` where a picture would replace an input."""
+        from ..core.files import check_not_input
+
+        for name in names:
+            for style_seed in styles:
+                check_not_input(self.path(name, style_seed), inputs)
 
     def write(self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style") -> None:
         """Render the mapper's logits (1, K, h, w) in a style and write the picture."""
@@ -210,7 +270,7 @@ class _Output(NamedTuple):
         from ..imaging.pictures import from_pixels, write_picture
 
         picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style), style))[0])
-        write_picture(self.out / f"{name}__{style_seed}.png" if self.folder else self.out, picture)
+        write_picture(self.path(name, style_seed), picture)
 
     def report(self, done: int, bad: int, total: int, what: str) -> None:
         """Print what was written; a :class:`ProxymaskError` where inputs had to be skipped."""

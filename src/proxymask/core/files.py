@@ -16,6 +16,15 @@ from safetensors.torch import load_file, save_file
 from .errors import ProxymaskError
 from .text import printable
 
+FILE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .webp .bmp .tif .tiff .gif .txt .json .html .csv .zip .tar .npy .npz .pt .pth .pkl .safetensors".split()  # noqa: SIM905
+)
+"""Suffixes that no folder gets."""
+PARTS = frozenset(
+    "bundle.json import.json labels.json README.md generator discriminator clusters rearranger segmenter mappers".split()  # noqa: SIM905
+)
+"""Names in bundles and imports that this package writes."""
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: after a crash or on a full disk the old file is still whole.
@@ -29,6 +38,26 @@ def write_json(path: Path, value: Any) -> None:
         content = json.dumps(value, indent=2).encode("ascii")
     temporary.write_bytes(content + b"\n")
     os.replace(temporary, path)
+
+
+def check_path(path: str | Path, name: str) -> Path:
+    """``path`` as a Path; a :class:`ProxymaskError` that names the argument where it is empty, which would be the working folder."""
+    if not str(path):
+        raise ProxymaskError(f"{name} is an empty path: give the name of a file or folder")
+    return Path(path)
+
+
+def check_folder(out: Path, flag: str = "--out") -> None:
+    """A :class:`ProxymaskError` where ``out`` is a file, or a new name that ends as that of a file: results go into a folder."""
+    if out.is_file():
+        raise ProxymaskError(f"{flag} {out} is a file, and the results are several: give a folder")
+    if not out.exists() and out.suffix.lower() in FILE_SUFFIXES:
+        raise ProxymaskError(f"{flag} {out} is the name of a file, and the results are several: give a folder, as {out.with_suffix('')}")
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files directly in a folder; the path itself where it is none."""
+    return list(path.iterdir()) if path.is_dir() else [path]
 
 
 def check_not_input(out: str | Path, inputs: Iterable[str | Path], flag: str = "--out") -> None:
@@ -133,11 +162,36 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise ProxymaskError(f"{path} cannot be read as safetensors ({reason}); it is damaged or truncated: get it again") from None
 
 
+def restore_folder(folder: Path) -> None:
+    """Undo a :func:`replace_folder` that was interrupted after the old folder had been renamed and before the new one took its place."""
+    old = _aside(folder)
+    if old.is_dir() and not folder.exists():
+        os.replace(old, folder)
+
+
 def replace_folder(new: Path, folder: Path) -> None:
-    """Replace ``folder`` by ``new``, which is on the same disk."""
-    old = folder.with_name(folder.name + ".old")
+    """Replace ``folder``, a bundle or an import, by ``new``, which is on the same disk.
+
+    Files and folders in it that this package does not write there, as masks that somebody painted, are kept.
+    """
+    restore_folder(folder)
+    old = _aside(folder)
+    _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
     os.replace(new, folder)
+    _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    """Where a folder is kept while another one takes its place; hidden, so that nobody has a folder of this name."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _keep_others(old: Path, folder: Path) -> None:
+    """Move what others wrote into ``old`` to ``folder``."""
+    for entry in list(old.iterdir()) if old.is_dir() else []:
+        if entry.name not in PARTS and not (folder / entry.name).exists():
+            os.replace(entry, folder / entry.name)

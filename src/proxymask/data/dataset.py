@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from ..core.errors import ProxymaskError
-from ..core.files import read_json
+from ..core.files import check_path, read_json
 from ..core.sizes import Size, as_size, height_width, short_text
 from ..imaging.labels import LabelSet
-from ..imaging.picture_files import NAMED, others_text
+from ..imaging.picture_files import NAMED, named, others_text
 from .prepare import SET_FORMAT, prepare_once
 
 FINGERPRINT_SAMPLES = 64
@@ -34,6 +34,8 @@ class ImageSet:
         self.folder = folder
         self.names: list[str] = index["names"]
         self.size: Size = as_size(index["size"])
+        self.skipped: int = (index.get("left_out") or {}).get("skipped", 0)
+        """Picture files that could not be used when the set was prepared."""
         shape = (len(self.names), *height_width(self.size))
         self._images = _map(folder / "images.npy", (*shape, 3))
         self._masks = _map(folder / "masks.npy", shape) if index["masks"] else None
@@ -52,7 +54,7 @@ class ImageSet:
         Raises:
             ProxymaskError: missing folder, no pictures, another size or format, damaged files.
         """
-        path = Path(path)
+        path = check_path(path, "path")
         if not path.is_dir():
             raise ProxymaskError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
         if not (path / "index.json").is_file():
@@ -116,10 +118,12 @@ def _left_out_notes(folder: Path, index: dict[str, Any]) -> list[str]:
     source = folder.parent if folder.name.startswith(".prepared-") else folder
     notes = [f"{source}: {note}" for note in about["notes"]]
     if about["skipped"]:
-        kept, named = len(index["names"]), about["files"][:NAMED]
-        rest = about["skipped"] - len(named)
-        listed = "; ".join(f"{name}: {reason}" for name, reason in named) + (f"; and {rest:,} more" if rest else "")
-        notes.append(f"{source}: {kept:,} of {kept + about['skipped']:,} pictures can be used; left out are {listed}")
+        kept, some = len(index["names"]), about["files"][:NAMED]
+        rest, names = about["skipped"] - len(some), dict[str, list[str]]()
+        for name, why in some:
+            names.setdefault(why, []).append(name)
+        listed = "; ".join(named(", ".join(group), why) for why, group in names.items()) + (f"; and {rest:,} more" if rest else "")
+        notes.append(f"{source}: {kept:,} of {kept + about['skipped']:,} pictures can be used; left out: {listed}")
     if about["others"]:
         notes.append(f"{source}: {others_text([Path(name) for name in about['others']])}")
     return notes

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..core.errors import ProxymaskError
-from ..core.files import read_json, write_json
+from ..core.checks import checked
+from ..core.errors import ProxymaskError, os_reason
+from ..core.files import check_folder, check_path, read_json, write_json
+from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
+from ..core.threads import available_cpus
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, full_scale
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
-from ..imaging.picture_files import Listing, list_pictures, picture_suffixes
+from ..imaging.picture_files import Listing, list_pictures, named, picture_suffixes, reason
 from ..imaging.reader import crop, is_deep, open_picture, pixel_count, read_picture
 
 SET_FORMAT = 1  # of prepared sets
@@ -47,6 +50,7 @@ class PrepareReport:
     """What was assumed, and for how many pictures."""
 
 
+@checked
 def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
     """Write the pictures of a folder as a prepared set: RGB, upright, cropped to the aspect ratio of ``size``, resized by Lanczos.
 
@@ -63,9 +67,15 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         progress: called with (files done, files).
 
     Raises:
-        ProxymaskError: missing folder, no readable picture, ``out`` has other content, a full disk.
+        ProxymaskError: missing folder, no readable picture, ``out`` has other content or is written by another process, a full disk.
     """
-    images, out = Path(images), Path(out)
+    images, out = check_path(images, "images"), check_path(out, "out")
+    check_folder(out)
+    with folder_lock(out):
+        return _prepare_folder(images, out, size, progress)
+
+
+def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int, int], None] | None) -> PrepareReport:
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
@@ -75,7 +85,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
     if not files:
         raise no_pictures(images, listing)
     if out.exists() and (not out.is_dir() or any(not _is_part_of_set(entry) for entry in out.iterdir())):
-        raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
+        raise ProxymaskError(f"{out} {'holds something else' if out.is_dir() else 'is a file'}: choose a new or empty folder")
     source = _source_hash(images)
     report, names = PrepareReport(skipped=list(listing.broken), others=listing.others), []
     scales, said = _deep_scales(files, report.notes), Counter[str]()
@@ -101,7 +111,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         ):
             for number, (file, result) in enumerate(_in_threads(read, files), start=1):
                 if isinstance(result, str):
-                    report.skipped.append((file, result))
+                    report.skipped.append((file, reason(file, result)))
                 else:
                     pictures.append(result[0])
                     if result[1] is not None:
@@ -114,23 +124,21 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         report.kept = len(names)
         report.notes += [f"{count:,} {'picture' if count == 1 else 'pictures'}: {note}" for note, count in said.items()]
         if not names:
-            file, reason = report.skipped[0]
             total = len(files) + len(listing.broken)
-            raise ProxymaskError(f"none of the {total} files in {images} can be used; the first, {file.name}: {reason}")
+            raise ProxymaskError(f"none of the {total} files in {images} can be used; {named(*report.skipped[0])}")
         if labels:
             labels.save(out / "labels.json")
         index: dict[str, Any] = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source}
         write_json(out / "index.json", {**index, "left_out": _left_out(report, root), "names": names})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {out} ({error.strerror or error}): make room or choose another folder") from None
+        raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another folder") from None
     return report
 
 
 def no_pictures(folder: Path, listing: Listing) -> ProxymaskError:
     """The error for a folder without picture files: the first that cannot be opened, or the suffixes that are looked for."""
     if listing.broken:
-        path, reason = listing.broken[0]
-        return ProxymaskError(f"{folder} holds no pictures: {path} {reason}")
+        return ProxymaskError(f"{folder} holds no pictures: {named(*listing.broken[0])}")
     there = f"; its {len(listing.others):,} files have other suffixes, as {listing.others[0].name}" if listing.others else ""
     return ProxymaskError(f"{folder} holds no pictures ({picture_suffixes()}){there}")
 
@@ -177,7 +185,7 @@ def _range(full: int) -> str:
 
 def _left_out(report: PrepareReport, root: Path) -> dict[str, Any]:
     """What ``index.json`` says of files that are not in the set."""
-    some = [[_short(path, root), reason] for path, reason in report.skipped[:LISTED]]
+    some = [[_short(path, root), why] for path, why in report.skipped[:LISTED]]
     return {"skipped": len(report.skipped), "files": some, "others": [path.name for path in report.others[:LISTED]], "notes": report.notes}
 
 
@@ -250,12 +258,12 @@ def _source_hash(folder: Path) -> str:
 
 def _is_part_of_set(entry: Path) -> bool:
     """Whether a file belongs to a prepared set."""
-    return entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
+    return is_lock(entry) or entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
 
 
 def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
     """(file, ``read(file)``) in order, read in threads, a limited number ahead. Decoding releases the interpreter lock."""
-    workers = os.cpu_count() or 1
+    workers = available_cpus()
     with ThreadPoolExecutor(workers) as pool:
         iterator = iter(files)
         while block := list(itertools.islice(iterator, 16 * workers)):

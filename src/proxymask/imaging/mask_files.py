@@ -1,18 +1,19 @@
 """Mask files on disk: those in a given folder, and the examples that come with the package."""
 
+import os
 import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from .labels import LabelSet
 from .mask_forms.annotations import load
 from .mask_forms.class_files import is_mask_file, is_two_valued
 from .mask_forms.coco import SEPARATOR, image_names, is_coco
 from .mask_forms.labelme import is_labelme
-from .picture_files import distinct_names
+from .picture_files import distinct_names, enters, why_unreadable
 from .reader import SUFFIXES, open_picture
 
 PLACES = (Path(__file__).parents[1] / "examples" / "masks", Path(__file__).parents[3] / "examples" / "masks")  # wheel, checkout
@@ -28,7 +29,7 @@ class MaskFile(NamedTuple):
     """A mask on disk."""
 
     name: str
-    """Path below the folder that was searched, without suffix."""
+    """Path below the folder that was searched, without suffix; with it, as ``face-png``, where two files differ in nothing else."""
     path: Path
 
 
@@ -70,7 +71,7 @@ def write_example_masks(out: Path, labels: LabelSet) -> list[Path]:
         labels.save(out / "labels.json")
         (out / "README.md").write_text(README, encoding="utf-8")
     except OSError as error:
-        raise ProxymaskError(f"cannot write to --out {out} ({error.strerror or error}): make room or give another folder") from None
+        raise ProxymaskError(f"cannot write to --out {out} ({os_reason(error)}): make room or give another folder") from None
     return written
 
 
@@ -93,16 +94,23 @@ def find_masks(path: str | Path, labels: LabelSet) -> list[MaskFile]:
             return [MaskFile(Path(path.name.partition(SEPARATOR)[2]).stem, path)]
         raise ProxymaskError(f"{path} does not exist: give a mask file or a folder of masks")
     others: list[Path] = []
-    found = _below(path, path, labels, others, {path.resolve()})
+    real = os.path.realpath(path)
+    found = _below(path, path, labels, others, real, {real})
     if not found:
         raise ProxymaskError(f"{path} holds no masks ({', '.join(sorted(SUFFIXES))}, or .json of labelme or COCO)")
     if others:
-        named = ", ".join(other.relative_to(path).as_posix() for other in others[:5])
+        named = ", ".join(_left_out(other, path) for other in others[:5])
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         warnings.warn(
             f"{path}: {len(others)} file{'s are' if len(others) > 1 else ' is'} no mask and left out: {named}{more}", stacklevel=2
         )
     return _distinct(found)
+
+
+def _left_out(path: Path, root: Path) -> str:
+    """The name of what is no mask, with the reason where it cannot be opened."""
+    name = path.relative_to(root).as_posix()
+    return name if os.path.isfile(path) else f"{name} ({why_unreadable(path)})"
 
 
 def is_class_folder(files: Sequence[Path], labels: LabelSet) -> bool:
@@ -117,14 +125,18 @@ def is_class_folder(files: Sequence[Path], labels: LabelSet) -> bool:
         return False
 
 
-def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], seen: set[Path]) -> list[MaskFile]:
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], real: str, seen: set[str]) -> list[MaskFile]:
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        others.append(folder)
+        return []
     files = [entry for entry in entries if is_mask_file(entry)]
     if is_class_folder(files, labels):
         return [MaskFile(folder.name if folder == root else folder.relative_to(root).as_posix(), folder)]
     found, photos = [], set()
     for entry in entries:
-        if entry.is_dir() or entry in files or entry.name in OWN_FILES:
+        if os.path.isdir(entry) or entry in files or entry.name in OWN_FILES:
             continue
         annotated = _annotated(entry) if entry.suffix.lower() == ".json" else None
         if annotated is None:
@@ -138,9 +150,8 @@ def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], seen:
     others += left_out
     found += [MaskFile(file.relative_to(root).with_suffix("").as_posix(), file) for file in files if file not in left_out]
     for entry in entries:
-        if entry.is_dir() and entry.resolve() not in seen:  # a link to a folder above has been there
-            seen.add(entry.resolve())
-            found += _below(entry, root, labels, others, seen)
+        if os.path.isdir(entry) and enters(entry, real, seen):
+            found += _below(entry, root, labels, others, real, seen)
     return found
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from .reader import SUFFIXES
 
+OURS = ("labels.json", "dataset.json", "index.json", "README.md", "README.txt")
+"""Files that this package writes beside pictures, which are not listed."""
 NAMED = 5  # files that are left out and named; of the others only the number is said
 
 
@@ -41,40 +43,45 @@ def list_pictures(folder: Path, below: bool = True, suffixes: Collection[str] = 
 
 def _list(folder: Path, root: str, seen: set[str], below: bool, suffixes: Collection[str], found: Listing) -> None:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(folder.iterdir())
     except OSError as error:
         found.broken.append((folder, f"is a folder that cannot be opened ({error.strerror})"))
         return
-    for entry in entries:
-        if entry.name.startswith("."):
+    for path in entries:
+        if path.name.startswith(".") or path.name in OURS:
             continue
-        path = folder / entry.name
-        if _is_folder(entry):
-            real = os.path.realpath(path)
-            inside = entry.is_symlink() and (real + os.sep).startswith(root + os.sep)
-            if below and not inside and real not in seen and not (root + os.sep).startswith(real + os.sep):
-                seen.add(real)
+        if os.path.isdir(path):  # unlike the methods of Path, these functions do not fail where permissions are missing
+            if below and enters(path, root, seen):
                 _list(path, root, seen, below, suffixes, found)
         elif path.suffix.lower() not in suffixes:
             found.others.append(path)
-        elif _is_dangling(path):
-            found.broken.append((path, "is a link to a file that does not exist"))
+        elif not os.path.isfile(path):
+            found.broken.append((path, why_unreadable(path)))
         else:
             found.files.append(path)
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
+def why_unreadable(path: Path) -> str:
+    """Why a name in a folder is no file that can be read."""
+    if os.path.isdir(path):
+        return "is a folder that cannot be opened"
+    if os.path.exists(path):
+        return "is a pipe or a device, not a regular file"
+    return "is a link to a file that does not exist" if os.path.islink(path) else "cannot be opened"
+
+
+def enters(folder: Path, root: str, seen: set[str]) -> bool:
+    """Whether a walk below ``root``, a real path, goes on into ``folder``; its real path is added to ``seen``.
+
+    It does not if the folder was seen, and not through a link to a folder above (a loop) or to one below ``root``, which is seen anyway.
+    """
+    real = os.path.realpath(folder)
+    above = (root + os.sep).startswith(real + os.sep)
+    again = os.path.islink(folder) and (real + os.sep).startswith(root + os.sep)
+    if above or again or real in seen:
         return False
-
-
-def _is_dangling(path: Path) -> bool:
-    try:
-        return path.is_symlink() and not path.exists()
-    except OSError:
-        return True
+    seen.add(real)
+    return True
 
 
 def _below(path: Path, folder: Path) -> str:
@@ -82,7 +89,7 @@ def _below(path: Path, folder: Path) -> str:
 
 
 def others_text(others: Sequence[Path]) -> str:
-    """How many files have no picture's suffix, by suffix; "" for none."""
+    """How many files are left out because of their suffix, which few have; "" for none."""
     if not others:
         return ""
     if len(others) <= NAMED:
@@ -90,23 +97,28 @@ def others_text(others: Sequence[Path]) -> str:
     else:
         counts = Counter(path.suffix.lower() or "no suffix" for path in others).most_common(NAMED)
         listed = ", ".join(f"{count:,} {suffix}" for suffix, count in counts)
-    return f"{len(others):,} {'file has' if len(others) == 1 else 'files have'} no suffix of a picture and {_left(len(others))} ({listed})"
+    left_out = "file is left out: it has" if len(others) == 1 else "files are left out: they have"
+    return f"{len(others):,} {left_out} no suffix of a picture that is read ({listed})"
 
 
-def _left(count: int) -> str:
-    return "is left out" if count == 1 else "are left out"
+def reason(path: Path, message: str) -> str:
+    """A message on a file without its path at the beginning, to go after its name: "is ...", "cannot ...", or after a colon."""
+    if message.startswith(f"{path} "):
+        return message.removeprefix(f"{path} ")
+    return message if message.startswith("is ") else f": {message}"
 
 
-def skipped_lines(skipped: Sequence[tuple[object, str]], named: int = NAMED) -> list[str]:
-    """One line for each file that is left out, with the reason, up to ``named``; then the number of the others."""
-    lines = [f"skipped: {reason if str(path) in reason else f'{path} {_joined(reason)}'}" for path, reason in skipped[:named]]
-    if len(skipped) > named:
-        lines.append(f"skipped: and {len(skipped) - named:,} more")
+def named(name: object, why: str) -> str:
+    """A name with a :func:`reason`."""
+    return f"{name}{why}" if why.startswith(":") else f"{name} {why}"
+
+
+def skipped_lines(skipped: Sequence[tuple[Path, str]], most: int = NAMED) -> list[str]:
+    """One line for each of up to ``most`` files that are left out, with the reason; then the number of the others."""
+    lines = [f"skipped: {named(path, why)}" for path, why in skipped[:most]]
+    if len(skipped) > most:
+        lines.append(f"skipped: and {len(skipped) - most:,} more")
     return lines
-
-
-def _joined(reason: str) -> str:
-    return reason if reason.startswith("is ") else f": {reason}"
 
 
 def distinct_names(paths: Sequence[tuple[str, Path]]) -> list[str]:

@@ -1,13 +1,14 @@
 """Writing pictures, and drawing labelled sheets of them."""
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from .labels import LabelSet
 
 INK, FAINT, PAPER = (32, 36, 42), (108, 116, 128), (255, 255, 255)
@@ -29,7 +30,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
     """
     path = Path(path)
     kind = picture_format(path)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")  # a name of our own, and a short one
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(temporary, format=kind)
@@ -37,7 +38,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
     except OSError as error:
         if temporary.is_file():
             temporary.unlink()
-        raise ProxymaskError(f"cannot write {path} ({error.strerror or error}): make room or choose another --out") from None
+        raise ProxymaskError(f"cannot write {path} ({os_reason(error)}): make room or choose another --out") from None
     return path
 
 

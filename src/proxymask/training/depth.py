@@ -6,17 +6,20 @@ Shapes: B pictures, H x W pixels.
 import dataclasses
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
+from ..core.checks import Checked, Range, Rate
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.seeding import derive_rng
 from ..core.sizes import height_width, size_text
 from ..data.dataset import ImageSet
+from ..imaging.bit_depth import DEEP_MODES
 from ..imaging.grids import tile, to_uint8
 from ..imaging.reader import open_picture
 from ..models.depth_net import DepthNet
@@ -25,12 +28,12 @@ from .segmentation import augment, plain_format
 
 
 @dataclasses.dataclass(frozen=True)
-class DepthConfig:
+class DepthConfig(Checked):
     """The depth network's width and recipe."""
 
-    width: int = 16
+    width: Annotated[int, Range(1, 2**12)] = 16
     """Channels at full resolution."""
-    learning_rate: float = 0.003
+    learning_rate: Rate = 0.003
     """Adam; warm-up over 50 steps, then a cosine to zero."""
 
 
@@ -74,7 +77,10 @@ class DepthImages:
         numbers = indices.tolist() if isinstance(indices, torch.Tensor) else indices
         maps = []
         for index in numbers:
-            values = np.asarray(open_picture(self.files[index]), dtype=np.float32) / 65535
+            picture = open_picture(self.files[index])
+            if picture.mode not in DEEP_MODES:
+                raise ProxymaskError(f"{self.files[index]} has 8 bits: give 16-bit grey, as proxymask data avatars --depth draws it")
+            values = np.asarray(picture, dtype=np.float32) / 65535
             if values.shape != height_width(self.set.size):
                 have, wanted = size_text(values.shape), size_text(self.set.size)
                 raise ProxymaskError(f"{self.files[index]} is {have}, the pictures are {wanted}: use the folder as it was drawn")

@@ -6,8 +6,9 @@ CPU tensors are exchanged by gloo, CUDA tensors by nccl. Process 0 alone prints 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import torch
@@ -15,6 +16,8 @@ import torch.distributed as dist
 
 from ..core.device import resolve_device
 from ..core.errors import ProxymaskError
+from ..core.lock import folder_lock
+from ..core.threads import training_threads
 
 TIMEOUT = timedelta(hours=12)  # how long the others wait while process 0 clusters or writes; torchrun ends them if it dies
 
@@ -23,16 +26,24 @@ T = TypeVar("T")
 
 @contextmanager
 def processes(device: str = "auto") -> Iterator[None]:
-    """Join the process group that ``torchrun`` describes in the environment; do nothing without one, or inside another call.
+    """Join the process group that ``torchrun`` describes in the environment, if it does and this is no call inside another one.
+
+    On a CPU, the number of threads is :func:`~proxymask.core.threads.training_threads`.
 
     Raises:
-        ProxymaskError: more processes than CUDA devices, or MPS.
+        ProxymaskError: no such device, more processes than CUDA devices, or MPS.
     """
+    kind = resolve_device(device).type
+    with training_threads() if kind == "cpu" else nullcontext(), _group(kind):
+        yield
+
+
+@contextmanager
+def _group(kind: str) -> Iterator[None]:
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     if world <= 1 or dist.is_initialized():
         yield
         return
-    kind = resolve_device(device).type
     if kind == "mps":
         raise ProxymaskError("several processes cannot share an Apple GPU: run one, or use --device cpu")
     if kind == "cuda":
@@ -75,6 +86,26 @@ def agreed(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
+
+
+@contextmanager
+def main_lock(folder: Path) -> Iterator[None]:
+    """Process 0 holds the lock of ``folder`` (:func:`~proxymask.core.lock.folder_lock`) while all run the body.
+
+    Raises:
+        ProxymaskError: on every process: it is held by another job, or the folder cannot be written.
+    """
+    with ExitStack() as held:
+        refused: ProxymaskError | None = None
+        if is_main():
+            try:
+                held.enter_context(folder_lock(folder))
+            except ProxymaskError as error:
+                refused = error
+        refused = agreed(refused)
+        if refused is not None:
+            raise refused
+        yield
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Training pairs of a mapper in files, so that several runs share them.
 
-The files hold what generator, segmenter and extractor give, undisturbed, so that runs of other widths or settings can read them. Each is
-one safetensors file of 512 pairs.
+The files hold what generator, segmenter and extractor give, without augmentation, so that runs of other widths or settings can read them.
+Each is one safetensors file of 512 pairs.
 
 Shapes: B pairs, H x W pixels, C planes of a condition, h x w positions at the cut.
 """
@@ -19,8 +19,10 @@ from torch import nn
 
 from ..conditions.base import Condition
 from ..core.device import autocast
-from ..core.errors import ProxymaskError
+from ..core.differences import differences
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, save_tensors, write_json
+from ..core.lock import LOCK, folder_lock
 from ..core.seeding import derive_rng
 from ..models.split_generator import SplitGenerator
 from .pairs import Pairs
@@ -30,6 +32,7 @@ CHUNK = 16  # pairs made at a time
 CACHE_FORMAT = 2
 MAX_PROBE_DIFFERENCE = 1 / 255  # mean difference of a probe above which the extractor counts as another one
 PROBE_SEED, PROBES = 7, 4
+BEGUN = ("probe.safetensors", "pairs.json")  # files of a cache whose making has begun, and beginnings of their temporary names
 
 MakePairs = Callable[[torch.Tensor, torch.Generator], Pairs]
 """w (B, w_dim), random numbers -> pairs."""
@@ -37,7 +40,7 @@ MakePairs = Callable[[torch.Tensor, torch.Generator], Pairs]
 
 @dataclasses.dataclass(frozen=True)
 class PairShards:
-    """Undisturbed pairs in a folder; :meth:`fill` makes those that are missing.
+    """Pairs without augmentation in a folder; :meth:`fill` makes those that are missing.
 
     Pairs depend on ``seed`` and their index alone, so that a longer cache begins with the pairs of a shorter one.
     """
@@ -71,15 +74,14 @@ class PairShards:
             raise ProxymaskError(f"{self.folder} is a file: --cache names a folder")
         about = self.folder / "pairs.json"
         if not about.is_file():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            if self.folder.is_dir() and any(not entry.name.startswith((LOCK, *BEGUN)) for entry in self.folder.iterdir()):
                 raise ProxymaskError(f"{self.folder} holds something else than pairs: choose another --cache")
             return
         stored, wanted = read_json(about), self._about()
         if not isinstance(stored, dict) or stored.get("format") != CACHE_FORMAT:
             raise ProxymaskError(f"{about} is not of this version's format {CACHE_FORMAT}: choose another --cache, or remove this one")
-        changed = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
-        if changed:
-            what = ", ".join(f"{key}: {stored.get(key)} -> {wanted.get(key)}" for key in changed[:3])
+        what = differences(stored, wanted)
+        if what:
             raise ProxymaskError(f"{self.folder} holds pairs of something else ({what}): choose another --cache, or remove this one")
         earlier = _read(self.folder / "probe.safetensors", None)["probe"]
         if earlier.shape != self.probe.shape or float((earlier - self.probe).abs().mean()) > MAX_PROBE_DIFFERENCE:
@@ -108,11 +110,20 @@ class PairShards:
             Bytes that the shards in use take.
 
         Raises:
-            ProxymaskError: as :meth:`check`; not enough room on the disk, which is known after the first shard.
+            ProxymaskError: as :meth:`check`; another process makes pairs there; not enough room on the disk, which is known after the
+                first shard.
         """
         self.check()
+        if not all(self.path(shard).is_file() for shard in range(self.shards)):
+            with folder_lock(self.folder):
+                self._fill(make, cut, device, dtype, progress)
+        return sum(self.path(shard).stat().st_size for shard in range(self.shards))
+
+    def _fill(
+        self, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.check()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "pairs.json").is_file():
                 save_tensors(self.folder / "probe.safetensors", {"probe": self.probe})
                 write_json(self.folder / "pairs.json", self._about())
@@ -129,8 +140,7 @@ class PairShards:
                 if progress:
                     progress(min(self.count, SHARD * (self.shards - len(missing) + number + 1)), self.count)
         except OSError as error:
-            raise ProxymaskError(f"cannot write {self.folder} ({error.strerror or error}): make room or choose another --cache") from None
-        return sum(self.path(shard).stat().st_size for shard in range(self.shards))
+            raise ProxymaskError(f"cannot write {self.folder} ({os_reason(error)}): make room or choose another --cache") from None
 
     @torch.no_grad()
     def _made(self, shard: int, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:

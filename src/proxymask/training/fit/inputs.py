@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from ...core.errors import ProxymaskError
+from ...core.files import restore_folder
 from ...core.sizes import size_text
 from ...data.dataset import ImageSet
 from ...data.prepare import no_pictures, source_files
@@ -11,7 +12,7 @@ from ...inference.bundle import Bundle
 from ...inference.find import find_bundle
 from ...models.discriminator import Discriminator
 from ...models.stylegan2_layers import check_resolution
-from ..parts import check_class, check_colours, open_generator
+from ..parts import check_class, check_colours, open_generator, source_notes
 from .config import FitConfig
 from .state import FitState
 
@@ -20,6 +21,7 @@ def check_arguments(config: FitConfig, work: Path) -> None:
     """A :class:`ProxymaskError` where arguments contradict each other, or name files that are missing or cannot be written."""
     if config.generator is not None and config.bundle is not None:
         raise ProxymaskError("--generator and --bundle both name a generator: give one of them")
+    restore_folder(config.out)
     if config.generator is None and config.bundle is None and config.images is None:
         raise ProxymaskError("fit starts from something: give --images DIR, --generator DIR or --bundle NAME")
     if config.class_index is not None and config.generator is None:
@@ -58,6 +60,8 @@ def open_inputs(state: FitState) -> None:
         raise ProxymaskError(f"{state.out} holds a bundle already: choose another --out, or retrain its mapper with --bundle {state.out}")
     elif config.generator is not None:
         state.generator, state.discriminator, state.origin = open_generator(config.generator, config.class_index)
+        for note in source_notes(config.generator, state.origin):
+            state.report.say(f"note: {note}")
         check_class(state.generator)
         if config.images is not None:
             check_colours(state.generator)

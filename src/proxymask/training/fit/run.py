@@ -8,13 +8,22 @@ stages that depend on them; earlier results are renamed, not deleted.
 import dataclasses
 import json
 
-from ...core.errors import ProxymaskError
+from ...core.checks import checked
+from ...core.errors import ProxymaskError, os_reason
 from ...core.files import write_json
+from ...core.memory import reset_peak
 from ...core.sizes import size_text
+from ...core.text import shell_word
 from ...data.prepare import prepared_folder
-from ..distributed import barrier, is_main, processes
+from ..checkpoint import steps_done
+from ..cost import TimeLeft
+from ..distributed import barrier, is_main, main_lock, processes
 from ..loop import Stopped
 from ..parts import open_pictures
+from ..presets import STAGES
+from ..run_dirs import mark_of
+from ..stages.segmenter import absent_labels
+from .advice import advice
 from .bundle import has_mapper, write_bundle
 from .config import FitConfig, FitResult, Report, Silent
 from .inputs import check_arguments, open_inputs
@@ -25,22 +34,38 @@ from .state import FitState, needed
 ORDER = ("pictures", "generator", "clusters", "rearranger", "labels", "segmenter", "mapper")
 
 
+@checked
 def fit(config: FitConfig, report: Report | None = None) -> FitResult:
     """Run every missing stage: pictures, generator, clusters, rearranger, (samples to label,) segmenter, mapper, bundle.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM; the same call continues.
-        ProxymaskError: wrong arguments, which is known before a stage is run; a full disk; a training that failed.
+        ProxymaskError: wrong arguments, which is known before a stage is run; another process in the work folder; a full disk; a training
+            that failed.
     """
     with processes(config.device):
         state = FitState(config, report if report is not None and is_main() else Silent())
         try:
             check_arguments(config, state.work)
+            start = config.bundle or config.generator or config.images
+            state.report.say(f"fit: {start} -> {state.out}: opens what is there, then measures how long the missing stages take")
             open_inputs(state)
             load_labels(state)  # mistakes in them are better known now than after hours
-            return _run(state)
+            with main_lock(state.work):
+                return _run(state)
         except KeyboardInterrupt:
-            raise Stopped("stopped between two steps of training; run the same command again to go on") from None
+            raise Stopped(f"stopped; {_kept(state)}; run the same command again to go on") from None
+
+
+def _kept(state: FitState) -> str:
+    """What a stop outside of training leaves."""
+    done = [stage for stage in ORDER if mark_of(state.work / stage) is not None]
+    begun = [stage for stage in ORDER if stage not in done and steps_done(state.work / stage)]
+    if not done and not begun:
+        return "nothing was computed yet that is kept, except pictures that are prepared"
+    parts = [", ".join(done)] if done else []
+    parts += [f"{stage} up to step {steps_done(state.work / stage):,}" for stage in begun]
+    return f"what is done is kept in {state.work} ({'; '.join(parts)})"
 
 
 def _run(state: FitState) -> FitResult:
@@ -48,6 +73,7 @@ def _run(state: FitState) -> FitResult:
     if missing:
         with state.report.progress("measuring how fast this machine is") as count:
             plan = make_plan(state, missing, count)
+        state.costs = {row.stage: row.cost for row in plan.rows}
         state.report.say("\n".join(plan.lines))
         check_disk(state.out.parent, plan.disk)
     _write_settings(state)
@@ -96,7 +122,7 @@ def _write_settings(state: FitState) -> None:
             state.work.mkdir(parents=True, exist_ok=True)
             write_json(state.work / "settings.json", json.loads(json.dumps(dataclasses.asdict(state.preset))))
         except OSError as error:
-            raise ProxymaskError(f"cannot write {state.work} ({error.strerror}): choose another --out") from None
+            raise ProxymaskError(f"cannot write {state.work} ({os_reason(error)}): choose another --out") from None
     barrier()
 
 
@@ -111,9 +137,12 @@ def _run_stage(state: FitState, stage: str) -> None:
             state.report.say(f"{stage}: the earlier one was made of something else; it is kept as {aside}")
     barrier()
     if stage == "segmenter":
-        _note_absent_labels(state)
-    with state.report.progress("clusters, pass" if stage == "clusters" else stage) as count:
-        definition.run(folder, count)
+        labelled = needed(state.labelled)
+        for note in absent_labels(labelled.labels, labelled.masks):
+            state.report.say(f"note: {note}")
+    reset_peak()  # what the stages before it have left free
+    with state.report.progress("clusters, pass" if stage == "clusters" else stage) as count, advice(state, stage):
+        definition.run(folder, TimeLeft(state.costs[stage], count) if stage in STAGES else count)
     state.report.say(f"{stage}: done ({folder})")
 
 
@@ -121,14 +150,8 @@ def _prepare_pictures(state: FitState) -> None:
     images = needed(state.config.images)
     with state.report.progress("preparing pictures") as count:
         state.pictures = open_pictures(images, state.size, count)
-    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}")
-
-
-def _note_absent_labels(state: FitState) -> None:
-    labelled = needed(state.labelled)
-    absent = [label.name for label in labelled.labels.labels if not bool((labelled.masks == label.id).any())]
-    if absent:
-        state.report.say(f"note: no mask shows {', '.join(absent)}; a label that is in no mask cannot be learned")
+    rest = f"; {state.pictures.skipped:,} files could not be used" if state.pictures.skipped else ""
+    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
 
 
 def _ask_for_labels(state: FitState) -> FitResult:
@@ -141,7 +164,8 @@ def _ask_for_labels(state: FitState) -> FitResult:
         if not has_mapper(state.out):
             _write_bundle(state)
         written = state.out
-        said = f"{written} can already give one sample the layout of another (proxymask transfer --bundle {written}).\n"
+        command = f"proxymask transfer --bundle {shell_word(written)} --shape-seed 1 --style-seed 2 --out picture.png"
+        said = f"{written} can already give one sample the layout of another ({command}).\n"
     state.report.say(
         f"{said}To paint with masks, the model has to be trained on your labels. {state.config.label_samples} samples are in\n  {folder}\n"
         f"Name your labels in its labels.json, paint over 000000.png, and save that as 000000.mask.png in the same folder\n"
@@ -155,5 +179,7 @@ def _write_bundle(state: FitState) -> None:
         write_bundle(state)
         state.report.say(f"bundle: {state.out}")
         if state.mapper is not None:
-            state.report.say(f"now paint: proxymask generate --bundle {state.out} --mask MASK.png --out picture.png --style-seed 1")
+            state.report.say(
+                f"now paint: proxymask generate --bundle {shell_word(state.out)} --mask MASK.png --out picture.png --style-seed 1"
+            )
     barrier()
