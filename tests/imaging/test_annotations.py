@@ -31,7 +31,7 @@ def labelme(tmp_path, *shapes, **more):
 def coco(tmp_path, annotations, images=None, **more):
     path = tmp_path / "instances.json"
     content = {
-        "images": images or [{"id": 1, "file_name": "a/face.jpg", "width": 80, "height": 60}],
+        "images": [{"id": 1, "file_name": "a/face.jpg", "width": 80, "height": 60}] if images is None else images,
         "annotations": [{"id": i, "image_id": 1, "category_id": 3, "iscrowd": 0} | one for i, one in enumerate(annotations)],
         "categories": [{"id": 3, "name": "Skin"}, {"id": 4, "name": "facial hair"}, {"id": 5, "name": "cat"}],
     }
@@ -123,10 +123,11 @@ def test_later_shapes_cover_earlier_ones_and_the_size_may_come_from_the_picture(
         ([], {"imageHeight": "60"}, "a size"),
         ([], {"imageHeight": None}, "no imageWidth and imageHeight"),
         ([shape(points=[[i % 80, i % 60] for i in range(1_000_001)])], {}, "more than 1,000,000 points"),
-        ([shape(points=[[0, 0], [8000, 0], [8000, 8000], [0, 8000]])] * 99, {"imageHeight": 8000, "imageWidth": 8000}, "too often"),
+        ([shape(points=[[0, 0], [800, 0], [800, 800], [0, 800]])] * 9999, {"imageHeight": 800, "imageWidth": 800}, "too often"),
     ],
 )
-def test_labelme_that_cannot_be_read(tmp_path, shapes, more, words):
+def test_labelme_that_cannot_be_read(tmp_path, shapes, more, words, monkeypatch):
+    monkeypatch.setattr("proxymask.imaging.mask_forms.annotations.MAX_AREA", 1 << 25)
     path = labelme(tmp_path, *shapes, **more)
     start = time.process_time()
     with pytest.raises(ProxymaskError, match=words) as caught:
