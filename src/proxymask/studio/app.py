@@ -43,7 +43,8 @@ def create_app(config: StudioConfig | None = None) -> FastAPI:
     app.state.studio = studio
     for module in (bundles, samples, masks, pictures, projects, socket):
         app.include_router(module.router)
-    app.add_middleware(Guard, token=config.token, request_bytes=config.limits.request_bytes)
+    limits = config.limits
+    app.add_middleware(Guard, token=config.token, request_bytes=limits.request_bytes, requests_bytes=limits.requests_bytes)
     app.add_exception_handler(ProxymaskError, _in_words)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -44,7 +44,7 @@ def style_notes(model: Model, mask: np.ndarray, seeds: Sequence[int], truncation
         return []
     painted, cell = np.bincount(mask.reshape(-1), minlength=len(labels)), mask.size / (model.grid[0] * model.grid[1])
     lacking = []
-    for label in np.flatnonzero(painted >= cell):
+    for label in np.flatnonzero(painted >= cell).tolist():
         sample = model.sample(seeds[label], truncation).labels
         assert sample is not None
         if np.count_nonzero(sample == label) < max(cell, LEAST_SHARE * mask.size):

@@ -51,7 +51,7 @@ class Reader:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` returns, computed in the thread."""
+        """What ``work`` returns, computed in the thread, one call after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def mask(self, data: bytes, name: str, labels: LabelSet, canvas: Size) -> Upload:

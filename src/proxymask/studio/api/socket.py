@@ -165,15 +165,17 @@ class Connection:
             frame = decode_frame(data)
             found = frame.header.get("id")
             number = found if type(found) is int and 0 <= found <= 2**53 else None
-            self._carry_out(read_message(frame.header), frame.payload)
+            await self._carry_out(read_message(frame.header), frame.payload)
         except ProxymaskError as error:
             self._answer(error_header(number, error))
 
-    def _carry_out(self, message: Message, payload: bytes) -> None:
+    async def _carry_out(self, message: Message, payload: bytes) -> None:
         session = self._session
         assert session is not None
         self._studio.sessions.touch(session)
         if isinstance(message, Render):
+            check_canvas(message.width, message.height, self._studio.config.limits.pixels)
+            await self._studio.opened(message.bundle)
             self._render(session, message, payload)
         elif isinstance(message, Attention):
             self._attention(session, message)
@@ -187,8 +189,6 @@ class Connection:
     def _render(self, session: Session, request: Render, payload: bytes) -> None:
         if request.id <= session.newest:
             raise FieldError(f"id: {request.id} is not above {session.newest}, that of an earlier request", "id")
-        check_canvas(request.width, request.height, self._studio.config.limits.pixels)
-        self._studio.catalogue.check(request.bundle)
         session.newest = request.id
         digest = request_digest(request, payload)
         if session.done is not None and session.done.digest == digest:
