@@ -109,7 +109,7 @@ def test_there_is_no_page_of_the_interface(local: TestClient, path: str):
     assert local.get(path).status_code == 404
 
 
-def test_nothing_is_sent_anywhere_else(tiny_bundle, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_sent_anywhere_else(tiny_bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     with closing(socket.socket()) as elsewhere:
         elsewhere.bind(("127.0.0.1", 0))
         elsewhere.listen()
@@ -119,6 +119,7 @@ def test_nothing_is_sent_anywhere_else(tiny_bundle, monkeypatch: pytest.MonkeyPa
             assert client.get(INFO).status_code == 200
         with pytest.raises(BlockingIOError):
             elsewhere.accept()
+    assert not [record for record in caplog.records if record.name.startswith("fastapi")], "it does not try, where it cannot either"
 
 
 TRAVERSALS = [
