@@ -48,9 +48,7 @@ def shards(folder: Path) -> None:
     pairs.fill(stage.source, stage.cut, torch.device("cpu"), torch.float32)
 
 
-def test_a_second_process_is_told_who_is_there(
-    drawn: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_process_is_told_who_is_there(drawn: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training, clustering, drawing, preparing, evaluating, caching: what writes the folder names the process that has it."""
     config = EvaluationConfig(bundle=str(tiny_bundle), data=drawn, count=5, out=tmp_path)
     calls: dict[str, Callable[[], object]] = {
@@ -194,7 +192,9 @@ def test_sigterm_outside_of_training_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "set" / LOCK).exists()
 
 
-def test_a_stop_before_the_first_step(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stop_before_the_first_step(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -209,7 +209,7 @@ class SynthesisSteps:
         """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures."""
         return self.render_rearranged(self.rearrange(proxy, style), style)
 
-    @torch.inference_mode()
+    @inference
     def render_rearranged(self, state: SplitState, style: Style) -> torch.Tensor:
         """G2: what :meth:`rearrange` made for a style, or for one each, -> pictures."""
         if style.fused_g2 is not None:
