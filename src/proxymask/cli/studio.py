@@ -26,9 +26,7 @@ class Studio(Checked):
     """
 
     bundle: BundleName = "avatars"
-    port: Annotated[
-        Annotated[int, Range(1, 65535)] | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(8765, or a free one where it is in use)")
-    ] = None
+    port: Annotated[Annotated[int, Range(1, 65535)] | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")] = None
     """Port of the server; without it 8765, or a free one where that is in use."""
     host: str = "127.0.0.1"
     """Address to listen on. Any but that of this machine needs a token; one is made where none is given."""
