@@ -1,0 +1,219 @@
+"""The WebSocket: render requests in, pictures out."""
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from ...core.errors import ProxymaskError
+from ...core.version import __version__
+from ..protocol import Attention, Cancel, FieldError, Hello, Message, Ping, Render, decode_frame, encode_frame, read_message, request_digest
+from ..renderer import Rendered, check_frame_size
+from ..security import right_token
+from ..sessions import Last, Session
+from ..state import Studio, studio_of
+from ..turns import Job, Work
+
+router = APIRouter()
+HELLO_SECONDS = 10.0
+MOST_UNSENT = 64  # frames that a page has not taken yet; with more it is not reading
+
+
+@router.websocket("/ws")
+async def socket(websocket: WebSocket) -> None:
+    """One page."""
+    studio = studio_of(websocket)
+    await websocket.accept()
+    connection = Connection(studio, websocket)
+    try:
+        await connection.run()
+    except WebSocketDisconnect:
+        pass
+    finally:
+        connection.end()
+
+
+def picture_header(
+    number: int,
+    index: int = 0,
+    ms: float = 0.0,
+    queued_ms: float = 0.0,
+    notes: list[str] | None = None,
+    unchanged: bool = False,
+    same_as: int | None = None,
+    why: str | None = None,
+) -> dict[str, Any]:
+    """The header of a picture; ``same_as``: the request that was answered with the same one."""
+    times = {"ms": ms, "queued_ms": queued_ms}
+    seen = {"notes": notes or [], "unchanged": unchanged, "same_as": same_as, "why": why}
+    return {"type": "picture", "id": number, "index": index, **times, "format": "png", **seen}
+
+
+class Connection:
+    """What one page sends, and what it is answered."""
+
+    def __init__(self, studio: Studio, websocket: WebSocket) -> None:
+        self._studio, self._websocket = studio, websocket
+        self._session: Session | None = None
+        self._loop = asyncio.get_running_loop()
+        self._unsent: asyncio.Queue[tuple[dict[str, Any], bytes]] = asyncio.Queue(MOST_UNSENT)
+
+    async def run(self) -> None:
+        """Read messages until the page goes."""
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                welcome = self._hello(await self._receive())
+        except TimeoutError:
+            await self._close("the first message must be hello, and none came")
+            return
+        except ProxymaskError as error:
+            await self._close(str(error))
+            return
+        await self._websocket.send_bytes(encode_frame(welcome))
+        sender = asyncio.create_task(self._send_all())
+        try:
+            while True:
+                await self._read()
+        finally:
+            sender.cancel()
+
+    def end(self) -> None:
+        """Stop what the page wanted."""
+        if self._session is not None:
+            self._studio.turns.stop(self._session.id)
+            self._studio.sessions.disconnect(self._session)
+
+    async def _close(self, reason: str) -> None:
+        await self._websocket.send_bytes(encode_frame({"type": "error", "id": None, "error": reason, "field": None}))
+        await self._websocket.close(1008, reason[:100])
+
+    async def _receive(self) -> bytes:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        data = message.get("bytes")
+        if data is None:
+            raise FieldError("a message is a binary frame, not text")
+        return data
+
+    def _hello(self, data: bytes) -> dict[str, Any]:
+        message = read_message(decode_frame(data).header)
+        if not isinstance(message, Hello):
+            raise FieldError("the first message must be hello", "type")
+        if not right_token(message.token, self._studio.config.token):
+            raise FieldError("the token is missing or wrong: open the whole address that the server printed", "token")
+        self._session, restored = self._studio.sessions.connect(message.session)
+        catalogue = self._studio.catalogue
+        return {
+            "type": "welcome",
+            "session": self._session.id,
+            "restored": restored,
+            "bundles": catalogue.names(),
+            "bundle": catalogue.default,
+            "version": __version__,
+        }
+
+    async def _read(self) -> None:
+        """Read and carry out one message; what is wrong with it is answered, and the connection stays open."""
+        number = None
+        try:
+            data = await self._receive()
+            frame = decode_frame(data)
+            found = frame.header.get("id")
+            number = found if type(found) is int and 0 <= found <= 2**53 else None
+            self._carry_out(read_message(frame.header), frame.payload)
+        except ProxymaskError as error:
+            self._answer({"type": "error", "id": number, "error": str(error), "field": getattr(error, "field", None)})
+
+    def _carry_out(self, message: Message, payload: bytes) -> None:
+        session = self._session
+        assert session is not None
+        self._studio.sessions.touch(session)
+        if isinstance(message, Render):
+            self._render(session, message, payload)
+        elif isinstance(message, Attention):
+            raise FieldError("attention is not there yet", "type")
+        elif isinstance(message, Cancel):
+            self._studio.turns.stop(session.id)
+        elif isinstance(message, Ping):
+            self._answer({"type": "pong", "t": message.t})
+        else:
+            raise FieldError("hello comes once, at the start", "type")
+
+    def _render(self, session: Session, request: Render, payload: bytes) -> None:
+        if request.id <= session.newest:
+            raise FieldError(f"id: {request.id} is not above {session.newest}, that of an earlier request", "id")
+        check_frame_size(request, self._studio.config.limits.pixels)
+        self._studio.catalogue.check(request.bundle)
+        session.newest = request.id
+        digest = request_digest(request, payload)
+        last = session.last
+        if last is not None and last.digest == digest:
+            self._studio.turns.stop(session.id, "render")
+            self._answer(
+                {
+                    "type": "picture",
+                    "id": request.id,
+                    "index": 0,
+                    "ms": 0.0,
+                    "queued_ms": 0.0,
+                    "format": "png",
+                    "notes": [],
+                    "unchanged": True,
+                    "same_as": last.request.id,
+                    "why": None,
+                }
+            )
+            return
+        work = self._steps(session, request, payload, digest, time.perf_counter())
+        self._studio.turns.put(Job(session.id, "render", work, 0, lambda error: self._failed(request.id, error)))
+
+    def _steps(self, session: Session, request: Render, payload: bytes, digest: bytes, made: float) -> Work:
+        queued = round(1e3 * (time.perf_counter() - made), 1)
+
+        def found(rendered: Rendered) -> None:
+            header = {
+                "type": "picture",
+                "id": request.id,
+                "index": rendered.index,
+                "ms": rendered.ms,
+                "queued_ms": queued,
+                "format": "png",
+                "notes": list(rendered.notes),
+                "unchanged": False,
+                "why": None,
+            }
+            if "picture" in request.want:
+                self._hand_over(header, rendered.png)
+            if rendered.index == 0:
+                if "proxy" in request.want:
+                    height, width = rendered.proxy.shape
+                    self._hand_over({"type": "proxy", "id": request.id, "width": width, "height": height}, rendered.proxy.tobytes())
+                session.last = Last(request, payload, digest, rendered.pixels, rendered.proxy)
+
+        yield from self._studio.renderer.steps(request, payload, found)
+
+    def _failed(self, number: int, error: Exception) -> None:
+        text = str(error) if isinstance(error, ProxymaskError) else f"the picture could not be computed ({type(error).__name__})"
+        self._hand_over({"type": "error", "id": number, "error": text, "field": getattr(error, "field", None)}, b"")
+
+    def _hand_over(self, header: dict[str, Any], payload: bytes) -> None:
+        """From the thread that renders to the event loop."""
+        self._loop.call_soon_threadsafe(self._answer, header, payload)
+
+    def _answer(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        """Put a frame in line; a page that does not read loses the oldest."""
+        if self._unsent.full():
+            self._unsent.get_nowait()
+        self._unsent.put_nowait((header, payload))
+
+    async def _send_all(self) -> None:
+        session = self._session
+        assert session is not None
+        while True:
+            header, payload = await self._unsent.get()
+            late = header["type"] in ("picture", "proxy") and header["id"] < session.newest
+            if not late and self._websocket.client_state is WebSocketState.CONNECTED:
+                await self._websocket.send_bytes(encode_frame(header, payload))
