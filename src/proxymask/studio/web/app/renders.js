@@ -1,10 +1,12 @@
 // When which picture is asked for, and what came back.
 
 import { encodeRle } from "../canvas/buffer.js";
+import { toPayload } from "./files.js";
 
 const LIVE_MS = 50; // a picture that takes less is rendered while painting
 const KEPT = 40; // requests whose answers are still known
 const MOST_STYLES = 12; // of a request
+const MOST_THUMBS = 60; // pictures of styles that are kept
 
 /**
  * At most one picture is waited for; the newest wins. Nothing is sent where nothing changed.
@@ -60,7 +62,7 @@ export class Renders extends EventTarget {
 
   /** The drawing as runs; encoded once for each change. */
   #payload() {
-    this.runs ??= encodeRle(this.state.canvas.ids());
+    this.runs ??= encodeRle(toPayload(this.state));
     return this.runs;
   }
 
@@ -171,12 +173,18 @@ export class Renders extends EventTarget {
       const blob = new Blob([payload], { type: `image/${header.format ?? "png"}` });
       const bitmap = await createImageBitmap(blob);
       const seed = request.seeds[header.index];
-      if (!(this.thumbs.get(seed)?.id > header.id)) this.thumbs.set(seed, { look: request.look, bitmap, id: header.id });
+      if (!(this.thumbs.get(seed)?.id > header.id)) this.#keepThumb(seed, { look: request.look, bitmap, id: header.id });
       const main = header.index === 0 && !(this.shown?.request.id > header.id);
       if (main) this.shown = { request, ms: header.ms, queued: header.queued_ms ?? 0, arrived, took: arrived - request.sent };
       this.#emit("picture", { seed, main, bitmap, blob });
     }
     this.#status();
+  }
+
+  #keepThumb(seed, thumb) {
+    this.thumbs.delete(seed);
+    this.thumbs.set(seed, thumb);
+    if (this.thumbs.size > MOST_THUMBS) this.thumbs.delete(this.thumbs.keys().next().value);
   }
 
   #status() {

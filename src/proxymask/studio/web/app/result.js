@@ -117,7 +117,7 @@ export class Result {
     if (shown) {
       const seconds = Math.max(0, (performance.now() - shown.arrived) / 1000);
       parts.push(`${Math.round(shown.ms)} ms`);
-      if (!this.state.canvas?.painting && !waiting && !this.renders.behind) parts.push(seconds < 2 ? "just now" : `${age(seconds)} ago`);
+      if (!this.state.canvas?.busy && !waiting && !this.renders.behind) parts.push(seconds < 2 ? "just now" : `${age(seconds)} ago`);
       else parts.push(`older than the mask: ${seconds < 1 ? "under 1 s" : age(seconds)}`);
     } else if (waiting) parts.push("rendering");
     if (!socket.open && shown) parts.push("server away");

@@ -1,17 +1,19 @@
-// The state of the page. The work (drawing, style, truncation, condition) is undone and redone and kept for each tab; the settings are
+// The state of the page. The work (drawings, style, truncation, condition) is undone and redone and kept for each tab; the settings are
 // remembered for the browser.
 
-import { decodeRle, encodeRle } from "../canvas/buffer.js";
+import { History, LabelCanvas } from "../canvas/label_canvas.js";
+import { make } from "./dom.js";
 import { readSettings, saveWork, writeSettings } from "./saves.js";
 
 const SAVE_WAIT = 250; // ms after the last change
-export const PAPER = 255; // id of what is not painted, in scribbles; white paper in drawings
+export const NOTHING = 255; // id of what is not painted, in scribbles
 export const STRIP = 6; // styles in the strip
 export const MAX_SEED = 2 ** 32 - 1;
+const LINES = ["sketch", "edges", "hed", "photo-sketch"];
 
 const SETTINGS = {
   view: "side", // side, overlay, wipe
-  opacity: 0.5,
+  opacity: 0.5, // of the labels, in the overlay
   wipe: 0.5,
   theme: "auto",
   live: true,
@@ -19,14 +21,20 @@ const SETTINGS = {
   sharp: false,
   patterns: false,
   styleLocked: false,
-  stripShows: "mask", // this mask in each style, or the styles' own pictures
+  stripShows: "mask", // this mask in each style, or "samples": the styles' own pictures
   panel: "labels", // of narrow windows
   bundle: null,
-  tools: {}, // by condition: as the canvas hands them out
-  locks: {},
+  tools: {}, // by condition, as the canvas gives them
 };
 
 export const randomSeed = () => crypto.getRandomValues(new Uint16Array(1))[0] % 10000;
+
+/** What is drawn for a condition: {mode: "labels" | "scribble" | "ink"}; null: nothing that can be drawn here. */
+export function drawingMode({ reads }) {
+  if (reads === "mask") return "labels";
+  if (reads === "scribble") return "scribble";
+  return LINES.includes(reads) ? "ink" : null;
+}
 
 const fresh = (bundle) => ({
   bundle,
@@ -38,21 +46,33 @@ const fresh = (bundle) => ({
 });
 
 /**
- * Events: `work` and `settings` with {detail: Set of the names that changed}.
- *
- * `drawings` has, by condition, the ids of the drawings that are not on the canvas now.
+ * Events: `work` and `settings` with {detail: Set of the names that changed}; `canvas`: another canvas is shown; `history`; `unsaved`
+ * {detail: error}; and the events of the shown canvas: `change`, `cursor`, `tool`, `view`, `notice`, `action`, `pen`.
  */
 export class State extends EventTarget {
-  constructor() {
+  /** @param {HTMLElement} place of the canvases */
+  constructor(place) {
     super();
+    this.place = place;
     this.settings = { ...SETTINGS, ...readSettings() };
     this.work = fresh(null);
     this.bundle = null; // what api/bundles/{name} says
-    this.drawings = {};
-    this.canvas = null; // set by main.js
+    this.conditions = []; // those that can be drawn, with `mode`
+    this.canvases = {}; // by condition
+    this.history = new History();
     this.key = null; // of the saved work
     this.saveTimer = 0;
     this.saving = Promise.resolve();
+  }
+
+  /** The canvas that is shown. */
+  get canvas() {
+    return this.canvases[this.work.condition] ?? null;
+  }
+
+  /** The condition that is drawn for. */
+  get condition() {
+    return this.conditions.find(({ name }) => name === this.work.condition);
   }
 
   // ------------------------------------------------------------------ settings
@@ -62,110 +82,127 @@ export class State extends EventTarget {
     if (!changed.length) return;
     Object.assign(this.settings, patch);
     writeSettings(this.settings);
-    this.#emit("settings", changed);
+    this.#emit("settings", new Set(changed));
   }
 
   // ------------------------------------------------------------------ work, in the history
 
   /** Change the work as one step; steps of the same `merge` within a second are one. */
-  change(patch, name, merge = null) {
+  change(patch, name, merge = undefined) {
     const before = {};
     for (const key of Object.keys(patch)) before[key] = this.work[key];
-    if (Object.keys(patch).every((key) => JSON.stringify(before[key]) === JSON.stringify(patch[key]))) return;
-    this.assign(patch);
-    this.canvas.history.push({
-      name,
-      merge: merge ?? undefined,
-      bytes: 300,
-      undo: () => this.assign(before),
-      redo: () => this.assign(patch),
-    });
+    if (JSON.stringify(before) === JSON.stringify(patch)) return;
+    this.#assign(patch);
+    this.history.push({ name, merge, bytes: 300, undo: () => this.#assign(before), redo: () => this.#assign(patch) });
   }
 
-  /** Change the work outside the history. */
-  assign(patch) {
+  #assign(patch) {
     const switched = patch.condition !== undefined && patch.condition !== this.work.condition;
-    if (switched) this.drawings[this.work.condition] = this.canvas.ids();
+    if (switched) this.canvas.finish();
     Object.assign(this.work, patch);
-    if (switched) this.#showDrawing();
-    this.#emit("work", Object.keys(patch));
+    if (switched) this.#show();
+    this.#emit("work", new Set(Object.keys(patch)));
     this.save();
   }
 
-  /** Another drawing of the current condition, and more of the work, as one step. */
+  /** Other ids on the canvas, and more of the work, as one step. */
   replaceDrawing(ids, name, patch = {}) {
-    const was = encodeRle(this.canvas.ids());
-    const is = encodeRle(ids);
+    const { canvas } = this;
+    canvas.finish();
+    const [was, is] = [canvas.ids.slice(), ids.slice()];
     const before = {};
     for (const key of Object.keys(patch)) before[key] = this.work[key];
-    const put = (runs, values) => {
-      this.canvas.show(decodeRle(runs, ids.length));
-      this.assign({ ...values, drawing: null });
+    const put = (drawing, values) => {
+      canvas.load(drawing, { undoable: false });
+      this.#assign(values);
     };
     put(is, patch);
-    this.canvas.history.push({
-      name,
-      bytes: was.length + is.length + 300,
-      undo: () => put(was, before),
-      redo: () => put(is, patch),
-    });
+    this.history.push({ name, bytes: 2 * is.length + 300, undo: () => put(was, before), redo: () => put(is, patch) });
   }
 
-  /** The blank drawing of a condition: label 0 everywhere, or paper. */
-  blank(condition = this.work.condition) {
-    const [height, width] = this.bundle.buffer;
-    return new Uint8Array(width * height).fill(condition === "mask" ? 0 : PAPER);
+  /** Undo or redo a step; returns its name, or null if there was none. */
+  step(which) {
+    const { history, canvas } = this;
+    const entry = (which === "undo" ? history.done : history.undone).at(-1);
+    const drawing = canvas.busy;
+    if (!canvas[which]()) return null;
+    this.save();
+    return drawing && which === "undo" ? "stroke" : (entry?.name ?? "step");
   }
 
   /** Begin a work with a bundle; `kept`: one that was saved. The history begins anew. */
   begin(bundle, kept = null) {
+    for (const canvas of Object.values(this.canvases)) canvas.destroy();
     this.bundle = bundle;
-    const [height, width] = bundle.buffer;
-    this.work = { ...fresh(bundle.name), ...kept?.work, bundle: bundle.name };
-    if (!bundle.conditions.some(({ name }) => name === this.work.condition)) this.work.condition = bundle.conditions[0]?.name ?? "mask";
-    this.drawings = {};
-    for (const [condition, ids] of Object.entries(kept?.drawings ?? {})) {
-      if (ids.length === width * height) this.drawings[condition] = ids;
+    this.conditions = [];
+    for (const condition of bundle.conditions) {
+      const mode = drawingMode(condition);
+      const before = this.conditions.some(({ reads }) => reads === condition.reads);
+      if (mode && !before) this.conditions.push({ ...condition, mode });
     }
-    this.#showDrawing();
-    this.canvas.history.clear();
-    this.#emit("work", ["bundle", ...Object.keys(this.work)]);
+    this.conditions.sort((a, b) => rank(a) - rank(b));
+    this.work = { ...fresh(bundle.name), ...kept?.work, bundle: bundle.name };
+    if (!this.condition) this.work.condition = this.conditions[0]?.name ?? "mask";
+    this.history = new History();
+    this.history.addEventListener("change", () => this.#emit("history"));
+    this.canvases = {};
+    this.place.replaceChildren();
+    for (const { name, mode, reads } of this.conditions) this.canvases[name] = this.#makeCanvas(name, mode, reads, kept?.drawings?.[name]);
+    this.#show();
+    this.#emit("history");
+    this.#emit("work", new Set(["bundle", ...Object.keys(this.work)]));
   }
 
-  #showDrawing() {
-    const condition = this.work.condition;
-    this.canvas.use(condition, this.drawings[condition] ?? this.blank(condition));
-    delete this.drawings[condition];
+  #makeCanvas(name, mode, reads, ids) {
+    const [height, width] = this.bundle.buffer;
+    const host = make("div", { class: "frame", hidden: true, "aria-label": mode === "ink" ? `Drawing: ${reads}` : mode === "scribble" ? "Scribbles" : "Label mask" });
+    this.place.append(host);
+    const canvas = new LabelCanvas(host, { width, height, palette: this.bundle.labels, mode, history: this.history, keyTarget: null });
+    if (ids?.length === width * height) canvas.load(ids, { undoable: false });
+    canvas.setTools(this.settings.tools[name]);
+    for (const kind of ["change", "cursor", "tool", "view", "notice", "action", "pen"]) {
+      canvas.addEventListener(kind, (event) => {
+        if (kind === "change") this.save();
+        if (kind === "tool") this.set({ tools: { ...this.settings.tools, [name]: event.detail } });
+        if (canvas === this.canvas && !this.dispatchEvent(new CustomEvent(kind, { detail: event.detail, cancelable: true }))) event.preventDefault();
+      });
+    }
+    return canvas;
   }
 
-  /** The step `undo` or `redo`; returns its name, or null if there is none. */
-  step(which) {
-    const entry = this.canvas.history[which]();
-    if (entry) this.save();
-    return entry ? (entry.name ?? "stroke") : null;
+  #show() {
+    const { canvas } = this;
+    const shown = Object.values(this.canvases).find(({ host }) => !host.hidden);
+    for (const each of Object.values(this.canvases)) each.host.hidden = each !== canvas;
+    if (!canvas) return;
+    if (shown && shown !== canvas) canvas.setView(shown.getView());
+    this.#emit("canvas");
   }
 
   // ------------------------------------------------------------------ keeping it
 
   /** Keep the work in the browser soon. */
   save() {
-    clearTimeout(this.saveTimer);
-    this.saveTimer = setTimeout(() => this.saveNow(), SAVE_WAIT);
+    if (!this.saveTimer) this.saveTimer = setTimeout(() => this.saveNow(), SAVE_WAIT);
   }
 
   saveNow() {
     clearTimeout(this.saveTimer);
     this.saveTimer = 0;
     if (!this.bundle || !this.key) return this.saving;
-    const drawings = { ...this.drawings, [this.work.condition]: this.canvas.ids() };
+    const drawings = {};
+    for (const [name, canvas] of Object.entries(this.canvases)) drawings[name] = canvas.ids.slice();
     const work = structuredClone(this.work);
-    const [height, width] = this.bundle.buffer;
-    const record = { key: `${this.key}/${work.bundle}`, bundle: work.bundle, size: [width, height], saved: Date.now(), work, drawings };
-    this.saving = saveWork(record).catch((error) => this.dispatchEvent(new CustomEvent("unsaved", { detail: error })));
+    const record = { key: `${this.key}/${work.bundle}`, bundle: work.bundle, buffer: this.bundle.buffer, saved: Date.now(), work, drawings };
+    this.saving = saveWork(record).catch((error) => this.#emit("unsaved", error));
     return this.saving;
   }
 
-  #emit(kind, names) {
-    this.dispatchEvent(new CustomEvent(kind, { detail: new Set(names) }));
+  #emit(kind, detail = null) {
+    this.dispatchEvent(new CustomEvent(kind, { detail }));
   }
+}
+
+function rank({ mode }) {
+  return ["labels", "scribble", "ink"].indexOf(mode);
 }

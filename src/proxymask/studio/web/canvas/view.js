@@ -293,6 +293,7 @@ export class View {
 
   #draw() {
     this.frame = 0;
+    if (!this.host.clientWidth || !this.host.clientHeight) return; // hidden: drawn when it is shown, which changes its size
     this.options.onFrame();
     const whole = { x0: 0, y0: 0, x1: this.buffer.width - 1, y1: this.buffer.height - 1 };
     const rect = this.all ? whole : this.rect;
