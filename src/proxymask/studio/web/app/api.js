@@ -13,7 +13,7 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(new URL(path, document.baseURI), { ...options, headers: { ...headers, ...options.headers }, cache: "no-cache" });
   } catch {
-    throw new Error("the server does not answer: is `proxymask studio` still running?");
+    throw Object.assign(new Error("the server does not answer: is `proxymask studio` still running?"), { away: true });
   }
   if (response.ok) return response;
   let words = `the server refused (${response.status})`;
@@ -44,6 +44,7 @@ export const paths = {
   mask: (name) => `${bundlePath(name)}/mask`,
   drawing: (name, condition) => `${bundlePath(name)}/drawing?condition=${encodeURIComponent(condition)}`,
   keepPicture: () => "api/keep/picture",
+  keepMask: () => "api/keep/mask",
   saveProject: () => "api/projects/save",
   openProject: () => "api/projects/open",
 };

@@ -81,12 +81,6 @@ export function arrowKeys(group, selector, act = false) {
   });
 }
 
-/** `#rrggbb` -> [r, g, b]. */
-export function rgb(hex) {
-  const value = parseInt(hex.slice(1), 16);
-  return [value >> 16, (value >> 8) & 255, value & 255];
-}
-
 /** Give a file to the browser to save. */
 export function download(blob, name) {
   const link = make("a", { href: URL.createObjectURL(blob), download: name });

@@ -2,13 +2,12 @@
 
 import { decodeRle } from "../canvas/buffer.js";
 import { getBlob, paths, post } from "./api.js";
-import { chooseFile, download, rgb } from "./dom.js";
+import { chooseFile, download } from "./dom.js";
 import { decodeFrame, encodeFrame, fromBase64 } from "./frames.js";
 import { say, toast } from "./messages.js";
-import { palettePng } from "./png.js";
-import { STRIP } from "./state.js";
+import { MAX_SEED, STRIP } from "./state.js";
 
-export const ACCEPT = "image/*,.npy,.npz,.json,.proxymask";
+export const ACCEPT = "image/*,.npy,.json";
 
 export class Files {
   /** @param {(name: string) => Promise<void>} openBundle */
@@ -24,42 +23,47 @@ export class Files {
    * @returns {Promise<string[]>} notes on how it was read; throws an Error in words
    */
   async take(file) {
-    if (/\.(json|proxymask)$/i.test(file.name ?? "") || file.type === "application/json") {
-      await this.openProject(file);
-      return [];
-    }
+    if (/\.json$/i.test(file.name ?? "") || file.type === "application/json") return this.openProject(file);
     const name = file.name ? `upload ${file.name}` : "upload";
     const { condition } = this.state;
-    if (condition.mode === "ink") return this.takeDrawing(file, name);
-    return this.takeMask(file, name);
+    return condition.mode === "labels" ? this.takeMask(file, name) : this.takeDrawing(file, name);
   }
 
-  /** Bytes of a mask, in any format that the library reads, onto the canvas. `patch`: more of the work that changes with it. */
+  /** A mask, in any format that the library reads, onto the canvas. `patch`: more of the work that changes with it. */
   async takeMask(file, name, patch = {}) {
     const { bundle } = this.state;
-    const address = this.state.condition.mode === "scribble" ? paths.drawing(bundle.name, this.state.condition.reads) : paths.mask(bundle.name);
-    const found = await (await post(address, file)).json();
+    const found = await (await post(`${paths.mask(bundle.name)}?name=${encodeURIComponent(file.name ?? "the mask")}`, file)).json();
     this.#put(decodeRle(fromBase64(found.rle), found.width * found.height), found, name, patch);
     return found.notes ?? [];
   }
 
-  /** A picture as a drawing onto the canvas. */
-  async takeDrawing(file, name, patch = {}) {
+  /** A drawing onto the canvas: strokes of a scribble, or lines. A photo, which is no drawing, gives its lines. */
+  async takeDrawing(file, name, patch = {}, fromPhoto = false) {
     const { bundle, condition } = this.state;
-    const blob = await (await post(paths.drawing(bundle.name, condition.reads), file)).blob();
-    const bitmap = await createImageBitmap(blob);
-    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-    const context = canvas.getContext("2d");
-    context.drawImage(bitmap, 0, 0);
-    const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
-    const ids = Uint8Array.from({ length: bitmap.width * bitmap.height }, (_, i) => (data[4 * i] < 128 ? 255 : 0));
-    this.#put(ids, bitmap, name, patch);
-    return [];
+    const address = `${paths.drawing(bundle.name, condition.name)}&name=${encodeURIComponent(file.name ?? "the drawing")}`;
+    const notes = [];
+    let answer;
+    try {
+      answer = await post(`${address}&from_photo=${fromPhoto}`, file);
+    } catch (error) {
+      if (fromPhoto || condition.mode !== "ink" || error.away) throw error;
+      try {
+        answer = await post(`${address}&from_photo=true`, file);
+      } catch {
+        throw error;
+      }
+      notes.push("This is no drawing, so its lines were drawn.");
+    }
+    const { ids, width, height } = await greys(await answer.blob());
+    this.#put(fromPayload(this.state, ids), { width, height }, name, patch);
+    return notes;
   }
 
   #put(ids, { width, height }, name, patch) {
-    const [h, w] = this.state.bundle.buffer;
-    if (width !== w || height !== h) throw new Error(`the server sent ${width} x ${height} pixels, and the canvas has ${w} x ${h}: reload the page`);
+    const { canvas } = this.state;
+    if (width !== canvas.width || height !== canvas.height) {
+      throw new Error(`the server sent ${width} x ${height} pixels, and the canvas has ${canvas.width} x ${canvas.height}: reload the page`);
+    }
     this.state.replaceDrawing(ids, name, patch);
     this.renders.now();
   }
@@ -68,7 +72,7 @@ export class Files {
   async startFromSample(seed) {
     const { bundle, settings, work, condition } = this.state;
     const patch = settings.styleLocked ? {} : { seed };
-    if (condition.mode === "ink") await this.takeDrawing(await getBlob(paths.sample(bundle.name, seed, work.truncation)), `sample ${seed}`, patch);
+    if (condition.mode === "ink") await this.takeDrawing(await getBlob(paths.sample(bundle.name, seed, work.truncation)), `sample ${seed}`, patch, true);
     else await this.takeMask(await getBlob(paths.sampleMask(bundle.name, seed, work.truncation)), `sample ${seed}`, patch);
   }
 
@@ -82,21 +86,27 @@ export class Files {
     this.renders.now();
   }
 
+  /** Open a project file; returns notes. */
   async openProject(file) {
     const { header, payload } = decodeFrame(await (await post(paths.openProject(), file, "application/json")).arrayBuffer());
     if (header.bundle !== this.state.bundle.name) await this.openBundle(header.bundle);
     const { state } = this;
-    if (!state.conditions.some(({ name }) => name === header.condition)) {
-      throw new Error(`${state.bundle.name} has no mapper for ${header.condition}, which the project is painted for`);
+    const condition = state.conditions.find(({ name, reads }) => name === header.condition || reads === header.condition);
+    if (!condition) throw new Error(`${state.bundle.name} has no mapper for ${header.condition}, which the project is painted for`);
+    const ids = decodeRle(payload, header.width * header.height);
+    const { canvas } = state;
+    if (canvas.width !== header.width || canvas.height !== header.height) {
+      throw new Error(`the project is painted at ${header.width} x ${header.height} pixels, and ${state.bundle.name} takes ${canvas.width} x ${canvas.height}`);
     }
-    const seeds = header.styles.map((style) => style.seed);
-    const strip = [...new Set([...seeds.slice(1), ...state.work.strip])].slice(0, STRIP);
+    const kept = header.settings?.strip;
+    const strip = Array.isArray(kept) ? kept.filter((seed) => Number.isInteger(seed) && seed >= 0 && seed <= MAX_SEED).slice(0, STRIP) : [];
     const regions = Object.fromEntries(Object.entries(header.regions ?? {}).map(([id, style]) => [id, style.seed]));
-    state.change({ condition: header.condition }, "open project");
-    const patch = { seed: seeds[0], strip, truncation: header.truncation, regions };
-    state.replaceDrawing(fromPayload(state, decodeRle(payload, header.width * header.height)), "open project", patch);
+    state.change({ condition: condition.name }, "open project");
+    const patch = { seed: header.styles[0].seed, truncation: header.truncation, regions, ...(strip.length ? { strip } : {}) };
+    state.replaceDrawing(fromPayload(state, ids), "open project", patch);
     this.renders.now();
     say("Project opened");
+    return header.notes ?? [];
   }
 
   /** Let the user choose a file and take it. */
@@ -113,28 +123,24 @@ export class Files {
   }
 
   async keepPicture() {
-    const { header, payload } = this.renders.request([this.state.work.seed], 1);
-    const blob = await (await post(paths.keepPicture(), encodeFrame({ ...header, want: ["picture"] }, payload))).blob();
-    download(blob, `${this.stem}.png`);
+    const { header, payload } = this.renders.request([this.state.work.seed]);
+    download(await (await post(paths.keepPicture(), encodeFrame(header, payload))).blob(), `${this.stem}.png`);
     say("Picture kept");
   }
 
+  /** The mask as an index PNG; a drawing as a grey one. */
   async keepMask() {
-    const { bundle, canvas, condition } = this.state;
-    const colors = new Map(bundle.labels.map(({ id, color }) => [id, rgb(color)]));
-    const grey = condition.mode === "ink";
-    const ids = grey ? canvas.ids.map((id) => 255 - id) : canvas.ids;
-    const color = (id) => (grey ? [id, id, id] : (colors.get(id) ?? [255, 255, 255]));
-    const about = { Software: "proxymask studio", Comment: `${condition.reads} for the bundle ${bundle.name} (${bundle.hash.slice(0, 16)})` };
-    download(await palettePng(ids, canvas.width, canvas.height, color, about), `${bundle.name}-${condition.reads}.png`);
-    say(grey ? "Drawing kept" : "Mask kept");
+    const { bundle, condition } = this.state;
+    const { header, payload } = this.renders.request([this.state.work.seed]);
+    download(await (await post(paths.keepMask(), encodeFrame(header, payload))).blob(), `${bundle.name}-${condition.reads}.png`);
+    say(condition.mode === "ink" ? "Drawing kept" : "Mask kept");
   }
 
   async keepProject() {
     const { work } = this.state;
-    const { header, payload } = this.renders.request([work.seed, ...work.strip], 1);
-    const blob = await (await post(paths.saveProject(), encodeFrame(header, payload))).blob();
-    download(blob, `${this.stem}.json`);
+    const { header, payload } = this.renders.request([work.seed]);
+    const frame = encodeFrame({ ...header, settings: { strip: work.strip } }, payload);
+    download(await (await post(paths.saveProject(), frame)).blob(), `${this.stem}.json`);
     say("Project kept");
   }
 
@@ -149,12 +155,21 @@ export class Files {
   }
 }
 
-/** Ids of the canvas -> what a frame carries: drawings are black (0) on white (255). */
-export function toPayload(state) {
-  const { ids, mode } = state.canvas;
-  return mode === "ink" ? ids.map((id) => 255 - id) : ids;
+/** Ids of the canvas -> what a frame carries: drawings are grey, black on white. */
+export function toPayload({ canvas }) {
+  return canvas.mode === "ink" ? canvas.ids.map((id) => 255 - id) : canvas.ids;
 }
 
-function fromPayload(state, ids) {
-  return state.canvas.mode === "ink" ? ids.map((value) => (value < 128 ? 255 : 0)) : ids;
+function fromPayload({ canvas }, ids) {
+  return canvas.mode === "ink" ? ids.map((value) => 255 - value) : ids;
+}
+
+/** The values of a grey picture. */
+async function greys(blob) {
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  return { ids: Uint8Array.from({ length: width * height }, (_, i) => data[4 * i]), width, height };
 }

@@ -34,7 +34,7 @@ export function buildHeader({ state, files, start, socket, renders, step, openBu
   const keeping = (action) => () => files.attempt(action);
   menu(keepButton, "Keep", [
     { icon: "image", name: "picture", text: "Picture", hint: "PNG with bundle, seeds and licence", key: keyOf("picture"), act: keeping(() => files.keepPicture()) },
-    { icon: "mask", name: "mask", text: "Mask", hint: "index PNG: pixel values are label ids", act: keeping(() => files.keepMask()) },
+    { icon: "mask", name: "mask", text: "Mask or drawing", hint: "PNG whose pixel values are label ids", act: keeping(() => files.keepMask()) },
     { icon: "project", name: "project", text: "Project", hint: "all that is needed to go on", key: keyOf("keep"), act: keeping(() => files.keepProject()) },
     null,
     { icon: "open", name: "open", text: "Open a project or a mask", key: keyOf("open"), act: () => files.choose() },

@@ -191,6 +191,8 @@ function keyed(event) {
   } else if (event.key === "Escape" && result.asking && !state.canvas.busy) result.ask(false);
   else if (state.canvas.handleKey(event)) event.preventDefault();
 }
+document.addEventListener("keydown", (event) => ["Tab", "F6"].includes(event.key) && (document.body.dataset.keyboard = "yes"), true);
+document.addEventListener("pointerdown", () => delete document.body.dataset.keyboard, true);
 document.addEventListener("keydown", keyed);
 document.addEventListener("keyup", keyed);
 

@@ -41,6 +41,7 @@ export class Palette {
     this.items = labels.map((label, i) => this.#item(label, i));
     this.list.replaceChildren(...this.items.map((item) => item.row));
     this.search.parentElement.hidden = labels.length < 6;
+    byId("palette").classList.toggle("few", labels.length <= 12);
     this.#filter();
   }
 

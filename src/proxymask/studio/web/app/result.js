@@ -6,7 +6,7 @@ import { say } from "./messages.js";
 
 export class Result {
   constructor(state, renders) {
-    Object.assign(this, { state, renders, bitmap: null, proxy: null, view: null, point: null, asking: false });
+    Object.assign(this, { state, renders, bitmap: null, proxy: null, view: null, point: null, source: null, asking: false });
     this.canvas = make("canvas", { class: "picture", width: 1, height: 1 });
     this.frame = byId("picture-frame");
     this.frame.tabIndex = 0;
@@ -77,8 +77,10 @@ export class Result {
   follow({ scale, x, y }) {
     this.view = { scale, x, y };
     const [height, width] = this.state.bundle.buffer;
-    Object.assign(this.canvas.style, { width: `${width * scale}px`, height: `${height * scale}px`, transform: `translate(${x}px, ${y}px)` });
-    this.#placeCross();
+    for (const { style } of [this.canvas, this.originImage, this.originMap]) {
+      Object.assign(style, { width: `${width * scale}px`, height: `${height * scale}px`, transform: `translate(${x}px, ${y}px)` });
+    }
+    this.#placeCrosses();
   }
 
   /** A ring where the cursor is on the mask; null: none. Coordinates and radius of the buffer. */
@@ -130,15 +132,13 @@ export class Result {
   // ------------------------------------------------------------------ where this comes from
 
   #buildOrigin() {
-    this.originImage = make("img", { alt: "" });
-    this.originMap = make("canvas", { width: 1, height: 1 });
-    this.originText = make("p", { class: "caption" });
+    this.originImage = make("img", { alt: "", class: "picture", draggable: false });
+    this.originMap = make("canvas", { class: "picture", width: 1, height: 1 });
+    this.originCross = make("div", { class: "crosshair", hidden: true });
+    this.originText = make("span", { class: "caption" });
     const close = iconButton("close", "Close (W)", { on: { click: () => this.ask(false) } });
-    byId("origin").append(
-      make("div", { class: "origin-head" }, make("span", { text: "Where this comes from" }), close),
-      make("div", { class: "origin-picture" }, this.originImage, this.originMap),
-      this.originText,
-    );
+    const words = make("span", {}, make("strong", { text: "Where this comes from" }), this.originText);
+    byId("origin").append(this.originImage, this.originMap, this.originCross, make("div", { class: "origin-head" }, words, close));
   }
 
   /** Begin or end to ask for points. */
@@ -150,21 +150,20 @@ export class Result {
     else {
       if (this.state.settings.view !== "side") this.state.set({ view: "side" });
       say("Choose a point of the picture: by a click, or by the arrow keys and Enter.");
-      this.#openOrigin("Click a point of the picture.");
+      this.#openOrigin(`Style ${this.state.work.seed}'s own picture. Click a point of the other one.`);
       this.frame.focus();
     }
   }
 
   closeOrigin() {
     byId("origin").hidden = true;
-    this.point = null;
-    this.cross.hidden = true;
+    this.point = this.source = null;
+    this.#placeCrosses();
   }
 
   #openOrigin(text) {
     const { bundle, work } = this.state;
     byId("origin").hidden = false;
-    byId("origin").style.setProperty("--aspect", bundle.size[1] / bundle.size[0]);
     this.originText.textContent = text;
     this.originMap.hidden = true;
     this.originImage.alt = `The generator's own picture of style ${work.seed}`;
@@ -196,17 +195,18 @@ export class Result {
 
   #askAt(x, y) {
     this.point = [x, y];
-    this.#placeCross();
-    if (byId("origin").hidden) this.#openOrigin("");
-    if (!this.renders.askOrigin(x, y)) this.originText.textContent = "The server is away: this comes when it is back.";
+    if (!this.renders.askOrigin(x, y)) this.originText.textContent = "The server is away: choose the point again when it is back.";
+    this.#placeCrosses();
   }
 
-  #placeCross() {
-    this.cross.hidden = !this.point;
-    if (!this.point) return;
-    const [height, width] = this.state.bundle.buffer;
-    const { scale, x, y } = this.view;
-    Object.assign(this.cross.style, { left: `${x + this.point[0] * width * scale}px`, top: `${y + this.point[1] * height * scale}px` });
+  #placeCrosses() {
+    for (const [cross, point] of [[this.cross, this.point], [this.originCross, this.source]]) {
+      cross.hidden = !point;
+      if (!point) continue;
+      const [height, width] = this.state.bundle.buffer;
+      const { scale, x, y } = this.view;
+      Object.assign(cross.style, { left: `${x + point[0] * width * scale}px`, top: `${y + point[1] * height * scale}px` });
+    }
   }
 
   #showOrigin({ error, width, height, map }) {
@@ -215,37 +215,24 @@ export class Result {
       this.originText.textContent = error;
       return;
     }
-    const most = Math.max(1, ...map);
     const pixels = new ImageData(width, height);
-    // dark where nothing is taken from, clear where most is; yellow marks the strongest
-    map.forEach((value, i) => {
-      const share = value / most;
-      pixels.data.set(share > 0.75 ? [255, 214, 0, 150] : [10, 12, 20, Math.round(205 * (1 - share))], 4 * i);
-    });
+    // dark where nothing is taken from, clear where most is; the square root shows what is taken weakly, too
+    map.forEach((value, i) => pixels.data.set([8, 9, 14, Math.round(190 * (1 - Math.sqrt(value / 255)))], 4 * i));
     this.originMap.width = width;
     this.originMap.height = height;
     this.originMap.getContext("2d").putImageData(pixels, 0, 0);
     this.originMap.hidden = false;
-    const [x, y] = centre(map, width, height);
-    this.originText.textContent = `The marked point takes its look from the bright parts of style ${this.state.work.seed}'s own picture.`;
-    say(`It comes mostly from ${place(x, y)} of the style's picture.`);
+    const most = map.indexOf(255);
+    this.source = [((most % width) + 0.5) / width, (Math.floor(most / width) + 0.5) / height];
+    this.#placeCrosses();
+    this.originText.textContent = `Style ${this.state.work.seed}'s own picture: the point takes its look from what is bright, most from the ring.`;
+    say(`It comes mostly from ${place(...this.source)} of the style's picture.`);
   }
 }
 
 function age(seconds) {
   if (seconds < 60) return `${Math.floor(seconds)} s`;
   return seconds < 3600 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
-}
-
-/** Centre of mass of a map, in 0..1. */
-function centre(map, width, height) {
-  let [sum, x, y] = [0, 0, 0];
-  map.forEach((value, i) => {
-    sum += value;
-    x += value * (i % width);
-    y += value * Math.floor(i / width);
-  });
-  return [x / sum / width, y / sum / height];
 }
 
 function place(x, y) {

@@ -16,17 +16,17 @@ export function toggleSheet() {
 function build() {
   const { box: made, body } = dialog("Shortcuts", "sheet");
   const groups = new Map();
-  for (const entry of allKeys()) groups.set(entry.group, [...(groups.get(entry.group) ?? []), entry]);
+  for (const entry of shown()) groups.set(entry.group, [...(groups.get(entry.group) ?? []), entry]);
   const list = make("div", { class: "shortcuts" });
   for (const [group, entries] of groups) {
     const rows = make("dl");
     for (const { keys, text } of entries) {
       const cell = make("dd");
       keys.forEach((key, i) => {
-        if (i) cell.append(" or ");
+        if (i) cell.append(key.startsWith("Arrow") ? " " : " or ");
         keyParts(key).forEach((part, j) => cell.append(j ? "+" : "", make("kbd", { text: part })));
       });
-      rows.append(make("dt", { text }), cell);
+      rows.append(make("div", {}, make("dt", { text }), cell));
     }
     list.append(make("section", {}, make("h3", { text: group }), rows));
   }
@@ -35,4 +35,14 @@ function build() {
     list,
   );
   return made;
+}
+
+const ARROWS = ["left", "right", "up", "down"];
+
+/** The shortcuts of painting; the four arrows as one. */
+function shown() {
+  const all = allKeys().filter(({ action }) => action !== "tool:cluster");
+  const arrows = all.filter(({ action }) => ARROWS.includes(action));
+  const one = { ...arrows[0], keys: arrows.flatMap(({ keys }) => keys) };
+  return all.filter((entry) => !arrows.includes(entry) || entry === arrows[0]).map((entry) => (entry === arrows[0] ? one : entry));
 }

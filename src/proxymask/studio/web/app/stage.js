@@ -5,7 +5,7 @@ import { keyOf } from "./keys.js";
 import { say, sayCursor } from "./messages.js";
 
 const VIEWS = { side: ["side", "Side by side"], overlay: ["overlay", "Overlay"], wipe: ["slider", "Slider"] };
-const CONDITIONS = { labels: "mask", scribble: "pencil", ink: "brush" };
+const CONDITIONS = { labels: "mask", scribble: "scribble", ink: "pencil" };
 
 /** `facial_hair` -> "facial hair". */
 const plain = (name) => name.replaceAll("_", " ");

@@ -13,7 +13,7 @@ export class Start {
     const { box, body } = dialog("Start from", "start");
     this.box = box;
     this.problem = make("div", { class: "problem", role: "alert" });
-    const choose = iconButton("upload", "Choose a file", { class: "button main", on: { click: () => this.#choose() } }, "Choose a file");
+    const choose = iconButton("upload", "Choose a file", { class: "button main", autofocus: true, on: { click: () => this.#choose() } }, "Choose a file");
     this.dropText = make("span");
     this.drop = make("div", { class: "drop" }, choose, this.dropText);
     this.first = make("div", { class: "choices" });

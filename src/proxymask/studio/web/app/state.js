@@ -6,10 +6,16 @@ import { make } from "./dom.js";
 import { readSettings, saveWork, writeSettings } from "./saves.js";
 
 const SAVE_WAIT = 250; // ms after the last change
-export const NOTHING = 255; // id of what is not painted, in scribbles
 export const STRIP = 6; // styles in the strip
 export const MAX_SEED = 2 ** 32 - 1;
 const LINES = ["sketch", "edges", "hed", "photo-sketch"];
+
+/** Ink of a drawing: 255 is black, 0 is paper. */
+const GREYS = Array.from({ length: 256 }, (_, ink) => ({
+  id: ink,
+  name: ink === 0 ? "paper" : ink === 255 ? "ink" : "faint ink",
+  color: `#${(255 - Math.round(ink * 0.91)).toString(16).padStart(2, "0").repeat(3)}`,
+}));
 
 const SETTINGS = {
   view: "side", // side, overlay, wipe
@@ -158,6 +164,7 @@ export class State extends EventTarget {
     const host = make("div", { class: "frame", hidden: true, "aria-label": mode === "ink" ? `Drawing: ${reads}` : mode === "scribble" ? "Scribbles" : "Label mask" });
     this.place.append(host);
     const canvas = new LabelCanvas(host, { width, height, palette: this.bundle.labels, mode, history: this.history, keyTarget: null });
+    if (mode === "ink") canvas.setPalette(GREYS);
     if (ids?.length === width * height) canvas.load(ids, { undoable: false });
     canvas.setTools(this.settings.tools[name]);
     for (const kind of ["change", "cursor", "tool", "view", "notice", "action", "pen"]) {
