@@ -45,8 +45,8 @@ export class Input {
    * @param {HTMLElement} element
    * @param {{begin: (sample: Sample, tool: string|null) => void, extend: (samples: Sample[]) => void, end: () => void, abort: () => void,
    *   hover: (sample: Sample|null) => void, panBy: (dx: number, dy: number) => void, zoomBy: (factor: number, x: number, y: number) => void,
-   *   sizeBy: (steps: number) => void, penMode: (on: boolean) => void, wheel: () => string}} actions
-   *   `begin` with a tool: for this stroke only; `wheel`: what the wheel does: "zoom", "size" or "pan"
+   *   sizeBy: (steps: number) => void, penMode: (on: boolean) => void, wheel: () => string, panning: () => boolean}} actions
+   *   `begin` with a tool: for this stroke only; `wheel`: what the wheel does: "zoom", "size" or "pan"; `panning`: a drag moves the view
    */
   constructor(element, actions) {
     this.element = element;
@@ -106,7 +106,7 @@ export class Input {
       this.#capture(id);
       const { active } = this;
       if (active && !active.touch) return; // a palm while the pen draws
-      if (this.penMode || this.navigating || this.fingers.size > 1) {
+      if (this.penMode || this.navigating || this.actions.panning() || this.fingers.size > 1) {
         if (active) this.#leaveStroke();
         this.navigating = true;
       } else {
@@ -121,7 +121,7 @@ export class Input {
       this.#leaveStroke(true);
     }
     this.#capture(id);
-    const pan = event.button === 1 || this.space;
+    const pan = event.button === 1 || this.space || (this.actions.panning() && event.button === 0);
     if (pan) event.preventDefault(); // the middle button scrolls
     this.active = { id, kind: pan ? "pan" : "stroke", touch: false, start: performance.now(), last: now, queue: [], timer: 0 };
     if (!pan) this.actions.begin(now, event.buttons & 32 ? "eraser" : event.button === 2 || event.altKey ? "picker" : null);
@@ -206,7 +206,7 @@ export class Input {
     this.active = null;
     if (active.kind !== "stroke") return;
     this.actions.end();
-    if (event.type === "pointerup" && !active.touch) this.actions.hover(sample(event));
+    this.actions.hover(event.type === "pointerup" && !active.touch ? sample(event) : null);
   }
 
   #cancel(event) {

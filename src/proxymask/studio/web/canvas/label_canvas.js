@@ -41,32 +41,24 @@
  * @module canvas/label_canvas
  */
 
-import { LabelBuffer, decodeRle, encodeRle, union } from "./buffer.js";
+import { enclosed, withoutSpecks } from "./areas.js";
+import { LabelBuffer, decodeRle, encodeRle } from "./buffer.js";
+import { Clusters } from "./clusters.js";
+import { Cursor } from "./cursor.js";
 import { History } from "./history.js";
 import { Input } from "./input.js";
+import { KeyboardCursor } from "./keyboard.js";
 import { matchKey } from "./keys.js";
-import * as raster from "./raster.js";
-import { Brush } from "./tools.js";
-import { View, outline } from "./view.js";
+import { Select } from "./select.js";
+import { Strokes } from "./strokes.js";
+import { DEFAULT_SETTINGS, TOOLS, fillMask, makePainter, makeTool } from "./toolbox.js";
+import { View } from "./view.js";
 
-export { History, decodeRle, encodeRle };
+export { DEFAULT_SETTINGS, History, TOOLS, decodeRle, encodeRle };
 export { KEYS, matchKey } from "./keys.js";
 export { defaultColor } from "./view.js";
 
 const MAX_SIZE = 200;
-
-/** Tools by name: what {@link LabelCanvas#setTool} takes. */
-export const TOOLS = ["brush", "eraser", "line", "rectangle", "ellipse", "lasso", "polygon", "fill", "enclose", "select", "picker", "cluster", "pan"];
-
-/** Settings of the tools and their defaults. */
-export const DEFAULT_SETTINGS = {
-  pressure: false, // the pressure of a pen gives the width of the brush
-  mirror: false, // strokes and shapes are painted on the other side too
-  filled: true, // rectangle, ellipse, lasso, polygon: the area, or only its outline as wide as the brush
-  everywhere: false, // fill: all pixels of the label, not only the connected ones
-  under: "surrounding", // what a moved region leaves: "surrounding" labels or "background"
-  wheel: "zoom", // what the wheel does without a modifier: "zoom", "size" or "pan" (Ctrl: zoom; Shift or Alt: size)
-};
 
 const INK_PALETTE = [
   { id: 0, name: "paper", color: "#ffffff" },
@@ -79,14 +71,14 @@ export class LabelCanvas extends EventTarget {
   #view;
   #input;
   #buffer;
-  #stroke = null; // {tool, name}: what is being drawn
-  #dirty = null; // changed since the last final `change`
-  #frameDirty = null; // changed since the last `change`
-  #allowed = null; // 256 flags, null: no locks
+  #strokes;
+  #keyboard;
+  #cursor;
+  #allowed = null; // 256 flags by id: may be painted over; null: no locks
   #locks = new Map();
-  #hover = null; // last point under the pointer
-  #keys = null; // keyboard cursor {x, y}
   #lastLabel;
+  #lastTool = "brush"; // before the picker
+  #picking = false;
   #stop = new AbortController();
 
   /**
@@ -116,24 +108,42 @@ export class LabelCanvas extends EventTarget {
       transparent: mode === "labels" ? null : this.background,
       paper: mode === "ink" ? "#ffffff" : null,
       onView: () => this.#emit("view", this.getView()),
-      onFrame: () => this.#flush(false),
-      drawOver: (context) => this.#drawOver(context),
+      onFrame: () => this.#strokes.flush(false),
+      drawOver: (context) => {
+        this.#strokes.tool?.draw?.(context, this.#view);
+        this.#cursor.draw(context);
+      },
     });
+    this.#cursor = new Cursor(this, this.#view);
+    this.#strokes = new Strokes(this.#buffer, this.#view, this.history, (name) => this.#makeTool(name), (detail) => this.#emit("change", detail));
     this.setPalette(mode === "ink" ? INK_PALETTE : palette);
     this.#view.resize();
     this.label = label ?? (mode === "ink" ? 255 : (this.palette.find((entry) => entry.id !== this.background)?.id ?? 1));
     this.#lastLabel = this.label;
+    const begin = (point, override) => this.#begin(point, override);
+    const extend = (points) => this.#extend(points);
+    const end = () => this.#end();
     this.#input = new Input(host, {
-      begin: (sample, tool) => this.#begin(this.#point(sample), tool),
-      extend: (samples) => this.#extend(samples.map((sample) => this.#point(sample))),
-      end: () => this.#end(),
-      abort: () => this.#abort(),
-      hover: (sample) => this.#hoverAt(sample && this.#point(sample)),
+      begin: (sample, tool) => (this.#keyboard.leave(), begin(this.#point(sample), tool)),
+      extend: (samples) => extend(samples.map((sample) => this.#point(sample))),
+      end,
+      abort: () => this.#strokes.abort(),
+      hover: (sample) => this.#pointerAt(sample && this.#point(sample)),
       panBy: (dx, dy) => this.panBy(dx, dy),
       zoomBy: (factor, x, y) => this.zoomBy(factor, x, y),
       sizeBy: (steps) => this.setSize(this.size * 1.15 ** steps, Math.sign(steps)),
       penMode: (penMode) => this.#emit("pen", { penMode }),
       wheel: () => this.settings.wheel,
+      panning: () => this.tool === "pan",
+    });
+    this.#keyboard = new KeyboardCursor(this.#buffer, {
+      begin,
+      extend,
+      end,
+      hover: (point) => (this.#view.reveal(point), this.#hoverAt(point)),
+      nudge: (dx, dy, scale) => this.#nudge(dx, dy, scale),
+      start: () => this.#cursor.at ?? { x: width / 2, y: height / 2 },
+      pan: (on) => this.#holdPan(on),
     });
     host.tabIndex = 0;
     host.setAttribute("role", "application");
@@ -141,9 +151,11 @@ export class LabelCanvas extends EventTarget {
     if (!host.hasAttribute("aria-label")) host.setAttribute("aria-label", mode === "ink" ? "Drawing" : "Label mask");
     const { signal } = this.#stop;
     this.history.addEventListener("change", () => this.#emitHistory(), { signal });
+    host.addEventListener("blur", () => (this.#keyboard.lift(), this.#holdPan(false)), { signal });
     for (const name of keyTarget ? ["keydown", "keyup"] : []) {
       keyTarget.addEventListener(name, (event) => this.handleKey(event) && event.preventDefault(), { signal });
     }
+    this.#showCursor();
   }
 
   get width() {
@@ -194,7 +206,8 @@ export class LabelCanvas extends EventTarget {
    * @param {{undoable?: boolean, name?: string}} [options] not undoable: it is no step of the history
    */
   load(ids, { undoable = true, name = "load" } = {}) {
-    this.#step(name, () => this.#buffer.replace(ids), undoable);
+    if (ids.length !== this.width * this.height) throw new RangeError(`expected ${this.width * this.height} ids (${this.width} x ${this.height}), got ${ids.length}`);
+    this.#strokes.step(name, () => this.#buffer.replace(ids), undoable);
   }
 
   /** Everything becomes background. */
@@ -243,8 +256,9 @@ export class LabelCanvas extends EventTarget {
    * @param {{lines?: boolean}} [options] lines: the borders are drawn
    */
   setClusters(clusters, { lines = true } = {}) {
-    this.clusters = clusters;
-    this.#view.lines = clusters && lines ? null : null;
+    this.#cursor.clusters = clusters && new Clusters(clusters, this.width, this.height);
+    this.#cursor.cache.clear();
+    this.#view.lines = clusters && lines ? this.#cursor.clusters.outline(null) : null;
     this.#view.redraw();
   }
 
@@ -255,9 +269,10 @@ export class LabelCanvas extends EventTarget {
     if (!TOOLS.includes(name)) throw new RangeError(`there is no tool ${name}; the tools are ${TOOLS.join(", ")}`);
     if (name === this.tool) return;
     this.finish();
+    if (this.tool !== "picker") this.#lastTool = this.tool;
     this.tool = name;
+    this.#showCursor();
     this.#emitTool();
-    this.#view.redrawOver();
   }
 
   /** What is painted. */
@@ -315,6 +330,7 @@ export class LabelCanvas extends EventTarget {
     if (this.palette.some((entry) => entry.id === saved?.label)) this.setLabel(saved.label);
     if (Number.isFinite(saved?.size)) this.setSize(saved.size);
     if (saved?.settings) this.setSettings(saved.settings);
+    if (saved?.locks) for (const id of this.#locks.keys()) this.setLock(id, "none");
     for (const [id, lock] of Object.entries(saved?.locks ?? {})) if (["only", "never"].includes(lock)) this.setLock(+id, lock);
   }
 
@@ -339,6 +355,7 @@ export class LabelCanvas extends EventTarget {
       redo: () => this.redo(),
       finish: () => this.finish(),
       cancel: () => this.cancel(),
+      delete: () => this.delete(),
       fit: () => this.fit(),
       "zoom+": () => this.zoomBy(1.25),
       "zoom-": () => this.zoomBy(0.8),
@@ -358,9 +375,9 @@ export class LabelCanvas extends EventTarget {
     if (count) this.setLabel(this.palette[(at + step + count) % count].id);
   }
 
-  /** Takes back the stroke being drawn, or the last step. @returns {boolean} false where there is nothing to undo */
+  /** Takes back the last corner, the stroke being drawn, or the last step. @returns {boolean} false where there is nothing to undo */
   undo() {
-    if (this.cancel()) return true;
+    if (this.busy) return this.delete(false) || this.cancel();
     return this.history.undo() !== null;
   }
 
@@ -370,25 +387,53 @@ export class LabelCanvas extends EventTarget {
     return this.history.redo() !== null;
   }
 
-  /** Ends what is being drawn as it is (Enter). @returns {boolean} false where nothing was */
+  /** Ends what is being drawn as it is (Enter): closes the polygon, puts the region down. @returns {boolean} false where nothing was */
   finish() {
-    if (!this.busy) return false;
+    this.#keyboard.lift();
     this.#input.drop();
-    this.#end();
-    return true;
+    return this.#strokes.finish();
   }
 
   /** Takes back what is being drawn (Escape). @returns {boolean} false where nothing was */
   cancel() {
-    if (!this.busy) return false;
+    this.#keyboard.held = null;
     this.#input.drop();
-    this.#abort();
-    return true;
+    return this.#strokes.abort();
   }
 
-  /** Whether something is being drawn. */
+  /** Removes the last corner of the polygon, or the selected region. @returns {boolean} false where there is neither */
+  delete(region = true) {
+    const { tool } = this.#strokes;
+    if (tool?.takeBack) {
+      if (!tool.takeBack()) this.cancel();
+      this.#view.redrawOver();
+      return true;
+    }
+    if (!region || !(tool instanceof Select)) return false;
+    tool.delete();
+    return this.finish();
+  }
+
+  /** Whether something is drawn that is no step of the history yet: a stroke, a polygon, a region that is moved. */
   get busy() {
-    return this.#stroke !== null;
+    return this.#strokes.busy;
+  }
+
+  /** Fills all holes of a label: what no way over sides leads out of. Locked labels in them stay. */
+  fillEnclosed(id = this.label) {
+    const { width, height, ids } = this.#buffer;
+    this.#strokes.step("fillEnclosed", () => this.#fill(enclosed(width, height, (i) => ids[i] === id), id));
+  }
+
+  /** Gives connected areas (corners connect) of fewer than `pixels` pixels the label that surrounds most of them. Locked ones stay. */
+  removeSpecks(pixels) {
+    const { width, height, ids } = this.#buffer;
+    this.#strokes.step("removeSpecks", () => this.#buffer.replace(withoutSpecks(ids, width, height, pixels, (id) => !this.#allowed || this.#allowed[id] === 1)));
+  }
+
+  /** Gives all pixels of one label another. */
+  replaceLabel(from, to) {
+    this.#strokes.step("replaceLabel", () => this.#fill(this.ids.map((id) => +(id === from)), to));
   }
 
   // ---- view and input --------------------------------------------------------------------------------------------------------------
@@ -433,20 +478,23 @@ export class LabelCanvas extends EventTarget {
   }
 
   /**
-   * Does what a `keydown` or `keyup` means.
+   * Does what a `keydown` or `keyup` means. Keys typed into a field are left alone; arrows, Space, Enter and Delete are taken only where the
+   * canvas or nothing has the focus.
    * @param {KeyboardEvent} event
    * @returns {boolean} true where it was a shortcut: the caller prevents its default
    */
   handleKey(event) {
     const match = matchKey(event);
-    if (!match) return false;
-    const down = event.type === "keydown";
-    if (match.action === "space") {
-      this.#input.space = down;
-      return true;
-    }
-    if (!down) return false;
-    return this.act(match.action);
+    const { target } = event;
+    if (!match || target?.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target?.tagName)) return false;
+    const { action } = match;
+    const place = action in { left: 1, right: 1, up: 1, down: 1, space: 1, finish: 1, delete: 1 };
+    if (place && target !== this.host && target !== document.body) return false;
+    if (action === "finish" && this.busy && !this.#keyboard.held) return event.type === "keydown" && this.finish();
+    if (place && action !== "delete") return this.#keyboard.key(match, event);
+    if (event.type !== "keydown") return false;
+    if (action.startsWith("label:")) return this.#pickNumber(+action.slice(6), match.shift);
+    return this.act(action);
   }
 
   destroy() {
@@ -455,126 +503,107 @@ export class LabelCanvas extends EventTarget {
     this.#view.destroy();
   }
 
+  #pickNumber(digit, shift) {
+    const id = [shift ? digit + 10 : digit, digit].find((wanted) => this.palette.some((entry) => entry.id === wanted));
+    if (id !== undefined && this.mode !== "ink") this.setLabel(id);
+    return true;
+  }
+
+  #holdPan(on) {
+    this.#input.space = this.#cursor.panning = on;
+    this.#showCursor();
+  }
+
   // ---- strokes ---------------------------------------------------------------------------------------------------------------------
 
   #point(sample) {
     return { ...sample, ...this.#view.toBuffer(sample.x, sample.y) };
   }
 
-  #painter(id) {
-    const buffer = this.#buffer;
-    const { settings, size } = this;
-    const allowed = this.#allowed;
-    const last = buffer.width - 1;
-    const span = settings.mirror
-      ? (y, x0, x1) => {
-          buffer.span(y, x0, x1, id, allowed);
-          buffer.span(y, last - x1, last - x0, id, allowed);
-        }
-      : (y, x0, x1) => buffer.span(y, x0, x1, id, allowed);
-    return { buffer, settings, size, id, span };
+  #name(id) {
+    return this.palette.find((entry) => entry.id === id)?.name ?? `label ${id}`;
+  }
+
+  #fill(mask, id) {
+    fillMask(this.#buffer, mask, id, this.#allowed);
+  }
+
+  #makeTool(name) {
+    const id = name === "eraser" ? this.background : this.label;
+    const locked = (at) => this.getLock(at) === "never";
+    const notice = (text) => this.#emit("notice", { text });
+    const { size, settings, background } = this;
+    const painter = makePainter(this.#buffer, { id, size, settings, background, allowed: this.#allowed, locked, notice, name: (at) => this.#name(at) });
+    return makeTool(name, painter, this.#cursor.clusters);
   }
 
   #begin(point, override) {
-    if (this.busy) this.#end();
-    const name = override || this.tool;
-    const tool = new Brush(this.#painter(name === "eraser" ? this.background : this.label));
-    this.#buffer.begin();
-    this.#stroke = { name, tool };
-    tool.begin(point);
+    const name = override ?? this.tool;
     this.#hoverAt(point);
-    this.#drawn();
+    if (name === "picker") {
+      this.#picking = true;
+      this.#pick(point);
+    } else this.#strokes.begin(point, name);
   }
 
   #extend(points) {
-    if (!this.#stroke) return;
-    this.#stroke.tool.extend(points);
     this.#hoverAt(points[points.length - 1]);
-    this.#drawn();
+    if (this.#picking) this.#pick(points[points.length - 1]);
+    else this.#strokes.extend(points);
   }
 
   #end() {
-    if (!this.#stroke) return;
-    const { name, tool } = this.#stroke;
-    this.#stroke = null;
-    tool.end();
-    this.#commit(name);
-  }
-
-  #abort() {
-    if (!this.#stroke) return;
-    this.#stroke = null;
-    this.#buffer.revert();
-    this.#buffer.commit();
-    this.#drawn();
-    this.#flush(true, "cancel");
-  }
-
-  /** One step that is done at once. */
-  #step(name, write, undoable = true) {
-    this.finish();
-    this.#buffer.begin();
-    write();
-    this.#commit(name, undoable);
-  }
-
-  #commit(name, undoable = true) {
-    const diff = this.#buffer.commit();
-    this.#drawn();
-    if (diff && undoable) {
-      this.history.push({ name, bytes: diff.bytes, undo: () => this.#apply(diff, "before", "undo"), redo: () => this.#apply(diff, "after", "redo") });
+    if (!this.#picking) {
+      this.#strokes.end();
+      return;
     }
-    this.#flush(true, name);
+    this.#picking = false;
+    if (this.tool === "picker") this.setTool(this.#lastTool);
   }
 
-  #apply(diff, side, kind) {
-    this.finish();
-    this.#buffer.apply(diff, side);
-    this.#drawn();
-    this.#flush(true, kind);
+  #pick({ x, y }) {
+    const id = this.labelAt(x, y);
+    if (id !== null && this.mode !== "ink" && id !== (this.mode === "scribble" ? 255 : null)) this.setLabel(id);
   }
 
-  /** Takes note of changed pixels and has them drawn. */
-  #drawn() {
-    const rect = this.#buffer.takeDirty();
-    if (!rect) return;
-    this.#dirty = union(this.#dirty, rect);
-    this.#frameDirty = union(this.#frameDirty, rect);
-    this.#view.redrawIds(rect);
-  }
-
-  #flush(final, kind = this.#stroke?.name) {
-    const dirty = final ? this.#dirty : this.#frameDirty;
-    if (!dirty) return;
-    this.#frameDirty = null;
-    if (final) this.#dirty = null;
-    this.#emit("change", { kind, final, dirty, version: this.version });
+  #nudge(dx, dy, scale) {
+    const { tool } = this.#strokes;
+    if (!(tool instanceof Select) || !tool.selected) return false;
+    tool.nudge(dx, dy, scale);
+    this.#strokes.drawn();
+    return true;
   }
 
   // ---- cursor ----------------------------------------------------------------------------------------------------------------------
 
+  #pointerAt(point) {
+    if (!point && this.#keyboard.at) return;
+    this.#keyboard.leave();
+    this.#hoverAt(point);
+  }
+
   #hoverAt(point) {
-    this.#hover = point;
+    this.#cursor.at = point;
+    this.#cursor.keyboard = this.#keyboard.at;
+    if (point) this.#strokes.tool?.hover?.(point);
     this.#view.redrawOver();
-    const x = point && Math.floor(point.x);
-    const y = point && Math.floor(point.y);
-    const id = point && this.#buffer.at(x, y);
-    const inside = id !== null && id !== undefined;
-    const name = inside ? (this.palette.find((entry) => entry.id === id)?.name ?? null) : null;
-    this.#emit("cursor", { x: inside ? x : null, y: inside ? y : null, label: inside ? id : null, name, keyboard: false, cluster: null });
+    const [x, y] = point ? [Math.floor(point.x), Math.floor(point.y)] : [-1, -1];
+    const id = this.#buffer.at(x, y);
+    const on = id !== null;
+    this.#emit("cursor", {
+      x: on ? x : null,
+      y: on ? y : null,
+      label: id,
+      name: on ? this.#name(id) : null,
+      keyboard: this.#keyboard.at !== null,
+      cluster: this.#cursor.clusters?.at(x, y) ?? null,
+    });
   }
 
-  #drawOver(context) {
-    if (this.#hover) this.#drawBrush(context, this.#hover);
-  }
-
-  #drawBrush(context, point) {
-    const d = this.size;
-    const { top, half, even } = raster.brush(d);
-    const [cx, cy] = [raster.snap(point.x, d), raster.snap(point.y, d)];
-    const inside = (x, y) => +(x - cx >= -half[y - cy - top] && x - cx <= half[y - cy - top] - even);
-    const path = outline((x, y) => (inside(x, y) ? 1 : -1), { x0: cx + top, y0: cy + top, x1: cx + top + d - 1, y1: cy + top + d - 1 });
-    this.#view.strokePath(context, path);
+  #showCursor() {
+    const tool = this.#cursor.panning ? "pan" : this.tool;
+    this.host.style.cursor = tool === "pan" ? "grab" : tool === "select" ? "default" : "crosshair";
+    this.#view.redrawOver();
   }
 
   // ---- events ----------------------------------------------------------------------------------------------------------------------

@@ -64,3 +64,47 @@ export function stroke(x0, y0, x1, y1, d, height, span) {
   });
   for (let row = 0; row <= last - first; row++) if (low[row] <= high[row]) span(first + row, low[row], high[row]);
 }
+
+/** The pixels from one corner to the other, both included. */
+export function rectangle(x0, y0, x1, y1, span) {
+  for (let y = Math.min(y0, y1); y <= Math.max(y0, y1); y++) span(y, Math.min(x0, x1), Math.max(x0, x1));
+}
+
+/** The pixels whose centre lies in the ellipse that fills the {@link rectangle} from one corner to the other. */
+export function ellipse(x0, y0, x1, y1, span) {
+  const [left, top] = [Math.min(x0, x1), Math.min(y0, y1)];
+  const w = Math.abs(x1 - x0) + 1;
+  const h = Math.abs(y1 - y0) + 1;
+  for (let j = 0; j < h; j++) {
+    const dy = 2 * j - h + 1; // twice the distance from the centre, as is dx
+    const rest = w * w * h * h - dy * dy * w * w; // dx * dx * h * h is at most this
+    let dx = Math.floor(Math.sqrt(rest) / h);
+    while ((dx + 1) * (dx + 1) * h * h <= rest) dx++;
+    while (dx * dx * h * h > rest) dx--;
+    if ((dx - w + 1) % 2) dx--;
+    if (dx >= 0) span(top + j, left + (w - 1 - dx) / 2, left + (w - 1 + dx) / 2);
+  }
+}
+
+/**
+ * A closed polygon: the pixels whose centre it winds around (non-zero rule), and the {@link line} of each edge.
+ * @param {{x: number, y: number}[]} corners whole pixels
+ */
+export function polygon(corners, height, span) {
+  const edges = corners.map((a, i) => [a, corners[(i + 1) % corners.length]]);
+  const ys = corners.map((corner) => corner.y);
+  const last = Math.min(height - 1, ys.reduce((a, b) => Math.max(a, b)));
+  for (let y = Math.max(0, ys.reduce((a, b) => Math.min(a, b))); y <= last; y++) {
+    const crossings = [];
+    for (const [a, b] of edges) {
+      if (a.y <= y !== b.y <= y) crossings.push({ x: a.x + ((y - a.y) * (b.x - a.x)) / (b.y - a.y), turn: a.y < b.y ? 1 : -1 });
+    }
+    crossings.sort((a, b) => a.x - b.x);
+    let winding = 0;
+    for (let i = 0; i < crossings.length - 1; i++) {
+      winding += crossings[i].turn;
+      if (winding) span(y, Math.floor(crossings[i].x) + 1, Math.ceil(crossings[i + 1].x) - 1);
+    }
+  }
+  for (const [a, b] of edges) line(a.x, a.y, b.x, b.y, (x, y) => span(y, x, x));
+}

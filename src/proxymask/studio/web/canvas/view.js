@@ -262,6 +262,14 @@ export class View {
     this.y = Math.min(height - 40, Math.max(40 - this.buffer.height * this.scale, this.y));
   }
 
+  /** Moves the view where a buffer position is out of sight. */
+  reveal({ x, y }) {
+    const along = (at, offset, length) => Math.min(0, length - 24 - (at * this.scale + offset)) + Math.max(0, 24 - (at * this.scale + offset));
+    const dx = along(x, this.x, this.host.clientWidth);
+    const dy = along(y, this.y, this.host.clientHeight);
+    if (dx || dy) this.panBy(dx, dy);
+  }
+
   #moved() {
     this.redraw();
     this.options.onView();
