@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from studio_driver import StudioPage, StudioServer
+
 WEB = Path(__file__).parents[3] / "src" / "proxymask" / "studio" / "web"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -112,3 +114,36 @@ def keep_screenshot() -> Callable:
             page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
     return keep
+
+
+@pytest.fixture(scope="session")
+def studio_server() -> Iterator[StudioServer]:
+    """A studio with the embedded bundle, in a process of its own."""
+    server = StudioServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def open_studio(browser, studio_server) -> Iterator[Callable]:
+    """``open_studio(server=None, **context options)`` -> a :class:`StudioPage` in a context of its own.
+
+    What the browser's console reports as an error fails the test, except that a server does not answer.
+    """
+    contexts, errors = [], []
+
+    def opened(server: StudioServer = studio_server, context=None, **options) -> StudioPage:
+        if context is None:
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options})
+            contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(f"{error} {error.stack}"))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" and "Failed to load" not in message.text else None)
+        return StudioPage(page, server)
+
+    yield opened
+    for context in contexts:
+        context.close()
+    lost = "WebSocket connection to"
+    assert not [error for error in errors if lost not in error], errors

@@ -1,11 +1,10 @@
-// The bar at the top: mode, bundle, history, start and keep, settings, help, and the state of the connection.
+// The bar at the top: modes, bundle, history, start and keep, settings, help, and the state of the connection.
 
 import { arrowKeys, byId, choose, iconButton, make } from "./dom.js";
 import { keyOf } from "./keys.js";
 import { toast } from "./messages.js";
 import { menu } from "./popups.js";
 
-const MODES = { paint: "Paint", label: "Label" };
 const NARROW = matchMedia("(max-width: 720px)");
 
 /** Fill the header; returns what the page needs of it. */
@@ -65,19 +64,24 @@ export function buildHeader({ state, files, start, socket, renders, step, openBu
     bundle.value = state.work.bundle;
   });
 
-  // mode
-  const modes = Object.entries(MODES).map(([name, text]) => make("button", { type: "button", role: "radio", text, dataset: { mode: name } }));
-  byId("modes").append(...modes);
-  arrowKeys(byId("modes"), "button", true);
+  // modes: what takes the page below the bar
+  const modes = {};
   const setMode = (name) => {
-    choose(modes, modes.find((button) => button.dataset.mode === name));
-    byId("paint").hidden = name !== "paint";
-    byId("label").hidden = name !== "label";
+    choose(Object.values(modes).map(({ button }) => button), modes[name].button);
+    for (const each of Object.keys(modes)) modes[each].place.hidden = each !== name;
     document.body.dataset.mode = name;
-    document.dispatchEvent(new CustomEvent("mode", { detail: name }));
+    modes[name].entered?.();
   };
-  for (const button of modes) button.addEventListener("click", () => setMode(button.dataset.mode));
-  setMode("paint");
+  const addMode = (name, text, place, entered = null) => {
+    const button = make("button", { type: "button", role: "radio", text, dataset: { mode: name }, on: { click: () => setMode(name) } });
+    modes[name] = { button, place, entered };
+    byId("modes").append(button);
+    byId("modes").hidden = Object.keys(modes).length < 2;
+    choose(Object.values(modes).map((each) => each.button), modes.paint.button);
+  };
+  arrowKeys(byId("modes"), "button", true);
+  addMode("paint", "Paint", byId("paint"));
+  document.body.dataset.mode = "paint";
 
   // connection
   const showConnection = () => {
@@ -91,9 +95,14 @@ export function buildHeader({ state, files, start, socket, renders, step, openBu
   showConnection();
 
   return {
+    /**
+     * Add a mode to the switch: its name, what the switch says, the element that it shows, and what is called when it is entered.
+     * With "paint" alone there is no switch.
+     */
+    addMode,
+    setMode,
     useInfo(info) {
       bundle.replaceChildren(...info.bundles.map((name) => make("option", { value: name, text: name })));
-      byId("header").title = "";
       placeBundle();
     },
     useBundle() {

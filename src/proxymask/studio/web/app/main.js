@@ -53,14 +53,16 @@ async function openBundle(name) {
   const fits = (work) => work.bundle === name && work.buffer?.join() === bundle.buffer.join();
   const kept = await loadWork(`${state.key}/${name}`, fits).catch(() => null);
   renders.reset();
+  renders.held = true;
   result.clear();
   state.begin(bundle, kept);
   state.set({ bundle: name });
   header.useBundle();
   styles.useBundle();
   stage.useBundle();
+  if (!kept && bundle.segmenter) await files.startFromSample(state.work.seed).then(() => state.history.clear(), () => {});
+  renders.held = false;
   renders.now();
-  if (!kept && bundle.segmenter !== false) await files.startFromSample(state.work.seed).then(() => state.history.clear(), () => {});
   return bundle;
 }
 
@@ -102,12 +104,12 @@ function setLocks(locks) {
 
 state.addEventListener("canvas", () => {
   const { canvas, condition } = state;
-  const ink = condition.mode === "ink";
-  const labels = ink ? [{ id: 255, name: "ink", color: "#16181c", key: "", lockable: false }] : state.bundle.labels;
+  const labels = condition.mode === "ink" ? [{ id: 255, name: "ink", color: "#16181c", key: "", lockable: false }] : state.bundle.labels;
   palette.use(labels, canvas.getTools().locks);
   palette.mark(canvas.label);
   renders.drawn(true);
 });
+state.addEventListener("work", () => palette.showRegions(state.bundle?.styles_per_label ? state.work.regions : {}));
 state.addEventListener("tool", ({ detail }) => palette.mark(detail.label));
 state.addEventListener("change", ({ detail }) => renders.drawn(detail.final));
 state.addEventListener("notice", ({ detail }) => {
@@ -177,7 +179,7 @@ const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, 
 const OWN = new Set(["Enter", " ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"]);
 
 function keyed(event) {
-  if (!state.canvas || event.defaultPrevented) return;
+  if (!state.canvas || event.defaultPrevented || document.body.dataset.mode !== "paint") return;
   const onCanvas = state.canvas.host.contains(event.target);
   const free = onCanvas || event.target === document.body;
   if (document.querySelector("dialog[open], .menu:popover-open") && !(event.key === "?" && document.querySelector("#sheet[open]"))) return;
@@ -230,5 +232,7 @@ function takeFile(file) {
 
 addEventListener("pagehide", () => state.saveNow());
 document.addEventListener("visibilitychange", () => document.hidden && state.saveNow());
+
+window.studio = { state, renders, socket }; // for the console
 
 begin();

@@ -54,6 +54,7 @@ export class Palette {
       { type: "button", class: "label-pick", tabIndex: i === 0 ? 0 : -1, title: name, on: { click: () => this.onPick(label.id) } },
       swatch,
       make("span", { class: "label-name", text: name }),
+      make("span", { class: "region-mark", hidden: true }),
       make("span", { class: "label-key", text: label.key ?? (label.id < 10 ? String(label.id) : "") }),
     );
     pick.setAttribute("aria-pressed", "false");
@@ -93,6 +94,17 @@ export class Palette {
       row.classList.toggle("chosen", on);
       pick.setAttribute("aria-pressed", String(on));
       if (on && !this.list.contains(document.activeElement)) row.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  /** Show which labels have a style of their own: label id -> seed. */
+  showRegions(regions) {
+    for (const { label, name, pick } of this.items) {
+      const mark = pick.querySelector(".region-mark");
+      const seed = regions[label.id];
+      mark.hidden = seed === undefined;
+      mark.textContent = seed === undefined ? "" : `style ${seed}`;
+      pick.title = seed === undefined ? name : `${name}, in style ${seed}`;
     }
   }
 

@@ -24,6 +24,7 @@ export class Renders extends EventTarget {
     this.originId = 0;
     this.known = new Map(); // id -> request
     this.timer = 0;
+    this.held = false; // while a bundle is being opened
     this.reset();
     socket.addEventListener("message", (event) => this.#receive(event.detail));
   }
@@ -58,6 +59,12 @@ export class Renders extends EventTarget {
   /** Whether the shown picture is not that of the drawing and style. */
   get behind() {
     return this.shown === null || this.shown.request.look !== this.look() || this.shown.request.seed !== this.state.work.seed;
+  }
+
+  /** Whether nothing is drawn yet: a mask is never empty, a scribble or a drawing may be. */
+  get empty() {
+    const { canvas } = this.state;
+    return canvas !== null && canvas.mode !== "labels" && canvas.ids.every((id) => id === canvas.background);
   }
 
   /** The drawing as runs; encoded once for each change. */
@@ -113,8 +120,12 @@ export class Renders extends EventTarget {
   }
 
   #send(final) {
-    if (!this.state.bundle || !this.socket.open) return;
+    if (!this.state.bundle || !this.socket.open || this.held) return;
     this.again = false;
+    if (this.empty) {
+      this.#status();
+      return;
+    }
     const main = this.state.work.seed;
     const others = final ? this.#lacking() : [];
     const { header, payload } = this.request([main, ...others].slice(0, MOST_STYLES));

@@ -4,6 +4,11 @@ import { sampleAddress } from "./api.js";
 import { byId, iconButton, make } from "./dom.js";
 import { say } from "./messages.js";
 
+const EMPTY = {
+  scribble: "Nothing is painted yet: a few strokes in the colours of the labels are enough.",
+  ink: "Nothing is drawn yet: a few lines are enough.",
+};
+
 export class Result {
   constructor(state, renders) {
     Object.assign(this, { state, renders, bitmap: null, proxy: null, view: null, point: null, source: null, asking: false });
@@ -23,7 +28,7 @@ export class Result {
     renders.addEventListener("proxy", ({ detail }) => this.#showProxy(detail));
     renders.addEventListener("origin", ({ detail }) => this.#showOrigin(detail));
     renders.addEventListener("status", () => this.status());
-    state.addEventListener("settings", () => this.draw());
+    state.addEventListener("settings", ({ detail }) => (detail.has("proxy") || detail.has("sharp")) && this.draw());
     state.addEventListener("work", () => this.status());
     setInterval(() => this.#age(), 1000);
   }
@@ -99,7 +104,8 @@ export class Result {
     const waiting = renders.waiting !== null;
     byId("panes").classList.toggle("waiting", waiting);
     const notes = [];
-    if (renders.error) notes.push({ text: renders.error, bad: true });
+    if (renders.empty) notes.push({ text: EMPTY[this.state.canvas.mode] });
+    else if (renders.error) notes.push({ text: renders.error, bad: true });
     else {
       if (renders.why) notes.push({ text: renders.why });
       for (const text of renders.notes) if (text !== renders.why) notes.push({ text });
@@ -119,7 +125,8 @@ export class Result {
     if (shown) {
       const seconds = Math.max(0, (performance.now() - shown.arrived) / 1000);
       parts.push(`${Math.round(shown.ms)} ms`);
-      if (!this.state.canvas?.busy && !waiting && !this.renders.behind) parts.push(seconds < 2 ? "just now" : `${age(seconds)} ago`);
+      if (this.renders.empty) parts.push("of what was drawn before");
+      else if (!this.state.canvas?.busy && !waiting && !this.renders.behind) parts.push(seconds < 2 ? "just now" : `${age(seconds)} ago`);
       else parts.push(`older than the mask: ${seconds < 1 ? "under 1 s" : age(seconds)}`);
     } else if (waiting) parts.push("rendering");
     if (!socket.open && shown) parts.push("server away");

@@ -21,7 +21,7 @@ export class Stage {
     this.conditions = make("div", { class: "segments", role: "radiogroup", "aria-label": "What is drawn" });
     byId("conditions-place").append(this.conditions);
     arrowKeys(this.conditions, "button", true);
-    state.addEventListener("settings", () => this.arrange());
+    state.addEventListener("settings", ({ detail }) => this.#concerns(detail) && this.arrange());
     state.addEventListener("canvas", () => this.#canvasShown());
     state.addEventListener("view", ({ detail }) => this.#viewed(detail));
     state.addEventListener("cursor", ({ detail }) => this.#cursor(detail));
@@ -144,6 +144,11 @@ export class Stage {
 
   // ------------------------------------------------------------------ showing
 
+  /** Whether settings of that name are shown here; tools change with every stroke of a slider. */
+  #concerns(names) {
+    return [...names].some((name) => name !== "tools");
+  }
+
   arrange() {
     const { settings } = this.state;
     document.documentElement.dataset.theme = settings.theme;
@@ -214,9 +219,13 @@ export class Stage {
       return;
     }
     const words = name ? plain(name) : "nothing";
-    const swatch = make("span", { class: "swatch" });
-    swatch.style.background = canvas.palette.find(({ id }) => id === label)?.color ?? "transparent";
-    place.replaceChildren(swatch, make("span", { text: `${words} · ${x}, ${y}` }));
+    if (label !== this.swatched || !place.firstChild) {
+      this.swatched = label;
+      const swatch = make("span", { class: "swatch" });
+      swatch.style.background = canvas.palette.find(({ id }) => id === label)?.color ?? "transparent";
+      place.replaceChildren(swatch, make("span"));
+    }
+    place.lastChild.textContent = `${words} · ${x}, ${y}`;
     this.result.showCursor({ x: x + 0.5, y: y + 0.5, size: ["brush", "eraser", "line"].includes(canvas.tool) ? canvas.size : 1 });
     const told = keyboard ? `${words}, ${x}, ${y}` : words;
     if (told !== this.said) {

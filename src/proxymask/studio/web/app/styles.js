@@ -11,7 +11,7 @@ export class StylePanel {
     Object.assign(this, { state, renders, currentLabel, thumbs: [] });
     this.#build();
     state.addEventListener("work", () => this.update());
-    state.addEventListener("settings", () => this.update());
+    state.addEventListener("settings", ({ detail }) => (detail.has("styleLocked") || detail.has("stripShows")) && this.update());
     renders.addEventListener("picture", () => this.#drawThumbs());
     renders.addEventListener("status", () => this.#drawThumbs());
   }
