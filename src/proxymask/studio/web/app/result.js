@@ -113,7 +113,7 @@ export class Result {
     const key = JSON.stringify(notes);
     if (key !== this.notesKey) {
       this.notesKey = key;
-      byId("notes").replaceChildren(...notes.map(({ text, bad }) => make("p", { text, class: bad ? "bad" : null })));
+      byId("notes").replaceChildren(...notes.map(({ text, bad }) => make("p", { text: text[0].toUpperCase() + text.slice(1), class: bad ? "bad" : null })));
     }
     this.#age();
   }
@@ -232,7 +232,7 @@ export class Result {
     const most = map.indexOf(255);
     this.source = [((most % width) + 0.5) / width, (Math.floor(most / width) + 0.5) / height];
     this.#placeCrosses();
-    this.originText.textContent = `Style ${this.state.work.seed}'s own picture: the point takes its look from what is bright, most from the ring.`;
+    this.originText.textContent = `Style ${this.state.work.seed}'s own picture: from what is bright, most from the ring.`;
     say(`It comes mostly from ${place(...this.source)} of the style's picture.`);
   }
 }
