@@ -19,7 +19,7 @@ from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.masks import resize_mask
 from ..inference.find import find_bundle, list_bundles
-from ..inference.style import Style, StyleCache
+from ..inference.style import RegionStyles, Style, StyleCache
 from ..inference.synthesizer import Synthesizer
 from .config import StudioConfig
 from .errors import NotFoundError
@@ -27,6 +27,7 @@ from .turns import Pause
 
 BUFFER_SIDE = 256  # the canvas is at least this large
 SAMPLE_BYTES = 64 * 2**20  # of the samples that are kept
+MOST_REGIONS = 4  # sets of a style for each label that are kept
 CENSUS, CENSUS_SECONDS = 64, 3.0  # samples in which labels are counted, and the time after which no more are made
 
 
@@ -64,6 +65,7 @@ class Model:
     render_ms: float | None = None
     """Time of the last whole render."""
     _samples: "OrderedDict[tuple[int, float], Sample]" = field(default_factory=OrderedDict)
+    _regions: "OrderedDict[tuple[tuple[int, ...], float], RegionStyles]" = field(default_factory=OrderedDict)
     _having: np.ndarray | None = None
     """Samples of the census that have each label, int (N,)."""
     _counted: int = 0
@@ -87,9 +89,21 @@ class Model:
         key = (seed, truncation)
         made = self.styles.get(key)
         if made is None:
-            made = self.synth.make_style(seed, truncation=truncation)
+            made = self.synth.make_style(seed, truncation=truncation)  # the synthesizer's own store has no bound in bytes
             self.styles.size = max(2, budget // max(1, style_bytes(made)))
             self.styles.put(key, made)
+        return made
+
+    def region_styles(self, seeds: tuple[int, ...], truncation: float, budget: int) -> RegionStyles:
+        """A style for each label, by the seeds of all labels; the last few are kept."""
+        key = (seeds, truncation)
+        made = self._regions.pop(key, None)
+        if made is None:
+            styles = {label: self.style(seed, truncation, budget) for label, seed in enumerate(seeds)}
+            made = self.synth.make_region_styles(styles)
+        self._regions[key] = made
+        while len(self._regions) > MOST_REGIONS:
+            self._regions.popitem(last=False)
         return made
 
     def sample(self, seed: int, truncation: float) -> Sample:

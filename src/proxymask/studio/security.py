@@ -1,6 +1,7 @@
 """Who may use the server, and how large a request may be: pure ASGI middleware around the whole app."""
 
 import json
+import logging
 import secrets
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .config import is_loopback
 
+log = logging.getLogger(__name__)
 TOKEN_HEADER = "x-proxymask-token"
 POLICY = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 ALWAYS = {
@@ -90,6 +92,12 @@ class Guard:
             if started:
                 raise
             await _refuse(scope, receive, send, refusal)
+        except Exception as error:
+            log.error("a request failed", exc_info=error)
+            if started:
+                raise
+            reason = f"the server failed on this request ({type(error).__name__}): its terminal says more"
+            await _refuse(scope, receive, send, Refusal(500, reason))
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if self._token is None or not scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/").startswith("api/"):

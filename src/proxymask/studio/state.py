@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from .catalogue import Catalogue, Model
 from .config import StudioConfig
+from .errors import BusyError
 from .protocol import Drawn, StyleSpec
 from .renderer import Renderer
 from .rle import encode_runs
@@ -51,7 +52,7 @@ class Studio:
     def start(self) -> None:
         """Start the thread; its first work is a picture that nobody sees, because the first one takes longer."""
         self.turns.start()
-        self.turns.put(Job(PAGES, "warm up", self._warm_up(), 0, _log_failure))
+        self.turns.put(Job(PAGES, "warm up", self._warm_up(), 20, _log_failure))
 
     def close(self) -> None:
         """End the threads."""
@@ -84,7 +85,8 @@ class Studio:
 
 
 def _log_failure(error: Exception) -> None:
-    log.error("work that nobody waits for has failed", exc_info=error)
+    if not isinstance(error, BusyError):  # the server is ending
+        log.error("work that nobody waits for has failed", exc_info=error)
 
 
 def studio_of(connection: HTTPConnection) -> Studio:

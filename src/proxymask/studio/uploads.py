@@ -110,7 +110,7 @@ class Reader:
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
                 width, height = opened.size
         except Image.DecompressionBombError:
-            width = height = self._pixels
+            raise ProxymaskError(f"{name} is very large, and the studio takes up to {self._pixels:,} pixels: make it smaller") from None
         except Exception:  # Pillow can raise anything on damaged files; the reader says it in words
             return
         if width * height > self._pixels:
