@@ -350,7 +350,8 @@ def test_shortcuts_sheet(open_studio):
 def test_label_under_the_cursor_is_announced(open_studio):
     studio = open_studio()
     studio.start_from("short hair")
-    studio.page.mouse.move(*studio.at(128, 240))
+    rows, columns = np.nonzero(studio.ids() == CLOTHES)
+    studio.page.mouse.move(*studio.at(int(columns[len(columns) // 2]), int(rows[len(rows) // 2])))
     studio.page.locator("#live-cursor").get_by_text("clothes").wait_for(state="attached")
     assert "clothes" in studio.page.locator("#cursor").inner_text()
 
