@@ -124,6 +124,24 @@ def test_another_style(open_studio):
     assert studio.get("studio.state.work.seed") != 3
 
 
+def test_style_of_a_label(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    before, ids = studio.picture(), studio.ids()
+    studio.page.get_by_label("What the style is for").select_option(str(TOP))
+    studio.page.get_by_role("radio", name="Style 3", exact=True).click()
+    studio.settle()
+    where, hair = changed(before, studio.picture()), (ids == TOP)[2::4, 2::4]
+    assert where[hair].mean() > 0.4
+    assert where[~hair].mean() < 0.2
+    assert "style 3" in studio.page.locator(".label-item").nth(TOP).inner_text()
+    studio.press("Escape")
+    studio.get("document.activeElement.blur()")
+    studio.press("Control+z")
+    studio.settle()
+    assert np.array_equal(studio.picture(), before)
+
+
 def test_nothing_is_sent_where_nothing_changed(open_studio):
     studio = open_studio()
     studio.start_from("short hair")
