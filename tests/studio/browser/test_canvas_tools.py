@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from canvas_driver import PALETTE, Canvas, ellipse_mask, polygon_mask, stroke_mask
+from canvas_driver import Canvas, ellipse_mask, polygon_mask, stroke_mask
 from PIL import Image
 from scipy import ndimage
 
@@ -440,6 +440,40 @@ def test_unknown_tools_and_sizes_out_of_range(canvas):
 
 
 def test_the_host_is_named_for_screen_readers(canvas):
-    host = canvas.get("(() => { const { role, tabIndex, ariaLabel } = canvas.host; return { role: canvas.host.getAttribute('role'), tabIndex, ariaLabel }; })()")
-    assert host == {"role": "application", "tabIndex": 0, "ariaLabel": "Label mask"}
-    assert len(PALETTE) == 5
+    host = canvas.get("[canvas.host.getAttribute('role'), canvas.host.tabIndex, canvas.host.getAttribute('aria-label')]")
+    assert host == ["application", 0, "Label mask"]
+
+
+def test_a_stroke_over_locked_labels_alone_says_so(canvas):
+    canvas.call("setLock", 0, "never")
+    canvas.events("")
+    canvas.use("brush", 1, 5)
+    canvas.drag((10, 10), (30, 10))
+    assert [event["text"] for event in canvas.events("notice")] == ["nothing was painted: the labels here are locked"]
+    canvas.load(scene())
+    canvas.drag((30, 16), (30, 32))  # the same label: nothing to say
+    canvas.drag((17, 10), (10, 10))  # a part
+    assert canvas.events("notice") == []
+
+
+def test_loading_without_undo_begins_a_new_history(canvas):
+    canvas.use("brush", 1, 5)
+    canvas.drag((10, 10), (30, 10))
+    canvas.load(scene(), undoable=False)
+    assert not canvas.call("undo")
+    assert (canvas.ids() == scene()).all()
+
+
+def test_loading_in_the_middle_of_a_stroke_ends_it(canvas):
+    canvas.use("brush", 1, 5)
+    page = canvas.page
+    page.mouse.move(*canvas.at(10, 10))
+    page.mouse.down()
+    page.mouse.move(*canvas.at(30, 10))
+    stroke = canvas.ids()
+    canvas.load(scene())
+    page.mouse.move(*canvas.at(30, 30))
+    page.mouse.up()
+    assert (canvas.ids() == scene()).all()
+    canvas.call("undo")
+    assert (canvas.ids() == stroke).all()

@@ -38,6 +38,11 @@ export function connected(width, height, starts, member, eight = false) {
   return mask;
 }
 
+/** The region that is moved as one: equal ids connected to pixel `at`, also over corners, or all of them. @returns {Uint8Array} 1 in it */
+export function region(ids, width, height, at, everywhere) {
+  return everywhere ? ids.map((id) => +(id === ids[at])) : connected(width, height, [at], (i) => ids[i] === ids[at], true);
+}
+
 /** Indices of the pixels at the border of the map. */
 export function border(width, height) {
   const found = [];

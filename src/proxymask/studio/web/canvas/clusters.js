@@ -4,6 +4,7 @@
  */
 
 import { components } from "./areas.js";
+import { checkLength } from "./buffer.js";
 import { outline } from "./view.js";
 
 export class Clusters {
@@ -13,7 +14,7 @@ export class Clusters {
    * @param {number} height
    */
   constructor({ width, height, ids }, canvasWidth, canvasHeight) {
-    if (ids.length !== width * height) throw new RangeError(`expected ${width * height} cluster ids (${width} x ${height}), got ${ids.length}`);
+    checkLength(ids, width, height);
     this.ids = ids;
     this.mapWidth = width;
     this.width = canvasWidth;

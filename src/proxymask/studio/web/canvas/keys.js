@@ -6,7 +6,7 @@
 /**
  * @typedef {object} Shortcut
  * @property {string} action name for {@link LabelCanvas#act}
- * @property {string[]} keys as `b`, `Shift+g`, `Mod+z` (Mod: Ctrl, on a Mac Command); the key is the character typed, or its `KeyboardEvent.key`
+ * @property {string[]} keys as `b`, `Shift+g`, `Mod+z` (Mod: Ctrl, on a Mac Command): the character typed, or `KeyboardEvent.key`
  * @property {string} group
  * @property {string} text
  */
@@ -48,7 +48,7 @@ export const KEYS = [
   { action: "patterns", keys: ["n"], group: "View", text: "Patterns as well as colours" },
   { action: "space", keys: [" "], group: "View", text: "Hold and drag: move the view" },
 
-  { action: "left", keys: ["ArrowLeft"], group: "Keyboard cursor", text: "Move (Shift: 10 pixels; a selected region: itself, with Ctrl its size)" },
+  { action: "left", keys: ["ArrowLeft"], group: "Keyboard cursor", text: "Move, also a selected region (Shift: by 10; Ctrl: scale it)" },
   { action: "right", keys: ["ArrowRight"], group: "Keyboard cursor", text: "Move" },
   { action: "up", keys: ["ArrowUp"], group: "Keyboard cursor", text: "Move" },
   { action: "down", keys: ["ArrowDown"], group: "Keyboard cursor", text: "Move" },
@@ -95,7 +95,8 @@ export function matchKey(event, table = KEYS) {
   const mod = !altGr && (event.ctrlKey || event.metaKey);
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(code || "");
   const found = (action) => ({ action, shift, mod });
-  const number = digit && !altGr && !mod && !event.altKey && (code[0] === "D" || key === digit[1]) && table.some((entry) => entry.action === "label:0-9");
+  const numbered = table.some((entry) => entry.action === "label:0-9");
+  const number = numbered && digit && !altGr && !mod && !event.altKey && (code[0] === "D" || key === digit[1]);
   if (number && !shift) return found(`label:${digit[1]}`);
   const typed = key.length === 1 ? key.toLowerCase() : key;
   const rows = table.flatMap((entry) => entry.keys.map((text) => ({ entry, ...parse(text) })));

@@ -11,17 +11,17 @@
  *
  * Constructor options: width, height, palette, mode ("labels", "scribble", "ink"), background, history, historyBytes, keyTarget, label.
  *
- * | | |
- * |---|---|
- * | ids    | `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`, `toPng()`;
- * |        | and the functions `encodeRle`, `decodeRle`, `decodeIdPng(file)` (exact ids of a palette or grey PNG), `encodeIdPng` |
- * | paint  | `tool`, `label`, `size`, `setTool(name)`, `setLabel(id)`, `setSize(pixels)`, `settings`, `setSettings({...})`,
- * |        | `setLock(id, "none"/"only"/"never")`, `getLock(id)`, `getTools()`, `setTools(saved)` |
- * | act    | `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `fillEnclosed(id)`, `removeSpecks(pixels)`, `replaceLabel(from, to)` |
- * | colours| `palette`, `setPalette(palette)`, `setPatterns(on)`, `setLabelOpacity(0..1)`, `setTheme("auto"/"light"/"dark")` |
- * | over   | `setPicture("under"/"over", image, {opacity, wipe, smooth})`, `setClusters({width, height, ids}, {lines})` |
- * | view   | `getView()`, `setView(view)`, `fit()`, `zoomBy(factor, clientX, clientY)`, `panBy(dx, dy)`, `toBuffer(clientX, clientY)`, `toClient(x, y)` |
- * | input  | `handleKey(event)`, `setPenMode(on)`, `busy`, `history` ({@link History}: push({undo, redo, bytes, name, merge})), `destroy()` |
+ * - ids: `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`,
+ *   `toPng()`; functions `encodeRle`, `decodeRle`, `decodeIdPng(file)` (exact ids of a palette or grey PNG), `encodeIdPng`
+ * - paint: `tool`, `label`, `size`, `settings`, `setTool(name)`, `setLabel(id)`, `setSize(pixels)`, `setSettings({...})`,
+ *   `setLock(id, "none"/"only"/"never")`, `getLock(id)`, `getTools()`, `setTools(saved)`, `nextLabel(step)`, `nameOf(id)`
+ * - act: `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `delete()`, `fillEnclosed(id)`, `removeSpecks(pixels)`,
+ *   `replaceLabel(from, to)`
+ * - colours: `palette`, `setPalette(palette)`, `patterns`, `setPatterns(on)`, `setLabelOpacity(0..1)`, `setTheme("auto"/"light"/"dark")`
+ * - layers: `setPicture("under"/"over", image, {opacity, wipe, smooth})`, `setClusters({width, height, ids}, {lines})`
+ * - view: `getView()`, `setView(view)`, `fit()`, `zoomBy(factor, clientX, clientY)`, `panBy(dx, dy)`, `toBuffer(clientX, clientY)`,
+ *   `toClient(x, y)`
+ * - input: `handleKey(event)`, `setPenMode(on)`, `busy`, `history` ({@link History}: `push({undo, redo, bytes, name, merge})`), `destroy()`
  *
  * ## Events (CustomEvent, `event.detail`)
  *
@@ -43,7 +43,7 @@
  */
 
 import { enclosed, withoutSpecks } from "./areas.js";
-import { LabelBuffer, decodeRle, encodeRle } from "./buffer.js";
+import { LabelBuffer, checkLength, decodeRle, encodeRle } from "./buffer.js";
 import { Clusters } from "./clusters.js";
 import { Cursor } from "./cursor.js";
 import { History } from "./history.js";
@@ -52,7 +52,9 @@ import { KeyboardCursor } from "./keyboard.js";
 import { matchKey } from "./keys.js";
 import { encodeIdPng } from "./png.js";
 import { Select } from "./select.js";
+import { act } from "./shortcuts.js";
 import { Strokes } from "./strokes.js";
+import { ToolState } from "./tool_state.js";
 import { DEFAULT_SETTINGS, TOOLS, fillMask, makePainter, makeTool } from "./toolbox.js";
 import { View, defaultColor, parseColor } from "./view.js";
 
@@ -61,26 +63,22 @@ export { KEYS, matchKey } from "./keys.js";
 export { decodeIdPng, encodeIdPng } from "./png.js";
 export { defaultColor };
 
-const MAX_SIZE = 200;
-
 const INK_PALETTE = [
   { id: 0, name: "paper", color: "#ffffff" },
   { id: 255, name: "ink", color: "#16181c" },
 ];
 
+const TEXT_FIELDS = "textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=color], [type=button])";
+
 /** @typedef {{id: number, name: string, color?: string|number[]}} Label color: `#rrggbb` or [r, g, b] */
 
-export class LabelCanvas extends EventTarget {
+export class LabelCanvas extends ToolState {
   #view;
   #input;
   #buffer;
   #strokes;
   #keyboard;
   #cursor;
-  #allowed = null; // 256 flags by id: may be painted over; null: no locks
-  #locks = new Map();
-  #lastLabel;
-  #lastTool = "brush"; // before the picker
   #picking = false;
   #stop = new AbortController();
 
@@ -98,15 +96,15 @@ export class LabelCanvas extends EventTarget {
    * @param {EventTarget} [options.keyTarget] where shortcuts are heard; the host (null: nowhere, the page calls `handleKey`)
    */
   constructor(host, { width, height, palette = [], mode = "labels", background, label, history, historyBytes, keyTarget = host }) {
-    super();
+    const ink = mode === "ink";
+    const nothing = background ?? (mode === "scribble" ? 255 : 0);
+    const first = label ?? (ink ? 255 : (palette.find((entry) => entry.id !== nothing)?.id ?? 1));
+    super({ palette: ink ? INK_PALETTE : palette, label: first, size: Math.max(1, Math.round(Math.min(width, height) / (ink ? 80 : 16))) });
     this.host = host;
     this.mode = mode;
-    this.background = background ?? (mode === "scribble" ? 255 : 0);
+    this.background = nothing;
     this.#buffer = new LabelBuffer(width, height, this.background);
     this.history = history || new History(historyBytes ? { capBytes: historyBytes } : {});
-    this.settings = { ...DEFAULT_SETTINGS };
-    this.tool = "brush";
-    this.size = Math.max(1, Math.round(Math.min(width, height) / (mode === "ink" ? 80 : 16)));
     this.#view = new View(host, this.#buffer, {
       transparent: mode === "labels" ? null : this.background,
       paper: mode === "ink" ? "#ffffff" : null,
@@ -118,16 +116,22 @@ export class LabelCanvas extends EventTarget {
       },
     });
     this.#cursor = new Cursor(this, this.#view);
-    this.#strokes = new Strokes(this.#buffer, this.#view, this.history, (name) => this.#makeTool(name), (detail) => this.#emit("change", detail));
-    this.setPalette(mode === "ink" ? INK_PALETTE : palette);
+    this.#strokes = new Strokes(this.#buffer, this.#view, this.history, {
+      makeTool: (tool) => this.#makeTool(tool),
+      changed: (detail) => this.#emit("change", detail),
+      blocked: () => this.#emit("notice", { text: "nothing was painted: the labels here are locked" }),
+    });
+    this.setPalette(this.palette);
     this.#view.resize();
-    this.label = label ?? (mode === "ink" ? 255 : (this.palette.find((entry) => entry.id !== this.background)?.id ?? 1));
-    this.#lastLabel = this.label;
     const begin = (point, override) => this.#begin(point, override);
     const extend = (points) => this.#extend(points);
     const end = () => this.#end();
     this.#input = new Input(host, {
-      begin: (sample, tool) => (this.#keyboard.leave(), begin(this.#point(sample), tool)),
+      begin: (sample, tool) => {
+        this.#keyboard.leave();
+        this.#view.moved();
+        begin(this.#point(sample), tool);
+      },
       extend: (samples) => extend(samples.map((sample) => this.#point(sample))),
       end,
       abort: () => this.#strokes.abort(),
@@ -153,6 +157,7 @@ export class LabelCanvas extends EventTarget {
     host.setAttribute("aria-roledescription", "paint canvas");
     if (!host.hasAttribute("aria-label")) host.setAttribute("aria-label", mode === "ink" ? "Drawing" : "Label mask");
     const { signal } = this.#stop;
+    this.addEventListener("tool", () => this.#showCursor());
     this.history.addEventListener("change", () => this.#emitHistory(), { signal });
     host.addEventListener("blur", () => (this.#keyboard.lift(), this.#holdPan(false)), { signal });
     for (const name of keyTarget ? ["keydown", "keyup"] : []) {
@@ -169,7 +174,7 @@ export class LabelCanvas extends EventTarget {
     return this.#buffer.height;
   }
 
-  // ---- ids -------------------------------------------------------------------------------------------------------------------------
+  // ---- ids ----
 
   /** The ids, row-major; read only. */
   get ids() {
@@ -200,7 +205,8 @@ export class LabelCanvas extends EventTarget {
 
   /** The ids as a PNG file with the palette's colours. @returns {Promise<Blob>} */
   toPng() {
-    const colors = Array.from({ length: 256 }, (_, id) => parseColor(this.palette.find((entry) => entry.id === id)?.color ?? defaultColor(id)));
+    const color = (id) => this.palette.find((entry) => entry.id === id)?.color ?? defaultColor(id);
+    const colors = Array.from({ length: 256 }, (_, id) => parseColor(color(id)));
     return encodeIdPng(this.#buffer.ids, this.width, this.height, colors);
   }
 
@@ -212,10 +218,10 @@ export class LabelCanvas extends EventTarget {
   /**
    * Replaces all ids.
    * @param {Uint8Array} ids width x height
-   * @param {{undoable?: boolean, name?: string}} [options] not undoable: it is no step of the history
+   * @param {{undoable?: boolean, name?: string}} [options] not undoable: the history begins anew
    */
   load(ids, { undoable = true, name = "load" } = {}) {
-    if (ids.length !== this.width * this.height) throw new RangeError(`expected ${this.width * this.height} ids (${this.width} x ${this.height}), got ${ids.length}`);
+    checkLength(ids, this.width, this.height);
     this.#strokes.step(name, () => this.#buffer.replace(ids), undoable);
   }
 
@@ -224,12 +230,16 @@ export class LabelCanvas extends EventTarget {
     this.load(new Uint8Array(this.width * this.height).fill(this.background), { name: "clear" });
   }
 
-  // ---- colours and layers ----------------------------------------------------------------------------------------------------------
+  // ---- colours and layers ----
 
   /** @param {Label[]} palette */
   setPalette(palette) {
     this.palette = palette.map((entry) => ({ ...entry }));
     this.#view.setPalette(this.palette);
+  }
+
+  get patterns() {
+    return this.#view.patterns;
   }
 
   /** Patterns as well as colours. */
@@ -271,79 +281,7 @@ export class LabelCanvas extends EventTarget {
     this.#view.redraw();
   }
 
-  // ---- tools -----------------------------------------------------------------------------------------------------------------------
-
-  /** @param {string} name one of {@link TOOLS} */
-  setTool(name) {
-    if (!TOOLS.includes(name)) throw new RangeError(`there is no tool ${name}; the tools are ${TOOLS.join(", ")}`);
-    if (name === this.tool) return;
-    this.finish();
-    if (this.tool !== "picker") this.#lastTool = this.tool;
-    this.tool = name;
-    this.#showCursor();
-    this.#emitTool();
-  }
-
-  /** What is painted. */
-  setLabel(id) {
-    if (id === this.label) return;
-    this.#lastLabel = this.label;
-    this.label = id;
-    this.#emitTool();
-    this.#view.redrawOver();
-  }
-
-  /** Diameter of the brush in buffer pixels. */
-  setSize(size, atLeast = 0) {
-    let rounded = Math.round(size);
-    if (rounded === this.size) rounded += atLeast;
-    rounded = Math.max(1, Math.min(MAX_SIZE, rounded));
-    if (rounded === this.size) return;
-    this.size = rounded;
-    this.#emitTool();
-    this.#view.redrawOver();
-  }
-
-  /** Changes some of the {@link DEFAULT_SETTINGS}. */
-  setSettings(settings) {
-    for (const [name, value] of Object.entries(settings)) if (name in DEFAULT_SETTINGS) this.settings[name] = value;
-    this.#emitTool();
-    this.#view.redrawOver();
-  }
-
-  /**
-   * @param {number} id
-   * @param {"none"|"only"|"never"} lock only: tools paint only over labels locked so; never: they never paint over this label
-   */
-  setLock(id, lock) {
-    if (lock === "none") this.#locks.delete(id);
-    else this.#locks.set(id, lock);
-    const only = [...this.#locks.values()].includes("only");
-    this.#allowed = this.#locks.size ? Uint8Array.from({ length: 256 }, (_, at) => +(only ? this.#locks.get(at) === "only" : this.#locks.get(at) !== "never")) : null;
-    this.#emitTool();
-  }
-
-  /** @returns {"none"|"only"|"never"} */
-  getLock(id) {
-    return this.#locks.get(id) || "none";
-  }
-
-  /** Tool, label, size, settings and locks, as JSON: what a page remembers. */
-  getTools() {
-    return { tool: this.tool, label: this.label, size: this.size, settings: { ...this.settings }, locks: Object.fromEntries(this.#locks) };
-  }
-
-  /** Takes what {@link getTools} gave; what is missing or unknown is left as it is. */
-  setTools(saved) {
-    if (TOOLS.includes(saved?.tool)) this.setTool(saved.tool);
-    if (this.palette.some((entry) => entry.id === saved?.label)) this.setLabel(saved.label);
-    if (Number.isFinite(saved?.size)) this.setSize(saved.size);
-    if (saved?.settings) this.setSettings(saved.settings);
-    if (saved?.locks) for (const id of this.#locks.keys()) this.setLock(id, "none");
-    for (const [id, lock] of Object.entries(saved?.locks ?? {})) if (["only", "never"].includes(lock)) this.setLock(+id, lock);
-  }
-
-  // ---- actions ---------------------------------------------------------------------------------------------------------------------
+  // ---- actions ----
 
   /**
    * Does what a shortcut of keys.js means.
@@ -351,37 +289,7 @@ export class LabelCanvas extends EventTarget {
    * @returns {boolean} false where there was nothing to do
    */
   act(action) {
-    const [name, value] = action.split(":");
-    const simple = {
-      tool: () => this.setTool(value),
-      "size-": () => this.setSize(this.size / 1.15, -1),
-      "size+": () => this.setSize(this.size * 1.15, 1),
-      mirror: () => this.setSettings({ mirror: !this.settings.mirror }),
-      "label-": () => this.#nextLabel(-1),
-      "label+": () => this.#nextLabel(1),
-      swap: () => this.setLabel(this.#lastLabel),
-      undo: () => this.undo(),
-      redo: () => this.redo(),
-      finish: () => this.finish(),
-      cancel: () => this.cancel(),
-      delete: () => this.delete(),
-      fit: () => this.fit(),
-      "zoom+": () => this.zoomBy(1.25),
-      "zoom-": () => this.zoomBy(0.8),
-      patterns: () => this.setPatterns(!this.#view.patterns),
-    };
-    if (name === "label") {
-      if (this.palette.some((entry) => entry.id === +value)) this.setLabel(+value);
-      return true;
-    }
-    if (simple[name]) return simple[name]() !== false;
-    return !this.#emit("action", { action }, true);
-  }
-
-  #nextLabel(step) {
-    const at = this.palette.findIndex((entry) => entry.id === this.label);
-    const count = this.palette.length;
-    if (count) this.setLabel(this.palette[(at + step + count) % count].id);
+    return act(this, action) ?? !this.#emit("action", { action }, true);
   }
 
   /** Takes back the last corner, the stroke being drawn, or the last step. @returns {boolean} false where there is nothing to undo */
@@ -437,7 +345,8 @@ export class LabelCanvas extends EventTarget {
   /** Gives connected areas (corners connect) of fewer than `pixels` pixels the label that surrounds most of them. Locked ones stay. */
   removeSpecks(pixels) {
     const { width, height, ids } = this.#buffer;
-    this.#strokes.step("removeSpecks", () => this.#buffer.replace(withoutSpecks(ids, width, height, pixels, (id) => !this.#allowed || this.#allowed[id] === 1)));
+    const mayChange = (id) => !this.allowed || this.allowed[id] === 1;
+    this.#strokes.step("removeSpecks", () => this.#buffer.replace(withoutSpecks(ids, width, height, pixels, mayChange)));
   }
 
   /** Gives all pixels of one label another. */
@@ -445,7 +354,7 @@ export class LabelCanvas extends EventTarget {
     this.#strokes.step("replaceLabel", () => this.#fill(this.ids.map((id) => +(id === from)), to));
   }
 
-  // ---- view and input --------------------------------------------------------------------------------------------------------------
+  // ---- view and input ----
 
   /** @returns {{scale: number, x: number, y: number, fitted: boolean}} CSS pixels for a buffer pixel; place of the buffer's corner */
   getView() {
@@ -473,11 +382,13 @@ export class LabelCanvas extends EventTarget {
 
   /** Buffer coordinates of a point of the window. @returns {{x: number, y: number}} */
   toBuffer(clientX, clientY) {
+    this.#view.moved();
     return this.#view.toBuffer(clientX, clientY);
   }
 
   /** The point of the window at buffer coordinates. @returns {{x: number, y: number}} */
   toClient(x, y) {
+    this.#view.moved();
     return this.#view.toClient(x, y);
   }
 
@@ -487,23 +398,22 @@ export class LabelCanvas extends EventTarget {
   }
 
   /**
-   * Does what a `keydown` or `keyup` means. Keys typed into a field are left alone; arrows, Space, Enter and Delete are taken only where the
-   * canvas or nothing has the focus.
+   * Does what a `keydown` or `keyup` means. Keys typed into a field are left alone; arrows, Space, Enter and Delete are taken only where
+   * the canvas or nothing has the focus.
    * @param {KeyboardEvent} event
    * @returns {boolean} true where it was a shortcut: the caller prevents its default
    */
   handleKey(event) {
     const match = matchKey(event);
     const { target } = event;
-    if (!match || target?.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target?.tagName)) return false;
+    if (!match || target?.isContentEditable || target?.matches?.(TEXT_FIELDS)) return false;
     const { action } = match;
     const place = action in { left: 1, right: 1, up: 1, down: 1, space: 1, finish: 1, delete: 1 };
     if (place && target !== this.host && target !== document.body) return false;
     if (action === "finish" && this.busy && !this.#keyboard.held) return event.type === "keydown" && this.finish();
     if (place && action !== "delete") return this.#keyboard.key(match, event);
     if (event.type !== "keydown") return false;
-    if (action.startsWith("label:")) return this.#pickNumber(+action.slice(6), match.shift);
-    return this.act(action);
+    return this.act(match.shift && action.startsWith("label:") ? `label:1${action.slice(6)}` : action);
   }
 
   destroy() {
@@ -512,38 +422,29 @@ export class LabelCanvas extends EventTarget {
     this.#view.destroy();
   }
 
-  #pickNumber(digit, shift) {
-    const id = [shift ? digit + 10 : digit, digit].find((wanted) => this.palette.some((entry) => entry.id === wanted));
-    if (id !== undefined && this.mode !== "ink") this.setLabel(id);
-    return true;
-  }
-
   #holdPan(on) {
     this.#input.space = this.#cursor.panning = on;
     this.#showCursor();
   }
 
-  // ---- strokes ---------------------------------------------------------------------------------------------------------------------
+  // ---- strokes ----
 
   #point(sample) {
     return { ...sample, ...this.#view.toBuffer(sample.x, sample.y) };
   }
 
-  #name(id) {
-    return this.palette.find((entry) => entry.id === id)?.name ?? `label ${id}`;
-  }
-
   #fill(mask, id) {
-    fillMask(this.#buffer, mask, id, this.#allowed);
+    fillMask(this.#buffer, mask, id, this.allowed);
   }
 
-  #makeTool(name) {
-    const id = name === "eraser" ? this.background : this.label;
+  #makeTool(tool) {
+    const id = tool === "eraser" ? this.background : this.label;
     const locked = (at) => this.getLock(at) === "never";
     const notice = (text) => this.#emit("notice", { text });
-    const { size, settings, background } = this;
-    const painter = makePainter(this.#buffer, { id, size, settings, background, allowed: this.#allowed, locked, notice, name: (at) => this.#name(at) });
-    return makeTool(name, painter, this.#cursor.clusters);
+    const { size, settings, background, allowed } = this;
+    const name = (at) => this.nameOf(at);
+    const painter = makePainter(this.#buffer, { id, size, settings, background, allowed, locked, notice, name });
+    return makeTool(tool, painter, this.#cursor.clusters);
   }
 
   #begin(point, override) {
@@ -567,7 +468,7 @@ export class LabelCanvas extends EventTarget {
       return;
     }
     this.#picking = false;
-    if (this.tool === "picker") this.setTool(this.#lastTool);
+    if (this.tool === "picker") this.previousTool();
   }
 
   #pick({ x, y }) {
@@ -583,7 +484,7 @@ export class LabelCanvas extends EventTarget {
     return true;
   }
 
-  // ---- cursor ----------------------------------------------------------------------------------------------------------------------
+  // ---- cursor ----
 
   #pointerAt(point) {
     if (!point && this.#keyboard.at) return;
@@ -603,7 +504,7 @@ export class LabelCanvas extends EventTarget {
       x: on ? x : null,
       y: on ? y : null,
       label: id,
-      name: on ? this.#name(id) : null,
+      name: on ? this.nameOf(id) : null,
       keyboard: this.#keyboard.at !== null,
       cluster: this.#cursor.clusters?.at(x, y) ?? null,
     });
@@ -615,14 +516,10 @@ export class LabelCanvas extends EventTarget {
     this.#view.redrawOver();
   }
 
-  // ---- events ----------------------------------------------------------------------------------------------------------------------
+  // ---- events ----
 
   #emit(name, detail, cancelable = false) {
     return this.dispatchEvent(new CustomEvent(name, { detail, cancelable }));
-  }
-
-  #emitTool() {
-    this.#emit("tool", this.getTools());
   }
 
   #emitHistory() {

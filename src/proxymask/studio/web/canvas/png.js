@@ -28,14 +28,17 @@ export async function decodeIdPng(file) {
     const body = bytes.subarray(at + 8, at + 8 + length);
     const name = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     if (body.length < length) break;
-    if (name === "IHDR") header = { width: view.getUint32(at + 8), height: view.getUint32(at + 12), bits: body[8], kind: body[9], interlaced: body[12] };
+    if (name === "IHDR") {
+      header = { width: view.getUint32(at + 8), height: view.getUint32(at + 12), bits: body[8], kind: body[9], interlaced: body[12] };
+    }
     if (name === "PLTE") palette = Array.from({ length: Math.floor(length / 3) }, (_, i) => [...body.subarray(3 * i, 3 * i + 3)]);
     if (name === "IDAT") data.push(body);
     at += 12 + length;
   }
   if (!header) throw new RangeError("this PNG file has no header");
   const { width, height, bits, kind, interlaced } = header;
-  if (![0, 3].includes(kind) || bits > 8 || interlaced) throw new RangeError("this PNG file has no palette and is not grey with 8 bits, or is interlaced");
+  if (![0, 3].includes(kind) || bits > 8) throw new RangeError("this PNG file has no palette and is not grey");
+  if (interlaced) throw new RangeError("this PNG file is interlaced: save it without");
   if (width * height > MAX_PIXELS) throw new RangeError(`this PNG file has ${width} x ${height} pixels, too many for a mask`);
   const stride = Math.ceil((width * bits) / 8);
   const raw = await through(new DecompressionStream("deflate"), await new Blob(data).arrayBuffer());

@@ -10,11 +10,11 @@ export class Strokes {
    * @param {import("./buffer.js").LabelBuffer} buffer
    * @param {import("./view.js").View} view
    * @param {import("./history.js").History} history
-   * @param {(name: string) => object|null} makeTool a tool of tools.js for a stroke; null: none that draws
-   * @param {(detail: object) => void} changed hears of changed pixels
+   * @param {object} hooks makeTool(name) -> a tool of tools.js for a stroke, null where none draws;
+   *   changed(detail): hears of changed pixels; blocked(): locks left nothing to paint
    */
-  constructor(buffer, view, history, makeTool, changed) {
-    Object.assign(this, { buffer, view, history, makeTool, changed });
+  constructor(buffer, view, history, { makeTool, changed, blocked }) {
+    Object.assign(this, { buffer, view, history, makeTool, changed, blocked });
     this.tool = null;
     this.name = null;
     this.down = false; // the pointer is down
@@ -87,7 +87,9 @@ export class Strokes {
     this.name = null;
     this.down = false;
     const diff = this.buffer.commit();
+    if (!diff && this.buffer.blocked && name !== "cancel") this.blocked();
     this.drawn();
+    if (!undoable) this.history.clear();
     if (diff && undoable) {
       const apply = (side, kind) => {
         this.abort();
