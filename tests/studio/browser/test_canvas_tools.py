@@ -456,12 +456,21 @@ def test_a_stroke_over_locked_labels_alone_says_so(canvas):
     assert canvas.events("notice") == []
 
 
-def test_loading_without_undo_begins_a_new_history(canvas):
-    canvas.use("brush", 1, 5)
-    canvas.drag((10, 10), (30, 10))
+def test_loading_may_be_a_part_of_a_step_of_the_page(canvas):
     canvas.load(scene(), undoable=False)
-    assert not canvas.call("undo")
+    assert canvas.get("canvas.history.canUndo") is False
+    canvas.page.evaluate("""() => {
+      const [was, is] = [canvas.ids.slice(), canvas.ids.map((id) => 3 - id)];
+      const put = (ids, seed) => { canvas.load(ids, { undoable: false }); window.seed = seed; };
+      put(is, 7);
+      canvas.history.push({ undo: () => put(was, 1), redo: () => put(is, 7), bytes: 2 * was.length, name: 'sample' });
+    }""")
+    canvas.call("undo")
     assert (canvas.ids() == scene()).all()
+    assert canvas.get("window.seed") == 1
+    canvas.call("redo")
+    assert (canvas.ids() == 3 - scene()).all()
+    assert canvas.get("[window.seed, canvas.history.done.length]") == [7, 1]
 
 
 def test_loading_in_the_middle_of_a_stroke_ends_it(canvas):

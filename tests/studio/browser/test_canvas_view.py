@@ -174,6 +174,20 @@ def test_the_canvas_stays_in_sight(open_page):
         assert 0.25 <= canvas.get("canvas.getView().scale") <= 64
 
 
+def test_a_hidden_canvas_is_drawn_when_it_is_shown(open_page):
+    canvas = Canvas(open_page())
+    canvas.page.evaluate("canvas.host.hidden = true; canvas.host.style.display = 'none'")
+    canvas.frame()
+    ids = np.full((48, 64), 2)
+    canvas.load(ids)
+    canvas.frame()
+    assert [event["final"] for event in canvas.events("change")] == [True]
+    canvas.page.evaluate("canvas.host.hidden = false; canvas.host.style.display = ''")
+    canvas.frame()
+    canvas.frame()
+    assert tuple(canvas.page.evaluate(SEEN, [(30, 20)])[0][:3]) == COLORS[2]
+
+
 def test_a_destroyed_canvas_leaves_nothing(open_page):
     canvas = Canvas(open_page())
     canvas.page.evaluate("canvas.destroy()")

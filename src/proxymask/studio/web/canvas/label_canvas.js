@@ -218,7 +218,8 @@ export class LabelCanvas extends ToolState {
   /**
    * Replaces all ids.
    * @param {Uint8Array} ids width x height
-   * @param {{undoable?: boolean, name?: string}} [options] not undoable: the history begins anew
+   * @param {{undoable?: boolean, name?: string}} [options] not undoable: no step of the history; the caller makes it a part of a step of its
+   *   own, or clears the history, whose steps before it no longer fit
    */
   load(ids, { undoable = true, name = "load" } = {}) {
     checkLength(ids, this.width, this.height);

@@ -89,7 +89,6 @@ export class Strokes {
     const diff = this.buffer.commit();
     if (!diff && this.buffer.blocked && name !== "cancel") this.blocked();
     this.drawn();
-    if (!undoable) this.history.clear();
     if (diff && undoable) {
       const apply = (side, kind) => {
         this.abort();

@@ -302,7 +302,7 @@ export class View {
 
   #draw() {
     this.frame = 0;
-    this.moved();
+    if (!this.host.clientWidth || !this.host.clientHeight) return; // hidden: drawn when it is shown, which changes its size
     this.options.onFrame();
     const whole = { x0: 0, y0: 0, x1: this.buffer.width - 1, y1: this.buffer.height - 1 };
     const rect = this.all ? whole : this.rect;
@@ -316,6 +316,7 @@ export class View {
     this.rect = null;
     this.all = false;
     this.over = false;
+    this.moved(); // the page may have, since the last frame
   }
 
   #colour({ x0, y0, x1, y1 }) {
