@@ -24,7 +24,7 @@ SETUP = """() => {
       if (n % 4 === 0) canvas.fillEnclosed();
       else if (n % 4 === 1) canvas.removeSpecks(n % 30);
       else if (n % 4 === 2) canvas.clear();
-      else canvas.replaceLabel(n % 3, (n + 1) % 3);
+      else canvas.load(canvas.ids.map((id) => (id + n) % 4));
     } else if (kind === 'undo') canvas.undo();
     else if (kind === 'redo') canvas.redo();
     else {

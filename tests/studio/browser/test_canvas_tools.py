@@ -1,12 +1,8 @@
-"""What each tool writes: shapes, fill, locks, moving and scaling, clusters, modes, files."""
-
-import base64
-import io
+"""What each tool writes: shapes, fill, locks, moving and scaling, clusters, modes."""
 
 import numpy as np
 import pytest
 from canvas_driver import Canvas, ellipse_mask, polygon_mask, stroke_mask
-from PIL import Image
 from scipy import ndimage
 
 W, H = 64, 48
@@ -393,42 +389,12 @@ def test_tools_are_remembered(open_page):
 def test_the_document_goes_out_and_in(canvas):
     canvas.load(scene())
     rle = canvas.get("Array.from(canvas.encode())")
-    png = canvas.get("(async () => Array.from(new Uint8Array(await (await canvas.toPng()).arrayBuffer())))()")
-    picture = Image.open(io.BytesIO(bytes(png)))
-    assert picture.mode == "P"
-    assert (np.asarray(picture) == scene()).all()
-    assert picture.getpalette()[3:6] == [0xE0, 0xAC, 0x7E]
     canvas.call("clear")
     canvas.page.evaluate("(rle) => canvas.decode(Uint8Array.from(rle))", rle)
     assert (canvas.ids() == scene()).all()
     message = canvas.get("(() => { try { canvas.load(new Uint8Array(3)); } catch (error) { return error.message; } })()")
     assert message == f"expected {W * H} ids ({W} x {H}), got 3"
     assert canvas.get("canvas.counts()[2]") == 24
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_palette_pngs_are_read_exactly(canvas, bits):
-    ids = np.random.default_rng(bits).integers(0, 2**bits, (23, 37)).astype(np.uint8)
-    picture = Image.fromarray(ids).convert("L")
-    picture = Image.frombytes("P", (37, 23), ids.tobytes())
-    picture.putpalette([value for i in range(2**bits) for value in (i % 3, 7, 7)])  # colours twice: only indices tell them apart
-    file = io.BytesIO()
-    picture.save(file, "PNG", bits=bits)
-    call = """async (text) => {
-      const { width, height, ids, palette } = await module.decodeIdPng(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
-      return { width, height, ids: Array.from(ids), color: palette[1] };
-    }"""
-    found = canvas.page.evaluate(call, base64.b64encode(file.getvalue()).decode())
-    assert (found["width"], found["height"], found["color"]) == (37, 23, [1, 7, 7])
-    assert found["ids"] == ids.ravel().tolist()
-
-
-def test_other_files_are_refused_in_words(canvas):
-    colour = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(colour, "PNG")
-    call = """async (bytes) => { try { await module.decodeIdPng(Uint8Array.from(bytes)); } catch (error) { return error.message; } }"""
-    assert "no palette" in canvas.page.evaluate(call, list(colour.getvalue()))
-    assert "not a PNG" in canvas.page.evaluate(call, [1, 2, 3])
 
 
 def test_unknown_tools_and_sizes_out_of_range(canvas):

@@ -1,7 +1,4 @@
-/**
- * Connected areas of a label map: fill, holes, specks, surroundings. Pure functions of ids, row-major.
- * @module canvas/areas
- */
+/** Connected areas of a label map: fill, holes, specks, surroundings. Pure functions of ids, row-major. */
 
 /** Calls `visit` for each neighbour of pixel i: the four at its sides, with `eight` also those at its corners. */
 function neighbours(i, width, height, eight, visit) {

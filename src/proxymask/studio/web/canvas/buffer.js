@@ -1,7 +1,4 @@
-/**
- * The exact buffer of label ids, its changes as tiles, and run-length encoding. Pure data: no DOM.
- * @module canvas/buffer
- */
+/** The exact buffer of label ids, its changes as tiles, and run-length encoding. Pure data: no DOM. */
 
 /** Side of a tile in pixels; changes are kept tile by tile. */
 export const TILE = 32;

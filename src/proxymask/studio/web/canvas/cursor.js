@@ -1,7 +1,4 @@
-/**
- * What is drawn over the ids: the brush under the pointer, the region or cluster that a press would take, the keyboard cursor, the mirror.
- * @module canvas/cursor
- */
+/** What is drawn over the ids: the brush, the region or cluster that a press would take, the keyboard cursor, the mirror axis. */
 
 import { region } from "./areas.js";
 import * as raster from "./raster.js";

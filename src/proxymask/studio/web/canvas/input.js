@@ -1,7 +1,4 @@
-/**
- * Pointers and the wheel: what is a stroke, what moves the view.
- * @module canvas/input
- */
+/** Pointers and the wheel: what is a stroke, what moves the view. */
 
 /** A touch becomes a stroke after this time or way, so that the first finger of a pinch leaves no dot. */
 const TOUCH_DELAY = 60; // ms
@@ -9,18 +6,7 @@ const TOUCH_SLOP = 4; // CSS pixels
 /** A second finger within this time takes the stroke of the first back; later it ends it. */
 const PINCH_TIME = 300; // ms
 
-/**
- * @typedef {object} Sample a position of a pointer
- * @property {number} x clientX
- * @property {number} y clientY
- * @property {number} pressure 0 to 1; 0.5 where the device has none
- * @property {boolean} shift
- * @property {boolean} alt
- * @property {boolean} ctrl Ctrl or Command
- * @property {string} type mouse, pen, touch
- */
-
-/** @param {PointerEvent} event @returns {Sample} */
+/** A position of a pointer in the window; pressure 0 to 1, 0.5 where the device has none; ctrl: also Command; type: mouse, pen, touch. */
 export function sample(event, keys = event) {
   return {
     x: event.clientX,

@@ -1,7 +1,4 @@
-/**
- * The keyboard as a brush: arrows move a cursor, Space held or Enter paints.
- * @module canvas/keyboard
- */
+/** The keyboard as a brush: arrows move a cursor, Space held or Enter paints. */
 
 const STEPS = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] };
 const FAR = 10; // pixels with Shift

@@ -9,14 +9,11 @@
  *
  * ## API (stable; each is documented where it is defined)
  *
- * Constructor options: width, height, palette, mode ("labels", "scribble", "ink"), background, history, historyBytes, keyTarget, label.
- *
- * - ids: `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`,
- *   `toPng()`; functions `encodeRle`, `decodeRle`, `decodeIdPng(file)` (exact ids of a palette or grey PNG), `encodeIdPng`
+ * - ids: `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`;
+ *   functions `encodeRle(ids)`, `decodeRle(bytes, length)`
  * - paint: `tool`, `label`, `size`, `settings`, `setTool(name)`, `setLabel(id)`, `setSize(pixels)`, `setSettings({...})`,
  *   `setLock(id, "none"/"only"/"never")`, `getLock(id)`, `getTools()`, `setTools(saved)`, `nextLabel(step)`, `nameOf(id)`
- * - act: `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `delete()`, `fillEnclosed(id)`, `removeSpecks(pixels)`,
- *   `replaceLabel(from, to)`
+ * - act: `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `delete()`, `fillEnclosed(id)`, `removeSpecks(pixels)`
  * - colours: `palette`, `setPalette(palette)`, `patterns`, `setPatterns(on)`, `setLabelOpacity(0..1)`, `setTheme("auto"/"light"/"dark")`
  * - layers: `setPicture("under"/"over", image, {opacity, wipe, smooth})`, `setClusters({width, height, ids}, {lines})`
  * - view: `getView()`, `setView(view)`, `fit()`, `zoomBy(factor, clientX, clientY)`, `panBy(dx, dy)`, `toBuffer(clientX, clientY)`,
@@ -39,7 +36,6 @@
  * Modes: "labels": ids of the palette, the eraser paints `background` (0). "scribble": as labels, but 255 is nothing (not drawn) and is
  * what the eraser paints. "ink": 255 is ink, 0 is paper; the tools paint ink, the eraser paper; the palette is not needed.
  * Canvases may share one History, so that mask, drawing, style and settings are undone in order.
- * @module canvas/label_canvas
  */
 
 import { enclosed, withoutSpecks } from "./areas.js";
@@ -50,17 +46,15 @@ import { History } from "./history.js";
 import { Input } from "./input.js";
 import { KeyboardCursor } from "./keyboard.js";
 import { matchKey } from "./keys.js";
-import { encodeIdPng } from "./png.js";
 import { Select } from "./select.js";
 import { act } from "./shortcuts.js";
 import { Strokes } from "./strokes.js";
 import { ToolState } from "./tool_state.js";
 import { DEFAULT_SETTINGS, TOOLS, fillMask, makePainter, makeTool } from "./toolbox.js";
-import { View, defaultColor, parseColor } from "./view.js";
+import { View, defaultColor } from "./view.js";
 
 export { DEFAULT_SETTINGS, History, TOOLS, decodeRle, encodeRle };
 export { KEYS, matchKey } from "./keys.js";
-export { decodeIdPng, encodeIdPng } from "./png.js";
 export { defaultColor };
 
 const INK_PALETTE = [
@@ -84,16 +78,13 @@ export class LabelCanvas extends ToolState {
 
   /**
    * @param {HTMLElement} host empty element with a size; gets the canvases, the focus and the pointer events
-   * @param {object} options
-   * @param {number} options.width pixels of the buffer
-   * @param {number} options.height
-   * @param {Label[]} [options.palette]
-   * @param {"labels"|"scribble"|"ink"} [options.mode]
-   * @param {number} [options.background] what the eraser paints: 0 for labels, 255 for scribbles, 0 (paper) for ink
-   * @param {number} [options.label] the label to begin with; the first of the palette that is not the background
-   * @param {History} [options.history] shared with other canvases and the page
-   * @param {number} [options.historyBytes] cap of an own history
-   * @param {EventTarget} [options.keyTarget] where shortcuts are heard; the host (null: nowhere, the page calls `handleKey`)
+   * @param {object} options width, height: pixels of the buffer
+   *   palette: {@link Label}s
+   *   mode: "labels", "scribble" or "ink"
+   *   background: what the eraser paints; 0 for labels, 255 for scribbles, 0 (paper) for ink
+   *   label: the one to begin with; the first of the palette that is not the background
+   *   history: shared with other canvases and the page; or historyBytes: cap of an own one
+   *   keyTarget: where shortcuts are heard; the host (null: nowhere, the page calls `handleKey`)
    */
   constructor(host, { width, height, palette = [], mode = "labels", background, label, history, historyBytes, keyTarget = host }) {
     const ink = mode === "ink";
@@ -110,10 +101,7 @@ export class LabelCanvas extends ToolState {
       paper: mode === "ink" ? "#ffffff" : null,
       onView: () => this.#emit("view", this.getView()),
       onFrame: () => this.#strokes.flush(false),
-      drawOver: (context) => {
-        this.#strokes.tool?.draw?.(context, this.#view);
-        this.#cursor.draw(context);
-      },
+      drawOver: (context) => (this.#strokes.tool?.draw?.(context, this.#view), this.#cursor.draw(context)),
     });
     this.#cursor = new Cursor(this, this.#view);
     this.#strokes = new Strokes(this.#buffer, this.#view, this.history, {
@@ -123,17 +111,15 @@ export class LabelCanvas extends ToolState {
     });
     this.setPalette(this.palette);
     this.#view.resize();
-    const begin = (point, override) => this.#begin(point, override);
-    const extend = (points) => this.#extend(points);
-    const end = () => this.#end();
+    const stroke = { begin: (...args) => this.#begin(...args), extend: (points) => this.#extend(points), end: () => this.#end() };
     this.#input = new Input(host, {
       begin: (sample, tool) => {
         this.#keyboard.leave();
         this.#view.moved();
-        begin(this.#point(sample), tool);
+        stroke.begin(this.#point(sample), tool);
       },
-      extend: (samples) => extend(samples.map((sample) => this.#point(sample))),
-      end,
+      extend: (samples) => stroke.extend(samples.map((sample) => this.#point(sample))),
+      end: stroke.end,
       abort: () => this.#strokes.abort(),
       hover: (sample) => this.#pointerAt(sample && this.#point(sample)),
       panBy: (dx, dy) => this.panBy(dx, dy),
@@ -144,9 +130,7 @@ export class LabelCanvas extends ToolState {
       panning: () => this.tool === "pan",
     });
     this.#keyboard = new KeyboardCursor(this.#buffer, {
-      begin,
-      extend,
-      end,
+      ...stroke,
       hover: (point) => (this.#view.reveal(point), this.#hoverAt(point)),
       nudge: (dx, dy, scale) => this.#nudge(dx, dy, scale),
       start: () => this.#cursor.at ?? { x: width / 2, y: height / 2 },
@@ -158,7 +142,8 @@ export class LabelCanvas extends ToolState {
     if (!host.hasAttribute("aria-label")) host.setAttribute("aria-label", mode === "ink" ? "Drawing" : "Label mask");
     const { signal } = this.#stop;
     this.addEventListener("tool", () => this.#showCursor());
-    this.history.addEventListener("change", () => this.#emitHistory(), { signal });
+    const tell = ({ canUndo, canRedo, bytes }) => this.#emit("history", { canUndo, canRedo, bytes });
+    this.history.addEventListener("change", () => tell(this.history), { signal });
     host.addEventListener("blur", () => (this.#keyboard.lift(), this.#holdPan(false)), { signal });
     for (const name of keyTarget ? ["keydown", "keyup"] : []) {
       keyTarget.addEventListener(name, (event) => this.handleKey(event) && event.preventDefault(), { signal });
@@ -203,13 +188,6 @@ export class LabelCanvas extends ToolState {
     return encodeRle(this.#buffer.ids);
   }
 
-  /** The ids as a PNG file with the palette's colours. @returns {Promise<Blob>} */
-  toPng() {
-    const color = (id) => this.palette.find((entry) => entry.id === id)?.color ?? defaultColor(id);
-    const colors = Array.from({ length: 256 }, (_, id) => parseColor(color(id)));
-    return encodeIdPng(this.#buffer.ids, this.width, this.height, colors);
-  }
-
   /** Replaces the ids by run-length data (see {@link load}). @throws {RangeError} where it does not fit the canvas */
   decode(rle, options) {
     this.load(decodeRle(rle, this.width * this.height), options);
@@ -218,8 +196,8 @@ export class LabelCanvas extends ToolState {
   /**
    * Replaces all ids.
    * @param {Uint8Array} ids width x height
-   * @param {{undoable?: boolean, name?: string}} [options] not undoable: no step of the history; the caller makes it a part of a step of its
-   *   own, or clears the history, whose steps before it no longer fit
+   * @param {{undoable?: boolean, name?: string}} [options] not undoable: no step of the history; the caller makes it a part of a
+   *   step of its own, or clears the history, whose steps before it no longer fit
    */
   load(ids, { undoable = true, name = "load" } = {}) {
     checkLength(ids, this.width, this.height);
@@ -261,9 +239,7 @@ export class LabelCanvas extends ToolState {
   }
 
   /**
-   * A picture under or over the labels, scaled to the buffer.
-   * @param {"under"|"over"} slot
-   * @param {CanvasImageSource|null} image null: none
+   * A picture "under" or "over" the labels, scaled to the buffer; null: none.
    * @param {{opacity?: number, wipe?: number|null, smooth?: boolean}} [options] wipe: only the left part, 0 to 1 of the width
    */
   setPicture(slot, image, options) {
@@ -272,8 +248,8 @@ export class LabelCanvas extends ToolState {
 
   /**
    * Clusters as super-pixels for the tool "cluster".
-   * @param {{width: number, height: number, ids: Uint8Array}|null} clusters a map over the whole canvas, as coarse as it likes
-   * @param {{lines?: boolean}} [options] lines: the borders are drawn
+   * @param {{width: number, height: number, ids: Uint8Array}|null} clusters a map over the whole canvas, of any size
+   * @param {{lines?: boolean}} [options] lines: their borders are drawn
    */
   setClusters(clusters, { lines = true } = {}) {
     this.#cursor.clusters = clusters && new Clusters(clusters, this.width, this.height);
@@ -284,11 +260,7 @@ export class LabelCanvas extends ToolState {
 
   // ---- actions ----
 
-  /**
-   * Does what a shortcut of keys.js means.
-   * @param {string} action
-   * @returns {boolean} false where there was nothing to do
-   */
+  /** Does what a shortcut of keys.js means. @returns {boolean} false where there was nothing to do */
   act(action) {
     return act(this, action) ?? !this.#emit("action", { action }, true);
   }
@@ -348,11 +320,6 @@ export class LabelCanvas extends ToolState {
     const { width, height, ids } = this.#buffer;
     const mayChange = (id) => !this.allowed || this.allowed[id] === 1;
     this.#strokes.step("removeSpecks", () => this.#buffer.replace(withoutSpecks(ids, width, height, pixels, mayChange)));
-  }
-
-  /** Gives all pixels of one label another. */
-  replaceLabel(from, to) {
-    this.#strokes.step("replaceLabel", () => this.#fill(this.ids.map((id) => +(id === from)), to));
   }
 
   // ---- view and input ----
@@ -464,17 +431,14 @@ export class LabelCanvas extends ToolState {
   }
 
   #end() {
-    if (!this.#picking) {
-      this.#strokes.end();
-      return;
-    }
+    if (!this.#picking) this.#strokes.end();
+    else if (this.tool === "picker") this.previousTool();
     this.#picking = false;
-    if (this.tool === "picker") this.previousTool();
   }
 
   #pick({ x, y }) {
     const id = this.labelAt(x, y);
-    if (id !== null && this.mode !== "ink" && id !== (this.mode === "scribble" ? 255 : null)) this.setLabel(id);
+    if (id !== null && this.mode !== "ink" && !(this.mode === "scribble" && id === 255)) this.setLabel(id);
   }
 
   #nudge(dx, dy, scale) {
@@ -501,14 +465,8 @@ export class LabelCanvas extends ToolState {
     const [x, y] = point ? [Math.floor(point.x), Math.floor(point.y)] : [-1, -1];
     const id = this.#buffer.at(x, y);
     const on = id !== null;
-    this.#emit("cursor", {
-      x: on ? x : null,
-      y: on ? y : null,
-      label: id,
-      name: on ? this.nameOf(id) : null,
-      keyboard: this.#keyboard.at !== null,
-      cluster: this.#cursor.clusters?.at(x, y) ?? null,
-    });
+    const place = on ? { x, y, label: id, name: this.nameOf(id) } : { x: null, y: null, label: null, name: null };
+    this.#emit("cursor", { ...place, keyboard: this.#keyboard.at !== null, cluster: this.#cursor.clusters?.at(x, y) ?? null });
   }
 
   #showCursor() {
@@ -521,9 +479,5 @@ export class LabelCanvas extends ToolState {
 
   #emit(name, detail, cancelable = false) {
     return this.dispatchEvent(new CustomEvent(name, { detail, cancelable }));
-  }
-
-  #emitHistory() {
-    this.#emit("history", { canUndo: this.history.canUndo, canRedo: this.history.canRedo, bytes: this.history.bytes });
   }
 }

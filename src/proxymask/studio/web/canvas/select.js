@@ -1,7 +1,4 @@
-/**
- * The tool that moves and scales a region.
- * @module canvas/select
- */
+/** The tool that moves and scales a region. */
 
 import { region, surroundings } from "./areas.js";
 import { outline } from "./view.js";

@@ -1,7 +1,4 @@
-/**
- * What the shortcuts of keys.js do with a canvas.
- * @module canvas/shortcuts
- */
+/** What the shortcuts of keys.js do with a canvas. */
 
 const ACTIONS = {
   tool: (canvas, name) => canvas.setTool(name),

@@ -1,7 +1,4 @@
-/**
- * What runs while something is drawn: the tool, the step of the buffer, the history, and the `change` events.
- * @module canvas/strokes
- */
+/** What runs while something is drawn: the tool, the step of the buffer, the history, and the `change` events. */
 
 import { union } from "./buffer.js";
 

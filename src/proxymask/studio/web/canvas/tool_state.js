@@ -1,7 +1,4 @@
-/**
- * What the tools are set to: tool, label, size, settings, locks, palette. The part of LabelCanvas that knows neither buffer nor DOM.
- * @module canvas/tool_state
- */
+/** What the tools are set to: tool, label, size, settings, locks, palette. The part of LabelCanvas that knows neither buffer nor DOM. */
 
 import { DEFAULT_SETTINGS, TOOLS } from "./toolbox.js";
 

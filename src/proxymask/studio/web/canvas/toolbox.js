@@ -1,7 +1,4 @@
-/**
- * Which tools there are, their settings, and what they write with.
- * @module canvas/toolbox
- */
+/** Which tools there are, their settings, and what they write with. */
 
 import * as raster from "./raster.js";
 import { Select } from "./select.js";

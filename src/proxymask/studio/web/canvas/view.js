@@ -1,7 +1,4 @@
-/**
- * The view: zoom and pan, drawing of the ids through a table of colours, pictures under and over them, outlines and the cursor.
- * @module canvas/view
- */
+/** The view: zoom and pan, drawing of the ids through a table of colours, pictures under and over them, outlines and the cursor. */
 
 import { union } from "./buffer.js";
 
@@ -32,12 +29,9 @@ export function defaultColor(id) {
   return DEFAULT_COLORS[id % DEFAULT_COLORS.length];
 }
 
-/** `#rrggbb`, `#rgb` or [r, g, b] -> [r, g, b]. */
+/** `#rrggbb` or [r, g, b] -> [r, g, b]. */
 export function parseColor(color) {
-  if (Array.isArray(color)) return color.slice(0, 3);
-  const hex = /^#(?:[0-9a-f]{3}){1,2}$/i.test(color || "") ? color.slice(1) : "000000";
-  const wide = hex.length === 3 ? [...hex].map((c) => c + c).join("") : hex;
-  return [0, 2, 4].map((i) => parseInt(wide.slice(i, i + 2), 16));
+  return Array.isArray(color) ? color : [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16) || 0);
 }
 
 /**
@@ -142,8 +136,7 @@ export class View {
 
   /** @param {{id: number, color?: string|number[]}[]} palette */
   setPalette(palette) {
-    const little = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-    const word = ([r, g, b], a = 255) => (little ? (a << 24) | (b << 16) | (g << 8) | r : (r << 24) | (g << 16) | (b << 8) | a) >>> 0;
+    const word = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0; // all machines with browsers are little-endian
     const colors = new Map(palette.map((entry) => [entry.id, entry.color]));
     for (let id = 0; id < 256; id++) {
       const color = parseColor(colors.get(id) || defaultColor(id));
