@@ -177,6 +177,22 @@ def test_cancel_stops_what_waits(avatars: TestClient):
         assert studio(avatars).turns.count(one.welcome["session"]) == 0
 
 
+def test_a_page_that_goes_takes_its_work_with_it(avatars: TestClient, caplog: pytest.LogCaptureFixture):
+    held = Held(avatars)
+    with page(avatars) as one:
+        one.render(portrait(), 3, 4, 5)
+        assert one.drain() == []
+        session = one.welcome["session"]
+    try:
+        assert studio(avatars).turns.count(session) == 0
+    finally:
+        held.release()
+    with page(avatars) as other:
+        other.render(portrait(), 3)
+        assert other.receive().header["type"] == "picture"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_the_same_request_is_not_rendered_twice(avatars: TestClient):
     with page(avatars) as one:
         first = one.render(portrait(), 3, 8)
@@ -293,7 +309,7 @@ def test_memory_stays_bounded(tiny_bundle):
                 one.render(np.full((256, 256), seed, np.uint8), seed, seed + 100, seed + 200)
                 one.receive(), one.receive(), one.receive()
         assert len(parts.sessions) == 3
-        assert len(parts.catalogue.model(parts.catalogue.default).styles) == 2, "as few as are needed at all"
+        assert len(parts.catalogue.styles) == 1, "as few as are needed at all"
         with contextlib.ExitStack() as pages:
             answers = [pages.enter_context(page(client)).welcome for _ in range(4)]
         assert [answer["type"] for answer in answers] == ["welcome"] * 3 + ["error"]

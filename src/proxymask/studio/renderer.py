@@ -40,15 +40,10 @@ class Rendered:
 
 
 class Renderer:
-    """Pictures of requests.
+    """Pictures of requests, with the bundles of a catalogue."""
 
-    Args:
-        catalogue: the bundles.
-        style_bytes: memory of the kept styles of a bundle.
-    """
-
-    def __init__(self, catalogue: Catalogue, style_bytes: int) -> None:
-        self.catalogue, self._style_bytes = catalogue, style_bytes
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
 
     def steps(self, request: Drawn, payload: bytes, found: Callable[[Rendered], None]) -> Generator[Pause, None, None]:
         """Render the styles of a request one after the other; ``found`` is given each, and others may go first after each.
@@ -130,11 +125,11 @@ class Renderer:
 
     def style(self, model: Model, request: Drawn, spec: StyleSpec) -> Style | RegionStyles:
         """The style ``spec``, or with ``regions`` the styles of the labels, where it is that of all others; kept for the next time."""
-        main = model.style(spec.seed, request.truncation, self._style_bytes)
+        main = model.style(spec.seed, request.truncation)
         if not request.regions:
             return main
         seeds = tuple(seeds_of_labels(model, request, spec))
-        return model.region_styles(seeds, request.truncation, self._style_bytes)
+        return model.region_styles(seeds, request.truncation)
 
     @torch.inference_mode()
     def attention(self, request: Drawn, painted: Painted, planes: torch.Tensor, x: float, y: float) -> tuple[np.ndarray, int]:
@@ -154,7 +149,7 @@ class Renderer:
             rows, columns = painted.small.shape
             label = painted.small[min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)]
             spec = request.regions.get(str(label), spec)
-        style = model.style(spec.seed, request.truncation, self._style_bytes)
+        style = model.style(spec.seed, request.truncation)
         query = model.synth.query_tokens(planes).query[:, cell : cell + 1]
         weights = model.synth.rearranger.attention_map(QueryTokens(query, None), style.kv)[0, 0]
         return (weights / weights.max() * 255).round().to(torch.uint8).cpu().numpy().reshape(height, width), spec.seed

@@ -41,10 +41,12 @@ class Guard:
         app: what is guarded.
         token: the secret, None where none is needed.
         request_bytes: size of a request's body.
+        requests_bytes: of the bodies of all requests that are being answered.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, request_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, request_bytes: int, requests_bytes: int) -> None:
         self.app, self._token, self._request_bytes = app, token, request_bytes
+        self._left = requests_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -71,9 +73,13 @@ class Guard:
         async def counted() -> Message:
             nonlocal size
             message = await receive()
-            size += len(message.get("body", b""))
+            part = len(message.get("body", b""))
+            size += part
+            self._left -= part
             if size > self._request_bytes:
                 raise Refusal(413, _too_large(self._request_bytes))
+            if self._left < 0:
+                raise Refusal(503, "the server is taking in too much at once: try again in a moment")
             return message
 
         async def with_headers(message: Message) -> None:
@@ -98,6 +104,8 @@ class Guard:
                 raise
             reason = f"the server failed on this request ({type(error).__name__}): its terminal says more"
             await _refuse(scope, receive, send, Refusal(500, reason))
+        finally:
+            self._left += size
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if self._token is None or not scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/").startswith("api/"):

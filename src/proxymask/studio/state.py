@@ -44,7 +44,7 @@ class Studio:
             config,
             catalogue,
             Turns(limits.waiting_requests),
-            Renderer(catalogue, limits.style_bytes),
+            Renderer(catalogue),
             Sessions(limits.sessions, limits.idle_seconds),
             Reader(limits.pixels),
         )
@@ -62,9 +62,8 @@ class Studio:
     def _warm_up(self) -> Work:
         model = self.catalogue.model(self.catalogue.default)
         yield Pause.STEP
-        if model.labels is not None and any(
-            model.synth.bundle.condition_of(name)["condition"] == "mask" for name in model.synth.bundle.mappers
-        ):
+        kinds = [model.synth.bundle.condition_of(name)["condition"] for name in model.synth.bundle.mappers]
+        if model.labels is not None and "mask" in kinds:
             height, width = model.buffer
             request = Drawn(bundle=model.name, width=width, height=height, styles=(StyleSpec(seed=0),))
             runs = encode_runs(np.zeros((height, width), np.uint8))
@@ -72,9 +71,19 @@ class Studio:
                 yield from self.renderer.steps(request, runs, lambda rendered: None)
         self.turns.put(Job(IDLE, "census", model.census(), 0, _log_failure))
 
+    async def opened(self, bundle: str) -> str:
+        """The name of a bundle, which is opened first where it is not, in a thread that nobody waits for.
+
+        Raises:
+            ProxymaskError: there is no such bundle, or it is damaged.
+        """
+        if not self.catalogue.is_open(self.catalogue.check(bundle)):
+            await self.reader.run(lambda: self.catalogue.model(bundle))
+        return bundle
+
     async def with_model(self, bundle: str, work: Callable[[Model], Result]) -> Result:
         """What ``work`` finds with an opened bundle, in the thread that may use it."""
-        name = self.catalogue.check(bundle)
+        name = await self.opened(bundle)
 
         def steps() -> Generator[Pause, None, Result]:
             model = self.catalogue.model(name)
