@@ -6,12 +6,13 @@ Shapes: B styles, K clusters, C channels, h x w positions at the split.
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..core.errors import ProxymaskError
 from ..models.rearranger import StyleKV
@@ -66,8 +67,31 @@ class Style:
         return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, self.fused_g2)
 
 
-StyleLike = int | Style
-"""A style as a caller gives it: an integer seed, or a :class:`Style`."""
+@dataclass(frozen=True, eq=False)
+class RegionStyles:
+    """A style for each label, with everything that depends on the styles alone. :meth:`Synthesizer.make_region_styles` makes one."""
+
+    styles: tuple[Style, ...]
+    """The S different styles, single ones."""
+    of_label: tuple[int, ...]
+    """For each label id, which of the styles it has."""
+    g2: Callable[[SplitState, torch.Tensor], torch.Tensor]
+    """G2 of all the styles, a :class:`~proxymask.inference.region_styles.RegionG2`."""
+
+    def __repr__(self) -> str:
+        return f"RegionStyles({len(self.styles)} styles for {len(self.of_label)} labels)"
+
+    def weights(self, ids: torch.Tensor) -> torch.Tensor:
+        """Label ids (H, W) -> the share of each style at each pixel, (S, H, W) float32, ones and zeros."""
+        chosen = torch.tensor(self.of_label, device=ids.device)[ids.long()]
+        return F.one_hot(chosen, len(self.styles)).permute(2, 0, 1).float()
+
+
+OneStyle = int | Style
+"""One style: an integer seed, or a :class:`Style`."""
+StyleLike = OneStyle | RegionStyles | Mapping[Any, OneStyle]
+"""A style as a caller gives it: an integer seed, a :class:`Style`, or a style for each label: a dict such as ``{"hair": 3, "skin": 8}``
+(:func:`~proxymask.inference.region_styles.assign_styles`) or a :class:`RegionStyles`."""
 
 
 def join_styles(styles: Sequence[Style]) -> Style:
@@ -92,9 +116,14 @@ def check_seed(seed: object) -> int:
 
 
 def check_style(style: object) -> StyleLike:
+    """A style of the :data:`StyleLike` forms; a :class:`ProxymaskError` where it is none."""
+    if isinstance(style, Mapping):
+        return {key: check_one_style(each) for key, each in style.items()}
+    return style if isinstance(style, RegionStyles) else check_one_style(style)
+
+
+def check_one_style(style: object) -> OneStyle:
     """A seed or a single :class:`Style`; a :class:`ProxymaskError` where it is neither."""
-    if isinstance(style, dict):
-        raise ProxymaskError("a style for each label (a dict) is not there yet: give a seed or a Style")
     if isinstance(style, Style):
         if len(style) != 1:
             raise ProxymaskError(f"this Style holds {len(style)} styles: give one Style for each picture, as a list")

@@ -7,7 +7,7 @@
 Shapes: B pictures of H x W pixels; proxy masks have h x w positions; K clusters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,19 @@ from .bundle import Bundle
 from .conditions import ConditionSteps, Unpainted
 from .inputs import MaskLike, MasksLike, read_masks, read_single_mask
 from .output import OutputType, Result, block_output, check_output_type, make_output
-from .style import Style, StyleCache, StyleLike, check_style, check_truncation, join_styles, style_list
+from .region_styles import RegionG2, assign_styles, attend_by_region, choose_by_region, shrink
+from .style import (
+    OneStyle,
+    RegionStyles,
+    Style,
+    StyleCache,
+    StyleLike,
+    check_one_style,
+    check_style,
+    check_truncation,
+    join_styles,
+    style_list,
+)
 
 BLOCK_PIXELS, BLOCK_PICTURES = 2**20, 32  # computed at once on a GPU: 1 picture of 1024 x 1024, 16 of 256 x 256, at most 32
 
@@ -178,9 +190,33 @@ class Synthesizer(ConditionSteps):
         self._style = self.make_style(seed, w, truncation)
         return self._style
 
-    def _resolve(self, style: StyleLike | None, truncation: float) -> Style:
-        """The :class:`Style` of what a caller gave; seeds are looked up first."""
+    def make_region_styles(self, styles: Mapping[Any, OneStyle], truncation: float = 1.0) -> RegionStyles:
+        """A style for each label: the regions of a mask are painted in styles of their own.
+
+        Args:
+            styles: a seed or a :class:`Style` by name or id of a label. ``None`` is the key of all other labels; without it they take the
+                style that is named first.
+            truncation: psi of seeds.
+
+        Raises:
+            ProxymaskError: no labels, a key that is no label, a style that cannot be used.
+        """
+        each = assign_styles(styles, self._needed_labels())
+        kinds = list(dict.fromkeys(each))
+        made = tuple(self._resolve_one(self._checked_one(check_one_style(kind)), truncation) for kind in kinds)
+        with torch.inference_mode():
+            g2 = RegionG2(self.cut, [style.w for style in made], self.dtype)
+        return RegionStyles(made, tuple(kinds.index(one) for one in each), g2)
+
+    def _resolve(self, style: StyleLike | None, truncation: float) -> Style | RegionStyles:
+        """The :class:`Style` or :class:`RegionStyles` of what a caller gave."""
         style = self._checked(style)
+        if isinstance(style, Mapping):
+            return self.make_region_styles(style, truncation)
+        return style if isinstance(style, RegionStyles) else self._resolve_one(style, truncation)
+
+    def _resolve_one(self, style: OneStyle, truncation: float) -> Style:
+        """The :class:`Style` of a seed, which is looked up first, or of itself."""
         if isinstance(style, Style):
             return style
         generator = self.bundle.generator
@@ -198,6 +234,12 @@ class Synthesizer(ConditionSteps):
         if style is None:
             raise ProxymaskError("give a style, a seed or a Style: synth(mask, 3)")
         style = check_style(style)
+        if isinstance(style, Style | RegionStyles):
+            for each in style.styles if isinstance(style, RegionStyles) else (style,):
+                self._checked_one(each)
+        return style
+
+    def _checked_one(self, style: OneStyle) -> OneStyle:
         if isinstance(style, Style):
             clusters = self.bundle.clusters
             if style.w.device != clusters.centroids.device:
@@ -243,9 +285,15 @@ class Synthesizer(ConditionSteps):
             raise ProxymaskError(f"batch_size is {self.batch_size!r}: set a whole number of 1 or more")
         for start in range(0, len(ids), self.batch_size):
             part = slice(start, start + self.batch_size)
-            style = join_styles([self._resolve(one, truncation) for one in chosen[part]])
+            styles_of_part = [self._resolve(one, truncation) for one in chosen[part]]
             logits = self.map(np.stack(ids[part]), mapper)
-            blocks.append(block_output(self.render(self.proxy_mask(logits, style), style), output_type))
+            single_styles = [style for style in styles_of_part if isinstance(style, Style)]
+            if len(single_styles) == len(styles_of_part):
+                style = join_styles(single_styles)
+                blocks.append(block_output(self.render(self.proxy_mask(logits, style), style), output_type))
+                continue
+            for row, mask, style_of_one in zip(logits, ids[part], styles_of_part, strict=True):
+                blocks.append(block_output(self.paint(row[None], mask, style_of_one)[0], output_type))
         return make_output(blocks, output_type, single)
 
     def read_mask(self, mask: MaskLike) -> np.ndarray:
@@ -290,20 +338,50 @@ class Synthesizer(ConditionSteps):
         """
         if condition == "mask" and unpainted == "mapper" and not from_photo and not invert:
             ids = self.read_mask(mask)
-            return self._result(self.map(ids[None], mapper or "mask"), self._resolve(style, truncation), ids)
+            pictures, proxy = self.paint(self.map(ids[None], mapper or "mask"), ids, self._resolve(style, truncation))
+            return self._as_result(pictures, proxy, ids)
         kind = self.condition(condition)
         chosen = mapper or self.bundle.mapper_for(kind.name)
         reads = self.bundle.condition_of(chosen)["condition"]
         if reads != kind.name:
             raise ProxymaskError(f"the mapper {chosen!r} reads {reads}, not {kind.name}: leave mapper out")
-        reading, made = self.read_condition(mask, kind, from_photo, invert), self._resolve(style, truncation)
+        reading, made = self.read_condition(mask, kind, from_photo, invert), self._whole(style, truncation)
         return self._result(self.mixed_logits([reading], [chosen], made, unpainted), made, notes=reading.notes)
 
     def _result(self, logits: torch.Tensor, style: Style, mask: np.ndarray | None = None, notes: tuple[str, ...] = ()) -> Result:
         return self._from_proxy(self.proxy_mask(logits, style), style, mask, notes)
 
+    def paint(self, logits: torch.Tensor, mask: np.ndarray, style: Style | RegionStyles) -> tuple[torch.Tensor, torch.Tensor]:
+        """A mapper's logits of one mask (1, K, h, w) -> picture (1, C, H, W) and proxy mask, ids (1, h, w) or planes (1, K, h, w).
+
+        Args:
+            mask: its ids (H, W) at picture size; they say where the regions of :class:`RegionStyles` are.
+            style: one for the whole picture, or one for each label.
+        """
+        if isinstance(style, Style):
+            proxy = self.proxy_mask(logits, style)
+            return self.render(proxy, style), proxy
+        with torch.inference_mode():
+            shares = style.weights(torch.from_numpy(np.array(mask)).to(self.device))
+            grid = shrink(shares, logits.shape[2:])
+            proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
+            state = attend_by_region(self.rearranger, self.query_tokens(proxy), style.styles, grid)
+            return style.g2(state, shares).clamp_(-1, 1), proxy
+
+    def _whole(self, style: StyleLike | None, truncation: float) -> Style:
+        """As :meth:`_resolve`, where a style for each label cannot be used."""
+        made = self._resolve(style, truncation)
+        if isinstance(made, RegionStyles):
+            raise ProxymaskError("a style for each label needs a mask, which says where the labels are: give a mask, or one style")
+        return made
+
     def _from_proxy(self, proxy: torch.Tensor, style: Style, mask: np.ndarray | None = None, notes: tuple[str, ...] = ()) -> Result:
-        pixels = to_uint8(self.render(proxy, style))[0]
+        return self._as_result(self.render(proxy, style), proxy, mask, notes)
+
+    def _as_result(
+        self, pictures: torch.Tensor, proxy: torch.Tensor, mask: np.ndarray | None = None, notes: tuple[str, ...] = ()
+    ) -> Result:
+        pixels = to_uint8(pictures)[0]
         ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
         return Result(from_pixels(pixels), ids[0].to(torch.uint8).cpu().numpy(), mask, notes)
 
@@ -316,7 +394,7 @@ class Synthesizer(ConditionSteps):
             style_seed: the style, a seed or a :class:`Style`.
             truncation: psi of seeds.
         """
-        shape, style = self._checked(shape_seed), self._resolve(style_seed, truncation)
+        shape, style = self._checked_one(check_one_style(shape_seed)), self._whole(style_seed, truncation)
         if isinstance(shape, Style):
             ids = self.bundle.clusters.assign(shape.state.features)
         else:
@@ -345,7 +423,7 @@ class Synthesizer(ConditionSteps):
             )
         kinds = [self.condition(name) for name, _ in inputs]
         readings = [self.read_condition(source, kind) for kind, (_, source) in zip(kinds, inputs, strict=True)]
-        made = self._resolve(style, truncation)
+        made = self._whole(style, truncation)
         logits = self.mixed_logits(readings, [self.bundle.mapper_for(kind.name) for kind in kinds], made, unpainted)
         notes = tuple(f"{kind.name}: {note}" for kind, reading in zip(kinds, readings, strict=True) for note in reading.notes)
         return self._result(logits, made, notes=notes)

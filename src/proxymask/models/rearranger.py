@@ -234,20 +234,33 @@ class Rearranger(ConfigModel):
         """Query tokens, key and value -> rearranged state at the split."""
         query = query_tokens.query
         moved = attention(query, style.key.to(query.dtype), style.value.to(query.dtype))
+        return self.finish(moved, query_tokens.mask_features, style.statistics, style.rgb)
+
+    def finish(
+        self, moved: torch.Tensor, mask_features: torch.Tensor | None, statistics: torch.Tensor, style_rgb: torch.Tensor
+    ) -> SplitState:
+        """What follows the attention: residual block, refinement block, scales.
+
+        Args:
+            moved: (B, n, C [+ img_channels]), the result of the attention.
+            mask_features: see :class:`QueryTokens`.
+            statistics: of the style, see :class:`StyleKV`; or a map of them (B, 2 * width of value, h, w).
+            style_rgb: accumulated RGB of the style sample (B, img_channels, h, w), which ``rgb="keep"`` keeps.
+        """
         grid = moved.transpose(1, 2).unflatten(2, self.size)
         refined = self.out_block(grid[:, : self.channels])
         if self.refinement is not None:
-            assert query_tokens.mask_features is not None
-            grid = self.refinement(concat_channels(refined, grid[:, self.channels :]), query_tokens.mask_features, style.statistics)
+            assert mask_features is not None
+            grid = self.refinement(concat_channels(refined, grid[:, self.channels :]), mask_features, statistics)
             refined = grid[:, : self.channels]
         features = refined.float() * self.feature_rms
         if self.rgb_kind == "rearrange":
             # the skip image is an upsampled picture, so the rearranged one is filtered in the same way
             rgb = lowpass2_matmul(grid[:, self.channels :].float() * self.rgb_rms, self.kernel)
         elif self.rgb_kind == "drop":
-            rgb = torch.zeros_like(style.rgb)
+            rgb = torch.zeros_like(style_rgb)
         else:
-            rgb = style.rgb
+            rgb = style_rgb
         return SplitState(features, rgb)
 
     def forward(self, state: SplitState, mask: torch.Tensor, own: torch.Tensor | None = None) -> SplitState:

@@ -57,15 +57,13 @@ class RefinementBlock(nn.Module):
         Args:
             x: (B, C, h, w), scaled to a mean square of about one.
             mask_features: (B, hidden, h, w), of :meth:`mask_features`.
-            statistics: (B, 2 C) of the style, of :func:`style_statistics`.
+            statistics: (B, 2 C) of the style, of :func:`style_statistics`; or a map (B, 2 C, h, w) where regions have styles of their own.
 
         Returns:
             (B, C, h, w).
         """
         hidden, inner = self.enter.weight.shape[0], self.down.weight.shape[0]
-        scale, shift, inner_scale, inner_shift = self.modulation(statistics[:, :, None, None].to(x.dtype)).split(
-            [hidden, hidden, inner, inner], dim=1
-        )
+        scale, shift, inner_scale, inner_shift = _modulation(self.modulation, statistics.to(x.dtype), hidden, inner)
         entered = F.conv2d(x, self.first_weights()[0], self.enter.bias, padding=1) + mask_features
         fine = _act(entered * (1 + scale) + shift)
         coarse = _act(self.down(fine) * (1 + inner_scale) + inner_shift)
@@ -112,14 +110,22 @@ class FusedRefinementBlock(nn.Module):
     def forward(self, x: torch.Tensor, mask_features: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
         """See :meth:`RefinementBlock.forward`."""
         hidden, inner = self.enter.out_channels, self.down.out_channels
-        scale, shift, inner_scale, inner_shift = self.modulation(statistics[:, :, None, None].to(x.dtype)).split(
-            [hidden, hidden, inner, inner], dim=1
-        )
+        scale, shift, inner_scale, inner_shift = _modulation(self.modulation, statistics.to(x.dtype), hidden, inner)
         fine = self.enter(x).add_(mask_features)
         fine = F.leaky_relu_(torch.addcmul(shift, fine, scale + 1), 0.2)
         coarse = F.leaky_relu_(torch.addcmul(inner_shift, self.down(fine), inner_scale + 1), 0.2)
         coarse = F.leaky_relu_(self.second(F.leaky_relu_(self.first(coarse), 0.2)), 0.2).add_(coarse)
         return self.leave(F.leaky_relu_(self.join(_add_upsampled(fine, self.up(coarse))), 0.2)).add_(x)
+
+
+def _modulation(network: nn.Module, statistics: torch.Tensor, hidden: int, inner: int) -> list[torch.Tensor]:
+    """Scale and shift at full resolution, then at half resolution, of statistics (B, 2 C) or a map of them (B, 2 C, h, w)."""
+    whole = network(statistics if statistics.ndim == 4 else statistics[:, :, None, None])
+    fine, coarse = whole.split([2 * hidden, 2 * inner], dim=1)
+    if statistics.ndim == 4:
+        height, width = statistics.shape[2:]
+        coarse = F.adaptive_avg_pool2d(coarse, ((height + 1) // 2, (width + 1) // 2))
+    return [*fine.chunk(2, dim=1), *coarse.chunk(2, dim=1)]
 
 
 def _add_upsampled(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
