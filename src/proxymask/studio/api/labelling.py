@@ -3,17 +3,19 @@
 from collections.abc import Generator
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...core.hashing import weights_hash
 from ...imaging.labels import LabelSet
+from ...imaging.masks import resize_mask
 from ..catalogue import Model, palette_picture
 from ..errors import NotFoundError
 from ..labelling.proposals import proposals, sample_choice
-from ..protocol import decode_frame
-from ..rle import decode_runs
+from ..protocol import decode_frame, encode_frame
+from ..rle import decode_runs, encode_runs
 from ..state import Studio, studio_of
 from ..turns import Pause
 from .answers import Seed, png
@@ -128,6 +130,31 @@ async def mask(identity: Identity, seed: Seed, request: Request) -> Response:
     """The mask of a labelled sample: a palette PNG whose indices are the label ids."""
     found = studio_of(request).workspace.open(identity)
     return png(palette_picture(found.mask(seed), found.labels.colors))
+
+
+@router.get("/sets/{identity}/samples/{seed}", response_class=Response)
+async def sample(identity: Identity, seed: Seed, request: Request) -> Response:
+    """What is needed to label a sample: a frame. The header names the parts and their sizes; the payload has each as runs.
+
+    ``mask``: its labels, where it is labelled; ``clusters``: the proxy mask; ``model``: what the bundle's own segmenter reads, where the
+    bundle has the labels of the set.
+    """
+    studio = studio_of(request)
+    found = studio.workspace.open(identity)
+
+    def work(model: Model) -> dict[str, np.ndarray]:
+        made = model.sample(seed, 1.0)
+        parts = {"clusters": made.clusters}
+        if made.labels is not None and model.labels is not None and model.labels.names == found.labels.names:
+            parts["model"] = resize_mask(made.labels, model.buffer)
+        return parts
+
+    parts = await studio.with_model(found.bundle, work)
+    if seed in found.samples():
+        parts["mask"] = found.mask(seed)
+    payloads = {name: encode_runs(ids) for name, ids in parts.items()}
+    header = {name: {"height": ids.shape[0], "width": ids.shape[1], "bytes": len(payloads[name])} for name, ids in parts.items()}
+    return Response(encode_frame({"seed": seed, "parts": header}, b"".join(payloads.values())), media_type="application/octet-stream")
 
 
 @router.put("/sets/{identity}/samples/{seed}/mask")
