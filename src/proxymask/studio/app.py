@@ -15,8 +15,7 @@ from starlette.staticfiles import StaticFiles
 from ..core.errors import ProxymaskError
 from ..core.text import without_controls
 from ..core.version import __version__
-from .api import bundles, samples, socket
-from .catalogue import NotFoundError
+from .api import bundles, masks, pictures, projects, samples, socket
 from .config import WEB, StudioConfig
 from .security import Guard
 from .state import Studio
@@ -36,15 +35,15 @@ def create_app(config: StudioConfig | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        studio.turns.start()
+        studio.start()
         try:
             yield
         finally:
-            studio.turns.close()
+            studio.close()
 
     app = FastAPI(title="proxymask studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.studio = studio
-    for module in (bundles, samples, socket):
+    for module in (bundles, samples, masks, pictures, projects, socket):
         app.include_router(module.router)
     app.add_middleware(Guard, token=config.token, request_bytes=config.limits.request_bytes)
     app.add_exception_handler(ProxymaskError, _in_words)
@@ -52,7 +51,7 @@ def create_app(config: StudioConfig | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> Response:
         index = WEB / "index.html"
         if not index.is_file():
@@ -68,7 +67,7 @@ def _error(status: int, text: str) -> JSONResponse:
 
 
 async def _in_words(request: Request, error: Exception) -> Response:
-    return _error(404 if isinstance(error, NotFoundError) else 422, str(error))
+    return _error(getattr(error, "status", 422), str(error))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

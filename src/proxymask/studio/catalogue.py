@@ -2,7 +2,9 @@
 
 import re
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..core.errors import ProxymaskError
 from ..core.hashing import file_hash
 from ..core.sizes import Size, height_width
 from ..imaging.grids import to_uint8
@@ -21,13 +22,12 @@ from ..inference.find import find_bundle, list_bundles
 from ..inference.style import Style, StyleCache
 from ..inference.synthesizer import Synthesizer
 from .config import StudioConfig
+from .errors import NotFoundError
+from .turns import Pause
 
 BUFFER_SIDE = 256  # the canvas is at least this large
-MAX_SAMPLES = 64  # whose labels are kept
-
-
-class NotFoundError(ProxymaskError):
-    """There is no such thing on this server."""
+SAMPLE_BYTES = 64 * 2**20  # of the samples that are kept
+CENSUS, CENSUS_SECONDS = 64, 3.0  # samples in which labels are counted, and the time after which no more are made
 
 
 def buffer_size(size: Size) -> tuple[int, int]:
@@ -45,6 +45,11 @@ class Sample:
     clusters: np.ndarray
     labels: np.ndarray | None
 
+    @property
+    def nbytes(self) -> int:
+        """Its memory."""
+        return self.picture.nbytes + self.clusters.nbytes + (0 if self.labels is None else self.labels.nbytes)
+
 
 @dataclass
 class Model:
@@ -59,6 +64,9 @@ class Model:
     render_ms: float | None = None
     """Time of the last whole render."""
     _samples: "OrderedDict[tuple[int, float], Sample]" = field(default_factory=OrderedDict)
+    _having: np.ndarray | None = None
+    """Samples of the census that have each label, int (N,)."""
+    _counted: int = 0
 
     @property
     def labels(self) -> LabelSet | None:
@@ -93,9 +101,29 @@ class Model:
             ids = None if labels is None else labels[0].to(torch.uint8).cpu().numpy()
             found = Sample(to_uint8(pictures)[0], proxy[0].to(torch.uint8).cpu().numpy(), ids)
         self._samples[key] = found
-        while len(self._samples) > MAX_SAMPLES:
+        while len(self._samples) > max(1, SAMPLE_BYTES // found.nbytes):
             self._samples.popitem(last=False)
         return found
+
+    def census(self) -> Generator[Pause, None, None]:
+        """Count in how many samples each label is, one sample a step; nothing without a segmenter."""
+        if self.labels is None or self.synth.bundle.segmenter is None or self._having is not None:
+            return
+        having, seconds = np.zeros(len(self.labels), np.int64), 0.0
+        for seed in range(CENSUS):
+            begun = time.perf_counter()
+            labels = self.synth.sample(self.synth.w([seed]))[2]
+            assert labels is not None
+            having += torch.bincount(labels.flatten().cpu(), minlength=len(having)).numpy() > 0
+            seconds += time.perf_counter() - begun
+            if seconds > CENSUS_SECONDS:
+                break
+            yield Pause.REST
+        self._having, self._counted = having, seed + 1
+
+    def is_rare(self, label: int, share: float) -> bool:
+        """Whether fewer than ``share`` of the samples have a label; False where that is not known yet."""
+        return self._having is not None and bool(self._having[label] < share * self._counted)
 
     def mapper(self, condition: str) -> str:
         """The mapper of that name, or the one that reads that kind of input."""
@@ -179,6 +207,10 @@ class Catalogue:
             self._sources[name] = folder
         return name
 
+    def digest(self, name: str) -> str:
+        """SHA-256 of a bundle's bundle.json, without opening the bundle; see :attr:`Model.digest`."""
+        return file_hash(find_bundle(self._sources[self.check(name)]) / "bundle.json")
+
     def check(self, name: str) -> str:
         """``name``, if there is a bundle of that name.
 
@@ -209,7 +241,7 @@ class Catalogue:
         return model
 
 
-def palette_png(ids: np.ndarray, colors: np.ndarray, size: tuple[int, int] | None = None) -> Image.Image:
+def palette_picture(ids: np.ndarray, colors: np.ndarray, size: tuple[int, int] | None = None) -> Image.Image:
     """Ids (H, W) uint8 as a palette picture whose indices are the ids; enlarged to (height, width) ``size`` by nearest neighbour."""
     if size is not None:
         ids = resize_mask(ids, size)

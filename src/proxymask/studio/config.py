@@ -31,7 +31,7 @@ class Limits:
     """HTTP requests that wait for the networks at once."""
     bundles: int = 4
     """Bundles that are open at once."""
-    style_bytes: int = 512 * 2**20
+    style_bytes: int = 256 * 2**20
     """Memory of the kept styles of one bundle."""
 
 

@@ -6,12 +6,12 @@ A frame is u32 little-endian N, N bytes of UTF-8 JSON (the header, an object wit
 import hashlib
 import json
 import struct
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..core.errors import ProxymaskError
 from ..core.text import without_controls
+from .errors import FieldError
 
 MAX_HEADER = 64 * 1024  # bytes
 MAX_STYLES = 12
@@ -23,14 +23,6 @@ class Frame(NamedTuple):
 
     header: dict[str, Any]
     payload: bytes
-
-
-class FieldError(ProxymaskError):
-    """A header that cannot be used; ``field`` is the part of it that is wrong."""
-
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 def encode_frame(header: dict[str, Any], payload: bytes = b"") -> bytes:
@@ -58,16 +50,13 @@ def decode_frame(data: bytes) -> Frame:
 def parse_object(data: bytes | str, what: str) -> dict[str, Any]:
     """JSON text as an object; a :class:`FieldError` where it is something else. ``what``: its name in messages."""
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = json.loads(data)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # finds infinite numbers and halves of characters
     except (ValueError, RecursionError):  # ValueError: also of UTF-8, and of numbers of thousands of digits
         raise FieldError(f"{what} is not valid JSON") from None
     if not isinstance(value, dict):
         raise FieldError(f"{what} is a JSON object, not {type(value).__name__}")
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 # -------------------------------------------------------------------------------------------------------------------- headers
@@ -77,6 +66,9 @@ class Header(BaseModel):
     """Base of what a page sends: no other fields, no numbers as text."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+H = TypeVar("H", bound=Header)
 
 
 class StyleSpec(Header):
@@ -98,19 +90,30 @@ class Hello(Header):
     token: Annotated[str, Field(max_length=200)] | None = None
 
 
-class Render(Header):
-    """A picture is wanted of the payload, the runs of a mask or drawing."""
+Regions = Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{1,3}$")], StyleSpec] | None, Field(max_length=255)]
+"""Styles of labels, by their ids as text."""
 
-    type: Literal["render"] = "render"
-    id: Id
+
+class Drawn(Header):
+    """What was painted, and in which styles; the payload has the runs of the canvas."""
+
     bundle: Name
     condition: Name = "mask"
+    """A mapper of the bundle, or what one reads."""
     width: int = Field(ge=1, le=8192)
     height: int = Field(ge=1, le=8192)
     styles: tuple[StyleSpec, ...] = Field(min_length=1, max_length=MAX_STYLES, strict=False)
+    """The first is the main one."""
     truncation: Truncation = 1.0
+    regions: Regions = None
+
+
+class Render(Drawn):
+    """Pictures are wanted of what was painted."""
+
+    type: Literal["render"]
+    id: Id
     want: tuple[Literal["picture", "proxy"], ...] = Field(default=("picture",), max_length=2, strict=False)
-    regions: dict[Annotated[str, Field(pattern=r"^[0-9]{1,3}$")], StyleSpec] | None = Field(default=None, max_length=255)
 
 
 class Attention(Header):
@@ -149,6 +152,24 @@ def read_message(header: dict[str, Any]) -> Message:
         return _MESSAGES.validate_python(header)
     except ValidationError as error:
         raise in_words(error) from None
+
+
+def read_header(kind: type[H], header: dict[str, Any]) -> H:
+    """A header of one kind.
+
+    Raises:
+        FieldError: a missing or unknown field, a value out of range.
+    """
+    try:
+        return kind.model_validate(header)
+    except ValidationError as error:
+        raise in_words(error) from None
+
+
+def check_canvas(width: int, height: int, pixels: int) -> None:
+    """A :class:`FieldError` where a canvas is larger than ``pixels``."""
+    if width * height > pixels:
+        raise FieldError(f"width: {width}x{height} is more than {pixels:,} pixels: use a smaller canvas", "width")
 
 
 def in_words(error: ValidationError) -> FieldError:

@@ -14,8 +14,11 @@ from ..imaging.grids import to_uint8
 from ..imaging.masks import resize_mask
 from ..imaging.pictures import from_pixels
 from ..inference.style import Style
+from ..models.rearranger import QueryTokens
 from .catalogue import Catalogue, Model
-from .protocol import FieldError, Render
+from .errors import FieldError
+from .explain import Painted, mask_notes, style_notes
+from .protocol import Drawn, StyleSpec
 from .rle import decode_runs
 from .turns import Pause
 
@@ -27,26 +30,12 @@ class Rendered:
     index: int
     """Of its style in the request."""
     png: bytes
-    pixels: np.ndarray
-    """uint8 (H, W, C)."""
-    proxy: np.ndarray
-    """Clusters (h, w) uint8."""
+    painted: Painted
+    planes: torch.Tensor
+    """The proxy mask as the rearranger takes it, ids (1, h, w) or planes (1, K, h, w)."""
     ms: float
-    """Time of computing, waiting left out; what is shared by all styles counts for the first."""
-    notes: tuple[str, ...]
-
-
-class Clock:
-    """Adds up the time between :meth:`go` and :meth:`halt`, in milliseconds."""
-
-    def __init__(self) -> None:
-        self.ms, self._since = 0.0, time.perf_counter()
-
-    def go(self) -> None:
-        self._since = time.perf_counter()
-
-    def halt(self) -> None:
-        self.ms += 1e3 * (time.perf_counter() - self._since)
+    """Time of computing, waiting left out; what all styles share counts for the first."""
+    notes: list[str]
 
 
 class Renderer:
@@ -60,65 +49,83 @@ class Renderer:
     def __init__(self, catalogue: Catalogue, style_bytes: int) -> None:
         self.catalogue, self._style_bytes = catalogue, style_bytes
 
-    def steps(self, request: Render, payload: bytes, found: Callable[[Rendered], None]) -> Generator[Pause, None, None]:
+    def steps(self, request: Drawn, payload: bytes, found: Callable[[Rendered], None]) -> Generator[Pause, None, None]:
         """Render the styles of a request one after the other; ``found`` is given each, and others may go first after each.
 
         Raises:
             ProxymaskError: what was painted cannot be used.
         """
-        clock = Clock()
-
-        def pause(kind: Pause = Pause.STEP) -> Generator[Pause, None, None]:
-            clock.halt()
-            yield kind
-            clock.go()
-
+        begun = time.perf_counter()
         model = self.catalogue.model(request.bundle)
-        yield from pause()
-        logits, notes = self.logits(model, request, payload)
-        yield from pause()
+        yield Pause.STEP
+        logits, painted, notes = self.logits(model, request, payload)
+        yield Pause.STEP
         for index, spec in enumerate(request.styles):
-            style = self.style(model, spec.seed, request.truncation)
-            yield from pause()
+            style = self.style(model, spec, request.truncation)
+            yield Pause.STEP
             proxy = model.synth.proxy_mask(logits, style)
-            yield from pause()
+            yield Pause.STEP
             state = model.synth.rearrange(proxy, style)
-            yield from pause()
+            yield Pause.STEP
             pixels = to_uint8(model.synth.render_rearranged(state, style))[0]
             ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
             png = encode_png(from_pixels(pixels))
-            clock.halt()
+            ms = round(1e3 * (time.perf_counter() - begun), 1)
             if index == 0:
-                model.render_ms = round(clock.ms, 1)
-            found(Rendered(index, png, pixels, ids[0].to(torch.uint8).cpu().numpy(), round(clock.ms, 1), notes))
+                model.render_ms = ms
+            yield Pause.STEP
+            said = [*notes]
+            if painted.kind == "mask":
+                said += style_notes(model, painted.small, spec.seed, request.truncation)
+            what = Painted(painted.kind, painted.canvas, painted.small, ids[0].to(torch.uint8).cpu().numpy(), pixels)
+            found(Rendered(index, png, what, proxy, ms, said))
             yield Pause.REST
-            clock = Clock()
+            begun = time.perf_counter()
 
-    def logits(self, model: Model, request: Render, payload: bytes) -> tuple[torch.Tensor, tuple[str, ...]]:
-        """The mapper's logits (1, K, h, w) of what was painted, and notes on how it was read.
+    def logits(self, model: Model, request: Drawn, payload: bytes) -> tuple[torch.Tensor, Painted, list[str]]:
+        """The mapper's logits (1, K, h, w) of what was painted; that, with nothing rendered yet; notes on how it was read.
 
         Raises:
             ProxymaskError: what was painted cannot be used; the message says why.
         """
         if request.regions:
             raise FieldError("regions: a style for each label is not there yet: leave regions out", "regions")
-        painted = decode_runs(payload, request.width, request.height)
+        canvas = decode_runs(payload, request.width, request.height)
         mapper = model.mapper(request.condition)
         kind = str(model.synth.bundle.condition_of(mapper)["condition"])
-        if kind == "mask":
-            labels = model.labels
-            if labels is None:
-                raise FieldError(f"bundle: {model.name} has no labels, so no mask can be painted for it", "bundle")
-            largest = int(painted.max())
-            if largest >= len(labels):
-                raise FieldError(f"the mask holds {largest}, and the labels of {model.name} are 0 to {len(labels) - 1}")
-            return model.synth.map(resize_mask(painted, model.synth.size)[None], mapper), ()
-        reading = model.synth.read_condition(painted, kind)
-        return model.synth.mixed_logits([reading], [mapper]), reading.notes
+        nothing = np.zeros((0, 0), np.uint8)
+        if kind != "mask":
+            reading = model.synth.read_condition(canvas, kind)
+            return model.synth.mixed_logits([reading], [mapper]), Painted(kind, canvas, canvas, nothing, nothing), list(reading.notes)
+        labels = model.labels
+        if labels is None:
+            raise FieldError(f"bundle: {model.name} has no labels, so no mask can be painted for it", "bundle")
+        largest = int(canvas.max())
+        if largest >= len(labels):
+            raise FieldError(f"the mask holds {largest}, and the labels of {model.name} are 0 to {len(labels) - 1}")
+        small = resize_mask(canvas, model.synth.size)
+        return model.synth.map(small[None], mapper), Painted(kind, canvas, small, nothing, nothing), mask_notes(model, canvas, small)
 
-    def style(self, model: Model, seed: int, truncation: float) -> Style:
+    def style(self, model: Model, spec: StyleSpec, truncation: float) -> Style:
         """A style, kept for the next time."""
-        return model.style(seed, truncation, self._style_bytes)
+        return model.style(spec.seed, truncation, self._style_bytes)
+
+    @torch.inference_mode()
+    def attention(self, request: Drawn, planes: torch.Tensor, x: float, y: float) -> np.ndarray:
+        """Where the rearranger takes a position of a picture from: its attention over the style sample, uint8 (h, w), 255 at the most.
+
+        Args:
+            request: that of the picture; its first style counts.
+            planes: see :attr:`Rendered.planes`.
+            x, y: the position, 0 (left, top) to 1.
+        """
+        model = self.catalogue.model(request.bundle)
+        height, width = model.grid
+        cell = min(int(y * height), height - 1) * width + min(int(x * width), width - 1)
+        query = model.synth.query_tokens(planes).query[:, cell : cell + 1]
+        style = self.style(model, request.styles[0], request.truncation)
+        weights = model.synth.rearranger.attention_map(QueryTokens(query, None), style.kv)[0, 0]
+        return (weights / weights.max() * 255).round().to(torch.uint8).cpu().numpy().reshape(height, width)
 
 
 def encode_png(picture: Image.Image, **options: Any) -> bytes:
@@ -126,9 +133,3 @@ def encode_png(picture: Image.Image, **options: Any) -> bytes:
     out = io.BytesIO()
     picture.save(out, format="PNG", compress_level=1, **options)
     return out.getvalue()
-
-
-def check_frame_size(request: Render, pixels: int) -> None:
-    """A :class:`FieldError` where the buffer of a request is larger than ``pixels``."""
-    if request.width * request.height > pixels:
-        raise FieldError(f"width: {request.width}x{request.height} is more than {pixels} pixels: paint on a smaller canvas", "width")

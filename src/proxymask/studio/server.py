@@ -58,9 +58,10 @@ def address(config: StudioConfig, listening: socket.socket) -> str:
 
 def serve(config: StudioConfig, listening: socket.socket, started: Callable[[], None]) -> None:
     """Serve until Ctrl-C; ``started`` is called once, when requests are answered."""
-    limits = config.limits
+    limits, app = config.limits, create_app(config)
+    app.state.studio.catalogue.model(app.state.studio.catalogue.default)  # what is wrong with it is said before anybody connects
     settings = uvicorn.Config(
-        create_app(config),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,

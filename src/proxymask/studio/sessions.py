@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
+import torch
 
-from ..core.errors import ProxymaskError
+from .errors import BusyError
+from .explain import Painted
 from .protocol import Render
 
 
@@ -16,16 +17,16 @@ class Last:
     """What a session rendered last, for its first style."""
 
     request: Render
-    payload: bytes
     digest: bytes
     """See :func:`request_digest`."""
-    pixels: np.ndarray
-    proxy: np.ndarray
+    painted: Painted
+    planes: torch.Tensor
+    """See :attr:`Rendered.planes`."""
 
 
 @dataclass
 class Session:
-    """The state of one page. ``last`` is set by the thread that renders, everything else by the event loop."""
+    """The state of one page."""
 
     id: str
     connected: bool = True
@@ -34,6 +35,9 @@ class Session:
     newest: int = -1
     """Highest id of a render request; answers to lower ones are not sent."""
     last: Last | None = field(default=None, repr=False)
+    """Of the picture that the page shows."""
+    done: Last | None = field(default=None, repr=False)
+    """The same, once the request is answered for all its styles, so that it need not be answered again."""
 
 
 class Sessions:
@@ -58,18 +62,18 @@ class Sessions:
         A page whose id is unknown, or connected already (a duplicated tab), gets a new session: it has all it needs to send its work again.
 
         Raises:
-            ProxymaskError: as many pages as are allowed are connected.
+            BusyError: as many pages as are allowed are connected.
         """
         self.expire()
         session = self._sessions.get(known or "")
         if session is not None and not session.connected:
-            session.connected, session.newest = True, -1
+            session.connected, session.newest, session.done = True, -1, None  # a page that was reloaded shows nothing yet
             self.touch(session)
             return session, True
         if len(self._sessions) >= self._most:
             waiting = [one for one in self._sessions.values() if not one.connected]
             if not waiting:
-                raise ProxymaskError(f"{self._most} pages are open on this server, which is its limit: close one and reload")
+                raise BusyError(f"{self._most} pages are open on this server, which is its limit: close one and reload")
             del self._sessions[min(waiting, key=lambda one: one.seen).id]
         session = Session(secrets.token_urlsafe(16))
         self._sessions[session.id] = session

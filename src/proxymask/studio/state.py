@@ -1,17 +1,24 @@
 """What the routes of one app share."""
 
+import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 from starlette.requests import HTTPConnection
 
 from .catalogue import Catalogue, Model
 from .config import StudioConfig
+from .errors import BusyError
+from .protocol import Drawn, StyleSpec
 from .renderer import Renderer
+from .rle import encode_runs
 from .sessions import Sessions
-from .turns import Pause, Turns, compute
+from .turns import IDLE, Job, Pause, Turns, Work, compute
+from .uploads import Reader
 
+log = logging.getLogger(__name__)
 PAGES = "pages"
 """Owner of all HTTP requests in :class:`Turns`."""
 Result = TypeVar("Result")
@@ -26,6 +33,7 @@ class Studio:
     turns: Turns
     renderer: Renderer
     sessions: Sessions
+    reader: Reader
 
     @classmethod
     def of(cls, config: StudioConfig) -> "Studio":
@@ -38,7 +46,31 @@ class Studio:
             Turns(limits.waiting_requests),
             Renderer(catalogue, limits.style_bytes),
             Sessions(limits.sessions, limits.idle_seconds),
+            Reader(limits.pixels),
         )
+
+    def start(self) -> None:
+        """Start the thread; its first work is a picture that nobody sees, because the first one takes longer."""
+        self.turns.start()
+        self.turns.put(Job(PAGES, "warm up", self._warm_up(), 20, _log_failure))
+
+    def close(self) -> None:
+        """End the threads."""
+        self.turns.close()
+        self.reader.close()
+
+    def _warm_up(self) -> Work:
+        model = self.catalogue.model(self.catalogue.default)
+        yield Pause.STEP
+        if model.labels is not None and any(
+            model.synth.bundle.condition_of(name)["condition"] == "mask" for name in model.synth.bundle.mappers
+        ):
+            height, width = model.buffer
+            request = Drawn(bundle=model.name, width=width, height=height, styles=(StyleSpec(seed=0),))
+            runs = encode_runs(np.zeros((height, width), np.uint8))
+            for _ in range(2):  # of the second one the time is known
+                yield from self.renderer.steps(request, runs, lambda rendered: None)
+        self.turns.put(Job(IDLE, "census", model.census(), 0, _log_failure))
 
     async def with_model(self, bundle: str, work: Callable[[Model], Result]) -> Result:
         """What ``work`` finds with an opened bundle, in the thread that may use it."""
@@ -50,6 +82,11 @@ class Studio:
             return work(model)
 
         return await compute(self.turns, PAGES, steps)
+
+
+def _log_failure(error: Exception) -> None:
+    if not isinstance(error, BusyError):  # the server is ending
+        log.error("work that nobody waits for has failed", exc_info=error)
 
 
 def studio_of(connection: HTTPConnection) -> Studio:

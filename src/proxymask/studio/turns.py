@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
-from ..core.errors import ProxymaskError
+from .errors import BusyError
 
 Result = TypeVar("Result")
+IDLE = "idle"
+"""Owner whose turn comes only where nobody else waits."""
 ENDING = "the server is ending: start it again"
 
 
@@ -74,7 +76,7 @@ class Turns:
                 self._stop(owner)
             self._changed.notify_all()
         for job in left:
-            job.failed(ProxymaskError(ENDING))
+            job.failed(BusyError(ENDING))
         if self._thread.is_alive():
             self._thread.join(seconds)
 
@@ -82,15 +84,15 @@ class Turns:
         """Add a job; the one in its slot is stopped.
 
         Raises:
-            ProxymaskError: too many jobs of its owner wait already, or the server is ending.
+            BusyError: too many jobs of its owner wait already, or the server is ending.
         """
         with self._changed:
             if self._closing:
-                raise ProxymaskError(ENDING)
+                raise BusyError(ENDING)
             self._stop(job.owner, job.slot)
             jobs = self._jobs.setdefault(job.owner, [])
             if len(jobs) >= self._waiting:
-                raise ProxymaskError("the server is busy: try again in a moment")
+                raise BusyError("the server is busy: try again in a moment")
             jobs.append(job)
             self._changed.notify_all()
 
@@ -123,7 +125,7 @@ class Turns:
                     self._changed.wait()
                 if self._closing:
                     return
-                owner = next(iter(self._jobs))
+                owner = next((name for name in self._jobs if name != IDLE), IDLE)
                 job = min(self._jobs[owner], key=lambda job: job.urgency)
             done = self._turn(job)
             with self._changed:

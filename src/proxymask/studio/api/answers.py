@@ -1,17 +1,19 @@
-"""Answers that several routes give."""
+"""Parameters and answers of several routes."""
 
 from typing import Annotated
 
 from fastapi import Path, Query, Response
-from PIL import Image
 
 from ..protocol import MAX_SEED
-from ..renderer import encode_png
 
 Seed = Annotated[int, Path(ge=0, le=MAX_SEED)]
 Psi = Annotated[float, Query(ge=-2, le=2, allow_inf_nan=False)]
+BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+"""A file, in OpenAPI."""
+FRAME = BODY
+"""A frame, see ``protocol.py``."""
 
 
-def png(picture: Image.Image) -> Response:
-    """A picture as the body of an answer."""
-    return Response(encode_png(picture), media_type="image/png")
+def png(data: bytes, headers: dict[str, str] | None = None) -> Response:
+    """A PNG as the body of an answer."""
+    return Response(data, media_type="image/png", headers=headers)

@@ -1,21 +1,37 @@
 """The WebSocket: render requests in, pictures out."""
 
 import asyncio
+import logging
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ...core.errors import ProxymaskError
 from ...core.version import __version__
-from ..protocol import Attention, Cancel, FieldError, Hello, Message, Ping, Render, decode_frame, encode_frame, read_message, request_digest
-from ..renderer import Rendered, check_frame_size
+from ..errors import FieldError
+from ..explain import is_same, why_unchanged
+from ..protocol import (
+    Attention,
+    Cancel,
+    Hello,
+    Message,
+    Ping,
+    Render,
+    check_canvas,
+    decode_frame,
+    encode_frame,
+    read_message,
+    request_digest,
+)
+from ..renderer import Rendered
 from ..security import right_token
 from ..sessions import Last, Session
 from ..state import Studio, studio_of
-from ..turns import Job, Work
+from ..turns import Job, Pause, Work
 
+log = logging.getLogger(__name__)
 router = APIRouter()
 HELLO_SECONDS = 10.0
 MOST_UNSENT = 64  # frames that a page has not taken yet; with more it is not reading
@@ -51,6 +67,22 @@ def picture_header(
     return {"type": "picture", "id": number, "index": index, **times, "format": "png", **seen}
 
 
+def is_comparable(before: Render, after: Render) -> bool:
+    """Whether two requests differ in nothing but what was painted, as far as their first style goes."""
+    same = ("bundle", "condition", "truncation", "regions")
+    return before.styles[0] == after.styles[0] and all(getattr(before, name) == getattr(after, name) for name in same)
+
+
+class Outgoing(NamedTuple):
+    """A frame for the page."""
+
+    header: dict[str, Any] | None
+    """None: no frame, but the mark that the request before is answered for all its styles."""
+    payload: bytes = b""
+    shown: Last | None = None
+    """What the page shows once it has this frame."""
+
+
 class Connection:
     """What one page sends, and what it is answered."""
 
@@ -58,7 +90,7 @@ class Connection:
         self._studio, self._websocket = studio, websocket
         self._session: Session | None = None
         self._loop = asyncio.get_running_loop()
-        self._unsent: asyncio.Queue[tuple[dict[str, Any], bytes]] = asyncio.Queue(MOST_UNSENT)
+        self._unsent: asyncio.Queue[Outgoing] = asyncio.Queue(MOST_UNSENT)
 
     async def run(self) -> None:
         """Read messages until the page goes."""
@@ -96,6 +128,9 @@ class Connection:
         data = message.get("bytes")
         if data is None:
             raise FieldError("a message is a binary frame, not text")
+        most = self._studio.config.limits.frame_bytes
+        if len(data) > most:
+            raise FieldError(f"a frame is at most {most:,} bytes, this one is {len(data):,}: paint on a smaller canvas")
         return data
 
     def _hello(self, data: bytes) -> dict[str, Any]:
@@ -134,7 +169,7 @@ class Connection:
         if isinstance(message, Render):
             self._render(session, message, payload)
         elif isinstance(message, Attention):
-            raise FieldError("attention is not there yet", "type")
+            self._attention(session, message)
         elif isinstance(message, Cancel):
             self._studio.turns.stop(session.id)
         elif isinstance(message, Ping):
@@ -145,27 +180,13 @@ class Connection:
     def _render(self, session: Session, request: Render, payload: bytes) -> None:
         if request.id <= session.newest:
             raise FieldError(f"id: {request.id} is not above {session.newest}, that of an earlier request", "id")
-        check_frame_size(request, self._studio.config.limits.pixels)
+        check_canvas(request.width, request.height, self._studio.config.limits.pixels)
         self._studio.catalogue.check(request.bundle)
         session.newest = request.id
         digest = request_digest(request, payload)
-        last = session.last
-        if last is not None and last.digest == digest:
+        if session.done is not None and session.done.digest == digest:
             self._studio.turns.stop(session.id, "render")
-            self._answer(
-                {
-                    "type": "picture",
-                    "id": request.id,
-                    "index": 0,
-                    "ms": 0.0,
-                    "queued_ms": 0.0,
-                    "format": "png",
-                    "notes": [],
-                    "unchanged": True,
-                    "same_as": last.request.id,
-                    "why": None,
-                }
-            )
+            self._answer(picture_header(request.id, unchanged=True, same_as=session.done.request.id))
             return
         work = self._steps(session, request, payload, digest, time.perf_counter())
         self._studio.turns.put(Job(session.id, "render", work, 0, lambda error: self._failed(request.id, error)))
@@ -174,46 +195,71 @@ class Connection:
         queued = round(1e3 * (time.perf_counter() - made), 1)
 
         def found(rendered: Rendered) -> None:
-            header = {
-                "type": "picture",
-                "id": request.id,
-                "index": rendered.index,
-                "ms": rendered.ms,
-                "queued_ms": queued,
-                "format": "png",
-                "notes": list(rendered.notes),
-                "unchanged": False,
-                "why": None,
-            }
-            if "picture" in request.want:
-                self._hand_over(header, rendered.png)
+            header = picture_header(request.id, rendered.index, rendered.ms, queued, rendered.notes)
+            shown = None
             if rendered.index == 0:
-                if "proxy" in request.want:
-                    height, width = rendered.proxy.shape
-                    self._hand_over({"type": "proxy", "id": request.id, "width": width, "height": height}, rendered.proxy.tobytes())
-                session.last = Last(request, payload, digest, rendered.pixels, rendered.proxy)
+                header |= self._compared(session.last, request, rendered)
+                shown = Last(request, digest, rendered.painted, rendered.planes)
+            self._hand_over(Outgoing(header, rendered.png if "picture" in request.want else b"", shown))
+            if rendered.index == 0 and "proxy" in request.want:
+                height, width = rendered.painted.proxy.shape
+                proxy = {"type": "proxy", "id": request.id, "width": width, "height": height}
+                self._hand_over(Outgoing(proxy, rendered.painted.proxy.tobytes()))
 
         yield from self._studio.renderer.steps(request, payload, found)
+        self._hand_over(Outgoing(None))
+
+    def _compared(self, before: Last | None, request: Render, after: Rendered) -> dict[str, Any]:
+        """What the header of a picture says about the one that the page shows."""
+        if before is None or not is_comparable(before.request, request) or not is_same(before.painted.pixels, after.painted.pixels):
+            return {}
+        return {"unchanged": True, "why": why_unchanged(self._studio.catalogue.model(request.bundle), before.painted, after.painted)}
+
+    def _attention(self, session: Session, message: Attention) -> None:
+        last = session.last
+        if last is None:
+            raise FieldError("there is no picture yet to point at: render one first", "id")
+        renderer = self._studio.renderer
+
+        def steps() -> Work:
+            grid = renderer.attention(last.request, last.planes, message.x, message.y)
+            height, width = grid.shape
+            header = {"type": "attention", "id": message.id, "width": width, "height": height}
+            self._hand_over(Outgoing(header, grid.tobytes()))
+            yield Pause.REST
+
+        self._studio.turns.put(Job(session.id, "attention", steps(), 1, lambda error: self._failed(message.id, error)))
 
     def _failed(self, number: int, error: Exception) -> None:
+        if not isinstance(error, ProxymaskError):
+            log.error("a picture could not be computed", exc_info=error)
         text = str(error) if isinstance(error, ProxymaskError) else f"the picture could not be computed ({type(error).__name__})"
-        self._hand_over({"type": "error", "id": number, "error": text, "field": getattr(error, "field", None)}, b"")
+        self._hand_over(Outgoing({"type": "error", "id": number, "error": text, "field": getattr(error, "field", None)}))
 
-    def _hand_over(self, header: dict[str, Any], payload: bytes) -> None:
+    def _hand_over(self, outgoing: Outgoing) -> None:
         """From the thread that renders to the event loop."""
-        self._loop.call_soon_threadsafe(self._answer, header, payload)
+        self._loop.call_soon_threadsafe(self._put, outgoing)
 
-    def _answer(self, header: dict[str, Any], payload: bytes = b"") -> None:
+    def _answer(self, header: dict[str, Any]) -> None:
+        self._put(Outgoing(header))
+
+    def _put(self, outgoing: Outgoing) -> None:
         """Put a frame in line; a page that does not read loses the oldest."""
         if self._unsent.full():
             self._unsent.get_nowait()
-        self._unsent.put_nowait((header, payload))
+        self._unsent.put_nowait(outgoing)
 
     async def _send_all(self) -> None:
         session = self._session
         assert session is not None
         while True:
-            header, payload = await self._unsent.get()
-            late = header["type"] in ("picture", "proxy") and header["id"] < session.newest
-            if not late and self._websocket.client_state is WebSocketState.CONNECTED:
+            header, payload, shown = await self._unsent.get()
+            if header is None:
+                session.done = session.last
+                continue
+            if header["type"] in ("picture", "proxy") and header["id"] < session.newest:
+                continue
+            if shown is not None:
+                session.last, session.done = shown, None
+            if self._websocket.client_state is WebSocketState.CONNECTED:
                 await self._websocket.send_bytes(encode_frame(header, payload))
