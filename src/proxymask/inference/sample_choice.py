@@ -37,7 +37,7 @@ class SampleChoice:
 
     def after(self, chosen: Sequence[int]) -> int:
         """The candidate to follow those that are chosen: the one with the largest sum of what it adds to the cover and of its distance to
-        the nearest chosen one (half the L1 of the shares, 0 to 1), so that once all clusters are covered samples differ as much as they can.
+        the nearest chosen one (half the L1 of the shares, 0 to 1), so that once all clusters are covered samples differ as they can.
         """
         if not chosen:
             return self.first()

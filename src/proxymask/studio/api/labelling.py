@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from ...core.errors import ProxymaskError
 from ...core.hashing import weights_hash
 from ...imaging.labels import LabelSet
 from ...imaging.masks import resize_mask
@@ -15,6 +16,7 @@ from ..catalogue import Model, palette_picture
 from ..errors import NotFoundError
 from ..labelling.proposals import proposals, sample_choice
 from ..protocol import decode_frame, encode_frame
+from ..renderer import encode_png
 from ..rle import decode_runs, encode_runs
 from ..state import Studio, studio_of
 from ..turns import Pause
@@ -52,6 +54,14 @@ class ChangedSet(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: Name | None = None
     labels: Labels | None = None
+
+
+class MaskSize(BaseModel):
+    """Header of a mask."""
+
+    model_config = ConfigDict(extra="forbid")
+    width: Annotated[int, Field(ge=1, le=8192, strict=True)]
+    height: Annotated[int, Field(ge=1, le=8192, strict=True)]
 
 
 class NewJob(BaseModel):
@@ -129,7 +139,7 @@ def choose(model: Model) -> Generator[Pause, None, Any]:
 async def mask(identity: Identity, seed: Seed, request: Request) -> Response:
     """The mask of a labelled sample: a palette PNG whose indices are the label ids."""
     found = studio_of(request).workspace.open(identity)
-    return png(palette_picture(found.mask(seed), found.labels.colors))
+    return png(encode_png(palette_picture(found.mask(seed), found.labels.colors)))
 
 
 @router.get("/sets/{identity}/samples/{seed}", response_class=Response)
@@ -163,10 +173,10 @@ async def write(identity: Identity, seed: Seed, request: Request) -> dict[str, A
     studio = studio_of(request)
     found = studio.workspace.open(identity)
     frame = decode_frame(await request.body())
-    size = [frame.header.get(side) for side in ("width", "height")]
-    if not all(type(side) is int and 0 < side <= 8192 for side in size) or size[0] * size[1] > studio.config.limits.pixels:
-        raise NotFoundError("width, height: sides of the mask in pixels")
-    ids = decode_runs(frame.payload, size[0], size[1])
+    size = MaskSize.model_validate(frame.header)
+    if size.width * size.height > studio.config.limits.pixels:
+        raise ProxymaskError(f"the mask is {size.width}x{size.height}: at most {studio.config.limits.pixels:,} pixels")
+    ids = decode_runs(frame.payload, size.width, size.height)
     await studio.with_model(found.bundle, lambda model: studio.workspace.write_mask(identity, seed, ids, model))
     return studio.workspace.open(identity).about()
 

@@ -72,7 +72,7 @@ class Jobs:
         finished: called with the folder of a bundle that is ready.
     """
 
-    def __init__(self, workspace: Workspace, finished: Callable[[Path], None]) -> None:
+    def __init__(self, workspace: Workspace, finished: Callable[[Path], object]) -> None:
         self._workspace, self._finished = workspace, finished
         self._lock, self._wake = threading.RLock(), threading.Event()
         self._jobs: dict[str, Job] = {}

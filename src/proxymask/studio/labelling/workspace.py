@@ -151,12 +151,9 @@ class Workspace:
             old = self.open(identity)
             if labels is not None:
                 before = list(range(len(labels))) if former is None else list(former)
-                if len(before) != len(labels) or any(one is not None and not 0 <= one < len(old.labels) for one in before):
-                    if former is not None:
-                        raise ProxymaskError("labels: each new label says which id it had, or null for a new one")
                 table = np.zeros(len(old.labels), np.uint8)
                 for new, one in enumerate(before):
-                    if one is not None and one < len(table):
+                    if one is not None and 0 <= one < len(table):
                         table[one] = new
                 masks = {seed: table[old.mask(seed)] for seed in old.samples()}
                 labels.save(old.folder / "labels.json")

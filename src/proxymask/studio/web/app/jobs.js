@@ -72,10 +72,6 @@ export class Jobs {
     }, EVERY);
   }
 
-  pause() {
-    // trainings are watched in every mode, so that it is said when one is ready
-  }
-
   #item(job) {
     const { progress } = job;
     const parts = [make("div", { class: "job-head" }, make("strong", { text: job.name }), make("span", { class: job.state === "failed" ? "bad" : "caption", text: WORDS[job.state] }))];

@@ -27,10 +27,9 @@ const STARTING_COLORS = ["#8fa3ad", "#e0ac7e", "#2f6fde", "#d6334a", "#3fa35b", 
 export class Labelling {
   /** `paintWith(name)`: open that bundle and paint. */
   constructor(state, paintWith) {
-    Object.assign(this, { state, set: null, seed: null, canvas: null, timer: 0, saving: Promise.resolve(), shown: false });
+    Object.assign(this, { state, set: null, seed: null, canvas: null, timer: 0, saving: Promise.resolve() });
     this.jobs = new Jobs(paintWith);
     this.#build();
-    document.addEventListener("mode", ({ detail }) => (detail === "label" ? this.show() : this.leave()));
     addEventListener("pagehide", () => this.#save());
   }
 
@@ -83,7 +82,6 @@ export class Labelling {
   // ------------------------------------------------------------------ sets
 
   async show() {
-    this.shown = true;
     await this.#attempt(async () => {
       const all = await getJson(ROOT);
       this.sets = all.sets;
@@ -93,12 +91,6 @@ export class Labelling {
       if (wanted) await this.#open(wanted.id);
       else this.#showWelcome();
     });
-  }
-
-  leave() {
-    if (this.shown) this.#save();
-    this.shown = false;
-    this.jobs.pause();
   }
 
   #showWelcome() {
