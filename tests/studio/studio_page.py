@@ -1,6 +1,8 @@
 """What a page does, for tests: a WebSocket with frames, and requests."""
 
+import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -90,3 +92,9 @@ def portrait(side: int = 256) -> np.ndarray:
     canvas[((abs(x - 0.5) - 0.09) ** 2 + (y - 0.5) ** 2) < 0.0008] = 2
     canvas[(abs(x - 0.5) < 0.06) & (abs(y - 0.66) < 0.015)] = 4
     return canvas
+
+
+def resized_header(png: bytes, width: int, height: int) -> bytes:
+    """A PNG whose header says that it is of another size than it is."""
+    header = png[12:16] + struct.pack(">II", width, height) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]

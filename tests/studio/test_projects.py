@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
-from studio_page import page, portrait, render_header, running, studio
+from studio_page import page, portrait, render_header, resized_header, running, studio
 
 from proxymask.studio.config import StudioConfig
 from proxymask.studio.protocol import decode_frame, encode_frame
@@ -102,9 +102,8 @@ def grey_png(width: int, height: int, mode: str = "L") -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def bomb() -> str:
-    data = base64.b64decode(grey_png(4, 4))
-    return base64.b64encode(data[:16] + (50_000).to_bytes(4, "big") * 2 + data[24:]).decode()
+def bomb(side: int) -> str:
+    return base64.b64encode(resized_header(base64.b64decode(grey_png(4, 4)), side, side)).decode()
 
 
 HOSTILE: list[tuple[str, Any, str]] = [
@@ -120,7 +119,8 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("mask", "file:///etc/passwd", "mask"),
     ("mask", grey_png(256, 255), "grey one of 256x256"),
     ("mask", grey_png(256, 256, "RGB"), "grey one of 256x256"),
-    ("mask", bomb(), "grey one of 256x256"),
+    ("mask", bomb(9000), "grey one of 256x256"),
+    ("mask", bomb(90_000), "cannot be read"),
     ("mask", base64.b64encode(b"GIF89a" + b"\0" * 50).decode(), "cannot be read"),
     ("mask", "ü", "base64"),
     ("mask", 5, "mask"),

@@ -139,6 +139,14 @@ def test_large_requests_are_refused_before_they_are_read(local: TestClient):
     assert local.post("/api/projects/open", content=endless()).status_code == 413
 
 
+def test_requests_together_are_bounded(tiny_bundle):
+    with running(StudioConfig(str(tiny_bundle), limits=Limits(requests_bytes=3000))) as client:
+        for _ in range(3):  # what is done is no longer counted
+            assert client.post("/api/projects/open", content=b"x" * 3000).status_code == 422
+            answer = client.post("/api/projects/open", content=b"x" * 3001)
+            assert (answer.status_code, "too much at once" in answer.json()["error"]) == (503, True)
+
+
 def test_without_the_token_nothing_but_the_pages_files_is_served(shared: TestClient):
     assert shared.get("/").status_code in (200, 404)  # 404: only where the page was not built into this tree
     for path in (INFO, "/api/bundles/tiny", "/api/nothing", "/api/examples"):

@@ -69,6 +69,25 @@ def test_several_styles_come_in_their_order(avatars: TestClient):
     assert first.payload == third.payload != second.payload
 
 
+def test_a_style_for_a_label_is_the_librarys(avatars: TestClient):
+    synth = Synthesizer.from_pretrained("avatars")
+    regions = {"7": {"seed": 8}, "5": {"seed": 11}}
+    with page(avatars) as one:
+        one.render(portrait(), 3, 4, regions=regions)
+        first, second = one.receive(), one.receive()
+        for seed, frame in ((3, first), (4, second)):
+            wanted = synth.generate(resize_mask(portrait(), 64), {None: seed, "top": 8, "clothes": 11})
+            assert np.array_equal(pixels(frame.payload), np.asarray(wanted.picture))
+        one.drain()
+        for x, y, seed in ((0.5, 0.28, 8), (0.5, 0.9, 11), (0.5, 0.55, 3)):
+            one.send({"type": "attention", "id": 7, "x": x, "y": y})
+            assert one.receive().header["seed"] == seed
+        one.render(portrait(), 3, regions={"9": {"seed": 8}})
+        assert "9 is no label of avatars" in one.receive().header["error"]
+        one.render(np.where(portrait() == 1, 0, 255).astype(np.uint8), 3, regions=regions, condition="sketch")
+        assert "needs a mask" in one.receive().header["error"]
+
+
 def test_drawings_are_rendered_as_the_library_does(avatars: TestClient):
     synth = Synthesizer.from_pretrained("avatars")
     strokes = np.full((256, 256), 255, np.uint8)
@@ -199,10 +218,10 @@ def test_pages_take_turns_between_pictures(avatars: TestClient):
         held = Held(avatars)
         plain = renderer.style
 
-        def style(model: Any, spec: Any, truncation: float) -> Any:
+        def style(model: Any, request: Any, spec: Any) -> Any:
             with lock:
                 order.append("few" if spec.seed == 99 else "many")
-            return plain(model, spec, truncation)
+            return plain(model, request, spec)
 
         renderer.style = style  # type: ignore[method-assign]
         try:
@@ -228,7 +247,7 @@ def test_attention_points_at_the_style_sample(avatars: TestClient):
         for x, y in ((0.5, 0.55), (0.02, 0.02), (1.0, 1.0)):
             one.send({"type": "attention", "id": 7, "x": x, "y": y})
             answer = one.receive()
-            assert answer.header == {"type": "attention", "id": 7, "width": 32, "height": 32}
+            assert answer.header == {"type": "attention", "id": 7, "width": 32, "height": 32, "seed": 3}
             grids.append(np.frombuffer(answer.payload, np.uint8))
         assert all(grid.size == 1024 and grid.max() == 255 for grid in grids)
         assert not np.array_equal(grids[0], grids[1])
@@ -274,7 +293,7 @@ def test_memory_stays_bounded(tiny_bundle):
                 one.render(np.full((256, 256), seed, np.uint8), seed, seed + 100, seed + 200)
                 one.receive(), one.receive(), one.receive()
         assert len(parts.sessions) == 3
-        assert len(parts.catalogue.model(parts.catalogue.default).styles) == 2, "as few as are needed at all"
+        assert len(parts.catalogue.styles) == 1, "as few as are needed at all"
         with contextlib.ExitStack() as pages:
             answers = [pages.enter_context(page(client)).welcome for _ in range(4)]
         assert [answer["type"] for answer in answers] == ["welcome"] * 3 + ["error"]

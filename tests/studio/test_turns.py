@@ -158,8 +158,10 @@ def test_too_many_jobs_of_one_owner_are_refused(turns: Turns):
         turns.put(Job("pages", str(number), recorded([], "x"), 0, fail))
     with pytest.raises(BusyError, match="busy"):
         turns.put(Job("pages", "one more", recorded([], "x"), 0, fail))
-    turns.put(Job("someone else", "x", recorded([], "x"), 0, fail))
+    done = threading.Event()
+    turns.put(Job("someone else", "x", recorded([], "x", steps=20, done=done), 0, fail))
     gate.go.set()
+    assert done.wait(WAIT)  # by then the others, who had their turns too, have ended
 
 
 def test_ending_tells_all_that_wait():

@@ -1,7 +1,6 @@
 """The app: routes, the page's own files, and what guards them."""
 
 import contextlib
-import logging
 import mimetypes
 from collections.abc import AsyncIterator
 
@@ -20,7 +19,6 @@ from .config import WEB, StudioConfig
 from .security import Guard
 from .state import Studio
 
-log = logging.getLogger(__name__)
 mimetypes.add_type("text/javascript", ".js")  # some machines say otherwise, and browsers then refuse the page's modules
 
 
@@ -45,12 +43,12 @@ def create_app(config: StudioConfig | None = None) -> FastAPI:
     app.state.studio = studio
     for module in (bundles, samples, masks, pictures, projects, labelling, socket):
         app.include_router(module.router)
-    app.add_middleware(Guard, token=config.token, request_bytes=config.limits.request_bytes)
+    limits = config.limits
+    app.add_middleware(Guard, token=config.token, request_bytes=limits.request_bytes, requests_bytes=limits.requests_bytes)
     app.add_exception_handler(ProxymaskError, _in_words)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> Response:
@@ -59,7 +57,8 @@ def create_app(config: StudioConfig | None = None) -> FastAPI:
             return _error(404, f"the page is missing: {index} is not there; install proxymask again")
         return FileResponse(index)
 
-    app.mount("/web", StaticFiles(directory=WEB, check_dir=False))
+    if WEB.is_dir():
+        app.mount("/web", StaticFiles(directory=WEB))
     return app
 
 
@@ -84,8 +83,3 @@ async def _http(request: Request, error: Exception) -> Response:
     answer = _error(error.status_code, words.get(error.status_code, str(error.detail)))
     answer.headers.update(error.headers or {})
     return answer
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("a request failed", exc_info=error)
-    return _error(500, f"the server failed on this request ({type(error).__name__}): its terminal says more")

@@ -1,4 +1,4 @@
-"""The bundles that the studio offers, opened when they are first needed. Only the thread of :class:`Turns` opens and uses them."""
+"""The bundles that the studio offers, opened when they are first needed. Only the thread of :class:`Turns` uses them."""
 
 import re
 import threading
@@ -20,7 +20,7 @@ from ..imaging.labels import LabelSet
 from ..imaging.masks import resize_mask
 from ..inference.find import find_bundle, list_bundles
 from ..inference.sample_choice import SampleChoice
-from ..inference.style import Style, StyleCache
+from ..inference.style import RegionStyles, Style
 from ..inference.synthesizer import Synthesizer
 from .config import StudioConfig
 from .errors import NotFoundError
@@ -28,6 +28,7 @@ from .turns import Pause
 
 BUFFER_SIDE = 256  # the canvas is at least this large
 SAMPLE_BYTES = 64 * 2**20  # of the samples that are kept
+MOST_REGIONS = 2  # sets of a style for each label that are kept
 CENSUS, CENSUS_SECONDS = 64, 3.0  # samples in which labels are counted, and the time after which no more are made
 
 
@@ -52,6 +53,31 @@ class Sample:
         return self.picture.nbytes + self.clusters.nbytes + (0 if self.labels is None else self.labels.nbytes)
 
 
+class StyleStore:
+    """The styles used last, by any key, as many as fit ``budget`` bytes; at least the last one."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._styles: OrderedDict[tuple[str, int, float], Style] = OrderedDict()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._styles)
+
+    def get(self, key: tuple[str, int, float]) -> Style | None:
+        """The style of ``key``, None where it is not kept."""
+        if key in self._styles:
+            self._styles.move_to_end(key)
+        return self._styles.get(key)
+
+    def put(self, key: tuple[str, int, float], style: Style) -> None:
+        """Keep a style that is not kept yet; those that were not used for longest make room."""
+        self._styles[key] = style
+        self.nbytes += style_bytes(style)
+        while self.nbytes > self._budget and len(self._styles) > 1:
+            self.nbytes -= style_bytes(self._styles.popitem(last=False)[1])
+
+
 @dataclass
 class Model:
     """An opened bundle with what is kept of it."""
@@ -61,12 +87,14 @@ class Model:
     synth: Synthesizer
     digest: str
     """SHA-256 of bundle.json, which holds those of all other files."""
-    styles: StyleCache = field(default_factory=StyleCache)
+    styles: "StyleStore"
+    """Shared by all bundles."""
     render_ms: float | None = None
     """Time of the last whole render."""
     _samples: "OrderedDict[tuple[int, float], Sample]" = field(default_factory=OrderedDict)
     choice: SampleChoice | None = None
     """The samples that may be proposed for labelling, once that was needed."""
+    _regions: "OrderedDict[tuple[tuple[int, ...], float], RegionStyles]" = field(default_factory=OrderedDict)
     _having: np.ndarray | None = None
     """Samples of the census that have each label, int (N,)."""
     _counted: int = 0
@@ -85,14 +113,24 @@ class Model:
         """(height, width) of proxy masks."""
         return self.synth.bundle.clusters.size
 
-    def style(self, seed: int, truncation: float, budget: int) -> Style:
-        """The style of a seed; as many are kept as fit ``budget`` bytes."""
-        key = (seed, truncation)
+    def style(self, seed: int, truncation: float) -> Style:
+        """The style of a seed, kept for the next time."""
+        key = (self.digest, seed, truncation)
         made = self.styles.get(key)
         if made is None:
-            made = self.synth.make_style(seed, truncation=truncation)
-            self.styles.size = max(2, budget // max(1, style_bytes(made)))
+            made = self.synth.make_style(seed, truncation=truncation)  # the synthesizer's own store has no bound in bytes
             self.styles.put(key, made)
+        return made
+
+    def region_styles(self, seeds: tuple[int, ...], truncation: float) -> RegionStyles:
+        """A style for each label, by the seeds of all labels; the last few are kept."""
+        key = (seeds, truncation)
+        made = self._regions.pop(key, None)
+        if made is None:
+            made = self.synth.make_region_styles({label: self.style(seed, truncation) for label, seed in enumerate(seeds)})
+        self._regions[key] = made
+        while len(self._regions) > MOST_REGIONS:
+            self._regions.popitem(last=False)
         return made
 
     def sample(self, seed: int, truncation: float) -> Sample:
@@ -169,7 +207,7 @@ def licence(about: dict[str, Any]) -> str:
 
 
 def style_bytes(style: Style) -> int:
-    """Memory of a style, without its fused G2 where that shares nothing, in bytes."""
+    """Memory of a style in bytes."""
     tensors = [style.w, *style.state, *style.kv, style.present, style.prior]
     if style.fused_g2 is not None:
         for block in style.fused_g2.blocks:
@@ -186,6 +224,7 @@ class Catalogue:
         for name in self._sources:
             self._sources[name] = name
         self._open: OrderedDict[str, Model] = OrderedDict()
+        self.styles = StyleStore(config.limits.style_bytes)
         self.default = config.bundle if config.bundle in self._sources else self.add(config.bundle)
 
     def names(self) -> list[str]:
@@ -229,6 +268,11 @@ class Catalogue:
             raise NotFoundError(f"no bundle {name[:80]!r} here: there are {', '.join(self.names())}")
         return name
 
+    def is_open(self, name: str) -> bool:
+        """Whether a bundle is opened already."""
+        with self._lock:
+            return name in self._open
+
     def model(self, name: str) -> Model:
         """The bundle of that name, opened; the one that was not used for longest is closed where too many are open.
 
@@ -241,7 +285,7 @@ class Catalogue:
         if model is None:
             synth = Synthesizer.from_pretrained(source, self._config.device, self._config.precision)
             assert synth.bundle.folder is not None
-            model = Model(name, synth, file_hash(synth.bundle.folder / "bundle.json"))
+            model = Model(name, synth, file_hash(synth.bundle.folder / "bundle.json"), self.styles)
         with self._lock:
             self._open[name] = model
             while len(self._open) > self._config.limits.bundles:

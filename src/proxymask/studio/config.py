@@ -23,6 +23,8 @@ class Limits:
     """Time after which a session without a connection is forgotten."""
     request_bytes: int = 16 * 2**20
     """Size of one HTTP request."""
+    requests_bytes: int = 128 * 2**20
+    """Size of all HTTP requests that are being answered."""
     frame_bytes: int = 4 * 2**20
     """Size of one WebSocket frame of a page."""
     pixels: int = 16 * 2**20
@@ -31,8 +33,8 @@ class Limits:
     """HTTP requests that wait for the networks at once."""
     bundles: int = 4
     """Bundles that are open at once."""
-    style_bytes: int = 256 * 2**20
-    """Memory of the kept styles of one bundle."""
+    style_bytes: int = 768 * 2**20
+    """Memory of the kept styles; at 256 pixels a style takes some 30 MB."""
 
 
 @dataclass(frozen=True)

@@ -34,22 +34,27 @@ class Painted:
     """The picture, uint8 (H, W, C)."""
 
 
-def style_notes(model: Model, mask: np.ndarray, seed: int, truncation: float) -> list[str]:
-    """Labels of a mask (H, W) that a style's own sample does not have, one line for all; empty without a segmenter."""
-    sample, labels = model.sample(seed, truncation), model.labels
-    if sample.labels is None or labels is None:
+def style_notes(model: Model, mask: np.ndarray, seeds: Sequence[int], truncation: float) -> list[str]:
+    """Labels of a mask (H, W) that their style's own sample does not have, one line for all; empty without a segmenter.
+
+    ``seeds``: of the style of each label id.
+    """
+    labels = model.labels
+    if labels is None or model.synth.bundle.segmenter is None:
         return []
-    painted = np.bincount(mask.reshape(-1), minlength=len(labels))
-    owned = np.bincount(sample.labels.reshape(-1), minlength=len(labels))
-    cell = mask.size / (model.grid[0] * model.grid[1])
-    lacking = [name for i, name in enumerate(labels.names) if painted[i] >= cell and owned[i] < max(cell, LEAST_SHARE * mask.size)]
+    painted, cell = np.bincount(mask.reshape(-1), minlength=len(labels)), mask.size / (model.grid[0] * model.grid[1])
+    lacking = []
+    for label in np.flatnonzero(painted >= cell).tolist():
+        sample = model.sample(seeds[label], truncation).labels
+        assert sample is not None
+        if np.count_nonzero(sample == label) < max(cell, LEAST_SHARE * mask.size):
+            lacking.append(labels.names[label])
     if not lacking:
         return []
     drawn = model.synth.bundle.rearranger.refinement is not None
-    what = "it is drawn" if drawn else "it is made of what is most like it"
-    if len(lacking) > 1:
-        what = what.replace("it is", "they are")
-    return [f"this style has no {listed(lacking)}: {what}"]
+    what = f"{'it is' if len(lacking) == 1 else 'they are'} {'drawn' if drawn else 'made of what is most like it'}"
+    one = len(set(seeds)) == 1
+    return [f"this style has no {listed(lacking)}: {what}" if one else f"the style there has no {listed(lacking)}: {what}"]
 
 
 def mask_notes(model: Model, canvas: np.ndarray, mask: np.ndarray) -> list[str]:

@@ -1,6 +1,7 @@
 """Who may use the server, and how large a request may be: pure ASGI middleware around the whole app."""
 
 import json
+import logging
 import secrets
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .config import is_loopback
 
+log = logging.getLogger(__name__)
 TOKEN_HEADER = "x-proxymask-token"
 POLICY = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 ALWAYS = {
@@ -39,10 +41,12 @@ class Guard:
         app: what is guarded.
         token: the secret, None where none is needed.
         request_bytes: size of a request's body.
+        requests_bytes: of the bodies of all requests that are being answered.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, request_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, request_bytes: int, requests_bytes: int) -> None:
         self.app, self._token, self._request_bytes = app, token, request_bytes
+        self._left = requests_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -69,9 +73,13 @@ class Guard:
         async def counted() -> Message:
             nonlocal size
             message = await receive()
-            size += len(message.get("body", b""))
+            part = len(message.get("body", b""))
+            size += part
+            self._left -= part
             if size > self._request_bytes:
                 raise Refusal(413, _too_large(self._request_bytes))
+            if self._left < 0:
+                raise Refusal(503, "the server is taking in too much at once: try again in a moment")
             return message
 
         async def with_headers(message: Message) -> None:
@@ -90,6 +98,14 @@ class Guard:
             if started:
                 raise
             await _refuse(scope, receive, send, refusal)
+        except Exception as error:
+            log.error("a request failed", exc_info=error)
+            if started:
+                raise
+            reason = f"the server failed on this request ({type(error).__name__}): its terminal says more"
+            await _refuse(scope, receive, send, Refusal(500, reason))
+        finally:
+            self._left += size
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if self._token is None or not scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/").startswith("api/"):

@@ -67,6 +67,7 @@ def serve(config: StudioConfig, listening: socket.socket, started: Callable[[], 
         server_header=False,
         ws_max_size=limits.frame_bytes,
         ws_per_message_deflate=False,
+        limit_concurrency=512,
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(settings)

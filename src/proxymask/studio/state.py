@@ -50,7 +50,7 @@ class Studio:
             config,
             catalogue,
             Turns(limits.waiting_requests),
-            Renderer(catalogue, limits.style_bytes),
+            Renderer(catalogue),
             Sessions(limits.sessions, limits.idle_seconds),
             Reader(limits.pixels),
             workspace,
@@ -82,6 +82,16 @@ class Studio:
                 yield from self.renderer.steps(request, runs, lambda rendered: None)
         self.turns.put(Job(IDLE, "census", model.census(), 0, _log_failure))
 
+    async def opened(self, bundle: str) -> str:
+        """The name of a bundle, which is opened first where it is not, in a thread that nobody waits for.
+
+        Raises:
+            ProxymaskError: there is no such bundle, or it is damaged.
+        """
+        if not self.catalogue.is_open(self.catalogue.check(bundle)):
+            await self.reader.run(lambda: self.catalogue.model(bundle))
+        return bundle
+
     async def with_model(self, bundle: str, work: Callable[[Model], Result]) -> Result:
         """What ``work`` finds with an opened bundle, in the thread that may use it."""
 
@@ -93,7 +103,7 @@ class Studio:
 
     async def with_steps(self, bundle: str, work: Callable[[Model], Generator[Pause, None, Result]]) -> Result:
         """As :meth:`with_model`, for work of several steps."""
-        name = self.catalogue.check(bundle)
+        name = await self.opened(bundle)
 
         def steps() -> Generator[Pause, None, Result]:
             return (yield from work(self.catalogue.model(name)))

@@ -7,12 +7,14 @@ another one wants.
 
 import asyncio
 import enum
+import logging
 import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from .errors import BusyError
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 IDLE = "idle"
 """Owner whose turn comes only where nobody else waits."""
@@ -150,7 +152,10 @@ class Turns:
                 if pause is Pause.REST:
                     return False
         except Exception as error:  # the thread serves everybody and never ends
-            job.failed(error)
+            try:
+                job.failed(error)
+            except Exception:  # as where whoever waited has gone with the event loop
+                log.exception("the end of a job could not be told")
         return True
 
 

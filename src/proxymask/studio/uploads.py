@@ -51,7 +51,7 @@ class Reader:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` returns, computed in the thread."""
+        """What ``work`` returns, computed in the thread, one call after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def mask(self, data: bytes, name: str, labels: LabelSet, canvas: Size) -> Upload:
@@ -110,7 +110,7 @@ class Reader:
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
                 width, height = opened.size
         except Image.DecompressionBombError:
-            width = height = self._pixels
+            raise ProxymaskError(f"{name} is very large, and the studio takes up to {self._pixels:,} pixels: make it smaller") from None
         except Exception:  # Pillow can raise anything on damaged files; the reader says it in words
             return
         if width * height > self._pixels:

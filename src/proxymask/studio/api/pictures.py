@@ -62,7 +62,7 @@ async def _kept(studio: Studio, request: Request) -> tuple[Kept, bytes]:
     frame = decode_frame(await request.body())
     kept = read_header(Kept, frame.header)
     check_canvas(kept.width, kept.height, studio.config.limits.pixels)
-    studio.catalogue.check(kept.bundle)
+    await studio.opened(kept.bundle)
     return kept, frame.payload
 
 

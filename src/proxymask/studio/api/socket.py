@@ -9,6 +9,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ...core.errors import ProxymaskError
+from ...core.text import without_controls
 from ...core.version import __version__
 from ..errors import FieldError
 from ..explain import is_same, why_unchanged
@@ -67,6 +68,12 @@ def picture_header(
     return {"type": "picture", "id": number, "index": index, **times, "format": "png", **seen}
 
 
+def error_header(number: int | None, error: ProxymaskError) -> dict[str, Any]:
+    """The header that says what is wrong; ``number``: of the message it answers, where that had one."""
+    text = " ".join(without_controls(str(error)).split())
+    return {"type": "error", "id": number, "error": text, "field": getattr(error, "field", None)}
+
+
 def is_comparable(before: Render, after: Render) -> bool:
     """Whether two requests differ in nothing but what was painted, as far as their first style goes."""
     same = ("bundle", "condition", "truncation", "regions")
@@ -98,10 +105,10 @@ class Connection:
             async with asyncio.timeout(HELLO_SECONDS):
                 welcome = self._hello(await self._receive())
         except TimeoutError:
-            await self._close("the first message must be hello, and none came")
+            await self._close(FieldError("the first message must be hello, and none came", "type"))
             return
         except ProxymaskError as error:
-            await self._close(str(error))
+            await self._close(error)
             return
         await self._websocket.send_bytes(encode_frame(welcome))
         sender = asyncio.create_task(self._send_all())
@@ -117,9 +124,9 @@ class Connection:
             self._studio.turns.stop(self._session.id)
             self._studio.sessions.disconnect(self._session)
 
-    async def _close(self, reason: str) -> None:
-        await self._websocket.send_bytes(encode_frame({"type": "error", "id": None, "error": reason, "field": None}))
-        await self._websocket.close(1008, reason[:100])
+    async def _close(self, error: ProxymaskError) -> None:
+        await self._websocket.send_bytes(encode_frame(error_header(None, error)))
+        await self._websocket.close(1008)
 
     async def _receive(self) -> bytes:
         message = await self._websocket.receive()
@@ -158,15 +165,17 @@ class Connection:
             frame = decode_frame(data)
             found = frame.header.get("id")
             number = found if type(found) is int and 0 <= found <= 2**53 else None
-            self._carry_out(read_message(frame.header), frame.payload)
+            await self._carry_out(read_message(frame.header), frame.payload)
         except ProxymaskError as error:
-            self._answer({"type": "error", "id": number, "error": str(error), "field": getattr(error, "field", None)})
+            self._answer(error_header(number, error))
 
-    def _carry_out(self, message: Message, payload: bytes) -> None:
+    async def _carry_out(self, message: Message, payload: bytes) -> None:
         session = self._session
         assert session is not None
         self._studio.sessions.touch(session)
         if isinstance(message, Render):
+            check_canvas(message.width, message.height, self._studio.config.limits.pixels)
+            await self._studio.opened(message.bundle)
             self._render(session, message, payload)
         elif isinstance(message, Attention):
             self._attention(session, message)
@@ -180,8 +189,6 @@ class Connection:
     def _render(self, session: Session, request: Render, payload: bytes) -> None:
         if request.id <= session.newest:
             raise FieldError(f"id: {request.id} is not above {session.newest}, that of an earlier request", "id")
-        check_canvas(request.width, request.height, self._studio.config.limits.pixels)
-        self._studio.catalogue.check(request.bundle)
         session.newest = request.id
         digest = request_digest(request, payload)
         if session.done is not None and session.done.digest == digest:
@@ -222,9 +229,9 @@ class Connection:
         renderer = self._studio.renderer
 
         def steps() -> Work:
-            grid = renderer.attention(last.request, last.planes, message.x, message.y)
+            grid, seed = renderer.attention(last.request, last.painted, last.planes, message.x, message.y)
             height, width = grid.shape
-            header = {"type": "attention", "id": message.id, "width": width, "height": height}
+            header = {"type": "attention", "id": message.id, "width": width, "height": height, "seed": seed}
             self._hand_over(Outgoing(header, grid.tobytes()))
             yield Pause.REST
 
@@ -233,8 +240,8 @@ class Connection:
     def _failed(self, number: int, error: Exception) -> None:
         if not isinstance(error, ProxymaskError):
             log.error("a picture could not be computed", exc_info=error)
-        text = str(error) if isinstance(error, ProxymaskError) else f"the picture could not be computed ({type(error).__name__})"
-        self._hand_over(Outgoing({"type": "error", "id": number, "error": text, "field": getattr(error, "field", None)}))
+            error = ProxymaskError(f"the picture could not be computed ({type(error).__name__}): the server's terminal says more")
+        self._hand_over(Outgoing(error_header(number, error)))
 
     def _hand_over(self, outgoing: Outgoing) -> None:
         """From the thread that renders to the event loop."""
