@@ -190,6 +190,7 @@ class Model:
                 for name, about in mappers
             ],
             "segmenter": bundle.segmenter is not None,
+            "styles_per_label": bool(labels) and any(about["condition"] == "mask" for _, about in mappers),
             "licence": licence(bundle.about),
             "render_ms": self.render_ms,
         }

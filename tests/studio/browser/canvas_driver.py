@@ -17,7 +17,7 @@ MAKE = """async (options) => {
   window.canvas = new module.LabelCanvas(document.querySelector('#canvas'), options);
   window.events = [];
   for (const name of ['change', 'cursor', 'history', 'tool', 'view', 'pen', 'notice', 'action']) {
-    canvas.addEventListener(name, (event) => events.push({ name, ...event.detail }));
+    canvas.addEventListener(name, (event) => events.push({ ...event.detail, event: name }));
   }
 }"""
 READ = "() => { let text = ''; for (const id of canvas.ids) text += String.fromCharCode(id); return btoa(text); }"
@@ -70,7 +70,15 @@ class Canvas:
 
     def events(self, name: str) -> list[dict]:
         """The events of a name since the last call; forgets the others."""
-        return [event for event in self.page.evaluate("events.splice(0)") if event["name"] == name]
+        return [event for event in self.page.evaluate("events.splice(0)") if event["event"] == name]
+
+    def wait(self, condition: str) -> None:
+        """Waits up to 10 seconds for an expression to hold. (Playwright's own wait evaluates text, which the page's policy forbids.)"""
+        held = self.page.evaluate(
+            "async () => { for (const end = Date.now() + 10_000; !(%s); ) { if (Date.now() > end) return false;"
+            " await new Promise((done) => setTimeout(done, 10)); } return true; }" % condition
+        )
+        assert held, condition
 
     def frame(self) -> None:
         """Waits until two frames are drawn."""

@@ -56,7 +56,7 @@ def test_picture_is_that_of_the_library(open_studio, tmp_path):
 def test_undo_and_redo_are_one_history(open_studio):
     studio = open_studio()
     studio.start_from("short hair")
-    start, first = studio.ids(), studio.picture()
+    start, first, seed = studio.ids(), studio.picture(), studio.get("studio.state.work.seed")
     studio.press(str(TOP))
     studio.stroke((40, 40), (90, 90))
     studio.settle()
@@ -71,7 +71,7 @@ def test_undo_and_redo_are_one_history(open_studio):
 
     studio.press("Control+z")
     studio.settle()
-    assert studio.get("studio.state.work.seed") == 0
+    assert studio.get("studio.state.work.seed") == seed
     assert np.array_equal(studio.picture(), second)
     studio.press("Control+z")
     studio.settle()
@@ -124,6 +124,24 @@ def test_another_style(open_studio):
     assert studio.get("studio.state.work.seed") != 3
 
 
+def test_style_of_a_label(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    before, ids = studio.picture(), studio.ids()
+    studio.page.get_by_label("What the style is for").select_option(str(TOP))
+    studio.page.get_by_role("radio", name="Style 3", exact=True).click()
+    studio.settle()
+    where, hair = changed(before, studio.picture()), (ids == TOP)[2::4, 2::4]
+    assert where[hair].mean() > 0.4
+    assert where[~hair].mean() < 0.2
+    assert "style 3" in studio.page.locator(".label-item").nth(TOP).inner_text()
+    studio.press("Escape")
+    studio.get("document.activeElement.blur()")
+    studio.press("Control+z")
+    studio.settle()
+    assert np.array_equal(studio.picture(), before)
+
+
 def test_nothing_is_sent_where_nothing_changed(open_studio):
     studio = open_studio()
     studio.start_from("short hair")
@@ -140,6 +158,51 @@ def test_nothing_is_sent_where_nothing_changed(open_studio):
     studio.page.wait_for_timeout(300)
     assert studio.ids()[128, 128] == SKIN
     assert studio.get("studio.renders.id") - sent <= 1
+
+
+@pytest.mark.parametrize(("ms", "live"), [(20, True), (400, False)])
+def test_renders_while_painting_where_pictures_are_quick(open_studio, ms, live):
+    studio = open_studio()
+    studio.start_from("short hair")
+    studio.settle(strip=True)
+    studio.get(f"studio.renders.average = {ms}")
+    sent = studio.get("studio.renders.id")
+    studio.press(str(TOP))
+    studio.down((40, 40), (90, 60), (140, 60))
+    studio.page.wait_for_timeout(400)
+    during = studio.get("studio.renders.id") - sent
+    assert (during > 0) == live
+    if live:
+        studio.wait("() => studio.renders.shown.request.id > " + str(sent))
+    studio.page.mouse.up()
+    studio.settle()
+    assert studio.get("studio.renders.id") > sent
+
+
+def test_only_one_picture_is_waited_for(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    studio.settle(strip=True)
+    studio.get("""() => {
+      studio.renders.average = 1;
+      Object.defineProperty(studio.renders, 'average', { get: () => 1, set: () => {} });
+      window.open = window.most = 0;
+      const { send } = studio.socket;
+      studio.socket.send = function (header, payload) {
+        if (header.type === 'render' && studio.state.canvas.busy) window.most = Math.max(window.most, ++window.open);
+        return send.call(this, header, payload);
+      };
+      const { onmessage } = studio.socket.socket;
+      studio.socket.socket.onmessage = function (event) {
+        window.open = 0;
+        return onmessage.call(this, event);
+      };
+    }""")
+    studio.press(str(TOP))
+    studio.down((40, 40), (200, 60), (40, 90), (200, 120), (40, 150), (200, 180))
+    assert studio.get("window.most") == 1
+    studio.page.mouse.up()
+    studio.settle()
 
 
 def test_reload_finds_the_work(open_studio):
@@ -216,7 +279,7 @@ def test_kept_picture_names_its_origin(open_studio):
     studio = open_studio()
     studio.settle()
     kept = Image.open(io.BytesIO(studio.keep("picture")))
-    assert kept.text["Seeds"] == "0"
+    assert kept.text["Seeds"] == str(studio.get("studio.state.work.seed"))
     assert "avatars" in kept.text["Bundle"]
     assert np.array_equal(np.asarray(kept.convert("RGB")), studio.picture())
 
@@ -305,7 +368,8 @@ def test_shortcuts_sheet(open_studio):
 def test_label_under_the_cursor_is_announced(open_studio):
     studio = open_studio()
     studio.start_from("short hair")
-    studio.page.mouse.move(*studio.at(128, 240))
+    rows, columns = np.nonzero(studio.ids() == CLOTHES)
+    studio.page.mouse.move(*studio.at(int(columns[len(columns) // 2]), int(rows[len(rows) // 2])))
     studio.page.locator("#live-cursor").get_by_text("clothes").wait_for(state="attached")
     assert "clothes" in studio.page.locator("#cursor").inner_text()
 

@@ -13,7 +13,7 @@ const MOST_THUMBS = 60; // pictures of styles that are kept
  *
  * A request has the main style first. While painting it is alone; afterwards the strip's styles whose pictures are old come with it.
  *
- * Events: `picture` {seed, main, bitmap, blob}, `proxy` {width, height, ids}, `origin` {width, height, map} or {error}, `status`.
+ * Events: `picture` {seed, main, bitmap, blob}, `proxy` {width, height, ids}, `origin` {seed, width, height, map} or {error}, `status`.
  */
 export class Renders extends EventTarget {
   constructor(state, socket) {
@@ -152,7 +152,7 @@ export class Renders extends EventTarget {
     if (header.type === "picture") this.#picture(header, payload);
     else if (header.type === "proxy") this.#emit("proxy", { width: header.width, height: header.height, ids: payload.slice() });
     else if (header.type === "attention") {
-      if (header.id === this.originId) this.#emit("origin", { width: header.width, height: header.height, map: payload.slice() });
+      if (header.id === this.originId) this.#emit("origin", { seed: header.seed, width: header.width, height: header.height, map: payload.slice() });
     } else if (header.type === "error") this.#refused(header);
     else if (header.type === "job") this.#emit("job", header);
   }

@@ -113,7 +113,7 @@ export class Result {
     const key = JSON.stringify(notes);
     if (key !== this.notesKey) {
       this.notesKey = key;
-      byId("notes").replaceChildren(...notes.map(({ text, bad }) => make("p", { text, class: bad ? "bad" : null })));
+      byId("notes").replaceChildren(...notes.map(({ text, bad }) => make("p", { text: text[0].toUpperCase() + text.slice(1), class: bad ? "bad" : null })));
     }
     this.#age();
   }
@@ -169,12 +169,25 @@ export class Result {
   }
 
   #openOrigin(text) {
-    const { bundle, work } = this.state;
     byId("origin").hidden = false;
     this.originText.textContent = text;
     this.originMap.hidden = true;
-    this.originImage.alt = `The generator's own picture of style ${work.seed}`;
-    sampleAddress(bundle.name, work.seed, work.truncation).then((address) => (this.originImage.src = address), (error) => (this.originText.textContent = error.message));
+    this.#showSample(this.state.work.seed);
+  }
+
+  /** The picture that the look is taken from. */
+  #showSample(seed) {
+    const { bundle, work } = this.state;
+    if (this.sampleSeed === `${bundle.name} ${seed} ${work.truncation}`) return;
+    this.sampleSeed = `${bundle.name} ${seed} ${work.truncation}`;
+    this.originImage.alt = `The generator's own picture of style ${seed}`;
+    sampleAddress(bundle.name, seed, work.truncation).then(
+      (address) => (this.originImage.src = address),
+      (error) => {
+        this.originText.textContent = error.message;
+        this.sampleSeed = null;
+      },
+    );
   }
 
   #clicked(event) {
@@ -216,12 +229,13 @@ export class Result {
     }
   }
 
-  #showOrigin({ error, width, height, map }) {
+  #showOrigin({ error, seed = this.state.work.seed, width, height, map }) {
     if (!this.asking) return;
     if (error) {
       this.originText.textContent = error;
       return;
     }
+    this.#showSample(seed);
     const pixels = new ImageData(width, height);
     // dark where nothing is taken from, clear where most is; the square root shows what is taken weakly, too
     map.forEach((value, i) => pixels.data.set([8, 9, 14, Math.round(190 * (1 - Math.sqrt(value / 255)))], 4 * i));
@@ -232,7 +246,7 @@ export class Result {
     const most = map.indexOf(255);
     this.source = [((most % width) + 0.5) / width, (Math.floor(most / width) + 0.5) / height];
     this.#placeCrosses();
-    this.originText.textContent = `Style ${this.state.work.seed}'s own picture: the point takes its look from what is bright, most from the ring.`;
+    this.originText.textContent = `Style ${seed}'s own picture: from what is bright, most from the ring.`;
     say(`It comes mostly from ${place(...this.source)} of the style's picture.`);
   }
 }

@@ -4,6 +4,9 @@ import { make } from "./dom.js";
 import { allKeys, keyParts } from "./keys.js";
 import { dialog } from "./popups.js";
 
+const GROUPS = ["Tools", "Brush", "Labels", "Keyboard cursor", "Edit", "Style", "View", "Work", "Help"];
+const ARROWS = ["left", "right", "up", "down"];
+
 let box = null;
 
 /** Open it, or close it. */
@@ -15,7 +18,7 @@ export function toggleSheet() {
 
 function build() {
   const { box: made, body } = dialog("Shortcuts", "sheet");
-  const groups = new Map();
+  const groups = new Map(GROUPS.map((name) => [name, []]));
   for (const entry of shown()) groups.set(entry.group, [...(groups.get(entry.group) ?? []), entry]);
   const list = make("div", { class: "shortcuts" });
   for (const [group, entries] of groups) {
@@ -36,8 +39,6 @@ function build() {
   );
   return made;
 }
-
-const ARROWS = ["left", "right", "up", "down"];
 
 /** The shortcuts of painting; the four arrows as one. */
 function shown() {

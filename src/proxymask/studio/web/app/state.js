@@ -7,6 +7,7 @@ import { readSettings, saveWork, writeSettings } from "./saves.js";
 
 const SAVE_WAIT = 250; // ms after the last change
 export const STRIP = 6; // styles in the strip
+const FIRST_SEED = 2;
 export const MAX_SEED = 2 ** 32 - 1;
 const LINES = ["sketch", "edges", "hed", "photo-sketch"];
 
@@ -45,7 +46,7 @@ export function drawingMode({ reads }) {
 const fresh = (bundle) => ({
   bundle,
   condition: "mask",
-  seed: 0,
+  seed: FIRST_SEED,
   strip: Array.from({ length: STRIP }, (_, i) => i),
   truncation: 1,
   regions: {}, // label id -> seed

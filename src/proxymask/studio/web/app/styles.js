@@ -211,7 +211,7 @@ export class StylePanel {
     }
     const look = this.renders.look();
     const chosen = this.chosenSeed;
-    const ofMask = settings.stripShows === "mask";
+    const ofMask = settings.stripShows === "mask" && this.label === null; // for a label, the styles that it may be taken from
     this.list.setAttribute("aria-label", ofMask ? "This mask in several styles" : "Styles, as the generator draws them");
     this.thumbs.forEach((thumb, i) => {
       const { seed, button, canvas, image } = thumb;

@@ -107,11 +107,11 @@ export class Input {
       const { active } = this;
       if (active && !active.touch) return; // a palm while the pen draws
       if (this.penMode || this.navigating || this.actions.panning() || this.fingers.size > 1) {
-        if (active) this.#leaveStroke();
+        if (active) this.#leaveStroke(event.timeStamp - active.start < PINCH_TIME);
         this.navigating = true;
       } else {
         const timer = setTimeout(() => this.#start(), TOUCH_DELAY);
-        this.active = { id, kind: "wait", touch: true, start: performance.now(), last: now, queue: [now], timer };
+        this.active = { id, kind: "wait", touch: true, start: event.timeStamp, last: now, queue: [now], timer };
       }
       return;
     }
@@ -123,7 +123,7 @@ export class Input {
     this.#capture(id);
     const pan = event.button === 1 || this.space || (this.actions.panning() && event.button === 0);
     if (pan) event.preventDefault(); // the middle button scrolls
-    this.active = { id, kind: pan ? "pan" : "stroke", touch: false, start: performance.now(), last: now, queue: [], timer: 0 };
+    this.active = { id, kind: pan ? "pan" : "stroke", touch: false, start: event.timeStamp, last: now, queue: [], timer: 0 };
     if (!pan) this.actions.begin(now, event.buttons & 32 ? "eraser" : event.button === 2 || event.altKey ? "picker" : null);
   }
 
@@ -147,12 +147,12 @@ export class Input {
   }
 
   /** The stroke of a finger gives way to a pinch or a pen. */
-  #leaveStroke(takeBack = false) {
+  #leaveStroke(takeBack) {
     const { active } = this;
     clearTimeout(active.timer);
     this.active = null;
     if (active.kind !== "stroke") return;
-    if (takeBack || performance.now() - active.start < PINCH_TIME) this.actions.abort();
+    if (takeBack) this.actions.abort();
     else this.actions.end();
   }
 

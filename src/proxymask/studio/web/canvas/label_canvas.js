@@ -13,7 +13,8 @@
  *
  * | | |
  * |---|---|
- * | ids    | `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()` |
+ * | ids    | `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`, `toPng()`;
+ * |        | and the functions `encodeRle`, `decodeRle`, `decodeIdPng(file)` (exact ids of a palette or grey PNG), `encodeIdPng` |
  * | paint  | `tool`, `label`, `size`, `setTool(name)`, `setLabel(id)`, `setSize(pixels)`, `settings`, `setSettings({...})`,
  * |        | `setLock(id, "none"/"only"/"never")`, `getLock(id)`, `getTools()`, `setTools(saved)` |
  * | act    | `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `fillEnclosed(id)`, `removeSpecks(pixels)`, `replaceLabel(from, to)` |
@@ -49,14 +50,16 @@ import { History } from "./history.js";
 import { Input } from "./input.js";
 import { KeyboardCursor } from "./keyboard.js";
 import { matchKey } from "./keys.js";
+import { encodeIdPng } from "./png.js";
 import { Select } from "./select.js";
 import { Strokes } from "./strokes.js";
 import { DEFAULT_SETTINGS, TOOLS, fillMask, makePainter, makeTool } from "./toolbox.js";
-import { View } from "./view.js";
+import { View, defaultColor, parseColor } from "./view.js";
 
 export { DEFAULT_SETTINGS, History, TOOLS, decodeRle, encodeRle };
 export { KEYS, matchKey } from "./keys.js";
-export { defaultColor } from "./view.js";
+export { decodeIdPng, encodeIdPng } from "./png.js";
+export { defaultColor };
 
 const MAX_SIZE = 200;
 
@@ -193,6 +196,12 @@ export class LabelCanvas extends EventTarget {
   /** The ids as run-length data: (u8 id, u16 little-endian run) repeated. @returns {Uint8Array} */
   encode() {
     return encodeRle(this.#buffer.ids);
+  }
+
+  /** The ids as a PNG file with the palette's colours. @returns {Promise<Blob>} */
+  toPng() {
+    const colors = Array.from({ length: 256 }, (_, id) => parseColor(this.palette.find((entry) => entry.id === id)?.color ?? defaultColor(id)));
+    return encodeIdPng(this.#buffer.ids, this.width, this.height, colors);
   }
 
   /** Replaces the ids by run-length data (see {@link load}). @throws {RangeError} where it does not fit the canvas */
