@@ -47,7 +47,12 @@ class Canvas:
 
     def use(self, tool: str, label: int = 1, size: int = 1, **settings) -> None:
         self.page.evaluate(
-            "([tool, label, size, settings]) => { canvas.setTool(tool); canvas.setLabel(label); canvas.setSize(size); canvas.setSettings(settings); }",
+            """([tool, label, size, settings]) => {
+              canvas.setTool(tool);
+              canvas.setLabel(label);
+              canvas.setSize(size);
+              canvas.setSettings(settings);
+            }""",
             [tool, label, size, settings],
         )
 
@@ -75,8 +80,12 @@ class Canvas:
     def wait(self, condition: str) -> None:
         """Waits up to 10 seconds for an expression to hold. (Playwright's own wait evaluates text, which the page's policy forbids.)"""
         held = self.page.evaluate(
-            "async () => { for (const end = Date.now() + 10_000; !(%s); ) { if (Date.now() > end) return false;"
-            " await new Promise((done) => setTimeout(done, 10)); } return true; }" % condition
+            """async () => {
+              for (const end = Date.now() + 10_000; !(CONDITION); await new Promise((done) => setTimeout(done, 10))) {
+                if (Date.now() > end) return false;
+              }
+              return true;
+            }""".replace("CONDITION", condition)
         )
         assert held, condition
 

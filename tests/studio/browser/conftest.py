@@ -27,7 +27,10 @@ ARGUMENTS = (
     "--disable-sync",
 )
 HOST_PAGE = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Canvas</title><link rel="icon" href="data:,">
-<style>body { margin: 0; height: 3000px; background: #d7dade } #canvas { margin: 20px 0 0 20px; width: 560px; height: 480px; background: #b9bec4 }</style>
+<style>
+  body { margin: 0; height: 3000px; background: #d7dade }
+  #canvas { margin: 20px 0 0 20px; width: 560px; height: 480px; background: #b9bec4 }
+</style>
 <div id="canvas"></div>"""
 
 
@@ -58,7 +61,8 @@ def browser() -> Iterator:
 class _Files(http.server.SimpleHTTPRequestHandler):
     """The files of ``web/``, and ``/`` as an empty page with one element."""
 
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
+    def guess_type(self, path: str) -> str:
+        return "text/javascript" if path.endswith(".js") else super().guess_type(path)
 
     def do_GET(self) -> None:
         if self.path != "/":

@@ -21,7 +21,10 @@ SETUP = """() => {
       window.style = n;
       canvas.history.push({ undo: () => (window.style = before), redo: () => (window.style = n), bytes: 100, name: 'style' });
     } else if (kind === 'action') {
-      [() => canvas.fillEnclosed(), () => canvas.removeSpecks(n % 30), () => canvas.clear(), () => canvas.replaceLabel(n % 3, (n + 1) % 3)][n % 4]();
+      if (n % 4 === 0) canvas.fillEnclosed();
+      else if (n % 4 === 1) canvas.removeSpecks(n % 30);
+      else if (n % 4 === 2) canvas.clear();
+      else canvas.load(canvas.ids.map((id) => (id + n) % 4));
     } else if (kind === 'undo') canvas.undo();
     else if (kind === 'redo') canvas.redo();
     else {
@@ -140,7 +143,11 @@ def test_memory_stays_under_the_cap_and_the_newest_steps_remain(open_page):
 
 def test_a_slider_is_one_step(open_page):
     canvas = Canvas(open_page())
-    push = "(n) => { const old = window.value ?? 0; window.value = n; canvas.history.push({ undo: () => (value = old), redo: () => (value = n), merge: 'truncation' }); }"
+    push = """(n) => {
+      const old = window.value ?? 0;
+      window.value = n;
+      canvas.history.push({ undo: () => (window.value = old), redo: () => (window.value = n), merge: 'truncation' });
+    }"""
     for n in range(1, 6):
         canvas.page.evaluate(push, n)
     assert canvas.get("canvas.history.done.length") == 1

@@ -21,7 +21,8 @@ def touchscreen(open_page):
 POINTER = """([name, x, y, options]) => {
   const { x: clientX, y: clientY } = canvas.toClient(x, y);
   const { samples = [], ...rest } = options;
-  const init = { clientX, clientY, pointerId: 7, pointerType: 'pen', button: 0, buttons: 1, bubbles: true, cancelable: true, pressure: 0.5, ...rest };
+  const pen = { pointerId: 7, pointerType: 'pen', button: 0, buttons: 1, bubbles: true, cancelable: true, pressure: 0.5 };
+  const init = { ...pen, clientX, clientY, ...rest };
   const coalescedEvents = samples.map(([sx, sy, pressure]) => {
     const at = canvas.toClient(sx, sy);
     return new PointerEvent(name, { ...init, clientX: at.x, clientY: at.y, pressure: pressure ?? init.pressure });
@@ -98,7 +99,12 @@ def test_space_pans_and_lets_go(open_page):
 def test_the_wheel_zooms_to_the_cursor_and_not_the_page(open_page):
     page = open_page()
     canvas = Canvas(page)
-    for place, delta, key in [((120, 400), -300, None), ((500, 100), -240, "Control"), ((300, 200), 500, None), ((60, 450), 100, "Control")]:
+    for place, delta, key in [
+        ((120, 400), -300, None),
+        ((500, 100), -240, "Control"),
+        ((300, 200), 500, None),
+        ((60, 450), 100, "Control"),
+    ]:
         under = page.evaluate("([x, y]) => canvas.toBuffer(x, y)", place)
         scale = canvas.get("canvas.getView().scale")
         page.mouse.move(*place)

@@ -1,6 +1,7 @@
 """Rasterisation and areas against brute force and scipy: the JavaScript functions alone, and the same through strokes of the mouse."""
 
 import base64
+import itertools
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_lines_have_no_gaps(js):
     def check(a, b):
         points = js("([a, b]) => { const found = []; raster.line(...a, ...b, (x, y) => found.push([x, y])); return found; }", [a, b])
         assert [tuple(point) for point in points] == line_points(a, b)
-        assert all(max(abs(p[0] - q[0]), abs(p[1] - q[1])) == 1 for p, q in zip(points, points[1:], strict=False))
+        assert all(max(abs(p[0] - q[0]), abs(p[1] - q[1])) == 1 for p, q in itertools.pairwise(points))
 
     check()
 
@@ -118,7 +119,8 @@ def test_enclosed_areas_are_the_holes_of_scipy(js):
     @settings(max_examples=80, deadline=None)
     @given(label_maps)
     def check(ids):
-        call = "({ width, height, text }) => { const ids = unbase64(text); return base64(areas.enclosed(width, height, (i) => ids[i] === 0)); }"
+        call = """({ width, height, text }) => { const ids = unbase64(text);
+          return base64(areas.enclosed(width, height, (i) => ids[i] === 0)); }"""
         holes = ndimage.binary_fill_holes(ids == 0) & (ids != 0)
         assert (unpacked(js(call, packed(ids)), ids.shape) == holes).all()
 
@@ -203,10 +205,18 @@ def test_run_lengths_come_back(js):
 
 @pytest.mark.parametrize(
     ("bytes_", "message"),
-    [([1, 4], "multiple of 3"), ([1, 0, 0], "empty run"), ([1, 5, 0], "longer than 4"), ([1, 3, 0], "covers 3 of 4"), ([], "covers 0 of 4")],
+    [
+        ([1, 4], "multiple of 3"),
+        ([1, 0, 0], "empty run"),
+        ([1, 5, 0], "longer than 4"),
+        ([1, 3, 0], "covers 3 of 4"),
+        ([], "covers 0 of 4"),
+    ],
 )
 def test_bad_run_lengths_are_refused_in_words(js, bytes_, message):
-    found = js("(bytes) => { try { buffer.decodeRle(Uint8Array.from(bytes), 4); return null; } catch (error) { return error.message; } }", bytes_)
+    found = js(
+        "(bytes) => { try { buffer.decodeRle(Uint8Array.from(bytes), 4); return null; } catch (error) { return error.message; } }", bytes_
+    )
     assert message in found
 
 

@@ -22,16 +22,29 @@ AVATAR = [
 ]
 
 
-def seen(canvas: Canvas, x: float, y: float) -> tuple[int, int, int]:
-    """Colour of the main layer at a buffer position."""
-    call = """([x, y]) => {
-      const layer = canvas.host.querySelector('canvas');
-      const box = layer.getBoundingClientRect();
-      const point = canvas.toClient(x, y);
-      const k = layer.width / box.width;
-      return Array.from(layer.getContext('2d').getImageData(Math.floor((point.x - box.x) * k), Math.floor((point.y - box.y) * k), 1, 1).data);
-    }"""
-    return tuple(canvas.page.evaluate(call, [x, y])[:3])
+LAYER = """
+  const layer = canvas.host.querySelector('canvas');
+  const context = layer.getContext('2d');
+  const box = layer.getBoundingClientRect();
+"""
+SEEN = """(points) => {
+  LAYER
+  const inside = ({ x, y }) => x > box.left + 1 && y > box.top + 1 && x < box.right - 1 && y < box.bottom - 1;
+  return points.map(([x, y]) => {
+    const point = canvas.toClient(x + 0.5, y + 0.5);
+    if (!inside(point)) return null;
+    const k = layer.width / box.width;
+    return Array.from(context.getImageData(Math.floor((point.x - box.x) * k), Math.floor((point.y - box.y) * k), 1, 1).data);
+  });
+}""".replace("LAYER", LAYER)
+COLOURS = """() => {
+  LAYER
+  return [...new Set(new Uint32Array(context.getImageData(0, 0, layer.width, layer.height).data.buffer))];
+}""".replace("LAYER", LAYER)
+SUM = """() => {
+  LAYER
+  return context.getImageData(0, 0, layer.width, layer.height).data.reduce((sum, value) => (sum * 31 + value) % 4294967291, 0);
+}""".replace("LAYER", LAYER)
 
 
 @pytest.mark.parametrize("ratio", [1, 1.5, 2])
@@ -42,30 +55,27 @@ def test_colours_are_exact_and_never_blended(open_page, ratio):
         canvas.call("zoomBy", zoom)
         canvas.drag((10, 10), (30, 30), (50, 20))
         canvas.frame()
-        layer = canvas.page.evaluate("""() => { const layer = canvas.host.querySelector('canvas');
-          const found = new Set(new Uint32Array(layer.getContext('2d').getImageData(0, 0, layer.width, layer.height).data.buffer)); return [...found]; }""")
-        colors = {(value & 255, value >> 8 & 255, value >> 16 & 255) for value in layer if value >> 24}
+        colors = {(value & 255, value >> 8 & 255, value >> 16 & 255) for value in canvas.page.evaluate(COLOURS) if value >> 24}
         assert colors <= {COLORS[0], COLORS[2]}
         ids = canvas.ids()
-        for x, y in itertools.product(range(2, 62, 6), range(2, 46, 5)):
-            point = canvas.page.evaluate(
-                "([x, y]) => { const p = canvas.toClient(x, y), b = canvas.host.getBoundingClientRect(); return p.x > b.left + 1 && p.y > b.top + 1 && p.x < b.right - 1 && p.y < b.bottom - 1; }",
-                [x + 0.5, y + 0.5],
-            )
-            if point:
-                assert seen(canvas, x + 0.5, y + 0.5) == COLORS[ids[y, x]]
+        points = list(itertools.product(range(2, 62, 6), range(2, 46, 5)))
+        seen = canvas.page.evaluate(SEEN, points)
+        assert any(seen)
+        for (x, y), color in zip(points, seen, strict=True):
+            assert color is None or tuple(color[:3]) == COLORS[ids[y, x]]
         canvas.call("clear")
 
 
 def test_drawing_a_part_gives_what_drawing_all_gives(open_page):
     canvas = Canvas(open_page(device_scale_factor=1.25))
-    pixels = """() => { const layer = canvas.host.querySelector('canvas');
-      return layer.getContext('2d').getImageData(0, 0, layer.width, layer.height).data.reduce((sum, value) => (sum * 31 + value) % 4294967291, 0); }"""
     canvas.page.evaluate("""() => {
       const picture = document.createElement('canvas');
       picture.width = picture.height = 8;
       const context = picture.getContext('2d');
-      for (let i = 0; i < 64; i++) { context.fillStyle = `hsl(${i * 40} 80% 50%)`; context.fillRect(i % 8, i >> 3, 1, 1); }
+      for (let i = 0; i < 64; i++) {
+        context.fillStyle = `hsl(${i * 40} 80% 50%)`;
+        context.fillRect(i % 8, i >> 3, 1, 1);
+      }
       canvas.setPicture('over', picture, { opacity: 0.3, smooth: false });
     }""")
     canvas.call("zoomBy", 1.7)
@@ -73,11 +83,53 @@ def test_drawing_a_part_gives_what_drawing_all_gives(open_page):
         canvas.use("brush", label, size)
         canvas.drag((15 + 3 * i, 20), (30, 25 + i), (40, 18))
         canvas.frame()
-        part = canvas.page.evaluate(pixels)
+        part = canvas.page.evaluate(SUM)
         canvas.call("setPatterns", False)  # draws all
         canvas.frame()
-        whole = canvas.page.evaluate(pixels)
-        assert part == whole
+        assert part == canvas.page.evaluate(SUM)
+
+
+def test_patterns_tell_labels_apart_without_colours(open_page):
+    palette = [{"id": i, "name": str(i), "color": "#888888"} for i in range(12)]
+    canvas = Canvas(open_page(), 96, 128, palette=palette)
+    canvas.load(np.arange(12).reshape(4, 3).repeat(32, 0).repeat(32, 1))
+    grid = list(itertools.product(range(16), range(16)))
+    for patterns, different in [(False, 1), (True, 12)]:
+        canvas.call("setPatterns", patterns)
+        canvas.frame()
+        tiles = []
+        for i in range(12):
+            seen = canvas.page.evaluate(SEEN, [(x + 32 * (i % 3) + 8, y + 32 * (i // 3) + 8) for x, y in grid])
+            tiles.append(tuple(color[0] for color in seen))
+        assert len(set(tiles)) == different
+
+
+def test_a_picture_can_be_wiped_over_the_labels(open_page):
+    canvas = Canvas(open_page())
+    canvas.page.evaluate("""() => {
+      const red = document.createElement('canvas');
+      red.width = red.height = 4;
+      red.getContext('2d').fillStyle = '#ff0000';
+      red.getContext('2d').fillRect(0, 0, 4, 4);
+      canvas.setPicture('over', red, { wipe: 0.5 });
+    }""")
+    canvas.frame()
+    left, right = canvas.page.evaluate(SEEN, [(28, 20), (36, 20)])
+    assert (left[:3], tuple(right[:3])) == ([255, 0, 0], COLORS[0])
+    canvas.page.evaluate("canvas.setPicture('over', null)")
+    canvas.frame()
+    assert tuple(canvas.page.evaluate(SEEN, [(28, 20)])[0][:3]) == COLORS[0]
+
+
+def test_an_element_that_the_page_moved_is_painted_where_the_pointer_is(open_page):
+    canvas = Canvas(open_page())
+    canvas.use("brush", 1, 3)
+    canvas.drag((5, 5), (8, 5))
+    canvas.page.evaluate("document.body.prepend(Object.assign(document.createElement('p'), { textContent: 'A note' }))")
+    box = canvas.get("(({ x, y }) => [x, y])(canvas.host.getBoundingClientRect())")
+    view = canvas.get("canvas.getView()")
+    canvas.page.mouse.click(box[0] + view["x"] + 20.5 * view["scale"], box[1] + view["y"] + 30.5 * view["scale"])
+    assert (canvas.ids()[29:32, 19:22] == 1).all()
 
 
 def test_nothing_is_drawn_when_nothing_changed(open_page):
@@ -120,6 +172,20 @@ def test_the_canvas_stays_in_sight(open_page):
     for factor in (1e9, 1e-9):
         canvas.call("zoomBy", factor)
         assert 0.25 <= canvas.get("canvas.getView().scale") <= 64
+
+
+def test_a_hidden_canvas_is_drawn_when_it_is_shown(open_page):
+    canvas = Canvas(open_page())
+    canvas.page.evaluate("canvas.host.hidden = true; canvas.host.style.display = 'none'")
+    canvas.frame()
+    ids = np.full((48, 64), 2)
+    canvas.load(ids)
+    canvas.frame()
+    assert [event["final"] for event in canvas.events("change")] == [True]
+    canvas.page.evaluate("canvas.host.hidden = false; canvas.host.style.display = ''")
+    canvas.frame()
+    canvas.frame()
+    assert tuple(canvas.page.evaluate(SEEN, [(30, 20)])[0][:3]) == COLORS[2]
 
 
 def test_a_destroyed_canvas_leaves_nothing(open_page):
@@ -229,7 +295,10 @@ def test_frame_gaps_while_painting(open_page, record_property):
       };
       send('pointerdown', 0);
       const start = performance.now();
-      for (let n = 1; n < 240; n++) { await new Promise((done) => setTimeout(done, 8)); send('pointermove', n / 24); if (n % 40 === 0) canvas.setLabel(n / 40 % 2 + 1); }
+      for (let n = 1; n < 240; n++) {
+        await new Promise((done) => setTimeout(done, 8));
+        send('pointermove', n / 24);
+      }
       send('pointerup', 10);
       go = false;
       const at = (list, q) => list.toSorted((a, b) => a - b)[Math.floor(q * (list.length - 1))];

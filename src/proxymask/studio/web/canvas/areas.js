@@ -1,7 +1,4 @@
-/**
- * Connected areas of a label map: fill, holes, specks, surroundings. Pure functions of ids, row-major.
- * @module canvas/areas
- */
+/** Connected areas of a label map: fill, holes, specks, surroundings. Pure functions of ids, row-major. */
 
 /** Calls `visit` for each neighbour of pixel i: the four at its sides, with `eight` also those at its corners. */
 function neighbours(i, width, height, eight, visit) {
@@ -36,6 +33,11 @@ export function connected(width, height, starts, member, eight = false) {
   for (const start of starts) add(start);
   while (stack.length) neighbours(stack.pop(), width, height, eight, add);
   return mask;
+}
+
+/** The region that is moved as one: equal ids connected to pixel `at`, also over corners, or all of them. @returns {Uint8Array} 1 in it */
+export function region(ids, width, height, at, everywhere) {
+  return everywhere ? ids.map((id) => +(id === ids[at])) : connected(width, height, [at], (i) => ids[i] === ids[at], true);
 }
 
 /** Indices of the pixels at the border of the map. */

@@ -1,7 +1,4 @@
-/**
- * The exact buffer of label ids, its changes as tiles, and run-length encoding. Pure data: no DOM.
- * @module canvas/buffer
- */
+/** The exact buffer of label ids, its changes as tiles, and run-length encoding. Pure data: no DOM. */
 
 /** Side of a tile in pixels; changes are kept tile by tile. */
 export const TILE = 32;
@@ -55,6 +52,11 @@ export function decodeRle(bytes, length) {
   return ids;
 }
 
+/** @throws {RangeError} where there are not width x height ids */
+export function checkLength(ids, width, height) {
+  if (ids.length !== width * height) throw new RangeError(`expected ${width * height} ids (${width} x ${height}), got ${ids.length}`);
+}
+
 /** @typedef {{x0: number, y0: number, x1: number, y1: number}} Rect pixels, all four bounds inclusive */
 /** @typedef {{tiles: {index: number, before: Uint8Array, after: Uint8Array}[], bytes: number, rect: Rect}} Diff */
 
@@ -80,6 +82,8 @@ export class LabelBuffer {
     this.version = 0;
     /** @type {Rect|null} what changed since {@link takeDirty} */
     this.dirty = null;
+    /** Whether a lock kept a pixel of the running step. */
+    this.blocked = false;
     /** @type {Map<number, Uint8Array>|null} tiles as they were at `begin` */
     this.before = null;
   }
@@ -97,11 +101,7 @@ export class LabelBuffer {
   begin() {
     if (this.before) throw new Error("a step is already running");
     this.before = new Map();
-  }
-
-  /** Whether a step is running. */
-  get open() {
-    return this.before !== null;
+    this.blocked = false;
   }
 
   /**
@@ -119,7 +119,11 @@ export class LabelBuffer {
     const row = y * this.width;
     for (let i = row + x0; i <= row + x1; i++) {
       const old = ids[i];
-      if (old === id || (allowed && !allowed[old])) continue;
+      if (old === id) continue;
+      if (allowed && !allowed[old]) {
+        this.blocked = true;
+        continue;
+      }
       if (first < 0) {
         first = i;
         this.#keep(x0, x1, y);
@@ -135,9 +139,8 @@ export class LabelBuffer {
     this.span(y, x, x, id, allowed);
   }
 
-  /** Replaces all ids. */
+  /** Replaces all ids by as many. */
   replace(ids) {
-    if (ids.length !== this.ids.length) throw new RangeError(`expected ${this.ids.length} ids (${this.width} x ${this.height}), got ${ids.length}`);
     for (let y = 0; y < this.height; y++) this.#keep(0, this.width - 1, y);
     let first = ids.length;
     let last = -1;

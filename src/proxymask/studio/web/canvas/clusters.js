@@ -1,9 +1,7 @@
-/**
- * Clusters as super-pixels: a coarse map of ids over the canvas, whose connected regions are given to a label one by one.
- * @module canvas/clusters
- */
+/** Clusters as super-pixels: a coarse map of ids over the canvas, whose connected regions are given to a label one by one. */
 
 import { components } from "./areas.js";
+import { checkLength } from "./buffer.js";
 import { outline } from "./view.js";
 
 export class Clusters {
@@ -13,7 +11,7 @@ export class Clusters {
    * @param {number} height
    */
   constructor({ width, height, ids }, canvasWidth, canvasHeight) {
-    if (ids.length !== width * height) throw new RangeError(`expected ${width * height} cluster ids (${width} x ${height}), got ${ids.length}`);
+    checkLength(ids, width, height);
     this.ids = ids;
     this.mapWidth = width;
     this.width = canvasWidth;
@@ -47,15 +45,8 @@ export class Clusters {
     if (!this.#inside(x, y)) return;
     const of = whole ? this.ids : this.regions;
     const wanted = of[this.#cell(x, y)];
-    for (let j = 0; j < this.height; j++) {
-      for (let i = 0, from = -1; i <= this.width; i++) {
-        const member = i < this.width && of[this.#cell(i, j)] === wanted;
-        if (member && from < 0) from = i;
-        if (member || from < 0) continue;
-        painter.buffer.span(j, from, i - 1, painter.id, painter.allowed);
-        from = -1;
-      }
-    }
+    const member = (i) => of[this.#cell(i % this.width, Math.floor(i / this.width))] === wanted;
+    painter.fill(Uint8Array.from({ length: this.width * this.height }, (_, i) => +member(i)));
   }
 
   /** Outline of what {@link key} names; of all regions where the key is null. @returns {Path2D} */

@@ -1,9 +1,6 @@
-/**
- * What is drawn over the ids: the brush under the pointer, the region or cluster that a press would take, the keyboard cursor, the mirror.
- * @module canvas/cursor
- */
+/** What is drawn over the ids: the brush, the region or cluster that a press would take, the keyboard cursor, the mirror axis. */
 
-import { connected } from "./areas.js";
+import { region } from "./areas.js";
 import * as raster from "./raster.js";
 import { outline } from "./view.js";
 
@@ -32,7 +29,7 @@ export class Cursor {
   draw(context) {
     const { at, canvas } = this;
     const { tool, settings, width, height } = canvas;
-    if (settings.mirror) this.#stroke(context, this.#cached("axis", width, (path) => (path.moveTo(width / 2, 0), path.lineTo(width / 2, height))), { dash: true });
+    if (settings.mirror) this.#axis(context, width / 2, height);
     if (!at || this.panning) return;
     if (BRUSHES.includes(tool) || (!settings.filled && SHAPES.includes(tool))) {
       this.#brush(context, at);
@@ -43,16 +40,19 @@ export class Cursor {
     if (this.keyboard) this.#cross(context, this.keyboard);
   }
 
+  #axis(context, x, height) {
+    const path = new Path2D();
+    path.moveTo(x, 0);
+    path.lineTo(x, height);
+    this.#stroke(context, path, { dash: true });
+  }
+
   #stroke(context, path, style) {
     this.view.strokePath(context, path, style);
   }
 
-  /** @param {(path: Path2D) => Path2D|void} make fills the path, or returns another */
   #cached(kind, key, make) {
-    if (this.cache.get(kind)?.key !== key) {
-      const path = new Path2D();
-      this.cache.set(kind, { key, path: make(path) || path });
-    }
+    if (this.cache.get(kind)?.key !== key) this.cache.set(kind, { key, path: make() });
     return this.cache.get(kind).path;
   }
 
@@ -82,7 +82,7 @@ export class Cursor {
     const { everywhere } = settings;
     const last = this.region;
     if (!(last?.version === version && last.everywhere === everywhere && last.mask[at])) {
-      const mask = everywhere ? ids.map((other) => +(other === id)) : connected(width, height, [at], (i) => ids[i] === id, true);
+      const mask = region(ids, width, height, at, everywhere);
       const path = outline((i, j) => (mask[j * width + i] ? 1 : -1), { x0: 0, y0: 0, x1: width - 1, y1: height - 1 });
       this.region = { version, everywhere, mask, path };
     }

@@ -1,7 +1,4 @@
-/**
- * One history for the mask, the style and the settings.
- * @module canvas/history
- */
+/** One history for the mask, the style and the settings. */
 
 /**
  * @typedef {object} Entry

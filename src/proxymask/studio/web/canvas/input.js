@@ -1,7 +1,4 @@
-/**
- * Pointers and the wheel: what is a stroke, what moves the view.
- * @module canvas/input
- */
+/** Pointers and the wheel: what is a stroke, what moves the view. */
 
 /** A touch becomes a stroke after this time or way, so that the first finger of a pinch leaves no dot. */
 const TOUCH_DELAY = 60; // ms
@@ -9,18 +6,7 @@ const TOUCH_SLOP = 4; // CSS pixels
 /** A second finger within this time takes the stroke of the first back; later it ends it. */
 const PINCH_TIME = 300; // ms
 
-/**
- * @typedef {object} Sample a position of a pointer
- * @property {number} x clientX
- * @property {number} y clientY
- * @property {number} pressure 0 to 1; 0.5 where the device has none
- * @property {boolean} shift
- * @property {boolean} alt
- * @property {boolean} ctrl Ctrl or Command
- * @property {string} type mouse, pen, touch
- */
-
-/** @param {PointerEvent} event @returns {Sample} */
+/** A position of a pointer in the window; pressure 0 to 1, 0.5 where the device has none; ctrl: also Command; type: mouse, pen, touch. */
 export function sample(event, keys = event) {
   return {
     x: event.clientX,
@@ -43,10 +29,9 @@ export function sample(event, keys = event) {
 export class Input {
   /**
    * @param {HTMLElement} element
-   * @param {{begin: (sample: Sample, tool: string|null) => void, extend: (samples: Sample[]) => void, end: () => void, abort: () => void,
-   *   hover: (sample: Sample|null) => void, panBy: (dx: number, dy: number) => void, zoomBy: (factor: number, x: number, y: number) => void,
-   *   sizeBy: (steps: number) => void, penMode: (on: boolean) => void, wheel: () => string, panning: () => boolean}} actions
-   *   `begin` with a tool: for this stroke only; `wheel`: what the wheel does: "zoom", "size" or "pan"; `panning`: a drag moves the view
+   * @param {object} actions begin(sample, tool), extend(samples), end(), abort(): a stroke, `tool` for this stroke only or null;
+   *   hover(sample or null); panBy(dx, dy), zoomBy(factor, x, y): moves of the view; sizeBy(steps); penMode(on);
+   *   wheel() -> what the wheel does, "zoom", "size" or "pan"; panning() -> whether a drag moves the view
    */
   constructor(element, actions) {
     this.element = element;
@@ -54,8 +39,7 @@ export class Input {
     this.penMode = false;
     /** Space is held: dragging moves the view. */
     this.space = false;
-    /** @type {{id: number, kind: "stroke"|"pan"|"wait", touch: boolean, start: number, last: Sample, queue: Sample[], timer: number}|null} */
-    this.active = null;
+    this.active = null; // the pointer that is down; kind: "stroke", "pan", or "wait" for a finger that may begin a pinch
     /** @type {Map<number, {x: number, y: number}>} fingers on the element */
     this.fingers = new Map();
     this.navigating = false;
@@ -71,7 +55,8 @@ export class Input {
     on("contextmenu", (event) => event.preventDefault());
     on("dragstart", (event) => event.preventDefault());
     on("wheel", (event) => this.#wheel(event), { passive: false });
-    for (const name of ["touchmove", "gesturestart", "gesturechange"]) on(name, (event) => event.preventDefault(), { passive: false }); // Safari
+    // Safari scrolls and zooms in spite of touch-action
+    for (const name of ["touchmove", "gesturestart", "gesturechange"]) on(name, (event) => event.preventDefault(), { passive: false });
     addEventListener("blur", () => (this.space = false), { signal });
   }
 
@@ -98,7 +83,7 @@ export class Input {
   }
 
   #down(event) {
-    this.element.focus({ preventScroll: true });
+    this.element.focus({ preventScroll: true, focusVisible: false });
     const { pointerId: id, pointerType: type } = event;
     const now = sample(event);
     if (type === "touch") {
@@ -159,6 +144,7 @@ export class Input {
   #move(event) {
     const { pointerId: id } = event;
     const now = sample(event);
+    if (event.pointerType === "pen") this.setPenMode(true);
     if (this.fingers.has(id) && this.navigating) {
       this.#navigate(id, now);
       return;
@@ -229,8 +215,9 @@ export class Input {
     const main = Math.abs(dy) >= Math.abs(dx) ? dy : dx; // Shift turns the wheel on some systems
     if (this.drawing && !event.ctrlKey) return;
     const does = event.ctrlKey || event.metaKey ? "zoom" : event.shiftKey || event.altKey ? "size" : this.actions.wheel();
+    const pinch = event.ctrlKey && Math.abs(main) < 50; // of a touch pad
     if (does === "pan") this.actions.panBy(-dx, -dy);
     else if (does === "size") this.actions.sizeBy(-main / 100);
-    else this.actions.zoomBy(Math.exp(-Math.max(-200, Math.min(200, main)) * (event.ctrlKey && Math.abs(main) < 50 ? 0.01 : 0.002)), event.clientX, event.clientY);
+    else this.actions.zoomBy(Math.exp(-Math.max(-200, Math.min(200, main)) * (pinch ? 0.01 : 0.002)), event.clientX, event.clientY);
   }
 }

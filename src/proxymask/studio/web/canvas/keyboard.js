@@ -1,7 +1,4 @@
-/**
- * The keyboard as a brush: arrows move a cursor, Space held or Enter paints.
- * @module canvas/keyboard
- */
+/** The keyboard as a brush: arrows move a cursor, Space held or Enter paints. */
 
 const STEPS = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] };
 const FAR = 10; // pixels with Shift
@@ -9,9 +6,8 @@ const FAR = 10; // pixels with Shift
 export class KeyboardCursor {
   /**
    * @param {{width: number, height: number}} buffer
-   * @param {{begin: (point: object) => void, extend: (points: object[]) => void, end: () => void, hover: (point: object) => void,
-   *   nudge: (dx: number, dy: number, scale: boolean) => boolean, start: () => {x: number, y: number}, pan: (on: boolean) => void}} hooks
-   *   nudge: moves the selected region, false where there is none; start: where the cursor appears; pan: Space without a cursor
+   * @param {object} hooks begin(point), extend(points), end(): a stroke; hover(point); nudge(dx, dy, scale): moves the selected region,
+   *   false where there is none; start() -> where the cursor appears; pan(on): Space without a cursor
    */
   constructor(buffer, hooks) {
     this.buffer = buffer;
@@ -62,8 +58,12 @@ export class KeyboardCursor {
 
   #appear() {
     const { x, y } = this.hooks.start();
-    this.at = { x: Math.min(this.buffer.width - 1, Math.max(0, Math.floor(x))), y: Math.min(this.buffer.height - 1, Math.max(0, Math.floor(y))) };
+    this.#goTo(Math.floor(x), Math.floor(y));
     this.hooks.hover(this.point());
+  }
+
+  #goTo(x, y) {
+    this.at = { x: Math.min(this.buffer.width - 1, Math.max(0, x)), y: Math.min(this.buffer.height - 1, Math.max(0, y)) };
   }
 
   #arrow([dx, dy], shift, mod) {
@@ -73,10 +73,7 @@ export class KeyboardCursor {
       this.#appear();
       return true;
     }
-    this.at = {
-      x: Math.min(this.buffer.width - 1, Math.max(0, this.at.x + dx * far)),
-      y: Math.min(this.buffer.height - 1, Math.max(0, this.at.y + dy * far)),
-    };
+    this.#goTo(this.at.x + dx * far, this.at.y + dy * far);
     if (this.held) this.hooks.extend([this.point()]);
     this.hooks.hover(this.point());
     return true;

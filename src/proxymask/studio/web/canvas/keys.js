@@ -1,62 +1,71 @@
-/**
- * The table of shortcuts, and which of them a key press means. The sheet of shortcuts and the handlers read the same table.
- * @module canvas/keys
- */
+/** The table of shortcuts, and which of them a key press means. The sheet of shortcuts and the handlers read the same table. */
 
 /**
  * @typedef {object} Shortcut
  * @property {string} action name for {@link LabelCanvas#act}
- * @property {string[]} keys as `b`, `Shift+g`, `Mod+z` (Mod: Ctrl, on a Mac Command); the key is the character typed, or its `KeyboardEvent.key`
+ * @property {string[]} keys as `b`, `Shift+g`, `Mod+z` (Mod: Ctrl, on a Mac Command): the character typed, or `KeyboardEvent.key`
  * @property {string} group
  * @property {string} text
  */
 
+const TABLE = {
+  Tools: [
+    ["tool:brush", "b", "Brush"],
+    ["tool:eraser", "e", "Eraser"],
+    ["tool:line", "l", "Line"],
+    ["tool:rectangle", "r", "Rectangle"],
+    ["tool:ellipse", "o", "Ellipse"],
+    ["tool:lasso", "q", "Lasso"],
+    ["tool:polygon", "p", "Polygon"],
+    ["tool:fill", "g", "Fill"],
+    ["tool:enclose", "Shift+g", "Fill enclosed area"],
+    ["tool:select", "v", "Move and scale a region"],
+    ["tool:picker", "i", "Pick a label from the canvas"],
+    ["tool:cluster", "c", "Give clusters to the label"],
+    ["tool:pan", "h", "Move the view"],
+  ],
+  Brush: [
+    ["size-", "[", "Smaller"],
+    ["size+", "]", "Larger"],
+    ["mirror", "m", "Mirror strokes left and right"],
+  ],
+  Labels: [
+    ["label:0-9", "0 … 9", "Label of this number (with Shift: 10 more)"],
+    ["label-", ",", "Previous label"],
+    ["label+", ".", "Next label"],
+    ["swap", "x", "Last label used"],
+  ],
+  Edit: [
+    ["undo", "Mod+z", "Undo"],
+    ["redo", ["Mod+Shift+z", "Mod+y"], "Redo"],
+    ["finish", "Enter", "Close the polygon, put down what is moved"],
+    ["cancel", "Escape", "Cancel"],
+    ["delete", ["Delete", "Backspace"], "Delete the selected region or the last corner"],
+  ],
+  View: [
+    ["fit", "f", "Fit"],
+    ["zoom+", ["+", "="], "Zoom in (also the wheel)"],
+    ["zoom-", "-", "Zoom out"],
+    ["patterns", "n", "Patterns as well as colours"],
+    ["space", " ", "Hold and drag: move the view"],
+  ],
+  "Keyboard cursor": [
+    ["left", "ArrowLeft", "Move, also a selected region (Shift: by 10; Ctrl: scale it)"],
+    ["right", "ArrowRight", "Move"],
+    ["up", "ArrowUp", "Move"],
+    ["down", "ArrowDown", "Move"],
+    ["space", " ", "Hold to paint"],
+    ["finish", "Enter", "Begin to paint, and end"],
+  ],
+  Help: [
+    ["help", "?", "This sheet"],
+  ],
+};
+
 /** @type {Shortcut[]} */
-export const KEYS = [
-  { action: "tool:brush", keys: ["b"], group: "Tools", text: "Brush" },
-  { action: "tool:eraser", keys: ["e"], group: "Tools", text: "Eraser" },
-  { action: "tool:line", keys: ["l"], group: "Tools", text: "Line" },
-  { action: "tool:rectangle", keys: ["r"], group: "Tools", text: "Rectangle" },
-  { action: "tool:ellipse", keys: ["o"], group: "Tools", text: "Ellipse" },
-  { action: "tool:lasso", keys: ["q"], group: "Tools", text: "Lasso" },
-  { action: "tool:polygon", keys: ["p"], group: "Tools", text: "Polygon" },
-  { action: "tool:fill", keys: ["g"], group: "Tools", text: "Fill" },
-  { action: "tool:enclose", keys: ["Shift+g"], group: "Tools", text: "Fill enclosed area" },
-  { action: "tool:select", keys: ["v"], group: "Tools", text: "Move and scale a region" },
-  { action: "tool:picker", keys: ["i"], group: "Tools", text: "Pick a label from the canvas" },
-  { action: "tool:cluster", keys: ["c"], group: "Tools", text: "Give clusters to the label" },
-  { action: "tool:pan", keys: ["h"], group: "Tools", text: "Move the view" },
-
-  { action: "size-", keys: ["["], group: "Brush", text: "Smaller" },
-  { action: "size+", keys: ["]"], group: "Brush", text: "Larger" },
-  { action: "mirror", keys: ["m"], group: "Brush", text: "Mirror strokes left and right" },
-
-  { action: "label:0-9", keys: ["0 … 9"], group: "Labels", text: "Label of this number (with Shift: 10 more)" },
-  { action: "label-", keys: [","], group: "Labels", text: "Previous label" },
-  { action: "label+", keys: ["."], group: "Labels", text: "Next label" },
-  { action: "swap", keys: ["x"], group: "Labels", text: "Last label used" },
-
-  { action: "undo", keys: ["Mod+z"], group: "Edit", text: "Undo" },
-  { action: "redo", keys: ["Mod+Shift+z", "Mod+y"], group: "Edit", text: "Redo" },
-  { action: "finish", keys: ["Enter"], group: "Edit", text: "Close the polygon, put down what is moved" },
-  { action: "cancel", keys: ["Escape"], group: "Edit", text: "Cancel" },
-  { action: "delete", keys: ["Delete", "Backspace"], group: "Edit", text: "Delete the selected region or the last corner" },
-
-  { action: "fit", keys: ["f"], group: "View", text: "Fit" },
-  { action: "zoom+", keys: ["+", "="], group: "View", text: "Zoom in (also the wheel)" },
-  { action: "zoom-", keys: ["-"], group: "View", text: "Zoom out" },
-  { action: "patterns", keys: ["n"], group: "View", text: "Patterns as well as colours" },
-  { action: "space", keys: [" "], group: "View", text: "Hold and drag: move the view" },
-
-  { action: "left", keys: ["ArrowLeft"], group: "Keyboard cursor", text: "Move (Shift: 10 pixels; a selected region: itself, with Ctrl its size)" },
-  { action: "right", keys: ["ArrowRight"], group: "Keyboard cursor", text: "Move" },
-  { action: "up", keys: ["ArrowUp"], group: "Keyboard cursor", text: "Move" },
-  { action: "down", keys: ["ArrowDown"], group: "Keyboard cursor", text: "Move" },
-  { action: "space", keys: [" "], group: "Keyboard cursor", text: "Hold to paint" },
-  { action: "finish", keys: ["Enter"], group: "Keyboard cursor", text: "Begin to paint, and end" },
-
-  { action: "help", keys: ["?"], group: "Help", text: "This sheet" },
-];
+export const KEYS = Object.entries(TABLE).flatMap(([group, rows]) =>
+  rows.map(([action, keys, text]) => ({ action, keys: [keys].flat(), group, text })),
+);
 
 /** Physical keys of characters that some keyboards reach by AltGr or not at all; places on a US keyboard. */
 const PLACES = { "[": "BracketLeft", "]": "BracketRight", "-": "Minus", "=": "Equal", ",": "Comma", ".": "Period" };
@@ -95,7 +104,8 @@ export function matchKey(event, table = KEYS) {
   const mod = !altGr && (event.ctrlKey || event.metaKey);
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(code || "");
   const found = (action) => ({ action, shift, mod });
-  const number = digit && !altGr && !mod && !event.altKey && (code[0] === "D" || key === digit[1]) && table.some((entry) => entry.action === "label:0-9");
+  const numbered = table.some((entry) => entry.action === "label:0-9");
+  const number = numbered && digit && !altGr && !mod && !event.altKey && (code[0] === "D" || key === digit[1]);
   if (number && !shift) return found(`label:${digit[1]}`);
   const typed = key.length === 1 ? key.toLowerCase() : key;
   const rows = table.flatMap((entry) => entry.keys.map((text) => ({ entry, ...parse(text) })));

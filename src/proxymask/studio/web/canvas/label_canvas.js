@@ -9,19 +9,16 @@
  *
  * ## API (stable; each is documented where it is defined)
  *
- * Constructor options: width, height, palette, mode ("labels", "scribble", "ink"), background, history, historyBytes, keyTarget, label.
- *
- * | | |
- * |---|---|
- * | ids    | `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`, `toPng()`;
- * |        | and the functions `encodeRle`, `decodeRle`, `decodeIdPng(file)` (exact ids of a palette or grey PNG), `encodeIdPng` |
- * | paint  | `tool`, `label`, `size`, `setTool(name)`, `setLabel(id)`, `setSize(pixels)`, `settings`, `setSettings({...})`,
- * |        | `setLock(id, "none"/"only"/"never")`, `getLock(id)`, `getTools()`, `setTools(saved)` |
- * | act    | `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `fillEnclosed(id)`, `removeSpecks(pixels)`, `replaceLabel(from, to)` |
- * | colours| `palette`, `setPalette(palette)`, `setPatterns(on)`, `setLabelOpacity(0..1)`, `setTheme("auto"/"light"/"dark")` |
- * | over   | `setPicture("under"/"over", image, {opacity, wipe, smooth})`, `setClusters({width, height, ids}, {lines})` |
- * | view   | `getView()`, `setView(view)`, `fit()`, `zoomBy(factor, clientX, clientY)`, `panBy(dx, dy)`, `toBuffer(clientX, clientY)`, `toClient(x, y)` |
- * | input  | `handleKey(event)`, `setPenMode(on)`, `busy`, `history` ({@link History}: push({undo, redo, bytes, name, merge})), `destroy()` |
+ * - ids: `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`;
+ *   functions `encodeRle(ids)`, `decodeRle(bytes, length)`
+ * - paint: `tool`, `label`, `size`, `settings`, `setTool(name)`, `setLabel(id)`, `setSize(pixels)`, `setSettings({...})`,
+ *   `setLock(id, "none"/"only"/"never")`, `getLock(id)`, `getTools()`, `setTools(saved)`, `nextLabel(step)`, `nameOf(id)`
+ * - act: `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `delete()`, `fillEnclosed(id)`, `removeSpecks(pixels)`
+ * - colours: `palette`, `setPalette(palette)`, `patterns`, `setPatterns(on)`, `setLabelOpacity(0..1)`, `setTheme("auto"/"light"/"dark")`
+ * - layers: `setPicture("under"/"over", image, {opacity, wipe, smooth})`, `setClusters({width, height, ids}, {lines})`
+ * - view: `getView()`, `setView(view)`, `fit()`, `zoomBy(factor, clientX, clientY)`, `panBy(dx, dy)`, `toBuffer(clientX, clientY)`,
+ *   `toClient(x, y)`
+ * - input: `handleKey(event)`, `setPenMode(on)`, `busy`, `history` ({@link History}: `push({undo, redo, bytes, name, merge})`), `destroy()`
  *
  * ## Events (CustomEvent, `event.detail`)
  *
@@ -39,97 +36,90 @@
  * Modes: "labels": ids of the palette, the eraser paints `background` (0). "scribble": as labels, but 255 is nothing (not drawn) and is
  * what the eraser paints. "ink": 255 is ink, 0 is paper; the tools paint ink, the eraser paper; the palette is not needed.
  * Canvases may share one History, so that mask, drawing, style and settings are undone in order.
- * @module canvas/label_canvas
  */
 
 import { enclosed, withoutSpecks } from "./areas.js";
-import { LabelBuffer, decodeRle, encodeRle } from "./buffer.js";
+import { LabelBuffer, checkLength, decodeRle, encodeRle } from "./buffer.js";
 import { Clusters } from "./clusters.js";
 import { Cursor } from "./cursor.js";
 import { History } from "./history.js";
 import { Input } from "./input.js";
 import { KeyboardCursor } from "./keyboard.js";
 import { matchKey } from "./keys.js";
-import { encodeIdPng } from "./png.js";
 import { Select } from "./select.js";
+import { act } from "./shortcuts.js";
 import { Strokes } from "./strokes.js";
+import { ToolState } from "./tool_state.js";
 import { DEFAULT_SETTINGS, TOOLS, fillMask, makePainter, makeTool } from "./toolbox.js";
-import { View, defaultColor, parseColor } from "./view.js";
+import { View, defaultColor } from "./view.js";
 
 export { DEFAULT_SETTINGS, History, TOOLS, decodeRle, encodeRle };
 export { KEYS, matchKey } from "./keys.js";
-export { decodeIdPng, encodeIdPng } from "./png.js";
 export { defaultColor };
-
-const MAX_SIZE = 200;
 
 const INK_PALETTE = [
   { id: 0, name: "paper", color: "#ffffff" },
   { id: 255, name: "ink", color: "#16181c" },
 ];
 
+const TEXT_FIELDS = "textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=color], [type=button])";
+
 /** @typedef {{id: number, name: string, color?: string|number[]}} Label color: `#rrggbb` or [r, g, b] */
 
-export class LabelCanvas extends EventTarget {
+export class LabelCanvas extends ToolState {
   #view;
   #input;
   #buffer;
   #strokes;
   #keyboard;
   #cursor;
-  #allowed = null; // 256 flags by id: may be painted over; null: no locks
-  #locks = new Map();
-  #lastLabel;
-  #lastTool = "brush"; // before the picker
   #picking = false;
   #stop = new AbortController();
 
   /**
    * @param {HTMLElement} host empty element with a size; gets the canvases, the focus and the pointer events
-   * @param {object} options
-   * @param {number} options.width pixels of the buffer
-   * @param {number} options.height
-   * @param {Label[]} [options.palette]
-   * @param {"labels"|"scribble"|"ink"} [options.mode]
-   * @param {number} [options.background] what the eraser paints: 0 for labels, 255 for scribbles, 0 (paper) for ink
-   * @param {number} [options.label] the label to begin with; the first of the palette that is not the background
-   * @param {History} [options.history] shared with other canvases and the page
-   * @param {number} [options.historyBytes] cap of an own history
-   * @param {EventTarget} [options.keyTarget] where shortcuts are heard; the host (null: nowhere, the page calls `handleKey`)
+   * @param {object} options width, height: pixels of the buffer
+   *   palette: {@link Label}s
+   *   mode: "labels", "scribble" or "ink"
+   *   background: what the eraser paints; 0 for labels, 255 for scribbles, 0 (paper) for ink
+   *   label: the one to begin with; the first of the palette that is not the background
+   *   history: shared with other canvases and the page; or historyBytes: cap of an own one
+   *   keyTarget: where shortcuts are heard; the host (null: nowhere, the page calls `handleKey`)
    */
   constructor(host, { width, height, palette = [], mode = "labels", background, label, history, historyBytes, keyTarget = host }) {
-    super();
+    const ink = mode === "ink";
+    const nothing = background ?? (mode === "scribble" ? 255 : 0);
+    const first = label ?? (ink ? 255 : (palette.find((entry) => entry.id !== nothing)?.id ?? 1));
+    super({ palette: ink ? INK_PALETTE : palette, label: first, size: Math.max(1, Math.round(Math.min(width, height) / (ink ? 80 : 16))) });
     this.host = host;
     this.mode = mode;
-    this.background = background ?? (mode === "scribble" ? 255 : 0);
+    this.background = nothing;
     this.#buffer = new LabelBuffer(width, height, this.background);
     this.history = history || new History(historyBytes ? { capBytes: historyBytes } : {});
-    this.settings = { ...DEFAULT_SETTINGS };
-    this.tool = "brush";
-    this.size = Math.max(1, Math.round(Math.min(width, height) / (mode === "ink" ? 80 : 16)));
     this.#view = new View(host, this.#buffer, {
       transparent: mode === "labels" ? null : this.background,
       paper: mode === "ink" ? "#ffffff" : null,
       onView: () => this.#emit("view", this.getView()),
       onFrame: () => this.#strokes.flush(false),
-      drawOver: (context) => {
-        this.#strokes.tool?.draw?.(context, this.#view);
-        this.#cursor.draw(context);
-      },
+      drawOver: (context) => (this.#strokes.tool?.draw?.(context, this.#view), this.#cursor.draw(context)),
     });
     this.#cursor = new Cursor(this, this.#view);
-    this.#strokes = new Strokes(this.#buffer, this.#view, this.history, (name) => this.#makeTool(name), (detail) => this.#emit("change", detail));
-    this.setPalette(mode === "ink" ? INK_PALETTE : palette);
+    this.#strokes = new Strokes(this.#buffer, this.#view, this.history, {
+      makeTool: (tool) => this.#makeTool(tool),
+      changed: (detail) => this.#emit("change", detail),
+      blocked: () => this.#emit("notice", { text: "nothing was painted: the labels here are locked" }),
+    });
+    this.setPalette(this.palette);
     this.#view.resize();
-    this.label = label ?? (mode === "ink" ? 255 : (this.palette.find((entry) => entry.id !== this.background)?.id ?? 1));
-    this.#lastLabel = this.label;
-    const begin = (point, override) => this.#begin(point, override);
-    const extend = (points) => this.#extend(points);
-    const end = () => this.#end();
+    const stroke = { begin: (...args) => this.#begin(...args), extend: (points) => this.#extend(points), end: () => this.#end() };
     this.#input = new Input(host, {
-      begin: (sample, tool) => (this.#keyboard.leave(), begin(this.#point(sample), tool)),
-      extend: (samples) => extend(samples.map((sample) => this.#point(sample))),
-      end,
+      begin: (sample, tool) => {
+        this.#keyboard.leave();
+        this.#view.moved();
+        stroke.begin(this.#point(sample), tool);
+      },
+      extend: (samples) => stroke.extend(samples.map((sample) => this.#point(sample))),
+      end: stroke.end,
       abort: () => this.#strokes.abort(),
       hover: (sample) => this.#pointerAt(sample && this.#point(sample)),
       panBy: (dx, dy) => this.panBy(dx, dy),
@@ -140,9 +130,7 @@ export class LabelCanvas extends EventTarget {
       panning: () => this.tool === "pan",
     });
     this.#keyboard = new KeyboardCursor(this.#buffer, {
-      begin,
-      extend,
-      end,
+      ...stroke,
       hover: (point) => (this.#view.reveal(point), this.#hoverAt(point)),
       nudge: (dx, dy, scale) => this.#nudge(dx, dy, scale),
       start: () => this.#cursor.at ?? { x: width / 2, y: height / 2 },
@@ -153,7 +141,9 @@ export class LabelCanvas extends EventTarget {
     host.setAttribute("aria-roledescription", "paint canvas");
     if (!host.hasAttribute("aria-label")) host.setAttribute("aria-label", mode === "ink" ? "Drawing" : "Label mask");
     const { signal } = this.#stop;
-    this.history.addEventListener("change", () => this.#emitHistory(), { signal });
+    this.addEventListener("tool", () => this.#showCursor());
+    const tell = ({ canUndo, canRedo, bytes }) => this.#emit("history", { canUndo, canRedo, bytes });
+    this.history.addEventListener("change", () => tell(this.history), { signal });
     host.addEventListener("blur", () => (this.#keyboard.lift(), this.#holdPan(false)), { signal });
     for (const name of keyTarget ? ["keydown", "keyup"] : []) {
       keyTarget.addEventListener(name, (event) => this.handleKey(event) && event.preventDefault(), { signal });
@@ -169,7 +159,7 @@ export class LabelCanvas extends EventTarget {
     return this.#buffer.height;
   }
 
-  // ---- ids -------------------------------------------------------------------------------------------------------------------------
+  // ---- ids ----
 
   /** The ids, row-major; read only. */
   get ids() {
@@ -198,12 +188,6 @@ export class LabelCanvas extends EventTarget {
     return encodeRle(this.#buffer.ids);
   }
 
-  /** The ids as a PNG file with the palette's colours. @returns {Promise<Blob>} */
-  toPng() {
-    const colors = Array.from({ length: 256 }, (_, id) => parseColor(this.palette.find((entry) => entry.id === id)?.color ?? defaultColor(id)));
-    return encodeIdPng(this.#buffer.ids, this.width, this.height, colors);
-  }
-
   /** Replaces the ids by run-length data (see {@link load}). @throws {RangeError} where it does not fit the canvas */
   decode(rle, options) {
     this.load(decodeRle(rle, this.width * this.height), options);
@@ -212,10 +196,11 @@ export class LabelCanvas extends EventTarget {
   /**
    * Replaces all ids.
    * @param {Uint8Array} ids width x height
-   * @param {{undoable?: boolean, name?: string}} [options] not undoable: it is no step of the history
+   * @param {{undoable?: boolean, name?: string}} [options] not undoable: no step of the history; the caller makes it a part of a
+   *   step of its own, or clears the history, whose steps before it no longer fit
    */
   load(ids, { undoable = true, name = "load" } = {}) {
-    if (ids.length !== this.width * this.height) throw new RangeError(`expected ${this.width * this.height} ids (${this.width} x ${this.height}), got ${ids.length}`);
+    checkLength(ids, this.width, this.height);
     this.#strokes.step(name, () => this.#buffer.replace(ids), undoable);
   }
 
@@ -224,12 +209,16 @@ export class LabelCanvas extends EventTarget {
     this.load(new Uint8Array(this.width * this.height).fill(this.background), { name: "clear" });
   }
 
-  // ---- colours and layers ----------------------------------------------------------------------------------------------------------
+  // ---- colours and layers ----
 
   /** @param {Label[]} palette */
   setPalette(palette) {
     this.palette = palette.map((entry) => ({ ...entry }));
     this.#view.setPalette(this.palette);
+  }
+
+  get patterns() {
+    return this.#view.patterns;
   }
 
   /** Patterns as well as colours. */
@@ -250,9 +239,7 @@ export class LabelCanvas extends EventTarget {
   }
 
   /**
-   * A picture under or over the labels, scaled to the buffer.
-   * @param {"under"|"over"} slot
-   * @param {CanvasImageSource|null} image null: none
+   * A picture "under" or "over" the labels, scaled to the buffer; null: none.
    * @param {{opacity?: number, wipe?: number|null, smooth?: boolean}} [options] wipe: only the left part, 0 to 1 of the width
    */
   setPicture(slot, image, options) {
@@ -261,8 +248,8 @@ export class LabelCanvas extends EventTarget {
 
   /**
    * Clusters as super-pixels for the tool "cluster".
-   * @param {{width: number, height: number, ids: Uint8Array}|null} clusters a map over the whole canvas, as coarse as it likes
-   * @param {{lines?: boolean}} [options] lines: the borders are drawn
+   * @param {{width: number, height: number, ids: Uint8Array}|null} clusters a map over the whole canvas, of any size
+   * @param {{lines?: boolean}} [options] lines: their borders are drawn
    */
   setClusters(clusters, { lines = true } = {}) {
     this.#cursor.clusters = clusters && new Clusters(clusters, this.width, this.height);
@@ -271,117 +258,11 @@ export class LabelCanvas extends EventTarget {
     this.#view.redraw();
   }
 
-  // ---- tools -----------------------------------------------------------------------------------------------------------------------
+  // ---- actions ----
 
-  /** @param {string} name one of {@link TOOLS} */
-  setTool(name) {
-    if (!TOOLS.includes(name)) throw new RangeError(`there is no tool ${name}; the tools are ${TOOLS.join(", ")}`);
-    if (name === this.tool) return;
-    this.finish();
-    if (this.tool !== "picker") this.#lastTool = this.tool;
-    this.tool = name;
-    this.#showCursor();
-    this.#emitTool();
-  }
-
-  /** What is painted. */
-  setLabel(id) {
-    if (id === this.label) return;
-    this.#lastLabel = this.label;
-    this.label = id;
-    this.#emitTool();
-    this.#view.redrawOver();
-  }
-
-  /** Diameter of the brush in buffer pixels. */
-  setSize(size, atLeast = 0) {
-    let rounded = Math.round(size);
-    if (rounded === this.size) rounded += atLeast;
-    rounded = Math.max(1, Math.min(MAX_SIZE, rounded));
-    if (rounded === this.size) return;
-    this.size = rounded;
-    this.#emitTool();
-    this.#view.redrawOver();
-  }
-
-  /** Changes some of the {@link DEFAULT_SETTINGS}. */
-  setSettings(settings) {
-    for (const [name, value] of Object.entries(settings)) if (name in DEFAULT_SETTINGS) this.settings[name] = value;
-    this.#emitTool();
-    this.#view.redrawOver();
-  }
-
-  /**
-   * @param {number} id
-   * @param {"none"|"only"|"never"} lock only: tools paint only over labels locked so; never: they never paint over this label
-   */
-  setLock(id, lock) {
-    if (lock === "none") this.#locks.delete(id);
-    else this.#locks.set(id, lock);
-    const only = [...this.#locks.values()].includes("only");
-    this.#allowed = this.#locks.size ? Uint8Array.from({ length: 256 }, (_, at) => +(only ? this.#locks.get(at) === "only" : this.#locks.get(at) !== "never")) : null;
-    this.#emitTool();
-  }
-
-  /** @returns {"none"|"only"|"never"} */
-  getLock(id) {
-    return this.#locks.get(id) || "none";
-  }
-
-  /** Tool, label, size, settings and locks, as JSON: what a page remembers. */
-  getTools() {
-    return { tool: this.tool, label: this.label, size: this.size, settings: { ...this.settings }, locks: Object.fromEntries(this.#locks) };
-  }
-
-  /** Takes what {@link getTools} gave; what is missing or unknown is left as it is. */
-  setTools(saved) {
-    if (TOOLS.includes(saved?.tool)) this.setTool(saved.tool);
-    if (this.palette.some((entry) => entry.id === saved?.label)) this.setLabel(saved.label);
-    if (Number.isFinite(saved?.size)) this.setSize(saved.size);
-    if (saved?.settings) this.setSettings(saved.settings);
-    if (saved?.locks) for (const id of this.#locks.keys()) this.setLock(id, "none");
-    for (const [id, lock] of Object.entries(saved?.locks ?? {})) if (["only", "never"].includes(lock)) this.setLock(+id, lock);
-  }
-
-  // ---- actions ---------------------------------------------------------------------------------------------------------------------
-
-  /**
-   * Does what a shortcut of keys.js means.
-   * @param {string} action
-   * @returns {boolean} false where there was nothing to do
-   */
+  /** Does what a shortcut of keys.js means. @returns {boolean} false where there was nothing to do */
   act(action) {
-    const [name, value] = action.split(":");
-    const simple = {
-      tool: () => this.setTool(value),
-      "size-": () => this.setSize(this.size / 1.15, -1),
-      "size+": () => this.setSize(this.size * 1.15, 1),
-      mirror: () => this.setSettings({ mirror: !this.settings.mirror }),
-      "label-": () => this.#nextLabel(-1),
-      "label+": () => this.#nextLabel(1),
-      swap: () => this.setLabel(this.#lastLabel),
-      undo: () => this.undo(),
-      redo: () => this.redo(),
-      finish: () => this.finish(),
-      cancel: () => this.cancel(),
-      delete: () => this.delete(),
-      fit: () => this.fit(),
-      "zoom+": () => this.zoomBy(1.25),
-      "zoom-": () => this.zoomBy(0.8),
-      patterns: () => this.setPatterns(!this.#view.patterns),
-    };
-    if (name === "label") {
-      if (this.palette.some((entry) => entry.id === +value)) this.setLabel(+value);
-      return true;
-    }
-    if (simple[name]) return simple[name]() !== false;
-    return !this.#emit("action", { action }, true);
-  }
-
-  #nextLabel(step) {
-    const at = this.palette.findIndex((entry) => entry.id === this.label);
-    const count = this.palette.length;
-    if (count) this.setLabel(this.palette[(at + step + count) % count].id);
+    return act(this, action) ?? !this.#emit("action", { action }, true);
   }
 
   /** Takes back the last corner, the stroke being drawn, or the last step. @returns {boolean} false where there is nothing to undo */
@@ -437,15 +318,11 @@ export class LabelCanvas extends EventTarget {
   /** Gives connected areas (corners connect) of fewer than `pixels` pixels the label that surrounds most of them. Locked ones stay. */
   removeSpecks(pixels) {
     const { width, height, ids } = this.#buffer;
-    this.#strokes.step("removeSpecks", () => this.#buffer.replace(withoutSpecks(ids, width, height, pixels, (id) => !this.#allowed || this.#allowed[id] === 1)));
+    const mayChange = (id) => !this.allowed || this.allowed[id] === 1;
+    this.#strokes.step("removeSpecks", () => this.#buffer.replace(withoutSpecks(ids, width, height, pixels, mayChange)));
   }
 
-  /** Gives all pixels of one label another. */
-  replaceLabel(from, to) {
-    this.#strokes.step("replaceLabel", () => this.#fill(this.ids.map((id) => +(id === from)), to));
-  }
-
-  // ---- view and input --------------------------------------------------------------------------------------------------------------
+  // ---- view and input ----
 
   /** @returns {{scale: number, x: number, y: number, fitted: boolean}} CSS pixels for a buffer pixel; place of the buffer's corner */
   getView() {
@@ -473,11 +350,13 @@ export class LabelCanvas extends EventTarget {
 
   /** Buffer coordinates of a point of the window. @returns {{x: number, y: number}} */
   toBuffer(clientX, clientY) {
+    this.#view.moved();
     return this.#view.toBuffer(clientX, clientY);
   }
 
   /** The point of the window at buffer coordinates. @returns {{x: number, y: number}} */
   toClient(x, y) {
+    this.#view.moved();
     return this.#view.toClient(x, y);
   }
 
@@ -487,23 +366,22 @@ export class LabelCanvas extends EventTarget {
   }
 
   /**
-   * Does what a `keydown` or `keyup` means. Keys typed into a field are left alone; arrows, Space, Enter and Delete are taken only where the
-   * canvas or nothing has the focus.
+   * Does what a `keydown` or `keyup` means. Keys typed into a field are left alone; arrows, Space, Enter and Delete are taken only where
+   * the canvas or nothing has the focus.
    * @param {KeyboardEvent} event
    * @returns {boolean} true where it was a shortcut: the caller prevents its default
    */
   handleKey(event) {
     const match = matchKey(event);
     const { target } = event;
-    if (!match || target?.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target?.tagName)) return false;
+    if (!match || target?.isContentEditable || target?.matches?.(TEXT_FIELDS)) return false;
     const { action } = match;
     const place = action in { left: 1, right: 1, up: 1, down: 1, space: 1, finish: 1, delete: 1 };
     if (place && target !== this.host && target !== document.body) return false;
     if (action === "finish" && this.busy && !this.#keyboard.held) return event.type === "keydown" && this.finish();
     if (place && action !== "delete") return this.#keyboard.key(match, event);
     if (event.type !== "keydown") return false;
-    if (action.startsWith("label:")) return this.#pickNumber(+action.slice(6), match.shift);
-    return this.act(action);
+    return this.act(match.shift && action.startsWith("label:") ? `label:1${action.slice(6)}` : action);
   }
 
   destroy() {
@@ -512,38 +390,29 @@ export class LabelCanvas extends EventTarget {
     this.#view.destroy();
   }
 
-  #pickNumber(digit, shift) {
-    const id = [shift ? digit + 10 : digit, digit].find((wanted) => this.palette.some((entry) => entry.id === wanted));
-    if (id !== undefined && this.mode !== "ink") this.setLabel(id);
-    return true;
-  }
-
   #holdPan(on) {
     this.#input.space = this.#cursor.panning = on;
     this.#showCursor();
   }
 
-  // ---- strokes ---------------------------------------------------------------------------------------------------------------------
+  // ---- strokes ----
 
   #point(sample) {
     return { ...sample, ...this.#view.toBuffer(sample.x, sample.y) };
   }
 
-  #name(id) {
-    return this.palette.find((entry) => entry.id === id)?.name ?? `label ${id}`;
-  }
-
   #fill(mask, id) {
-    fillMask(this.#buffer, mask, id, this.#allowed);
+    fillMask(this.#buffer, mask, id, this.allowed);
   }
 
-  #makeTool(name) {
-    const id = name === "eraser" ? this.background : this.label;
+  #makeTool(tool) {
+    const id = tool === "eraser" ? this.background : this.label;
     const locked = (at) => this.getLock(at) === "never";
     const notice = (text) => this.#emit("notice", { text });
-    const { size, settings, background } = this;
-    const painter = makePainter(this.#buffer, { id, size, settings, background, allowed: this.#allowed, locked, notice, name: (at) => this.#name(at) });
-    return makeTool(name, painter, this.#cursor.clusters);
+    const { size, settings, background, allowed } = this;
+    const name = (at) => this.nameOf(at);
+    const painter = makePainter(this.#buffer, { id, size, settings, background, allowed, locked, notice, name });
+    return makeTool(tool, painter, this.#cursor.clusters);
   }
 
   #begin(point, override) {
@@ -562,17 +431,14 @@ export class LabelCanvas extends EventTarget {
   }
 
   #end() {
-    if (!this.#picking) {
-      this.#strokes.end();
-      return;
-    }
+    if (!this.#picking) this.#strokes.end();
+    else if (this.tool === "picker") this.previousTool();
     this.#picking = false;
-    if (this.tool === "picker") this.setTool(this.#lastTool);
   }
 
   #pick({ x, y }) {
     const id = this.labelAt(x, y);
-    if (id !== null && this.mode !== "ink" && id !== (this.mode === "scribble" ? 255 : null)) this.setLabel(id);
+    if (id !== null && this.mode !== "ink" && !(this.mode === "scribble" && id === 255)) this.setLabel(id);
   }
 
   #nudge(dx, dy, scale) {
@@ -583,7 +449,7 @@ export class LabelCanvas extends EventTarget {
     return true;
   }
 
-  // ---- cursor ----------------------------------------------------------------------------------------------------------------------
+  // ---- cursor ----
 
   #pointerAt(point) {
     if (!point && this.#keyboard.at) return;
@@ -599,14 +465,8 @@ export class LabelCanvas extends EventTarget {
     const [x, y] = point ? [Math.floor(point.x), Math.floor(point.y)] : [-1, -1];
     const id = this.#buffer.at(x, y);
     const on = id !== null;
-    this.#emit("cursor", {
-      x: on ? x : null,
-      y: on ? y : null,
-      label: id,
-      name: on ? this.#name(id) : null,
-      keyboard: this.#keyboard.at !== null,
-      cluster: this.#cursor.clusters?.at(x, y) ?? null,
-    });
+    const place = on ? { x, y, label: id, name: this.nameOf(id) } : { x: null, y: null, label: null, name: null };
+    this.#emit("cursor", { ...place, keyboard: this.#keyboard.at !== null, cluster: this.#cursor.clusters?.at(x, y) ?? null });
   }
 
   #showCursor() {
@@ -615,17 +475,9 @@ export class LabelCanvas extends EventTarget {
     this.#view.redrawOver();
   }
 
-  // ---- events ----------------------------------------------------------------------------------------------------------------------
+  // ---- events ----
 
   #emit(name, detail, cancelable = false) {
     return this.dispatchEvent(new CustomEvent(name, { detail, cancelable }));
-  }
-
-  #emitTool() {
-    this.#emit("tool", this.getTools());
-  }
-
-  #emitHistory() {
-    this.#emit("history", { canUndo: this.history.canUndo, canRedo: this.history.canRedo, bytes: this.history.bytes });
   }
 }

@@ -1,7 +1,6 @@
 /**
  * Integer rasterisation. Every function calls `span(y, x0, x1)` with inclusive bounds, which may lie outside the canvas.
  * Coordinates are buffer pixels; pixel (i, j) covers [i, i + 1) x [j, j + 1).
- * @module canvas/raster
  */
 
 const brushes = new Map();

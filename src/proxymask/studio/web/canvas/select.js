@@ -1,9 +1,6 @@
-/**
- * The tool that moves and scales a region.
- * @module canvas/select
- */
+/** The tool that moves and scales a region. */
 
-import { connected, surroundings } from "./areas.js";
+import { region, surroundings } from "./areas.js";
 import { outline } from "./view.js";
 
 const HANDLES = [
@@ -96,8 +93,8 @@ export class Select {
       return false;
     }
     const { ids, width, height } = buffer;
-    const region = settings.everywhere ? ids.map((at) => +(at === id)) : connected(width, height, [y * width + x], (i) => ids[i] === id, true);
-    this.#take(this.selected ? region.map((inside, i) => inside | this.mask[i]) : region);
+    const found = region(ids, width, height, y * width + x, settings.everywhere);
+    this.#take(this.selected ? found.map((inside, i) => inside | this.mask[i]) : found);
     return true;
   }
 
@@ -106,15 +103,15 @@ export class Select {
     const { point: a, to: b } = this.drag;
     const [x0, x1] = [Math.floor(Math.min(a.x, b.x)), Math.floor(Math.max(a.x, b.x))];
     const [y0, y1] = [Math.floor(Math.min(a.y, b.y)), Math.floor(Math.max(a.y, b.y))];
-    const region = new Uint8Array(buffer.ids.length);
+    const found = new Uint8Array(buffer.ids.length);
     for (let y = Math.max(0, y0); y <= Math.min(buffer.height - 1, y1); y++) {
       for (let x = Math.max(0, x0); x <= Math.min(buffer.width - 1, x1); x++) {
         const id = buffer.at(x, y);
-        region[y * buffer.width + x] = +(id !== background && !locked(id));
+        found[y * buffer.width + x] = +(id !== background && !locked(id));
       }
     }
-    if (this.selected) region.forEach((inside, i) => (region[i] = inside | this.mask[i]));
-    if (region.includes(1)) this.#take(region);
+    if (this.selected) found.forEach((inside, i) => (found[i] = inside | this.mask[i]));
+    if (found.includes(1)) this.#take(found);
   }
 
   #take(mask) {

@@ -1,7 +1,4 @@
-/**
- * What runs while something is drawn: the tool, the step of the buffer, the history, and the `change` events.
- * @module canvas/strokes
- */
+/** What runs while something is drawn: the tool, the step of the buffer, the history, and the `change` events. */
 
 import { union } from "./buffer.js";
 
@@ -10,11 +7,11 @@ export class Strokes {
    * @param {import("./buffer.js").LabelBuffer} buffer
    * @param {import("./view.js").View} view
    * @param {import("./history.js").History} history
-   * @param {(name: string) => object|null} makeTool a tool of tools.js for a stroke; null: none that draws
-   * @param {(detail: object) => void} changed hears of changed pixels
+   * @param {object} hooks makeTool(name) -> a tool of tools.js for a stroke, null where none draws;
+   *   changed(detail): hears of changed pixels; blocked(): locks left nothing to paint
    */
-  constructor(buffer, view, history, makeTool, changed) {
-    Object.assign(this, { buffer, view, history, makeTool, changed });
+  constructor(buffer, view, history, { makeTool, changed, blocked }) {
+    Object.assign(this, { buffer, view, history, makeTool, changed, blocked });
     this.tool = null;
     this.name = null;
     this.down = false; // the pointer is down
@@ -87,6 +84,7 @@ export class Strokes {
     this.name = null;
     this.down = false;
     const diff = this.buffer.commit();
+    if (!diff && this.buffer.blocked && name !== "cancel") this.blocked();
     this.drawn();
     if (diff && undoable) {
       const apply = (side, kind) => {

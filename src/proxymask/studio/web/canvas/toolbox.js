@@ -1,14 +1,14 @@
-/**
- * Which tools there are, their settings, and what they write with.
- * @module canvas/toolbox
- */
+/** Which tools there are, their settings, and what they write with. */
 
 import * as raster from "./raster.js";
 import { Select } from "./select.js";
 import { Box, Brush, ClusterBrush, Enclose, Fill, Lasso, Line, Polygon } from "./tools.js";
 
 /** Tools by name: what {@link LabelCanvas#setTool} takes. */
-export const TOOLS = ["brush", "eraser", "line", "rectangle", "ellipse", "lasso", "polygon", "fill", "enclose", "select", "picker", "cluster", "pan"];
+export const TOOLS = [
+  ...["brush", "eraser", "line", "rectangle", "ellipse", "lasso", "polygon"],
+  ...["fill", "enclose", "select", "picker", "cluster", "pan"],
+];
 
 /** Settings of the tools and their defaults. */
 export const DEFAULT_SETTINGS = {

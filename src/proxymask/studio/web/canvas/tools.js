@@ -3,29 +3,18 @@
  *
  * `begin(point)`, `extend(points)`, `end()`: the pointer goes down, moves, goes up. Where `end` returns true the tool stays for more (the
  * polygon) until `finish()`. `takeBack()` undoes a part of what is going on. `draw(context, view)` shows what is not in the buffer yet.
- * @module canvas/tools
  */
 
 import { connected, enclosed } from "./areas.js";
 import * as raster from "./raster.js";
 
-/**
- * @typedef {object} Point
- * @property {number} x buffer coordinate, not rounded
- * @property {number} y
- * @property {number} pressure 0 to 1
- * @property {boolean} shift
- * @property {boolean} alt
- * @property {boolean} ctrl
- * @property {string} type mouse, pen, touch, key
- */
+/** @typedef {{x: number, y: number, pressure: number, shift: boolean, ctrl: boolean, type: string}} Point in buffer coordinates */
 
 /**
  * What a tool works with.
  * @typedef {object} Painter
  * @property {import("./buffer.js").LabelBuffer} buffer
- * @property {number} id what is painted
- * @property {number} background what the eraser paints
+ * @property {number} id what is painted; `background`: what the eraser paints
  * @property {number} size diameter of the brush in pixels
  * @property {object} settings
  * @property {Uint8Array|null} allowed 256 flags by id: may be painted over; null: all
@@ -287,7 +276,11 @@ export class ClusterBrush {
     if (!this.clusters) return;
     for (const point of points) {
       const [a, b] = [whole(this.last), whole(point)];
-      raster.line(a.x, a.y, b.x, b.y, (x, y) => this.clusters.fill(x, y, point.shift, this.painter));
+      raster.line(a.x, a.y, b.x, b.y, (x, y) => {
+        const key = this.clusters.key(x, y, point.shift);
+        if (key !== this.key) this.clusters.fill(x, y, point.shift, this.painter);
+        this.key = key;
+      });
       this.last = point;
     }
   }

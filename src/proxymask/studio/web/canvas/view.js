@@ -1,14 +1,11 @@
-/**
- * The view: zoom and pan, drawing of the ids through a table of colours, pictures under and over them, outlines and the cursor.
- * @module canvas/view
- */
+/** The view: zoom and pan, drawing of the ids through a table of colours, pictures under and over them, outlines and the cursor. */
 
 import { union } from "./buffer.js";
 
 const MIN_SCALE = 0.25;
 const MAX_SCALE = 64;
 
-/** Eight patterns of 8 x 8 pixels, a bit each, for those who cannot tell the colours: plain, stripes, dots, checks, grid. */
+/** Patterns of 8 x 8 pixels, a bit each, for those who cannot tell the colours: plain, stripes, dots, checks, grid, zigzag, bricks. */
 const PATTERNS = [
   [0, 0, 0, 0, 0, 0, 0, 0],
   [0x81, 0xc0, 0x60, 0x30, 0x18, 0x0c, 0x06, 0x03],
@@ -18,22 +15,23 @@ const PATTERNS = [
   [0x33, 0x33, 0xcc, 0xcc, 0x33, 0x33, 0xcc, 0xcc],
   [0x88, 0x88, 0x88, 0x88, 0x88, 0x88, 0x88, 0x88],
   [0xff, 0x80, 0x80, 0x80, 0xff, 0x80, 0x80, 0x80],
+  [0x18, 0x24, 0x42, 0x81, 0x18, 0x24, 0x42, 0x81],
+  [0x81, 0x42, 0x24, 0x18, 0x18, 0x24, 0x42, 0x81],
+  [0xff, 0x80, 0x80, 0x80, 0xff, 0x08, 0x08, 0x08],
+  [0x10, 0, 0, 0, 0x01, 0, 0, 0],
 ];
 
 /** Colours of labels that have none (Okabe and Ito 2008: told apart by the colour-blind). */
-const DEFAULT_COLORS = ["#8fa3ad", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#5b4b8a", "#b2df8a", "#444444"];
+const DEFAULT_COLORS = "#8fa3ad #e69f00 #56b4e9 #009e73 #f0e442 #0072b2 #d55e00 #cc79a7 #5b4b8a #b2df8a #444444".split(" ");
 
 /** The colour of a label that the palette does not define. @returns {string} `#rrggbb` */
 export function defaultColor(id) {
   return DEFAULT_COLORS[id % DEFAULT_COLORS.length];
 }
 
-/** `#rrggbb`, `#rgb` or [r, g, b] -> [r, g, b]. */
+/** `#rrggbb` or [r, g, b] -> [r, g, b]. */
 export function parseColor(color) {
-  if (Array.isArray(color)) return color.slice(0, 3);
-  const hex = /^#(?:[0-9a-f]{3}){1,2}$/i.test(color || "") ? color.slice(1) : "000000";
-  const wide = hex.length === 3 ? [...hex].map((c) => c + c).join("") : hex;
-  return [0, 2, 4].map((i) => parseInt(wide.slice(i, i + 2), 16));
+  return Array.isArray(color) ? color : [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16) || 0);
 }
 
 /**
@@ -45,28 +43,18 @@ export function parseColor(color) {
 export function outline(at, { x0, y0, x1, y1 }) {
   const path = new Path2D();
   const value = (x, y) => (x < x0 || y < y0 || x > x1 || y > y1 ? -1 : at(x, y));
-  for (let y = y0; y <= y1 + 1; y++) {
-    for (let x = x0, from = null; x <= x1 + 1; x++) {
-      const edge = x <= x1 && value(x, y - 1) !== value(x, y);
-      if (edge && from === null) from = x;
-      if (!edge && from !== null) {
-        path.moveTo(from, y);
-        path.lineTo(x, y);
-        from = null;
-      }
+  const along = (from, to, edge, point) => {
+    for (let i = from, start = null; i <= to + 1; i++) {
+      const on = i <= to && edge(i);
+      if (on && start === null) start = i;
+      if (on || start === null) continue;
+      path.moveTo(...point(start));
+      path.lineTo(...point(i));
+      start = null;
     }
-  }
-  for (let x = x0; x <= x1 + 1; x++) {
-    for (let y = y0, from = null; y <= y1 + 1; y++) {
-      const edge = y <= y1 && value(x - 1, y) !== value(x, y);
-      if (edge && from === null) from = y;
-      if (!edge && from !== null) {
-        path.moveTo(x, from);
-        path.lineTo(x, y);
-        from = null;
-      }
-    }
-  }
+  };
+  for (let y = y0; y <= y1 + 1; y++) along(x0, x1, (x) => value(x, y - 1) !== value(x, y), (x) => [x, y]);
+  for (let x = x0; x <= x1 + 1; x++) along(y0, y1, (y) => value(x - 1, y) !== value(x, y), (y) => [x, y]);
   return path;
 }
 
@@ -75,9 +63,8 @@ export class View {
   /**
    * @param {HTMLElement} host
    * @param {import("./buffer.js").LabelBuffer} buffer
-   * @param {{transparent: number|null, paper: string|null, onView: () => void, onFrame: () => void, drawOver: (context: CanvasRenderingContext2D, view: View) => void}} options
-   *   transparent: an id that is not drawn; paper: a colour behind all instead of the checks; onFrame: before each frame; drawOver: draws
-   *   cursors and outlines in buffer coordinates
+   * @param {object} options transparent: an id that is not drawn, or null; paper: a colour behind all instead of the checks, or null;
+   *   onView(): the view moved; onFrame(): before each frame; drawOver(context): draws cursors and outlines in buffer coordinates
    */
   constructor(host, buffer, options) {
     this.host = host;
@@ -120,7 +107,10 @@ export class View {
     this.darkQuery = matchMedia("(prefers-color-scheme: dark)");
     this.onDark = () => this.redraw();
     this.darkQuery.addEventListener("change", this.onDark);
-    this.onMoved = () => (this.stale = true);
+    this.onMoved = () => {
+      this.stale = true;
+      if (this.ratio !== undefined && this.ratio !== devicePixelRatio) this.resize();
+    };
     addEventListener("scroll", this.onMoved, { capture: true, passive: true });
     addEventListener("resize", this.onMoved, { passive: true });
   }
@@ -146,8 +136,7 @@ export class View {
 
   /** @param {{id: number, color?: string|number[]}[]} palette */
   setPalette(palette) {
-    const little = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-    const word = ([r, g, b], a = 255) => (little ? (a << 24) | (b << 16) | (g << 8) | r : (r << 24) | (g << 16) | (b << 8) | a) >>> 0;
+    const word = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0; // all machines with browsers are little-endian
     const colors = new Map(palette.map((entry) => [entry.id, entry.color]));
     for (let id = 0; id < 256; id++) {
       const color = parseColor(colors.get(id) || defaultColor(id));
@@ -171,7 +160,7 @@ export class View {
     this.redraw();
   }
 
-  // ---- place -----------------------------------------------------------------------------------------------------------------------
+  // ---- place ----
 
   /** Takes the size of the element; to be called once at the start, then it calls itself. */
   resize() {
@@ -200,6 +189,11 @@ export class View {
       this.high = box.top + this.host.clientTop;
       this.stale = false;
     }
+  }
+
+  /** To be called where the page may have moved the element. */
+  moved() {
+    this.stale = true;
   }
 
   /** Buffer coordinates (not rounded) of a point of the window. */
@@ -264,9 +258,9 @@ export class View {
 
   /** Moves the view where a buffer position is out of sight. */
   reveal({ x, y }) {
-    const along = (at, offset, length) => Math.min(0, length - 24 - (at * this.scale + offset)) + Math.max(0, 24 - (at * this.scale + offset));
-    const dx = along(x, this.x, this.host.clientWidth);
-    const dy = along(y, this.y, this.host.clientHeight);
+    const missing = (at, length) => Math.min(0, length - 24 - at) + Math.max(0, 24 - at);
+    const dx = missing(x * this.scale + this.x, this.host.clientWidth);
+    const dy = missing(y * this.scale + this.y, this.host.clientHeight);
     if (dx || dy) this.panBy(dx, dy);
   }
 
@@ -275,7 +269,7 @@ export class View {
     this.options.onView();
   }
 
-  // ---- drawing ---------------------------------------------------------------------------------------------------------------------
+  // ---- drawing ----
 
   /** Draws everything in the next frame. */
   redraw() {
@@ -315,6 +309,7 @@ export class View {
     this.rect = null;
     this.all = false;
     this.over = false;
+    this.moved(); // the page may have, since the last frame
   }
 
   #colour({ x0, y0, x1, y1 }) {
@@ -418,7 +413,7 @@ export class View {
     context.clearRect(0, 0, this.top.canvas.width, this.top.canvas.height);
     const k = this.scale * ratio;
     context.setTransform(k, 0, 0, k, Math.round(this.x * ratio), Math.round(this.y * ratio));
-    this.options.drawOver(context, this);
+    this.options.drawOver(context);
   }
 
   /** Strokes a path in buffer coordinates so that it is seen on any colour; width in CSS pixels. */
