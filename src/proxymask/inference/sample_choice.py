@@ -59,8 +59,8 @@ class SampleChoice:
         """Why a candidate is proposed after the chosen ones, in words."""
         seen = self.shown >= USUAL
         if not chosen:
-            return f"typical, and shows {int(seen[index].sum())} of the {seen.shape[1]} kinds of region that the generator draws"
+            return f"typical; shows {int(seen[index].sum())} of {seen.shape[1]} kinds of region"
         new = int((seen[index] & ~seen[list(chosen)].any(dim=0)).sum())
         if new:
-            return f"shows {new} {'kind' if new == 1 else 'kinds'} of region that the labelled samples lack"
-        return "has another layout than the labelled samples"
+            return f"adds {new} {'kind' if new == 1 else 'kinds'} of region"
+        return "another layout"

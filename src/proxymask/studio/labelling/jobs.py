@@ -188,7 +188,8 @@ class Jobs:
     def _about(self, job: Job) -> dict[str, Any]:
         progress = asdict(self._progress.get(job.id, Progress()))
         shown = {key: getattr(job, key) for key in ("id", "label_set", "name", "state", "error", "made", "steps_scale")}
-        return {**shown, "progress": progress if job.state == "running" else None}
+        running = job.state == "running"
+        return {**shown, "progress": progress if running else None, "preview": running and self.preview(job.id) is not None}
 
     def _keep(self, job: Job) -> None:
         self._jobs[job.id] = job

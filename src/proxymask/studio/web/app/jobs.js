@@ -16,7 +16,7 @@ export class Jobs {
     this.element = make("div", { class: "jobs", role: "region", "aria-label": "Trainings" });
     const { box, body } = dialog("Train", "train");
     this.box = box;
-    this.name = make("input", { class: "field", maxLength: 60, pattern: "[A-Za-z0-9][A-Za-z0-9_-]*", required: true, "aria-label": "Name of the model", title: "letters, digits, - and _" });
+    this.name = make("input", { class: "field", maxLength: 60, pattern: "[A-Za-z0-9][A-Za-z0-9_\\-]*", required: true, "aria-label": "Name of the model", title: "letters, digits, - and _" });
     this.length = make("select", { class: "field", "aria-label": "Length" }, ...[["1", "normal"], ["0.25", "quick, to see whether the labels work"], ["0.01", "a trial run of a minute"]].map(([value, text]) => make("option", { value, text })));
     this.form = make(
       "form",
@@ -107,7 +107,7 @@ export class Jobs {
       image.src = kept.address;
       image.hidden = false;
     }
-    if (!kept || Date.now() - kept.at > 10_000) {
+    if (job.preview && (!kept || Date.now() - kept.at > 10_000)) {
       getBlob(`${ROOT}/${job.id}/preview.png`).then(
         (blob) => {
           if (kept) URL.revokeObjectURL(kept.address);

@@ -177,7 +177,7 @@ export class Labelling {
     this.canvas?.destroy();
     const host = make("div", { class: "frame", "aria-label": `Labels of sample ${seed}` });
     this.place.replaceChildren(host);
-    const canvas = new LabelCanvas(host, { width, height, palette: this.set.labels, keyTarget: null });
+    const canvas = new LabelCanvas(host, { width, height, palette: this.set.labels, mode: "scribble", background: 0, keyTarget: null }); // label 0 is not tinted
     this.canvas = canvas;
     this.seed = seed;
     canvas.setPicture("under", picture, { smooth: true });
@@ -195,7 +195,7 @@ export class Labelling {
     canvas.addEventListener("notice", ({ detail }) => toast(detail.text, { key: "notice" }));
     canvas.addEventListener("cursor", ({ detail }) => detail.keyboard && say(detail.name ?? ""));
     this.dirty = false;
-    this.kept.textContent = parts.mask ? "This sample is in the label set." : "Not labelled yet: it joins the label set with your first stroke.";
+    this.kept.textContent = parts.mask ? `This sample is in the label set. What is not coloured is ${this.set.labels[0].name}.` : `Not labelled yet: it joins the label set with your first stroke. What you leave is ${this.set.labels[0].name}.`;
     this.start.hidden = !this.reading;
     this.#showState();
     this.#showSamples();
@@ -258,7 +258,7 @@ export class Labelling {
         if (this.set?.id !== now.id) return;
         const joined = now.samples.length !== this.set.samples.length;
         this.#use(now);
-        this.kept.textContent = "Kept: this sample is in the label set.";
+        this.kept.textContent = `Kept: this sample is in the label set. What is not coloured is ${this.set.labels[0].name}.`;
         this.#showState();
         if (joined) this.#showSamples();
       })
