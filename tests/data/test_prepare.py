@@ -51,7 +51,8 @@ def test_pictures_of_every_kind_are_prepared(tmp_path):
     report = prepare_folder(source, tmp_path / "out", 32, progress=lambda n, total: seen.append((n, total)))
     assert report.kept == 10
     assert sorted(path.name for path, _ in report.skipped) == ["k_broken.png", "l_empty.jpg"]
-    assert all("picture" in reason for _, reason in report.skipped)
+    assert [reason.partition(":")[2] for _, reason in sorted(report.skipped)] == [" it is truncated or damaged", " it is empty (0 bytes)"]
+    assert [path.name for path in report.others] == ["notes.txt"]
     assert seen[-1] == (12, 12)
 
     images = ImageSet.open(tmp_path / "out")

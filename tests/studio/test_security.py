@@ -1,5 +1,8 @@
 """Who may use the server: Host, Origin, token, sizes, and the headers of every answer."""
 
+import socket
+from contextlib import closing
+
 import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from studio_page import SOCKET, page, running
@@ -61,9 +64,9 @@ BAD_ORIGINS = [
 @pytest.mark.parametrize("origin", GOOD_ORIGINS)
 def test_the_page_of_this_server_may_use_it(local: TestClient, origin: str):
     assert local.get(INFO, headers={"origin": origin}).status_code == 200
-    with local.websocket_connect(SOCKET, headers={"origin": origin}) as socket:
-        socket.send_bytes(encode_frame({"type": "hello", "session": None}))
-        assert decode_frame(socket.receive_bytes()).header["type"] == "welcome"
+    with local.websocket_connect(SOCKET, headers={"origin": origin}) as connection:
+        connection.send_bytes(encode_frame({"type": "hello", "session": None}))
+        assert decode_frame(connection.receive_bytes()).header["type"] == "welcome"
 
 
 @pytest.mark.parametrize("origin", BAD_ORIGINS)
@@ -104,6 +107,19 @@ def test_every_answer_carries_the_headers(local: TestClient, path: str):
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
 def test_there_is_no_page_of_the_interface(local: TestClient, path: str):
     assert local.get(path).status_code == 404
+
+
+def test_nothing_is_sent_anywhere_else(tiny_bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    with closing(socket.socket()) as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        elsewhere.listen()
+        elsewhere.setblocking(False)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{elsewhere.getsockname()[1]}")
+        with running(StudioConfig(str(tiny_bundle))) as client:
+            assert client.get(INFO).status_code == 200
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+    assert not [record for record in caplog.records if record.name.startswith("fastapi")], "it does not try, where it cannot either"
 
 
 TRAVERSALS = [
@@ -160,9 +176,9 @@ def test_without_the_token_nothing_but_the_pages_files_is_served(shared: TestCli
 
 def test_a_socket_needs_the_token_in_its_first_message(shared: TestClient):
     for given in ({}, {"token": "wrong"}, {"token": ""}, {"token": TOKEN + "x"}, {"token": "ü"}):
-        with shared.websocket_connect(SOCKET) as socket:
-            socket.send_bytes(encode_frame({"type": "hello", "session": None, **given}))
-            header = decode_frame(socket.receive_bytes()).header
+        with shared.websocket_connect(SOCKET) as connection:
+            connection.send_bytes(encode_frame({"type": "hello", "session": None, **given}))
+            header = decode_frame(connection.receive_bytes()).header
             assert (header["type"], header["field"]) == ("error", "token")
     with page(shared, token=TOKEN) as one:
         assert one.welcome["type"] == "welcome"

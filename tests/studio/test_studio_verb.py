@@ -40,14 +40,14 @@ def started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 def test_it_prints_its_address_answers_and_ends_at_ctrl_c(tiny_bundle):
     with started("--bundle", str(tiny_bundle)) as (process, url):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
-        with urllib.request.urlopen(url + "api/info", timeout=20) as answer:
+        with urllib.request.urlopen(url + "api/info", timeout=60) as answer:
             assert b"bundles" in answer.read()
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=30)
+        process.send_signal(signal.SIGINT)  # the impatient press it twice
+        out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "has ended" in out
-    assert "Traceback" not in errors
-    assert "api/info" not in out + errors, "no log of requests"
+    assert errors == "", "no traceback, no log of requests"
 
 
 def test_other_machines_get_in_with_a_token_that_is_printed(tiny_bundle):
@@ -55,11 +55,11 @@ def test_other_machines_get_in_with_a_token_that_is_printed(tiny_bundle):
         found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/)#token=([\w-]{20,})", url)
         assert found
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(found[1] + "api/info", timeout=20)
+            urllib.request.urlopen(found[1] + "api/info", timeout=60)
         request = urllib.request.Request(found[1] + "api/info", headers={"X-Proxymask-Token": found[2]})
-        assert urllib.request.urlopen(request, timeout=20).status == 200
+        assert urllib.request.urlopen(request, timeout=60).status == 200
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=60)
     assert found[2] not in out + errors, "it is printed once, with the address"
 
 

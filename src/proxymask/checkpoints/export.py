@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ..core.errors import ProxymaskError
+from ..core.files import check_not_input, files_in
 from .formats import rosinality_export
 from .imported import Imported, save_import
 from .loading import open_checkpoint
@@ -41,6 +42,7 @@ def export(source: str | Path, out: str | Path, form: Format = "rosinality", dis
         save_import(imported, out)
         return []
     out = Path(out)
+    check_not_input(out, files_in(Path(source)))
     if out.is_dir() or not out.suffix:
         raise ProxymaskError(f"--out {out}: rosinality's layout is one file, end its name in .pt")
     contents, notes = _rosinality(imported)

@@ -145,7 +145,9 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         if imported.discriminator is not None:
             imported.discriminator.save_pretrained(temporary / "discriminator")
         write_json(temporary / IMPORT_JSON, imported.about())
-        (temporary / "README.md").write_text(f"# {imported.source}\n\n```\n{imported.text()}\n```\n", encoding="utf-8")
+        (temporary / "README.md").write_text(
+            f"# {imported.source}\n\n```\n{imported.text()}\n```\n", encoding="utf-8", errors="backslashreplace"
+        )
         replace_folder(temporary, out)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -18,6 +18,7 @@ from ..core.errors import ProxymaskError
 from ..core.version import __version__
 from .old_flags import current_flags
 from .progress import is_main
+from .stopping import sigterm_interrupts
 
 Tree = dict[str, "Verb | Group"]
 
@@ -97,7 +98,7 @@ EXAMPLES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 done, 2 an error that the user can correct, 130 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), sigterm_interrupts():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             return _run(words)
@@ -106,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ProxymaskError as error:
             _say(str(error))
             return 130 if _is_stop(error) else 2
-        except KeyboardInterrupt:
-            _say("stopped by Ctrl-C")
+        except KeyboardInterrupt as stop:
+            _say(f"stopped by {str(stop) or 'Ctrl-C'}")
             return 130
         except BrokenPipeError:  # the program that reads our output has ended, as head does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -34,12 +34,13 @@ class BundleAdd:
 
     def run(self) -> None:
         """Write the bundle."""
-        from ..core.files import read_json
+        from ..core.files import read_json, restore_folder
         from ..inference.bundle import MASK, Bundle, find_bundle
         from ..models.mappers import OasisMapper, load_mapper
         from ..training.parts import find_part
         from ..training.run_dirs import mark_of
 
+        restore_folder(self.out)
         bundle = Bundle.load(self.bundle)
         mapper = load_mapper(find_part(self.run_folder, "mapper"))
         file = self.run_folder / "condition.json"

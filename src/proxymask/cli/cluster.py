@@ -9,7 +9,7 @@ from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
 from ..training.parts import load_part
 from ..training.presets import DEFAULT_PRESET, resolve_preset
-from ..training.run_dirs import check_out
+from ..training.run_dirs import mark_of, run_lock
 from ..training.stages.clusters import ClustersDefinition
 from .options import ClassIndex, Common, Computing
 from .progress import progress
@@ -41,7 +41,10 @@ class Cluster:
 
     def run(self) -> None:
         """Cluster, and report the sizes of the clusters."""
-        check_out(self.out)
+        with run_lock(self.out):
+            self._run()
+
+    def _run(self) -> None:
         generator, _ = generator_of(self.generator, self.class_index)
         preset = resolve_preset(self.preset, generator.resolution)
         definition = ClustersDefinition(
@@ -52,7 +55,7 @@ class Cluster:
             device=resolve_device(self.common.device),
         )
         if not definition.is_done(self.out):
-            if (self.out / "clusters").exists():
+            if mark_of(self.out) is not None:
                 raise ProxymaskError(f"{self.out} holds clusters of another generator or with other settings: choose another --out")
             with progress("clusters, pass") as update:
                 definition.run(self.out, update)

@@ -52,10 +52,12 @@ class Condition:
         from PIL import Image
 
         from ..conditions import get_condition
+        from ..core.files import check_not_input, files_in
         from ..imaging.pictures import picture_format, write_picture
         from ..inference.synthesizer import Synthesizer
 
         picture_format(self.out)
+        check_not_input(self.out, files_in(self.picture))
         if self.invert and not self.drawn:
             raise ProxymaskError("--invert is for drawings: add --drawn, or leave it out")
         bundle = Synthesizer.from_pretrained(self.bundle, "cpu", "fp32").bundle

@@ -27,10 +27,15 @@ class _Drawn:
     common: CommonSeed = field(default_factory=Seeded)
 
     def _make(self, kind: str, framing: str, depth: bool = False) -> None:
+        from ..core.files import check_folder
         from ..data.drawn_dataset import make_dataset
 
+        check_folder(self.out)
         with progress(f"drawing {kind}") as report:
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
+        older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
+        if older > 0:
+            print(f"note: {self.out} also holds {older:,} {kind} of an earlier call with a larger --count", file=sys.stderr)
         print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
         print(f"next: {command_line('fit', '--images', self.out / 'images', '--out', 'my-bundle')}")
 
@@ -77,8 +82,8 @@ class DataCats(_Drawn):
 class DataPrepare:
     """Crop and resize a folder of pictures once, so that training reads them quickly.
 
-    Takes PNG, JPEG and WebP, also in subfolders, and crops to the centre. Files that cannot be read are named and skipped. If the
-    folder is a data set with masks, the masks are prepared too.
+    Takes PNG, JPEG, WebP, BMP, TIFF, GIF and PNM, also in subfolders, and crops to the centre. Files that cannot be read are named and
+    skipped. If the folder is a data set with masks, the masks are prepared too.
 
     Examples:
       proxymask data prepare photos --size 128 --out photos-128
@@ -98,14 +103,15 @@ class DataPrepare:
         """Prepare them, and print what was skipped."""
         from ..core.sizes import short_text, size_text
         from ..data.prepare import prepare_folder
+        from ..imaging.picture_files import others_text, skipped_lines
 
         with progress("preparing") as report:
             size = self.size if self.height is None else (self.height, self.size)
             done = prepare_folder(self.images, self.out, size, report)
-        for file, reason in done.skipped[:SHOWN]:
-            print(f"skipped: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
-        if len(done.skipped) > SHOWN:
-            print(f"skipped: and {len(done.skipped) - SHOWN:,} more", file=sys.stderr)
+        for line in skipped_lines(done.skipped, SHOWN):
+            print(line, file=sys.stderr)
+        for note in [*done.notes, others_text(done.others)] if done.others else done.notes:
+            print(f"note: {note}", file=sys.stderr)
         print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
         if done.upscaled:
             print(

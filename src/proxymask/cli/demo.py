@@ -31,8 +31,10 @@ class Demo:
 
     def run(self) -> None:
         """Render everything, then print where it is and what to try next."""
+        from ..core.files import check_folder
         from .demo_pictures import run_demo
 
+        check_folder(self.out)
         synth = open_synthesizer(self.bundle, self.common)
         with progress("rendering") as report:
             sheet = run_demo(synth, self.out, self.masks, self.styles, self.common.seed, self.truncation, report)

@@ -175,8 +175,8 @@ def varied_styles(synth: Synthesizer, count: int, seed: int = 0, truncation: flo
     sample nearest to the mean is taken, and after it always the one that is farthest from those taken.
     """
     candidates = list(range(seed, seed + max(CANDIDATES, 2 * count)))
-    z = synth.bundle.generator.z(candidates).to(synth.device)
-    samples = np.concatenate([to_uint8(synth.sample(synth.cut.w(part, truncation))[0]) for part in z.split(8)])
+    parts = [candidates[start : start + synth.batch_size] for start in range(0, len(candidates), synth.batch_size)]
+    samples = np.concatenate([to_uint8(synth.sample(synth.w(part, truncation))[0]) for part in parts])
     coarse = np.stack([np.asarray(from_pixels(x).resize((8, 8), Image.Resampling.BOX), dtype=np.float32).ravel() for x in samples])
     distances = np.linalg.norm(coarse[:, None] - coarse[None], axis=2)
     to_nearest = np.sort(distances, axis=1)[:, 1:5].mean(axis=1)

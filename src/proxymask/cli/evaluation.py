@@ -7,10 +7,11 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import ProxymaskError
+from ..core.lock import is_lock
 from ..core.sizes import height_width, short_text
 from ..data.dataset import ImageSet
 from ..evaluation import EvaluationConfig, evaluate
-from ..training.distributed import is_main, processes
+from ..training.distributed import is_main, main_lock, processes
 from ..training.judge import JudgeConfig, train_judge
 from .options import Common, Computing, Number, OptionalPath
 from .progress import Terminal, progress
@@ -74,7 +75,7 @@ class TrainJudge:
         """Train it and print its accuracy."""
         if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir()) and not _is_run(self.out)):
             raise ProxymaskError(f"--out {self.out} holds other files: give another folder")
-        with processes(self.common.device):
+        with processes(self.common.device), main_lock(self.out):
             size = self.size or (None if (self.data / "index.json").is_file() else 64)
             with progress("preparing pictures") as count:
                 data = ImageSet.open(self.data, size, count)
@@ -101,4 +102,6 @@ class TrainJudge:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "judge.json").is_file() or any(folder.glob("checkpoint-*")) or (folder / "stats.jsonl").is_file()
+    """Whether a folder holds a judge, or what a stopped training leaves."""
+    names = ("judge.json", "checkpoint-*", "stats.jsonl", "events.*")
+    return any(any(folder.glob(name)) for name in names) or all(is_lock(entry) for entry in folder.iterdir())

@@ -103,6 +103,7 @@ class Generate:
         return range(first, first + self.count)
 
     def _from_masks(self, mask: Path) -> None:
+        from ..core.files import files_in
         from ..imaging.mask_files import find_masks
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
@@ -111,8 +112,10 @@ class Generate:
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
         files = find_masks(mask, synth.bundle.labels)
+        left_out = _say_left_out(mask)
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
+        output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
         good, bad = [], 0
         for file in files:
             try:
@@ -132,17 +135,22 @@ class Generate:
                         output.write(name, style_seed, synth, logits, style)
                         done += 1
                         report(done, len(good) * self.count)
-        output.report(done, bad, len(files), "masks")
+        output.report(done, bad + left_out, len(files) + left_out, "masks")
 
     def _from_inputs(self) -> None:
+        from ..core.files import files_in
+
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         kinds = [synth.condition(name, self.extractor, self.weights) for name in self.condition or ("mask",)]
         mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
         for kind, mapper in zip(kinds, mappers, strict=True):
             if mapper not in synth.bundle.mappers or synth.bundle.condition_of(mapper)["condition"] != kind.name:
                 raise ProxymaskError(f"--mapper {mapper} does not read {kind.name}: leave --mapper out")
-        groups = self._groups(kinds[0].name)
+        groups, left_out = self._groups(kinds[0].name)
         output = _Output.choose(self.out, len(groups), self.count, "inputs")
+        output.check(
+            [name for name, _ in groups], self._styles(), [part for _, paths in groups for path in paths for part in files_in(path)]
+        )
         good: list[tuple[str, list[Reading]]] = []
         bad = 0
         for name, paths in groups:
@@ -166,19 +174,40 @@ class Generate:
                     output.write(name, style_seed, synth, synth.mixed_logits(readings, mappers, style, self.unpainted), style)
                     done += 1
                     report(done, len(good) * self.count)
-        output.report(done, bad, len(groups), "inputs")
+        output.report(done, bad + left_out, len(groups) + left_out, "inputs")
 
-    def _groups(self, first_kind: str) -> list[tuple[str, Sequence[Path]]]:
-        """The name and the files of every picture to paint: one file for each condition."""
+    def _groups(self, first_kind: str) -> tuple[list[tuple[str, Sequence[Path]]], int]:
+        """The name and the files of every picture to paint, one file for each condition; and the number of files that cannot be opened."""
+        from ..imaging.picture_files import distinct_names, list_pictures, picture_suffixes
         from ..imaging.reader import SUFFIXES
 
-        if len(self.input) > 1 or not self.input[0].is_dir() or first_kind == "mask":
-            return [(self.input[0].stem, self.input)]
-        suffixes = SUFFIXES | {".npy", ".tif", ".tiff"}
-        found = sorted(p for p in self.input[0].iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+        folder = self.input[0]
+        if len(self.input) > 1 or not folder.is_dir() or first_kind == "mask":
+            return [(folder.stem, self.input)], 0
+        found = list_pictures(folder, suffixes=SUFFIXES | {".npy"}).files
+        left_out = _say_left_out(folder, (".npy",))
         if not found:
-            raise ProxymaskError(f"--input {self.input[0]} holds no pictures ({', '.join(sorted(suffixes))})")
-        return [(path.stem, (path,)) for path in found]
+            raise ProxymaskError(f"--input {folder} holds no pictures ({picture_suffixes(('.npy',))})")
+        names = distinct_names([(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found])
+        return [(name, (path,)) for name, path in zip(names, found, strict=True)], left_out
+
+
+def _say_left_out(folder: Path, more: Sequence[str] = ()) -> int:
+    """Say what of a folder is not read, on standard error; returns the number of picture files that cannot be opened.
+
+    ``more``: suffixes that are read beside those of pictures.
+    """
+    from ..imaging.picture_files import list_pictures, others_text, skipped_lines
+    from ..imaging.reader import SUFFIXES
+
+    if not folder.is_dir():
+        return 0
+    listing = list_pictures(folder, suffixes=SUFFIXES | set(more))
+    for line in skipped_lines(listing.broken):
+        print(line, file=sys.stderr)
+    if listing.others:
+        print(f"note: {folder}: {others_text(listing.others)}", file=sys.stderr)
+    return len(listing.broken)
 
 
 class _Output(NamedTuple):
@@ -193,12 +222,24 @@ class _Output(NamedTuple):
         from ..imaging.pictures import picture_format
 
         several = inputs * styles > 1 or within
-        if several and out.suffix:
+        if several and out.suffix and not out.is_dir():
             raise ProxymaskError(f"--out {out}: there are {inputs} {what} in {styles} styles, so give a folder, without suffix")
         folder = several or out.is_dir() or not out.suffix
         if not folder:
             picture_format(out)
         return cls(out, folder)
+
+    def path(self, name: str, style_seed: int) -> Path:
+        """The file of one picture."""
+        return self.out / f"{name}__{style_seed}.png" if self.folder else self.out
+
+    def check(self, names: Sequence[str], styles: Sequence[int], inputs: Sequence[Path]) -> None:
+        """A :class:`ProxymaskError` where a picture would replace an input."""
+        from ..core.files import check_not_input
+
+        for name in names:
+            for style_seed in styles:
+                check_not_input(self.path(name, style_seed), inputs)
 
     def write(self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style") -> None:
         """Render the mapper's logits (1, K, h, w) in a style and write the picture."""
@@ -206,7 +247,7 @@ class _Output(NamedTuple):
         from ..imaging.pictures import from_pixels, write_picture
 
         picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style), style))[0])
-        write_picture(self.out / f"{name}__{style_seed}.png" if self.folder else self.out, picture)
+        write_picture(self.path(name, style_seed), picture)
 
     def report(self, done: int, bad: int, total: int, what: str) -> None:
         """Print what was written; a :class:`ProxymaskError` where inputs had to be skipped."""

@@ -31,10 +31,12 @@ class MaskCheck:
 
     def run(self) -> None:
         """Print the report and write the overlay."""
+        from ..core.files import check_not_input, files_in
         from ..imaging.pictures import picture_format, write_picture
         from ..inference.mask_check import check_mask, read_target
 
         picture_format(self.out)
+        check_not_input(self.out, [*files_in(self.file), *([] if self.over is None else [self.over])])
         checked = check_mask(self.file, read_target(self.bundle), self.over)
         print(f"{self.file}: {checked.report}")
         for problem in checked.problems:

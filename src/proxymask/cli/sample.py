@@ -1,9 +1,13 @@
 """The verbs ``sample`` and ``transfer``: pictures of random latents, without a mask."""
 
+import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..core.errors import ProxymaskError
 from .options import BundleName, ClassIndex, Common, Computing, Number, OptionalPath, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
 
@@ -27,7 +31,7 @@ class Sample:
     count: int
     """Number of samples."""
     out: Path
-    """Folder for the samples."""
+    """Folder for the samples; for one sample also a picture."""
     bundle: BundleName = "avatars"
     with_proxy: bool = False
     """Also write the proxy mask of each sample."""
@@ -45,21 +49,57 @@ class Sample:
 
     def run(self) -> None:
         """Write the samples."""
+        from ..core.files import check_folder
+        from ..inference.samples import other_files
+
+        if self._is_one_picture():
+            self._write_one()
+            return
+        check_folder(self.out)
+        with progress("sampling") as report:
+            written = self._write(self.out, report)
+        print(f"{len(written):,} samples in {self.out}")
+        older = other_files(self.out, written, self.with_proxy, self.with_labels)
+        if older:
+            listed = ", ".join(path.name for path in older[:3]) + (", ..." if len(older) > 3 else "")
+            print(f"note: {self.out} also holds {len(older):,} files that are not of these samples ({listed})", file=sys.stderr)
+
+    def _is_one_picture(self) -> bool:
+        """Whether ``--out`` names a picture, for one sample without masks."""
+        from ..imaging.reader import SUFFIXES
+
+        if self.out.is_dir() or self.out.suffix.lower() not in SUFFIXES:
+            return False
+        if self.count == 1 and not self.with_proxy and not self.with_labels:
+            return True
+        raise ProxymaskError(
+            f"--out {self.out} is a picture, and samples go into a folder, NUMBER.png each: give a folder, as {self.out.with_suffix('')}"
+        )
+
+    def _write_one(self) -> None:
+        from ..imaging.pictures import picture_format, write_picture
+        from ..imaging.reader import open_picture
+
+        picture_format(self.out)
+        with tempfile.TemporaryDirectory() as folder:
+            written = self._write(Path(folder), None)
+            write_picture(self.out, open_picture(written[0]))
+        print(f"wrote {self.out}")
+
+    def _write(self, out: Path, report: Callable[[int, int], None] | None) -> list[Path]:
         from ..inference.samples import write_samples
 
         networks, seed = self._networks(), self.common.seed
-        with progress("sampling") as report:
-            written = write_samples(
-                networks,
-                range(seed, seed + self.count),
-                self.out,
-                with_proxy=self.with_proxy,
-                with_labels=self.with_labels,
-                truncation=self.truncation,
-                noise_mode=self.noise_mode,
-                progress=report,
-            )
-        print(f"{len(written):,} samples in {self.out}")
+        return write_samples(
+            networks,
+            range(seed, seed + self.count),
+            out,
+            with_proxy=self.with_proxy,
+            with_labels=self.with_labels,
+            truncation=self.truncation,
+            noise_mode=self.noise_mode,
+            progress=report,
+        )
 
     def _networks(self) -> "SampleNetworks":
         """Those of the bundle, or the generator alone."""

@@ -21,7 +21,7 @@ from ..training.distributed import processes
 from ..training.loop import LoopConfig
 from ..training.parts import check_colours, load_part, open_pictures
 from ..training.presets import DEFAULT_PRESET, resolve_preset
-from ..training.run_dirs import check_out
+from ..training.run_dirs import run_lock
 from ..training.stages.depth import DepthDefinition
 from ..training.stages.generator import GeneratorDefinition
 from ..training.stages.rearranger import RearrangerDefinition
@@ -83,9 +83,8 @@ class TrainGenerator:
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
+        with processes(self.common.device), run_lock(self.out):
             preset = resolve_preset(self.preset)
-            check_out(self.out)
             start, discriminator = self._start()
             size = self._size(start, preset.resolution)
             with progress("preparing pictures") as count:
@@ -180,8 +179,7 @@ class TrainRearranger:
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
-            check_out(self.out)
+        with processes(self.common.device), run_lock(self.out):
             generator, discriminator = generator_of(self.generator, self.class_index)
             config, loop = stage_settings("rearranger", self.preset, generator.resolution, self.common, self.config, self.loop)
             clusters = load_part(self.clusters, "clusters", ProxyClusters)
@@ -234,8 +232,7 @@ class TrainSegmenter:
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
-            check_out(self.out)
+        with processes(self.common.device), run_lock(self.out):
             generator, _ = generator_of(self.generator, self.class_index)
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
@@ -294,8 +291,7 @@ class TrainDepth:
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
-            check_out(self.out)
+        with processes(self.common.device), run_lock(self.out):
             every = max(1, min(500, self.steps))
             loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
             loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)

@@ -25,7 +25,7 @@ from ..training.distributed import is_main, main_first, processes
 from ..training.mapper import MapperConfig
 from ..training.parts import Frozen, find_part, load_part
 from ..training.presets import DEFAULT_PRESET, resolve_preset
-from ..training.run_dirs import check_out, mark_of
+from ..training.run_dirs import mark_of, run_lock
 from ..training.stages.condition_mapper import ConditionMapperDefinition
 from ..training.stages.definition import TrainedStage
 from ..training.stages.distillation import DistillationDefinition
@@ -112,9 +112,8 @@ class TrainMapper:
 
     def run(self) -> None:
         """Train it."""
-        with processes(self.common.device):
+        with processes(self.common.device), run_lock(self.out):
             self._check_flags()
-            check_out(self.out)
             definition = self._definition()
             condition = definition.condition if isinstance(definition, ConditionMapperDefinition) else None
             if isinstance(definition, PairedMapperDefinition) and definition.cache is not None:

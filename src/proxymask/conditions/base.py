@@ -17,7 +17,7 @@ from PIL import Image
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, as_size, centre_box, height_width, same_aspect_ratio, size_text
 from ..imaging.labels import LabelSet
-from ..imaging.reader import open_picture
+from ..imaging.reader import on_white, opacity, read_picture, read_with_alpha, source_name, to_rgba
 from . import augmentations
 
 Source = str | Path | np.ndarray | Image.Image
@@ -104,12 +104,13 @@ class Condition(ABC):
         """Extract the condition from a photo. Only its centre is used, cropped to the aspect ratio of ``size``."""
         if self.needs_labels:
             raise ProxymaskError(f"a {self.name} cannot be extracted from a photo, which has no labels: paint it; leave --from-photo out")
-        picture, notes = centre_crop(as_picture(source), size)
-        pixels = torch.from_numpy(np.asarray(picture.convert("RGB")).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        said: list[str] = []
+        picture, notes = centre_crop(read_picture(source, notes=said), size)
+        pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         planes = self.extract(pixels, None, torch.Generator().manual_seed(0))[0].cpu().float()
         if not bool(planes.any()):
             raise ProxymaskError(f"{source_name(source)}: no {self.name} was found in it: give another picture or another --extractor")
-        return Reading(planes, torch.ones(height_width(size), dtype=torch.bool), notes)
+        return Reading(planes, torch.ones(height_width(size), dtype=torch.bool), (*said, *notes))
 
     def show(self, planes: torch.Tensor) -> np.ndarray:
         """Planes (B, C, H, W) -> pictures, uint8 (B, H, W, 3), which :meth:`read` reads back."""
@@ -142,11 +143,13 @@ class FunctionCondition(Condition):
         return planes.float().clamp(0, 1)
 
     def read(self, source: Source, size: Size, invert: bool = False, mean_condition: torch.Tensor | None = None) -> Reading:
-        picture, notes = centre_crop(as_picture(source), size)
-        alpha = np.asarray(picture.convert("RGBA"))[..., 3] > 127
-        pixels = np.asarray(picture.convert("L" if self.channels == 1 else "RGB"), dtype=np.float32) / 255
+        said: list[str] = []
+        picture, notes = centre_crop(read_with_alpha(source, notes=said), size)
+        hidden = opacity(picture)
+        given = torch.ones(height_width(size), dtype=torch.bool) if hidden is None else torch.from_numpy(hidden > 127)
+        pixels = np.asarray(on_white(picture).convert("L" if self.channels == 1 else "RGB"), dtype=np.float32) / 255
         planes = torch.from_numpy(pixels)[None] if self.channels == 1 else torch.from_numpy(pixels).permute(2, 0, 1)
-        return Reading((1 - planes if invert else planes).contiguous(), torch.from_numpy(alpha.copy()), notes)
+        return Reading(((1 - planes if invert else planes) * given).contiguous(), given, (*said, *notes))
 
 
 # ------------------------------------------------------------------------------------------------------------------ registry
@@ -242,38 +245,6 @@ def _run_file(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ reading pictures
 
 
-def source_name(source: Source) -> str:
-    """The name of a source in messages: its path, or "the input"."""
-    return str(source) if isinstance(source, str | Path) else "the input"
-
-
-def as_picture(source: Source) -> Image.Image:
-    """A file, an array (H, W), (H, W, 3) or (H, W, 4), or a PIL picture -> PIL picture; a :class:`ProxymaskError` for anything else."""
-    if isinstance(source, Image.Image):
-        return source
-    if isinstance(source, np.ndarray):
-        array = source.astype(np.uint8) * 255 if source.dtype == bool else source
-        if array.ndim == 3 and array.shape[2] == 1:
-            array = array[..., 0]
-        if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-            raise ProxymaskError(f"an input array must have shape (H, W), (H, W, 3) or (H, W, 4), got {source.shape}")
-        if array.dtype == np.uint8:
-            return Image.fromarray(array)
-        if array.ndim == 2 and (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-            return Image.fromarray(array.astype(np.float32))
-        raise ProxymaskError(f"an input array in colours must be uint8, got {source.dtype}")
-    path = Path(source)
-    if path.suffix.lower() != ".npy":
-        return open_picture(path)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise ProxymaskError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ProxymaskError(f"{path} cannot be read ({error}): it is truncated or damaged") from None
-    return as_picture(array)
-
-
 def crop_notes(found: Sequence[int], size: Size) -> tuple[str, ...]:
     """The note that a picture of (height, width) ``found`` is cropped to the aspect ratio of ``size``; empty where it is not."""
     if same_aspect_ratio(found, size):
@@ -287,8 +258,8 @@ def centre_crop(picture: Image.Image, size: Size) -> tuple[Image.Image, tuple[st
     if min(picture.size) < 1:
         raise ProxymaskError("the input has no pixels")
     box, notes = centre_box(picture.height, picture.width, size), crop_notes((picture.height, picture.width), size)
-    if picture.mode == "P":
-        picture = picture.convert("RGBA")
+    if picture.mode not in ("L", "RGB", "RGBA") or "transparency" in picture.info:
+        picture = to_rgba(picture)
     height, width = height_width(size)
     return picture.resize((width, height), Image.Resampling.LANCZOS, box=box), notes
 

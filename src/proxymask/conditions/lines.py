@@ -10,9 +10,11 @@ from PIL import Image
 
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
+from ..imaging.bit_depth import DEEP_MODES, deep_maximum, deep_values, full_scale, grey_picture
 from ..imaging.labels import LabelSet
+from ..imaging.reader import as_picture, opacity, reduced, source_name
 from . import augmentations
-from .base import Condition, Reading, Source, area_resize, as_picture, pad_to_aspect_ratio, source_name
+from .base import Condition, Reading, Source, area_resize, pad_to_aspect_ratio
 from .extractors import SPECS, Extractor, get_extractor
 
 MIN_PAPER, MIN_PAPER_OF_EDGE_MAP = 0.5, 0.3  # share of the pixels that are paper; edge maps have broad lines
@@ -21,6 +23,9 @@ LIGHT, DARK = 0.6, 0.3  # lightness: paper is lighter than the first, inverted p
 MAX_PAPER_CHROMA, MAX_PEN_CHROMA = 0.15, 0.2  # of cream paper; of a pen, above which it is a coloured area
 MAX_FILLED = 0.03  # share of the picture in filled areas; with more it is a photo
 MIN_INK = 0.0008  # share of the pixels; with less it is empty
+FAINTEST = 0.1  # opacity of a layer's strongest pixel; with less the layer is empty
+LONGEST = 3072  # pixels of the longer side; larger drawings are reduced
+ROWS = 1024  # of a picture that are converted to floating point at once
 INK_RADIUS = 8  # ink prescribes the layout within 1 / INK_RADIUS of the shorter side
 
 
@@ -94,8 +99,10 @@ def dilate(marks: torch.Tensor, fraction: int) -> torch.Tensor:
 def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """Read a drawing -> ink (H, W) float32 in [0, 1]; the opaque part (H, W) float32, None where all is opaque; notes.
 
-    Paper is the most frequent lightness. Dark paper means white lines on black; ``invert`` forces that. A picture with transparency is a
-    drawing with its paper or, if most of its opaque part is not paper, ink alone on a transparent layer.
+    Paper is the most frequent lightness. Dark paper means white lines on black; ``invert`` forces that. A picture with transparency is
+    ink of any colour alone on a transparent layer where its opaque part is thin, or has one colour, or is not paper for the most part;
+    otherwise it is a drawing with its paper. Colours of transparent pixels are not used. Drawings with more than ``LONGEST`` pixels a
+    side are read at a half, a third, ... of their size.
 
     Args:
         white_is_usual: the source is an edge map: usually white on black, with broader lines.
@@ -104,14 +111,20 @@ def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tupl
         ProxymaskError: a photo, or an empty drawing.
     """
     name = source_name(source)
-    light, chroma, alpha = _light_and_alpha(as_picture(source))
+    said: list[str] = []
+    light, chroma, alpha = _light_and_alpha(as_picture(source, said))
+    strongest = float(alpha.max())
+    if strongest < FAINTEST:
+        raise ProxymaskError(f"{name} is empty: it is transparent all over")
+    if strongest <= 0.5:  # ink that is faint everywhere, as a pencil layer of an editor
+        return _checked_ink(alpha / strongest, name), None, tuple(said)
     opaque = alpha > 0.5
     holes = float(opaque.mean()) < 0.98
-    if not opaque.any():
-        raise ProxymaskError(f"{name} is empty: it is transparent all over")
     level, share = _paper(light[opaque])
-    if holes and float(opaque.mean()) < 0.5 and (share < MIN_PAPER or level < LIGHT):
-        return _checked_ink(alpha, name), None, ()  # ink on a transparent layer
+    if holes and float(opaque.mean()) < 0.5:
+        one_colour = float((np.abs(light - level) > PAPER_TOLERANCE)[opaque].mean()) * float(opaque.mean()) < MIN_INK
+        if share < MIN_PAPER or level < LIGHT or one_colour or _filled(opaque) <= MAX_FILLED:
+            return _checked_ink(alpha, name), None, tuple(said)
     paper = (np.abs(light - level) <= PAPER_TOLERANCE) | ~opaque
     coloured = float(chroma[paper & opaque].mean()) > MAX_PAPER_CHROMA
     # areas in colours, or in tones between paper and ink, are not drawn by a pen; edge maps have broad grey lines
@@ -128,10 +141,10 @@ def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tupl
         why = f"{filled:.0%} of it is filled with tones"
     if why:
         raise ProxymaskError(f"{name} looks like a photo, not a drawing ({why}): add --from-photo to extract the lines from it first")
-    notes: tuple[str, ...] = ()
+    notes = tuple(said)
     dark = level <= DARK
     if dark and not invert and not white_is_usual:
-        notes = ("it is white on black: read as inverted",)
+        notes += ("it is white on black: read as inverted",)
     inverted = dark or invert
     ink = (light - level) / max(1 - level, 1e-3) if inverted else (level - light) / max(level, 1e-3)
     ink = ((ink - PAPER_TOLERANCE / 2) / (1 - PAPER_TOLERANCE / 2)).clip(0, 1) * alpha
@@ -146,15 +159,25 @@ def _checked_ink(ink: np.ndarray, name: str) -> np.ndarray:
 
 def _light_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lightness, chroma (the largest minus the smallest of red, green and blue) and alpha, (H, W) each, in [0, 1]."""
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        values = np.asarray(picture).astype(np.float32)
-        top = float(values.max())
-        values /= 65535 if top > 255 else 255 if top > 1 else 1
-        return values.clip(0, 1), np.zeros_like(values), np.ones_like(values)
-    rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
-    colours = rgba[..., :3]
-    light = colours @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return light, colours.max(axis=-1) - colours.min(axis=-1), rgba[..., 3]
+    if picture.mode in DEEP_MODES:
+        full, hidden = full_scale(deep_maximum(picture)), opacity(picture)
+        if max(picture.size) <= LONGEST:
+            values = deep_values(picture, full)
+            alpha = np.ones_like(values) if hidden is None else hidden.astype(np.float32) / 255
+            return values, np.zeros_like(values), alpha
+        picture = grey_picture(picture, full)
+        if hidden is not None:
+            picture.putalpha(Image.fromarray(hidden))
+    pixels = np.asarray(reduced(picture, LONGEST))
+    light, chroma, alpha = (np.empty(pixels.shape[:2], np.float32) for _ in range(3))
+    for start in range(0, len(pixels), ROWS):
+        rows = slice(start, start + ROWS)
+        rgba = pixels[rows].astype(np.float32) / 255
+        colours = rgba[..., :3]
+        light[rows] = colours @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+        chroma[rows] = colours.max(axis=-1) - colours.min(axis=-1)
+        alpha[rows] = rgba[..., 3]
+    return light, chroma, alpha
 
 
 def _paper(light: np.ndarray) -> tuple[float, float]:

@@ -8,8 +8,9 @@ import torch
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..imaging.labels import LabelSet
+from ..imaging.reader import read_with_alpha, source_name, to_rgba
 from . import augmentations
-from .base import Condition, Reading, Source, as_picture, centre_crop, source_name
+from .base import Condition, Reading, Source, centre_crop
 
 MIN_DEVIATION = 0.01  # standard deviation of a picture's values; with less it is of one colour
 
@@ -41,13 +42,16 @@ class PictureCondition(Condition):
     def read(self, source: Source, size: Size, invert: bool = False, mean_condition: torch.Tensor | None = None) -> Reading:
         if invert:
             raise ProxymaskError("a picture cannot be inverted: leave --invert out")
-        picture, notes = centre_crop(as_picture(source), size)
-        rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
+        said: list[str] = []
+        picture, notes = centre_crop(read_with_alpha(source, notes=said), size)
+        rgba = np.asarray(to_rgba(picture), dtype=np.float32) / 255
         colours, alpha = rgba[..., :3], rgba[..., 3:]
+        if not alpha.any():
+            raise ProxymaskError(f"{source_name(source)} is empty: it is transparent all over")
         if float(colours[alpha[..., 0] > 0.5].std() if (alpha > 0.5).any() else 0.0) < MIN_DEVIATION:
             raise ProxymaskError(f"{source_name(source)} is empty: it is one colour all over")
         planes = torch.from_numpy(colours * alpha + 1 - alpha).permute(2, 0, 1)  # transparent parts become white
-        return Reading(planes.contiguous(), torch.from_numpy(alpha[..., 0] > 0.5), notes)
+        return Reading(planes.contiguous(), torch.from_numpy(alpha[..., 0] > 0.5), (*said, *notes))
 
     def read_photo(self, source: Source, size: Size) -> Reading:
         return self.read(source, size)

@@ -1,9 +1,11 @@
 """Reading and writing JSON, safetensors and folders: writes are atomic, errors name the file."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,60 @@ from safetensors.torch import load_file, save_file
 from .errors import ProxymaskError
 from .text import printable
 
+FILE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .webp .bmp .tif .tiff .gif .txt .json .html .csv .zip .tar .npy .npz .pt .pth .pkl .safetensors".split()  # noqa: SIM905
+)
+"""Suffixes that no folder gets."""
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: after a crash or on a full disk the old file is still whole."""
+    """Write JSON atomically: after a crash or on a full disk the old file is still whole.
+
+    Names of files may hold bytes that are no UTF-8 (lone surrogates in Python): then all text is written in escapes, and read back equal.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        content = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        content = json.dumps(value, indent=2).encode("ascii")
+    temporary.write_bytes(content + b"\n")
     os.replace(temporary, path)
+
+
+def check_path(path: str | Path, name: str) -> Path:
+    """``path`` as a Path; a :class:`ProxymaskError` that names the argument where it is empty, which would be the working folder."""
+    if not str(path):
+        raise ProxymaskError(f"{name} is an empty path: give the name of a file or folder")
+    return Path(path)
+
+
+def check_folder(out: Path, flag: str = "--out") -> None:
+    """A :class:`ProxymaskError` where ``out`` is a file, or a new name that ends as that of a file: results go into a folder."""
+    if out.is_file():
+        raise ProxymaskError(f"{flag} {out} is a file, and the results are several: give a folder")
+    if not out.exists() and out.suffix.lower() in FILE_SUFFIXES:
+        raise ProxymaskError(f"{flag} {out} is the name of a file, and the results are several: give a folder, as {out.with_suffix('')}")
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files directly in a folder; the path itself where it is none."""
+    return list(path.iterdir()) if path.is_dir() else [path]
+
+
+def check_not_input(out: str | Path, inputs: Iterable[str | Path], flag: str = "--out") -> None:
+    """Refuse to write over a file that is read: the same file under any name, also through links and in other upper and lower case.
+
+    Raises:
+        ProxymaskError: ``out`` is one of the ``inputs``; the message names ``flag``.
+    """
+    try:
+        written = os.stat(out)
+    except (OSError, ValueError):  # a new file
+        return
+    for path in inputs:
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samestat(written, os.stat(path)):
+                raise ProxymaskError(f"{flag} {out} is the input {path}, which it would replace: give another name")
 
 
 def read_json(path: Path, largest: int | None = None) -> Any:
@@ -108,8 +158,16 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise ProxymaskError(f"{path} cannot be read as safetensors ({reason}); it is damaged or truncated: get it again") from None
 
 
+def restore_folder(folder: Path) -> None:
+    """Undo a :func:`replace_folder` that was interrupted after the old folder had been renamed and before the new one took its place."""
+    old = folder.with_name(folder.name + ".old")
+    if old.is_dir() and not folder.exists():
+        os.replace(old, folder)
+
+
 def replace_folder(new: Path, folder: Path) -> None:
-    """Replace ``folder`` by ``new``, which is on the same disk."""
+    """Replace ``folder`` by ``new``, which is on the same disk. What an interrupt leaves is put right by :func:`restore_folder`."""
+    restore_folder(folder)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

@@ -8,6 +8,7 @@ Shapes: N pictures in the set, B in a batch, H x W their size.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +18,10 @@ import numpy as np
 import torch
 
 from ..core.errors import ProxymaskError
-from ..core.files import read_json
+from ..core.files import check_path, read_json
 from ..core.sizes import Size, as_size, height_width, short_text
 from ..imaging.labels import LabelSet
+from ..imaging.picture_files import NAMED, named, others_text
 from .prepare import SET_FORMAT, prepare_once
 
 FINGERPRINT_SAMPLES = 64
@@ -50,7 +52,7 @@ class ImageSet:
         Raises:
             ProxymaskError: missing folder, no pictures, another size or format, damaged files.
         """
-        path = Path(path)
+        path = check_path(path, "path")
         if not path.is_dir():
             raise ProxymaskError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
         if not (path / "index.json").is_file():
@@ -67,13 +69,15 @@ class ImageSet:
         if size is not None and as_size(size) != as_size(index["size"]):
             have, wanted = short_text(index["size"]), short_text(size)
             raise ProxymaskError(f"{path} is prepared at {have} pixels, not {wanted}: prepare it again at {wanted}")
+        for note in _left_out_notes(path, index):
+            warnings.warn(note, stacklevel=2)
         return cls(path, index)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageSet.open, (self.folder,)  # a worker process maps the files again; their content is not pickled
+        return _reopened, (self.folder,)  # a worker process maps the files again; their content is not pickled
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Indices (B,) -> pictures, float32 (B, 3, H, W) in [-1, 1]."""
@@ -97,6 +101,30 @@ class ImageSet:
             if array is not None:
                 digest.update(array[sample].tobytes())
         return digest.hexdigest()
+
+
+def _reopened(folder: Path) -> ImageSet:
+    """The set again, without its notes."""
+    return ImageSet(folder, read_json(folder / "index.json"))
+
+
+def _left_out_notes(folder: Path, index: dict[str, Any]) -> list[str]:
+    """What the set says of the files that are not in it, and of what was assumed when it was prepared."""
+    about = index.get("left_out")  # sets of earlier versions do not have it
+    if not isinstance(about, dict):
+        return []
+    source = folder.parent if folder.name.startswith(".prepared-") else folder
+    notes = [f"{source}: {note}" for note in about["notes"]]
+    if about["skipped"]:
+        kept, some = len(index["names"]), about["files"][:NAMED]
+        rest, names = about["skipped"] - len(some), dict[str, list[str]]()
+        for name, why in some:
+            names.setdefault(why, []).append(name)
+        listed = "; ".join(named(", ".join(group), why) for why, group in names.items()) + (f"; and {rest:,} more" if rest else "")
+        notes.append(f"{source}: {kept:,} of {kept + about['skipped']:,} pictures can be used; left out: {listed}")
+    if about["others"]:
+        notes.append(f"{source}: {others_text([Path(name) for name in about['others']])}")
+    return notes
 
 
 def _is_size(size: Any) -> bool:

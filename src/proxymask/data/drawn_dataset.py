@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import ProxymaskError
-from ..core.files import read_json, write_json
+from ..core.files import check_path, read_json, write_json
 from .avatars import AVATARS
 from .cats import CATS
 from .layers import LayerArt, LayerComposer
@@ -57,7 +57,7 @@ def make_dataset(
     Raises:
         ProxymaskError: the folder has other content, an argument is out of range, the disk is full.
     """
-    out, art = Path(out), find_art(kind)
+    out, art = check_path(out, "out"), find_art(kind)
     framing = framing or next(iter(art.framings))
     if count < 1:
         raise ProxymaskError(f"--count must be 1 or more, got {count}")

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_seed
 from ..imaging.labels import LabelSet
-from ..imaging.reader import open_picture
+from ..imaging.reader import open_picture, to_rgba
 
 CANVAS = 1024  # side of the drawings of both sets
 SUPERSAMPLE = 2  # layers are resampled at twice the size of the picture and averaged, for smooth edges
@@ -184,7 +184,7 @@ class LayerComposer:
     def _read(self, file: Path) -> _Drawing | None:
         scale = self.size * SUPERSAMPLE / self.art.framings[self.framing][2]
         try:
-            picture = open_picture(file).convert("RGBA").convert("RGBa")
+            picture = to_rgba(open_picture(file)).convert("RGBa")
         except ProxymaskError as error:
             raise ProxymaskError(f"{error}; pip install --force-reinstall robohash==2.0") from None
         covered = picture.getbbox()

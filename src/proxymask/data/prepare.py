@@ -1,9 +1,12 @@
 """Converting a folder of pictures into a prepared set of one size (see ``dataset.py``)."""
 
+import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,31 +16,44 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import ProxymaskError
-from ..core.files import read_json, write_json
+from ..core.files import check_folder, check_path, read_json, write_json
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
+from ..imaging.bit_depth import DEEP_MODES, deep_maximum, full_scale
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
-from ..imaging.reader import SUFFIXES, read_picture
+from ..imaging.picture_files import Listing, list_pictures, named, picture_suffixes, reason
+from ..imaging.reader import crop, is_deep, open_picture, pixel_count, read_picture
 
 SET_FORMAT = 1  # of prepared sets
+NEARLY_BLACK = 16  # a picture whose maximum times this is below the range of its set is of fewer bits
+LARGE_FILE, LARGE_PICTURE = 2**20, 40_000_000  # bytes, pixels: larger ones are decoded one at a time, to save memory
+LISTED = 20  # files that are left out and named in index.json
 NPY_HEADER = 128  # bytes; fixed, so that the number of pictures can be written at the end
 
 
 @dataclass
 class PrepareReport:
-    """Result of :func:`prepare_folder`: number of pictures ``kept``; files ``skipped``, with the reason; number of pictures ``upscaled``,
-    because they were smaller than ``size``."""
+    """Result of :func:`prepare_folder`."""
 
     kept: int = 0
+    """Number of pictures in the set."""
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    """Picture files that could not be used, with the reason."""
     upscaled: int = 0
+    """Number of pictures that were smaller than ``size``."""
+    others: list[Path] = field(default_factory=list)
+    """Files without the suffix of a picture."""
+    notes: list[str] = field(default_factory=list)
+    """What was assumed, and for how many pictures."""
 
 
 def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
     """Write the pictures of a folder as a prepared set: RGB, upright, cropped to the aspect ratio of ``size``, resized by Lanczos.
 
-    All PNG, JPEG and WebP files below ``images`` are used, in the order of their paths, except in hidden folders. Transparency becomes
-    white. A file that cannot be read is skipped and listed in the report. If ``images`` is a dataset with ``images/``, ``masks/`` and
+    All picture files below ``images`` are used, in the order of their paths, except in hidden folders. Transparency becomes white, colour
+    profiles are converted. The range of grey pictures with more than 8 bits is decided for the whole set: the fewest bits that hold its
+    largest value; pictures that stay below 1/16 of that are of fewer bits, and are read as such. A file that cannot be read is skipped and
+    listed in the report. If ``images`` is a dataset with ``images/``, ``masks/`` and
     ``labels.json``, its masks are cropped likewise and resized by nearest neighbour.
 
     Args:
@@ -49,24 +65,33 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
     Raises:
         ProxymaskError: missing folder, no readable picture, ``out`` has other content, a full disk.
     """
-    images, out = Path(images), Path(out)
+    images, out = check_path(images, "images"), check_path(out, "out")
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
+    check_folder(out)
     root, masks, labels = _layout(images)
-    files = _pictures(root)
+    listing = list_pictures(root)
+    files = listing.files
     if not files:
-        raise ProxymaskError(f"{images} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise no_pictures(images, listing)
     if out.exists() and (not out.is_dir() or any(not _is_part_of_set(entry) for entry in out.iterdir())):
         raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
     source = _source_hash(images)
-    report, names = PrepareReport(), []
+    report, names = PrepareReport(skipped=list(listing.broken), others=listing.others), []
+    scales, said = _deep_scales(files, report.notes), Counter[str]()
+    one_large = threading.Lock()
 
-    def read(file: Path) -> tuple[np.ndarray, np.ndarray | None, bool] | str:
+    def read(file: Path) -> tuple[np.ndarray, np.ndarray | None, bool, list[str]] | str:
         try:
-            return _read_pair(file, masks / file.relative_to(root).with_suffix(".png") if masks else None, labels, size)
+            large = file.stat().st_size > LARGE_FILE and pixel_count(file) > LARGE_PICTURE
+            with one_large if large else contextlib.nullcontext():
+                mask = masks / file.relative_to(root).with_suffix(".png") if masks else None
+                return _read_pair(file, mask, labels, size, scales.get(file))
         except ProxymaskError as error:
             return str(error)
+        except OSError as error:
+            return f"cannot be read ({error.strerror or error})"
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -77,26 +102,86 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         ):
             for number, (file, result) in enumerate(_in_threads(read, files), start=1):
                 if isinstance(result, str):
-                    report.skipped.append((file, result))
+                    report.skipped.append((file, reason(file, result)))
                 else:
                     pictures.append(result[0])
                     if result[1] is not None:
                         ids.append(result[1])
                     report.upscaled += result[2]
+                    said.update(result[3])
                     names.append(file.relative_to(root).as_posix())
                 if progress:
                     progress(number, len(files))
         report.kept = len(names)
+        report.notes += [f"{count:,} {'picture' if count == 1 else 'pictures'}: {note}" for note, count in said.items()]
         if not names:
-            file, reason = report.skipped[0]
-            raise ProxymaskError(f"none of the {len(files)} files in {images} can be used; the first, {file.name}: {reason}")
+            total = len(files) + len(listing.broken)
+            raise ProxymaskError(f"none of the {total} files in {images} can be used; {named(*report.skipped[0])}")
         if labels:
             labels.save(out / "labels.json")
-        index = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source, "names": names}
-        write_json(out / "index.json", index)
+        index: dict[str, Any] = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source}
+        write_json(out / "index.json", {**index, "left_out": _left_out(report, root), "names": names})
     except OSError as error:
         raise ProxymaskError(f"cannot write {out} ({error.strerror or error}): make room or choose another folder") from None
     return report
+
+
+def no_pictures(folder: Path, listing: Listing) -> ProxymaskError:
+    """The error for a folder without picture files: the first that cannot be opened, or the suffixes that are looked for."""
+    if listing.broken:
+        return ProxymaskError(f"{folder} holds no pictures: {named(*listing.broken[0])}")
+    there = f"; its {len(listing.others):,} files have other suffixes, as {listing.others[0].name}" if listing.others else ""
+    return ProxymaskError(f"{folder} holds no pictures ({picture_suffixes()}){there}")
+
+
+def source_files(folder: Path) -> Listing:
+    """The picture files that :func:`prepare_folder` takes from a folder.
+
+    Raises:
+        ProxymaskError: no such folder, or a damaged data set.
+    """
+    return list_pictures(_layout(folder)[0])
+
+
+def _deep_scales(files: Sequence[Path], notes: list[str]) -> dict[Path, int]:
+    """The value that is white in each grey picture with more than 8 bits; a note says what was decided."""
+    largest: dict[Path, float] = {}
+    for file, maximum in _in_threads(_maximum, [file for file in files if is_deep(file)]):
+        if maximum is not None:
+            largest[file] = maximum
+    if not largest:
+        return {}
+    of_set = full_scale(max(largest.values()))
+    scales = {file: of_set if maximum * NEARLY_BLACK >= of_set else full_scale(maximum) for file, maximum in largest.items()}
+    text = f"{len(largest):,} grey {'picture has' if len(largest) == 1 else 'pictures have'} more than 8 bits: read as {_range(of_set)}"
+    apart = [file for file, scale in scales.items() if scale != of_set]
+    if apart:
+        some = ", ".join(f"{file.name} as {_range(scales[file])}" for file in apart[:3]) + (", ..." if len(apart) > 3 else "")
+        text += f", except {len(apart):,} that would be nearly black ({some})"
+    notes.append(text)
+    return scales
+
+
+def _maximum(file: Path) -> float | None:
+    try:
+        picture = open_picture(file, [])
+        return deep_maximum(picture) if picture.mode in DEEP_MODES else None
+    except ProxymaskError:  # said when it is read
+        return None
+
+
+def _range(full: int) -> str:
+    return f"{full.bit_length()} bits (0 to {full:,})" if full > 1 else "0 to 1"
+
+
+def _left_out(report: PrepareReport, root: Path) -> dict[str, Any]:
+    """What ``index.json`` says of files that are not in the set."""
+    some = [[_short(path, root), why] for path, why in report.skipped[:LISTED]]
+    return {"skipped": len(report.skipped), "files": some, "others": [path.name for path in report.others[:LISTED]], "notes": report.notes}
+
+
+def _short(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def prepared_folder(folder: Path, size: Size) -> Path:
@@ -115,9 +200,12 @@ def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] 
     return out
 
 
-def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size: Size) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """A picture, uint8 (H, W, 3), its mask, uint8 (H, W) or None, and whether the picture was smaller than ``size``."""
-    picture = read_picture(file)
+def _read_pair(
+    file: Path, mask_file: Path | None, labels: LabelSet | None, size: Size, full: int | None
+) -> tuple[np.ndarray, np.ndarray | None, bool, list[str]]:
+    """A picture, uint8 (H, W, 3), its mask, uint8 (H, W) or None, whether the picture was smaller than ``size``, and notes."""
+    notes: list[str] = []
+    picture = read_picture(file, full, notes)
     height, width = height_width(size)
     box = centre_box(picture.height, picture.width, size)
     mask = None
@@ -127,8 +215,8 @@ def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size
             raise ProxymaskError(f"its mask is {ids.shape[1]}x{ids.shape[0]}, the picture {picture.width}x{picture.height}")
         mask = np.asarray(Image.fromarray(ids).crop(box).resize((width, height), Image.Resampling.NEAREST))
     # Crop first: resize with a box would filter pixels from outside the box.
-    resized = picture.crop(box).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(resized), mask, box[2] - box[0] < width
+    resized = crop(picture, box).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized), mask, box[2] - box[0] < width, notes
 
 
 def _layout(folder: Path) -> tuple[Path, Path | None, LabelSet | None]:
@@ -144,21 +232,16 @@ def _layout(folder: Path) -> tuple[Path, Path | None, LabelSet | None]:
     return folder / "images", folder / "masks", LabelSet.load(folder / "labels.json")
 
 
-def _pictures(root: Path) -> list[Path]:
-    """All picture files below ``root``, sorted by path, except hidden files and folders."""
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder, name) for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
-
-
 def _source_hash(folder: Path) -> str:
     """A hash of the names, sizes and times of the files in ``folder``, which changes when one is added, removed or edited."""
     digest = hashlib.sha256()
-    for file in _pictures(folder):
-        stat = file.stat()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    for file in list_pictures(folder).files:
+        try:
+            stat = file.stat()
+            about = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except OSError:  # a link to itself
+            about = "unreadable"
+        digest.update(os.fsencode(f"{file.relative_to(folder).as_posix()}\0{about}\n"))
     if (folder / "labels.json").is_file():
         digest.update((folder / "labels.json").read_bytes())
     return digest.hexdigest()

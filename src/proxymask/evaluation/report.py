@@ -59,7 +59,7 @@ def write_report(path: Path, result: Evaluation) -> None:
     ]
     text = f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style></head><body>"
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text + "".join(body) + "</body></html>\n", encoding="utf-8")
+    temporary.write_text(text + "".join(body) + "</body></html>\n", encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 

@@ -27,8 +27,16 @@ def picture_sheets(inputs: Inputs, pictures: list[Tensors]) -> dict[str, list[np
 
 
 def _sheet(inputs: Inputs, numbers: Sequence[int], of: str) -> list[np.ndarray]:
-    """Rows: the mask, or the sample that gave the proxy mask; the style sample; the picture; what the judge predicts of it."""
-    b = inputs.bundle
+    """Rows: the mask, or the sample that gave the proxy mask; the style sample; the picture; what the judge predicts of it.
+
+    Pictures are made one by one, so that each is the same on every sheet.
+    """
+    columns = [_column(inputs, number, of) for number in numbers]
+    return [np.concatenate(row) for row in zip(*columns, strict=True)]
+
+
+def _column(inputs: Inputs, number: int, of: str) -> list[np.ndarray]:
+    b, numbers = inputs.bundle, [number]
     styles = b.styles(b.w(STYLES, numbers))
     if of == "masks":
         masks = inputs.masks_of(numbers)

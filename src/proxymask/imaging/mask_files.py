@@ -1,11 +1,13 @@
 """Mask files on disk: those in a given folder, and the examples that come with the package."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import ProxymaskError
 from .labels import LabelSet
+from .picture_files import distinct_names, enters
 from .reader import SUFFIXES
 
 PLACES = (Path(__file__).parents[1] / "examples" / "masks", Path(__file__).parents[3] / "examples" / "masks")  # wheel, checkout
@@ -19,7 +21,7 @@ class MaskFile(NamedTuple):
     """A mask on disk."""
 
     name: str
-    """Path below the folder that was searched, without suffix."""
+    """Path below the folder that was searched, without suffix; with it, as ``face-png``, where two files differ in nothing else."""
     path: Path
 
 
@@ -79,19 +81,23 @@ def find_masks(path: str | Path, labels: LabelSet) -> list[MaskFile]:
         raise ProxymaskError(f"{path} does not exist: give a mask file or a folder of masks")
     if path.is_file():
         return [MaskFile(path.stem, path)]
-    found = _below(path, path, set(labels.names) | {str(label.id) for label in labels.labels})
+    real = os.path.realpath(path)
+    found = _below(path, path, set(labels.names) | {str(label.id) for label in labels.labels}, real, {real})
     if not found:
         raise ProxymaskError(f"{path} holds no masks ({', '.join(sorted(SUFFIXES))})")
-    return found
+    return [MaskFile(name, file.path) for name, file in zip(distinct_names(found), found, strict=True)]
 
 
-def _below(folder: Path, root: Path, classes: set[str]) -> list[MaskFile]:
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+def _below(folder: Path, root: Path, classes: set[str], real: str, seen: set[str]) -> list[MaskFile]:
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:  # named by the verb that asks for the masks
+        return []
     files = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
     if files and all(file.stem in classes for file in files):
         return [MaskFile(folder.name if folder == root else folder.relative_to(root).as_posix(), folder)]
     found = [MaskFile(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
     for entry in entries:
-        if entry.is_dir():
-            found += _below(entry, root, classes)
+        if entry.is_dir() and enters(entry, real, seen):
+            found += _below(entry, root, classes, real, seen)
     return found

@@ -1,6 +1,7 @@
 """Writing pictures, and drawing labelled sheets of them."""
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
     """
     path = Path(path)
     kind = picture_format(path)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")  # a name of our own, and a short one
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(temporary, format=kind)

@@ -144,7 +144,7 @@ class Bundle:
                 part.save_pretrained(temporary / name, half=half)
             if self.labels is not None:
                 self.labels.save(temporary / "labels.json")
-            (temporary / "README.md").write_text(card or self.card(), encoding="utf-8")
+            (temporary / "README.md").write_text(card or self.card(), encoding="utf-8", errors="backslashreplace")
             files = sorted(p for p in temporary.rglob("*") if p.is_file())
             write_json(
                 temporary / "bundle.json",

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from ..conditions import Condition, Reading, get_condition
 from ..core.errors import ProxymaskError
 from ..core.sizes import height_width
+from ..imaging.reader import stored_array
 from ..models.unet_mapper import UNetMapper
 from .inputs import MaskLike, as_source
 from .steps import SynthesisSteps
@@ -49,7 +50,10 @@ class ConditionSteps(SynthesisSteps):
         Raises:
             ProxymaskError: the input cannot be used; the message says why and what to do.
         """
-        kind, given = self.condition(condition) if isinstance(condition, str) else condition, as_source(source)
+        kind = self.condition(condition) if isinstance(condition, str) else condition
+        # pictures in tensors may have their channels first; the planes of masks have another meaning
+        given = stored_array(source) if isinstance(source, torch.Tensor) and kind.name != "mask" else as_source(source)
+        assert given is not None
         if from_photo:
             if invert:
                 raise ProxymaskError("a photo is not inverted: leave --invert or --from-photo out")

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from ..core.errors import ProxymaskError
+from ..core.files import check_path
 from ..core.sizes import Size
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
@@ -38,7 +39,10 @@ def as_source(source: object) -> str | Path | np.ndarray | Image.Image:
     if isinstance(source, torch.Tensor):
         source = source.detach().cpu()
         return source.float().numpy() if source.dtype in (torch.bfloat16, torch.float16) else source.numpy()
-    if isinstance(source, np.ndarray | Image.Image | str | Path):
+    if isinstance(source, str):
+        check_path(source, "the input")
+        return source
+    if isinstance(source, np.ndarray | Image.Image | Path):
         return source
     if isinstance(source, os.PathLike):
         return Path(source)

@@ -14,6 +14,7 @@ To correct the segmenter's mask, copy ``000000.labels.png`` to ``000000.mask.png
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ..core.sizes import Size, as_size, height_width
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask, write_mask
 from ..imaging.pictures import from_pixels, write_picture
+from ..imaging.reader import SUFFIXES
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
@@ -85,7 +87,7 @@ def write_samples(
     with_labels: bool = False,
     truncation: float = 1.0,
     noise_mode: NoiseMode = "const",
-    batch: int = 8,
+    batch: int | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.
@@ -97,7 +99,8 @@ def write_samples(
         with_proxy: also write the proxy masks.
         with_labels: also write the segmenter's semantic masks.
         noise_mode: the generator's stored noise, new noise, or none.
-        batch: samples that are computed at once.
+        batch: samples that are computed at once. None: 1 on a CPU, where a sample so depends on its seed alone, to the last bit; 8
+            elsewhere. With new noise 1 everywhere; it is drawn from the sample's seed.
         progress: called with (samples written, number of samples).
 
     Returns:
@@ -120,6 +123,10 @@ def write_samples(
     wanted = dataclasses.replace(
         networks, clusters=networks.clusters if with_proxy else None, segmenter=networks.segmenter if with_labels else None
     )
+    if batch is None:
+        batch = 1 if next(networks.cut.parameters()).device.type == "cpu" else 8
+    if noise_mode == "random":
+        batch = 1
     paths: list[Path] = []
     for start in range(0, len(seeds), batch):
         part = seeds[start : start + batch]
@@ -163,7 +170,8 @@ def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, 
     device = next(cut.parameters()).device
     z = cut.generator.z(seeds).to(device)
     w = cut.w(z, truncation)
-    with autocast(device, networks.precision):
+    with autocast(device, networks.precision), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seeds[0])  # of new noise
         levels, raw = cut.feature_pyramid(w, noise_mode)
         features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
         proxy = None if clusters is None else clusters.assign(features_at_split)
@@ -202,6 +210,14 @@ def has_sidecars(folder: Path) -> bool:
     return any(path.with_suffix(".png").is_file() for path in folder.glob("*.json"))
 
 
+def other_files(folder: Path, written: Sequence[Path], with_proxy: bool, with_labels: bool) -> list[Path]:
+    """The pictures and sidecars in ``folder`` that are not of the samples ``written``, as those of an earlier call; not painted masks."""
+    ends = [".png", ".json", *([".proxy.png"] if with_proxy else []), *([".labels.png"] if with_labels else [])]
+    ours = {path.with_suffix("").name + end for path in written for end in ends}
+    there = (path for path in folder.iterdir() if path.suffix.lower() in (*SUFFIXES, ".json") and path.is_file())
+    return sorted(path for path in there if path.name not in ours and f"{MASK_SUFFIX}." not in path.name and not path.name.startswith("."))
+
+
 def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict[str, Path]:
     """The painted masks of ``folder`` by the stem of their sample: ``STEM.mask.png``, ``masks/STEM.png`` or, where the samples are in
     another folder, ``STEM.png``; instead of a file also a folder of that name with one black-and-white file a class.
@@ -212,8 +228,12 @@ def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict
     places = [(folder, not apart)] + ([(folder / "masks", False)] if (folder / "masks").is_dir() else [])
     for place, marked in places:
         for entry in sorted(place.iterdir()):
-            stem = entry.stem if entry.is_file() else entry.name
-            if entry.name.startswith(".") or entry.name == "masks" or (entry.is_file() and entry.suffix.lower() != ".png"):
+            stem = entry.name if entry.is_dir() else entry.stem
+            if entry.name.startswith(".") or entry.name == "masks":
+                continue
+            if not entry.is_dir() and entry.suffix.lower() not in SUFFIXES:
+                if stem.endswith(MASK_SUFFIX):
+                    warnings.warn(f"{entry} is left out: it has no suffix of a picture; save the mask as {stem}.png", stacklevel=2)
                 continue
             if marked and not stem.endswith(MASK_SUFFIX):
                 continue

@@ -3,6 +3,7 @@
 import contextlib
 import mimetypes
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +20,8 @@ from .config import WEB, StudioConfig
 from .security import Guard
 from .state import Studio
 
+# FastAPI sends measurements where the environment says so; versions without that ignore the argument
+SILENT: dict[str, Any] = {"telemetry": {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}}
 mimetypes.add_type("text/javascript", ".js")  # some machines say otherwise, and browsers then refuse the page's modules
 
 
@@ -39,7 +42,10 @@ def create_app(config: StudioConfig | None = None) -> FastAPI:
         finally:
             studio.close()
 
-    app = FastAPI(title="proxymask studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    # no pages of the interface, which load scripts from elsewhere
+    app = FastAPI(
+        title="proxymask studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, **SILENT
+    )
     app.state.studio = studio
     for module in (bundles, samples, masks, pictures, projects, labelling, socket):
         app.include_router(module.router)

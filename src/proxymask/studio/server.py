@@ -1,6 +1,5 @@
 """Running the studio: the port, the browser, the end."""
 
-import contextlib
 import secrets
 import socket
 import sys
@@ -9,6 +8,7 @@ import time
 import webbrowser
 from collections.abc import Callable
 from os import environ
+from types import FrameType
 
 import uvicorn
 
@@ -70,7 +70,7 @@ def serve(config: StudioConfig, listening: socket.socket, started: Callable[[], 
         limit_concurrency=512,
         timeout_graceful_shutdown=3,
     )
-    server = uvicorn.Server(settings)
+    server = _Server(settings)
 
     def watch() -> None:
         while not server.started and not server.should_exit:
@@ -79,8 +79,14 @@ def serve(config: StudioConfig, listening: socket.socket, started: Callable[[], 
             started()
 
     threading.Thread(target=watch, daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has closed everything and says once more why
-        server.run(sockets=[listening])
+    server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends in good order, however often Ctrl-C is pressed, and does not raise the signal again afterwards."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = True
 
 
 def open_browser(url: str) -> bool:

@@ -23,19 +23,25 @@ BATCH = 32  # pictures a step
 SAMPLES = 3000  # generated pictures that it learns from
 CLASS_BALANCE = 0.25  # classes weigh as frequency to the minus this power, so that small parts count
 COUNTED = 256  # pictures from which the frequencies of labels are taken
-CHUNK = 16  # pictures made at a time
+BLOCK = 4  # pictures made at a time
 
 
 class GeneratedImages:
     """Generated pictures with the few-shot segmenter's labels as a data set (:class:`.segmentation.LabeledImages`).
 
-    Pictures are made on first use and kept in memory as 8-bit values.
+    Pictures are made on first use and kept in memory as 8-bit values. They are made in blocks that are always the same, since in another
+    batch a picture is another one in its last bits: so no picture depends on which were needed before it, or on a stop in between
+    (docs/decisions.md, pictures-in-fixed-blocks).
     """
 
     def __init__(self, labeler: SegmenterLabeler, count: int = SAMPLES, seed: int = 0) -> None:
         self.labeler, self.count, self.seed = labeler, count, seed
         self.device, self.dtype = torch.device("cpu"), torch.float32
-        self._known = torch.zeros(count, dtype=torch.bool)
+        # blocks follow the order in which class_weights counts, so that it counts whole ones
+        order = torch.randperm(count, generator=derive_rng(seed, "class weights"))
+        self._blocks, self._block_of = order.split(BLOCK), torch.empty(count, dtype=torch.int64)
+        self._block_of[order] = torch.arange(count) // BLOCK
+        self._known = [False] * len(self._blocks)
         self._pictures = self._masks = torch.empty(0)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -57,20 +63,22 @@ class GeneratedImages:
 
     @torch.no_grad()
     def _made(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """Make the pictures with these indices that are missing; returns the indices as a tensor."""
+        """Make the blocks of the pictures with these indices that are missing; returns the indices as a tensor."""
         wanted = torch.as_tensor(indices)
-        missing = wanted[~self._known[wanted]].unique()
-        for part in missing.split(CHUNK) if len(missing) else ():
+        for block in self._block_of[wanted].unique().tolist():
+            if self._known[block]:
+                continue
+            part = self._blocks[block]
             rngs = [derive_rng(self.seed, "viewer", int(number)) for number in part]
             z = torch.cat([torch.randn(1, self.labeler.cut.generator.z_dim, generator=rng) for rng in rngs])
             with autocast(self.device, self.dtype):
                 labels, pictures = self.labeler.labels_and_pictures(self.labeler.cut.w(z.to(self.device)))
-            if not self._known.any():
+            if not any(self._known):
                 self._pictures = torch.empty(self.count, *pictures.shape[1:], dtype=torch.uint8)
                 self._masks = torch.empty(self.count, *labels.shape[1:], dtype=torch.uint8)
             self._pictures[part] = ((pictures + 1) * 127.5).round().to(torch.uint8).cpu()
             self._masks[part] = labels.to(torch.uint8).cpu()
-            self._known[part] = True
+            self._known[block] = True
         return wanted
 
 

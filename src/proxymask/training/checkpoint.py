@@ -5,6 +5,7 @@ A checkpoint is written under a temporary name and then renamed, so that whateve
 
 import errno
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import load_tensors, read_json, save_tensors, write_json
 
 CHECKPOINT_FORMAT = 1
+NAME = re.compile(r"checkpoint-\d{8,}(\.tmp)?")
 
 
 class Trained(Protocol):
@@ -34,7 +36,7 @@ class Resumable(Protocol):
     """The part of a run that is stored."""
 
     index: int
-    bad_steps: int
+    counters: dict[str, Any]
     averages: dict[str, nn.Module]
 
     @property
@@ -49,9 +51,13 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def steps_done(folder: Path) -> int:
-    """The step of the newest checkpoint in a run folder, 0 without one."""
-    have = checkpoints(folder)
-    return int(read_json(have[-1] / "state.json")["step"]) if have else 0
+    """The step of the newest checkpoint in a run folder whose ``state.json`` can be read, 0 without one."""
+    for path in reversed(checkpoints(folder)):
+        try:
+            return int(read_json(path / "state.json")["step"])
+        except (ProxymaskError, KeyError, TypeError, ValueError):
+            continue
+    return 0
 
 
 @contextmanager
@@ -77,7 +83,7 @@ def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep
         try:
             temporary.mkdir(parents=True)
             save_tensors(temporary / "state.safetensors", _collect(run))
-            state = {"format": CHECKPOINT_FORMAT, "step": run.index, "bad_steps": run.bad_steps, "identity": identity}
+            state = {"format": CHECKPOINT_FORMAT, "step": run.index, **run.counters, "identity": identity}
             write_json(temporary / "state.json", state)
             if final.exists():
                 shutil.rmtree(final)
@@ -85,8 +91,10 @@ def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    kept = checkpoints(folder)[-keep:]
+    for old in folder.glob("checkpoint-*"):  # also what is left of one whose writing or removal was interrupted
+        if old not in kept and NAME.fullmatch(old.name):
+            shutil.rmtree(old, ignore_errors=True)
     return final
 
 
@@ -122,7 +130,7 @@ def load_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any]) -> b
             raise ProxymaskError(
                 f"{path} does not fit these networks ({str(error).splitlines()[0]}); use the same settings or another --out"
             ) from None
-        run.index, run.bad_steps = int(state["step"]), int(state["bad_steps"])
+        run.index, run.counters = int(state["step"]), state
         return True
     if found:
         raise ProxymaskError(

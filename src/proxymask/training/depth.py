@@ -17,6 +17,7 @@ from ..core.files import read_json
 from ..core.seeding import derive_rng
 from ..core.sizes import height_width, size_text
 from ..data.dataset import ImageSet
+from ..imaging.bit_depth import DEEP_MODES
 from ..imaging.grids import tile, to_uint8
 from ..imaging.reader import open_picture
 from ..models.depth_net import DepthNet
@@ -74,7 +75,10 @@ class DepthImages:
         numbers = indices.tolist() if isinstance(indices, torch.Tensor) else indices
         maps = []
         for index in numbers:
-            values = np.asarray(open_picture(self.files[index]), dtype=np.float32) / 65535
+            picture = open_picture(self.files[index])
+            if picture.mode not in DEEP_MODES:
+                raise ProxymaskError(f"{self.files[index]} has 8 bits: give 16-bit grey, as proxymask data avatars --depth draws it")
+            values = np.asarray(picture, dtype=np.float32) / 65535
             if values.shape != height_width(self.set.size):
                 have, wanted = size_text(values.shape), size_text(self.set.size)
                 raise ProxymaskError(f"{self.files[index]} is {have}, the pictures are {wanted}: use the folder as it was drawn")

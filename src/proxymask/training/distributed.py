@@ -6,8 +6,9 @@ CPU tensors are exchanged by gloo, CUDA tensors by nccl. Process 0 alone prints 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ import torch.distributed as dist
 
 from ..core.device import resolve_device
 from ..core.errors import ProxymaskError
+from ..core.lock import folder_lock
 
 TIMEOUT = timedelta(hours=12)  # how long the others wait while process 0 clusters or writes; torchrun ends them if it dies
 
@@ -75,6 +77,26 @@ def agreed(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
+
+
+@contextmanager
+def main_lock(folder: Path) -> Iterator[None]:
+    """Process 0 holds the lock of ``folder`` (:func:`~proxymask.core.lock.folder_lock`) while all run the body.
+
+    Raises:
+        ProxymaskError: on every process: it is held by another job, or the folder cannot be written.
+    """
+    with ExitStack() as held:
+        refused: ProxymaskError | None = None
+        if is_main():
+            try:
+                held.enter_context(folder_lock(folder))
+            except ProxymaskError as error:
+                refused = error
+        refused = agreed(refused)
+        if refused is not None:
+            raise refused
+        yield
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ..evaluation.judge import Judge, JudgeInfo
 from ..imaging.labels import LabelSet
 from ..metrics.segmentation import SegmentationScore
 from ..models.segmentation_nets import DilatedSegmenter
+from .distributed import main_lock
 from .loop import LoopConfig, Progress
 from .segmentation import SegmentationConfig, train_segmentation_net
 
@@ -103,7 +104,13 @@ def train_judge(
     Raises:
         ProxymaskError: a data set without masks, other labels or too few pictures; as training does.
     """
-    config = config or JudgeConfig()
+    with main_lock(out):
+        return _train_judge(data, out, config or JudgeConfig(), test, seed, device, precision, progress)
+
+
+def _train_judge(
+    data: ImageSet, out: Path, config: JudgeConfig, test: ImageSet | None, seed: int, device: str, precision: str, progress: Progress | None
+) -> Judge:
     for name, found in (("--data", data), ("--test", test)):
         if found is not None and found.labels is None:
             raise ProxymaskError(f"{name} {found.folder} has no masks: a judge learns from pictures with masks (proxymask data avatars)")

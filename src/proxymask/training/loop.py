@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 import signal
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng, derive_seed
 from .checkpoint import explain_full_disk, load_checkpoint, save_checkpoint
+from .distributed import main_lock
 from .stats import StatsLog
 
 MAX_BAD_STEPS = 25  # steps in a row with non-finite gradients after which a run stops
@@ -114,6 +115,8 @@ class Run:
         self.index = 0
         self.bad_steps = 0
         self.bad_in_row: dict[str, int] = {}
+        self.seconds = 0.0
+        """Time that the steps took, over all sessions."""
         self.averages: dict[str, nn.Module] = {}
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
@@ -155,6 +158,19 @@ class Run:
         if math.isfinite(number):
             self._sums[name] = self._sums.get(name, 0.0) + number
             self._counts[name] = self._counts.get(name, 0) + 1
+
+    @property
+    def counters(self) -> dict[str, Any]:
+        """All numbers of the run that are no tensors, for a checkpoint; JSON values. A line of stats.jsonl so spans a stop."""
+        logged = {"sums": self._sums, "counts": self._counts}
+        return {"bad_steps": self.bad_steps, "bad_in_row": self.bad_in_row, "seconds": round(self.seconds, 2), "logged": logged}
+
+    @counters.setter
+    def counters(self, stored: Mapping[str, Any]) -> None:
+        logged = stored.get("logged", {"sums": {}, "counts": {}})  # 0.1.0 stored the number of bad steps alone
+        self.bad_steps, self.bad_in_row = int(stored["bad_steps"]), dict(stored.get("bad_in_row", {}))
+        self.seconds = float(stored.get("seconds", 0.0))
+        self._sums, self._counts = dict(logged["sums"]), dict(logged["counts"])
 
     def take_stats(self) -> dict[str, float]:
         """The means since the last call."""
@@ -263,23 +279,22 @@ def train(stage: Stage, config: LoopConfig, out: Path, *, identity: dict[str, An
 
     Raises:
         Stopped: Ctrl-C or SIGTERM, after a checkpoint.
-        ProxymaskError: full disk, another run in ``out``, too many non-finite steps.
+        ProxymaskError: full disk, another run or another process in ``out``, too many non-finite steps.
     """
     identity = {**(identity or {}), "stage": stage.name, "batch": config.batch, "seed": config.seed}
-    identity = json.loads(json.dumps(identity))
+    with main_lock(out), explain_full_disk(out):
+        return _train(stage, config, out, json.loads(json.dumps(identity)), progress)
+
+
+def _train(stage: Stage, config: LoopConfig, out: Path, identity: dict[str, Any], progress: Progress | None) -> Run:
     run = Run(config, stage)
     main = run.rank == 0
     place(stage, run.device)
     run.averages = {name: copy.deepcopy(stage.modules[name]).requires_grad_(False).eval() for name in stage.averaged}
-    if main:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ProxymaskError(f"cannot make the run folder {out}: {error.strerror}") from None
     saved_at = run.index if load_checkpoint(run, out, identity) else -1
-    stats = StatsLog(out, run.index, config.batch, config.tensorboard) if main else None
+    stats = StatsLog(out, run.index, config.batch, config.tensorboard, run.seconds) if main else None
     latest: dict[str, float] = {}
-    with explain_full_disk(out), _stop_flag() as stop_requested:
+    with _stop_flag() as stop_requested:
         try:
             while run.index < config.steps:
                 torch.manual_seed(derive_seed(config.seed, run.index, "global", run.rank))
@@ -287,6 +302,7 @@ def train(stage: Stage, config: LoopConfig, out: Path, *, identity: dict[str, An
                 _update_average(run)
                 run.index += 1
                 if stats is not None:
+                    run.seconds = stats.seconds()
                     if _due(config.log_every, run):
                         latest = run.take_stats()
                         stats.write(run.index, run.bad_steps, latest)

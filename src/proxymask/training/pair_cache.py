@@ -21,6 +21,7 @@ from ..conditions.base import Condition
 from ..core.device import autocast
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, save_tensors, write_json
+from ..core.lock import LOCK, folder_lock
 from ..core.seeding import derive_rng
 from ..models.split_generator import SplitGenerator
 from .pairs import Pairs
@@ -30,6 +31,7 @@ CHUNK = 16  # pairs made at a time
 CACHE_FORMAT = 2
 MAX_PROBE_DIFFERENCE = 1 / 255  # mean difference of a probe above which the extractor counts as another one
 PROBE_SEED, PROBES = 7, 4
+BEGUN = ("probe.safetensors", "pairs.json")  # files of a cache whose making has begun, and beginnings of their temporary names
 
 MakePairs = Callable[[torch.Tensor, torch.Generator], Pairs]
 """w (B, w_dim), random numbers -> pairs."""
@@ -71,7 +73,7 @@ class PairShards:
             raise ProxymaskError(f"{self.folder} is a file: --cache names a folder")
         about = self.folder / "pairs.json"
         if not about.is_file():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            if self.folder.is_dir() and any(not entry.name.startswith((LOCK, *BEGUN)) for entry in self.folder.iterdir()):
                 raise ProxymaskError(f"{self.folder} holds something else than pairs: choose another --cache")
             return
         stored, wanted = read_json(about), self._about()
@@ -108,11 +110,20 @@ class PairShards:
             Bytes that the shards in use take.
 
         Raises:
-            ProxymaskError: as :meth:`check`; not enough room on the disk, which is known after the first shard.
+            ProxymaskError: as :meth:`check`; another process makes pairs there; not enough room on the disk, which is known after the
+                first shard.
         """
         self.check()
+        if not all(self.path(shard).is_file() for shard in range(self.shards)):
+            with folder_lock(self.folder):
+                self._fill(make, cut, device, dtype, progress)
+        return sum(self.path(shard).stat().st_size for shard in range(self.shards))
+
+    def _fill(
+        self, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.check()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "pairs.json").is_file():
                 save_tensors(self.folder / "probe.safetensors", {"probe": self.probe})
                 write_json(self.folder / "pairs.json", self._about())
@@ -130,7 +141,6 @@ class PairShards:
                     progress(min(self.count, SHARD * (self.shards - len(missing) + number + 1)), self.count)
         except OSError as error:
             raise ProxymaskError(f"cannot write {self.folder} ({error.strerror or error}): make room or choose another --cache") from None
-        return sum(self.path(shard).stat().st_size for shard in range(self.shards))
 
     @torch.no_grad()
     def _made(self, shard: int, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:

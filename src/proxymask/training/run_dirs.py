@@ -8,7 +8,8 @@ SHA-256 of every file. A stage in training has ``checkpoint-*`` folders that sto
 import dataclasses
 import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,17 @@ from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 from ..core.hashing import file_hash, settings_hash
-from .checkpoint import checkpoints
-from .distributed import barrier, is_main
-from .loop import LoopConfig, Progress, Stage, train
+from ..core.lock import LOCK, folder_lock
+from .checkpoint import checkpoints, steps_done
+from .distributed import barrier, is_main, main_lock
+from .loop import LoopConfig, Progress, Stage, Stopped, train
 
 MARK = "stage.json"
 # the stages that leave a mark, each after those whose networks it may save too
 MARKED = ("clusters", "rearranger", "segmenter", "mapper", "depth", "generator")
 # beginnings of the names that a run folder may hold
 OURS = (
+    LOCK,
     "checkpoint-",
     "events.",
     "stats.jsonl",
@@ -48,6 +51,18 @@ OURS = (
 )
 
 Networks = dict[str, nn.Module]
+
+
+@contextmanager
+def run_lock(out: Path) -> Iterator[None]:
+    """Hold the lock of the run folder ``out`` while the body runs; the folder is made where it is missing.
+
+    Raises:
+        ProxymaskError: as :func:`check_out` and :func:`.distributed.main_lock`.
+    """
+    check_out(out)
+    with main_lock(out):
+        yield
 
 
 def identity_of(config: Any, loop: LoopConfig, inputs: Mapping[str, Any], schedule: bool = True) -> dict[str, Any]:
@@ -80,9 +95,8 @@ def run_stage(
         save_more: called with ``out`` in the end, to write other files.
 
     Raises:
-        Stopped, ProxymaskError: as :func:`.loop.train` does; ``out`` is a file, or a folder with other files.
+        Stopped, ProxymaskError: as :func:`.loop.train` does.
     """
-    check_out(out)
     run = train(stage, loop, out, identity=dict(identity), progress=progress if is_main() else None)
     if is_main():
         networks: Networks = {name: run.averages.get(name, module) for name, module in stage.modules.items()}
@@ -92,6 +106,17 @@ def run_stage(
         if save_more is not None:
             save_more(out)
     barrier()
+
+
+@contextmanager
+def explain_stop(out: Path, name: str) -> Iterator[None]:
+    """Turn an interrupt outside of the loop, or in the middle of a step, into :class:`~.loop.Stopped`, which says what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = steps_done(out)
+        kept = f"step {done:,} is kept in {out}" if done else "before anything was kept"
+        raise Stopped(f"{name}: stopped{', ' if done else ' '}{kept}; run the same command again to go on") from None
 
 
 def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping[str, ConfigModel]) -> None:
@@ -128,7 +153,7 @@ def mark_of(out: Path) -> dict[str, Any] | None:
 def is_done(out: Path, identity: Mapping[str, Any], steps: int) -> bool:
     """Whether ``out`` holds a finished stage of this identity and number of steps whose files are complete."""
     mark = mark_of(out)
-    if mark is None or mark["steps"] != steps or mark["identity"] != _as_json(identity):
+    if mark is None or mark["steps"] != steps or mark["identity"] != as_json(identity):
         return False
     return all((out / name).is_file() and file_hash(out / name) == digest for name, digest in mark["sha256"].items())
 
@@ -141,15 +166,20 @@ def acquire_run_dir(out: Path, identity: Mapping[str, Any]) -> Path | None:
 
     Returns:
         The new place of the other folder, if there was one.
+
+    Raises:
+        ProxymaskError: another process writes ``out``, or it cannot be renamed.
     """
     wanted, aside = settings_hash(identity), None
-    have = _found_identity(out)
+    have = found_identity(out)
     if have is not None and settings_hash(have) != wanted:
         aside = out.with_name(f"{out.name}.{settings_hash(have)}")
-        os.replace(out, aside)
+        with folder_lock(out):
+            os.replace(out, aside)
+            (aside / LOCK).unlink()
     if not out.exists():
         for earlier in sorted(out.parent.glob(f"{glob.escape(out.name)}.*")):  # the name may hold the hash of an older version's settings
-            identity_there = _found_identity(earlier)
+            identity_there = found_identity(earlier)
             if identity_there is not None and settings_hash(identity_there) == wanted:
                 os.replace(earlier, out)
                 break
@@ -165,7 +195,7 @@ def check_out(out: Path) -> None:
         raise ProxymaskError(f"{out} holds something else ({foreign[0]}): choose another --out")
 
 
-def _found_identity(out: Path) -> dict[str, Any] | None:
+def found_identity(out: Path) -> dict[str, Any] | None:
     """The identity of the stage in ``out``: from its mark, or from its newest readable checkpoint if it is not finished."""
     mark = mark_of(out)
     if mark is not None:
@@ -180,5 +210,6 @@ def _found_identity(out: Path) -> dict[str, Any] | None:
     return None
 
 
-def _as_json(identity: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity as it is read back from JSON."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in identity.items()}

@@ -1,6 +1,7 @@
 """The log of a run: ``stats.jsonl``, one JSON object a line with step, time and the means of all logged numbers; TensorBoard events."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,26 +16,33 @@ class StatsLog:
         step: the step that the run is at; later lines are of steps that will be repeated and are removed.
         batch: samples a step.
         tensorboard: also write TensorBoard events.
+        seconds: time that the steps took so far; the last line that is kept may say more.
     """
 
-    def __init__(self, folder: Path, step: int, batch: int, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, step: int, batch: int, tensorboard: bool, seconds: float = 0.0) -> None:
         self.path, self.batch, self.first = folder / "stats.jsonl", batch, step
         lines = [line for line in stat_lines(self.path) if line["step"] <= step] if step else []
         if step:
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            temporary = self.path.with_name(self.path.name + ".tmp")
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            os.replace(temporary, self.path)
         else:
             self.path.unlink(missing_ok=True)
-        self.before = float(lines[-1]["seconds"]) if lines else 0.0
-        self.began = time.time()
+        self.before = max(seconds, float(lines[-1]["seconds"]) if lines else 0.0)
+        self.began = time.monotonic()
         self.writer = _summary_writer(folder) if tensorboard else None
+
+    def seconds(self) -> float:
+        """Time that the steps took, over all sessions."""
+        return self.before + time.monotonic() - self.began
 
     def write(self, step: int, bad_steps: int, means: Mapping[str, float]) -> None:
         """One line for ``step``, with the ``means`` since the line before."""
-        spent = time.time() - self.began
+        spent = time.monotonic() - self.began
         line = {
             "step": step,
             "samples": step * self.batch,
-            "seconds": round(self.before + spent, 2),
+            "seconds": round(self.seconds(), 2),
             "samples_per_second": round((step - self.first) * self.batch / max(spent, 1e-9), 2),
             "bad_steps": bad_steps,
             **{key: round(value, 6) for key, value in means.items()},

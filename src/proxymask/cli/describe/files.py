@@ -8,12 +8,20 @@ from ...checkpoints.identify import FileInfo, identify
 from ...checkpoints.loading import open_checkpoint
 from ...core.errors import ProxymaskError
 from ...core.files import read_json
+from ...imaging.bit_depth import DEEP_MODES
 from ...imaging.labels import LabelSet
 from ...imaging.masks import check_report, read_mask
-from ...imaging.reader import open_picture
+from ...imaging.reader import on_white, open_picture
 from .text import Description, count_tensors, label_lines, plain
 
-MODES = {"P": "palette", "L": "grey", "RGB": "colour", "RGBA": "colour with transparency", "1": "black and white"}  # of Pillow
+MODES = {
+    "P": "palette",
+    "L": "grey",
+    "RGB": "colour",
+    "RGBA": "colour with transparency",
+    "1": "black and white",
+    "I;16": "16-bit grey",
+}  # Pillow
 MOST_VALUES = 64  # a picture with more colours than this is not a mask
 
 
@@ -74,8 +82,14 @@ def _picture(file: Path) -> str:
     picture = open_picture(file)
     head = f"{file}: a {MODES.get(picture.mode, picture.mode)} picture of {picture.width}x{picture.height}"
     palette = np.array(picture.getpalette() or [], dtype=np.uint8).reshape(-1, 3)
-    values = np.asarray(picture if picture.mode in ("P", "L", "1") else picture.convert("RGB"))
-    found, counts = np.unique(values.reshape(values.shape[0] * values.shape[1], -1).astype(np.uint8), axis=0, return_counts=True)
+    values = np.asarray(picture if picture.mode in ("P", "L", "1", *DEEP_MODES) else on_white(picture))
+    if values.ndim == 3:
+        values = (values[..., 0].astype(np.int32) << 16) | (values[..., 1].astype(np.int32) << 8) | values[..., 2]
+        packed, counts = np.unique(values, return_counts=True)
+        found = np.stack([packed >> 16, (packed >> 8) & 255, packed & 255], axis=-1)
+    else:
+        single, counts = np.unique(values, return_counts=True)
+        found = single[:, None]
     if len(found) > MOST_VALUES:
         return f"{head} with {len(found):,} colours: a photo or drawing, not a mask"
     lines = [f"{head} with {len(found)} values; add --bundle NAME to read it as a mask of that bundle"]
@@ -85,6 +99,6 @@ def _picture(file: Path) -> str:
         elif picture.mode == "P" and found[i][0] < len(palette):
             shown = f"{found[i][0]:3d}  " + "#{:02x}{:02x}{:02x}".format(*palette[found[i][0]])
         else:
-            shown = f"{found[i][0]:3d}"
+            shown = f"{found[i][0]:3g}"
         lines.append(f"  {shown}  {counts[i] / counts.sum():6.1%}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from ...core.sizes import size_text
 from ...data.dataset import ImageSet
 from ...imaging.labels import LabelSet
 from ...imaging.masks import check_report, read_mask
-from ...imaging.reader import SUFFIXES
+from ...imaging.picture_files import list_pictures
 from ...inference.bundle import Bundle, check_bundle
 from ...inference.samples import painted_masks, read_sidecar
 from ...training.checkpoint import checkpoints
@@ -100,7 +100,7 @@ def _checkpoint(folder: Path) -> Description:
 
 
 def _pictures(folder: Path, labels: LabelSet | None) -> str:
-    pictures = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
+    pictures = list_pictures(folder, below=False).files
     if not pictures:
         raise ProxymaskError(f"{folder} holds nothing that proxymask knows: no bundle, run, model, data set or pictures")
     samples = [file for file in pictures if file.with_suffix(".json").is_file()]

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from ...core.errors import ProxymaskError
+from ...core.files import restore_folder
 from ...core.sizes import size_text
 from ...data.dataset import ImageSet
-from ...imaging.reader import SUFFIXES
+from ...data.prepare import no_pictures, source_files
 from ...inference.bundle import Bundle
 from ...inference.find import find_bundle
 from ...models.discriminator import Discriminator
@@ -20,6 +21,7 @@ def check_arguments(config: FitConfig, work: Path) -> None:
     """A :class:`ProxymaskError` where arguments contradict each other, or name files that are missing or cannot be written."""
     if config.generator is not None and config.bundle is not None:
         raise ProxymaskError("--generator and --bundle both name a generator: give one of them")
+    restore_folder(config.out)
     if config.generator is None and config.bundle is None and config.images is None:
         raise ProxymaskError("fit starts from something: give --images DIR, --generator DIR or --bundle NAME")
     if config.class_index is not None and config.generator is None:
@@ -28,8 +30,8 @@ def check_arguments(config: FitConfig, work: Path) -> None:
         if path is not None and not path.is_dir():
             raise ProxymaskError(f"{flag} {path} is not a folder" if path.exists() else f"{flag} {path} does not exist")
     images = config.images
-    if images is not None and not (images / "index.json").is_file() and not picture_files(images):
-        raise ProxymaskError(f"--images {images} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    if images is not None and not (images / "index.json").is_file() and not (listing := source_files(images)).files:
+        raise no_pictures(images, listing)
     _check_out(config.out, work)
 
 
@@ -117,9 +119,3 @@ def existing_folder(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The picture files in a folder, or in its ``images/`` if there is one."""
-    root = folder / "images" if (folder / "images").is_dir() else folder
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))

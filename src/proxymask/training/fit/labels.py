@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ...core.errors import ProxymaskError
 from ...imaging.labels import LabelSet
 from ...inference.samples import (
     SampleNetworks,
@@ -84,6 +85,13 @@ def write_samples_to_label(state: FitState) -> None:
             state.report.say(f"samples of an earlier generator are kept as {aside}")
         elif (folder / f"{number - 1:06d}.png").is_file():
             return  # complete; labels.json may have been edited
+    try:
+        _write_samples(state, folder, number)
+    except OSError as error:
+        raise ProxymaskError(f"cannot write {folder} ({error.strerror or error}): make room and run the same command again") from None
+
+
+def _write_samples(state: FitState, folder: Path, number: int) -> None:
     cut, clusters = state.split().to(state.device), needed(state.clusters).to(state.device)
     seeds = select_samples_to_label(cut, clusters, number, max(CANDIDATES, number), state.config.seed, state.dtype)
     folder.mkdir(parents=True, exist_ok=True)

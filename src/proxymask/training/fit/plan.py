@@ -11,13 +11,14 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...core.sizes import height_width, size_text
+from ...data.prepare import source_files
 from ..checkpoint import steps_done
 from ..distributed import agreed
 from ..estimate import Cost, measure_clusters, measure_pictures, measure_stage
 from ..presets import STAGES
 from ..stages.generator import new_generator
 from .config import Count
-from .inputs import existing_folder, picture_files
+from .inputs import existing_folder
 from .state import FitState, needed
 
 DISK_MARGIN = 1.1  # factor of the disk space that is needed
@@ -65,7 +66,7 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
         elif stage in STAGES:
             loop = state.preset.loop(stage)
             cost = measure_stage(stage, state.preset, generator, state.cut, state.num_labels, state.config.images is not None)
-            done = min(steps_done(state.work / stage), loop.steps)
+            done = min(_steps_done(state, stage), loop.steps) if number == 0 else 0  # later stages follow from what is made before
             amount_done = f", {done:,} of them done" if done else ""
             after_labels = "labels" in missing and stage in ("segmenter", "mapper")
             rows.append(Row(stage, f"{loop.steps:,} steps{amount_done}", cost.seconds_per_step * (loop.steps - done), after_labels))
@@ -74,9 +75,14 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
     return Plan(_lines(state, rows, max((cost.memory for cost in costs), default=0), disk), disk)
 
 
+def _steps_done(state: FitState, stage: str) -> int:
+    """Steps of a stage whose inputs are all there that need not be repeated."""
+    return steps_done(state.work / stage) if state.definition(stage).can_continue(state.work / stage) else 0
+
+
 def _pictures_row(state: FitState) -> Row:
     images = needed(state.config.images)
-    files = picture_files(images)
+    files = source_files(images).files
     height, width = height_width(state.size)
     check_disk(images, len(files) * height * width * 3)
     return Row("prepare pictures", f"{len(files):,} files", measure_pictures(files, state.size, os.cpu_count() or 1), False)

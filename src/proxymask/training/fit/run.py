@@ -12,12 +12,14 @@ from ...core.errors import ProxymaskError
 from ...core.files import write_json
 from ...core.sizes import size_text
 from ...data.prepare import prepared_folder
-from ..distributed import barrier, is_main, processes
+from ..checkpoint import steps_done
+from ..distributed import barrier, is_main, main_lock, processes
 from ..loop import Stopped
 from ..parts import open_pictures
+from ..run_dirs import mark_of
 from .bundle import has_mapper, write_bundle
 from .config import FitConfig, FitResult, Report, Silent
-from .inputs import check_arguments, open_inputs, picture_files
+from .inputs import check_arguments, open_inputs
 from .labels import folder_to_label, load_labels, write_samples_to_label
 from .plan import check_disk, make_plan
 from .state import FitState, needed
@@ -30,7 +32,8 @@ def fit(config: FitConfig, report: Report | None = None) -> FitResult:
 
     Raises:
         Stopped: Ctrl-C or SIGTERM; the same call continues.
-        ProxymaskError: wrong arguments, which is known before a stage is run; a full disk; a training that failed.
+        ProxymaskError: wrong arguments, which is known before a stage is run; another process in the work folder; a full disk; a training
+            that failed.
     """
     with processes(config.device):
         state = FitState(config, report if report is not None and is_main() else Silent())
@@ -38,9 +41,21 @@ def fit(config: FitConfig, report: Report | None = None) -> FitResult:
             check_arguments(config, state.work)
             open_inputs(state)
             load_labels(state)  # mistakes in them are better known now than after hours
-            return _run(state)
+            with main_lock(state.work):
+                return _run(state)
         except KeyboardInterrupt:
-            raise Stopped("stopped between two steps of training; run the same command again to go on") from None
+            raise Stopped(f"stopped; {_kept(state)}; run the same command again to go on") from None
+
+
+def _kept(state: FitState) -> str:
+    """What a stop outside of training leaves."""
+    done = [stage for stage in ORDER if mark_of(state.work / stage) is not None]
+    begun = [stage for stage in ORDER if stage not in done and steps_done(state.work / stage)]
+    if not done and not begun:
+        return "nothing was computed yet that is kept, except pictures that are prepared"
+    parts = [", ".join(done)] if done else []
+    parts += [f"{stage} up to step {steps_done(state.work / stage):,}" for stage in begun]
+    return f"what is done is kept in {state.work} ({'; '.join(parts)})"
 
 
 def _run(state: FitState) -> FitResult:
@@ -121,9 +136,7 @@ def _prepare_pictures(state: FitState) -> None:
     images = needed(state.config.images)
     with state.report.progress("preparing pictures") as count:
         state.pictures = open_pictures(images, state.size, count)
-    unread = len(picture_files(images)) - len(state.pictures)
-    rest = f"; {unread:,} files could not be used (proxymask data prepare names them)" if unread > 0 else ""
-    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
+    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}")
 
 
 def _note_absent_labels(state: FitState) -> None:

@@ -14,7 +14,7 @@ from ...models.proxy_clusters import ProxyClusters, fit_proxy_clusters
 from ...models.split_generator import SplitGenerator
 from ..distributed import barrier, is_main
 from ..loop import Progress
-from ..run_dirs import finish
+from ..run_dirs import finish, run_lock
 from .definition import BATCH, StageDefinition, hashes
 
 MAX_CACHED_FEATURES = 512 * 2**20  # bytes of features that are kept in memory instead of being computed for every pass
@@ -48,6 +48,10 @@ class ClustersDefinition(StageDefinition):
 
     def run(self, out: Path, progress: Progress | None = None) -> None:
         """Cluster on process 0, and save the result; ``progress`` gets (pass, 0, inertia by name)."""
+        with run_lock(out):
+            self._run(out, progress)
+
+    def _run(self, out: Path, progress: Progress | None) -> None:
         if is_main():
             note = None if progress is None else lambda index, inertia: progress(index, 0, {"inertia": inertia})
             found = cluster_features(self.cut, self.num_clusters, self.samples, self.seed, self.device, note)

@@ -18,7 +18,7 @@ from ...core.seeding import derive_seed
 from ...models.discriminator import Discriminator
 from ...models.stylegan2 import Generator
 from ..loop import LoopConfig, Progress, Stage
-from ..run_dirs import Networks, acquire_run_dir, check_out, identity_of, is_done, run_stage
+from ..run_dirs import Networks, acquire_run_dir, as_json, explain_stop, found_identity, identity_of, is_done, run_lock, run_stage
 
 BATCH = 8  # samples a forward pass, outside of training
 
@@ -46,6 +46,10 @@ class StageDefinition(abc.ABC):
     def is_done(self, out: Path) -> bool:
         """Whether ``out`` holds this stage, finished and complete."""
         return is_done(out, self.identity, self.steps)
+
+    def can_continue(self, out: Path) -> bool:
+        """Whether ``out`` holds this stage, finished or not."""
+        return found_identity(out) == as_json(self.identity)
 
     def acquire(self, out: Path) -> Path | None:
         """Rename a run folder of another identity (:func:`.run_dirs.acquire_run_dir`); returns its new place, if there was one."""
@@ -94,10 +98,10 @@ class TrainedStage(StageDefinition):
         """Write the files other than networks of a finished stage; called on process 0."""
 
     def run(self, out: Path, progress: Progress | None = None) -> None:
-        check_out(out)
-        identity = self.identity  # of the inputs as they are before training
-        stage = self.build()
-        run_stage(stage, self.loop, out, identity, progress, lambda networks: self.finalize(stage, networks), self.save_more)
+        with run_lock(out), explain_stop(out, self.name):
+            identity = self.identity  # of the inputs as they are before training
+            stage = self.build()
+            run_stage(stage, self.loop, out, identity, progress, lambda networks: self.finalize(stage, networks), self.save_more)
 
 
 @contextmanager
