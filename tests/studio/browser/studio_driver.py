@@ -16,11 +16,12 @@ from PIL import Image
 
 SOURCES = Path(__file__).parents[3] / "src"
 READ = "() => { let text = ''; for (const id of studio.state.canvas.ids) text += String.fromCharCode(id); return btoa(text); }"
-SETTLED = """() => document.body.dataset.ready && studio.state.bundle && studio.socket.open && !studio.renders.waiting && !studio.state.canvas.busy
+SETTLED = """() => document.body.dataset.ready && studio.state.bundle && studio.socket.open
+  && !studio.renders.waiting && !studio.state.canvas.busy
   && (!studio.renders.behind || studio.renders.error || studio.renders.empty)"""
 STRIP_DONE = "() => document.querySelectorAll('.thumb.stale').length === 0"
-STATE = """() => ({ open: studio.socket.open, waiting: studio.renders.waiting?.id, shown: studio.renders.shown?.request.id, behind: studio.renders.behind,
-  error: studio.renders.error, work: studio.state.work })"""
+STATE = """() => ({ open: studio.socket.open, waiting: studio.renders.waiting?.id, shown: studio.renders.shown?.request.id,
+  behind: studio.renders.behind, error: studio.renders.error, work: studio.state.work })"""
 START_SECONDS, WAIT_SECONDS = 120.0, 60.0
 
 

@@ -78,9 +78,14 @@ def test_painting(look):
 def test_drawing(look):
     studio = look.open(viewport={"width": 1440, "height": 900})
     studio.page.get_by_role("radio", name="scribble").click()
-    for label, points in {"1": [(128, 90), (128, 150)], "7": [(80, 70), (128, 40), (176, 70)], "5": [(70, 225), (190, 225)], "2": [(105, 110), (106, 110)]}.items():
-        studio.press(label)
-        studio.stroke(*points)
+    studio.press("1")
+    studio.stroke((128, 90), (128, 150))
+    studio.press("7")
+    studio.stroke((80, 70), (128, 40), (176, 70))
+    studio.press("5")
+    studio.stroke((70, 225), (190, 225))
+    studio.press("2")
+    studio.stroke((105, 110), (106, 110))
     studio.settle(strip=True)
     look(studio, "scribble")
     studio.page.get_by_role("radio", name="sketch").click()

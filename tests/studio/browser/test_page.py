@@ -391,6 +391,26 @@ def test_painting_by_keyboard_alone(open_studio):
     assert set(studio.ids()[painted]) == {TOP}
 
 
+def test_picture_is_moved_and_zoomed_with_the_mask(open_studio):
+    studio = open_studio()
+    box = studio.page.locator("#picture-frame").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    studio.page.mouse.move(x, y)
+    before = studio.get("studio.state.canvas.getView()")
+    studio.page.mouse.wheel(0, -200)
+    studio.page.wait_for_timeout(50)
+    zoomed = studio.get("studio.state.canvas.getView()")
+    assert zoomed["scale"] == pytest.approx(before["scale"] * np.exp(0.4))
+    studio.page.mouse.down()
+    studio.page.mouse.move(x + 40, y + 10, steps=4)
+    studio.page.mouse.up()
+    moved = studio.get("studio.state.canvas.getView()")
+    assert (moved["x"] - zoomed["x"], moved["y"] - zoomed["y"]) == (40, 10)
+    picture, mask = studio.page.locator("#picture-frame canvas").bounding_box(), studio.page.locator("#canvas .frame:visible").bounding_box()
+    assert picture["x"] - box["x"] == pytest.approx(moved["x"], abs=0.5)
+    assert (picture["width"], mask["width"]) == (pytest.approx(256 * moved["scale"]), box["width"])
+
+
 def test_narrow_window(open_studio):
     studio = open_studio(viewport={"width": 360, "height": 740}, has_touch=True)
     wide = studio.get("[document.documentElement.scrollWidth, document.querySelector('#header').scrollWidth]")
@@ -411,6 +431,7 @@ def test_narrow_window(open_studio):
 
 def test_page_is_small(open_studio):
     studio = open_studio()
-    sizes = studio.get("performance.getEntriesByType('resource').filter((one) => one.name.includes('/web/')).map((one) => one.decodedBodySize)")
+    files = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/web/'))"
+    sizes = studio.get(f"{files}.map((one) => one.decodedBodySize)")
     assert len(sizes) > 15
     assert sum(sizes) < 300_000

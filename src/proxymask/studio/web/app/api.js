@@ -56,21 +56,23 @@ export const paths = {
   openProject: () => "api/projects/open",
 };
 
-const samples = new Map(); // address -> Promise of an object address, the newest last
-const MOST_SAMPLES = 200;
+const images = new Map(); // path -> Promise of an object address, the newest last
+const MOST_IMAGES = 200;
 
-/** The generator's own picture of a seed as an address for <img>; kept. */
-export function sampleAddress(bundle, seed, truncation) {
-  const path = paths.sample(bundle, seed, truncation);
-  const known = samples.get(path);
+/** A picture of the server as an address for <img>; kept. */
+export function imageAddress(path) {
+  const known = images.get(path);
   if (known) return known;
   const found = getBlob(path).then((blob) => URL.createObjectURL(blob));
-  samples.set(path, found);
-  found.catch(() => samples.delete(path));
-  if (samples.size > MOST_SAMPLES) {
-    const [oldest, address] = samples.entries().next().value;
-    samples.delete(oldest);
+  images.set(path, found);
+  found.catch(() => images.delete(path));
+  if (images.size > MOST_IMAGES) {
+    const [oldest, address] = images.entries().next().value;
+    images.delete(oldest);
     address.then((url) => URL.revokeObjectURL(url), () => {});
   }
   return found;
 }
+
+/** The generator's own picture of a seed. */
+export const sampleAddress = (bundle, seed, truncation) => imageAddress(paths.sample(bundle, seed, truncation));

@@ -5,6 +5,7 @@ import { toPayload } from "./files.js";
 
 const LIVE_MS = 50; // a picture that takes less is rendered while painting
 const KEPT = 40; // requests whose answers are still known
+const MEASURED = 5; // pictures whose time is looked at
 const MOST_STYLES = 12; // of a request
 const MOST_THUMBS = 60; // pictures of styles that are kept
 
@@ -31,7 +32,8 @@ export class Renders extends EventTarget {
 
   /** Another bundle: pictures and times of the former do not count. */
   reset() {
-    this.average = null; // ms of a picture
+    this.times = []; // ms of the last pictures
+    this.average = null; // their median
     this.thumbs = new Map(); // seed -> {look, bitmap, id}
     this.shown = null; // {request, ms, queued, arrived, took}
     this.waiting = null; // the request whose main picture has not come
@@ -47,7 +49,7 @@ export class Renders extends EventTarget {
     this.again = false;
   }
 
-  /** ms that one picture takes: the mean of the last ones, at first what the server measured. */
+  /** ms that one picture takes, at first as the server measured it. */
   get estimate() {
     return this.average ?? this.state.bundle?.render_ms ?? Infinity;
   }
@@ -177,7 +179,7 @@ export class Renders extends EventTarget {
       this.error = null;
       if (header.unchanged) {
         if (this.shown) this.shown.request = request;
-      } else this.average = this.average === null ? header.ms : 0.7 * this.average + 0.3 * header.ms;
+      } else this.#measure(header.ms);
     }
     if (!this.waiting && this.again) this.#send(false); // before the picture is decoded: the server works meanwhile
     if (payload.length) {
@@ -190,6 +192,12 @@ export class Renders extends EventTarget {
       this.#emit("picture", { seed, main, bitmap, blob });
     }
     this.#status();
+  }
+
+  /** The median of the last times: the first picture of a style takes longer, because the style is made. */
+  #measure(ms) {
+    this.times = [...this.times.slice(1 - MEASURED), ms];
+    this.average = this.times.toSorted((a, b) => a - b)[Math.floor((this.times.length - 1) / 2)];
   }
 
   #keepThumb(seed, thumb) {

@@ -22,7 +22,9 @@ export class Result {
     this.empty = make("p", { class: "picture-frame-empty", text: "The picture comes here." });
     this.frame.append(this.canvas, this.empty, this.ghost, this.cross, make("div", { class: "busy-line" }));
     this.#buildOrigin();
-    this.frame.addEventListener("pointerdown", (event) => this.#clicked(event));
+    this.frame.addEventListener("pointerdown", (event) => this.#pressed(event));
+    this.frame.addEventListener("pointermove", (event) => this.#dragged(event));
+    this.frame.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     this.frame.addEventListener("keydown", (event) => this.#keys(event));
     renders.addEventListener("picture", ({ detail }) => detail.main && this.#show(detail.bitmap));
     renders.addEventListener("proxy", ({ detail }) => this.#showProxy(detail));
@@ -190,8 +192,25 @@ export class Result {
     );
   }
 
-  #clicked(event) {
-    if (!this.asking || !this.view || event.button !== 0) return;
+  /** The picture is moved by dragging, and zoomed by the wheel, together with the canvas. */
+  #dragged(event) {
+    if (this.frame.hasPointerCapture(event.pointerId)) this.state.canvas.panBy(event.movementX, event.movementY);
+  }
+
+  #wheel(event) {
+    event.preventDefault();
+    const { canvas } = this.state;
+    const [here, there] = [this.frame.getBoundingClientRect(), canvas.host.getBoundingClientRect()];
+    const step = Math.max(-200, Math.min(200, event.deltaY * (event.deltaMode === 1 ? 33 : 1)));
+    canvas.zoomBy(Math.exp(-0.002 * step), event.clientX - here.left + there.left, event.clientY - here.top + there.top);
+  }
+
+  #pressed(event) {
+    if (!this.view || event.button > 1) return;
+    if (!this.asking || event.button === 1) {
+      this.frame.setPointerCapture(event.pointerId);
+      return;
+    }
     const box = this.frame.getBoundingClientRect();
     const [height, width] = this.state.bundle.buffer;
     const x = (event.clientX - box.left - this.view.x) / (this.view.scale * width);

@@ -16,6 +16,7 @@ export class Socket extends EventTarget {
     this.hello = hello;
     this.state = "connecting";
     this.welcome = null;
+    this.refusal = null; // why the server did not let the page in
     this.attempt = 0;
     this.timer = 0;
     this.heard = 0;
@@ -67,6 +68,7 @@ export class Socket extends EventTarget {
     }
     if (message.header.type === "welcome") {
       this.attempt = 0;
+      this.refusal = null;
       this.welcome = message.header;
       this.#become("open");
     } else if (message.header.type === "error" && !this.open) this.refusal = message.header.error;

@@ -1,6 +1,6 @@
 // The dialog "Start from": a file, a blank, an example, a sample.
 
-import { getBlob, getJson, paths, sampleAddress } from "./api.js";
+import { getJson, imageAddress, paths, sampleAddress } from "./api.js";
 import { chooseFile, iconButton, icon, make } from "./dom.js";
 import { ACCEPT } from "./files.js";
 import { dialog } from "./popups.js";
@@ -97,7 +97,7 @@ export class Start {
         const words = example.name.split("/").at(-1).replaceAll(/[-_]/g, " ");
         const { image, button } = this.#choice(example.name, words, () => this.files.startFromExample(example));
         this.first.append(button);
-        getBlob(example.url).then((blob) => (image.src = URL.createObjectURL(blob)), () => button.remove());
+        imageAddress(example.url).then((address) => (image.src = address), () => button.remove());
       }
     } catch (error) {
       this.say(error.message);
