@@ -139,7 +139,7 @@ class TestUploads:
             for path in ("mask", "drawing?condition=mask"):
                 answer = client.post(f"/api/bundles/{bundle}/{path}", content=bomb)
                 assert answer.status_code == 422
-                assert "is 256x257, and the studio takes up to 65,536 pixels" in answer.json()["error"]
+                assert "has 65,792 pixels, and the studio takes up to 65,536: make it smaller" in answer.json()["error"]
             for side in (9000, 10**6):
                 huge = resized_header(png(np.zeros((4, 4), np.uint8)), side, side)
                 assert "the studio takes up to 65,536" in client.post(f"/api/bundles/{bundle}/mask", content=huge).json()["error"]

@@ -177,6 +177,22 @@ def test_cancel_stops_what_waits(avatars: TestClient):
         assert studio(avatars).turns.count(one.welcome["session"]) == 0
 
 
+def test_a_page_that_goes_takes_its_work_with_it(avatars: TestClient, caplog: pytest.LogCaptureFixture):
+    held = Held(avatars)
+    with page(avatars) as one:
+        one.render(portrait(), 3, 4, 5)
+        assert one.drain() == []
+        session = one.welcome["session"]
+    try:
+        assert studio(avatars).turns.count(session) == 0
+    finally:
+        held.release()
+    with page(avatars) as other:
+        other.render(portrait(), 3)
+        assert other.receive().header["type"] == "picture"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_the_same_request_is_not_rendered_twice(avatars: TestClient):
     with page(avatars) as one:
         first = one.render(portrait(), 3, 8)

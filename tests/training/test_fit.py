@@ -1,7 +1,6 @@
 """``fit`` from pictures or a generator to a bundle, stopped and continued anywhere; toy sizes throughout."""
 
 import collections
-import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +15,6 @@ import pytest
 import torch
 from PIL import Image
 
-import tiny
 from proxymask.cli.cluster import Cluster
 from proxymask.cli.fit import Fit
 from proxymask.cli.options import Computing
@@ -35,14 +33,11 @@ from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
-from proxymask.training.estimate import NoisePictures, step_kinds
 from proxymask.training.fit import FitConfig, fit
 from proxymask.training.fit.labels import TEMPLATE
 from proxymask.training.loop import Stopped
 from proxymask.training.losses import relative_l1
-from proxymask.training.presets import load_preset
 from proxymask.training.run_dirs import is_done, mark_of
-from proxymask.training.stages.generator import GeneratorDefinition
 
 SIZE = 16
 CPU = Computing(device="cpu", precision="fp32")
@@ -464,17 +459,6 @@ def test_command_line_takes_the_flags():
     parsed = tyro.cli(TrainGenerator, args=args)
     assert (parsed.loop.steps, tuple(parsed.config.augment), parsed.config.flip, parsed.common.seed) == (7, ("color", "cutout"), True, 3)
     assert tyro.cli(Fit, args=["--images", "i", "--out", "o"]) == Fit(images=Path("i"), out=Path("o"))
-
-
-def test_step_kinds_are_shares_of_the_schedule():
-    preset = load_preset("demo")
-    config = dataclasses.replace(preset.generator, z_dim=8, channel_base=64, channel_max=8, path_weight=2.0)
-    stage = GeneratorDefinition(config=config, loop=preset.generator_loop, pictures=NoisePictures(16, 3), size=16).build()
-    kinds = step_kinds(stage, 160)
-    assert kinds == {1: 120 / 160, 4: 30 / 160, 0: 10 / 160}
-    mapper = tiny.make_stage("mapper", lambda_label=1.0, label_phase=0.75, adv_phase=0.25, r1_every=16)
-    mapper.label_from, mapper.adversarial_from = 40, 120
-    assert step_kinds(mapper, 160) == {40: 80 / 160, 0: 40 / 160, 121: 37 / 160, 120: 3 / 160}
 
 
 def test_masks_read_back(world):

@@ -46,7 +46,7 @@ def export(source: str | Path, out: str | Path, form: Format = "rosinality", dis
     if out.is_dir() or not out.suffix:
         raise ProxymaskError(f"--out {out}: rosinality's layout is one file, end its name in .pt")
     contents, notes = _rosinality(imported)
-    temporary = out.with_name(out.name + ".tmp")
+    temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         torch.save(contents, temporary)

@@ -137,7 +137,7 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         raise ProxymaskError(f"--out {out} is a file: name a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / IMPORT_JSON).is_file():
         raise ProxymaskError(f"--out {out} is not empty and holds no import: choose another folder")
-    temporary = out.with_name(out.name + ".tmp")
+    temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)

@@ -7,6 +7,7 @@ from ..core.device import resolve_device
 from ..core.errors import ProxymaskError
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
+from ..training.distributed import processes
 from ..training.parts import load_part
 from ..training.presets import DEFAULT_PRESET, resolve_preset
 from ..training.run_dirs import mark_of, run_lock
@@ -57,6 +58,6 @@ class Cluster:
         if not definition.is_done(self.out):
             if mark_of(self.out) is not None:
                 raise ProxymaskError(f"{self.out} holds clusters of another generator or with other settings: choose another --out")
-            with progress("clusters, pass") as update:
+            with processes(self.common.device), progress("clusters, pass") as update:
                 definition.run(self.out, update)
         say(f"{load_part(self.out, 'clusters', ProxyClusters).report()}\nclusters: {self.out / 'clusters'}")

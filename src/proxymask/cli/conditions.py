@@ -53,6 +53,7 @@ class Condition:
 
         from ..conditions import get_condition
         from ..core.files import check_not_input, files_in
+        from ..core.threads import one_thread
         from ..imaging.pictures import picture_format, write_picture
         from ..inference.synthesizer import Synthesizer
 
@@ -63,7 +64,8 @@ class Condition:
         bundle = Synthesizer.from_pretrained(self.bundle, "cpu", "fp32").bundle
         known = [about for about in bundle.conditions.values() if about["condition"] == self.name.rpartition(":")[2]]
         condition = get_condition(self.name, bundle.labels, self.extractor, self.weights, known[0] if known else None)
-        planes, notes = self._read(condition, bundle)
+        with one_thread():
+            planes, notes = self._read(condition, bundle)
         for note in notes:
             print(f"note: {self.picture}: {note}", file=sys.stderr)
         write_picture(self.out, Image.fromarray(condition.show(planes)[0]))

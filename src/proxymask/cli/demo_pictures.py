@@ -12,6 +12,7 @@ from PIL import Image
 from ..conditions.scribble import COVERED, ScribbleCondition
 from ..core.errors import ProxymaskError
 from ..core.sizes import size_text
+from ..core.threads import inference
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.mask_files import MaskFile, example_masks, find_masks
@@ -22,6 +23,7 @@ from .contact_sheet import Row, contact_sheet
 
 CANDIDATES = 48  # styles of which varied ones are chosen
 SAMPLES_PER_CONDITION = 2  # samples from which every condition of the bundle is extracted
+FOLDERS = ("styles", "conditions", "proxy", "pictures", "contact_sheet.png")  # that a demo writes
 SECTIONS = {"": "from the data", "free-form": "free-form: nothing like these is in the data"}  # of the examples, by folder
 
 
@@ -88,6 +90,9 @@ def run_demo(
     if styles < 1:
         raise ProxymaskError(f"--styles must be 1 or more, got {styles}")
     files = find_masks(masks or example_masks(), labels)
+    within = [file.path for file in files if masks is not None and file.path.resolve().is_relative_to(out.resolve())]
+    if any(path.resolve().relative_to(out.resolve()).parts[0] in FOLDERS for path in within):
+        raise ProxymaskError(f"--masks {masks} lies in a folder that --out {out} replaces: give another --out")
     ids = [synth.read_mask(file.path) for file in files]  # bad masks are found before any work is done
     seeds, samples = varied_styles(synth, styles, seed, truncation)
     conditions = sample_conditions(synth, seeds, samples, truncation)
@@ -141,7 +146,7 @@ def _render(
     return rows
 
 
-@torch.inference_mode()
+@inference
 def sample_conditions(
     synth: Synthesizer, seeds: Sequence[int], samples: Sequence[np.ndarray], truncation: float = 1.0
 ) -> list[SampleCondition]:
@@ -166,7 +171,7 @@ def sample_conditions(
     return out
 
 
-@torch.inference_mode()
+@inference
 def varied_styles(synth: Synthesizer, count: int, seed: int = 0, truncation: float = 1.0) -> tuple[list[int], list[np.ndarray]]:
     """Style seeds that differ from each other, with their samples uint8 (H, W, 3).
 

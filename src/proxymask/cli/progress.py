@@ -12,6 +12,7 @@ Update = Callable[..., None]
 
 WINDOW = 60.0  # seconds over which the rate is taken: short enough to follow a change, long enough to be calm
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+SECONDS_LEFT = "seconds_left"  # of a training, which knows it better than its rate says
 SHOWN = 4  # numbers that fit a line
 
 
@@ -67,9 +68,9 @@ def describe(done: int, total: int, rate: float, numbers: Mapping[str, float]) -
     if rate > 0:
         parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
         if total > done:
-            parts.append(f"{clock((total - done) / rate)} left")
+            parts.append(f"{clock(numbers.get(SECONDS_LEFT, (total - done) / rate))} left")
     # losses say most; what is shown of them is the last part of the name
-    chosen = sorted(numbers, key=lambda name: "loss" not in name)[:SHOWN]
+    chosen = sorted((name for name in numbers if name != SECONDS_LEFT), key=lambda name: "loss" not in name)[:SHOWN]
     parts += [f"{name.removeprefix('loss/')} {numbers[name]:.3g}" for name in chosen]
     return ", ".join(parts)
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import shutil
 import typing
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,6 +17,11 @@ from ..core.sizes import as_size, short_text
 from ..data.dataset import ImageSet
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
+from ..training.checkpoint import steps_done
+from ..training.cost import TimeLeft
+from ..training.estimate import measure
+from ..training.fit.inputs import existing_folder
+from ..training.fit.plan import amount, check_disk, duration
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
 from ..training.mapper import ConditionConfig, MapperConfig
@@ -23,6 +29,7 @@ from ..training.parts import check_class, check_colours, load_part, match_class,
 from ..training.presets import PRESETS, StageName, resolve_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
+from ..training.stages.definition import TrainedStage
 from .options import Computing
 from .progress import Terminal, progress
 
@@ -154,3 +161,23 @@ def discriminator_of(given: Path | None, default: Path, name: str, generator: Ge
 def say(text: str) -> None:
     """Print a line, on process 0."""
     Terminal().say(text)
+
+
+def train_stage(definition: TrainedStage, out: Path, title: str) -> None:
+    """Say how long the training will take and what it needs, then train, with its progress."""
+    done, loop = steps_done(out), definition.loop
+    if done >= loop.steps:
+        with progress(title) as update:
+            definition.run(out, update)
+        return
+    folder = existing_folder(out)
+    with progress("measuring how fast this machine is"):
+        cost = measure(definition, folder)
+    check_disk(folder, cost.spare_disk + (0 if done else cost.disk))
+    of_them = f", {done:,} of them done" if done else ""
+    memory = "GPU memory" if definition.device.type == "cuda" else "memory"
+    needs = f"; {memory} about {amount(cost.memory)}" if cost.memory else ""
+    free = amount(shutil.disk_usage(folder).free)
+    say(f"{title}: {loop.steps:,} steps{of_them}: about {duration(cost.total(done))}{needs}; disk about {amount(cost.disk)} of {free} free")
+    with progress(title) as update:
+        definition.run(out, TimeLeft(cost, update))

@@ -45,6 +45,7 @@ from .stage_options import (
     pictures_of,
     say,
     stage_settings,
+    train_stage,
 )
 from .train_mapper import TrainMapper
 
@@ -101,8 +102,7 @@ class TrainGenerator:
                 discriminator=discriminator,
                 grow=grow,
             )
-            with progress("generator") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "generator")
         hint = command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
         say(f"generator: {self.out / 'generator'}; next: {hint}")
 
@@ -194,8 +194,7 @@ class TrainRearranger:
                 pictures=pictures_of(self.images, generator),
                 start=None if self.start is None else load_part(self.start, "rearranger", Rearranger),
             )
-            with progress("rearranger") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "rearranger")
         say(f"rearranger: {self.out / 'rearranger'}")
 
 
@@ -252,8 +251,7 @@ class TrainSegmenter:
                 clusters=clusters,
                 rearranger=rearranger,
             )
-            with progress("segmenter") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "segmenter")
         say(f"segmenter, of {len(names)} labelled samples: {self.out / 'segmenter'}")
 
     def _for_style_transfer(self) -> tuple[ProxyClusters, Rearranger]:
@@ -296,8 +294,7 @@ class TrainDepth:
             loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
             loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)
             definition = DepthDefinition(config=self.config, loop=loop, data=DepthImages(self.images))
-            with progress("depth") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "depth")
         say(f"depth network: {self.out / 'depth'}")
         hint = command_line(
             "train", "mapper", "--bundle", "avatars", "--condition", "depth", "--extractor", "depth-net", "--weights", self.out

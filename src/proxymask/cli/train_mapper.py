@@ -45,6 +45,7 @@ from .stage_options import (
     pictures_of,
     say,
     stage_settings,
+    train_stage,
 )
 
 
@@ -118,8 +119,7 @@ class TrainMapper:
             condition = definition.condition if isinstance(definition, ConditionMapperDefinition) else None
             if isinstance(definition, PairedMapperDefinition) and definition.cache is not None:
                 self._fill_cache(definition)
-            with progress("mapper" if condition is None else f"mapper for {condition.name}") as update:
-                definition.run(self.out, update)
+            train_stage(definition, self.out, "mapper" if condition is None else f"mapper for {condition.name}")
         say(f"mapper: {self.out / 'mapper'}")
         if condition is not None and self.bundle is not None:
             say(f"next: {command_line('bundle', 'add', self.out, '--bundle', self.bundle, '--out', 'my-bundle')}")

@@ -20,6 +20,10 @@ FILE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .webp .bmp .tif .tiff .gif .txt .json .html .csv .zip .tar .npy .npz .pt .pth .pkl .safetensors".split()  # noqa: SIM905
 )
 """Suffixes that no folder gets."""
+PARTS = frozenset(
+    "bundle.json import.json labels.json README.md generator discriminator clusters rearranger segmenter mappers".split()  # noqa: SIM905
+)
+"""Names in bundles and imports that this package writes."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -166,11 +170,24 @@ def restore_folder(folder: Path) -> None:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Replace ``folder`` by ``new``, which is on the same disk. What an interrupt leaves is put right by :func:`restore_folder`."""
-    restore_folder(folder)
-    old = folder.with_name(folder.name + ".old")
+    """Replace ``folder``, a bundle or an import, by ``new``, which is on the same disk.
+
+    Files and folders in it that this package does not write there, as masks that somebody painted, are kept.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():  # an earlier call was stopped between its two steps
+        os.replace(old, folder)
+    _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
     os.replace(new, folder)
+    _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep_others(old: Path, folder: Path) -> None:
+    """Move what others wrote into ``old`` to ``folder``."""
+    for entry in list(old.iterdir()) if old.is_dir() else []:
+        if entry.name not in PARTS and not (folder / entry.name).exists():
+            os.replace(entry, folder / entry.name)

@@ -34,6 +34,8 @@ class ImageSet:
         self.folder = folder
         self.names: list[str] = index["names"]
         self.size: Size = as_size(index["size"])
+        self.skipped: int = (index.get("left_out") or {}).get("skipped", 0)
+        """Picture files that could not be used when the set was prepared."""
         shape = (len(self.names), *height_width(self.size))
         self._images = _map(folder / "images.npy", (*shape, 3))
         self._masks = _map(folder / "masks.npy", shape) if index["masks"] else None

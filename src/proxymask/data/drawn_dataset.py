@@ -14,6 +14,8 @@ from PIL import Image
 
 from ..core.errors import ProxymaskError
 from ..core.files import check_path, read_json, write_json
+from ..core.lock import folder_lock, is_lock
+from ..core.threads import available_cpus
 from .avatars import AVATARS
 from .cats import CATS
 from .layers import LayerArt, LayerComposer
@@ -55,9 +57,25 @@ def make_dataset(
         depth: also write the exact depth, ``depth/000000.png``: 16-bit grey, 65535 is nearest.
 
     Raises:
-        ProxymaskError: the folder has other content, an argument is out of range, the disk is full.
+        ProxymaskError: the folder has other content or is written by another process, an argument is out of range, the disk is full.
     """
-    out, art = check_path(out, "out"), find_art(kind)
+    out = check_path(out, "out")
+    with folder_lock(out):
+        return _make_dataset(out, kind, count, size, seed, framing, workers, progress, depth)
+
+
+def _make_dataset(
+    out: Path,
+    kind: str,
+    count: int,
+    size: int,
+    seed: int,
+    framing: str | None,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+    depth: bool,
+) -> Path:
+    art = find_art(kind)
     framing = framing or next(iter(art.framings))
     if count < 1:
         raise ProxymaskError(f"--count must be 1 or more, got {count}")
@@ -68,7 +86,7 @@ def make_dataset(
     missing = [i for i in range(count) if not all(_path(out, folder, i).exists() for folder in kinds)]
     done = count - len(missing)
     chunks = [missing[i : i + 50] for i in range(0, len(missing), 50)]
-    workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
+    workers = min(workers or available_cpus(), max(1, len(chunks)))
     try:
         if workers == 1:
             for chunk in chunks:
@@ -148,12 +166,12 @@ def _start_folder(out: Path, about: dict[str, Any], count: int, art: LayerArt, k
         if found != about:
             raise ProxymaskError(f"{out} holds another dataset ({found}, not {about}): choose a new folder with --out")
         count = max(count, int(stored.get("count", 0)))  # a smaller count does not shrink the dataset
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or not all(is_lock(entry) or entry.name == f"{record.name}.tmp" for entry in out.iterdir())):
         raise ProxymaskError(f"{out} holds something else: choose a new or empty folder with --out")
     try:
-        for folder in kinds:
-            (out / folder).mkdir(parents=True, exist_ok=True)
+        write_json(record, {"format": DATASET_FORMAT, **about, "count": count, "art": art.terms})  # first: it says whose the folder is
         art.labels.save(out / "labels.json")
-        write_json(record, {"format": DATASET_FORMAT, **about, "count": count, "art": art.terms})
+        for folder in kinds:
+            (out / folder).mkdir(exist_ok=True)
     except OSError as error:
         raise ProxymaskError(f"cannot write to {out} ({error.strerror or error})") from None

@@ -17,7 +17,9 @@ from PIL import Image
 
 from ..core.errors import ProxymaskError
 from ..core.files import check_folder, check_path, read_json, write_json
+from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
+from ..core.threads import available_cpus
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, full_scale
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
@@ -63,9 +65,14 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         progress: called with (files done, files).
 
     Raises:
-        ProxymaskError: missing folder, no readable picture, ``out`` has other content, a full disk.
+        ProxymaskError: missing folder, no readable picture, ``out`` has other content or is written by another process, a full disk.
     """
     images, out = check_path(images, "images"), check_path(out, "out")
+    with folder_lock(out):
+        return _prepare_folder(images, out, size, progress)
+
+
+def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int, int], None] | None) -> PrepareReport:
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
@@ -249,12 +256,12 @@ def _source_hash(folder: Path) -> str:
 
 def _is_part_of_set(entry: Path) -> bool:
     """Whether a file belongs to a prepared set."""
-    return entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
+    return is_lock(entry) or entry.name.removesuffix(".tmp") in {"images.npy", "masks.npy", "labels.json", "index.json"}
 
 
 def _in_threads(read: Callable[[Path], Any], files: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
     """(file, ``read(file)``) in order, read in threads, a limited number ahead. Decoding releases the interpreter lock."""
-    workers = os.cpu_count() or 1
+    workers = available_cpus()
     with ThreadPoolExecutor(workers) as pool:
         iterator = iter(files)
         while block := list(itertools.islice(iterator, 16 * workers)):

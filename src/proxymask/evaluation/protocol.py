@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..core.errors import ProxymaskError
 from ..core.files import write_json
+from ..core.lock import folder_lock
 from . import counts
 from .cache import Cache
 from .collect import collect, describe
@@ -172,10 +173,16 @@ def evaluate(
         progress: called with (pictures done, pictures in all).
 
     Raises:
-        ProxymaskError: a bundle, data set, judge or weights file that cannot be used; no feature network; a full disk.
+        ProxymaskError: a bundle, data set, judge or weights file that cannot be used; no feature network; a full disk; another process
+            in ``config.out``.
     """
     if config.out.is_file():
         raise ProxymaskError(f"{config.out} is a file: --out names a folder")
+    with folder_lock(config.out):
+        return _evaluate(config, device, precision, seed, progress)
+
+
+def _evaluate(config: EvaluationConfig, device: str, precision: str, seed: int, progress: Callable[[int, int], None] | None) -> Evaluation:
     result = Evaluator(config, device=device, precision=precision, seed=seed, progress=progress).run()
     try:
         write_json(config.out / "metrics.json", {"format": FORMAT, "about": result.about, "notes": result.notes, "numbers": result.numbers})

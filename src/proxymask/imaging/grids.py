@@ -4,7 +4,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..core.threads import one_thread
 
+
+@one_thread()
 def to_uint8(pictures: torch.Tensor) -> np.ndarray:
     """Pictures (B, C, H, W) in [-1, 1] -> uint8 (B, H, W, C)."""
     scaled = pictures.detach().float().clamp(-1, 1).add(1).mul(127.5).round()

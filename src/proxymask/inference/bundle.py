@@ -136,7 +136,7 @@ class Bundle:
             raise ProxymaskError(f"{folder} is a file: a bundle is a folder, choose another --out")
         if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").is_file():
             raise ProxymaskError(f"{folder} is not empty and holds no bundle: choose another --out")
-        temporary = folder.with_name(folder.name + ".tmp")
+        temporary = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)

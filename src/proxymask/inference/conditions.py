@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from ..conditions import Condition, Reading, get_condition
 from ..core.errors import ProxymaskError
 from ..core.sizes import height_width
+from ..core.threads import one_thread
 from ..imaging.reader import stored_array
 from ..models.unet_mapper import UNetMapper
 from .inputs import MaskLike, as_source
@@ -38,6 +39,7 @@ class ConditionSteps(SynthesisSteps):
         known = [about for mapper, about in self.bundle.conditions.items() if about["condition"] == plain and mapper in self.bundle.mappers]
         return get_condition(name, self.bundle.labels, extractor, weights, known[0] if known else None)
 
+    @one_thread()
     def read_condition(self, source: MaskLike, condition: str | Condition, from_photo: bool = False, invert: bool = False) -> Reading:
         """An input as the planes that the mapper reads.
 
@@ -64,6 +66,7 @@ class ConditionSteps(SynthesisSteps):
             typical = mapper.typical if isinstance(mapper, UNetMapper) and int(mapper.seen) else None
         return kind.read(given, self.size, invert, typical)
 
+    @one_thread()
     def mixed_logits(
         self, readings: Sequence[Reading], mappers: Sequence[str], style: Style | None = None, unpainted: Unpainted = "mapper"
     ) -> torch.Tensor:

@@ -28,6 +28,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
+from ..core.threads import inference
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask, write_mask
 from ..imaging.pictures import from_pixels, write_picture
@@ -116,6 +117,7 @@ def write_samples(
     generator = networks.cut.generator
     out, digest = Path(out), weights_hash(generator)
     _keep_painted(out, digest, generator, seeds, truncation)
+    _keep_others(out, len(seeds))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -163,7 +165,7 @@ class _Batch:
     """Semantic masks (B, H, W)."""
 
 
-@torch.inference_mode()
+@inference
 def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, noise_mode: NoiseMode) -> _Batch:
     """Samples of ``seeds``, with the masks for which there are networks."""
     cut, clusters, segmenter = networks.cut, networks.clusters, networks.segmenter
@@ -316,7 +318,7 @@ def read_label_set(folder: str | Path) -> LabelSet:
     return LabelSet.load(path)
 
 
-@torch.inference_mode()
+@inference
 def select_samples_to_label(
     cut: SplitGenerator,
     clusters: ProxyClusters,
@@ -357,6 +359,14 @@ def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> I
         colors = clusters.colors().reshape(-1).tolist()
         picture.putpalette(colors + [0] * (768 - len(colors)))
     return picture.resize(height_width(size)[::-1], Image.Resampling.NEAREST)
+
+
+def _keep_others(out: Path, count: int) -> None:
+    """Refuse to replace a picture that is no sample: one without a sidecar."""
+    for number in range(count) if out.is_dir() else ():
+        picture = out / f"{number:06d}.png"
+        if picture.exists() and not picture.with_suffix(".json").is_file():
+            raise ProxymaskError(f"{picture} is no sample of proxymask (it has no .json), and would be replaced: choose another --out")
 
 
 def _keep_painted(out: Path, digest: str, generator: Generator, seeds: Sequence[int], truncation: float) -> None:

@@ -17,6 +17,7 @@ import torch
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
+from ..core.threads import inference
 from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.rearranger import QueryTokens
@@ -66,7 +67,7 @@ class SynthesisSteps:
 
     # ------------------------------------------------------------------------------------------------------------ samples
 
-    @torch.inference_mode()
+    @inference
     def w(self, seeds: Sequence[int], truncation: float = 1.0) -> torch.Tensor:
         """Latents w (B, w_dim) of integer seeds.
 
@@ -78,19 +79,19 @@ class SynthesisSteps:
         parts = z.split(1 if self.device.type == "cpu" else max(1, len(z)))
         return torch.cat([self.cut.w(part, check_truncation(truncation)) for part in parts])
 
-    @torch.inference_mode()
+    @inference
     def state(self, w: torch.Tensor) -> SplitState:
         """G1: latents (B, w_dim) or (B, num_ws, w_dim) -> the samples at the split."""
         with autocast(self.device, self.dtype):
             return self.cut.features(w.to(self.device))
 
-    @torch.inference_mode()
+    @inference
     def layout(self, w: torch.Tensor) -> tuple[torch.Tensor, SplitState]:
         """Proxy masks (B, h, w) int64 of the samples of latents w, and the samples at the split."""
         state = self.state(w)
         return self.bundle.clusters.assign(state.features), state
 
-    @torch.inference_mode()
+    @inference
     def sample(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """The generator's own pictures of latents w (B, 3, H, W), their proxy masks (B, h, w), and labels (B, H, W) where there is a
         segmenter."""
@@ -106,7 +107,7 @@ class SynthesisSteps:
 
     # ------------------------------------------------------------------------------------------------------------- styles
 
-    @torch.inference_mode()
+    @inference
     def encode_styles(self, w: torch.Tensor) -> Style:
         """The styles of latents w (B, w_dim) or (B, num_ws, w_dim), for a batch: without the fused G2."""
         w = w.to(self.device)
@@ -119,7 +120,7 @@ class SynthesisSteps:
         clusters = self.bundle.clusters
         return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts))
 
-    @torch.inference_mode()
+    @inference
     def fuse(self, style: Style) -> Style:
         """A single style with the fused G2, which makes pictures of it faster."""
         with autocast(self.device, self.dtype):
@@ -133,7 +134,7 @@ class SynthesisSteps:
 
     # -------------------------------------------------------------------------------------------------------------- masks
 
-    @torch.inference_mode()
+    @inference
     def map(self, masks: np.ndarray | torch.Tensor, mapper: str = "mask") -> torch.Tensor:
         """Label ids (B, H, W) -> logits (B, K, h, w) of a mapper: all that depends on the mask alone.
 
@@ -146,7 +147,7 @@ class SynthesisSteps:
         ids = masks if isinstance(masks, torch.Tensor) else torch.tensor(masks)  # copies, as arrays of pictures are read-only
         return network(ids.to(self.device, torch.long))
 
-    @torch.inference_mode()
+    @inference
     def map_planes(self, planes: torch.Tensor, mapper: str) -> torch.Tensor:
         """Planes (B, planes, H, W) of a condition, 0 to 1, -> logits (B, K, h, w) of the mapper of that name.
 
@@ -167,7 +168,7 @@ class SynthesisSteps:
                 known = self._mappers[name] = mapper, fused_copy(mapper, self.dtype)
             return known[1]
 
-    @torch.inference_mode()
+    @inference
     def proxy_mask(self, logits: torch.Tensor, style: Style) -> torch.Tensor:
         """A mapper's logits (B, K, h, w), or one for all styles, -> proxy masks for the styles: ids (B, h, w) int64 where the bundle takes
         one cluster a position (:data:`ProxyMaskMode`), else probabilities (B, K, h, w)."""
@@ -190,20 +191,20 @@ class SynthesisSteps:
                 raise ProxymaskError("a proxy mask is not negative; a mapper's logits go through synth.proxy_mask(logits, style) first")
             return self.rearranger.encode_mask(proxy)
 
-    @torch.inference_mode()
+    @inference
     def rearrange(self, proxy: torch.Tensor, style: Style) -> SplitState:
         """The rearranger: features of the styles, one for all or one each, in the layout of proxy masks, ids (B, h, w) or one-hot or soft
         planes (B, K, h, w)."""
         tokens = self.query_tokens(proxy)
         return self.rearranger.attend(tokens, style.expanded(len(proxy)).kv)
 
-    @torch.inference_mode()
+    @inference
     def render_state(self, state: SplitState, w: torch.Tensor) -> torch.Tensor:
         """G2: states at the split, with latents w of as many styles, -> pictures."""
         with autocast(self.device, self.dtype):
             return self.cut.render(state, w).float().clamp_(-1, 1)
 
-    @torch.inference_mode()
+    @inference
     def render(self, proxy: torch.Tensor, style: Style) -> torch.Tensor:
         """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures."""
         return self.render_rearranged(self.rearrange(proxy, style), style)

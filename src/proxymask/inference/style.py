@@ -159,6 +159,22 @@ def style_list(styles: object, count: int) -> list[StyleLike]:
     return checked * count if len(checked) == 1 else checked
 
 
+class ThreadStyle:
+    """The style that was set: the one that a thread set itself, else the one that another thread set last."""
+
+    def __init__(self, style: Style | None = None) -> None:
+        self._last, self._own = style, threading.local()
+
+    def get(self) -> Style | None:
+        """The calling thread's style."""
+        found: Style | None = getattr(self._own, "style", self._last)
+        return found
+
+    def put(self, style: Style) -> None:
+        """Set the calling thread's style."""
+        self._own.style = self._last = style
+
+
 class StyleCache:
     """The styles used last, by any hashable key; at most ``size`` of them. Threads may share it."""
 

@@ -18,6 +18,7 @@ import torch
 from ..core.device import resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width, size_text
+from ..core.threads import inference, one_thread
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.pictures import from_pixels
@@ -33,6 +34,7 @@ from .style import (
     Style,
     StyleCache,
     StyleLike,
+    ThreadStyle,
     check_one_style,
     check_style,
     check_truncation,
@@ -65,7 +67,8 @@ class Synthesizer(ConditionSteps):
     """Pictures from masks and other conditions with a bundle.
 
     A style, an integer seed or a :class:`Style`, is an argument of every call, so that threads can share a synthesizer. The styles of the
-    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` and :meth:`set_style` change the object: call them before threads use it.
+    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` changes the object for all: call it before threads use it. A style that a thread
+    sets (:meth:`set_style`) is that thread's.
 
     It can be pickled and deep-copied; the copy carries the weights.
 
@@ -80,7 +83,10 @@ class Synthesizer(ConditionSteps):
 
     batch_size: int
     _cache: StyleCache
-    _style: Style | None = None
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "auto", precision: str | torch.dtype = "auto") -> None:
+        self._set = ThreadStyle()
+        super().__init__(bundle, device, precision)
 
     @classmethod
     def from_pretrained(
@@ -125,8 +131,8 @@ class Synthesizer(ConditionSteps):
         self.prepare(place, self.dtype if dtype is None else resolve_precision(dtype, place))
         if place.type == before.type:
             self.batch_size = batch_size
-        if self._style is not None:
-            self._style = self.make_style(w=self._style.w)
+        style = self._set.get()
+        self._set = ThreadStyle() if style is None else ThreadStyle(self.make_style(w=style.w))
         return self
 
     @property
@@ -157,7 +163,8 @@ class Synthesizer(ConditionSteps):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        w = None if self._style is None else self._style.w.cpu()
+        style = self._set.get()
+        w = None if style is None else style.w.cpu()
         return _reopen, (self.bundle, str(self.device), self.dtype, self.proxy_mask_mode, self.batch_size, w)
 
     # ------------------------------------------------------------------------------------------------------------- styles
@@ -185,10 +192,10 @@ class Synthesizer(ConditionSteps):
         return self.fuse(self.encode_styles(w))
 
     def set_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
-        """Set the style of calls that name none; see :meth:`make_style`. Threads that share the synthesizer share this style too: give each
-        call its style instead."""
-        self._style = self.make_style(seed, w, truncation)
-        return self._style
+        """Set the style of this thread's calls that name none; see :meth:`make_style`. Threads that set none take the one set last."""
+        style = self.make_style(seed, w, truncation)
+        self._set.put(style)
+        return style
 
     def make_region_styles(self, styles: Mapping[Any, OneStyle], truncation: float = 1.0) -> RegionStyles:
         """A style for each label: the regions of a mask are painted in styles of their own.
@@ -230,7 +237,7 @@ class Synthesizer(ConditionSteps):
 
     def _checked(self, style: StyleLike | None) -> StyleLike:
         if style is None:
-            style = self._style
+            style = self._set.get()
         if style is None:
             raise ProxymaskError("give a style, a seed or a Style: synth(mask, 3)")
         style = check_style(style)
@@ -251,6 +258,7 @@ class Synthesizer(ConditionSteps):
 
     # -------------------------------------------------------------------------------------------------------------- masks
 
+    @one_thread()
     def __call__(
         self,
         masks: MasksLike,
@@ -310,6 +318,7 @@ class Synthesizer(ConditionSteps):
             raise ProxymaskError(f"the bundle {self.bundle.name} has no labels yet: train its mapper first ({how})")
         return self.bundle.labels
 
+    @one_thread()
     def generate(
         self,
         mask: MaskLike,
@@ -385,7 +394,7 @@ class Synthesizer(ConditionSteps):
         ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
         return Result(from_pixels(pixels), ids[0].to(torch.uint8).cpu().numpy(), mask, notes)
 
-    @torch.inference_mode()
+    @inference
     def transfer(self, shape_seed: StyleLike, style_seed: StyleLike, truncation: float = 1.0) -> Result:
         """The layout of one sample in the style of another, without a mapper (supplement, section F).
 
@@ -401,6 +410,7 @@ class Synthesizer(ConditionSteps):
             ids, _ = self.layout(self.w([shape], truncation))
         return self._from_proxy(self.substitute(ids, style), style)
 
+    @one_thread()
     def generate_mixed(
         self,
         inputs: Sequence[tuple[str, MaskLike]],

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 
+INIT_SAMPLE = 65536  # rows that the start is found with
 BLOCK = 8192  # rows computed at once: 32 MiB of float64 at 512 channels
 MIN_DISTANCE = 1e-6  # 1 - cosine below which two directions count as equal; float32 rounding of unit vectors is about 2e-7
 
@@ -259,7 +260,7 @@ def spherical_kmeans(
     max_iterations: int = 100,
     tolerance: float = 1e-5,
     restarts: int = 1,
-    init_sample: int = 65536,
+    init_sample: int = INIT_SAMPLE,
     progress: Progress | None = None,
 ) -> KMeansResult:
     """Cluster many vectors by direction, reading them once for each pass.

@@ -29,6 +29,8 @@ class Limits:
     """Size of one WebSocket frame of a page."""
     pixels: int = 16 * 2**20
     """Pixels of one picture or mask that comes in, checked before it is decoded."""
+    canvas_pixels: int = 4 * 2**20
+    """Pixels of a canvas."""
     waiting_requests: int = 256
     """HTTP requests that wait for the networks at once."""
     bundles: int = 4

@@ -42,7 +42,7 @@ def style_notes(model: Model, mask: np.ndarray, seeds: Sequence[int], truncation
     labels = model.labels
     if labels is None or model.synth.bundle.segmenter is None:
         return []
-    painted, cell = np.bincount(mask.reshape(-1), minlength=len(labels)), mask.size / (model.grid[0] * model.grid[1])
+    painted, cell = _counts(mask, len(labels)), mask.size / (model.grid[0] * model.grid[1])
     lacking = []
     for label in np.flatnonzero(painted >= cell).tolist():
         sample = model.sample(seeds[label], truncation).labels
@@ -62,10 +62,10 @@ def mask_notes(model: Model, canvas: np.ndarray, mask: np.ndarray) -> list[str]:
     labels = model.labels
     if labels is None:
         return []
-    grid = resize_mask(mask, model.grid)
-    used = np.unique(canvas).tolist()
-    gone = [labels.names[i] for i in used if not (mask == i).any()]
-    small = [labels.names[i] for i in used if labels.names[i] not in gone and not (grid == i).any()]
+    painted, seen, cells = (_counts(ids, len(labels)) for ids in (canvas, mask, resize_mask(mask, model.grid)))
+    used = np.flatnonzero(painted).tolist()
+    gone = [labels.names[i] for i in used if not seen[i]]
+    small = [labels.names[i] for i in used if seen[i] and not cells[i]]
     notes = []
     if gone:
         notes.append(f"{listed(gone)}: finer than a pixel of the picture ({cell_text(canvas, mask.shape)}), so it is lost: paint it larger")
@@ -79,7 +79,7 @@ def mask_notes(model: Model, canvas: np.ndarray, mask: np.ndarray) -> list[str]:
 
 def is_same(before: np.ndarray, after: np.ndarray) -> bool:
     """Whether nobody sees a difference between two pictures (H, W, C) uint8."""
-    return before.shape == after.shape and int(np.abs(before.astype(np.int16) - after).max(initial=0)) <= SAME
+    return before.shape == after.shape and int((np.maximum(before, after) - np.minimum(before, after)).max(initial=0)) <= SAME
 
 
 def why_unchanged(model: Model, before: Painted, after: Painted) -> str | None:
@@ -114,10 +114,15 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
+def _counts(ids: np.ndarray, labels: int) -> np.ndarray:
+    """Pixels of each label, int (labels,)."""
+    return np.bincount(ids.reshape(-1), minlength=labels)
+
+
 def _names(model: Model, ids: np.ndarray) -> list[str]:
     """Names of the labels in ``ids``, the most frequent one first."""
     assert model.labels is not None
-    counts = np.bincount(ids.reshape(-1), minlength=len(model.labels))
+    counts = _counts(ids, len(model.labels))
     return [model.labels.names[i] for i in np.argsort(-counts, kind="stable") if counts[i]]
 
 

@@ -7,13 +7,16 @@ import base64
 import binascii
 import io
 import json
+import struct
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import Field, JsonValue
 
+from ..core.errors import ProxymaskError
 from ..core.version import __version__
+from ..imaging.reader import open_picture
 from .catalogue import Catalogue
 from .errors import FieldError
 from .protocol import MAX_HEADER, MAX_STYLES, Drawn, Header, Name, Regions, StyleSpec, Truncation, check_canvas, parse_object, read_header
@@ -21,6 +24,7 @@ from .rle import decode_runs, encode_runs
 
 FORMAT: Literal["proxymask-project"] = "proxymask-project"
 VERSION: Literal[1] = 1
+PNG = b"\x89PNG\r\n\x1a\n"
 MAX_SETTINGS = MAX_HEADER // 2  # bytes of JSON
 
 
@@ -131,16 +135,17 @@ def find_bundle_of(wanted: StoredBundle, catalogue: Catalogue) -> tuple[str, lis
 
 
 def decode_mask(file: ProjectFile) -> np.ndarray:
-    """The canvas (H, W) uint8 of a project file; a :class:`FieldError` where it is no grey PNG of that size."""
+    """The canvas (H, W) uint8 of a project file; a :class:`FieldError` where it is no grey PNG of that size, by its header."""
     try:
         data = base64.b64decode(file.mask, validate=True)
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            if picture.size != (file.width, file.height) or picture.mode not in ("L", "P"):
-                raise FieldError(f"mask: its PNG is not a grey one of {file.width}x{file.height}: the file was changed", "mask")
-            return np.asarray(picture)
-    except FieldError:
-        raise
     except (binascii.Error, ValueError):
         raise FieldError("mask: it is not base64: the file was changed or cut off", "mask") from None
-    except Exception:  # Pillow can raise anything on damaged files
-        raise FieldError("mask: its PNG cannot be read: the file was changed or cut off", "mask") from None
+    if len(data) < 24 or data[:8] != PNG or struct.unpack(">II", data[16:24]) != (file.width, file.height):
+        raise FieldError(f"mask: it is no PNG of {file.width}x{file.height}: the file was changed", "mask")
+    try:
+        picture = open_picture(io.BytesIO(data), notes=[], name="mask")
+    except ProxymaskError as error:
+        raise FieldError(str(error), "mask") from None
+    if picture.mode not in ("L", "P") or picture.size != (file.width, file.height):
+        raise FieldError(f"mask: its PNG is not a grey one of {file.width}x{file.height}: the file was changed", "mask")
+    return np.asarray(picture)

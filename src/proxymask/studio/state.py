@@ -72,9 +72,8 @@ class Studio:
     def _warm_up(self) -> Work:
         model = self.catalogue.model(self.catalogue.default)
         yield Pause.STEP
-        if model.labels is not None and any(
-            model.synth.bundle.condition_of(name)["condition"] == "mask" for name in model.synth.bundle.mappers
-        ):
+        kinds = [model.synth.bundle.condition_of(name)["condition"] for name in model.synth.bundle.mappers]
+        if model.labels is not None and "mask" in kinds:
             height, width = model.buffer
             request = Drawn(bundle=model.name, width=width, height=height, styles=(StyleSpec(seed=0),))
             runs = encode_runs(np.zeros((height, width), np.uint8))

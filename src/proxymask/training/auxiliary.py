@@ -51,6 +51,10 @@ class GeneratedImages:
     def __len__(self) -> int:
         return self.count
 
+    def expected(self, draws: int) -> float:
+        """Pictures that are made for so many random draws, on average."""
+        return self.count * (1 - (1 - 1 / self.count) ** draws)
+
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Indices (B,) -> pictures (B, 3, H, W) in [-1, 1], float32, on the CPU."""
         at = self._made(indices)

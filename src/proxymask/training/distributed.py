@@ -6,7 +6,7 @@ CPU tensors are exchanged by gloo, CUDA tensors by nccl. Process 0 alone prints 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -17,6 +17,7 @@ import torch.distributed as dist
 from ..core.device import resolve_device
 from ..core.errors import ProxymaskError
 from ..core.lock import folder_lock
+from ..core.threads import training_threads
 
 TIMEOUT = timedelta(hours=12)  # how long the others wait while process 0 clusters or writes; torchrun ends them if it dies
 
@@ -25,16 +26,24 @@ T = TypeVar("T")
 
 @contextmanager
 def processes(device: str = "auto") -> Iterator[None]:
-    """Join the process group that ``torchrun`` describes in the environment; do nothing without one, or inside another call.
+    """Join the process group that ``torchrun`` describes in the environment, if it does and this is no call inside another one.
+
+    On a CPU, the number of threads is :func:`~proxymask.core.threads.training_threads`.
 
     Raises:
-        ProxymaskError: more processes than CUDA devices, or MPS.
+        ProxymaskError: no such device, more processes than CUDA devices, or MPS.
     """
+    kind = resolve_device(device).type
+    with training_threads() if kind == "cpu" else nullcontext(), _group(kind):
+        yield
+
+
+@contextmanager
+def _group(kind: str) -> Iterator[None]:
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     if world <= 1 or dist.is_initialized():
         yield
         return
-    kind = resolve_device(device).type
     if kind == "mps":
         raise ProxymaskError("several processes cannot share an Apple GPU: run one, or use --device cpu")
     if kind == "cuda":

@@ -1,215 +1,383 @@
-"""Time, memory and disk that a stage will take: measured on this machine by a few real steps on networks of the right size.
+"""Time, memory and disk that a stage will take: measured on this machine by a few real steps of each kind."""
 
-The networks have random weights, as a step takes equally long whatever its result. So a stage can be measured before those that it builds
-on are done.
-"""
-
-import dataclasses
-import sys
+import copy
+import shutil
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 
+from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
-from ..core.seeding import derive_rng
-from ..core.sizes import Size, as_size, height_width
-from ..imaging.labels import LabelSet
-from ..imaging.reader import read_picture
+from ..core.files import save_tensors
+from ..core.memory import peak_memory, reset_peak, used_memory
+from ..core.sizes import Size
+from ..data.prepare import prepare_folder
 from ..models.proxy_clusters import ProxyClusters
+from ..models.spherical_kmeans import INIT_SAMPLE, spherical_kmeans
 from ..models.split_generator import SplitGenerator
-from ..models.stylegan2 import Generator
-from .distributed import agreed
-from .loop import LoopConfig, Run, Stage, place
-from .parts import Frozen
-from .presets import Preset, StageName
-from .stages.clusters import cluster_features
+from .adversarial import Pictures
+from .auxiliary import BATCH, COUNTED, GeneratedImages
+from .checkpoint import _collect
+from .cost import Cost, schedule, times_due
+from .distillation import DistillationStage
+from .distributed import agreed, is_main
+from .generator import GeneratorStage
+from .loop import LoopConfig, Run, Stage, _update_average, place
+from .mapper import MapperStage
+from .narrow_keys import narrow_keys
+from .rearranger import RearrangerStage
+from .stages.clusters import MAX_CACHED_FEATURES
+from .stages.definition import BATCH as FORWARD_BATCH
 from .stages.definition import TrainedStage
-from .stages.generator import GeneratorDefinition
-from .stages.mapper import MapperDefinition
-from .stages.rearranger import RearrangerDefinition
-from .stages.segmenter import SegmenterDefinition
+from .stages.mapper import AnyMapperDefinition
+from .stages.rearranger import NARROW_SAMPLES, STATISTICS_SAMPLES, RearrangerDefinition
+from .untrained import NoiseLabels
 
-MEASURED_SECONDS = 1.0  # most that one measured step may take; longer ones are measured on part of the batch
-SLOW = 5.0  # seconds; a step that takes longer is not repeated
-PASSES = 25  # typical number of passes of k-means over the features
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """What a stage takes."""
-
-    seconds_per_step: float
-    memory: int = 0
-    """Peak in bytes, of the GPU if there is one, else of the process; 0 where it cannot be measured."""
-    checkpoint: int = 0
-    """Bytes of a checkpoint."""
+WHOLE = 5.0  # seconds that a step may take for the whole batch to be measured; else two smaller batches are
+PART = 2.0  # seconds that a step of the larger one of these may take
+ROUNDS = 5  # most rounds in which a step of each kind is measured
+SPENT = 2.0  # seconds after which no further round begins
+QUICK = 1.0  # seconds a step of one sample, above which grids are left out: they take next to nothing of such a training
+RARE = 0.05  # share of the steps below which a kind is measured once
+WRITTEN = 64 * 2**20  # bytes that are written to learn how fast the disk is
+SAMPLE_PASSES, PASSES, FEW_PASSES = 55, 50, 2  # passes of k-means: over its sample; over all features; over these if the sample has all
+PICTURES = 4  # generated ones that are made to learn how long all take
+FILES = 32  # pictures that are prepared to learn how long all take
+LOG_LINE = 1500  # bytes of a line of stats.jsonl with the same numbers for TensorBoard
 
 
-class NoisePictures:
-    """Pictures of noise, in place of real ones."""
-
-    def __init__(self, size: Size, channels: int) -> None:
-        self.shape = (channels, *height_width(size))
-
-    def __len__(self) -> int:
-        return 2**20
-
-    def images(self, indices: torch.Tensor) -> torch.Tensor:
-        """Indices (B,) -> pictures (B, C, H, W) in [-1, 1]."""
-        return torch.rand(len(indices), *self.shape) * 2 - 1
-
-
-def measure_stage(name: StageName, preset: Preset, generator: dict[str, object], cut: int, num_labels: int, real_pictures: bool) -> Cost:
-    """Measure a step of a stage.
+def measure(definition: TrainedStage, folder: Path) -> Cost:
+    """What a stage takes. Its networks and optimisers are made anew, so that ``definition`` can be run afterwards.
 
     Args:
-        name: the stage.
-        preset: settings of all stages.
-        generator: the generator's config.
-        cut: side of the features at the cut.
-        num_labels: classes, for the segmenter and the mapper.
-        real_pictures: L_adv has real pictures, so that none need be generated.
+        definition: the stage.
+        folder: an existing folder on the disk that the run folder will be on.
 
     Raises:
         ProxymaskError: settings that do not fit each other.
     """
-    return _measure(_untrained(name, preset, generator, cut, num_labels, real_pictures).build(), preset.loop(name))
-
-
-def _untrained(
-    name: StageName, preset: Preset, generator: dict[str, object], cut: int, num_labels: int, real_pictures: bool
-) -> TrainedStage:
-    """The stage with random inputs of the right sizes."""
-    network = Generator(**generator)  # type: ignore[arg-type]
-    split = SplitGenerator(network, cut)
-    noise = NoisePictures(network.picture_size, network.img_channels)
-    if name == "generator":
-        size = as_size(network.picture_size)
-        return GeneratorDefinition(config=preset.generator, loop=preset.generator_loop, pictures=noise, size=size, start=network)
-    pictures = noise if real_pictures else None
-    clusters = ProxyClusters(preset.num_clusters, split.channels, cut, start=split.start)
-    rows = torch.randn(preset.num_clusters, split.channels, generator=derive_rng(0, "estimate"))
-    clusters.centroids.copy_(rows / rows.norm(dim=1, keepdim=True))
-    rearranging = RearrangerDefinition(
-        config=preset.rearranger, loop=preset.rearranger_loop, cut=split, clusters=clusters, pictures=pictures, rms=(1.0, 1.0)
-    )
-    if name == "rearranger":
-        return rearranging
-    rearranger = rearranging.build().rearranger
-    labels = LabelSet.of((f"class {i}", f"#{i:06x}") for i in range(num_labels))
-    segmenting = SegmenterDefinition(
-        config=preset.segmenter,
-        loop=dataclasses.replace(preset.segmenter_loop, steps=1),  # of a schedule of one step, this is the kind that takes longest
-        cut=split,
-        labels=labels,
-        ws=torch.randn(1, network.w_dim),
-        masks=torch.zeros(1, *network.picture_size, dtype=torch.long),
-        clusters=clusters,
-        rearranger=rearranger,
-    )
-    if name == "segmenter":
-        return segmenting
-    frozen, segmenter = Frozen(split, clusters, rearranger), segmenting.build().segmenter
-    return MapperDefinition(
-        config=preset.mapper, loop=preset.mapper_loop, frozen=frozen, segmenter=segmenter, labels=labels, pictures=pictures
-    )
-
-
-def _measure(stage: Stage, loop: LoopConfig) -> Cost:
-    run = Run(loop, stage)
-    place(stage, run.device)
-    unit = run.world * loop.accumulate
-    before = _memory(run.device, reset=True)
-
-    def timed(batch: int, index: int, least: float) -> float:
-        part = Run(dataclasses.replace(loop, batch=batch), stage)
-        began, repeats = time.perf_counter(), 0
-        while True:
-            part.index = index
-            stage.step(part)
-            if part.device.type == "cuda":
-                torch.cuda.synchronize()
-            repeats += 1
-            spent = time.perf_counter() - began
-            if agreed(spent >= least or repeats == 5):  # process 0 decides, or the others would wait for ever
-                return agreed(spent / repeats)
-
-    kinds = step_kinds(stage, loop.steps)
-    first = next(iter(kinds))
-    alone = timed(unit, first, 0.0)
-    if alone < SLOW:  # the first step also allocates, which matters where steps are short
-        alone = timed(unit, first, 0.0)
-    batch = unit * max(1, min(int(MEASURED_SECONDS / alone), loop.batch // unit))
-    scale = loop.batch / batch
-    costs = {index: alone if batch == unit and index == first else timed(batch, index, 0.1) for index in kinds}
-    seconds = sum(share * costs[index] for index, share in kinds.items()) * scale
-    peak = _memory(run.device)
-    memory = round(before + (peak - before) * scale) if peak else 0
-    return Cost(seconds, memory, _checkpoint_bytes(stage))
-
-
-def _checkpoint_bytes(stage: Stage) -> int:
-    """Bytes of the weights, of the averaged weights, and of Adam's two numbers a weight."""
-
-    def size(name: str) -> int:
-        return sum(t.numel() * t.element_size() for t in stage.modules[name].state_dict().values())
-
-    trained = sum(p.numel() * 4 for o in stage.optimizers.values() for group in o.param_groups for p in group["params"])
-    return sum(map(size, stage.modules)) + sum(map(size, stage.averaged)) + 2 * trained
-
-
-def step_kinds(stage: Stage, steps: int) -> dict[int, float]:
-    """The kinds of steps in a schedule: the index of the first step of each, and its share of all steps; the most frequent kind first."""
-    counts: Counter[Hashable] = Counter()
-    firsts: dict[Hashable, int] = {}
-    for index in range(steps):
-        kind = stage.step_kind(index)
-        counts[kind] += 1
-        firsts.setdefault(kind, index)
-    return {firsts[kind]: count / steps for kind, count in counts.most_common()}
-
-
-def measure_clusters(preset: Preset, generator: dict[str, object], cut: int, device: torch.device) -> float:
-    """Seconds that clustering will take, measured with a few samples."""
-    split = SplitGenerator(Generator(**generator), cut).to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
     began = time.perf_counter()
-    split.features(torch.randn(1, split.generator.w_dim, device=device))
-    alone = time.perf_counter() - began
-    samples = max(1, min(preset.cluster_samples, int(MEASURED_SECONDS / alone), 16))
-    needed = -(-preset.num_clusters // (split.size[0] * split.size[1]))  # samples with at least K positions
-    samples = max(samples, needed)
-    began = time.perf_counter()
-    cluster_features(split, preset.num_clusters, samples, 0, device, max_iterations=2)
-    # five passes: two over the samples, two of Lloyd's iteration, and one to choose the initial centroids
-    return agreed((time.perf_counter() - began) / 5 * PASSES * preset.cluster_samples / samples)
+    stage, loop = definition.for_measuring().build(), definition.loop
+    build = time.perf_counter() - began
+    generated = _generated(stage, loop)
+    if generated is not None:  # otherwise each measured step would make pictures, as only the first ones of a run do
+        assert isinstance(definition, AnyMapperDefinition)
+        assert definition.segmenter is not None
+        size = generated[0].labeler.cut.generator.picture_size
+        _replace_generated(stage, NoiseLabels(size, 3, definition.segmenter.out.out_channels))
+    kinds, firsts = schedule(stage, loop.steps)
+    meter = _Meter(stage, loop, kinds, firsts)
+    seconds, memory = meter.steps()
+    grid, grid_bytes = meter.grid()
+    memory = max(memory, _peak(meter.run.device))
+    tensors = _collect(meter.run)
+    checkpoint = _size(tensors)
+    networks = sum(_size(module.state_dict()) for module in stage.modules.values() if isinstance(module, ConfigModel))
+    rate = _seconds_a_byte(tensors, folder)
+    build += _unmeasured_statistics(definition, stage)
+    if generated is not None:
+        made, picture = generated[0].expected(generated[1]), _seconds_a_picture(generated[0], meter.run)
+        height, width = generated[0].labeler.cut.generator.picture_size
+        build, memory = build + made * picture, memory + round(made * 4 * height * width)  # three colours and a label, uint8
+    memory += _mapped(stage, loop)
+    count = times_due(loop.checkpoint_every, 0, loop.steps)
+    grids = times_due(loop.grid_every, 0, loop.steps) * grid_bytes
+    logs = times_due(loop.log_every, 0, loop.steps) * LOG_LINE
+    cost = Cost(
+        kinds,
+        seconds,
+        begin=build,
+        end=_narrowing(definition, stage) + 2 * networks * rate,  # written, and read to be hashed
+        regular=((loop.checkpoint_every, checkpoint * rate), (loop.grid_every, grid)),
+        # a checkpoint is copied twice where it is written
+        memory=max(memory, meter.idle_memory + 2 * checkpoint * (meter.run.device.type == "cpu")) if memory else 0,
+        disk=min(count, loop.keep) * checkpoint + networks + grids + logs,
+        spare_disk=checkpoint,
+    )
+    return agreed(cost)
 
 
-def measure_pictures(files: list[Path], size: Size, workers: int) -> float:
-    """Seconds that preparing ``files`` will take, measured with some of them."""
-    some = files[:: max(1, len(files) // 8)][:8]
-    began = time.perf_counter()
-    for file in some:
-        try:
-            picture = read_picture(file)
-        except ProxymaskError:  # reported and left out when it is prepared
-            continue
-        picture.resize(height_width(size)[::-1], Image.Resampling.LANCZOS)
-    return (time.perf_counter() - began) / max(1, len(some)) * len(files) / workers
+class _Meter:
+    """Runs steps of each kind of a stage.
+
+    Args:
+        stage: is trained a little.
+        loop: of the whole training.
+        kinds, firsts: of :func:`.cost.schedule`.
+    """
+
+    def __init__(self, stage: Stage, loop: LoopConfig, kinds: bytes, firsts: list[int]) -> None:
+        self.stage, self.loop, self.firsts = stage, loop, firsts
+        self.run = Run(loop, stage)
+        place(stage, self.run.device)
+        self.run.averages = {name: copy.deepcopy(stage.modules[name]).requires_grad_(False).eval() for name in stage.averaged}
+        self.unit = self.run.world * loop.accumulate
+        shares = Counter(kinds)
+        self.order = [kind for kind, _ in shares.most_common()]  # the most frequent kind first
+        self.rare = {kind for kind in self.order if shares[kind] < RARE * len(kinds)}
+        self.alone = 0.0
+        """Seconds of a step of one sample."""
+        self.idle_memory = 0
+        """Bytes between two steps."""
+        if loop.tensorboard:
+            import torch.utils.tensorboard  # noqa: F401  its import takes seconds, which the loop then does not
+
+    def steps(self) -> tuple[tuple[float, ...], int]:
+        """Seconds of a step of each kind, and the peak of memory."""
+        one = self._part(self.unit)
+        self.alone = self._step(one, self.order[0])
+        if agreed(self.alone < WHOLE):  # the first step also allocates and compiles
+            self.alone = self._step(one, self.order[0])
+        parts = agreed(self._batches())
+        found = [self._measured(size) for size in parts]
+        if len(found) == 1:
+            (seconds, memory), scale = found[0], 1.0
+            return tuple(seconds[kind] for kind in range(len(self.firsts))), memory
+        (few, few_memory), (more, more_memory) = found
+        scale = (self.loop.batch - parts[1]) / (parts[1] - parts[0])
+        whole = self.loop.batch / parts[1]
+        line = [min(more[kind] + scale * max(0.0, more[kind] - few[kind]), more[kind] * whole) for kind in range(len(self.firsts))]
+        return tuple(line), round(more_memory + scale * max(0, more_memory - few_memory))
+
+    def _batches(self) -> list[int]:
+        """Batches that are measured: the whole one, or two from which a straight line is drawn."""
+        units = self.loop.batch // self.unit
+        if units == 1 or self.alone * units <= WHOLE:
+            return [self.loop.batch]
+        larger = 2
+        while larger * 2 < units and self.alone * larger * 2 <= PART:
+            larger *= 2
+        return [self.unit, larger * self.unit] if larger < units else [self.unit, self.loop.batch]
+
+    def _measured(self, batch: int) -> tuple[list[float], int]:
+        """Seconds of a step of each kind with ``batch`` samples, and the peak of memory."""
+        run, times = self._part(batch), {kind: [] for kind in self.order}  # type: ignore[var-annotated]
+        _reset(run.device)
+        for kind in self.order:
+            warm = self._step(run, kind)
+            if agreed(warm > WHOLE):  # what is compiled in the first one is little of it
+                times[kind].append(warm)
+        began = time.perf_counter()
+        for _ in range(ROUNDS):
+            for kind in self.order:
+                if not times[kind] or not (kind in self.rare or self.alone > WHOLE):
+                    times[kind].append(self._step(run, kind))
+            if agreed(time.perf_counter() - began > SPENT or self.alone > WHOLE):
+                break
+        self.idle_memory = _current(run.device)
+        return [sum(times[kind]) / len(times[kind]) for kind in range(len(self.firsts))], _peak(run.device)
+
+    def _part(self, batch: int) -> Run:
+        part = Run(replace(self.loop, batch=batch), self.stage)
+        part.averages = self.run.averages
+        return part
+
+    def _step(self, run: Run, kind: int) -> float:
+        run.index = self.firsts[kind]
+        began = time.perf_counter()
+        self.stage.step(run)
+        _update_average(run)
+        if run.device.type == "cuda":
+            torch.cuda.synchronize()
+        return agreed(time.perf_counter() - began)
+
+    def grid(self) -> tuple[float, int]:
+        """Seconds and bytes of a grid; 0 where it is not worth measuring."""
+        if not self.loop.grid_every or self.alone > QUICK or not is_main():
+            return 0.0, 0
+        began = time.perf_counter()
+        with torch.no_grad():
+            picture = self.stage.grid(self.run)
+        if picture is None:
+            return 0.0, 0
+        with tempfile.TemporaryFile() as file:
+            picture.save(file, "png")
+            return time.perf_counter() - began, file.tell()
 
 
-def _memory(device: torch.device, reset: bool = False) -> int:
-    """Peak bytes so far, of the GPU if it is used, else of the process; 0 where the system does not report it."""
-    if device.type == "cuda":
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated()
-    try:
-        import resource
-    except ImportError:  # Windows
+# ------------------------------------------------------------------------------------------------------- parts of some stages
+
+
+def _generated(stage: Stage, loop: LoopConfig) -> tuple[GeneratedImages, int] | None:
+    """The generated pictures that a stage keeps in memory, and how many it draws at random in all."""
+    if isinstance(stage, MapperStage) and stage.auxiliary is not None:
+        return stage.auxiliary.generated, COUNTED + BATCH * stage.auxiliary.steps
+    if isinstance(stage, DistillationStage):
+        return stage.dataset, 2 * loop.batch * loop.steps
+    return None
+
+
+def _replace_generated(stage: Stage, noise: NoiseLabels) -> None:
+    if isinstance(stage, MapperStage) and stage.auxiliary is not None:
+        stage.auxiliary.dataset = noise
+    elif isinstance(stage, DistillationStage):
+        stage.dataset = noise  # type: ignore[assignment]
+
+
+@torch.no_grad()
+def _seconds_a_picture(data: GeneratedImages, run: Run) -> float:
+    """Seconds to make a picture with its labels."""
+    cut = data.labeler.cut
+
+    def spent() -> float:
+        began = time.perf_counter()
+        with run.autocast():
+            data.labeler.labels_and_pictures(cut.w(torch.randn(PICTURES, cut.generator.z_dim, device=run.device)))
+        return time.perf_counter() - began
+
+    first = spent()
+    return (spent() if first < PART else first) / PICTURES
+
+
+def _mapped(stage: Stage, loop: LoopConfig) -> int:
+    """Bytes of the real pictures that will have been read from a prepared set, which stay in memory."""
+    pictures: Pictures | None = getattr(stage, "pictures", None)
+    if pictures is None or not isinstance(stage, GeneratorStage | RearrangerStage | MapperStage):
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return min(len(pictures), loop.steps * loop.batch) * pictures.images(torch.zeros(1, dtype=torch.long)).numel()
+
+
+def _unmeasured_statistics(definition: TrainedStage, stage: Stage) -> float:
+    """Seconds that the statistics of the features take, where a rearranger's definition was given some."""
+    if not isinstance(definition, RearrangerDefinition) or not isinstance(stage, RearrangerStage) or definition.rms is None:
+        return 0.0
+    return STATISTICS_SAMPLES * seconds_a_sample(stage.cut, next(stage.cut.parameters()).device)
+
+
+def _narrowing(definition: TrainedStage, stage: Stage) -> float:
+    """Seconds that narrower queries and keys take after the training of a rearranger."""
+    if not isinstance(stage, RearrangerStage) or not isinstance(definition, RearrangerDefinition):
+        return 0.0
+    width = definition.config.narrow_channels
+    if not width or stage.rearranger.key_dim <= width:
+        return 0.0
+
+    def spent(samples: int) -> float:
+        z = torch.randn(samples, stage.cut.generator.z_dim)
+        began = time.perf_counter()
+        with torch.no_grad():
+            narrow_keys(stage.rearranger, stage.cut, stage.clusters, width, z)
+        return time.perf_counter() - began
+
+    spent(1)
+    one, more = spent(1), spent(FORWARD_BATCH)
+    slope = max(0.0, more - one) / (FORWARD_BATCH - 1)
+    return more + (NARROW_SAMPLES - FORWARD_BATCH) * slope
+
+
+@torch.no_grad()
+def seconds_a_sample(cut: SplitGenerator, device: torch.device) -> float:
+    """Seconds that G1 takes for a sample, in float32."""
+
+    def spent(samples: int) -> float:
+        began = time.perf_counter()
+        cut.features(cut.w(torch.randn(samples, cut.generator.z_dim, device=device)))
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    spent(1)
+    one = spent(1)
+    if one > PART / FORWARD_BATCH:
+        return one
+    spent(FORWARD_BATCH)
+    return spent(FORWARD_BATCH) / FORWARD_BATCH
+
+
+# --------------------------------------------------------------------------------------------------------------- other stages
+
+
+def measure_clusters(cut: SplitGenerator, num_clusters: int, samples: int, device: torch.device) -> Cost:
+    """What clustering takes, measured with a few samples. How many passes k-means needs is not known before: it is taken from others."""
+    cut.to(device).eval().requires_grad_(False)
+    _reset(device)
+    sample = seconds_a_sample(cut, device)
+    height, width = cut.size
+    one = torch.randn(FORWARD_BATCH, cut.channels, height, width, device=device)
+    chunks = [one.clone() for _ in range(max(4, -(-num_clusters // (FORWARD_BATCH * height * width))))]  # at least K positions
+
+    def spent() -> float:
+        began = time.perf_counter()
+        rows = (chunk.permute(0, 2, 3, 1).reshape(-1, cut.channels) for chunk in chunks)
+        spherical_kmeans(lambda: rows, num_clusters, seed=0, init=start, max_iterations=1)
+        return time.perf_counter() - began
+
+    start = torch.randn(num_clusters, cut.channels, device=device)
+    spent()
+    a_row = spent() / (len(chunks) * FORWARD_BATCH * height * width)
+    found = samples * height * width
+    passes = (FEW_PASSES if found <= INIT_SAMPLE else PASSES) + 2  # one to draw the sample, one to count at the end
+    held = found * cut.channels * 4
+    cached = held <= MAX_CACHED_FEATURES
+    seconds = samples * sample * (1 if cached else passes)
+    seconds += a_row * (min(found, INIT_SAMPLE) * SAMPLE_PASSES + found * passes)
+    memory = _peak(device)
+    if memory and device.type == "cpu":
+        memory += (held if cached else 0) + min(found, INIT_SAMPLE) * cut.channels * 4
+    networks = _size(ProxyClusters(num_clusters, cut.channels, cut.resolution, start=cut.start).state_dict())
+    return agreed(Cost(begin=seconds, memory=memory, disk=networks))
+
+
+def measure_pictures(images: Path, files: list[Path], size: Size) -> float:
+    """Seconds that preparing ``files`` will take, measured with some of them."""
+    some = files[:: max(1, len(files) // FILES)][:FILES]
+    masks = images / "masks" if (images / "labels.json").is_file() else None
+
+    def spent(count: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "pictures"
+            for place_ in (source / "images", source / "masks"):
+                place_.mkdir(parents=True)
+            for number, file in enumerate(some[:count]):
+                shutil.copyfile(file, source / "images" / f"{number}{file.suffix}")
+                if masks is not None and (masks / f"{file.stem}.png").is_file():
+                    shutil.copyfile(masks / f"{file.stem}.png", source / "masks" / f"{number}.png")
+                    shutil.copyfile(images / "labels.json", source / "labels.json")
+            began = time.perf_counter()
+            with suppress(ProxymaskError):  # none of these can be read; what can be is reported when all are prepared
+                prepare_folder(source, Path(folder) / "prepared", size)
+            return time.perf_counter() - began
+
+    few, more = spent(2), spent(len(some))
+    return few + max(0.0, more - few) / max(1, len(some) - 2) * max(0, len(files) - 2)
+
+
+# ------------------------------------------------------------------------------------------------------------ memory and disk
+
+
+def _size(tensors: dict[str, torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _seconds_a_byte(tensors: dict[str, torch.Tensor], folder: Path) -> float:
+    """Seconds to write a byte of a checkpoint in ``folder``; 0 where nothing can be written there."""
+    some: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        if not some or _size(some) < WRITTEN:
+            some[name] = tensor
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".proxymask-") as place_:
+            began = time.perf_counter()
+            save_tensors(Path(place_) / "state.safetensors", some)
+            return (time.perf_counter() - began) / max(1, _size(some))
+    except OSError:
+        return 0.0
+
+
+def _reset(device: torch.device) -> None:
+    reset_peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_memory()
+
+
+def _current(device: torch.device) -> int:
+    return torch.cuda.memory_allocated() if device.type == "cuda" else used_memory()

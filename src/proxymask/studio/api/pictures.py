@@ -61,7 +61,7 @@ async def mask(request: Request) -> Response:
 async def _kept(studio: Studio, request: Request) -> tuple[Kept, bytes]:
     frame = decode_frame(await request.body())
     kept = read_header(Kept, frame.header)
-    check_canvas(kept.width, kept.height, studio.config.limits.pixels)
+    check_canvas(kept.width, kept.height, studio.config.limits.canvas_pixels)
     await studio.opened(kept.bundle)
     return kept, frame.payload
 

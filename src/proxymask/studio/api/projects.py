@@ -14,7 +14,7 @@ router = APIRouter(prefix="/api/projects")
 async def save(request: Request) -> Response:
     """A frame of a render request, with the page's ``settings``, as a project file."""
     studio, frame = studio_of(request), decode_frame(await request.body())
-    text = await studio.reader.run(lambda: save_project(frame.header, frame.payload, studio.catalogue, studio.config.limits.pixels))
+    text = await studio.reader.run(lambda: save_project(frame.header, frame.payload, studio.catalogue, studio.config.limits.canvas_pixels))
     return Response(text, media_type="application/json", headers={"content-disposition": 'attachment; filename="project.json"'})
 
 
@@ -22,5 +22,5 @@ async def save(request: Request) -> Response:
 async def open_file(request: Request) -> Response:
     """A project file as the frame of the state that it holds."""
     studio, data = studio_of(request), await request.body()
-    header, runs = await studio.reader.run(lambda: open_project(data, studio.catalogue, studio.config.limits.pixels))
+    header, runs = await studio.reader.run(lambda: open_project(data, studio.catalogue, studio.config.limits.canvas_pixels))
     return Response(encode_frame(header, runs), media_type="application/octet-stream")

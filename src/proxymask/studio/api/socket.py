@@ -80,11 +80,18 @@ def is_comparable(before: Render, after: Render) -> bool:
     return before.styles[0] == after.styles[0] and all(getattr(before, name) == getattr(after, name) for name in same)
 
 
+def _take_result(sender: "asyncio.Task[None]") -> None:
+    """A page that went away while it was sent something is no error."""
+    error = None if sender.cancelled() else sender.exception()
+    if error is not None and not isinstance(error, WebSocketDisconnect | RuntimeError):
+        log.error("frames could not be sent", exc_info=error)
+
+
 class Outgoing(NamedTuple):
     """A frame for the page."""
 
     header: dict[str, Any] | None
-    """None: no frame, but the mark that the request before is answered for all its styles."""
+    """None: no frame, but the mark that the request of ``shown`` is answered for all its styles."""
     payload: bytes = b""
     shown: Last | None = None
     """What the page shows once it has this frame."""
@@ -112,6 +119,7 @@ class Connection:
             return
         await self._websocket.send_bytes(encode_frame(welcome))
         sender = asyncio.create_task(self._send_all())
+        sender.add_done_callback(_take_result)
         try:
             while True:
                 await self._read()
@@ -174,7 +182,7 @@ class Connection:
         assert session is not None
         self._studio.sessions.touch(session)
         if isinstance(message, Render):
-            check_canvas(message.width, message.height, self._studio.config.limits.pixels)
+            check_canvas(message.width, message.height, self._studio.config.limits.canvas_pixels)
             await self._studio.opened(message.bundle)
             self._render(session, message, payload)
         elif isinstance(message, Attention):
@@ -199,14 +207,15 @@ class Connection:
         self._studio.turns.put(Job(session.id, "render", work, 0, lambda error: self._failed(request.id, error)))
 
     def _steps(self, session: Session, request: Render, payload: bytes, digest: bytes, made: float) -> Work:
-        queued = round(1e3 * (time.perf_counter() - made), 1)
+        queued, first = round(1e3 * (time.perf_counter() - made), 1), None
 
         def found(rendered: Rendered) -> None:
+            nonlocal first
             header = picture_header(request.id, rendered.index, rendered.ms, queued, rendered.notes)
             shown = None
             if rendered.index == 0:
                 header |= self._compared(session.last, request, rendered)
-                shown = Last(request, digest, rendered.painted, rendered.planes)
+                shown = first = Last(request, digest, rendered.painted, rendered.planes)
             self._hand_over(Outgoing(header, rendered.png if "picture" in request.want else b"", shown))
             if rendered.index == 0 and "proxy" in request.want:
                 height, width = rendered.painted.proxy.shape
@@ -214,7 +223,7 @@ class Connection:
                 self._hand_over(Outgoing(proxy, rendered.painted.proxy.tobytes()))
 
         yield from self._studio.renderer.steps(request, payload, found)
-        self._hand_over(Outgoing(None))
+        self._hand_over(Outgoing(None, shown=first))
 
     def _compared(self, before: Last | None, request: Render, after: Rendered) -> dict[str, Any]:
         """What the header of a picture says about the one that the page shows."""
@@ -262,7 +271,7 @@ class Connection:
         while True:
             header, payload, shown = await self._unsent.get()
             if header is None:
-                session.done = session.last
+                session.done = shown if shown is session.last else None
                 continue
             if header["type"] in ("picture", "proxy") and header["id"] < session.newest:
                 continue

@@ -67,7 +67,7 @@ def load_labels(state: FitState) -> bool:
     own = (folder / "labels.json").is_file() or samples is None or not (samples / "labels.json").is_file()
     labels = read_label_set(folder if own or samples is None else samples)
     ws, masks, names = read_labelled(folder, labels, None if state.generator is None else state.generator_hash, samples)
-    state.num_labels = len(labels)
+    state.num_labels, state.num_labelled = len(labels), len(names)
     if state.generator is not None:
         state.labelled = Labelled(labels, ws, masks, names)
     return state.labelled is not None

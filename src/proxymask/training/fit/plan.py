@@ -1,7 +1,6 @@
 """The plan of a ``fit``: which stages are missing, and the time, memory and disk that they will take."""
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,28 +9,23 @@ from typing import Any
 import torch
 
 from ...core.errors import ProxymaskError
+from ...core.memory import reset_peak, used_memory
 from ...core.sizes import height_width, size_text
 from ...data.prepare import source_files
+from ...models.split_generator import SplitGenerator
+from ...models.stylegan2 import Generator
 from ..checkpoint import steps_done
+from ..cost import Cost
 from ..distributed import agreed
-from ..estimate import Cost, measure_clusters, measure_pictures, measure_stage
+from ..estimate import measure, measure_clusters, measure_pictures
 from ..presets import STAGES
 from ..stages.generator import new_generator
+from ..untrained import untrained_stage
 from .config import Count
 from .inputs import existing_folder
 from .state import FitState, needed
 
 DISK_MARGIN = 1.1  # factor of the disk space that is needed
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What has to be done."""
-
-    lines: list[str]
-    """For people."""
-    disk: int
-    """Bytes that will be written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +35,36 @@ class Row:
     stage: str
     amount: str
     """Steps, samples or files."""
-    seconds: float
+    cost: Cost
+    done: int
+    """Steps that are done."""
     after_labels: bool
     """It waits for painted masks."""
+
+    @property
+    def seconds(self) -> float:
+        """Time that the stage still takes."""
+        return self.cost.total(self.done)
+
+    @property
+    def disk(self) -> int:
+        """Bytes that will be written."""
+        return 0 if self.done else self.cost.disk
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What has to be done."""
+
+    rows: tuple[Row, ...]
+    lines: tuple[str, ...]
+    """For people."""
+
+    @property
+    def disk(self) -> int:
+        """Most bytes that the disk of --out has to take."""
+        spare = max((row.cost.spare_disk for row in self.rows), default=0)
+        return spare + sum(row.disk for row in self.rows if row.stage != "pictures")
 
 
 def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
@@ -53,26 +74,51 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
         ProxymaskError: settings that do not fit each other; no room for the prepared pictures.
     """
     generator = _generator_config(state)
+    folder = existing_folder(state.out.parent)
     rows: list[Row] = []
-    costs: list[Cost] = []
-    disk = 0
+    before: list[int] = []  # memory in use before each row was measured
     for number, stage in enumerate(missing):
         count(number, len(missing))
+        if stage == "labels":
+            continue
+        reset_peak()
+        before.append(used_memory())
         if stage == "pictures":
             rows.append(_pictures_row(state))
         elif stage == "clusters":
-            seconds = measure_clusters(state.preset, generator, state.cut, state.device)
-            rows.append(Row(stage, f"{state.preset.cluster_samples:,} samples", seconds, False))
-        elif stage in STAGES:
+            cut = SplitGenerator(Generator(**generator), state.cut)
+            cost = measure_clusters(cut, state.preset.num_clusters, state.preset.cluster_samples, state.device)
+            rows.append(Row(stage, f"{state.preset.cluster_samples:,} samples", cost, 0, False))
+        else:
+            assert stage in STAGES
             loop = state.preset.loop(stage)
-            cost = measure_stage(stage, state.preset, generator, state.cut, state.num_labels, state.config.images is not None)
+            inputs = state.num_labels, state.num_labelled, _number_of_pictures(state)
+            cost = measure(untrained_stage(stage, state.preset, generator, state.cut, *inputs), folder)
             done = min(_steps_done(state, stage), loop.steps) if number == 0 else 0  # later stages follow from what is made before
             amount_done = f", {done:,} of them done" if done else ""
             after_labels = "labels" in missing and stage in ("segmenter", "mapper")
-            rows.append(Row(stage, f"{loop.steps:,} steps{amount_done}", cost.seconds_per_step * (loop.steps - done), after_labels))
-            costs.append(cost)
-            disk += 0 if done else cost.checkpoint * (loop.keep + 2)  # those kept, one being written, the networks
-    return Plan(_lines(state, rows, max((cost.memory for cost in costs), default=0), disk), disk)
+            rows.append(Row(stage, f"{loop.steps:,} steps{amount_done}", cost, done, after_labels))
+    if state.device.type != "cuda":
+        rows = _with_leftovers(rows, before)
+    return Plan(tuple(rows), tuple(_lines(state, rows)))
+
+
+def _with_leftovers(rows: Sequence[Row], before: Sequence[int]) -> list[Row]:
+    """Rows with the memory that PyTorch keeps of the stages that were measured after them."""
+    reset_peak()
+    now = used_memory()
+    more = [max(0, now - then) if row.cost.memory else 0 for row, then in zip(rows, before, strict=True)]
+    return [
+        dataclasses.replace(row, cost=dataclasses.replace(row.cost, memory=row.cost.memory + extra))
+        for row, extra in zip(rows, more, strict=True)
+    ]
+
+
+def _number_of_pictures(state: FitState) -> int:
+    """Real pictures for L_adv, 0 without."""
+    if state.config.images is None:
+        return 0
+    return len(state.pictures if state.pictures is not None else source_files(state.config.images).files)
 
 
 def _steps_done(state: FitState, stage: str) -> int:
@@ -84,25 +130,29 @@ def _pictures_row(state: FitState) -> Row:
     images = needed(state.config.images)
     files = source_files(images).files
     height, width = height_width(state.size)
-    check_disk(images, len(files) * height * width * 3)
-    return Row("prepare pictures", f"{len(files):,} files", measure_pictures(files, state.size, os.cpu_count() or 1), False)
+    disk = len(files) * height * width * 3
+    check_disk(images, disk)
+    return Row("pictures", f"{len(files):,} files", Cost(begin=measure_pictures(images, files, state.size), disk=disk), 0, False)
 
 
-def _lines(state: FitState, rows: Sequence[Row], memory: int, disk: int) -> list[str]:
+def _lines(state: FitState, rows: Sequence[Row]) -> list[str]:
     config = state.config
     if state.source is not None:
         first = f"fit: new labels for {config.bundle} -> {state.out}"
     else:
         first = f"fit: {config.generator or config.images} -> {state.out}"
     lines = [f"{first} ({size_text(state.size)} pictures, cut at {state.cut}, on {state.device.type}; work in {state.work})"]
+    memory_of = "GPU memory" if state.device.type == "cuda" else "memory"
     for row in rows:
         later = ", once labelled" if row.after_labels else ""
-        lines.append(f"  {row.stage:<17}{row.amount:<38}about {duration(row.seconds)}{later}")
+        needs = (f", {memory_of} {amount(row.cost.memory)}" if row.cost.memory else "") + (f", disk {amount(row.disk)}" if row.disk else "")
+        lines.append(f"  {row.stage:<12}{row.amount:<32}about {duration(row.seconds)}{needs}{later}")
     now = sum(row.seconds for row in rows if not row.after_labels)
     then = sum(row.seconds for row in rows if row.after_labels)
-    total = f"  {'in all':<17}{'':<38}about {duration(now)}" + (f", and {duration(then)} once labelled" if then else "")
+    total = f"  {'in all':<12}{'':<32}about {duration(now)}" + (f", and {duration(then)} once labelled" if then else "")
+    memory, disk = max((row.cost.memory for row in rows), default=0), sum(row.disk for row in rows)
     if memory:
-        total += f"; {'GPU memory' if state.device.type == 'cuda' else 'memory'} about {amount(memory)}"
+        total += f"; {memory_of} about {amount(memory)}"
     free = shutil.disk_usage(existing_folder(state.out.parent)).free
     lines.append(f"{total}; disk about {amount(disk)} of {amount(free)} free")
     return [*lines, "  Ctrl-C stops it at any time; the same command continues."]
@@ -125,9 +175,12 @@ def check_disk(folder: Path, size: int) -> None:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 40 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    """A time for people: 40 s, 3 min 20 s, 12 min, 3 h 20 min, 2 d 4 h."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
+    if seconds < 595:
+        tens = round(seconds / 10)
+        return f"{tens // 6} min" + (f" {tens % 6}0 s" if tens % 6 else "")
     minutes = round(seconds / 60)
     if minutes < 90:
         return f"{minutes} min"
@@ -137,5 +190,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(size: float) -> str:
-    """Bytes for people: 12 MB, 3.4 GB."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+    """Bytes for people: 340 kB, 1.2 MB, 12 MB, 3.4 GB."""
+    unit, name = (1e9, "GB") if size >= 1e9 else (1e6, "MB") if size >= 1e6 else (1e3, "kB")
+    number = max(1.0, size / unit)
+    return f"{number:.1f} {name}" if number < 9.95 and size >= 1e6 else f"{number:.0f} {name}"

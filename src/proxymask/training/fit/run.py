@@ -10,12 +10,15 @@ import json
 
 from ...core.errors import ProxymaskError
 from ...core.files import write_json
+from ...core.memory import reset_peak
 from ...core.sizes import size_text
 from ...data.prepare import prepared_folder
 from ..checkpoint import steps_done
+from ..cost import TimeLeft
 from ..distributed import barrier, is_main, main_lock, processes
 from ..loop import Stopped
 from ..parts import open_pictures
+from ..presets import STAGES
 from ..run_dirs import mark_of
 from .bundle import has_mapper, write_bundle
 from .config import FitConfig, FitResult, Report, Silent
@@ -63,6 +66,7 @@ def _run(state: FitState) -> FitResult:
     if missing:
         with state.report.progress("measuring how fast this machine is") as count:
             plan = make_plan(state, missing, count)
+        state.costs = {row.stage: row.cost for row in plan.rows}
         state.report.say("\n".join(plan.lines))
         check_disk(state.out.parent, plan.disk)
     _write_settings(state)
@@ -127,8 +131,9 @@ def _run_stage(state: FitState, stage: str) -> None:
     barrier()
     if stage == "segmenter":
         _note_absent_labels(state)
+    reset_peak()  # what the stages before it have left free
     with state.report.progress("clusters, pass" if stage == "clusters" else stage) as count:
-        definition.run(folder, count)
+        definition.run(folder, TimeLeft(state.costs[stage], count) if stage in STAGES else count)
     state.report.say(f"{stage}: done ({folder})")
 
 
@@ -136,7 +141,8 @@ def _prepare_pictures(state: FitState) -> None:
     images = needed(state.config.images)
     with state.report.progress("preparing pictures") as count:
         state.pictures = open_pictures(images, state.size, count)
-    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}")
+    rest = f"; {state.pictures.skipped:,} files could not be used" if state.pictures.skipped else ""
+    state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
 
 
 def _note_absent_labels(state: FitState) -> None:

@@ -20,6 +20,7 @@ from ...models.proxy_clusters import ProxyClusters
 from ...models.rearranger import Rearranger
 from ...models.split_generator import SplitGenerator
 from ...models.stylegan2 import Generator
+from ..cost import Cost
 from ..parts import Frozen
 from ..presets import Preset, resolve_preset
 from ..stages.clusters import ClustersDefinition
@@ -66,7 +67,9 @@ class FitState:
         self.mapper: OasisMapper | None = None
         self.pictures: ImageSet | None = None
         self.labelled: Labelled | None = None
-        self.num_labels = 10  # as long as the labels are unknown: the mapper's cost hardly depends on it
+        self.num_labels, self.num_labelled = 10, 1  # as long as the labelled samples are unknown
+        self.costs: dict[str, Cost] = {}
+        """What each stage takes, once it is measured."""
         self.source: Bundle | None = None
         """The bundle of --bundle."""
         self.origin: dict[str, Any] = {}

@@ -78,6 +78,10 @@ class TrainedStage(StageDefinition):
     def identity(self) -> dict[str, Any]:
         return identity_of(self.config, self.loop, self.inputs(), self.schedule)
 
+    def for_measuring(self) -> "TrainedStage":
+        """The same stage with copies of what training changes."""
+        return self
+
     @abc.abstractmethod
     def inputs(self) -> dict[str, Any]:
         """The part of the identity that names networks and data."""

@@ -1,5 +1,6 @@
 """The generator stage: an unconditional StyleGAN2 on a folder of pictures; new, fine-tuned, or grown from one of smaller pictures."""
 
+import copy
 import dataclasses
 from functools import cached_property
 from typing import Any, ClassVar
@@ -42,6 +43,10 @@ class GeneratorDefinition(TrainedStage):
         if self.start is not None:
             found["grown_from" if self.grow else "start"] = short_hash(self.start)
         return found
+
+    def for_measuring(self) -> "GeneratorDefinition":
+        """As the base class; without a copy, the generator itself would be trained."""
+        return self if self.start is None or self.grow else dataclasses.replace(self, start=copy.deepcopy(self.start))
 
     def build(self) -> GeneratorStage:
         seed, discriminator = self.loop.seed, self.discriminator

@@ -1,0 +1,168 @@
+"""What ``fit`` says beforehand against what each stage then takes: time, memory and disk, every stage run to its end.
+
+    python benchmarks/estimates.py --out ../docs/results/estimates.json
+
+The networks, pictures and batches are those of the presets; the steps are fewer (--scale), so that all of it takes minutes. The labelled
+sample is painted in stripes. Both numbers are of one process on the same machine under the same load; a load that changes in between
+shows in the ratio.
+"""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from PIL import Image
+
+from proxymask.core.files import read_json, write_json
+from proxymask.core.memory import peak_memory, reset_peak
+from proxymask.data.drawn_dataset import make_dataset
+from proxymask.training.fit import FitConfig, fit
+from proxymask.training.fit.labels import TEMPLATE
+from proxymask.training.presets import STAGES, load_preset
+
+STAGE = r"^  (pictures|clusters|generator|rearranger|segmenter|mapper) "
+ROW = re.compile(STAGE + r".*?about ([^,\n]+)(?:, (?:GPU )?memory ([^,\n]+))?(?:, disk ([^,\n]+))?(?:, once labelled)?$", re.MULTILINE)
+UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+DRAWN = 256  # side of the real pictures before they are prepared
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """Compare what is announced with what is used."""
+
+    presets: tuple[str, ...] = ("demo", "ours-128")
+    """Presets, each with pictures of its own size."""
+    scale: tuple[float, ...] = (0.012, 0.0006)
+    """The steps of each, as a share of the preset's; a stage has 32 steps or more."""
+    pictures: int = 600
+    """Real pictures."""
+    work: Path | None = None
+    """Folder for everything; a temporary one where not given."""
+    out: Path | None = None
+    """Also write the numbers here."""
+    worker: tuple[Path, ...] = ()
+    """Used by the script itself: run fit in this folder."""
+
+
+def number(text: str) -> float:
+    """Seconds or bytes of "3 min 20 s" or "1.2 MB"."""
+    words = text.split()
+    return sum(float(value) * UNITS[unit] for value, unit in zip(words[::2], words[1::2], strict=True))
+
+
+class Watch:
+    """A report of ``fit`` that notes what is said of each stage, and what each takes."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.said: dict[str, dict[str, float]] = {}
+        self.real: dict[str, dict[str, float]] = {}
+
+    def say(self, text: str) -> None:
+        """Read the plan."""
+        print(text, flush=True)
+        for stage, seconds, memory, disk in ROW.findall(text):
+            self.said[stage] = {"seconds": number(seconds)}
+            self.said[stage] |= {name: number(value) for name, value in (("memory", memory), ("disk", disk)) if value}
+
+    def progress(self, title: str) -> AbstractContextManager[Any]:
+        """Watch a stage."""
+        stage = {"clusters, pass": "clusters", "preparing pictures": "pictures"}.get(title, title)
+        return self._watched(stage)
+
+    @contextmanager
+    def _watched(self, stage: str) -> Iterator[Any]:
+        reset_peak()
+        began = time.perf_counter()
+        yield lambda *_: None
+        seconds = time.perf_counter() - began
+        prepared = self.work.parent / "pictures"
+        disk = sum(map(size, prepared.glob(".prepared-*"))) if stage == "pictures" else size(self.work / stage)
+        self.real[stage] = {"seconds": seconds, "memory": peak_memory(), "disk": disk}
+
+
+def size(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def run_fit(folder: Path) -> None:
+    """One call of ``fit``; what was said and used is written to the folder."""
+    config = FitConfig(images=folder / "pictures", out=folder / "model", preset=str(folder / "preset.json"), label_samples=1)
+    watch = Watch(folder / "model.work")
+    fit(config, watch)
+    write_json(folder / "said.json", {"said": watch.said, "real": watch.real})
+
+
+def shrunken(preset: str, scale: float) -> dict[str, Any]:
+    """The preset with fewer steps, as a JSON file of settings has it."""
+    settings: dict[str, Any] = {"base": preset}
+    for stage in STAGES:
+        loop = load_preset(preset).loop(stage)
+        steps = max(32, round(loop.steps * scale))
+        every = max(1, round(loop.checkpoint_every * steps / loop.steps))
+        grids = max(1, round(loop.grid_every * steps / loop.steps)) if loop.grid_every else 0
+        settings[f"{stage}_loop"] = {"steps": steps, "checkpoint_every": max(8, every), "grid_every": grids and max(16, grids)}
+    return settings
+
+
+def compare(preset: str, scale: float, folder: Path, pictures: int) -> list[dict[str, Any]]:
+    """Run fit until samples are to be painted, paint, and run it to the end."""
+    side = load_preset(preset).resolution
+    make_dataset(folder / "drawn", count=pictures, size=DRAWN)
+    (folder / "drawn" / "images").rename(folder / "pictures")
+    write_json(folder / "preset.json", shrunken(preset, scale))
+    rows = []
+    for _ in range(2):
+        subprocess.run([sys.executable, __file__, "--worker", str(folder)], check=True)
+        found = read_json(folder / "said.json")
+        for stage, real in found["real"].items():
+            if stage in found["said"]:
+                rows.append({"preset": preset, "stage": stage, "said": found["said"][stage], "real": real})
+        stripes = np.arange(side)[:, None] * 4 // side
+        mask = np.broadcast_to(stripes, (side, side))
+        Image.fromarray(TEMPLATE.colors[mask]).save(folder / "model.work" / "to-label" / "000000.mask.png")
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as Markdown: said, real, and their ratio."""
+    lines = ["| preset | stage | time, s: said / real | memory, MB | disk, MB |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = []
+        for name, unit in (("seconds", 1.0), ("memory", 1e6), ("disk", 1e6)):
+            said, real = row["said"].get(name), row["real"][name]
+            digits = 1 if real / unit < 100 else 0
+            cells.append("" if said is None or not real else f"{said / unit:.{digits}f} / {real / unit:.{digits}f} = {said / real:.2f}")
+        lines.append(f"| {row['preset']} | {row['stage']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    args = tyro.cli(Estimates)
+    if args.worker:
+        run_fit(args.worker[0])
+        return
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for preset, scale in zip(args.presets, args.scale, strict=True):
+            place = (args.work or Path(folder)) / preset
+            place.mkdir(parents=True)
+            rows += compare(preset, scale, place, args.pictures)
+    print(table(rows))
+    if args.out is not None:
+        write_json(args.out, {"rows": json.loads(json.dumps(rows))})
+
+
+if __name__ == "__main__":
+    main()
