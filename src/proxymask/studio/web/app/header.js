@@ -4,6 +4,7 @@ import { arrowKeys, byId, choose, iconButton, make } from "./dom.js";
 import { keyOf } from "./keys.js";
 import { toast } from "./messages.js";
 import { menu } from "./popups.js";
+import { stepWords } from "./tools.js";
 
 const NARROW = matchMedia("(max-width: 720px)");
 
@@ -18,7 +19,7 @@ export function buildHeader({ state, files, start, socket, renders, step, openBu
     redo.disabled = !state.history.canRedo;
     for (const [button, entries, word, key] of [[undo, state.history.done, "Undo", "undo"], [redo, state.history.undone, "Redo", "redo"]]) {
       const name = entries.at(-1)?.name;
-      button.title = name ? `${word} ${name} (${keyOf(key)})` : `${word} (${keyOf(key)})`;
+      button.title = name ? `${word} ${stepWords(name)} (${keyOf(key)})` : `${word} (${keyOf(key)})`;
     }
   };
   state.addEventListener("history", showHistory);

@@ -20,6 +20,8 @@ export const PAGE_KEYS = [
   { action: "origin", keys: ["w"], group: "View", text: "Where a point of the picture comes from" },
   { action: "condition", keys: ["u"], group: "View", text: "Mask, scribble, sketch" },
 
+  { action: "patterns", keys: ["n"], group: "View", text: "Patterns as well as colours" },
+
   { action: "start", keys: ["a"], group: "Work", text: "Start from a sample, a file, a blank or an example" },
   { action: "keep", keys: ["Mod+s"], group: "Work", text: "Keep as a project" },
   { action: "picture", keys: ["Mod+Shift+s"], group: "Work", text: "Keep the picture" },

@@ -18,7 +18,7 @@ import { drawingMode, State } from "./state.js";
 import { StylePanel } from "./styles.js";
 import { buildHeader } from "./header.js";
 import { Labelling } from "./labelling.js";
-import { Tools } from "./tools.js";
+import { stepWords, Tools } from "./tools.js";
 
 const token = takeToken();
 setToken(token);
@@ -138,7 +138,7 @@ function step(which) {
   const name = state.step(which);
   if (name === null) say(which === "undo" ? "Nothing to undo" : "Nothing to redo");
   else {
-    say(`${which === "undo" ? "Undone" : "Redone"}: ${name}`);
+    say(`${which === "undo" ? "Undone" : "Redone"}: ${stepWords(name)}`);
     renders.now();
   }
 }
@@ -180,6 +180,7 @@ const ACTIONS = {
   proxy: () => state.set({ proxy: !state.settings.proxy }),
   origin: () => result.ask(!result.asking),
   condition: () => stage.nextCondition(),
+  patterns: () => state.set({ patterns: !state.settings.patterns }),
   start: () => start.show(),
   keep: () => files.attempt(() => files.keepProject()),
   picture: () => files.attempt(() => files.keepPicture()),

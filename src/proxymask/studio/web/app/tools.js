@@ -2,7 +2,7 @@
 
 import { arrowKeys, byId, choose, iconButton, make } from "./dom.js";
 import { keyOf } from "./keys.js";
-import { say } from "./messages.js";
+import { toast } from "./messages.js";
 
 /** Tool: [icon, name, what it does]; null: a line between groups. */
 const TOOLS = {
@@ -92,13 +92,20 @@ export class Tools {
   }
 
   #enclosed() {
-    const { canvas } = this.state;
-    if (!canvas.fillEnclosed(canvas.label)) say("Nothing is enclosed by this label.");
+    if (!this.#changes((canvas) => canvas.fillEnclosed(canvas.label))) toast("Nothing is enclosed by this label.", { key: "notice" });
   }
 
   #specks() {
     const pixels = Math.max(1, Math.round(Number(this.specksSize.value) || 1));
-    if (!this.state.canvas.removeSpecks(pixels)) say(`There is no speck of fewer than ${pixels} pixels.`);
+    if (!this.#changes((canvas) => canvas.removeSpecks(pixels))) toast(`There is no speck of fewer than ${pixels} pixels.`, { key: "notice" });
+  }
+
+  /** Whether an action changes the drawing. */
+  #changes(action) {
+    const { canvas } = this.state;
+    const { version } = canvas;
+    action(canvas);
+    return canvas.version !== version;
   }
 
   update() {
@@ -123,6 +130,11 @@ export class Tools {
     this.hint.hidden = SIZED.includes(tool) && tool !== "line";
   }
 }
+
+const STEPS = { fillEnclosed: "fill holes", removeSpecks: "remove specks" };
+
+/** A step of the history in words. */
+export const stepWords = (name) => STEPS[name] ?? TOOLS[name]?.[1].toLowerCase() ?? name;
 
 /** 0..100 of the slider -> diameter 1..MOST, finer for small ones. */
 const toSize = (at) => Math.max(1, Math.round(MOST ** (at / 100)));
