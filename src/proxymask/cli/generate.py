@@ -42,7 +42,7 @@ class Generate:
     out: Path
     """Picture to write; a folder if there are several inputs or styles."""
     mask: OptionalPath = None
-    """A mask file, or a folder of masks."""
+    """A mask: a picture, JSON of labelme or COCO (FILE.json#IMAGE for one image), or a folder of masks."""
     condition: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(mask)")] = ()
     """Kind of each --input: scribble, sketch, edges, hed, photo-sketch, depth, picture, mask, or FILE.py:NAME of your own."""
     input: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...", help_behavior_hint="(optional)")] = ()
@@ -65,6 +65,8 @@ class Generate:
     truncation: Truncation = 1.0
     mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
     """Mapper of the bundle to use; proxymask inspect BUNDLE lists them."""
+    strict: bool = False
+    """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 
@@ -92,6 +94,8 @@ class Generate:
                     "--from-photo, --invert, --unpainted, --extractor and --weights go with --input: give --condition mask --input"
                 )
             return
+        if self.strict:
+            raise ProxymaskError("--strict goes with --mask: leave it out, or give --mask")
         names = self.condition or ("mask",)
         if len(names) != len(self.input):
             raise ProxymaskError(f"--condition names {len(names)} and --input {len(self.input)}: give one input for each condition")
@@ -112,14 +116,14 @@ class Generate:
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
         files = find_masks(mask, synth.bundle.labels)
-        left_out = _say_left_out(mask)
+        left_out = _say_left_out(mask, others=False)  # find_masks names those
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
         good, bad = [], 0
         for file in files:
             try:
-                good.append((file.name, synth.read_mask(file.path)))
+                good.append((file.name, synth.read_mask(file.path, self.strict)))
             except ProxymaskError as error:
                 if len(files) == 1:
                     raise
@@ -192,10 +196,12 @@ class Generate:
         return [(name, (path,)) for name, path in zip(names, found, strict=True)], left_out
 
 
-def _say_left_out(folder: Path, more: Sequence[str] = ()) -> int:
+def _say_left_out(folder: Path, more: Sequence[str] = (), others: bool = True) -> int:
     """Say what of a folder is not read, on standard error; returns the number of picture files that cannot be opened.
 
-    ``more``: suffixes that are read beside those of pictures.
+    Args:
+        more: suffixes that are read as well as those of pictures.
+        others: also count the files that are no pictures.
     """
     from ..imaging.picture_files import list_pictures, others_text, skipped_lines
     from ..imaging.reader import SUFFIXES
@@ -205,7 +211,7 @@ def _say_left_out(folder: Path, more: Sequence[str] = ()) -> int:
     listing = list_pictures(folder, suffixes=SUFFIXES | set(more))
     for line in skipped_lines(listing.broken):
         print(line, file=sys.stderr)
-    if listing.others:
+    if listing.others and others:
         print(f"note: {folder}: {others_text(listing.others)}", file=sys.stderr)
     return len(listing.broken)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from ..core.errors import ProxymaskError
 from .hints import command_line
 from .options import BundleName, OptionalPath
 
@@ -22,27 +23,51 @@ class MaskCheck:
     """
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MASK")]
-    """The mask: a file, or a folder with one black-and-white file for each class."""
+    """The mask: a picture, JSON of labelme or COCO, or a folder: of masks, or with one black-and-white file for each class."""
     bundle: BundleName = "avatars"
     out: Path = Path("mask-check.png")
-    """Picture to write: the classes in their colours over grey, with a legend."""
+    """Picture to write: the classes in their colours over grey, with a legend. For several masks, a folder of this name without suffix."""
     over: OptionalPath = None
     """Picture to draw the classes over instead of grey, for example the sample that was painted over."""
 
+    strict: bool = False
+    """Refuse a mask whose colours are not exactly those of the labels."""
+
     def run(self) -> None:
-        """Print the report and write the overlay."""
+        """Print the report and write the overlay, of every mask in a folder."""
         from ..core.files import check_not_input, files_in
+        from ..imaging.mask_files import find_masks
         from ..imaging.pictures import picture_format, write_picture
         from ..inference.mask_check import check_mask, read_target
 
+        target = read_target(self.bundle)
+        masks = find_masks(self.file, target.labels)
+        several = len(masks) > 1
+        folder = self.out.with_suffix("") if several else None
         picture_format(self.out)
         check_not_input(self.out, [*files_in(self.file), *([] if self.over is None else [self.over])])
-        checked = check_mask(self.file, read_target(self.bundle), self.over)
-        print(f"{self.file}: {checked.report}")
-        for problem in checked.problems:
-            print(f"warning: {problem}")
-        write_picture(self.out, checked.picture)
-        print(f"the mask can be used; overlay: {self.out}")
+        bad = 0
+        for mask in masks:
+            try:
+                checked = check_mask(mask.path, target, self.over, self.strict)
+            except ProxymaskError as error:
+                if not several:
+                    raise
+                bad += 1
+                print(f"cannot be used: {error}")
+                continue
+            print(f"{mask.path}: {checked.report}")
+            for note in checked.notes:
+                print(f"note: {note}")
+            for problem in checked.problems:
+                print(f"warning: {problem}")
+            write_picture(self.out if folder is None else folder / f"{mask.name}{self.out.suffix}", checked.picture)
+        if folder is None:
+            print(f"the mask can be used; overlay: {self.out}")
+        elif bad:
+            raise ProxymaskError(f"{bad} of {len(masks)} masks cannot be used (named above); overlays of the others: {folder}")
+        else:
+            print(f"all {len(masks)} masks can be used; overlays: {folder}")
 
 
 @dataclass(frozen=True)

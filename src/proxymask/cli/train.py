@@ -224,6 +224,8 @@ class TrainSegmenter:
     """The generator's clusters, which style-transfer labelling needs (--style-transfer-max-labels); by default those in --generator."""
     rearranger: OptionalPath = None
     """The rearranger, which style-transfer labelling needs; by default that in --generator."""
+    strict: bool = False
+    """Refuse painted masks whose colours are not exactly those of labels.json."""
     preset: PresetName = DEFAULT_PRESET
     config: Annotated[SegmenterOverrides, Flat] = field(default_factory=SegmenterOverrides)
     loop: Annotated[SegmenterLoop, Flat] = field(default_factory=SegmenterLoop)
@@ -235,7 +237,7 @@ class TrainSegmenter:
             generator, _ = generator_of(self.generator, self.class_index)
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
-            ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples)
+            ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples, self.strict)
             clusters = rearranger = None
             if len(ws) <= config.style_transfer_max_labels:
                 clusters, rearranger = self._for_style_transfer()

@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..core.errors import ProxymaskError
-from ..core.sizes import Size, height_width
+from ..core.sizes import Size
 from ..imaging.labels import LabelSet
-from ..imaging.masks import read_mask
+from ..imaging.masks import read_mask_notes
 from ..imaging.reader import as_picture, opacity, rgba_rows, source_name
 from . import augmentations
 from .base import Condition, Reading, Source, area_resize, pad_to_aspect_ratio
@@ -248,14 +248,10 @@ class MaskCondition(Condition):
         if invert:
             raise ProxymaskError("a mask has classes, which cannot be inverted: leave --invert out")
         assert self.labels is not None
-        ids = torch.from_numpy(read_mask(source, self.labels, size).copy()).long()
-        painted = torch.ones(height_width(size), dtype=torch.bool)
-        if not (isinstance(source, str | Path) and Path(source).is_dir()):
-            visible = opacity(as_picture(source))
-            if visible is not None:
-                alpha = Image.fromarray(visible).resize(height_width(size)[::-1], Image.Resampling.NEAREST)
-                painted = torch.from_numpy(np.asarray(alpha) > 127)
-        return Reading(torch.nn.functional.one_hot(ids, self.channels).permute(2, 0, 1).float(), painted)
+        read = read_mask_notes(source, self.labels, size)
+        ids = torch.from_numpy(read.ids.copy()).long()
+        planes = torch.nn.functional.one_hot(ids, self.channels).permute(2, 0, 1).float()
+        return Reading(planes, torch.from_numpy(read.painted.copy()), read.notes)
 
     def show(self, planes: torch.Tensor) -> np.ndarray:
         """The mask in the colours of its classes."""

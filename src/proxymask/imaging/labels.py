@@ -1,6 +1,7 @@
 """``LabelSet``: the classes of a semantic mask (id, name, colour) and their file, ``labels.json``."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,6 +85,17 @@ class LabelSet:
                 return label
         raise ProxymaskError(f"unknown class {name!r}: use one of {', '.join(self.names)}")
 
+    def find(self, name: str) -> Label | None:
+        """The class of a file or a layer called ``name``: its id, or its name, where case, spaces, ``_`` and ``-`` do not count."""
+        for label in self.labels:
+            if name == label.name:
+                return label
+        plain = [label for label in self.labels if _plain(label.name) == _plain(name)]
+        if plain:
+            return plain[0] if len(plain) == 1 else None
+        text = name.strip()
+        return self.labels[int(text)] if text.isascii() and text.isdigit() and len(text) < 4 and int(text) < len(self) else None
+
     def save(self, path: str | Path) -> None:
         """Write ``labels.json``."""
         write_json(Path(path), {"labels": [{"id": label.id, "name": label.name, "color": label.hex} for label in self.labels]})
@@ -109,6 +121,11 @@ class LabelSet:
             return cls(tuple(labels))
         except ProxymaskError as error:
             raise ProxymaskError(f"{path}: {error}") from None
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently: ``Facial Hair`` and ``facial_hair`` are one."""
+    return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFC", name).strip().casefold())
 
 
 def parse_color(text: object) -> tuple[int, int, int]:

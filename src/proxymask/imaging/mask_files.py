@@ -2,15 +2,23 @@
 
 import os
 import shutil
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import ProxymaskError
 from .labels import LabelSet
+from .mask_forms.annotations import load
+from .mask_forms.class_files import is_mask_file, is_two_valued
+from .mask_forms.coco import SEPARATOR, image_names, is_coco
+from .mask_forms.labelme import is_labelme
 from .picture_files import distinct_names, enters
-from .reader import SUFFIXES
+from .reader import SUFFIXES, open_picture
 
 PLACES = (Path(__file__).parents[1] / "examples" / "masks", Path(__file__).parents[3] / "examples" / "masks")  # wheel, checkout
+
+OWN_FILES = ("labels.json", "README.md")  # of a folder of masks
 
 README = """Example masks of the embedded bundle avatars: palette PNGs whose indices are the ids in labels.json. Paint over one with the
 colours of the classes, in any image editor, save it as PNG, and run: proxymask mask check MASK
@@ -70,34 +78,104 @@ def write_example_masks(out: Path, labels: LabelSet) -> list[Path]:
 def find_masks(path: str | Path, labels: LabelSet) -> list[MaskFile]:
     """The masks at ``path``: the one file; or every picture in a folder and below, by path.
 
-    A folder whose pictures are all named after classes is one mask, a file a class, as ``read_mask`` takes it. Hidden files and
-    folders are left out.
+    A folder whose pictures are all named after classes is one mask, a file a class, as ``read_mask`` takes it. JSON of labelme is a
+    mask, and the picture it belongs to is none; JSON of COCO holds a mask for each image. Hidden files and folders are left out; other
+    files that are no masks are counted in a warning. No two masks get the same name.
 
     Raises:
-        ProxymaskError: nothing there, or no picture in the folder.
+        ProxymaskError: nothing there, or no mask in the folder.
     """
     path = Path(path)
-    if not path.exists():
-        raise ProxymaskError(f"{path} does not exist: give a mask file or a folder of masks")
     if path.is_file():
-        return [MaskFile(path.stem, path)]
+        found = [MaskFile(path.stem, path)]
+        return _distinct(_images(path)) if path.suffix.lower() == ".json" else found
+    if not path.exists():
+        if SEPARATOR in path.name:
+            return [MaskFile(Path(path.name.partition(SEPARATOR)[2]).stem, path)]
+        raise ProxymaskError(f"{path} does not exist: give a mask file or a folder of masks")
+    others: list[Path] = []
     real = os.path.realpath(path)
-    found = _below(path, path, set(labels.names) | {str(label.id) for label in labels.labels}, real, {real})
+    found = _below(path, path, labels, others, real, {real})
     if not found:
-        raise ProxymaskError(f"{path} holds no masks ({', '.join(sorted(SUFFIXES))})")
-    return [MaskFile(name, file.path) for name, file in zip(distinct_names(found), found, strict=True)]
+        raise ProxymaskError(f"{path} holds no masks ({', '.join(sorted(SUFFIXES))}, or .json of labelme or COCO)")
+    if others:
+        named = ", ".join(other.relative_to(path).as_posix() for other in others[:5])
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        warnings.warn(
+            f"{path}: {len(others)} file{'s are' if len(others) > 1 else ' is'} no mask and left out: {named}{more}", stacklevel=2
+        )
+    return _distinct(found)
 
 
-def _below(folder: Path, root: Path, classes: set[str], real: str, seen: set[str]) -> list[MaskFile]:
+def is_class_folder(files: Sequence[Path], labels: LabelSet) -> bool:
+    """Whether pictures of one folder are the classes of one mask: all are named after classes, and numbers alone are black and white."""
+    if not files or not all(labels.find(file.stem) for file in files):
+        return False
+    if not all(file.stem.strip().isdigit() for file in files):
+        return True
+    try:
+        return is_two_valued(open_picture(files[0], []))
+    except ProxymaskError:
+        return False
+
+
+def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], real: str, seen: set[str]) -> list[MaskFile]:
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:  # named by the verb that asks for the masks
         return []
-    files = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
-    if files and all(file.stem in classes for file in files):
+    files = [entry for entry in entries if is_mask_file(entry)]
+    if is_class_folder(files, labels):
         return [MaskFile(folder.name if folder == root else folder.relative_to(root).as_posix(), folder)]
-    found = [MaskFile(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
+    found, photos = [], set()
+    for entry in entries:
+        if entry.is_dir() or entry in files or entry.name in OWN_FILES:
+            continue
+        annotated = _annotated(entry) if entry.suffix.lower() == ".json" else None
+        if annotated is None:
+            others.append(entry)
+            continue
+        photos |= annotated
+        name = entry.relative_to(root).with_suffix("").as_posix()
+        images = _images(entry)
+        found += [MaskFile(name if image.path == entry else f"{name}/{image.name}", image.path) for image in images]
+    left_out = [file for file in files if file.name in photos]
+    others += left_out
+    found += [MaskFile(file.relative_to(root).with_suffix("").as_posix(), file) for file in files if file not in left_out]
     for entry in entries:
         if entry.is_dir() and enters(entry, real, seen):
-            found += _below(entry, root, classes, real, seen)
+            found += _below(entry, root, labels, others, real, seen)
     return found
+
+
+def _annotated(file: Path) -> set[str] | None:
+    """The names of the pictures beside a JSON file that it annotates; None where it holds no masks, or is damaged."""
+    try:
+        content = load(file)
+    except ProxymaskError:
+        return None
+    if is_coco(content):
+        return {Path(name).name for name in image_names(content, str(file))}
+    if is_labelme(content):
+        return {Path(str(content.get("imagePath") or "").replace("\\", "/")).name}
+    return None
+
+
+def _images(file: Path) -> list[MaskFile]:
+    """The masks in a JSON file: one for each image of a COCO file, otherwise the file itself."""
+    content = load(file)
+    names = image_names(content, str(file)) if is_coco(content) else []
+    if len(names) < 2:
+        return [MaskFile(file.stem, file)]
+    found = []
+    for name in names:
+        parts = [part for part in name.replace("\\", "/").split("/") if part.strip(". ")]  # never above the folder of the pictures
+        plain = "/".join([*parts[:-1], Path(parts[-1]).stem]) if parts else "image"
+        found.append(MaskFile(plain, Path(f"{file}{SEPARATOR}{name}")))
+    return found
+
+
+def _distinct(found: list[MaskFile]) -> list[MaskFile]:
+    """The masks with names of their own."""
+    names = distinct_names([(mask.name, mask.path) for mask in found])
+    return [MaskFile(name, mask.path) for name, mask in zip(names, found, strict=True)]

@@ -20,9 +20,9 @@ from ..imaging.masks import read_mask
 
 MaskLike = str | Path | np.ndarray | torch.Tensor | Image.Image
 """One mask or other input: a path, a PIL image, or an array or tensor (any device). Of masks: ids (H, W), one-hot planes (N, H, W), or
-colours (H, W, 3 or 4)."""
+colours (H, W, 3 or 4) or (3 or 4, H, W)."""
 MasksLike = MaskLike | Sequence[MaskLike]
-"""One mask, or many: a list of masks, ids (B, H, W), one-hot planes (B, N, H, W), or colours (B, H, W, 3 or 4)."""
+"""One mask, or many: a list of masks, ids (B, H, W), one-hot planes (B, N, H, W), or colours (B, H, W, 3 or 4) or (B, 3 or 4, H, W)."""
 COLOURS = (3, 4)  # channels of a mask in colours: RGB, RGBA
 KINDS = "a path, a PIL image, or an array or tensor of label ids"
 
@@ -49,14 +49,16 @@ def as_source(source: object) -> str | Path | np.ndarray | Image.Image:
     raise ProxymaskError(f"an input is {KINDS}, not of type {type(source).__name__}")
 
 
-def read_masks(masks: object, labels: LabelSet, size: Size) -> Masks:
+def read_masks(masks: object, labels: LabelSet, size: Size, strict: bool = False) -> Masks:
     """Check one or many masks against the labels and bring them to ``size``.
 
     Args:
-        masks: see :data:`MasksLike`. Three-dimensional arrays of integers are ids (B, H, W), or colours where the last axis has 3 or 4;
-            those of floats, and of bools with N planes, are one mask in one-hot planes (N, H, W).
+        masks: see :data:`MasksLike`. Three-dimensional arrays of integers are ids (B, H, W), or one mask in colours where the last axis
+            has 3 or 4, or where the first has and values are no ids; those of floats, and of bools with N planes, are one mask in one-hot
+            planes (N, H, W), or in colours from 0 to 1 where an axis has 3 or 4 and not the first N.
         labels: the N classes.
         size: of the pictures; nearest neighbour.
+        strict: see :func:`read_mask`.
 
     Raises:
         ProxymaskError: a wrong type or shape, planes that are not one-hot, ids or colours that are no class, no mask at all.
@@ -64,28 +66,28 @@ def read_masks(masks: object, labels: LabelSet, size: Size) -> Masks:
     if isinstance(masks, list | tuple):
         if not masks:
             raise ProxymaskError("there are no masks: the list is empty")
-        return Masks([_in_list(mask, index, labels, size) for index, mask in enumerate(masks)], single=False)
+        return Masks([_in_list(mask, index, labels, size, strict) for index, mask in enumerate(masks)], single=False)
     source = as_source(masks)
     if not isinstance(source, np.ndarray):
-        return Masks([read_mask(source, labels, size)], single=True)
+        return Masks([read_mask(source, labels, size, strict)], single=True)
     found = _split(source, len(labels))
-    return Masks([read_mask(mask, labels, size) for mask in found.ids], found.single)
+    return Masks([read_mask(mask, labels, size, strict) for mask in found.ids], found.single)
 
 
-def read_single_mask(mask: object, labels: LabelSet, size: Size) -> np.ndarray:
+def read_single_mask(mask: object, labels: LabelSet, size: Size, strict: bool = False) -> np.ndarray:
     """One mask as ids uint8 (H, W) of ``size``; see :func:`read_masks`. A batch is refused."""
     if isinstance(mask, list | tuple):
         raise ProxymaskError(f"one mask is {KINDS}, not a {type(mask).__name__}; give several masks to synth(masks, styles)")
-    found = read_masks(mask, labels, size)
+    found = read_masks(mask, labels, size, strict)
     if not found.single:
         raise ProxymaskError(f"this is a batch of {len(found.ids)} masks where one is wanted: give it to synth(masks, styles)")
     return found.ids[0]
 
 
-def _in_list(mask: object, index: int, labels: LabelSet, size: Size) -> np.ndarray:
+def _in_list(mask: object, index: int, labels: LabelSet, size: Size, strict: bool) -> np.ndarray:
     """A mask of a list; a problem names a file by its path, anything else by its position."""
     try:
-        return read_single_mask(mask, labels, size)
+        return read_single_mask(mask, labels, size, strict)
     except ProxymaskError as error:
         raise error if isinstance(mask, str | os.PathLike) else ProxymaskError(f"masks[{index}]: {error}") from None
 
@@ -105,16 +107,19 @@ def _split(array: np.ndarray, num_labels: int) -> Masks:
                 f"integers {array.shape} that are 1 in one of {num_labels} planes may be {num_labels} masks or one in one-hot planes: give "
                 "planes as (1, N, H, W) or as floats, and masks as a list"
             )
+        colors = array.dtype != bool and COLOURS.count(array.shape[0]) and (not integers or int(array.max()) >= num_labels)
+        if colors or (array.shape[2] in COLOURS and array.dtype != bool):
+            return Masks([array], single=True)
         if integers or array.dtype == bool:
             return Masks(list(array), single=False)
     if array.size and array.ndim == 4:
         if array.shape[1] == num_labels:
             return Masks([_from_planes(planes) for planes in array], single=False)
-        if integers and array.shape[3] in COLOURS:
+        if array.dtype != bool and (array.shape[3] in COLOURS or array.shape[1] in COLOURS):
             return Masks(list(array), single=False)
     raise ProxymaskError(
-        f"a mask is integers (H, W), or (B, H, W) for many, or one-hot planes ({num_labels}, H, W) or (B, {num_labels}, H, W), "
-        f"got {array.dtype} of shape {array.shape}"
+        f"a mask is an array or tensor of integers (H, W), or (B, H, W) for many, of colours (H, W, 3) or (3, H, W), or of one-hot planes "
+        f"({num_labels}, H, W) or (B, {num_labels}, H, W), got {array.dtype} of shape {array.shape}"
     )
 
 

@@ -10,7 +10,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.sizes import START, Size, as_size, block_size, height_width, size_text
 from ..imaging.labels import LabelSet
-from ..imaging.masks import check_report, overlay, read_mask, resize_mask
+from ..imaging.masks import check_report, overlay, read_mask_notes, resize_mask
 from ..imaging.pictures import PAPER, legend
 from ..imaging.reader import read_picture
 from .bundle import check_bundle
@@ -35,6 +35,8 @@ class MaskCheck(NamedTuple):
 
     report: str
     """Size and classes of the mask."""
+    notes: tuple[str, ...]
+    """What was decided when it was read."""
     problems: list[str]
     """Warnings, though the mask can be used."""
     picture: Image.Image
@@ -58,18 +60,20 @@ def read_target(bundle: str | Path) -> Target:
     return Target(LabelSet.load(folder / "labels.json"), *sizes)
 
 
-def check_mask(file: str | Path, target: Target, over: str | Path | None = None) -> MaskCheck:
+def check_mask(file: str | Path, target: Target, over: str | Path | None = None, strict: bool = False) -> MaskCheck:
     """Read a mask as ``proxymask generate`` does, and report what it holds.
 
     Args:
         file: the mask.
         target: see :func:`read_target`.
         over: a picture to draw the classes over, converted to grey; plain grey where None.
+        strict: see :func:`read_mask_notes`.
 
     Raises:
         ProxymaskError: the mask cannot be used, or ``over`` cannot be read.
     """
-    mask = read_mask(file, target.labels)
+    read = read_mask_notes(file, target.labels, strict=strict)
+    mask = read.ids
     used = resize_mask(mask, target.pictures, str(file))
     grid = resize_mask(used, target.grid)
     tall, wide = height_width(target.pictures)
@@ -83,7 +87,7 @@ def check_mask(file: str | Path, target: Target, over: str | Path | None = None)
     picture = Image.new("RGB", (width, height + key.height), PAPER)
     picture.paste(laid, (0, 0))
     picture.paste(key, (0, height))
-    return MaskCheck(check_report(mask, target.labels), _problems(mask, used, grid, target), picture)
+    return MaskCheck(check_report(mask, target.labels), read.notes, _problems(mask, used, grid, target), picture)
 
 
 def _problems(mask: np.ndarray, used: np.ndarray, grid: np.ndarray, target: Target) -> list[str]:

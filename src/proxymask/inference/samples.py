@@ -249,7 +249,7 @@ def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict
 
 
 def read_labelled(
-    folder: str | Path, labels: LabelSet, generator: str | None, samples: str | Path | None = None
+    folder: str | Path, labels: LabelSet, generator: str | None, samples: str | Path | None = None, strict: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Read samples that somebody labelled: latents from the sidecars, masks as painted (see :func:`painted_masks`).
 
@@ -258,6 +258,7 @@ def read_labelled(
         labels: the classes.
         generator: :func:`weights_hash` of the generator that is to be used; None does not compare.
         samples: folder of the sidecars, where it is another.
+        strict: refuse masks whose colours are not exactly those of classes, see :func:`read_mask`.
 
     Returns:
         w (n, w_dim) or (n, num_ws, w_dim) float32; masks (n, H, W) int64; the samples' names.
@@ -296,7 +297,7 @@ def read_labelled(
             ws.append(torch.tensor(about.w, dtype=torch.float32))
         except (TypeError, ValueError):
             raise ProxymaskError(f"{sidecar} is damaged: its w is no list of numbers; write the sample again with its seed") from None
-        ids.append(torch.from_numpy(read_mask(mask, labels, about.resolution).copy()).long())
+        ids.append(torch.from_numpy(read_mask(mask, labels, about.resolution, strict).copy()).long())
     if len({w.shape for w in ws}) > 1 or len({mask.shape for mask in ids}) > 1:
         raise ProxymaskError(f"the samples in {sidecars} differ in size: keep those of one generator")
     return torch.stack(ws), torch.stack(ids), list(masks)

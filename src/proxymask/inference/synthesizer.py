@@ -271,8 +271,8 @@ class Synthesizer(ConditionSteps):
         """Pictures of one or many masks.
 
         Args:
-            masks: one mask, a path, a PIL image, ids (H, W), one-hot planes (N, H, W) or colours (H, W, 3); or many: a list of these, ids
-                (B, H, W) or one-hot planes (B, N, H, W). Arrays are numpy's or tensors on any device.
+            masks: one mask, a path, a PIL image, ids (H, W), one-hot planes (N, H, W) or colours (H, W, 3) or (3, H, W); or many: a list
+                of these, ids (B, H, W), one-hot planes (B, N, H, W) or colours. Arrays are numpy's or tensors on any device.
             styles: a seed or a :class:`Style`, or a list of them: one for all masks, or one for each. Without it, that of
                 :meth:`set_style`.
             mapper: which of the bundle's mappers for masks.
@@ -304,13 +304,15 @@ class Synthesizer(ConditionSteps):
                 blocks.append(block_output(self.paint(row[None], mask, style_of_one)[0], output_type))
         return make_output(blocks, output_type, single)
 
-    def read_mask(self, mask: MaskLike) -> np.ndarray:
+    def read_mask(self, mask: MaskLike, strict: bool = False) -> np.ndarray:
         """Check one mask against the bundle's labels and bring it to picture size: ids (H, W) uint8.
+
+        ``strict`` refuses guesses: see :func:`~proxymask.imaging.masks.read_mask`.
 
         Raises:
             ProxymaskError: the mask cannot be used, or the bundle has no labels.
         """
-        return read_single_mask(mask, self._needed_labels(), self.size)
+        return read_single_mask(mask, self._needed_labels(), self.size, strict)
 
     def _needed_labels(self) -> LabelSet:
         if self.bundle.labels is None:

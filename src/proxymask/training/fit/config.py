@@ -34,6 +34,8 @@ class FitConfig:
     """Folder of painted samples (as proxymask sample writes them) with labels.json; without it, samples to paint are written."""
     samples: OptionalPath = None
     """Folder of the samples' .json files, if it is not that of the masks."""
+    strict: bool = False
+    """Refuse painted masks whose colours are not exactly those of labels.json; otherwise edges are read, and a note has their share."""
     out: Path
     """Folder for the bundle. OUT.work, next to it, holds what is needed to continue."""
     preset: str = DEFAULT_PRESET

@@ -66,7 +66,9 @@ def load_labels(state: FitState) -> bool:
         samples = folder_to_label(state)  # a folder of masks alone, painted over those samples
     own = (folder / "labels.json").is_file() or samples is None or not (samples / "labels.json").is_file()
     labels = read_label_set(folder if own or samples is None else samples)
-    ws, masks, names = read_labelled(folder, labels, None if state.generator is None else state.generator_hash, samples)
+    ws, masks, names = read_labelled(
+        folder, labels, None if state.generator is None else state.generator_hash, samples, state.config.strict
+    )
     state.num_labels, state.num_labelled = len(labels), len(names)
     if state.generator is not None:
         state.labelled = Labelled(labels, ws, masks, names)
