@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -32,6 +33,8 @@ class Studio(Checked):
     """Address to listen on. Any but that of this machine needs a token; one is made where none is given."""
     token: OptionalName = None
     """Secret of 16 or more letters and digits that a browser must know; it is part of the address that is printed."""
+    workspace: Path = Path("proxymask-studio")
+    """Folder for labels, and for the models that are trained on them; made when the first label set is."""
     no_browser: bool = False
     """Do not open a browser."""
     common: Common = field(default_factory=Computing)
@@ -45,7 +48,7 @@ class Studio(Checked):
         from ..studio.config import DEFAULT_PORT, StudioConfig, is_loopback
 
         token = self.token or (None if is_loopback(self.host) else server.make_token())
-        config = StudioConfig(self.bundle, self.host, self.port, token, self.common.device, self.common.precision)
+        config = StudioConfig(self.bundle, self.host, self.port, token, self.common.device, self.common.precision, self.workspace)
         listening = server.listen(config.host, config.port)
         port = listening.getsockname()[1]
         if self.port is None and port != DEFAULT_PORT:

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from ..core.errors import ProxymaskError
 from ..core.text import without_controls
 from ..core.version import __version__
-from .api import bundles, masks, pictures, projects, samples, socket
+from .api import bundles, labelling, masks, pictures, projects, samples, socket
 from .config import WEB, StudioConfig
 from .security import Guard
 from .state import Studio
@@ -47,12 +47,13 @@ def create_app(config: StudioConfig | None = None) -> FastAPI:
         title="proxymask studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, **SILENT
     )
     app.state.studio = studio
-    for module in (bundles, samples, masks, pictures, projects, socket):
+    for module in (bundles, samples, masks, pictures, projects, labelling, socket):
         app.include_router(module.router)
     limits = config.limits
     app.add_middleware(Guard, token=config.token, request_bytes=limits.request_bytes, requests_bytes=limits.requests_bytes)
     app.add_exception_handler(ProxymaskError, _in_words)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
@@ -78,7 +79,8 @@ async def _in_words(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError | ValidationError)
     first = error.errors()[0]
-    return _error(422, f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}")
+    where = first["loc"][1:] if isinstance(error, RequestValidationError) else first["loc"]
+    return _error(422, f"{'.'.join(str(part) for part in where)}: {first['msg']}")
 
 
 async def _http(request: Request, error: Exception) -> Response:

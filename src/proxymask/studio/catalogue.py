@@ -19,6 +19,7 @@ from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.masks import resize_mask
 from ..inference.find import find_bundle, list_bundles
+from ..inference.sample_choice import SampleChoice
 from ..inference.style import RegionStyles, Style
 from ..inference.synthesizer import Synthesizer
 from .config import StudioConfig
@@ -91,6 +92,8 @@ class Model:
     render_ms: float | None = None
     """Time of the last whole render."""
     _samples: "OrderedDict[tuple[int, float], Sample]" = field(default_factory=OrderedDict)
+    choice: SampleChoice | None = None
+    """The samples that may be proposed for labelling, once that was needed."""
     _regions: "OrderedDict[tuple[tuple[int, ...], float], RegionStyles]" = field(default_factory=OrderedDict)
     _having: np.ndarray | None = None
     """Samples of the census that have each label, int (N,)."""
@@ -246,6 +249,11 @@ class Catalogue:
                 name, number = f"{plain}-{number}", number + 1
             self._sources[name] = folder
         return name
+
+    def source(self, name: str) -> str | Path:
+        """The name or folder that a bundle is opened from, for another process; a folder is absolute."""
+        source = self._sources[self.check(name)]
+        return source.absolute() if isinstance(source, Path) else source
 
     def digest(self, name: str) -> str:
         """SHA-256 of a bundle's bundle.json, without opening the bundle; see :attr:`Model.digest`."""

@@ -57,6 +57,8 @@ class StudioConfig:
     """Secret that every request must carry; None: no token is needed."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workspace: Path = Path("proxymask-studio")
+    """Folder for labels, trained bundles and trainings; made when the first label set is."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

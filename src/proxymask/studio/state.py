@@ -11,6 +11,8 @@ from starlette.requests import HTTPConnection
 from .catalogue import Catalogue, Model
 from .config import StudioConfig
 from .errors import BusyError
+from .labelling.jobs import Jobs
+from .labelling.workspace import Workspace
 from .protocol import Drawn, StyleSpec
 from .renderer import Renderer
 from .rle import encode_runs
@@ -34,12 +36,16 @@ class Studio:
     renderer: Renderer
     sessions: Sessions
     reader: Reader
+    workspace: Workspace
+    jobs: Jobs
 
     @classmethod
     def of(cls, config: StudioConfig) -> "Studio":
         """The parts for a config; the thread is not started yet."""
         limits = config.limits
-        catalogue = Catalogue(config)
+        catalogue, workspace = Catalogue(config), Workspace(config.workspace)
+        for folder in workspace.bundles():
+            catalogue.add(folder)
         return cls(
             config,
             catalogue,
@@ -47,16 +53,20 @@ class Studio:
             Renderer(catalogue),
             Sessions(limits.sessions, limits.idle_seconds),
             Reader(limits.pixels),
+            workspace,
+            Jobs(workspace, catalogue.add),
         )
 
     def start(self) -> None:
         """Start the thread; its first work is a picture that nobody sees, because the first one takes longer."""
         self.turns.start()
+        self.jobs.start()
         self.turns.put(Job(PAGES, "warm up", self._warm_up(), 20, _log_failure))
 
     def close(self) -> None:
         """End the threads."""
         self.turns.close()
+        self.jobs.close()
         self.reader.close()
 
     def _warm_up(self) -> Work:
@@ -83,12 +93,19 @@ class Studio:
 
     async def with_model(self, bundle: str, work: Callable[[Model], Result]) -> Result:
         """What ``work`` finds with an opened bundle, in the thread that may use it."""
+
+        def one_step(model: Model) -> Generator[Pause, None, Result]:
+            yield Pause.STEP
+            return work(model)
+
+        return await self.with_steps(bundle, one_step)
+
+    async def with_steps(self, bundle: str, work: Callable[[Model], Generator[Pause, None, Result]]) -> Result:
+        """As :meth:`with_model`, for work of several steps."""
         name = await self.opened(bundle)
 
         def steps() -> Generator[Pause, None, Result]:
-            model = self.catalogue.model(name)
-            yield Pause.STEP
-            return work(model)
+            return (yield from work(self.catalogue.model(name)))
 
         return await compute(self.turns, PAGES, steps)
 

@@ -7,7 +7,8 @@ export function setToken(value) {
   token = value;
 }
 
-async function ask(path, options = {}) {
+/** A request; the Response, or an Error in words. */
+export async function ask(path, options = {}) {
   const headers = token ? { "X-Proxymask-Token": token } : {};
   let response;
   try {
@@ -31,6 +32,12 @@ export const getBlob = async (path) => (await ask(path)).blob();
 /** POST bytes, a Blob or a frame. */
 export function post(path, body, type = "application/octet-stream") {
   return ask(path, { method: "POST", body, headers: { "Content-Type": type } });
+}
+
+/** A request with a JSON body, or none. */
+export function send(method, path, body = undefined) {
+  if (body === undefined) return ask(path, { method });
+  return ask(path, { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 }
 
 const bundlePath = (name) => `api/bundles/${encodeURIComponent(name)}`;

@@ -17,6 +17,7 @@ import { Start } from "./start.js";
 import { drawingMode, State } from "./state.js";
 import { StylePanel } from "./styles.js";
 import { buildHeader } from "./header.js";
+import { Labelling } from "./labelling.js";
 import { stepWords, Tools } from "./tools.js";
 
 const token = takeToken();
@@ -32,6 +33,17 @@ const styles = new StylePanel(state, renders);
 const stage = new Stage(state, result);
 const start = new Start(state, files);
 const header = buildHeader({ state, files, start, socket, renders, step, openBundle, toggleSheet });
+
+header.addMode("label", "Label", byId("label"), () => labelling.show());
+const labelling = new Labelling(state, async (name) => {
+  try {
+    header.useInfo(await getJson(paths.info()));
+    await openBundle(name);
+    header.setMode("paint");
+  } catch (error) {
+    toast(error.message, { bad: true });
+  }
+});
 
 /** The token of the address, which is taken out of it, so that it is not in the history of the browser. */
 function takeToken() {
@@ -180,7 +192,7 @@ const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, 
 const OWN = new Set(["Enter", " ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"]);
 
 function keyed(event) {
-  if (!state.canvas || event.defaultPrevented || document.body.dataset.mode !== "paint") return;
+  if (!state.canvas || event.defaultPrevented ) return;
   const onCanvas = state.canvas.host.contains(event.target);
   const free = onCanvas || event.target === document.body;
   if (document.querySelector("dialog[open], .menu:popover-open") && !(event.key === "?" && document.querySelector("#sheet[open]"))) return;
