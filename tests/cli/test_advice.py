@@ -301,4 +301,5 @@ def test_text_made_of_an_error_keeps_its_flags() -> None:
             shown = [node.value for node in ast.walk(handler) if isinstance(node, ast.FormattedValue)]
             shown += [node.args[0] for node in ast.walk(handler) if isinstance(node, ast.Call) and ast.unparse(node.func) == "str"]
             wrong += [f"{file.relative_to(PACKAGE)}" for node in shown if isinstance(node, ast.Name) and node.id == handler.name]
+    wrong = [name for name in wrong if not name.startswith("studio/")]  # a page has neither flags nor arguments
     assert wrong == ["training/presets.py"]  # whose settings are names, in JSON
