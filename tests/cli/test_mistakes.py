@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from proxymask.cli import main
+from proxymask.cli import main, report_mistake
 from proxymask.imaging.mask_files import example_masks
 
 MASK = example_masks() / "beard.png"
@@ -126,7 +126,9 @@ def test_what_nobody_foresaw_is_one_line_and_a_file(monkeypatch: pytest.MonkeyPa
     from proxymask.cli import masks
 
     monkeypatch.setattr(masks.Examples, "run", lambda self: {}["nothing"])  # stands for a mistake in any verb
-    assert main(["examples", "--out", "x"]) == 1
+    with pytest.raises(KeyError) as caught:  # a traceback for those who call it from Python
+        main(["examples", "--out", "x"])
+    report_mistake(caught.type, caught.value, caught.tb)
     said = capsys.readouterr().err
     assert "a mistake of proxymask's own (KeyError" in said
     report = Path(said.strip().split()[-1])

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -104,7 +105,9 @@ EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 1 a mistake of its own, 2 an error that the user can correct, 130 stopped."""
+    """Run the command; returns the exit status: 0 done, 2 an error that the user can correct, 130 stopped."""
+    if argv is None:
+        sys.excepthook = report_mistake
     words = list(sys.argv[1:] if argv is None else argv)
     open_streams()
     with warnings.catch_warnings(), sigterm_interrupts():
@@ -124,8 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 141
         except Exception as error:
             text = _reason(error, words)
-            _say(text or _own_mistake(error))
-            return 1 if text is None else 2
+            if text is None:
+                raise
+            _say(text)
+            return 2
 
 
 def _run(words: list[str]) -> int:
@@ -152,12 +157,12 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-def _own_mistake(error: Exception) -> str:
-    """A line about an error that nobody foresaw; what a report of it needs is written to a file."""
+def report_mistake(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    """Say in a line that an error is one that nobody foresaw, and write what a report of it needs to a file; a ``sys.excepthook``."""
     with tempfile.NamedTemporaryFile("w", prefix="proxymask-", suffix=".txt", delete=False, encoding="utf-8", errors="replace") as file:
         file.write(f"proxymask {__version__}, {sys.version}\n{sys.argv}\n{''.join(traceback.format_exception(error))}")
     what = f"{type(error).__name__}: {without_controls(str(error), 200)}"
-    return f"a mistake of proxymask's own ({what}): please report it with {file.name}"
+    _say(f"a mistake of proxymask's own ({what}): please report it with {file.name}")
 
 
 def _reason(error: BaseException, words: Sequence[str]) -> str | None:
