@@ -48,7 +48,7 @@ CASES = [
     ("generate --mask MASK --condition sketch --out o.png", "give --mask, or --condition with --input, not both"),
     ("generate --condition skech --input photo.png --out o.png", "did you mean sketch?"),
     ("generate --mask MASK --mapper msk-1 --out o.png", "did you mean mask-1?"),
-    ("generate --mask MASK --mapper sketch --out o.png", "--mapper sketch reads sketch, not mask"),
+    ("generate --mask MASK --mapper sketch --out o.png", "--mapper sketch does not read mask (it reads sketch)"),
     ("generate --mask MASK --bundle avatras --out o.png", "did you mean avatars?"),
     ("generate --mask MASK --out o.png --style-seed abc", "--style-seed must be a whole number, not 'abc'"),
     ("generate --maks MASK --out o.png", "there is no flag --maks; did you mean --mask?"),

@@ -122,7 +122,8 @@ class Generate(Checked):
             raise ProxymaskError(f"--mapper {mapper}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()}){near}")
         found = bundle.condition_of(mapper)["condition"]
         if found != reads:
-            raise ProxymaskError(f"--mapper {mapper} reads {found}, not {reads}: leave --mapper out, or give --condition {found} --input")
+            how = f"leave --mapper out, or give --condition {found} --input"
+            raise ProxymaskError(f"--mapper {mapper} does not read {reads} (it reads {found}): {how}")
 
     def _styles(self) -> range:
         first = self.common.seed if self.style_seed is None else self.style_seed
