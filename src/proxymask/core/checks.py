@@ -232,7 +232,8 @@ def _text(hint: Any, limits: Range | None) -> str:
         return either(list(map(str, typing.get_args(hint))))
     if hint in (int, float):
         return (limits or ANY).text(hint is int)
-    return {bool: "True or False", str: "text", Path: "a path"}.get(hint) or _NOUNS.get(hint.__name__) or f"a {hint.__name__}"
+    article = "an" if hint.__name__[:1] in "AEIOU" else "a"
+    return {bool: "True or False", str: "text", Path: "a path"}.get(hint) or _NOUNS.get(hint.__name__) or f"{article} {hint.__name__}"
 
 
 def _plain(hint: Any) -> bool:

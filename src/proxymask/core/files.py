@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .errors import ProxymaskError
+from .out_of_memory import is_out_of_memory
 from .text import printable
 
 FILE_SUFFIXES = frozenset(
@@ -160,6 +161,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # the decoder is another project's: whatever it says of a file, the file is damaged
+        if is_out_of_memory(error):
+            raise
         reason = printable(str(error), 200)
         raise ProxymaskError(f"{path} cannot be read as safetensors ({reason}); it is damaged or truncated: get it again") from None
 

@@ -92,7 +92,7 @@ def open_picture(source: str | os.PathLike[str] | BinaryIO, notes: list[str] | N
                 opened.load()
         except Image.UnidentifiedImageError:
             raise ProxymaskError(f"{name} {_what_it_is(file)}") from None
-        except ProxymaskError:
+        except (ProxymaskError, MemoryError):
             raise
         except Exception as error:  # on damaged files Pillow can raise anything
             raise ProxymaskError(f"{name} cannot be read ({_reason(error)}): it is truncated or damaged") from None
@@ -442,6 +442,8 @@ def _from_pil(picture: Image.Image) -> Image.Image:
     try:
         with _any_size:
             picture.load()
+    except MemoryError:
+        raise
     except Exception as error:  # a picture that is decoded only now
         raise ProxymaskError(f"the input cannot be read ({_reason(error)}): it is truncated or damaged") from None
     return _upright(picture)

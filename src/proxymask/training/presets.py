@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from ..core import legacy
-from ..core.checks import Checked, Range, nearest
+from ..core.checks import Checked, Range, checked, nearest
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from .generator import GeneratorConfig
@@ -353,6 +353,7 @@ def preset_title(name: str, resolution: int) -> str:
     return f"ours-{resolution}" if name == DEFAULT_PRESET else Path(name).stem
 
 
+@checked
 def load_preset(name: str, resolution: int | None = None) -> Preset:
     """A preset by name, or a JSON file that says what differs from one.
 

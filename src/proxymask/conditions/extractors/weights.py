@@ -13,6 +13,7 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...core.hashing import file_hash
+from ...core.out_of_memory import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0][:120] if len(str(error).split()) > 1 else "it is no file of PyTorch's"
         raise ProxymaskError(f"{path} cannot be read as weights ({reason}): fetch it again") from None
     state = stored.get("state_dict", stored) if isinstance(stored, dict) else None

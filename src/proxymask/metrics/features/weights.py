@@ -15,6 +15,7 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...core.files import load_tensors
+from ...core.out_of_memory import is_out_of_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,8 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).split("\n", 1)[0][:120]
         raise ProxymaskError(f"{path} cannot be read as plain tensors ({reason}); convert it to safetensors where you trust it") from None
     stored = stored.get("state_dict", stored) if isinstance(stored, dict) else stored

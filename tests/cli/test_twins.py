@@ -1,0 +1,54 @@
+"""What one verb says its twin says too; and a verb that takes long says so before it loads what it needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import proxymask
+from proxymask.cli import main
+from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.imaging.masks import write_mask
+from proxymask.inference.bundle import Bundle
+
+CPU = ("--device", "cpu", "--precision", "fp32")
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_train_segmenter_says_which_labels_no_mask_shows(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    painted = tmp_path / "painted"
+    assert run("sample", "--bundle", tiny_bundle, "--count", 1, "--out", painted, *CPU) == 0
+    ids = np.zeros((32, 32), np.uint8)
+    ids[8:20] = 1
+    write_mask(painted / "000000.mask.png", ids, AVATAR_LABELS)
+    AVATAR_LABELS.save(painted / "labels.json")
+    words = ("train", "segmenter", "--bundle", tiny_bundle, "--labels", painted, "--steps", 1, "--style-transfer-max-labels", 0, *CPU)
+    capsys.readouterr()
+    assert run(*words, "--tensorboard", "False", "--out", tmp_path / "run") == 0
+    absent = ", ".join(AVATAR_LABELS.names[2:])
+    assert f"note: no mask shows {absent}; a label that is in no mask cannot be learned" in capsys.readouterr().out
+
+
+def test_bundle_add_says_which_mapper_it_replaces(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Bundle.load(tiny_bundle).mappers["mask"].save_pretrained(tmp_path / "run" / "mapper")
+    assert run("bundle", "add", tmp_path / "run", "--bundle", tiny_bundle, "--out", tmp_path / "both", "--name", "other") == 0
+    assert not capsys.readouterr().err
+    assert run("bundle", "add", tmp_path / "run", "--bundle", tiny_bundle, "--out", tmp_path / "one") == 0
+    assert "in place of the mask of --bundle" in capsys.readouterr().err
+
+
+def test_a_verb_that_loads_long_says_what_it_does_first(tmp_path: Path) -> None:
+    code = (
+        "import builtins, sys; real = print\n"
+        "builtins.print = lambda *a, **k: real(*a, 'torch' in sys.modules, **k)\n"
+        "from proxymask.cli import main; main(['fit', '--images', 'nope', '--out', 'x'])"
+    )
+    env = {"PYTHONPATH": str(Path(proxymask.__file__).parents[1]), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "proxymask fit: starting (loading PyTorch) False"
+    assert "--images nope does not exist" in done.stderr
