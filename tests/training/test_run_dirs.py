@@ -167,11 +167,11 @@ def test_a_judge_that_was_only_begun(left: str, drawn: Path, tmp_path: Path) -> 
 
 def test_a_bundle_whose_replacement_was_interrupted(tiny_bundle: Path, tmp_path: Path) -> None:
     """Killed between the two renames: the old folder has another name, and the new one has not taken its place."""
-    shutil.copytree(tiny_bundle, tmp_path / "mine.old")
+    shutil.copytree(tiny_bundle, tmp_path / ".mine.old")
     assert command("fit", "--bundle", tmp_path / "mine", "--label-samples", 1, "--out", tmp_path / "mine", *CPU) == 0
     assert (tmp_path / "mine" / "bundle.json").is_file()
-    assert not (tmp_path / "mine.old").exists()
-    (tmp_path / "mine.old").mkdir()
+    assert not (tmp_path / ".mine.old").exists()
+    (tmp_path / ".mine.old").mkdir()
     restore_folder(tmp_path / "mine")  # a folder that is there stays
     assert (tmp_path / "mine" / "bundle.json").is_file()
 

@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..core.checks import BatchSize, Seed, Truncation, checked
 from ..core.device import autocast
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, write_json
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
@@ -37,6 +38,7 @@ from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator, NoiseMode
+from .sample_choice import SampleChoice
 from .synthesizer import Synthesizer
 
 SIDECAR_FORMAT = 1
@@ -78,16 +80,17 @@ class SampleNetworks:
         return cls(synth.cut, synth.bundle.clusters, synth.bundle.segmenter, synth.bundle.labels, synth.dtype)
 
 
+@checked
 def write_samples(
     networks: SampleNetworks,
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     out: str | Path,
     *,
     with_proxy: bool = False,
     with_labels: bool = False,
-    truncation: float = 1.0,
+    truncation: Truncation = 1.0,
     noise_mode: NoiseMode = "const",
-    batch: int | None = None,
+    batch: BatchSize | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.
@@ -120,7 +123,7 @@ def write_samples(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ProxymaskError(f"cannot make the folder {out} ({error.strerror}): choose another --out") from None
+        raise ProxymaskError(f"cannot make the folder {out} ({os_reason(error)}): choose another --out") from None
     wanted = dataclasses.replace(
         networks, clusters=networks.clusters if with_proxy else None, segmenter=networks.segmenter if with_labels else None
     )
@@ -191,7 +194,7 @@ def _write_sample(stem: Path, networks: SampleNetworks, made: _Batch, i: int, ab
     try:
         write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {stem}.json ({error.strerror}): make room or choose another --out") from None
+        raise ProxymaskError(f"cannot write {stem}.json ({os_reason(error)}): make room or choose another --out") from None
     return write_picture(f"{stem}.png", from_pixels(made.pixels[i]))
 
 
@@ -331,15 +334,7 @@ def select_samples_to_label(
 ) -> list[int]:
     """Integer seeds of the ``count`` samples, out of ``candidates``, that are most worth labelling.
 
-    A label can only be learnt where it is seen, and what is seen shows in the clusters. With h_i[k] the share of sample i's proxy
-    mask in cluster k, and m[k] the mean of that share over the candidates, a set S of samples covers
-
-        cover(S) = mean_k min(1, max_{i in S} h_i[k] / m[k]),
-
-    that is, a cluster counts in full once one chosen sample shows it at its usual size. The first sample is, of those that cover
-    at least 95 % of what the best one covers, the one with w nearest to the mean w: complete, and typical. Each further one has
-    the largest sum of what it adds to cover(S) and of its distance to the nearest chosen sample (half the L1 of the shares, 0 to
-    1), so that once all clusters are covered the samples differ as much as they can.
+    The order is that of :class:`~proxymask.inference.sample_choice.SampleChoice`.
 
     Raises:
         ProxymaskError: more samples than candidates, or none.
@@ -356,19 +351,7 @@ def select_samples_to_label(
         hot = torch.nn.functional.one_hot(proxy.flatten(1), clusters.num_clusters)
         shares.append(hot.float().mean(dim=1).cpu())
         away.append((w - cut.generator.mapping.w_avg).norm(dim=1).cpu())
-    h, distance = torch.cat(shares), torch.cat(away)
-    shown = (h / h.mean(dim=0).clamp_min(1e-9)).clamp_max(1.0)  # a cluster nobody shows adds nothing to anyone
-    cover = shown.mean(dim=1)
-    complete = cover >= 0.95 * cover.max()
-    chosen = [int(torch.where(complete, distance, torch.full_like(distance, float("inf"))).argmin())]
-    while len(chosen) < count:
-        have = shown[chosen].max(dim=0).values
-        gain = torch.maximum(shown, have).mean(dim=1) - have.mean()
-        apart = 0.5 * torch.cdist(h, h[chosen], p=1.0).min(dim=1).values
-        score = gain + apart
-        score[chosen] = -1.0
-        chosen.append(int(score.argmax()))
-    return [seeds[i] for i in chosen]
+    return [seeds[i] for i in SampleChoice(torch.cat(shares), torch.cat(away)).order(count)]
 
 
 def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> Image.Image:
