@@ -289,3 +289,16 @@ def test_hints_can_be_pasted(name: str) -> None:
     assert parse(entry, ["sample"], rest).out == path
     assert shown.isprintable()
     assert shell_word("plain") == "plain"
+
+
+def test_text_made_of_an_error_keeps_its_flags() -> None:
+    """``str(error)`` names arguments: a message that is made of another takes ``error.message``, or the command line would show no flags."""
+    wrong = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for handler in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(handler, ast.ExceptHandler) or handler.type is None or "ProxymaskError" not in ast.unparse(handler.type):
+                continue
+            names = [node for node in ast.walk(handler) if isinstance(node, ast.FormattedValue | ast.Call)]
+            bare = [node for node in names if ast.unparse(node) in (f"f'{{{handler.name}}}'", f"str({handler.name})")]
+            wrong += [f"{file.relative_to(PACKAGE)}:{node.lineno}" for node in bare]
+    assert [place.partition(":")[0] for place in wrong] == ["training/presets.py"], wrong  # whose settings are names, in JSON

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import proxymask
 from proxymask.cli import main
@@ -52,3 +53,15 @@ def test_a_verb_that_loads_long_says_what_it_does_first(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "proxymask fit: starting (loading PyTorch) False"
     assert "--images nope does not exist" in done.stderr
+
+
+def test_a_set_that_cannot_be_prepared_leaves_the_earlier_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "bad").mkdir()
+    Image.new("RGB", (16, 16), (90, 0, 0)).save(tmp_path / "good" / "a.png")
+    (tmp_path / "bad" / "a.png").write_text("no picture")
+    assert run("data", "prepare", tmp_path / "good", "--size", 16, "--out", tmp_path / "set") == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()}
+    assert run("data", "prepare", tmp_path / "bad", "--size", 16, "--out", tmp_path / "set") == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
+    assert run("inspect", tmp_path / "set") == 0

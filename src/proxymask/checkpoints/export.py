@@ -72,7 +72,7 @@ def _rosinality(imported: Imported) -> tuple[dict[str, Any], list[str]]:
         try:
             contents["d"] = rosinality_export.write_discriminator(imported.discriminator)
         except ProxymaskError as error:
-            notes.append(f"the discriminator is left out: {error}")
+            notes.append(f"the discriminator is left out: {error.message}")
     if generator.config["conv_clamp"] is not None:
         clamp = f"{generator.config['conv_clamp']:g}"
         notes.append(f"rosinality's code does not clamp; this generator clamps at {clamp}, which is hardly ever reached")

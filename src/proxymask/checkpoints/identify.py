@@ -194,7 +194,7 @@ def _zip(file: _File) -> FileInfo | None:
             storages = sum(name.startswith(entry.removesuffix("data.pkl") + "data/") for name in names)
             return file.info(TORCH_ZIP, f"{storages:,} storages", names=scan.globals)
     except ProxymaskError as error:
-        return file.info("zip", problem=str(error))
+        return file.info("zip", problem=error.message)
     if names and all(name.endswith(".npy") for name in names):
         return file.info("numpy archive", problem=f"a numpy archive (.npz), perhaps of latents, no checkpoint: {_GIVE_NETWORK}")
     return file.info("zip", first_entries(names), not_from_torch(names))
@@ -309,7 +309,7 @@ def _pickle(file: _File) -> FileInfo | None:
     except ProxymaskError as error:
         if not has_protocol:
             return None
-        return file.info(kind, problem=f"begins as a pickle, but is damaged ({error}): {_GET_AGAIN}")
+        return file.info(kind, problem=f"begins as a pickle, but is damaged ({error.message}): {_GET_AGAIN}")
     if scan.truncated:
         if not has_protocol:
             return None

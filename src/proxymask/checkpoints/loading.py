@@ -163,7 +163,7 @@ def _build_discriminator(found: Conversion, generator: Generator) -> Discriminat
         with file_errors():
             return _build(Discriminator, found.discriminator, "discriminator")
     except ProxymaskError as error:
-        found.notes.append(f"the discriminator is left out: {error}")
+        found.notes.append(f"the discriminator is left out: {error.message}")
         return None
 
 

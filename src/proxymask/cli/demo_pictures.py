@@ -165,7 +165,7 @@ def sample_conditions(
             try:
                 planes = kind.extract(picture.to(synth.device), labels, torch.Generator().manual_seed(seed))
             except ProxymaskError as error:
-                warnings.warn(f"{kind.name} is left out: {error}", stacklevel=2)
+                warnings.warn(f"{kind.name} is left out: {error.message}", stacklevel=2)
                 break
             out.append(SampleCondition(kind.name, mapper, f"{mapper}/{seed}", f"sample of style {seed}", planes, kind.show(planes)[0]))
     return out

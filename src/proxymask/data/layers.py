@@ -186,7 +186,7 @@ class LayerComposer:
         try:
             picture = to_rgba(open_picture(file)).convert("RGBa")
         except ProxymaskError as error:
-            raise ProxymaskError(f"{error}; pip install --force-reinstall robohash==2.0") from None
+            raise ProxymaskError(f"{error.message}; pip install --force-reinstall robohash==2.0") from None
         covered = picture.getbbox()
         if covered is None:
             return None

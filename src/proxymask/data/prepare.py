@@ -98,13 +98,12 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
                 mask = masks / file.relative_to(root).with_suffix(".png") if masks else None
                 return _read_pair(file, mask, labels, size, scales.get(file))
         except ProxymaskError as error:
-            return str(error)
+            return error.message
         except OSError as error:
             return f"cannot be read ({error.strerror or error})"
 
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "index.json").unlink(missing_ok=True)  # the folder is no prepared set until the new index is written
         with (
             _NpyWriter(out / "images.npy", (height, width, 3)) as pictures,
             _NpyWriter(out / "masks.npy", (height, width), masks is not None) as ids,
@@ -121,11 +120,12 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
                     names.append(file.relative_to(root).as_posix())
                 if progress:
                     progress(number, len(files))
+            if not names:  # an earlier set in the folder stays
+                total = len(files) + len(listing.broken)
+                raise ProxymaskError(f"none of the {total} files in {images} can be used; {named(*report.skipped[0])}")
+            (out / "index.json").unlink(missing_ok=True)  # the folder is no prepared set until the new index is written
         report.kept = len(names)
         report.notes += [f"{count:,} {'picture' if count == 1 else 'pictures'}: {note}" for note, count in said.items()]
-        if not names:
-            total = len(files) + len(listing.broken)
-            raise ProxymaskError(f"none of the {total} files in {images} can be used; {named(*report.skipped[0])}")
         if labels:
             labels.save(out / "labels.json")
         index: dict[str, Any] = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source}
@@ -293,7 +293,8 @@ class _NpyWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if not self.active:
-            self.path.unlink(missing_ok=True)
+            if kind is None:
+                self.path.unlink(missing_ok=True)
             return
         try:
             if kind is None:

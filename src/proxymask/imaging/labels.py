@@ -116,11 +116,11 @@ class LabelSet:
             try:
                 labels.append(Label(entry["id"], entry["name"], parse_color(entry.get("color"))))
             except ProxymaskError as error:
-                raise ProxymaskError(f"{path}: entry {position}: {error}") from None
+                raise ProxymaskError(f"{path}: entry {position}: {error.message}") from None
         try:
             return cls(tuple(labels))
         except ProxymaskError as error:
-            raise ProxymaskError(f"{path}: {error}") from None
+            raise ProxymaskError(f"{path}: {error.message}") from None
 
 
 def _plain(name: str) -> str:

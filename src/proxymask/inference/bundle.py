@@ -265,7 +265,7 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
     try:
         about: Any = read_json(folder / "bundle.json")
     except ProxymaskError as error:
-        return [str(error)]
+        return [error.message]
     if not isinstance(about, Mapping) or not {"format", "cut", "mappers", "segmenter", "sha256", "name", "about"} <= about.keys():
         return ["bundle.json lacks fields: it is damaged"]
     if about["format"] not in range(1, BUNDLE_FORMAT + 1):

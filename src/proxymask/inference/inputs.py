@@ -89,7 +89,7 @@ def _in_list(mask: object, index: int, labels: LabelSet, size: Size, strict: boo
     try:
         return read_single_mask(mask, labels, size, strict)
     except ProxymaskError as error:
-        raise error if isinstance(mask, str | os.PathLike) else ProxymaskError(f"masks[{index}]: {error}") from None
+        raise error if isinstance(mask, str | os.PathLike) else ProxymaskError(f"masks[{index}]: {error.message}") from None
 
 
 def _split(array: np.ndarray, num_labels: int) -> Masks:

@@ -66,4 +66,4 @@ class Conversion:
             with file_errors():
                 self.discriminator = read()
         except ProxymaskError as error:
-            self.notes.append(f"the discriminator is left out: {error}")
+            self.notes.append(f"the discriminator is left out: {error.message}")

@@ -33,7 +33,7 @@ def file_errors(path: object = None) -> Iterator[None]:
     try:
         yield
     except ProxymaskError as error:
-        raise ProxymaskError(prefix + printable(str(error), _LONGEST)) from error.__cause__
+        raise ProxymaskError(prefix + printable(error.message, _LONGEST)) from error.__cause__
     except MemoryError as error:
         raise ProxymaskError(f"{prefix}there is not enough memory to read it: close other programs") from error
     except OSError as error:

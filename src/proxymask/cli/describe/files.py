@@ -58,7 +58,7 @@ def _checkpoint(info: FileInfo) -> Description:
         opened = open_checkpoint(info.path, sha256=False, info=info)
         return plain("\n".join([head, f"family: {opened.family}", *opened.text().splitlines()[1:]]))
     except ProxymaskError as error:
-        return Description(head, [str(error).removeprefix(f"{info.path}: ")])
+        return Description(head, [error.message.removeprefix(f"{info.path}: ")])
 
 
 def _json(file: Path) -> str:

@@ -27,12 +27,12 @@ def describe_run(folder: Path) -> Description:
             try:
                 lines.append(describe_model(part))
             except ProxymaskError as error:
-                problems.append(str(error))
+                problems.append(error.message)
     for path in found:
         try:
             count_tensors(path / "state.safetensors")
         except ProxymaskError as error:
-            problems.append(str(error))
+            problems.append(error.message)
     grids = sorted((folder / "grids").glob("*.png"))
     if grids:
         lines.append(f"pictures of the training: {len(grids)}, the last one {grids[-1]}")
