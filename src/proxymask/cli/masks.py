@@ -58,7 +58,7 @@ class MaskCheck(Checked):
                 if not several:
                     raise
                 bad += 1
-                print(f"cannot be used: {error}")
+                print(f"cannot be used: {error.message}")
                 continue
             print(f"{mask.path}: {checked.report}")
             for note in checked.notes:

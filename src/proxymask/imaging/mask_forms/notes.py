@@ -25,7 +25,7 @@ class Notes:
     def guess(self, text: str) -> None:
         """Note what was guessed; with ``strict`` it is a :class:`ProxymaskError`."""
         if self.strict:
-            raise ProxymaskError(f"{self.name}: {text}; --strict (in Python strict=True) refuses this: repair the mask, or leave it out")
+            raise ProxymaskError(f"{self.name}: {text}; this is refused with --strict: repair the mask, or leave --strict out")
         self.texts.append(text)
 
 
