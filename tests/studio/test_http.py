@@ -44,7 +44,7 @@ def test_a_page_learns_what_there_is(avatars: TestClient):
     assert [label["name"] for label in about["labels"]][:3] == ["background", "skin", "eyes"]
     assert len(about["cluster_colors"]) == about["clusters"]
     reads = {one["name"]: one["reads"] for one in about["conditions"]}
-    assert reads == {"mask": "mask", "mask-1": "mask", "scribble": "scribble", "sketch": "sketch"}
+    assert reads == {"mask": "mask", "mask-1": "mask", "scribble": "scribble", "sketch": "sketch", "clusters": "clusters"}
     assert "Apache-2.0" in about["licence"]
     assert len(about["hash"]) == 64
     assert about["render_ms"] > 0, "the server has rendered once by itself"

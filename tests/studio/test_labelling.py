@@ -94,7 +94,11 @@ def test_labels_are_renamed_reordered_and_removed_with_their_masks(client: TestC
     mask = halves()
     mask[:, :64] = 2
     put(client, made["id"], 0, mask)
-    changed = [{"name": "ground", "color": "#000000", "was": 0}, {"name": "new", "color": "#0000ff"}, {"name": "top", "color": "#ff0000", "was": 1}]
+    changed = [
+        {"name": "ground", "color": "#000000", "was": 0},
+        {"name": "new", "color": "#0000ff"},
+        {"name": "top", "color": "#ff0000", "was": 1},
+    ]
     now = client.patch(f"{ROOT}/sets/{made['id']}", json={"labels": changed, "name": "other name"}).json()
     assert [label["name"] for label in now["labels"]] == ["ground", "new", "top"]
     assert now["name"] == "other name"
