@@ -26,9 +26,14 @@ START_SECONDS, WAIT_SECONDS = 120.0, 60.0
 
 
 class StudioServer:
-    """``proxymask studio`` as a process. It can be killed and started again at the same address."""
+    """``proxymask studio`` as a process. It can be killed and started again at the same address.
 
-    def __init__(self) -> None:
+    Args:
+        arguments: more of the command line.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -37,7 +42,7 @@ class StudioServer:
 
     def start(self, wait: bool = True) -> None:
         """Start it; with ``wait``, until it answers."""
-        command = [sys.executable, "-m", "proxymask", "studio", "--no-browser", "--port", str(self.port)]
+        command = [sys.executable, "-m", "proxymask", "studio", "--no-browser", "--port", str(self.port), *self._arguments]
         environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         end = time.monotonic() + START_SECONDS
