@@ -1,11 +1,12 @@
 # Everything runs from a fresh clone with make and Python 3.11 or newer; all that is installed goes into .venv.
 #
-#   make demo     masks to pictures with the embedded model: writes demo/contact_sheet.png, and says how to start the studio
-#   make test     lint, types, tests
-#   make setup    install only: the package, editable, with all it needs for tests and development
-#   make lint     ruff and mypy alone
-#   make fuzz     10,000 altered checkpoints, each opened within 4 seconds and 1 GB or refused in one line (20 minutes; FUZZ=COUNT)
-#   make clean    remove .venv, demo/ and caches (runs/ stays)
+#   make demo        masks to pictures with the embedded model: writes demo/contact_sheet.png, and says how to start the studio
+#   make test        lint, types, tests
+#   make setup       install only: the package, editable, with all it needs for tests and development
+#   make lint        ruff and mypy alone
+#   make fuzz        10,000 altered checkpoints, each opened within 4 seconds and 1 GB or refused in one line (3 minutes; FUZZ=COUNT)
+#   make kill-resume kill fit 100 times, go on, and compare every byte with an undisturbed run (20 minutes; KILLS=COUNT)
+#   make clean       remove .venv, demo/ and caches (runs/ stays)
 #
 # PYTHON=python3.12       another interpreter
 # TORCH='torch==2.12.0'   another PyTorch, any pip requirement from 2.11 on (in a .venv that is there already: make clean first)
@@ -25,8 +26,9 @@ TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/d
 	$(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=3)" 2>/dev/null && echo $(CPU_INDEX))
 
 FUZZ ?= 10000
+KILLS ?= 100
 
-.PHONY: demo test setup lint fuzz clean
+.PHONY: demo test setup lint fuzz kill-resume clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proxymask demo
@@ -44,6 +46,9 @@ lint: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/checkpoints/mutants.py $(FUZZ)
+
+kill-resume: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kill_resume.py --trials $(KILLS)
 
 $(VENV)/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, as in: make PYTHON=python3.12")'

@@ -90,7 +90,7 @@ class Measure:
         self.synth.bundle.mappers[str(about["condition"])], self.synth.bundle.conditions[str(about["condition"])] = mapper, about
 
     def planes(self, kind: Condition, index: list[int]) -> torch.Tensor:
-        """The undisturbed condition of fresh pictures."""
+        """The condition without augmentation of fresh pictures."""
         if kind.name == "depth" and self.depths is not None:
             from proxymask.conditions.depth import stretched
 

@@ -30,7 +30,7 @@ from proxymask.training.fit import FitConfig, fit
 from proxymask.training.fit.labels import TEMPLATE
 from proxymask.training.presets import STAGES, load_preset
 
-STAGE = r"^  (pictures|clusters|generator|rearranger|segmenter|mapper) "
+STAGE = r"^  (prepare pictures|clusters|generator|rearranger|segmenter|mapper) "
 ROW = re.compile(STAGE + r".*?about ([^,\n]+)(?:, (?:GPU )?memory ([^,\n]+))?(?:, disk ([^,\n]+))?(?:, once labelled)?$", re.MULTILINE)
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 DRAWN = 256  # side of the real pictures before they are prepared
@@ -77,7 +77,7 @@ class Watch:
 
     def progress(self, title: str) -> AbstractContextManager[Any]:
         """Watch a stage."""
-        stage = {"clusters, pass": "clusters", "preparing pictures": "pictures"}.get(title, title)
+        stage = {"clusters, pass": "clusters", "preparing pictures": "prepare pictures"}.get(title, title)
         return self._watched(stage)
 
     @contextmanager
@@ -87,7 +87,7 @@ class Watch:
         yield lambda *_: None
         seconds = time.perf_counter() - began
         prepared = self.work.parent / "pictures"
-        disk = sum(map(size, prepared.glob(".prepared-*"))) if stage == "pictures" else size(self.work / stage)
+        disk = sum(map(size, prepared.glob(".prepared-*"))) if stage == "prepare pictures" else size(self.work / stage)
         self.real[stage] = {"seconds": seconds, "memory": peak_memory(), "disk": disk}
 
 

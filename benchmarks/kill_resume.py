@@ -180,9 +180,14 @@ def fill(disk: Path) -> None:
 
 
 class World:
-    """Pictures, a preset, and what an undisturbed run gives."""
+    """Pictures, a preset, and what an undisturbed run gives.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: folder for all of it.
+        starts: where trials will begin.
+    """
+
+    def __init__(self, root: Path, starts: tuple[str, ...] = STARTS) -> None:
         self.root = root
         rng = np.random.default_rng(0)
         blank = root / "blank"
@@ -196,8 +201,10 @@ class World:
         (blank / "disk").mkdir()
         self.lengths: dict[str, Length] = {}
         self.expected: dict[str, str] = {}
-        for start in STARTS:
-            self._measure(start)
+        self._measure("nothing")
+        for start in starts:
+            if start not in self.lengths:
+                self._measure(start)
 
     def begin(self, start: str, root: Path) -> None:
         """Make ``root`` what it is at the start of a trial."""
@@ -218,25 +225,27 @@ class World:
         """Run from a start undisturbed. The first one says what is expected; the others have to give the same."""
         root = self.root / start
         self.begin(start, root)
-        began, operations, tensors = os.times(), 0, 0
-        while True:
-            code, said = run(root)
-            if code:
-                raise SystemExit(f"the undisturbed run failed: {said}")
-            done = json.loads((root / "done.json").read_text())
-            operations, tensors = operations + done["file"], tensors + done["tensors"]
-            if not paint(root):
-                break
+        lengths = [self._undisturbed(root)]
+        if paint(root):
             if start == "nothing":
                 shutil.copytree(root, self.root / "labels")
-        ended = os.times()
-        seconds = ended.children_user + ended.children_system - began.children_user - began.children_system
-        self.lengths[start] = Length(seconds, operations, tensors)
+            lengths.append(self._undisturbed(root))
+            self.lengths["painted"] = lengths[1]
+        self.lengths[start] = Length(*(sum(values) for values in zip(*map(dataclasses.astuple, lengths), strict=True)))
         found = contents(root / "disk")
         self.expected = self.expected or found
         wrong = differences(self.expected, found)
         if wrong:
             raise SystemExit(f"two undisturbed runs differ: {wrong}")
+
+    def _undisturbed(self, root: Path) -> Length:
+        began = os.times()
+        code, said = run(root)
+        if code:
+            raise SystemExit(f"the undisturbed run failed: {said}")
+        done, ended = json.loads((root / "done.json").read_text()), os.times()
+        seconds = ended.children_user + ended.children_system - began.children_user - began.children_system
+        return Length(seconds, done["file"], done["tensors"])
 
     def trial(self, start: str, kills: list[Kill], root: Path) -> list[str]:
         """What is wrong after a ``fit`` that was ended by ``kills``, one after the other."""
@@ -332,10 +341,10 @@ def draw(rng: random.Random, length: Length, how: str) -> Kill:
     return Kill(how, rng.uniform(0, length.seconds), signal.SIGINT if how == "twice" else number)
 
 
-def plan(rng: random.Random, lengths: dict[str, Length], number: int, disk: bool) -> tuple[str, list[Kill]]:
+def plan(rng: random.Random, lengths: dict[str, Length], starts: tuple[str, ...], number: int, disk: bool) -> tuple[str, list[Kill]]:
     """Where trial ``number`` starts, and what ends it: every way from every start in turn, every third one twice in a row."""
     ways = ("time", "file", "tensors", "time", "disk" if disk else "time", "file", "twice")
-    start = STARTS[number % len(STARTS)]
+    start = starts[number % len(starts)]
     kills = [draw(rng, lengths[start], ways[number % len(ways)])]
     if number % 3 == 2:
         kills.append(draw(rng, lengths[start], rng.choice(("time", "file", "tensors"))))
@@ -348,10 +357,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first trial (0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments (0)")
+    parser.add_argument("--start", choices=STARTS, help="begin all trials there; by default there are some from each")
     given = parser.parse_args()
-    bad = 0
+    bad, starts = 0, STARTS if given.start is None else (given.start,)
     with tempfile.TemporaryDirectory(prefix="kill-resume-") as folder:
-        world = World(Path(folder) / "world")
+        world = World(Path(folder) / "world", starts)
         for start, length in world.lengths.items():
             print(f"undisturbed from {start}: {length.seconds:.1f} s, {length.operations} file operations, {length.tensors} tensor files")
         for number in range(given.first, given.first + given.trials):
@@ -359,7 +369,7 @@ def main() -> None:
             root = Path(folder) / "trial"
             began = time.monotonic()
             with small_disk(root / "disk") as disk:
-                start, kills = plan(rng, world.lengths, number, disk)
+                start, kills = plan(rng, world.lengths, starts, number, disk)
                 wrong = world.trial(start, kills, root)
             shutil.rmtree(root)
             bad += bool(wrong)

@@ -19,9 +19,9 @@ from proxymask.training.judge import Part, score_judge
 CARD = """# Judge of avatars
 
 A segmentation network (`DilatedSegmenter`, {parameters:,} parameters, float16, {size}x{size} pixels, {classes} classes) that reads pictures
-and scores them against masks. It learnt from {learnt:,} drawn avatars with exact masks (`proxymask data avatars`), disturbed on the way
+and scores them against masks. It learnt from {learnt:,} drawn avatars with exact masks (`proxymask data avatars`), augmented on the way
 in, in {steps:,} steps of 32; its class weights were taken back out of the last bias. It took no part in training, labelling or choosing
-anything that it scores, and shares neither architecture nor data with the annotator.
+anything that it scores, and shares neither architecture nor data with the pseudo-label network.
 
 Its own accuracy on {count:,} fresh avatars (another seed, never seen), which bounds what its scores can tell:
 

@@ -261,7 +261,7 @@ def test_what_belongs_to_another_shape_is_refused(photos: Path) -> None:
         check_compatible(wide, clusters, rearranger)
     with pytest.raises(ProxymaskError, match=r"\(1, 16, 16, 8\).*take \(B, 16, 8, 16\)"):
         clusters.assign(torch.zeros(1, 16, 16, 8))
-    with pytest.raises(ProxymaskError, match="5 widths do not fit a proxy mask of 8x10: too many halvings, give fewer --widths"):
+    with pytest.raises(ProxymaskError, match="widths: 5 do not fit a proxy mask of 8x10: too many halvings, give fewer"):
         OasisMapper(3, 3, 8, widths=(8, 8, 8, 8, 8), start=(5, 4))
     unet = UNetMapper(1, 3, 8, 16, 128, 16, start=(4, 8))
     with pytest.raises(ProxymaskError, match="a discriminator of pictures of 16x16 does not fit this mapper's encoder of 32x16"):

@@ -246,7 +246,7 @@ def test_tensors_of_a_folder_are_finite_and_its_class_exists(folder: Path) -> No
         open_checkpoint(folder)
     save_file(tensors | {"mapping.class_index": torch.tensor(7)}, path)
     generator = open_checkpoint(folder).generator
-    with pytest.raises(ProxymaskError, match="choose a class, --class 0 to 2"):
+    with pytest.raises(ProxymaskError, match="choose a class, class_index 0 to 2"):
         generator(generator.z([0]))
 
 

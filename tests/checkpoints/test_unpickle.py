@@ -164,7 +164,7 @@ def test_unknown_things_stay_inert() -> None:
     assert report.unknown[f"{here}.Odd"] == 1
     assert report.unknown["builtins.print"] == 0  # named, not called
     assert "argparse.Namespace" not in report.unknown
-    with pytest.raises(ProxymaskError, match="not understood; without --strict"):
+    with pytest.raises(ProxymaskError, match="not understood; without strict"):
         report.require_known()
     assert repr(found[0]) == f"InertObject('{here}.Odd')"
 

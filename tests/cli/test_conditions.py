@@ -77,7 +77,7 @@ def test_the_same_command_goes_on_or_refuses(trained: Path, tiny_bundle: Path, c
     folder = trained.parent / "sketch"
     words = ("train", "mapper", "--bundle", tiny_bundle, "--out", folder, *TRAIN)
     assert run(*words, "--condition", "sketch") == 0
-    assert "other settings (extractor: xdog -> ldc)" in fails_last(capsys, *words, "--condition", "sketch", "--extractor", "ldc")
+    assert "other settings (--extractor was xdog and is ldc)" in fails_last(capsys, *words, "--condition", "sketch", "--extractor", "ldc")
 
 
 def fails_last(capsys: pytest.CaptureFixture[str], *words: object) -> str:

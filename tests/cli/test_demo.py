@@ -103,7 +103,7 @@ def test_demo_refuses_before_it_works(synth, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ProxymaskError, match="holds no masks"):
         run_demo(synth, tmp_path / "out", tmp_path / "empty")
-    with pytest.raises(ProxymaskError, match="--styles"):
+    with pytest.raises(ProxymaskError, match="styles"):
         run_demo(synth, tmp_path / "out", styles=0)
     assert not (tmp_path / "out").exists()
 

@@ -59,7 +59,7 @@ def test_the_value_that_was_renamed(capsys):
     for words in (("--handover", "likely-all"), ("--handover=likely-all",)):
         assert parsed(*MAPPER, *words) == expected
         assert "note: the value likely-all of --proxy-mask-mode is now called style-prior\n" in capsys.readouterr().err
-    with pytest.raises(ProxymaskError, match=rf"--proxy-mask-mode likely-soft was removed .* proxymask {LAST_VERSION}"):
+    with pytest.raises(ProxymaskError, match=rf"proxy_mask_mode likely-soft was removed .* proxymask {LAST_VERSION}"):
         parsed(*MAPPER, "--handover", "likely-soft")
 
 

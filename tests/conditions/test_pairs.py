@@ -153,7 +153,7 @@ def test_start_from_the_discriminator() -> None:
 
 def test_a_scribble_needs_a_segmenter() -> None:
     cut = tiny.make_cut()
-    with pytest.raises(ProxymaskError, match="a scribble is made of labels: give --segmenter"):
+    with pytest.raises(ProxymaskError, match="a scribble is made of labels: give segmenter"):
         ConditionPairs(cut, tiny.make_clusters(cut), get_condition("scribble", tiny.LABELS))
 
 
@@ -244,7 +244,7 @@ def test_filling_a_cache_continues_after_a_stop(tmp_path: Path) -> None:
 def test_stale_and_foreign_caches_are_refused(tmp_path: Path) -> None:
     stage = make_stage("sketch")
     fill(stage, make_shards(stage, tmp_path / "cache", count=8))
-    with pytest.raises(ProxymaskError, match=r"holds pairs of something else \(generator: one -> two\): choose another --cache"):
+    with pytest.raises(ProxymaskError, match=r"holds pairs of something else \(the generator is another\): choose another cache"):
         fill(stage, make_shards(stage, tmp_path / "cache", count=8, generator="two"))
     assert isinstance(stage.source, ConditionPairs)
     old = stage.source.condition.extract
@@ -266,7 +266,7 @@ def test_stale_and_foreign_caches_are_refused(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported_after_the_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = make_stage("sketch")
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(ProxymaskError, match=r"1,100 pairs need 0\.00 GB more .* smaller --cache-pairs"):
+    with pytest.raises(ProxymaskError, match=r"1,100 pairs need 0\.00 GB more .* smaller cache_pairs"):
         fill(stage, make_shards(stage, tmp_path, count=1100))
 
 
@@ -314,16 +314,16 @@ def test_lines_are_extracted_from_recoloured_pictures() -> None:
 
 
 def test_clean_pairs_are_as_the_extractor_made_them() -> None:
-    def disturbed(clean: float) -> float:
+    def augmented(clean: float) -> float:
         stage = make_stage("sketch", unet_clean_share=clean)
         assert isinstance(stage.source, ConditionPairs)
         stage.source.condition.augment = lambda planes, rng: torch.full_like(planes, 2.0)  # type: ignore[method-assign]
         given, _, _ = stage.pairs(loop.Run(tiny.loop_config(batch=40), stage), "pairs")
         return float((given.amin(dim=(1, 2, 3)) == 2).float().mean())
 
-    assert disturbed(1.0) == 0.0
-    assert 0.3 < disturbed(0.5) < 0.7
-    assert disturbed(0.0) == 1.0
+    assert augmented(1.0) == 0.0
+    assert 0.3 < augmented(0.5) < 0.7
+    assert augmented(0.0) == 1.0
 
 
 class Certain(torch.nn.Module):
@@ -368,5 +368,5 @@ def test_real_pictures_are_recoloured_too() -> None:
 def test_real_pairs_need_pictures_and_no_labels() -> None:
     with pytest.raises(ProxymaskError, match="a scribble is made of labels, which real pictures have not"):
         RealPairs(tiny.Pictures(), Certain(), get_condition("scribble", tiny.LABELS))  # type: ignore[arg-type]
-    with pytest.raises(ProxymaskError, match=r"--real-share is above 0 and at most 1, got 1\.5"):
+    with pytest.raises(ProxymaskError, match=r"real_share is above 0 and at most 1, got 1\.5"):
         RealPairs(tiny.Pictures(), Certain(), get_condition("sketch"), share=1.5)  # type: ignore[arg-type]

@@ -204,7 +204,7 @@ def test_devices_and_precisions() -> None:
     assert resolve_precision("fp32", cpu) == torch.float32
     assert resolve_precision("bf16", cpu) == torch.bfloat16
     assert resolve_precision("auto", cpu) in (torch.float32, torch.bfloat16)
-    with pytest.raises(ProxymaskError, match="--precision fp16"):
+    with pytest.raises(ProxymaskError, match="precision fp16"):
         resolve_precision("fp16", cpu)
     if not torch.cuda.is_available():
         with pytest.raises(ProxymaskError, match="sees no CUDA device"):

@@ -20,6 +20,7 @@ from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, counts, evaluate, protocol
 from proxymask.evaluation.baselines import LabelTable, nearest_copy
 from proxymask.evaluation.judge import SHIPPED, Judge
+from proxymask.evaluation.sheets import _sheet
 from proxymask.imaging.grids import to_uint8
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import SampleNetworks, read_labelled, write_samples
@@ -111,6 +112,16 @@ def test_against_plain_computation(whole: tuple[Evaluation, Path], tiny_bundle: 
     best = result.sheets["best"][2][0].astype(int)
     shown = to_uint8(pictures[int(ranks.argmax())][None])[0].astype(int)
     assert np.abs(best - shown).max() <= 1
+
+
+@pytest.mark.parametrize("of", ["masks", "proxy"])
+def test_a_picture_is_the_same_on_every_sheet(of: str, tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    config = settings(tiny_bundle, avatars, tmp_path, masks=fresh)
+    inputs = protocol.Evaluator(config, device="cpu", precision="bf16").inputs
+    together, alone = _sheet(inputs, [4, 2, 7], of), _sheet(inputs, [2], of)
+    assert len(together) == 4
+    for row, one in zip(together, alone, strict=True):
+        assert np.array_equal(row[1:2], one)
 
 
 def test_goes_on_after_a_stop(whole: tuple[Evaluation, Path], tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
@@ -220,7 +231,7 @@ def test_parts_and_baselines(tiny_bundle: Path, avatars: Path, fresh: Path, labe
             miou = ConfusionMatrix(9).update(predicted, judge.resized_masks(masks)).miou()
             assert result.value("miou", of) == pytest.approx(miou, abs=2e-3)
     assert "baseline a" in (out / "report.html").read_text()
-    with pytest.raises(ProxymaskError, match="--parts style: --protocol paper has only pictures"):
+    with pytest.raises(ProxymaskError, match="parts style: protocol paper has only pictures"):
         run(tiny_bundle, avatars, out, protocol="paper", parts=("style",))
     with pytest.raises(ProxymaskError, match="no painted mask"):
         run(tiny_bundle, avatars, out, labelled=tmp_path)
@@ -289,7 +300,7 @@ def test_missing_weights_are_named_and_the_rest_is_computed(tiny_bundle: Path, a
 
 def test_what_cannot_be_used(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ProxymaskError, match="at least 2"):
+    with pytest.raises(ProxymaskError, match="count must be a whole number, 2 to"):
         run(tiny_bundle, avatars, out, count=1)
     with pytest.raises(ProxymaskError, match=r"no judge\.json"):
         run(tiny_bundle, avatars, out, judge=avatars)
@@ -306,6 +317,34 @@ def test_what_cannot_be_used(tiny_bundle: Path, avatars: Path, tmp_path: Path) -
     other.save(tmp_path / "judge")
     with pytest.raises(ProxymaskError, match="knows sky"):
         run(tiny_bundle, avatars, out, judge=tmp_path / "judge")
+
+
+@pytest.mark.parametrize("mapper", ["nope", "mask-1"])
+def test_a_mapper_that_is_not_there_is_refused_before_the_run(mapper: str, tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    with pytest.raises(ProxymaskError, match=rf"mapper {mapper}: .* \(it has mask\)"):
+        run(tiny_bundle, avatars, tmp_path / "out", mapper=mapper, count=6)
+    assert not (tmp_path / "out").exists()
+
+
+def test_earlier_results_of_more_are_kept(
+    whole: tuple[Evaluation, Path], tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole[1], out)
+    again = run(tiny_bundle, avatars, out, masks=fresh)
+    assert not (out / "metrics-1.json").exists(), "the same again overwrites itself"
+    assert not any("are kept as" in note for note in again.notes)
+    before = (out / "metrics.json").read_bytes()
+    lesser: list[tuple[dict[str, object], str]] = [
+        ({"masks": fresh, "parts": ("own-mask",)}, "of more"),
+        ({"masks": fresh, "count": 10, "protocol": "paper"}, "of something else"),
+    ]
+    for number, (changes, why) in enumerate(lesser, start=1):
+        result = run(tiny_bundle, avatars, out, **changes)
+        kept = f"are kept as metrics-{number}.json and report-{number}.html"
+        assert result.notes[-1] == f"the earlier results in {out}, {why}, {kept}"
+        assert (out / f"report-{number}.html").is_file()
+    assert (out / "metrics-1.json").read_bytes() == before
 
 
 def test_pictures_without_masks(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:

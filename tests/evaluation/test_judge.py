@@ -68,7 +68,7 @@ def test_train_judge(avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.
         precision="fp32",
     )
     assert with_test.info.accuracy["count"] == 32
-    with pytest.raises(ProxymaskError, match="--test holds the pictures of --data"):
+    with pytest.raises(ProxymaskError, match="test holds the pictures of data"):
         train_judge(ImageSet.open(avatars, 32), tmp_path / "third", test=ImageSet.open(avatars, 32))
     with pytest.raises(ProxymaskError, match="has no masks"):
         train_judge(ImageSet.open(avatars / "images", 32), tmp_path / "third")

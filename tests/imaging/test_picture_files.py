@@ -92,7 +92,7 @@ def test_no_input_is_replaced_under_any_name(tmp_path: Path) -> None:
     os.link(source, tmp_path / "hard.png")
     (tmp_path / "folder").symlink_to(tmp_path)
     for out in ("in.png", "link.png", "hard.png", "folder/in.png", "../" + tmp_path.name + "/in.png"):
-        with pytest.raises(ProxymaskError, match=r"--out .* is the input .* give another name"):
+        with pytest.raises(ProxymaskError, match=r"out .* is the input .* give another name"):
             check_not_input(tmp_path / out, [tmp_path / "none.png", source])
         with pytest.raises(ProxymaskError, match="is the input"):
             check_not_input(source, [tmp_path / out])
@@ -145,3 +145,26 @@ def test_what_others_put_into_a_bundle_stays(tmp_path: Path) -> None:
     assert (bundle / "bundle.json").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.old", "bundle.tmp"]
     assert (mine / "painted" / "000000.mask.png").is_file()
+
+
+def test_folders_without_permission_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "closed" / "b.png")
+    picture(tmp_path / "unseen" / "c.png")
+    listed = os.scandir
+
+    def closed(path: object, *more: object, **how: object) -> object:
+        if "closed" in os.fspath(path):  # type: ignore[call-overload]
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path, *more, **how)  # type: ignore[call-overload]
+
+    (tmp_path / "closed").chmod(0)
+    if os.access(tmp_path / "closed", os.R_OK):  # the superuser may open it
+        monkeypatch.setattr(os, "scandir", closed)
+        monkeypatch.setattr(os, "listdir", lambda path=".": [entry.name for entry in closed(path)])  # type: ignore[attr-defined]
+    found = list_pictures(tmp_path)
+    masks = find_masks(tmp_path, AVATAR_LABELS)
+    (tmp_path / "closed").chmod(0o700)
+    assert [file.name for file in found.files] == ["a.png", "c.png"]
+    assert found.broken == [(tmp_path / "closed", "is a folder that cannot be opened (Permission denied)")]
+    assert [mask.name for mask in masks] == ["a", "unseen/c"]

@@ -194,7 +194,7 @@ def test_unfinished_save_leaves_the_old_one(kind: str, tmp_path: Path, monkeypat
 def test_saving_over_something_else(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.png").write_bytes(b"x")
-    with pytest.raises(ProxymaskError, match="is not empty and holds no bundle: choose another --out"):
+    with pytest.raises(ProxymaskError, match="is not empty and holds no bundle: choose another out"):
         bundle.save(tmp_path / "photos")
     with pytest.raises(ProxymaskError, match="is a file"):
         bundle.save(tmp_path / "photos/a.png")

@@ -24,5 +24,5 @@ def test_mixed_conditions_come_in_pairs() -> None:
 
 @pytest.mark.parametrize("source", [None, 3, ""])
 def test_a_bundle_has_a_name(source: object) -> None:
-    with pytest.raises(ProxymaskError, match="a bundle is named by"):
+    with pytest.raises(ProxymaskError, match="source must be"):
         Bundle.from_pretrained(source)  # type: ignore[arg-type]

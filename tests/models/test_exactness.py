@@ -153,9 +153,9 @@ def test_classes(family: str, tmp_path: Path) -> None:
     assert distance(free(z, one), reference(z, one)) < EXACT
     assert torch.equal(chosen(z), free(z, one))
     assert distance(chosen(z, torch.eye(3)[:2]), reference(z, torch.eye(3)[:2])) < EXACT  # a class in the call has priority
-    with pytest.raises(ProxymaskError, match="choose a class, --class 0 to 2"):
+    with pytest.raises(ProxymaskError, match="choose a class, class_index 0 to 2"):
         free(z)
-    with pytest.raises(ProxymaskError, match="--class 3: this generator has the classes 0 to 2"):
+    with pytest.raises(ProxymaskError, match="class_index 3: this generator has the classes 0 to 2"):
         open_checkpoint(path, class_index=3)
 
 

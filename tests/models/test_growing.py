@@ -75,7 +75,7 @@ def test_everything_learns_from_the_first_steps() -> None:
 
 
 def test_impossible_growth_is_refused() -> None:
-    with pytest.raises(ProxymaskError, match="larger --resolution"):
+    with pytest.raises(ProxymaskError, match="larger resolution"):
         grow_generator(generator(), 16, 512, 32)
     with pytest.raises(ProxymaskError, match="only get wider"):
         grow_generator(generator(), 32, 512, 16)

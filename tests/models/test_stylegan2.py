@@ -1,6 +1,8 @@
 """StyleGAN2 against its published equations, written out in float64: weights per sample, zeros inserted, taps summed one by one."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -406,3 +408,24 @@ def test_what_stays_float32_under_autocast(big: Generator) -> None:
     assert skip.dtype == picture.dtype == logits.dtype == torch.float32
     assert float(skip[0, 0, 4, 4]) == pytest.approx(1.001, abs=1e-6)
     assert float((picture - exact).abs().max()) < 0.1 * float(exact.abs().max())
+
+
+R1_OF_MANY_PIXELS = """
+import torch
+from proxymask.core.device import autocast
+from proxymask.models.discriminator import Discriminator
+torch.set_num_threads(1)
+net = Discriminator(resolution=256, channel_base=4096, channel_max=16)
+pictures = torch.randn(8, 3, 256, 256).requires_grad_()
+with autocast(pictures.device, torch.bfloat16):
+    logits = net(pictures)
+[gradient] = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+gradient.square().sum().backward()
+print(bool(torch.isfinite(net.b256.fromrgb.weight.grad).all()))
+"""
+
+
+def test_r1_of_a_batch_that_onednn_cannot_compute():
+    """2**19 pixels in bfloat16 ended the process on CPUs with AMX."""
+    done = subprocess.run([sys.executable, "-c", R1_OF_MANY_PIXELS], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr

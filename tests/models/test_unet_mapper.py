@@ -52,7 +52,7 @@ def test_impossible_folds_are_refused(fold: int, resolution: int) -> None:
 
 
 def test_a_folded_encoder_cannot_start_from_a_discriminator() -> None:
-    with pytest.raises(ProxymaskError, match="--unet-space-to-depth 1"):
+    with pytest.raises(ProxymaskError, match="unet_space_to_depth 1"):
         make(fold=2, resolution=8).start_from(tiny.make_discriminator())
 
 

@@ -144,6 +144,32 @@ class TestUploads:
                 huge = resized_header(png(np.zeros((4, 4), np.uint8)), side, side)
                 assert "the studio takes up to 65,536" in client.post(f"/api/bundles/{bundle}/mask", content=huge).json()["error"]
 
+            labelme = {"version": "5.5.0", "shapes": [], "imagePath": "/etc/passwd", "imageWidth": 10_000, "imageHeight": 10_000}
+            coco = {
+                "images": [{"id": 1, "file_name": "/etc/passwd", "width": 10_000, "height": 10_000}],
+                "annotations": [],
+                "categories": [],
+            }
+            for annotations in (labelme, coco):
+                answer = client.post(f"/api/bundles/{bundle}/mask?name=x.json", content=json.dumps(annotations).encode())
+                assert "x.json has 100,000,000 pixels" in answer.json()["error"]
+
+    def test_annotations_are_read_too(self, avatars: TestClient):
+        square = {"label": "skin", "shape_type": "rectangle", "points": [[10, 10], [40, 50]]}
+        labelme = {
+            "version": "5.5.0",
+            "shapes": [square],
+            "imagePath": "/etc/passwd",
+            "imageData": None,
+            "imageWidth": 64,
+            "imageHeight": 64,
+        }
+        found = self.upload(avatars, json.dumps(labelme).encode(), "face.json")
+        assert found["status"] == 200, found
+        canvas = self.canvas(found)
+        assert canvas.shape == (256, 256)
+        assert (canvas[120, 100], canvas[220, 220]) == (1, 0)
+
     def test_drawings_come_back_as_the_canvas_holds_them(self, avatars: TestClient):
         lines = np.full((512, 512, 3), 255, np.uint8)
         lines[100:400, 150:158] = lines[100:400, 350:358] = lines[100:108, 150:358] = 20

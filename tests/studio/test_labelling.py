@@ -14,7 +14,7 @@ from studio_page import studio
 
 from proxymask.core.hashing import weights_hash
 from proxymask.inference.bundle import Bundle
-from proxymask.inference.samples import read_labelled, read_label_set, select_samples_to_label
+from proxymask.inference.samples import read_label_set, read_labelled, select_samples_to_label
 from proxymask.studio.config import StudioConfig
 from proxymask.studio.protocol import decode_frame, encode_frame
 from proxymask.studio.rle import decode_runs, encode_runs

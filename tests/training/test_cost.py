@@ -96,11 +96,14 @@ def test_pictures_that_are_kept_are_expected_as_often_as_they_are_made() -> None
     cut = tiny.make_cut()
     data = GeneratedImages(SegmenterLabeler(cut, tiny.make_segmenter(cut)), count=60)
     rng, made = torch.Generator().manual_seed(0), []
-    for _ in range(8):
-        data.masks(torch.randint(60, (10,), generator=rng))
+    for _ in range(6):
+        data.masks(torch.randint(60, (4,), generator=rng))
         made.append(float(torch.as_tensor(data._known).float().mean() * 60))
     for step, count in enumerate(made, start=1):
-        assert data.expected(10 * step) == pytest.approx(count, abs=8)
+        assert data.expected(4 * step) == pytest.approx(count, abs=9)
+    assert data.expected(0) == 0
+    assert data.expected(0, 20) == 20
+    assert data.expected(1, 20) == pytest.approx(20 + 4 * 40 / 60)
 
 
 # ------------------------------------------------------------------------------------------------- stages of the right sizes

@@ -274,6 +274,55 @@ def test_stop_between_stages_and_in_clustering(copy):
     assert file_hash(copy / "model" / "rearranger" / "model.safetensors") == expected
 
 
+def test_a_stop_says_what_is_kept(copy):
+    """Also one outside of training: in the first seconds, between stages, and in the middle of a step."""
+
+    class Interrupted(Log):
+        def progress(self, title):
+            if title.startswith(self.at):
+                raise KeyboardInterrupt
+            return super().progress(title)
+
+    def said(at, **changes):
+        with pytest.raises(Stopped) as stopped:
+            fit(config(copy, **changes), Interrupted(at) if isinstance(at, str) else at)
+        return str(stopped.value).replace(str(copy), "")
+
+    nothing = "stopped; nothing was computed yet that is kept, except pictures that are prepared; run the same command again to go on"
+    assert said("measuring", out=copy / "new") == nothing
+    assert not (copy / "new.work").exists()
+    work = copy / "model.work"
+    for stage in ("clusters", "rearranger"):
+        shutil.rmtree(work / stage)
+    assert said("clusters") == "stopped; what is done is kept in /model.work (generator); run the same command again to go on"
+
+    def twice():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger_loop": TOY["rearranger_loop"] | {"checkpoint_every": 3}}))
+    again = "run the same command again to go on"
+    assert said(Log("rearranger", 2, twice)) == f"rearranger: stopped before anything was kept; {again}"
+    assert said(Log("rearranger", 5, twice)) == f"rearranger: stopped, step 3 is kept in /model.work/rearranger; {again}"
+    kept = "generator, clusters; rearranger up to step 3"
+    assert said("measuring") == f"stopped; what is done is kept in /model.work ({kept}); {again}"
+    log = Log()
+    fit(config(copy), log)
+    assert "8 steps, 3 of them done" in log.text
+
+
+def test_steps_of_something_else_are_not_counted(copy):
+    """A checkpoint of other settings is no step done, whatever the plan finds in the folder."""
+    shutil.rmtree(copy / "model.work" / "rearranger")
+    with pytest.raises(Stopped):
+        fit(config(copy), Log("rearranger", 5, interrupt))
+    (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger": TOY["rearranger"] | {"hidden": 12}}))
+    log = Log()
+    fit(config(copy), log)
+    assert "of them done" not in log.text
+    assert "rearranger: the earlier one was made of something else" in log.text
+
+
 def test_other_settings_move_the_old_aside_and_back(copy):
     work = copy / "model.work"
     shutil.copy(copy / "toy.json", copy / "toy-before.json")
@@ -322,7 +371,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
     says("starts from something", images=None)
     says("does not exist", generator=nowhere)
     says("holds no generator", generator=copy / "pictures")
-    says("no preset 'huge'", preset="huge")
+    says("preset huge: there are", preset="huge")
     says("holds no pictures", images=copy / "model")
     says("name a folder", out=Path("."))
     says("power of two", resolution=20, out=copy / "new")
@@ -337,7 +386,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
 
     usage = collections.namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
-    says("the disk of .* has 1 MB free.*make room", out=copy / "new")
+    says("the disk of .* has 1 kB free.*make room", out=copy / "new")
     assert not (copy / "new.work").exists()
 
 
@@ -391,7 +440,7 @@ def test_verbs_make_what_fit_makes(copy, capsys):
     paint(work / "to-label" / "000000.mask.png")
     parts = {"generator": run / "g", "clusters": run / "c", "rearranger": run / "r"}
     with pytest.raises(
-        ProxymaskError, match="style-transfer labelling needs them: give --clusters and --rearranger, or --style-transfer-max-labels 0"
+        ProxymaskError, match="style-transfer labelling needs them: give clusters and rearranger, or style_transfer_max_labels 0"
     ):
         TrainSegmenter(generator=run / "g", labels=work / "to-label", out=run / "s", **common).run()
     TrainSegmenter(**parts, labels=work / "to-label", out=run / "s", **common).run()
@@ -409,11 +458,11 @@ def test_verbs_make_what_fit_makes(copy, capsys):
     assert "grown_from" in mark_of(run / "grown")["identity"]
     assert Generator.from_pretrained(run / "grown" / "generator").resolution == 2 * SIZE
     assert Discriminator.from_pretrained(run / "grown" / "discriminator").resolution == 2 * SIZE
-    with pytest.raises(ProxymaskError, match="--discriminator-first 2000"):
+    with pytest.raises(ProxymaskError, match="discriminator_first 2000"):
         TrainGenerator(out=run / "x", **grown | {"grow_from": copy / "model"}).run()
     with pytest.raises(ProxymaskError, match="give one of them"):
         TrainGenerator(out=run / "x", resume_from=run / "g", **grown).run()
-    with pytest.raises(ProxymaskError, match="--resolution 32"):
+    with pytest.raises(ProxymaskError, match="resolution 32"):
         TrainGenerator(images=copy / "pictures", out=run / "x", resume_from=run / "g", resolution=32, **common).run()
     with pytest.raises(ProxymaskError, match="holds something else"):
         TrainGenerator(images=copy / "pictures", out=copy / "pictures", **common).run()

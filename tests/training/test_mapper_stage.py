@@ -7,6 +7,9 @@ import torch
 from steps import run_of, totals
 
 import tiny
+from proxymask.inference.bundle import Bundle
+from proxymask.training.auxiliary import BLOCK, COUNTED, GeneratedImages
+from proxymask.training.pairs import SegmenterLabeler
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -63,6 +66,32 @@ def test_mapper_with_labels_resumes_exactly(tmp_path: Path) -> None:
         parts = tiny.state(tiny.run(tiny.make_stage("mapper", **config), tmp_path / "parts", steps=steps))
     assert any(key.startswith("auxiliary") for key in whole)
     assert tiny.differing(whole, parts) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_generated_pictures_do_not_depend_on_what_was_needed_before(dtype: torch.dtype) -> None:
+    """One at a time, in any order, or many at once: the same bytes, as after a stop, when other ones are needed first."""
+    bundle = Bundle.load(tiny.EMBEDDED_BUNDLE)  # in whose pictures a change of the batch shows
+    assert bundle.segmenter is not None
+    labeler = SegmenterLabeler(bundle.split_generator(), bundle.segmenter)
+    order = torch.randperm(26, generator=torch.Generator().manual_seed(0)).tolist()
+    found = []
+    for requests in ([range(26)], [[number] for number in order], [order[:5], order[3:20], order]):
+        made = GeneratedImages(labeler, 26)  # the last block is a short one
+        made.to(torch.device("cpu"), dtype)
+        for request in requests:
+            made.masks(list(request))
+        found.append((made.images(range(26)), made.masks(range(26))))
+    for pictures, masks in found[1:]:
+        assert torch.equal(pictures, found[0][0])
+        assert torch.equal(masks, found[0][1])
+
+
+def test_class_weights_count_whole_blocks() -> None:
+    """Else most pictures would be made for a few hundred that are counted."""
+    stage = tiny.make_stage("mapper", lambda_label=1.0)
+    assert stage.auxiliary.weight.shape == (tiny.N,)
+    assert sum(stage.auxiliary.generated._known) * BLOCK == COUNTED
 
 
 def test_mapper_with_labels_phases() -> None:

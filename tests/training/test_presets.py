@@ -161,7 +161,7 @@ def test_json_preset(tmp_path):
     [
         ('{"base": "huge"}', "no preset 'huge'"),
         ('{"mapper": {"width": [8]}}', "no setting 'width'"),
-        ('{"mapper": {"hidden": "8"}}', "must be a int"),
+        ('{"mapper": {"hidden": "8"}}', "must be a whole number"),
         ('{"mapper": 8}', "must be an object"),
         ('{"mapper": {"widths": 8}}', "must be a list"),
         ("[]", "must hold an object"),
@@ -173,7 +173,7 @@ def test_bad_json_preset(tmp_path, text, says):
     path.write_text(text)
     with pytest.raises(ProxymaskError, match=says):
         load_preset(str(path))
-    with pytest.raises(ProxymaskError, match="no preset 'nothing'"):
+    with pytest.raises(ProxymaskError, match="preset nothing: there are"):
         load_preset("nothing")
 
 

@@ -118,7 +118,7 @@ TABLE: list[tuple[tuple[str, ...], str, object, str]] = [
     (PAPER, "condition.unet_lr_multiplier", 1.0, RATE),
     (PAPER, "condition.unet_logit_adjustment", 0.0, "absent: no cluster is made likelier"),
     (PAPER, "condition.unet_recolor", 0.0, "absent: conditions are made of the pictures as they are"),
-    (PAPER, "condition.unet_clean_share", 1.0, "absent: no condition is disturbed"),
+    (PAPER, "condition.unet_clean_share", 1.0, "absent: no condition is augmented"),
 ]
 
 

@@ -48,9 +48,7 @@ def shards(folder: Path) -> None:
     pairs.fill(stage.source, stage.cut, torch.device("cpu"), torch.float32)
 
 
-def test_a_second_process_is_told_who_is_there(
-    drawn: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_process_is_told_who_is_there(drawn: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training, clustering, drawing, preparing, evaluating, caching: what writes the folder names the process that has it."""
     config = EvaluationConfig(bundle=str(tiny_bundle), data=drawn, count=5, out=tmp_path)
     calls: dict[str, Callable[[], object]] = {
@@ -169,11 +167,11 @@ def test_a_judge_that_was_only_begun(left: str, drawn: Path, tmp_path: Path) -> 
 
 def test_a_bundle_whose_replacement_was_interrupted(tiny_bundle: Path, tmp_path: Path) -> None:
     """Killed between the two renames: the old folder has another name, and the new one has not taken its place."""
-    shutil.copytree(tiny_bundle, tmp_path / "mine.old")
+    shutil.copytree(tiny_bundle, tmp_path / ".mine.old")
     assert command("fit", "--bundle", tmp_path / "mine", "--label-samples", 1, "--out", tmp_path / "mine", *CPU) == 0
     assert (tmp_path / "mine" / "bundle.json").is_file()
-    assert not (tmp_path / "mine.old").exists()
-    (tmp_path / "mine.old").mkdir()
+    assert not (tmp_path / ".mine.old").exists()
+    (tmp_path / ".mine.old").mkdir()
     restore_folder(tmp_path / "mine")  # a folder that is there stays
     assert (tmp_path / "mine" / "bundle.json").is_file()
 
@@ -194,7 +192,9 @@ def test_sigterm_outside_of_training_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "set" / LOCK).exists()
 
 
-def test_a_stop_before_the_first_step(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stop_before_the_first_step(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 

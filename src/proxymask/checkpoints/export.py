@@ -6,12 +6,14 @@ in float32.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from ..core.errors import ProxymaskError
+from ..core.checks import checked
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import check_not_input, files_in
 from .formats import rosinality_export
 from .imported import Imported, save_import
@@ -20,6 +22,7 @@ from .loading import open_checkpoint
 Format = Literal["rosinality", "safetensors"]
 
 
+@checked
 def export(source: str | Path, out: str | Path, form: Format = "rosinality", discriminator: bool = True) -> list[str]:
     """Write the generator at ``source`` to ``out``, whole or not at all.
 
@@ -49,13 +52,15 @@ def export(source: str | Path, out: str | Path, form: Format = "rosinality", dis
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(contents, temporary)
+        with temporary.open("wb") as file:
+            torch.save(contents, file)
         os.replace(temporary, out)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        reason = getattr(error, "strerror", None) or error
+        reason = os_reason(error) if isinstance(error, OSError) else "no space left on the disk"
         raise ProxymaskError(f"cannot write --out {out} ({reason}): make room or choose another file") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return notes
 
 

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import ProxymaskError
+from ..core.checks import checked
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import replace_folder, write_json
 from ..core.text import without_controls
 from ..core.version import __version__
@@ -82,7 +83,7 @@ class Imported:
             "half precision": f"the {generator.num_fp16_res} highest resolutions" if generator.num_fp16_res else "none",
             "parameters": f"{sum(p.numel() for p in generator.parameters()):,}",
             "discriminator": "yes" if self.discriminator is not None else "none",
-            "seeds": f"drawn as {generator.seed_style} does (--seed-style)",
+            "seeds": f"drawn as {generator.seed_style} does (proxymask import FILE --seed-style changes it)",
         }
 
     def _classes(self) -> str:
@@ -124,6 +125,7 @@ class Imported:
         return "\n".join(lines)
 
 
+@checked
 def save_import(imported: Imported, out: str | Path) -> Path:
     """Write a folder that every verb takes as a generator: ``generator/``, ``discriminator/`` where there is one, ``import.json``.
 
@@ -151,5 +153,5 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         replace_folder(temporary, out)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise ProxymaskError(f"cannot write --out {out} ({error.strerror or error}): make room or choose another folder") from None
+        raise ProxymaskError(f"cannot write --out {out} ({os_reason(error)}): make room or choose another folder") from None
     return out

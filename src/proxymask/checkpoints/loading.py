@@ -1,10 +1,11 @@
 """``open_checkpoint``: a file of any supported family to this package's generator. Nothing in the file is run."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 
+from ..core.checks import ClassNumber, Range, checked
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..models.discriminator import Discriminator
@@ -23,12 +24,13 @@ FAMILIES = (nvidia, tensorflow, rosinality, genforce)
 MEAN_W_SAMPLES = 4096  # for an average of w that a file lacks; as many as rosinality's scripts draw
 
 
+@checked
 def open_checkpoint(
     path: str | Path,
     *,
-    class_index: int | None = None,
+    class_index: ClassNumber | None = None,
     seed_style: str | None = None,
-    lr_multiplier: float | None = None,
+    lr_multiplier: Annotated[float, Range(0, 1000, above=True)] | None = None,
     final_tanh: bool = False,
     strict: bool = False,
     sha256: bool = True,
@@ -189,7 +191,7 @@ def _note_range(generator: Generator, found: Conversion) -> None:
     if share > 0.01:
         found.notes.append(
             f"{100 * share:.0f} % of the values of a picture lie beyond 1.5 (pictures are in [-1, 1]), which tells of a final tanh in "
-            "training: if so, these pictures are wrong, import the file with --final-tanh"
+            "training: if so, these pictures are wrong: proxymask import FILE --final-tanh"
         )
 
 

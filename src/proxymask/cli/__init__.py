@@ -4,21 +4,26 @@ Only the module of the verb that is called is imported, so that help is fast: Py
 """
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..core.checks import flag, nearest
 from ..core.errors import ProxymaskError
+from ..core.out_of_memory import is_out_of_memory
+from ..core.text import without_controls
 from ..core.version import __version__
 from .old_flags import current_flags
 from .progress import is_main
 from .stopping import sigterm_interrupts
+from .streams import OUTPUT, note, open_streams, silence_output
 
 Tree = dict[str, "Verb | Group"]
 
@@ -88,6 +93,9 @@ SECTIONS: dict[str, Tree] = {
     },
 }
 
+LONGEST = 400  # characters of a word in a message
+SLOW = ("fit", "train", "cluster", "evaluate")  # verbs that take seconds to load, on a busy machine many
+
 EXAMPLES = (
     "proxymask demo",
     "proxymask generate --mask my-mask.png --out picture.png --style-seed 3",
@@ -96,33 +104,28 @@ EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 2 an error that the user can correct, 130 stopped."""
+    """Run the command; returns the exit status: 0 done, 1 a mistake of its own, 2 an error that the user can correct, 130 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
+    open_streams()
     with warnings.catch_warnings(), sigterm_interrupts():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
-            return _run(words)
-        except SystemExit as stop:  # tyro has printed its help or its error message
-            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            code = _run(words)
+            sys.stdout.flush()  # while a broken pipe can still be caught
+            return code
         except ProxymaskError as error:
-            _say(str(error))
+            _say(error.message)
             return 130 if _is_stop(error) else 2
         except KeyboardInterrupt as stop:
             _say(f"stopped by {str(stop) or 'Ctrl-C'}")
             return 130
         except BrokenPipeError:  # the program that reads our output has ended, as head does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence_output()
             return 141
-        except OSError as error:
-            if error.errno is None:
-                raise
-            _say(f"{error.filename or 'a file'}: {error.strerror}")
-            return 2
-        except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch's own, not imported for this
-                raise
-            _say("out of memory: try a smaller --batch or --size, or --device cpu")
-            return 2
+        except Exception as error:
+            text = _reason(error, words)
+            _say(text or _own_mistake(error))
+            return 1 if text is None else 2
 
 
 def _run(words: list[str]) -> int:
@@ -133,9 +136,45 @@ def _run(words: list[str]) -> int:
     if isinstance(entry, dict):
         print(_help(path, entry))
         return 0
-    parse(entry, path, rest).run()
-    sys.stdout.flush()  # while a broken pipe can still be caught
+    from .usage import flags_of, without_other_flags
+
+    if path[0] in SLOW and is_main() and "torch" not in sys.modules and not {"--help", "-h"} & set(rest):
+        print(f"proxymask {' '.join(path)}: starting (loading PyTorch)", flush=True)
+    try:
+        verb = parse(entry, path, rest)
+    except SystemExit as stop:  # tyro has printed its help
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    try:
+        verb.run()
+    except ProxymaskError as error:
+        error.args = (without_other_flags(error.message, [flag(name) for name in flags_of(type(verb))]),)
+        raise
     return 0
+
+
+def _own_mistake(error: Exception) -> str:
+    """A line about an error that nobody foresaw; what a report of it needs is written to a file."""
+    with tempfile.NamedTemporaryFile("w", prefix="proxymask-", suffix=".txt", delete=False, encoding="utf-8", errors="replace") as file:
+        file.write(f"proxymask {__version__}, {sys.version}\n{sys.argv}\n{''.join(traceback.format_exception(error))}")
+    what = f"{type(error).__name__}: {without_controls(str(error), 200)}"
+    return f"a mistake of proxymask's own ({what}): please report it with {file.name}"
+
+
+def _reason(error: BaseException, words: Sequence[str]) -> str | None:
+    """What to say of an error of the system; None where it is none."""
+    if is_out_of_memory(error):
+        from .memory import memory_advice
+        from .usage import flags_of
+
+        _, _, entry = find_verb(words)
+        return memory_advice(flags_of(entry.load()) if isinstance(entry, Verb) else {}, error)
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    if error.filename == OUTPUT:
+        silence_output()
+        return f"the output cannot be written: {error.strerror}"
+    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{name}{error.strerror}"
 
 
 def find_verb(words: Sequence[str]) -> tuple[list[str], list[str], "Verb | Tree"]:
@@ -150,9 +189,8 @@ def find_verb(words: Sequence[str]) -> tuple[list[str], list[str], "Verb | Tree"
         if word in ("--help", "-h", "help"):
             break
         if word not in tree:
-            close = difflib.get_close_matches(word, tree, n=1)
-            meant = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(tree)}"
-            raise ProxymaskError(f"{' '.join(['proxymask', *path])} has no {word!r}{meant}")
+            meant = nearest(word, tree) or f"; there are: {', '.join(tree)}"
+            raise ProxymaskError(f"{' '.join(['proxymask', *path])} has no {without_controls(word, 60)!r}{meant}")
         path.append(word)
         entry = tree[word]
         if isinstance(entry, Verb):
@@ -165,16 +203,20 @@ def parse(verb: Verb, path: Sequence[str], words: Sequence[str]) -> Any:
     """The dataclass of a verb, filled with its arguments; flags of earlier versions are read too, with a note on standard error.
 
     Raises:
-        ProxymaskError: a flag of a feature that was removed.
-        SystemExit: the arguments are wrong or help is wanted; tyro has printed it.
+        ProxymaskError: the arguments are wrong, or name a feature that was removed.
+        SystemExit: help is wanted; tyro has printed it.
     """
     import tyro
 
+    from .usage import check_words, flags_of, plain_mistakes
+
+    check_words(words)
     words, notes = current_flags(" ".join(path), words)
-    for note in notes if is_main() else ():
-        print(f"note: {note}", file=sys.stderr)
+    for text in notes if is_main() else ():
+        note(f"note: {text}")
     cls, prog = verb.load(), " ".join(["proxymask", *path])
-    return tyro.cli(cls, prog=prog, description=inspect.getdoc(cls), args=words, config=(tyro.conf.FlagCreatePairsOff,))
+    with plain_mistakes(prog, words, [flag(name) for name in flags_of(cls)]):
+        return tyro.cli(cls, prog=prog, description=inspect.getdoc(cls), args=words, config=(tyro.conf.FlagCreatePairsOff,))
 
 
 def _help(path: list[str], tree: Tree) -> str:
@@ -195,11 +237,12 @@ def _table(tree: Tree) -> list[str]:
 
 
 def _say(message: str) -> None:
-    print("proxymask: " + " ".join(message.split()), file=sys.stderr)
+    words = [word if len(word) <= LONGEST else f"{word[:100]}..." for word in message.split()]
+    note("proxymask: " + " ".join(words))
 
 
 def _show_warning(message: Warning | str, *rest: Any) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    note(f"note: {message}")
 
 
 def _is_stop(error: ProxymaskError) -> bool:

@@ -1,14 +1,15 @@
 """The verb ``bundle add``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .options import BundleName, OptionalName
+from .streams import note
 
 if TYPE_CHECKING:
     from ..inference.bundle import Bundle
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BundleAdd:
+class BundleAdd(Checked):
     """Add a trained mapper to a bundle.
 
     Examples:
@@ -53,7 +54,9 @@ class BundleAdd:
         name = self.name or about["condition"]
         mode, ours = about.pop("proxy_mask_mode", None), bundle.about.get("proxy_mask_mode", "soft")
         if mode not in (None, ours):
-            print(f"note: the mapper was trained with --proxy-mask-mode {mode}, the bundle uses {ours}", file=sys.stderr)
+            note(f"note: the mapper was trained for proxy masks of the mode {mode}, the bundle uses {ours}")
+        if name in bundle.mappers:
+            note(f"note: {self.out} gets this mapper in place of the {name} of --bundle {self.bundle}; --name keeps both")
         bundle.mappers[name] = mapper
         bundle.conditions.pop(name, None)
         if about["condition"] != "mask":

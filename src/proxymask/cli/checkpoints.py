@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..core.checks import Checked, Range
 from .hints import command_line
 from .options import ClassIndex, SeedStyleName
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import:
+class Import(Checked):
     """Read a StyleGAN2 checkpoint of another project and write it as safetensors, which every verb takes.
 
     Reads NVIDIA's PyTorch and TensorFlow pickles, files in the layouts of rosinality, BasicSR, genforce and Hammer, and folders of
@@ -34,7 +35,9 @@ class Import:
     """Default class of a class-conditional generator."""
     seed_style: Annotated[SeedStyleName, tyro.conf.arg(metavar="{nvidia,torch}", help_behavior_hint="(that of the file's family)")] = None
     """Random number generator that turns a seed into z: nvidia (NumPy's RandomState) or torch."""
-    lr_multiplier: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")] = None
+    lr_multiplier: Annotated[float | None, Range(0, 1000, above=True), tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")] = (
+        None
+    )
     """Learning-rate multiplier of the mapping network (lr_mlp, mapping_lr_mul); needed only if neither the file nor its weights show it."""
     final_tanh: bool = False
     """The pictures end in a tanh; for genforce's files, which do not record it."""
@@ -62,7 +65,7 @@ class Import:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(Checked):
     """Write a generator for other tools: as rosinality's .pt, which many tools read, or as a folder of safetensors.
 
     The tensors are not changed: importing the file again gives the same ones.
@@ -78,7 +81,7 @@ class Export:
     """File (rosinality) or folder (safetensors) to write."""
     format: Literal["rosinality", "safetensors"] = "rosinality"
     """Format: rosinality is one .pt with g_ema, latent_avg and d; safetensors is a folder as this project writes it."""
-    discriminator: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: it is written, if there is one)")] = True
+    discriminator: Annotated[bool, tyro.conf.arg(help_behavior_hint="(without this flag it is written, if there is one)")] = True
     """Leave the discriminator out."""
 
     def run(self) -> None:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from ..core.checks import Checked, Range
 from ..core.device import resolve_device
 from ..core.errors import ProxymaskError
 from ..models.proxy_clusters import ProxyClusters
@@ -14,11 +16,11 @@ from ..training.run_dirs import mark_of, run_lock
 from ..training.stages.clusters import ClustersDefinition
 from .options import ClassIndex, Common, Computing
 from .progress import progress
-from .stage_options import OptionalNumber, PresetName, generator_of, say
+from .stage_options import OPTIONAL, OptionalCut, PresetName, generator_of, say
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class Cluster(Checked):
     """The proxy clusters of a generator: spherical k-means of its features at the cut.
 
     Examples:
@@ -29,11 +31,11 @@ class Cluster:
     """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     out: Path
     """Folder for clusters/."""
-    cut: OptionalNumber = None
+    cut: OptionalCut = None
     """Side of the features at the cut; by default the preset's, or half the side of the pictures for pictures of another size."""
-    clusters: OptionalNumber = None
+    clusters: Annotated[int | None, Range(1, 2**14), OPTIONAL] = None
     """Number of clusters, K; 25 in the paper."""
-    samples: OptionalNumber = None
+    samples: Annotated[int | None, Range(1, 10**6), OPTIONAL] = None
     """Number of samples whose features are clustered; 256 in the paper."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator."""

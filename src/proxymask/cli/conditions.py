@@ -1,14 +1,15 @@
 """The verb ``condition``: the input that a mapper gets."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .options import BundleName, Common, Computing, OptionalName, OptionalPath
+from .streams import note
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Condition:
+class Condition(Checked):
     """Extract the sketch, edges or depth of a picture, or the scribble of a mask, as a mapper gets it.
 
     The result has the size of the bundle's pictures. It can be changed in any image editor and used as --input of proxymask generate.
@@ -64,10 +65,13 @@ class Condition:
         bundle = Synthesizer.from_pretrained(self.bundle, "cpu", "fp32").bundle
         known = [about for about in bundle.conditions.values() if about["condition"] == self.name.rpartition(":")[2]]
         condition = get_condition(self.name, bundle.labels, self.extractor, self.weights, known[0] if known else None)
-        with one_thread():
-            planes, notes = self._read(condition, bundle)
-        for note in notes:
-            print(f"note: {self.picture}: {note}", file=sys.stderr)
+        try:
+            with one_thread():
+                planes, notes = self._read(condition, bundle)
+        except ProxymaskError as error:  # of a photo as a drawing: this verb extracts from photos unless --drawn is given
+            raise ProxymaskError(error.message.replace("add --from-photo", "leave --drawn out")) from None
+        for found in notes:
+            note(f"note: {self.picture}: {found}")
         write_picture(self.out, Image.fromarray(condition.show(planes)[0]))
         print(f"wrote {self.out}")
 

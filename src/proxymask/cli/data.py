@@ -1,28 +1,30 @@
 """The verbs ``data avatars``, ``data cats`` and ``data prepare``: data sets."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from ..core.checks import Checked, Range
 from .hints import command_line
-from .options import CommonSeed, Number, Seeded
+from .options import CommonSeed, Seeded
 from .progress import progress
+from .streams import note
 
+_OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")
 SHOWN = 20  # skipped files that are named; of the others only the number is printed
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    count: int
+class _Drawn(Checked):
+    count: Annotated[int, Range(1, 10**7)]
     """Number of pictures."""
     out: Path
     """Folder for images/, masks/ and labels.json. After a stop, the same command goes on."""
-    size: int = 128
-    """Side of the pictures in pixels, 8 to 1024."""
-    workers: Number = None
+    size: Annotated[int, Range(8, 1024)] = 128
+    """Side of the pictures in pixels, 8 to 1024; a power of two for training."""
+    workers: Annotated[int | None, Range(1, 1024), _OPTIONAL] = None
     """Number of processes; all cores if not given."""
     common: CommonSeed = field(default_factory=Seeded)
 
@@ -35,9 +37,11 @@ class _Drawn:
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
         older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
         if older > 0:
-            print(f"note: {self.out} also holds {older:,} {kind} of an earlier call with a larger --count", file=sys.stderr)
+            note(f"note: {self.out} also holds {older:,} {kind} of an earlier call with a larger --count")
         print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
-        print(f"next: {command_line('fit', '--images', self.out / 'images', '--out', 'my-bundle')}")
+        side = 1 << self.size.bit_length() - 1
+        size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
+        print(f"next: {command_line('fit', '--images', self.out / 'images', *size, '--out', 'my-bundle')}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class DataCats(_Drawn):
 
 
 @dataclass(frozen=True)
-class DataPrepare:
+class DataPrepare(Checked):
     """Crop and resize a folder of pictures once, so that training reads them quickly.
 
     Takes PNG, JPEG, WebP, BMP, TIFF, GIF and PNM, also in subfolders, and crops to the centre. Files that cannot be read are named and
@@ -94,9 +98,9 @@ class DataPrepare:
     """Folder of pictures."""
     out: Path
     """Folder for the prepared set."""
-    size: int = 128
+    size: Annotated[int, Range(8, 4096)] = 128
     """Side of the pictures in pixels; a power of two for training. With --height, the width."""
-    height: Number = None
+    height: Annotated[int | None, Range(8, 4096), _OPTIONAL] = None
     """Height of the pictures in pixels, for pictures that are not square."""
 
     def run(self) -> None:
@@ -109,9 +113,9 @@ class DataPrepare:
             size = self.size if self.height is None else (self.height, self.size)
             done = prepare_folder(self.images, self.out, size, report)
         for line in skipped_lines(done.skipped, SHOWN):
-            print(line, file=sys.stderr)
-        for note in [*done.notes, others_text(done.others)] if done.others else done.notes:
-            print(f"note: {note}", file=sys.stderr)
+            note(line)
+        for found in [*done.notes, others_text(done.others)] if done.others else done.notes:
+            note(f"note: {found}")
         print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
         if done.upscaled:
             print(

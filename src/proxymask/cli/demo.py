@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from ..core.checks import Checked, Range
 from .hints import bundle_option, command_line, near
 from .options import BundleName, Common, Computing, OptionalPath, Truncation, open_synthesizer
 from .progress import progress
 
 
 @dataclass(frozen=True)
-class Demo:
+class Demo(Checked):
     """Render example masks in several styles.
 
     Writes the pictures, the samples of the styles, the proxy masks, and a contact sheet that shows them together.
@@ -24,7 +26,7 @@ class Demo:
     bundle: BundleName = "avatars"
     masks: OptionalPath = None
     """A mask file or a folder of masks to render instead of the examples."""
-    styles: int = 6
+    styles: Annotated[int, Range(1, 64)] = 6
     """Number of styles; styles that differ are chosen."""
     truncation: Truncation = 1.0
     common: Common = field(default_factory=Computing)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
 from ..core.lock import is_lock
 from ..core.sizes import height_width, short_text
@@ -13,8 +14,10 @@ from ..data.dataset import ImageSet
 from ..evaluation import EvaluationConfig, evaluate
 from ..training.distributed import is_main, main_lock, processes
 from ..training.judge import JudgeConfig, train_judge
-from .options import Common, Computing, Number, OptionalPath
+from .options import Common, Computing, OptionalPath
 from .progress import Terminal, progress
+
+_OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,7 @@ class Evaluate(EvaluationConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainJudge:
+class TrainJudge(Checked):
     """Train a judge for your own labelled domain: the segmentation network that proxymask evaluate measures pictures with.
 
     No part of a bundle is trained with it. OUT gets the judge and its accuracy on pictures outside its training set. The same command
@@ -66,7 +69,7 @@ class TrainJudge:
     """Folder of the judge; training resumes from the checkpoints in it."""
     test: OptionalPath = None
     """Data set to measure the accuracy on; if not given, a tenth of the data is kept out of the training for it."""
-    size: Number = None
+    size: Annotated[int | None, Range(8, 4096, kind="multiple of 8"), _OPTIONAL] = None
     """Side of the pictures that the judge reads, a multiple of 8; that of a prepared set if not given, else 64."""
     config: Annotated[JudgeConfig, tyro.conf.arg(name="")] = field(default_factory=JudgeConfig)
     common: Common = field(default_factory=Computing)

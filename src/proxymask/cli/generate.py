@@ -1,6 +1,5 @@
 """The verb ``generate``: pictures from masks, or from other conditions."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
+from ..core.checks import Checked, Range, Seed, check_value, either, nearest
 from ..core.errors import ProxymaskError
-from .options import BundleName, Common, Computing, Number, OptionalPath, SeedStyle, Truncation, open_synthesizer
+from .options import BundleName, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
+from .streams import note
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ CHUNK = 64  # masks whose mapper outputs are kept at once; a style is computed o
 
 
 @dataclass(frozen=True)
-class Generate:
+class Generate(Checked):
     """Paint pictures from masks, scribbles, sketches, edges or depth maps.
 
     A mask is a PNG whose values are label ids, or whose colours are the label colours of the bundle (proxymask inspect BUNDLE lists
@@ -58,9 +59,9 @@ class Generate:
     weights: OptionalPath = None
     """With --from-photo: file or folder of the extractor's weights, if not in the weights cache."""
     bundle: BundleName = "avatars"
-    style_seed: Number = None
+    style_seed: OptionalSeed = None
     """Seed of the first style; the value of --seed if not given."""
-    count: int = 1
+    count: Annotated[int, Range(1, 10**6)] = 1
     """Number of styles; their seeds follow --style-seed."""
     truncation: Truncation = 1.0
     mapper: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the one for the input)")] = None
@@ -80,14 +81,14 @@ class Generate:
 
     def _check(self) -> None:
         """Raise a :class:`ProxymaskError` where the flags contradict each other."""
+        check_value("style_seed", self._styles()[-1], Seed)
+        self._check_conditions()
+        if self.mask is not None and (self.input or self.condition):
+            raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.condition and not self.input:
             raise ProxymaskError("--condition needs --input, the file that it is drawn in")
-        if self.mask is not None and self.input:
-            raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.mask is None and not self.input:
             raise ProxymaskError("there is no input: give --mask, or --condition with --input")
-        if self.count < 1:
-            raise ProxymaskError(f"--count must be 1 or more, got {self.count}")
         if self.mask is not None:
             if self.from_photo or self.invert or self.unpainted != "mapper" or self.extractor is not None or self.weights is not None:
                 raise ProxymaskError(
@@ -102,6 +103,27 @@ class Generate:
         if len(names) > 1 and (self.mapper is not None or self.extractor is not None or self.weights is not None):
             raise ProxymaskError("--mapper, --extractor and --weights belong to one condition: leave them out, or give one condition")
 
+    def _check_conditions(self) -> None:
+        """Refuse names of conditions that do not exist; those of files and of bundles are found later."""
+        if not self.condition or self.input:
+            return
+        from ..conditions import condition_names
+
+        known = condition_names()
+        for name in self.condition:
+            if ".py:" not in name and name not in known:
+                raise ProxymaskError(f"--condition {name}: unknown; use {either(known)}, or FILE.py:NAME{nearest(name, known)}")
+
+    def _check_mapper(self, synth: "Synthesizer", mapper: str, reads: str) -> None:
+        """Refuse a mapper that the bundle lacks, or that reads something else than the input."""
+        bundle = synth.bundle
+        if mapper not in bundle.mappers:
+            near = nearest(mapper, bundle.mappers)
+            raise ProxymaskError(f"--mapper {mapper}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()}){near}")
+        found = bundle.condition_of(mapper)["condition"]
+        if found != reads:
+            raise ProxymaskError(f"--mapper {mapper} reads {found}, not {reads}: leave --mapper out, or give --condition {found} --input")
+
     def _styles(self) -> range:
         first = self.common.seed if self.style_seed is None else self.style_seed
         return range(first, first + self.count)
@@ -115,8 +137,8 @@ class Generate:
             raise ProxymaskError(
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
+        self._check_mapper(synth, self.mapper or "mask", "mask")
         files = find_masks(mask, synth.bundle.labels)
-        left_out = _say_left_out(mask, others=False)  # find_masks names those
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
@@ -128,7 +150,7 @@ class Generate:
                 if len(files) == 1:
                     raise
                 bad += 1
-                print(f"skipped: {error}", file=sys.stderr)
+                note(f"skipped: {error.message}")
         done = 0
         with progress("rendering") as report:
             for start in range(0, len(good), CHUNK):
@@ -139,7 +161,7 @@ class Generate:
                         output.write(name, style_seed, synth, logits, style)
                         done += 1
                         report(done, len(good) * self.count)
-        output.report(done, bad + left_out, len(files) + left_out, "masks")
+        output.report(done, bad, len(files), "masks")
 
     def _from_inputs(self) -> None:
         from ..core.files import files_in
@@ -148,8 +170,7 @@ class Generate:
         kinds = [synth.condition(name, self.extractor, self.weights) for name in self.condition or ("mask",)]
         mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
         for kind, mapper in zip(kinds, mappers, strict=True):
-            if mapper not in synth.bundle.mappers or synth.bundle.condition_of(mapper)["condition"] != kind.name:
-                raise ProxymaskError(f"--mapper {mapper} does not read {kind.name}: leave --mapper out")
+            self._check_mapper(synth, mapper, kind.name)
         groups, left_out = self._groups(kinds[0].name)
         output = _Output.choose(self.out, len(groups), self.count, "inputs")
         output.check(
@@ -164,11 +185,11 @@ class Generate:
                 if len(groups) == 1:
                     raise
                 bad += 1
-                print(f"skipped: {error}", file=sys.stderr)
+                note(f"skipped: {error.message}")
                 continue
             for path, reading in zip(paths, readings, strict=True):
-                for note in reading.notes:
-                    print(f"note: {path}: {note}", file=sys.stderr)
+                for found in reading.notes:
+                    note(f"note: {path}: {found}")
             good.append((name, readings))
         done = 0
         with progress("rendering") as report:
@@ -196,23 +217,19 @@ class Generate:
         return [(name, (path,)) for name, path in zip(names, found, strict=True)], left_out
 
 
-def _say_left_out(folder: Path, more: Sequence[str] = (), others: bool = True) -> int:
+def _say_left_out(folder: Path, more: Sequence[str]) -> int:
     """Say what of a folder is not read, on standard error; returns the number of picture files that cannot be opened.
 
-    Args:
-        more: suffixes that are read as well as those of pictures.
-        others: also count the files that are no pictures.
+    ``more``: suffixes that are read as well as those of pictures.
     """
     from ..imaging.picture_files import list_pictures, others_text, skipped_lines
     from ..imaging.reader import SUFFIXES
 
-    if not folder.is_dir():
-        return 0
     listing = list_pictures(folder, suffixes=SUFFIXES | set(more))
     for line in skipped_lines(listing.broken):
-        print(line, file=sys.stderr)
-    if listing.others and others:
-        print(f"note: {folder}: {others_text(listing.others)}", file=sys.stderr)
+        note(line)
+    if listing.others:
+        note(f"note: {folder}: {others_text(listing.others)}")
     return len(listing.broken)
 
 
@@ -229,7 +246,7 @@ class _Output(NamedTuple):
 
         several = inputs * styles > 1 or within
         if several and out.suffix and not out.is_dir():
-            raise ProxymaskError(f"--out {out}: there are {inputs} {what} in {styles} styles, so give a folder, without suffix")
+            raise ProxymaskError(f"--out {out}: there are {inputs * styles} pictures to write, so give a folder, without suffix")
         folder = several or out.is_dir() or not out.suffix
         if not folder:
             picture_format(out)

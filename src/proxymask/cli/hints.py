@@ -1,14 +1,16 @@
 """Commands that are shown to people: quoted, so that they can be pasted into a shell."""
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
+from ..core.text import shell_word
+
 
 def command_line(*words: object) -> str:
-    """``proxymask`` with ``words`` as its arguments, called as this process was."""
-    return shlex.join([*_program(), *map(str, words)])
+    """``proxymask`` with ``words`` as its arguments, called as this process was; a path that begins with a dash gets ``./`` before it."""
+    texts = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
+    return " ".join(map(shell_word, [*_program(), *texts]))
 
 
 def bundle_option(bundle: str) -> tuple[str, ...]:

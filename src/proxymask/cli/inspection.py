@@ -5,12 +5,13 @@ from typing import Annotated
 
 import tyro
 
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .options import OptionalName
 
 
 @dataclass(frozen=True)
-class Inspect:
+class Inspect(Checked):
     """Describe what a file or folder holds.
 
     Knows bundles, training runs, saved models, data sets, prepared sets, samples, label files, masks, and StyleGAN2 checkpoints of

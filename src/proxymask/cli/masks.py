@@ -6,13 +6,14 @@ from typing import Annotated
 
 import tyro
 
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from .hints import command_line
 from .options import BundleName, OptionalPath
 
 
 @dataclass(frozen=True)
-class MaskCheck:
+class MaskCheck(Checked):
     """Check whether a mask can be used with a bundle, and draw how it is read.
 
     Prints the share of every class, and warns of what is too small to appear in the picture.
@@ -45,9 +46,12 @@ class MaskCheck:
         several = len(masks) > 1
         folder = self.out.with_suffix("") if several else None
         picture_format(self.out)
-        check_not_input(self.out, [*files_in(self.file), *([] if self.over is None else [self.over])])
+        outs = [self.out if folder is None else folder / f"{mask.name}{self.out.suffix}" for mask in masks]
+        inputs = [*(file for mask in masks for file in files_in(mask.path)), *([] if self.over is None else [self.over])]
+        for out in outs:
+            check_not_input(out, inputs)
         bad = 0
-        for mask in masks:
+        for mask, out in zip(masks, outs, strict=True):
             try:
                 checked = check_mask(mask.path, target, self.over, self.strict)
             except ProxymaskError as error:
@@ -61,7 +65,7 @@ class MaskCheck:
                 print(f"note: {note}")
             for problem in checked.problems:
                 print(f"warning: {problem}")
-            write_picture(self.out if folder is None else folder / f"{mask.name}{self.out.suffix}", checked.picture)
+            write_picture(out, checked.picture)
         if folder is None:
             print(f"the mask can be used; overlay: {self.out}")
         elif bad:
@@ -71,7 +75,7 @@ class MaskCheck:
 
 
 @dataclass(frozen=True)
-class Examples:
+class Examples(Checked):
     """Write the example masks of the embedded bundle, with their labels, to start painting from.
 
     OUT gets the masks as palette PNGs, labels.json with the id, name and colour of every class, and a README.md. A folder that

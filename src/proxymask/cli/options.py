@@ -6,22 +6,28 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from ..core import checks
+from ..core.checks import Checked, ClassNumber, Count, Seed
+
 if TYPE_CHECKING:
     from ..inference.synthesizer import Synthesizer
 
 SeedStyleName = Literal["nvidia", "torch"] | None
 
-Number = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
+OptionalSeed = Annotated[Seed | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
+OptionalCount = Annotated[Count | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(optional)")]
-ClassIndex = Annotated[int | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")]
+ClassIndex = Annotated[ClassNumber | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")]
 BundleName = Annotated[
     str,
     tyro.conf.arg(
         metavar="BUNDLE", help="The model: the name of an embedded bundle, a folder, or a name on the Hugging Face hub (USER/MODEL)."
     ),
 ]
-Truncation = Annotated[float, tyro.conf.arg(help="Truncation psi: 1 leaves latents unchanged, smaller values move them towards the mean.")]
+Truncation = Annotated[
+    checks.Truncation, tyro.conf.arg(help="Truncation psi: 1 leaves latents unchanged, smaller values move them towards the mean.")
+]
 SeedStyle = Annotated[
     SeedStyleName,
     tyro.conf.arg(
@@ -33,10 +39,10 @@ SeedStyle = Annotated[
 
 
 @dataclass(frozen=True)
-class Seeded:
+class Seeded(Checked):
     """Options of all verbs."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all random numbers: the same seed gives the same files on the same machine."""
 
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
+from .streams import note
+
 Update = Callable[..., None]
 """``update(done, total, numbers={})``: ``total`` 0 where it is not known, ``numbers`` by name are shown as they are."""
 
@@ -116,8 +118,8 @@ def _lines(title: str) -> Iterator[Update]:
         if now - printed >= LINE_EVERY:
             printed = now
             text = describe(done, total, rate, numbers or {})
-            print(f"{last}  {text}" if text else last, file=sys.stderr, flush=True)
+            note(f"{last}  {text}" if text else last)
 
     yield update
     if last:
-        print(f"{last}  in {clock(time.monotonic() - began)}", file=sys.stderr, flush=True)
+        note(f"{last}  in {clock(time.monotonic() - began)}")

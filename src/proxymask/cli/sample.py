@@ -1,22 +1,23 @@
 """The verbs ``sample`` and ``transfer``: pictures of random latents, without a mask."""
 
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from ..core.checks import Checked, Range, Seed, check_value
 from ..core.errors import ProxymaskError
-from .options import BundleName, ClassIndex, Common, Computing, Number, OptionalPath, SeedStyle, Truncation, open_synthesizer
+from .options import BundleName, ClassIndex, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
+from .streams import note
 
 if TYPE_CHECKING:
     from ..inference.samples import SampleNetworks
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Checked):
     """Write samples of the generator, with their proxy masks and labels if wanted.
 
     Each picture NUMBER.png gets a file NUMBER.json with its latent. To label a sample for the few-shot segmenter, paint over
@@ -28,7 +29,7 @@ class Sample:
       proxymask sample --generator network.pkl --count 8 --truncation 0.7 --out samples
     """
 
-    count: int
+    count: Annotated[int, Range(1, 10**7)]
     """Number of samples."""
     out: Path
     """Folder for the samples; for one sample also a picture."""
@@ -62,7 +63,7 @@ class Sample:
         older = other_files(self.out, written, self.with_proxy, self.with_labels)
         if older:
             listed = ", ".join(path.name for path in older[:3]) + (", ..." if len(older) > 3 else "")
-            print(f"note: {self.out} also holds {len(older):,} files that are not of these samples ({listed})", file=sys.stderr)
+            note(f"note: {self.out} also holds {len(older):,} files that are not of these samples ({listed})")
 
     def _is_one_picture(self) -> bool:
         """Whether ``--out`` names a picture, for one sample without masks."""
@@ -89,6 +90,7 @@ class Sample:
     def _write(self, out: Path, report: Callable[[int, int], None] | None) -> list[Path]:
         from ..inference.samples import write_samples
 
+        check_value("seed", self.common.seed + self.count - 1, Seed)
         networks, seed = self._networks(), self.common.seed
         return write_samples(
             networks,
@@ -114,11 +116,14 @@ class Sample:
 
         from ..core.device import resolve_device, resolve_precision
         from ..models.split_generator import SplitGenerator
-        from ..training.parts import open_generator
+        from ..training.parts import open_generator, source_notes
 
         torch.manual_seed(self.common.seed)
         device = resolve_device(self.common.device)
-        generator = open_generator(self.generator, self.class_index)[0].to(device)
+        generator, _, origin = open_generator(self.generator, self.class_index)
+        for text in source_notes(self.generator, origin):
+            note(f"note: {text}")
+        generator.to(device)
         if self.seed_style is not None:
             generator.seed_style = self.seed_style
         cut = SplitGenerator(generator, generator.resolution).eval().requires_grad_(False)
@@ -126,18 +131,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Checked):
     """Write a picture with the layout of one sample in the style of another, without a mask.
 
     Examples:
       proxymask transfer --shape-seed 3 --style-seed 8 --out picture.png
     """
 
-    shape_seed: int
+    shape_seed: Seed
     """Seed of the sample that gives the layout."""
     out: Path
     """Picture to write (.png, .jpg or .webp)."""
-    style_seed: Number = None
+    style_seed: OptionalSeed = None
     """Seed of the sample that gives the style; the value of --seed if not given."""
     bundle: BundleName = "avatars"
     truncation: Truncation = 1.0

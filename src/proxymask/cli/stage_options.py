@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ..core.checks import Checked, Range, flag
 from ..core.errors import ProxymaskError
 from ..core.sizes import as_size, short_text
 from ..data.dataset import ImageSet
@@ -25,13 +26,23 @@ from ..training.fit.plan import amount, check_disk, duration
 from ..training.generator import GeneratorConfig
 from ..training.loop import LoopConfig
 from ..training.mapper import ConditionConfig, MapperConfig
-from ..training.parts import check_class, check_colours, load_part, match_class, matching_discriminator, open_generator, open_pictures
+from ..training.parts import (
+    check_class,
+    check_colours,
+    load_part,
+    match_class,
+    matching_discriminator,
+    open_generator,
+    open_pictures,
+    source_notes,
+)
 from ..training.presets import PRESETS, StageName, resolve_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
 from ..training.stages.definition import TrainedStage
 from .options import Computing
-from .progress import Terminal, progress
+from .progress import Terminal, is_main, progress
+from .streams import note
 
 
 def overrides(config: type, attribute: str) -> type:
@@ -40,7 +51,7 @@ def overrides(config: type, attribute: str) -> type:
     Each flag changes one setting of a preset, and help shows the value in each preset. Device, precision and seed are left out, as they are
     flags of every verb.
     """
-    hints, texts = typing.get_type_hints(config), _field_texts(config)
+    hints, texts = typing.get_type_hints(config, include_extras=True), _field_texts(config)
     fields: list[Any] = []
     for entry in dataclasses.fields(config):
         if entry.name in ("device", "precision", "seed"):
@@ -52,7 +63,7 @@ def overrides(config: type, attribute: str) -> type:
         metavar = _metavar(hints[entry.name])
         argument = tyro.conf.arg(help=texts[entry.name], help_behavior_hint=default, metavar=metavar)
         fields.append((entry.name, Annotated[hints[entry.name] | None, argument], None))
-    return dataclasses.make_dataclass(f"{config.__name__}Overrides", fields, frozen=True)
+    return dataclasses.make_dataclass(f"{config.__name__}Overrides", fields, bases=(Checked,), frozen=True)
 
 
 def _preset_names(names: Sequence[str]) -> str:
@@ -83,12 +94,14 @@ def _shown(value: Any) -> str:
 
 
 def _metavar(hint: Any) -> str:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _metavar(inner[0])
     if hint is bool:
         return "{True,False}"
-    inner = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
+    if origin is typing.Literal:
         return "{" + ",".join(map(str, inner)) + "}"
-    return f"{inner[0].__name__.upper()} ..." if inner else str(hint.__name__).upper()
+    return f"{_metavar(inner[0])} ..." if inner else str(hint.__name__).upper()
 
 
 if TYPE_CHECKING:
@@ -115,7 +128,24 @@ PresetName = Annotated[
         help="Settings: auto (ours at the size of the pictures), demo, ours-SIZE, paper-SIZE, or a JSON file that changes one of them."
     ),
 ]
-OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")]
+OPTIONAL = tyro.conf.arg(metavar="INT", help_behavior_hint="(the preset's)")
+OptionalSide = Annotated[int | None, Range(8, 2**13, kind="power of two"), OPTIONAL]
+OptionalCut = Annotated[int | None, Range(4, 2**13, kind="power of two"), OPTIONAL]
+
+
+def part_of(given: Path | None, bundle: Path | None, name: str) -> Path:
+    """Where the part ``name`` is: its flag, or --bundle."""
+    found = given or bundle
+    if found is None:
+        raise ProxymaskError(f"give --{name}, or --bundle for all parts")
+    return found
+
+
+def check_folders(**folders: Path | None) -> None:
+    """Refuse flags that name no folder, before anything is loaded."""
+    for name, folder in folders.items():
+        if folder is not None and not folder.is_dir():
+            raise ProxymaskError(f"{flag(name)} {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
 
 
 def stage_settings(stage: StageName, preset: str, resolution: int, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:
@@ -132,7 +162,9 @@ def changed(base: Any, given: Any) -> Any:
 
 def generator_of(path: Path, class_index: int | None) -> tuple[Generator, Discriminator | None]:
     """The generator in ``path`` with its class chosen, and its discriminator if there is one."""
-    generator, discriminator, _ = open_generator(path, class_index)
+    generator, discriminator, origin = open_generator(path, class_index)
+    for text in source_notes(path, origin) if is_main() else ():
+        note(f"note: {text}")
     check_class(generator)
     return generator, discriminator
 

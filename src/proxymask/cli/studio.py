@@ -4,15 +4,19 @@ import dataclasses
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import tyro
+
+from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
-from .options import BundleName, Common, Computing, Number, OptionalName
+from .options import BundleName, Common, Computing, OptionalName
 
 NEEDED = ("fastapi", "uvicorn", "websockets")
 
 
 @dataclass(frozen=True)
-class Studio:
+class Studio(Checked):
     """Paint masks and see the pictures, in the browser.
 
     Starts a web server on this machine and opens it. Ctrl-C ends it. Nothing is sent anywhere else.
@@ -23,7 +27,7 @@ class Studio:
     """
 
     bundle: BundleName = "avatars"
-    port: Number = None
+    port: Annotated[Annotated[int, Range(1, 65535)] | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")] = None
     """Port of the server; without it 8765, or a free one where that is in use."""
     host: str = "127.0.0.1"
     """Address to listen on. Any but that of this machine needs a token; one is made where none is given."""

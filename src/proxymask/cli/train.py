@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from ..core.checks import BatchSize, Checked, Steps
 from ..core.errors import ProxymaskError
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, short_text, size_text
@@ -21,11 +22,11 @@ from ..training.distributed import processes
 from ..training.loop import LoopConfig
 from ..training.parts import check_colours, load_part, open_pictures
 from ..training.presets import DEFAULT_PRESET, resolve_preset
-from ..training.run_dirs import run_lock
+from ..training.run_dirs import check_out, run_lock
 from ..training.stages.depth import DepthDefinition
 from ..training.stages.generator import GeneratorDefinition
 from ..training.stages.rearranger import RearrangerDefinition
-from ..training.stages.segmenter import SegmenterDefinition
+from ..training.stages.segmenter import SegmenterDefinition, absent_labels
 from .evaluation import TrainJudge
 from .hints import command_line
 from .options import ClassIndex, Common, Computing, OptionalPath
@@ -34,14 +35,16 @@ from .stage_options import (
     Flat,
     GeneratorLoop,
     GeneratorOverrides,
-    OptionalNumber,
+    OptionalSide,
     PresetName,
     RearrangerLoop,
     RearrangerOverrides,
     SegmenterLoop,
     SegmenterOverrides,
+    check_folders,
     discriminator_of,
     generator_of,
+    part_of,
     pictures_of,
     say,
     stage_settings,
@@ -51,7 +54,7 @@ from .train_mapper import TrainMapper
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainGenerator:
+class TrainGenerator(Checked):
     """An unconditional generator (StyleGAN2), from a folder of pictures.
 
     OUT gets generator/ (averaged weights) and discriminator/, and during training checkpoints, grids/ of pictures, stats.jsonl and
@@ -75,7 +78,7 @@ class TrainGenerator:
     are added for the larger size. Its discriminator grows too; if there is none, give --discriminator-first."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator to fine-tune or grow."""
-    resolution: OptionalNumber = None
+    resolution: OptionalSide = None
     """Side of the pictures, a power of two; by default that of a prepared set, or twice that of --grow-from."""
     preset: PresetName = DEFAULT_PRESET
     config: Annotated[GeneratorOverrides, Flat] = field(default_factory=GeneratorOverrides)
@@ -86,6 +89,8 @@ class TrainGenerator:
         """Train it."""
         with processes(self.common.device), run_lock(self.out):
             preset = resolve_preset(self.preset)
+            check_folders(images=self.images)
+            check_out(self.out)
             start, discriminator = self._start()
             size = self._size(start, preset.resolution)
             with progress("preparing pictures") as count:
@@ -149,21 +154,24 @@ def _square(pictures: ImageSet) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRearranger:
+class TrainRearranger(Checked):
     """The rearranger: gives the features of one sample the layout of a proxy mask. Needs no labels.
 
     OUT gets rearranger/ (averaged weights) and discriminator/. The same command resumes after a stop.
 
     Examples:
       proxymask train rearranger --generator runs/generator --clusters runs/clusters --out runs/rearranger --images photos
+      proxymask train rearranger --bundle my-bundle --out runs/rearranger
     """
 
-    generator: Path
-    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
-    clusters: Path
-    """The generator's clusters: the folder that proxymask cluster wrote, or a bundle."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
+    bundle: OptionalPath = None
+    """A bundle, or the name of an embedded one, instead of --generator and --clusters."""
+    generator: OptionalPath = None
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
+    clusters: OptionalPath = None
+    """The generator's clusters: the folder that proxymask cluster wrote, or a bundle."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator."""
     images: OptionalPath = None
@@ -180,11 +188,14 @@ class TrainRearranger:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device), run_lock(self.out):
-            generator, discriminator = generator_of(self.generator, self.class_index)
+            check_folders(images=self.images)
+            check_out(self.out)
+            source, clustered = (part_of(getattr(self, name), self.bundle, name) for name in ("generator", "clusters"))
+            generator, discriminator = generator_of(source, self.class_index)
             config, loop = stage_settings("rearranger", self.preset, generator.resolution, self.common, self.config, self.loop)
-            clusters = load_part(self.clusters, "clusters", ProxyClusters)
+            clusters = load_part(clustered, "clusters", ProxyClusters)
             if self.discriminator is not None:
-                discriminator = discriminator_of(self.discriminator, self.generator, "generator", generator)
+                discriminator = discriminator_of(self.discriminator, source, "generator", generator)
             definition = RearrangerDefinition(
                 config=config,
                 loop=loop,
@@ -199,7 +210,7 @@ class TrainRearranger:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSegmenter:
+class TrainSegmenter(Checked):
     """The few-shot segmenter: labels the generator's samples, from 1 to 16 that you painted.
 
     The samples must be the generator's own, each with the .json file that proxymask sample writes. The mask of 000000.png is
@@ -208,22 +219,26 @@ class TrainSegmenter:
     Examples:
       proxymask train segmenter --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger --labels painted \\
         --out runs/segmenter
+      proxymask train segmenter --bundle my-bundle --labels painted --out runs/segmenter
     """
 
-    generator: Path
-    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     labels: Path
     """Folder of painted masks and labels.json."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
+    bundle: OptionalPath = None
+    """A bundle, or the name of an embedded one, instead of --generator, --clusters and --rearranger."""
+    generator: OptionalPath = None
+    """The generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     class_index: ClassIndex = None
     """The class of a class-conditional generator."""
     samples: OptionalPath = None
     """Folder of the samples' .json files, if it is not that of the masks."""
     clusters: OptionalPath = None
-    """The generator's clusters, which style-transfer labelling needs (--style-transfer-max-labels); by default those in --generator."""
+    """The generator's clusters, which style-transfer labelling needs (--style-transfer-max-labels); by default those in --bundle or
+    --generator."""
     rearranger: OptionalPath = None
-    """The rearranger, which style-transfer labelling needs; by default that in --generator."""
+    """The rearranger, which style-transfer labelling needs; by default that in --bundle or --generator."""
     strict: bool = False
     """Refuse painted masks whose colours are not exactly those of labels.json."""
     preset: PresetName = DEFAULT_PRESET
@@ -234,13 +249,18 @@ class TrainSegmenter:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device), run_lock(self.out):
-            generator, _ = generator_of(self.generator, self.class_index)
+            check_folders(labels=self.labels, samples=self.samples)
+            check_out(self.out)
+            source = part_of(self.generator, self.bundle, "generator")
+            generator, _ = generator_of(source, self.class_index)
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
             labels = read_label_set(self.labels)
             ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples, self.strict)
+            for note in absent_labels(labels, masks):
+                say(f"note: {note}")
             clusters = rearranger = None
             if len(ws) <= config.style_transfer_max_labels:
-                clusters, rearranger = self._for_style_transfer()
+                clusters, rearranger = self._for_style_transfer(source)
             # the segmenter reads all blocks: without style-transfer labelling any cut will do
             side = generator.synthesis.block_resolutions[-1] if clusters is None else clusters.resolution
             definition = SegmenterDefinition(
@@ -256,18 +276,18 @@ class TrainSegmenter:
             train_stage(definition, self.out, "segmenter")
         say(f"segmenter, of {len(names)} labelled samples: {self.out / 'segmenter'}")
 
-    def _for_style_transfer(self) -> tuple[ProxyClusters, Rearranger]:
+    def _for_style_transfer(self, source: Path) -> tuple[ProxyClusters, Rearranger]:
         """What style-transfer labelling needs."""
         try:
-            clusters = load_part(self.clusters or self.generator, "clusters", ProxyClusters)
-            return clusters, load_part(self.rearranger or self.generator, "rearranger", Rearranger)
+            clusters = load_part(self.clusters or self.bundle or source, "clusters", ProxyClusters)
+            return clusters, load_part(self.rearranger or self.bundle or source, "rearranger", Rearranger)
         except ProxymaskError as error:
             few = "style-transfer labelling needs them: give --clusters and --rearranger, or --style-transfer-max-labels 0"
-            raise ProxymaskError(f"{error}; {few}") from None
+            raise ProxymaskError(f"{error.message}; {few}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainDepth:
+class TrainDepth(Checked):
     """A small depth network, trained on drawn pictures whose depth is exact, for the extractor depth-net.
 
     OUT gets depth/ (averaged weights). The same command resumes after a stop.
@@ -282,9 +302,9 @@ class TrainDepth:
     """The folder that proxymask data avatars --depth wrote."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
-    steps: int = 1000
+    steps: Steps = 1000
     """Optimisation steps."""
-    batch: int = 16
+    batch: BatchSize = 16
     """Pictures a step."""
     config: Annotated[DepthConfig, Flat] = field(default_factory=DepthConfig)
     common: Common = field(default_factory=Computing)
@@ -292,6 +312,8 @@ class TrainDepth:
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device), run_lock(self.out):
+            check_folders(images=self.images)
+            check_out(self.out)
             every = max(1, min(500, self.steps))
             loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
             loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)

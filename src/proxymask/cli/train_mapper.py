@@ -9,6 +9,7 @@ import tyro
 
 from ..conditions import get_condition
 from ..core import legacy
+from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import short_hash
@@ -25,7 +26,7 @@ from ..training.distributed import is_main, main_first, processes
 from ..training.mapper import MapperConfig
 from ..training.parts import Frozen, find_part, load_part
 from ..training.presets import DEFAULT_PRESET, resolve_preset
-from ..training.run_dirs import mark_of, run_lock
+from ..training.run_dirs import check_out, mark_of, run_lock
 from ..training.stages.condition_mapper import ConditionMapperDefinition
 from ..training.stages.definition import TrainedStage
 from ..training.stages.distillation import DistillationDefinition
@@ -40,8 +41,10 @@ from .stage_options import (
     MapperOverrides,
     PresetName,
     changed,
+    check_folders,
     discriminator_of,
     generator_of,
+    part_of,
     pictures_of,
     say,
     stage_settings,
@@ -50,7 +53,7 @@ from .stage_options import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainMapper:
+class TrainMapper(Checked):
     """The mapper: turns masks of your labels, or drawings or depth maps, into proxy masks.
 
     OUT gets mapper/ (averaged weights). The same command resumes after a stop. With --condition, pairs are made of generated pictures by an
@@ -91,13 +94,13 @@ class TrainMapper:
     """Real pictures for the adversarial loss; without them, samples of the generator are used. With --picture-mapper also for pairs."""
     picture_mapper: OptionalPath = None
     """A mapper of pictures (train mapper --condition picture). It predicts the proxy masks of --images, so that these give pairs too."""
-    real_share: float = 0.5
+    real_share: Annotated[float, Range(0, 1, above=True)] = 0.5
     """Share of a batch that is made of --images, with --picture-mapper."""
     cache: OptionalPath = None
     """Folder in which pairs are stored, so that several runs share them: missing pairs are made first. Without it, pairs are made in every
     step."""
-    cache_pairs: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
-    """Number of pairs in --cache. If it is smaller than the training needs, pairs are repeated with other disturbances."""
+    cache_pairs: Annotated[int | None, Range(1, 10**9), tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
+    """Number of pairs in --cache. If it is smaller than the training needs, pairs are repeated with other augmentation."""
     discriminator: OptionalPath = None
     """The discriminator to start from; by default the one trained with the rearranger, else an untrained one."""
     start: OptionalPath = None
@@ -115,6 +118,8 @@ class TrainMapper:
         """Train it."""
         with processes(self.common.device), run_lock(self.out):
             self._check_flags()
+            check_folders(images=self.images)
+            check_out(self.out)
             definition = self._definition()
             condition = definition.condition if isinstance(definition, ConditionMapperDefinition) else None
             if isinstance(definition, PairedMapperDefinition) and definition.cache is not None:
@@ -167,12 +172,7 @@ class TrainMapper:
 
     def _part(self, name: str) -> Path:
         """Where the part ``name`` is: its flag, or --bundle."""
-        given: Path | None = getattr(self, name)
-        if given is None and self.bundle is None:
-            raise ProxymaskError(f"give --{name}, or --bundle for all parts")
-        found = given or self.bundle
-        assert found is not None
-        return found
+        return part_of(getattr(self, name), self.bundle, name)
 
     def _frozen(self) -> Frozen:
         generator, _ = generator_of(self._part("generator"), self.class_index)
@@ -213,7 +213,8 @@ class TrainMapper:
         mapper = load_mapper(find_part(self.picture_mapper, "mapper"))
         made_of = (mark_of(self.picture_mapper) or {}).get("identity", {})
         if not isinstance(mapper, UNetMapper) or mapper.in_channels != 3 or made_of.get("condition", "picture") != "picture":
-            raise ProxymaskError(f"{self.picture_mapper} is no mapper of pictures: train one with train mapper --condition picture")
+            how = "proxymask train mapper --condition picture"
+            raise ProxymaskError(f"{self.picture_mapper} is no mapper of pictures: train one with {how}")
         generator, clusters = frozen.cut.generator, frozen.clusters
         sizes = {"num_clusters": clusters.num_clusters, "resolution": frozen.cut.resolution, "input_resolution": generator.resolution}
         fits = all(mapper.config[key] == value for key, value in sizes.items())

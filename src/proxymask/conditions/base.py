@@ -7,13 +7,14 @@ import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ..core.checks import Range, checked, nearest
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, as_size, centre_box, height_width, same_aspect_ratio, size_text
 from ..imaging.labels import LabelSet
@@ -160,7 +161,8 @@ _FACTORIES: dict[str, Factory] = {}
 _FUNCTIONS: dict[str, tuple[PictureFunction, int]] = {}
 
 
-def register(name: str, channels: int = 1) -> Callable[[PictureFunction], PictureFunction]:
+@checked
+def register(name: str, channels: Annotated[int, Range(1, 3)] = 1) -> Callable[[PictureFunction], PictureFunction]:
     """Decorator that adds a condition: its function takes pictures and returns planes, see :data:`PictureFunction`.
 
     Args:
@@ -192,6 +194,7 @@ def condition_names() -> list[str]:
     return [*_FACTORIES, *_FUNCTIONS]
 
 
+@checked
 def get_condition(
     name: str,
     labels: LabelSet | None = None,
@@ -225,7 +228,8 @@ def get_condition(
         return _FACTORIES[name](labels, extractor or (about or {}).get("extractor"), weights)
     if about is not None:
         return FunctionCondition(name, int(about["channels"]), None)
-    raise ProxymaskError(f"unknown condition {name!r}: use one of {', '.join(condition_names())}, or FILE.py:NAME")
+    known = condition_names()
+    raise ProxymaskError(f"unknown condition {name!r}: use one of {', '.join(known)}, or FILE.py:NAME{nearest(name, known)}")
 
 
 def _run_file(path: Path) -> None:

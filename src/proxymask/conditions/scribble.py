@@ -67,7 +67,7 @@ class ScribbleCondition(Condition):
         best = small.argmax(dim=0)
         one_hot = torch.nn.functional.one_hot(best, self.channels).permute(2, 0, 1).float() * given
         if float(given.float().mean()) > 0.6:
-            notes += ("most of it is painted, as in a mask: --condition mask follows edges more closely",)
+            notes += ("most of it is painted, as in a mask: the condition mask follows edges more closely",)
         return Reading(one_hot, dilate(given, STROKE_RADIUS), notes)
 
     def _small(self, ids: np.ndarray, painted: np.ndarray, size: Size) -> tuple[torch.Tensor, tuple[str, ...]]:

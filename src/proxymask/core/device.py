@@ -18,7 +18,7 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     Raises:
         ProxymaskError: an unknown name, or a device that is not available.
     """
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

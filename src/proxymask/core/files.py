@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,8 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], half: bool = Fals
         full = "No space left" in str(error) or "os error 28" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, os.strerror(errno.ENOSPC) if full else str(error), str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -164,7 +166,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def restore_folder(folder: Path) -> None:
     """Undo a :func:`replace_folder` that was interrupted after the old folder had been renamed and before the new one took its place."""
-    old = folder.with_name(folder.name + ".old")
+    old = _aside(folder)
     if old.is_dir() and not folder.exists():
         os.replace(old, folder)
 
@@ -174,9 +176,8 @@ def replace_folder(new: Path, folder: Path) -> None:
 
     Files and folders in it that this package does not write there, as masks that somebody painted, are kept.
     """
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():  # an earlier call was stopped between its two steps
-        os.replace(old, folder)
+    restore_folder(folder)
+    old = _aside(folder)
     _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -184,6 +185,11 @@ def replace_folder(new: Path, folder: Path) -> None:
     os.replace(new, folder)
     _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    """Where a folder is kept while another one takes its place; hidden, so that nobody has a folder of this name."""
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _keep_others(old: Path, folder: Path) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
 
-from ..core.errors import ProxymaskError
+from ..core.checks import Range, Seed, checked
+from ..core.differences import differences
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import check_path, read_json, write_json
 from ..core.lock import folder_lock, is_lock
 from ..core.threads import available_cpus
@@ -31,14 +33,15 @@ def find_art(kind: str) -> LayerArt:
     return arts[kind]
 
 
+@checked
 def make_dataset(
     out: str | Path,
     kind: str = "avatars",
-    count: int = 10_000,
-    size: int = 128,
-    seed: int = 0,
+    count: Annotated[int, Range(1, 10**7)] = 10_000,
+    size: Annotated[int, Range(8, 1024)] = 128,
+    seed: Seed = 0,
     framing: str | None = None,
-    workers: int | None = None,
+    workers: Annotated[int, Range(1, 1024)] | None = None,
     progress: Callable[[int, int], None] | None = None,
     depth: bool = False,
 ) -> Path:
@@ -77,8 +80,6 @@ def _make_dataset(
 ) -> Path:
     art = find_art(kind)
     framing = framing or next(iter(art.framings))
-    if count < 1:
-        raise ProxymaskError(f"--count must be 1 or more, got {count}")
     composer = LayerComposer(art, size, framing)  # checks the arguments before anything is written
     about = {"kind": kind, "size": size, "seed": seed, "framing": framing}
     kinds = ("images", "masks", *(("depth",) if depth else ()))
@@ -97,7 +98,7 @@ def _make_dataset(
         else:
             _run_pool(chunks, workers, (kind, size, framing, str(out), seed, depth), lambda n: progress and progress(done + n, count))
     except OSError as error:
-        raise ProxymaskError(f"cannot write to {out} ({error.strerror or error}): make room, then run it again to continue") from None
+        raise ProxymaskError(f"cannot write to {out} ({os_reason(error)}): make room, then run it again to continue") from None
     return out
 
 
@@ -164,14 +165,15 @@ def _start_folder(out: Path, about: dict[str, Any], count: int, art: LayerArt, k
         stored = read_json(record)
         found = {key: stored.get(key) for key in about} if isinstance(stored, dict) else {}
         if found != about:
-            raise ProxymaskError(f"{out} holds another dataset ({found}, not {about}): choose a new folder with --out")
+            raise ProxymaskError(f"{out} holds another data set ({differences(found, about)}): choose a new folder with --out")
         count = max(count, int(stored.get("count", 0)))  # a smaller count does not shrink the dataset
     elif out.exists() and (not out.is_dir() or not all(is_lock(entry) or entry.name == f"{record.name}.tmp" for entry in out.iterdir())):
-        raise ProxymaskError(f"{out} holds something else: choose a new or empty folder with --out")
+        what = "holds something else" if out.is_dir() else "is a file"
+        raise ProxymaskError(f"{out} {what}: choose a new or empty folder with --out")
     try:
         write_json(record, {"format": DATASET_FORMAT, **about, "count": count, "art": art.terms})  # first: it says whose the folder is
         art.labels.save(out / "labels.json")
         for folder in kinds:
             (out / folder).mkdir(exist_ok=True)
     except OSError as error:
-        raise ProxymaskError(f"cannot write to {out} ({error.strerror or error})") from None
+        raise ProxymaskError(f"cannot write to {out} ({os_reason(error)})") from None

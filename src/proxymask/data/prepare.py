@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..core.errors import ProxymaskError
+from ..core.checks import checked
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import check_folder, check_path, read_json, write_json
 from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
@@ -49,6 +50,7 @@ class PrepareReport:
     """What was assumed, and for how many pictures."""
 
 
+@checked
 def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
     """Write the pictures of a folder as a prepared set: RGB, upright, cropped to the aspect ratio of ``size``, resized by Lanczos.
 
@@ -68,6 +70,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         ProxymaskError: missing folder, no readable picture, ``out`` has other content or is written by another process, a full disk.
     """
     images, out = check_path(images, "images"), check_path(out, "out")
+    check_folder(out)
     with folder_lock(out):
         return _prepare_folder(images, out, size, progress)
 
@@ -76,14 +79,13 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
-    check_folder(out)
     root, masks, labels = _layout(images)
     listing = list_pictures(root)
     files = listing.files
     if not files:
         raise no_pictures(images, listing)
     if out.exists() and (not out.is_dir() or any(not _is_part_of_set(entry) for entry in out.iterdir())):
-        raise ProxymaskError(f"{out} holds something else: choose a new or empty folder")
+        raise ProxymaskError(f"{out} {'holds something else' if out.is_dir() else 'is a file'}: choose a new or empty folder")
     source = _source_hash(images)
     report, names = PrepareReport(skipped=list(listing.broken), others=listing.others), []
     scales, said = _deep_scales(files, report.notes), Counter[str]()
@@ -129,7 +131,7 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
         index: dict[str, Any] = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source}
         write_json(out / "index.json", {**index, "left_out": _left_out(report, root), "names": names})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {out} ({error.strerror or error}): make room or choose another folder") from None
+        raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another folder") from None
     return report
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import load_tensors, read_json, save_tensors, write_json
 from ..core.hashing import json_hash
 
@@ -32,7 +32,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "identity.json", dict(identity))
         except OSError as error:
-            raise ProxymaskError(f"cannot write {self.folder} ({error.strerror}): make room or choose another --out") from None
+            raise ProxymaskError(f"cannot write {self.folder} ({os_reason(error)}): make room or choose another --out") from None
 
     def tensors(self, name: str, make: Callable[[], Tensors]) -> Tensors:
         """The tensors ``name``: read from the disk, or made by ``make`` and stored. A :class:`ProxymaskError` where the disk is full."""
@@ -46,7 +46,7 @@ class Cache:
         try:
             save_tensors(path, value)
         except OSError as error:
-            raise ProxymaskError(f"cannot write {path} ({error.strerror}): make room and run the same command again") from None
+            raise ProxymaskError(f"cannot write {path} ({os_reason(error)}): make room and run the same command again") from None
         return value
 
     def json(self, name: str, make: Callable[[], Any]) -> Any:
@@ -58,5 +58,5 @@ class Cache:
         try:
             write_json(path, value)
         except OSError as error:
-            raise ProxymaskError(f"cannot write {path} ({error.strerror}): make room and run the same command again") from None
+            raise ProxymaskError(f"cannot write {path} ({os_reason(error)}): make room and run the same command again") from None
         return value

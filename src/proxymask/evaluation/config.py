@@ -2,8 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
 from ..metrics.backends import Backend
 from . import counts
@@ -18,7 +19,7 @@ PARTS: dict[Protocol, tuple[Part, ...]] = {"standard": get_args(Part), "paper": 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
+class EvaluationConfig(Checked):
     """What to measure, on what data, and where the results go."""
 
     bundle: str = "avatars"
@@ -33,7 +34,7 @@ class EvaluationConfig:
     """Folder of the judge, as proxymask train judge writes it; if not given, the shipped one (avatars only)."""
     mapper: str = "mask"
     """Mapper of the bundle to measure; proxymask inspect BUNDLE lists them."""
-    count: int | None = None
+    count: Annotated[int | None, Range(2, 10**7)] = None
     """Number of pictures of each kind; if not given, 2,000, or 28,000 with --protocol paper."""
     features: tuple[str, ...] = ()
     """Further feature networks: inception, inception-clean, squeezenet, or a weights file (append :clean for clean resizing)."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..core.checks import nearest
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import json_hash
@@ -25,6 +26,7 @@ from .judge import Judge, shipped_judge
 from .synthesis import BundleSynthesis
 
 CACHE_FORMAT = 1
+MASK_MAPPER = "mask"  # of every bundle that was fitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +131,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
     channels = synth.bundle.generator.img_channels
     if channels != 3:
         raise ProxymaskError(f"{config.bundle} makes pictures of {channels} channels: only pictures in colours (3) can be evaluated")
+    _check_mapper(config.mapper, synth)
     bundle = BundleSynthesis(synth, config.mapper, seed)
     real = ImageSet.open(config.data, synth.size)
     labelled = real if config.masks is None else ImageSet.open(config.masks, synth.size)
@@ -156,6 +159,14 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
     )
 
 
+def _check_mapper(name: str, synth: Synthesizer) -> None:
+    """Refuse a mapper that is not there, or that does not read masks; a bundle without any is measured without one."""
+    able = sorted(mapper for mapper in synth.bundle.mappers if synth.bundle.condition_of(mapper)["condition"] == "mask")
+    if name not in able and (able or name != MASK_MAPPER):
+        have = f"it has {', '.join(able)}" if able else "it has none"
+        raise ProxymaskError(f"--mapper {name}: the bundle {synth.bundle.name} has no such mapper for masks ({have}){nearest(name, able)}")
+
+
 def _open_judge(config: EvaluationConfig, bundle: BundleSynthesis, real: ImageSet, notes: list[str]) -> Judge | None:
     labels = bundle.synth.bundle.labels or real.labels
     folder = config.judge or (None if labels is None else shipped_judge(labels))
@@ -181,7 +192,7 @@ def _open_networks(config: EvaluationConfig, judge: Judge | None, device: torch.
         except ProxymaskError as error:
             if what.partition(":")[0] not in NAMES:
                 raise  # a path must be right; the weights of a named network may be missing
-            notes.append(f"not computed: {what} features: {error}")
+            notes.append(f"not computed: {what} features: {error.message}")
             continue
         networks[net.key] = net
     if not config.features:

@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ..core.errors import ProxymaskError
+from ..core.checks import Seed, checked
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import write_json
 from ..core.lock import folder_lock
 from . import counts
 from .cache import Cache
 from .collect import collect, describe
 from .config import EvaluationConfig
+from .earlier import keep_earlier
 from .inputs import Inputs, open_inputs
 from .measure import Measurement
 from .report import write_report
@@ -157,15 +159,17 @@ class Evaluator:
         return jobs
 
 
+@checked
 def evaluate(
     config: EvaluationConfig,
     *,
     device: str = "auto",
     precision: str = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Measure a bundle; write ``metrics.json`` and ``report.html`` into ``config.out``.
+    """Measure a bundle; write ``metrics.json`` and ``report.html`` into ``config.out``. Earlier results of something else, or of more, are
+    renamed.
 
     Args:
         config: see :class:`EvaluationConfig`.
@@ -185,8 +189,10 @@ def evaluate(
 def _evaluate(config: EvaluationConfig, device: str, precision: str, seed: int, progress: Callable[[int, int], None] | None) -> Evaluation:
     result = Evaluator(config, device=device, precision=precision, seed=seed, progress=progress).run()
     try:
+        kept = keep_earlier(config.out, result)
         write_json(config.out / "metrics.json", {"format": FORMAT, "about": result.about, "notes": result.notes, "numbers": result.numbers})
         write_report(config.out / "report.html", result)
     except OSError as error:
-        raise ProxymaskError(f"cannot write {config.out} ({error.strerror}): make room and run the same command again") from None
+        raise ProxymaskError(f"cannot write {config.out} ({os_reason(error)}): make room and run the same command again") from None
+    result.notes.extend([kept] if kept else [])
     return result

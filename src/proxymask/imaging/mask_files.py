@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from .labels import LabelSet
 from .mask_forms.annotations import load
 from .mask_forms.class_files import is_mask_file, is_two_valued
 from .mask_forms.coco import SEPARATOR, image_names, is_coco
 from .mask_forms.labelme import is_labelme
-from .picture_files import distinct_names, enters
+from .picture_files import distinct_names, enters, why_unreadable
 from .reader import SUFFIXES, open_picture
 
 PLACES = (Path(__file__).parents[1] / "examples" / "masks", Path(__file__).parents[3] / "examples" / "masks")  # wheel, checkout
@@ -71,7 +71,7 @@ def write_example_masks(out: Path, labels: LabelSet) -> list[Path]:
         labels.save(out / "labels.json")
         (out / "README.md").write_text(README, encoding="utf-8")
     except OSError as error:
-        raise ProxymaskError(f"cannot write to --out {out} ({error.strerror or error}): make room or give another folder") from None
+        raise ProxymaskError(f"cannot write to --out {out} ({os_reason(error)}): make room or give another folder") from None
     return written
 
 
@@ -99,12 +99,18 @@ def find_masks(path: str | Path, labels: LabelSet) -> list[MaskFile]:
     if not found:
         raise ProxymaskError(f"{path} holds no masks ({', '.join(sorted(SUFFIXES))}, or .json of labelme or COCO)")
     if others:
-        named = ", ".join(other.relative_to(path).as_posix() for other in others[:5])
+        named = ", ".join(_left_out(other, path) for other in others[:5])
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         warnings.warn(
             f"{path}: {len(others)} file{'s are' if len(others) > 1 else ' is'} no mask and left out: {named}{more}", stacklevel=2
         )
     return _distinct(found)
+
+
+def _left_out(path: Path, root: Path) -> str:
+    """The name of what is no mask, with the reason where it cannot be opened."""
+    name = path.relative_to(root).as_posix()
+    return name if os.path.isfile(path) else f"{name} ({why_unreadable(path)})"
 
 
 def is_class_folder(files: Sequence[Path], labels: LabelSet) -> bool:
@@ -122,14 +128,15 @@ def is_class_folder(files: Sequence[Path], labels: LabelSet) -> bool:
 def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], real: str, seen: set[str]) -> list[MaskFile]:
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError:  # named by the verb that asks for the masks
+    except OSError:
+        others.append(folder)
         return []
     files = [entry for entry in entries if is_mask_file(entry)]
     if is_class_folder(files, labels):
         return [MaskFile(folder.name if folder == root else folder.relative_to(root).as_posix(), folder)]
     found, photos = [], set()
     for entry in entries:
-        if entry.is_dir() or entry in files or entry.name in OWN_FILES:
+        if os.path.isdir(entry) or entry in files or entry.name in OWN_FILES:
             continue
         annotated = _annotated(entry) if entry.suffix.lower() == ".json" else None
         if annotated is None:
@@ -143,7 +150,7 @@ def _below(folder: Path, root: Path, labels: LabelSet, others: list[Path], real:
     others += left_out
     found += [MaskFile(file.relative_to(root).with_suffix("").as_posix(), file) for file in files if file not in left_out]
     for entry in entries:
-        if entry.is_dir() and enters(entry, real, seen):
+        if os.path.isdir(entry) and enters(entry, real, seen):
             found += _below(entry, root, labels, others, real, seen)
     return found
 

@@ -21,8 +21,7 @@ from .mask_forms.ids import check_ids
 from .mask_forms.labelme import from_labelme, is_labelme
 from .mask_forms.notes import Notes
 from .mask_forms.pictures import from_array, from_picture
-from .mask_forms.stored import stored
-from .reader import as_picture, stored_array
+from .reader import stored_array
 
 MaskSource = Any  # str | os.PathLike | np.ndarray | torch.Tensor | Image.Image
 
@@ -79,8 +78,7 @@ def read_mask_notes(source: MaskSource, labels: LabelSet, size: Size | None = No
         if array is not None:
             mask, painted = from_array(array, labels, notes)
         else:
-            picture = as_picture(source, notes.texts)
-            mask, painted = from_picture(picture, labels, notes, stored(source, picture))
+            mask, painted = from_picture(source, labels, notes)
     if size is not None:
         mask = resize_mask(mask, size, notes.name)
         painted = None if painted is None else resize_mask(painted.astype(np.uint8), size, notes.name) > 0

@@ -50,17 +50,24 @@ def _list(folder: Path, root: str, seen: set[str], below: bool, suffixes: Collec
     for path in entries:
         if path.name.startswith(".") or path.name in OURS:
             continue
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike the methods of Path, these functions do not fail where permissions are missing
             if below and enters(path, root, seen):
                 _list(path, root, seen, below, suffixes, found)
         elif path.suffix.lower() not in suffixes:
             found.others.append(path)
-        elif not path.exists():
-            found.broken.append((path, "is a link to a file that does not exist"))
-        elif not path.is_file():
-            found.broken.append((path, "is a pipe or a device, not a regular file"))
+        elif not os.path.isfile(path):
+            found.broken.append((path, why_unreadable(path)))
         else:
             found.files.append(path)
+
+
+def why_unreadable(path: Path) -> str:
+    """Why a name in a folder is no file that can be read."""
+    if os.path.isdir(path):
+        return "is a folder that cannot be opened"
+    if os.path.exists(path):
+        return "is a pipe or a device, not a regular file"
+    return "is a link to a file that does not exist" if os.path.islink(path) else "cannot be opened"
 
 
 def enters(folder: Path, root: str, seen: set[str]) -> bool:
@@ -70,7 +77,7 @@ def enters(folder: Path, root: str, seen: set[str]) -> bool:
     """
     real = os.path.realpath(folder)
     above = (root + os.sep).startswith(real + os.sep)
-    again = folder.is_symlink() and (real + os.sep).startswith(root + os.sep)
+    again = os.path.islink(folder) and (real + os.sep).startswith(root + os.sep)
     if above or again or real in seen:
         return False
     seen.add(real)

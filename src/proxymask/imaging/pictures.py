@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from .labels import LabelSet
 
 INK, FAINT, PAPER = (32, 36, 42), (108, 116, 128), (255, 255, 255)
@@ -38,7 +38,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
     except OSError as error:
         if temporary.is_file():
             temporary.unlink()
-        raise ProxymaskError(f"cannot write {path} ({error.strerror or error}): make room or choose another --out") from None
+        raise ProxymaskError(f"cannot write {path} ({os_reason(error)}): make room or choose another --out") from None
     return path
 
 

@@ -241,7 +241,7 @@ def read_with_alpha(source: PictureSource, full: int | None = None, notes: list[
     Args:
         source: see :func:`as_picture`.
         full: value that is white in grey pictures with more than 8 bits; None: :func:`full_scale` of the picture's maximum, with a note
-            where that is less than 16 bits.
+            where that is not 16 bits.
         notes: see :func:`open_picture`.
         name: of the source in messages.
 
@@ -251,9 +251,10 @@ def read_with_alpha(source: PictureSource, full: int | None = None, notes: list[
     name = name or source_name(source)
     picture = as_picture(source, notes)
     if picture.mode in DEEP_MODES:
-        scale = full or full_scale(deep_maximum(picture))
-        if full is None and 255 < scale < 65535:
-            _note(notes, name, f"its greys end at {deep_maximum(picture):g}, read as {scale.bit_length()} bits (0 to {scale})")
+        largest = deep_maximum(picture)
+        scale = full or full_scale(largest)
+        if full is None and scale != 65535 and (picture.mode != "F" or scale > 255):
+            _note(notes, name, f"its greys end at {largest:g}, read as {scale.bit_length()} bits (0 to {scale})")
         alpha = opacity(picture)
         picture = grey_picture(picture, scale)
         if alpha is not None:
@@ -313,7 +314,8 @@ def _to_srgb(picture: Image.Image, name: str, notes: list[str] | None) -> Image.
         from PIL import ImageCms
 
         stored = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if picture.mode != "CMYK" and "srgb" in ImageCms.getProfileDescription(stored).lower():
+        description = ImageCms.getProfileDescription(stored).lower()
+        if picture.mode != "CMYK" and "srgb" in description and "linear" not in description:
             return picture
         alpha = opacity(picture)
         plain = picture
@@ -321,7 +323,12 @@ def _to_srgb(picture: Image.Image, name: str, notes: list[str] | None) -> Image.
             plain = to_rgba(picture)
             is_grey = stored.profile.xcolor_space.strip() == "GRAY"
             plain = plain.getchannel(0) if is_grey else plain.convert("RGB")
-        converted = ImageCms.profileToProfile(plain, stored, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        target = ImageCms.createProfile("sRGB")
+        if plain is not picture and plain.mode == "RGB":  # a copy: without another one
+            ImageCms.profileToProfile(plain, stored, target, inPlace=True)
+            converted: Image.Image | None = plain
+        else:
+            converted = ImageCms.profileToProfile(plain, stored, target, outputMode="RGB")
     except Exception as error:  # Pillow without LittleCMS, damaged profiles, profiles of other kinds of colours
         _note(notes, name, f"its colour profile cannot be used ({_reason(error)}): its colours are taken as sRGB")
         return picture

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from ..core import legacy
+from ..core.checks import checked
 from ..core.config_model import ConfigModel
 from ..core.device import resolve_device
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, replace_folder, write_json
 from ..core.hashing import file_hash
 from ..core.sizes import START, Size, as_size, size_text
@@ -70,10 +71,12 @@ class Bundle:
         """Side of the pictures; (height, width) where they are not square."""
         return as_size(self.generator.picture_size)
 
+    @checked
     def condition_of(self, mapper: str) -> dict[str, Any]:
         """What is known of the condition that a mapper reads: at least ``condition``, its name."""
         return self.conditions.get(mapper, MASK)
 
+    @checked
     def mapper_for(self, condition: str) -> str:
         """The name of the mapper that reads ``condition``: the one called like it, else the first.
 
@@ -100,8 +103,9 @@ class Bundle:
             out["segmenter"] = self.segmenter
         return out | {f"mappers/{name}": mapper for name, mapper in self.mappers.items()}
 
-    def to(self, device: torch.device) -> "Bundle":
-        """Move every network; returns this bundle itself."""
+    def to(self, device: str | torch.device) -> "Bundle":
+        """Move every network; returns this bundle itself. Raises :class:`ProxymaskError` where the device is not there."""
+        device = resolve_device(device)
         for part in self.parts().values():
             part.to(device)
         return self
@@ -123,6 +127,7 @@ class Bundle:
         self.__dict__.update(state)
         self.to(device)
 
+    @checked
     def save(self, folder: str | Path, half: bool = True, card: str | None = None) -> Path:
         """Write the bundle whole or not at all: a folder under a temporary name takes the place of the old one at the end.
 
@@ -164,7 +169,7 @@ class Bundle:
             )
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            reason = error.strerror or error
+            reason = os_reason(error)
             raise ProxymaskError(f"cannot write the bundle {folder} ({reason}); nothing of the old one was touched") from None
         replace_folder(temporary, folder)
         self.folder = folder
@@ -188,6 +193,7 @@ class Bundle:
         return "\n".join(lines) + "\n"
 
     @classmethod
+    @checked
     def from_pretrained(
         cls,
         source: str | Path = "avatars",
@@ -208,6 +214,7 @@ class Bundle:
         return cls.load(find_bundle(source, revision=revision, token=token, cache_dir=cache_dir))
 
     @classmethod
+    @checked
     def load(cls, source: str | Path) -> "Bundle":
         """:meth:`from_pretrained` without the arguments of the hub."""
         folder = find_bundle(source)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..conditions import Condition, Reading, get_condition
+from ..core.checks import checked
 from ..core.errors import ProxymaskError
 from ..core.sizes import height_width
 from ..core.threads import one_thread
@@ -29,6 +30,7 @@ CERTAIN_LOGIT = 30.0  # of a cluster that is certain
 class ConditionSteps(SynthesisSteps):
     """The steps from inputs of a condition to the logits of a mapper."""
 
+    @checked
     def condition(self, name: str, extractor: str | None = None, weights: Path | None = None) -> Condition:
         """The condition ``name`` (or ``FILE.py:NAME``) as this bundle's mapper for it takes it.
 
@@ -39,6 +41,7 @@ class ConditionSteps(SynthesisSteps):
         known = [about for mapper, about in self.bundle.conditions.items() if about["condition"] == plain and mapper in self.bundle.mappers]
         return get_condition(name, self.bundle.labels, extractor, weights, known[0] if known else None)
 
+    @checked
     @one_thread()
     def read_condition(self, source: MaskLike, condition: str | Condition, from_photo: bool = False, invert: bool = False) -> Reading:
         """An input as the planes that the mapper reads.
@@ -66,6 +69,7 @@ class ConditionSteps(SynthesisSteps):
             typical = mapper.typical if isinstance(mapper, UNetMapper) and int(mapper.seen) else None
         return kind.read(given, self.size, invert, typical)
 
+    @checked
     @one_thread()
     def mixed_logits(
         self, readings: Sequence[Reading], mappers: Sequence[str], style: Style | None = None, unpainted: Unpainted = "mapper"

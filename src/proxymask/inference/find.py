@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..core.checks import check_value, nearest
 from ..core.errors import ProxymaskError
 
 EMBEDDED = Path(__file__).parents[1] / "bundles"
@@ -35,6 +36,7 @@ def find_bundle(
     """
     if not isinstance(source, str | Path) or not str(source):
         raise ProxymaskError(f"a bundle is named by a folder, an embedded name or a name on the hub, not by {source!r}")
+    check_value("bundle", source, str | Path)
     path, name = Path(source), str(source)
     found = path if path.is_dir() else EMBEDDED / name if (EMBEDDED / name / "bundle.json").is_file() else None
     if found is not None:
@@ -44,7 +46,9 @@ def find_bundle(
     if path.exists():
         raise ProxymaskError(f"{path} is a file; a bundle is a folder with bundle.json")
     if name.count("/") != 1 or name.startswith((".", "/")):
-        raise ProxymaskError(f"no bundle {name!r}: no such folder, and the embedded ones are: {', '.join(list_bundles()) or 'none'}")
+        known = list_bundles()
+        have = ", ".join(known) or "none"
+        raise ProxymaskError(f"no bundle {name!r}: no such folder, and the embedded ones are: {have}{nearest(name, known)}")
     try:
         from huggingface_hub import snapshot_download
     except ImportError:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..core.checks import check_value
 from ..core.errors import ProxymaskError
 from ..core.files import check_path
 from ..core.sizes import Size
@@ -41,11 +42,10 @@ def as_source(source: object) -> str | Path | np.ndarray | Image.Image:
         return source.float().numpy() if source.dtype in (torch.bfloat16, torch.float16) else source.numpy()
     if isinstance(source, str):
         check_path(source, "the input")
+    if isinstance(source, np.ndarray | Image.Image):
         return source
-    if isinstance(source, np.ndarray | Image.Image | Path):
-        return source
-    if isinstance(source, os.PathLike):
-        return Path(source)
+    if isinstance(source, str | os.PathLike):
+        return check_value("mask", source, str | Path) if isinstance(source, str | Path) else Path(source)
     raise ProxymaskError(f"an input is {KINDS}, not of type {type(source).__name__}")
 
 

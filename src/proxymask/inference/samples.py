@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..core.checks import BatchSize, Seed, Truncation, checked
 from ..core.device import autocast
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, write_json
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
@@ -79,16 +80,17 @@ class SampleNetworks:
         return cls(synth.cut, synth.bundle.clusters, synth.bundle.segmenter, synth.bundle.labels, synth.dtype)
 
 
+@checked
 def write_samples(
     networks: SampleNetworks,
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     out: str | Path,
     *,
     with_proxy: bool = False,
     with_labels: bool = False,
-    truncation: float = 1.0,
+    truncation: Truncation = 1.0,
     noise_mode: NoiseMode = "const",
-    batch: int | None = None,
+    batch: BatchSize | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write unconditional samples with their sidecars; sample i is that of the integer seed ``seeds[i]``.
@@ -121,7 +123,7 @@ def write_samples(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ProxymaskError(f"cannot make the folder {out} ({error.strerror}): choose another --out") from None
+        raise ProxymaskError(f"cannot make the folder {out} ({os_reason(error)}): choose another --out") from None
     wanted = dataclasses.replace(
         networks, clusters=networks.clusters if with_proxy else None, segmenter=networks.segmenter if with_labels else None
     )
@@ -173,7 +175,8 @@ def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, 
     z = cut.generator.z(seeds).to(device)
     w = cut.w(z, truncation)
     with autocast(device, networks.precision), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seeds[0])  # of new noise
+        if noise_mode == "random":
+            torch.manual_seed(seeds[0])
         levels, raw = cut.feature_pyramid(w, noise_mode)
         features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
         proxy = None if clusters is None else clusters.assign(features_at_split)
@@ -191,7 +194,7 @@ def _write_sample(stem: Path, networks: SampleNetworks, made: _Batch, i: int, ab
     try:
         write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {stem}.json ({error.strerror}): make room or choose another --out") from None
+        raise ProxymaskError(f"cannot write {stem}.json ({os_reason(error)}): make room or choose another --out") from None
     return write_picture(f"{stem}.png", from_pixels(made.pixels[i]))
 
 

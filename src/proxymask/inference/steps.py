@@ -9,11 +9,12 @@ Shapes: B pictures of H x W pixels; proxy masks and features have h x w position
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
+from ..core.checks import Seed, Truncation, checked, nearest
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
@@ -41,6 +42,7 @@ class SynthesisSteps:
         ProxymaskError: an unknown device or precision, or a device that is not there.
     """
 
+    @checked
     def __init__(self, bundle: Bundle, device: str | torch.device = "auto", precision: str | torch.dtype = "auto") -> None:
         self.bundle = bundle
         self.proxy_mask_mode: ProxyMaskMode = bundle.about.get("proxy_mask_mode", "soft")
@@ -67,34 +69,53 @@ class SynthesisSteps:
 
     # ------------------------------------------------------------------------------------------------------------ samples
 
+    @checked
     @inference
-    def w(self, seeds: Sequence[int], truncation: float = 1.0) -> torch.Tensor:
+    def w(self, seeds: Sequence[Seed], truncation: Truncation = 1.0) -> torch.Tensor:
         """Latents w (B, w_dim) of integer seeds.
 
         Raises:
             ProxymaskError: a seed that is no integer, a truncation that is no number.
         """
+        if not isinstance(seeds, Iterable) or not len(list(seeds)):
+            raise ProxymaskError(f"seeds must be a list of whole numbers, not {seeds!r}")
         z = self.bundle.generator.z([check_seed(seed) for seed in seeds]).to(self.device)
         # on a CPU one by one: in another batch the last bits of a w differ
         parts = z.split(1 if self.device.type == "cpu" else max(1, len(z)))
         return torch.cat([self.cut.w(part, check_truncation(truncation)) for part in parts])
 
+    @checked
     @inference
     def state(self, w: torch.Tensor) -> SplitState:
-        """G1: latents (B, w_dim) or (B, num_ws, w_dim) -> the samples at the split."""
+        """G1: latents (B, w_dim) or (B, num_ws, w_dim) -> the samples at the split.
+
+        Raises:
+            ProxymaskError: latents of another shape, or ones that are not finite.
+        """
+        self._check_latents(w)
         with autocast(self.device, self.dtype):
             return self.cut.features(w.to(self.device))
 
+    def _check_latents(self, w: torch.Tensor) -> None:
+        wide, layers = self.bundle.generator.w_dim, self.bundle.generator.num_ws
+        if not len(w) or tuple(w.shape[1:]) not in ((wide,), (layers, wide)):
+            raise ProxymaskError(f"w is a tensor (B, {wide}) or (B, {layers}, {wide}), got {tuple(w.shape)}")
+        if not w.is_floating_point() or not bool(torch.isfinite(w).all()):
+            raise ProxymaskError("w holds values that are not finite, or whole numbers: take latents of synth.w(seeds)")
+
+    @checked
     @inference
     def layout(self, w: torch.Tensor) -> tuple[torch.Tensor, SplitState]:
         """Proxy masks (B, h, w) int64 of the samples of latents w, and the samples at the split."""
         state = self.state(w)
         return self.bundle.clusters.assign(state.features), state
 
+    @checked
     @inference
     def sample(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """The generator's own pictures of latents w (B, 3, H, W), their proxy masks (B, h, w), and labels (B, H, W) where there is a
         segmenter."""
+        self._check_latents(w)
         w = w.to(self.device)
         with autocast(self.device, self.dtype):
             levels, picture = self.cut.feature_pyramid(w)
@@ -107,6 +128,7 @@ class SynthesisSteps:
 
     # ------------------------------------------------------------------------------------------------------------- styles
 
+    @checked
     @inference
     def encode_styles(self, w: torch.Tensor) -> Style:
         """The styles of latents w (B, w_dim) or (B, num_ws, w_dim), for a batch: without the fused G2."""
@@ -120,6 +142,7 @@ class SynthesisSteps:
         clusters = self.bundle.clusters
         return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts))
 
+    @checked
     @inference
     def fuse(self, style: Style) -> Style:
         """A single style with the fused G2, which makes pictures of it faster."""
@@ -127,6 +150,7 @@ class SynthesisSteps:
             fused = FusedG2(self.cut, style.w, self.dtype)
         return Style(style.w, style.state, style.kv, style.present, style.prior, fused)
 
+    @checked
     def substitute(self, ids: torch.Tensor, style: Style) -> torch.Tensor:
         """Proxy masks (B, h, w) of other samples for these styles: clusters that a style lacks are replaced by similar ones it has, as far
         as the rearranger needs that (:attr:`Rearranger.substitute_threshold`)."""
@@ -134,6 +158,7 @@ class SynthesisSteps:
 
     # -------------------------------------------------------------------------------------------------------------- masks
 
+    @checked
     @inference
     def map(self, masks: np.ndarray | torch.Tensor, mapper: str = "mask") -> torch.Tensor:
         """Label ids (B, H, W) -> logits (B, K, h, w) of a mapper: all that depends on the mask alone.
@@ -145,8 +170,19 @@ class SynthesisSteps:
         if reads != "mask":
             raise ProxymaskError(f"the mapper {mapper!r} reads {reads}, not masks: synth.generate(input, style, condition={reads!r})")
         ids = masks if isinstance(masks, torch.Tensor) else torch.tensor(masks)  # copies, as arrays of pictures are read-only
+        self._check_ids(ids)
         return network(ids.to(self.device, torch.long))
 
+    def _check_ids(self, ids: torch.Tensor) -> None:
+        """A GPU that meets an id which is no class is of no use any more until the process ends."""
+        if ids.ndim != 3 or not ids.numel() or ids.is_floating_point() or ids.is_complex():
+            raise ProxymaskError(f"masks are label ids (B, H, W), got {ids.dtype} of shape {tuple(ids.shape)}: synth.read_mask makes them")
+        classes = 0 if self.bundle.labels is None else len(self.bundle.labels)
+        least, most = int(ids.amin()), int(ids.amax())
+        if classes and not 0 <= least <= most < classes:
+            raise ProxymaskError(f"the masks hold id {most if least >= 0 else least}: ids are 0 to {classes - 1}")
+
+    @checked
     @inference
     def map_planes(self, planes: torch.Tensor, mapper: str) -> torch.Tensor:
         """Planes (B, planes, H, W) of a condition, 0 to 1, -> logits (B, K, h, w) of the mapper of that name.
@@ -161,13 +197,15 @@ class SynthesisSteps:
         mapper = self.bundle.mappers.get(name)
         if mapper is None:
             have = ", ".join(sorted(self.bundle.mappers)) or "none"
-            raise ProxymaskError(f"the bundle {self.bundle.name} has no mapper {name!r} (it has: {have})")
+            near = nearest(name, self.bundle.mappers)
+            raise ProxymaskError(f"the bundle {self.bundle.name} has no mapper {name!r} (it has: {have}){near}")
         with self._lock:
             known = self._mappers.get(name)
             if known is None or known[0] is not mapper:
                 known = self._mappers[name] = mapper, fused_copy(mapper, self.dtype)
             return known[1]
 
+    @checked
     @inference
     def proxy_mask(self, logits: torch.Tensor, style: Style) -> torch.Tensor:
         """A mapper's logits (B, K, h, w), or one for all styles, -> proxy masks for the styles: ids (B, h, w) int64 where the bundle takes
@@ -178,6 +216,7 @@ class SynthesisSteps:
 
     # ----------------------------------------------------------------------------------------------------------- pictures
 
+    @checked
     def query_tokens(self, proxy: torch.Tensor) -> QueryTokens:
         """Query tokens of proxy masks, ids (B, h, w) or planes (B, K, h, w).
 
@@ -191,6 +230,7 @@ class SynthesisSteps:
                 raise ProxymaskError("a proxy mask is not negative; a mapper's logits go through synth.proxy_mask(logits, style) first")
             return self.rearranger.encode_mask(proxy)
 
+    @checked
     @inference
     def rearrange(self, proxy: torch.Tensor, style: Style) -> SplitState:
         """The rearranger: features of the styles, one for all or one each, in the layout of proxy masks, ids (B, h, w) or one-hot or soft
@@ -198,18 +238,20 @@ class SynthesisSteps:
         tokens = self.query_tokens(proxy)
         return self.rearranger.attend(tokens, style.expanded(len(proxy)).kv)
 
+    @checked
     @inference
     def render_state(self, state: SplitState, w: torch.Tensor) -> torch.Tensor:
         """G2: states at the split, with latents w of as many styles, -> pictures."""
         with autocast(self.device, self.dtype):
             return self.cut.render(state, w).float().clamp_(-1, 1)
 
+    @checked
     @inference
     def render(self, proxy: torch.Tensor, style: Style) -> torch.Tensor:
         """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures."""
         return self.render_rearranged(self.rearrange(proxy, style), style)
 
-    @torch.inference_mode()
+    @inference
     def render_rearranged(self, state: SplitState, style: Style) -> torch.Tensor:
         """G2: what :meth:`rearrange` made for a style, or for one each, -> pictures."""
         if style.fused_g2 is not None:

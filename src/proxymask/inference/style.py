@@ -3,7 +3,6 @@
 Shapes: B styles, K clusters, C channels, h x w positions at the split.
 """
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..core.checks import Seed, Truncation, check_value
 from ..core.errors import ProxymaskError
 from ..models.rearranger import StyleKV
 from ..models.split_generator import SplitState
@@ -109,10 +109,8 @@ def join_styles(styles: Sequence[Style]) -> Style:
 
 
 def check_seed(seed: object) -> int:
-    """``seed`` as an int; a :class:`ProxymaskError` where it is no integer (True, "3" and 3.0 are none)."""
-    if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer):
-        raise ProxymaskError(f"a seed is an integer, not {seed!r} ({type(seed).__name__})")
-    return int(seed)
+    """``seed`` as an int; a :class:`ProxymaskError` where it is no integer (True, "3" and 3.0 are none), or beyond 64 bits."""
+    return int(check_value("seed", seed, Seed))
 
 
 def check_style(style: object) -> StyleLike:
@@ -129,15 +127,13 @@ def check_one_style(style: object) -> OneStyle:
             raise ProxymaskError(f"this Style holds {len(style)} styles: give one Style for each picture, as a list")
         return style
     if isinstance(style, int | np.integer) and not isinstance(style, bool):
-        return int(style)
+        return int(check_value("style", style, Seed))
     raise ProxymaskError(f"a style is a seed (an integer) or a Style of synth.make_style, not {style!r} ({type(style).__name__})")
 
 
 def check_truncation(truncation: object) -> float:
-    """``truncation`` as a float; a :class:`ProxymaskError` where it is no finite number."""
-    if isinstance(truncation, bool) or not isinstance(truncation, int | float | np.number) or not math.isfinite(truncation):
-        raise ProxymaskError(f"truncation is a number, 1 for none, not {truncation!r}")
-    return float(truncation)
+    """``truncation`` as a float; a :class:`ProxymaskError` where it is no number, or none with a meaning."""
+    return float(check_value("truncation", truncation, Truncation))
 
 
 def style_list(styles: object, count: int) -> list[StyleLike]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..core.checks import Seed, Truncation, checked
 from ..core.device import resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width, size_text
@@ -89,6 +90,7 @@ class Synthesizer(ConditionSteps):
         super().__init__(bundle, device, precision)
 
     @classmethod
+    @checked
     def from_pretrained(
         cls,
         source: str | Path = "avatars",
@@ -119,6 +121,7 @@ class Synthesizer(ConditionSteps):
         at_once = min(BLOCK_PICTURES, max(1, BLOCK_PIXELS // (height * width)))
         self.batch_size, self._cache = 1 if device.type == "cpu" else at_once, StyleCache()
 
+    @checked
     def to(self, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None) -> "Synthesizer":
         """Move to another device or precision; returns the synthesizer itself.
 
@@ -169,7 +172,8 @@ class Synthesizer(ConditionSteps):
 
     # ------------------------------------------------------------------------------------------------------------- styles
 
-    def make_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
+    @checked
+    def make_style(self, seed: Seed | None = None, w: torch.Tensor | None = None, truncation: Truncation = 1.0) -> Style:
         """A style with all that depends on it alone: features, keys, values and the weights of G2.
 
         Args:
@@ -191,12 +195,14 @@ class Synthesizer(ConditionSteps):
             raise ProxymaskError(f"w is a tensor {shapes[0]} or {shapes[1]}, got {got}; several styles: synth.encode_styles(w)")
         return self.fuse(self.encode_styles(w))
 
-    def set_style(self, seed: int | None = None, w: torch.Tensor | None = None, truncation: float = 1.0) -> Style:
+    @checked
+    def set_style(self, seed: Seed | None = None, w: torch.Tensor | None = None, truncation: Truncation = 1.0) -> Style:
         """Set the style of this thread's calls that name none; see :meth:`make_style`. Threads that set none take the one set last."""
         style = self.make_style(seed, w, truncation)
         self._set.put(style)
         return style
 
+    @checked
     def make_region_styles(self, styles: Mapping[Any, OneStyle], truncation: float = 1.0) -> RegionStyles:
         """A style for each label: the regions of a mask are painted in styles of their own.
 
@@ -211,7 +217,7 @@ class Synthesizer(ConditionSteps):
         each = assign_styles(styles, self._needed_labels())
         kinds = list(dict.fromkeys(each))
         made = tuple(self._resolve_one(self._checked_one(check_one_style(kind)), truncation) for kind in kinds)
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             g2 = RegionG2(self.cut, [style.w for style in made], self.dtype)
         return RegionStyles(made, tuple(kinds.index(one) for one in each), g2)
 
@@ -258,6 +264,7 @@ class Synthesizer(ConditionSteps):
 
     # -------------------------------------------------------------------------------------------------------------- masks
 
+    @checked
     @one_thread()
     def __call__(
         self,
@@ -266,7 +273,7 @@ class Synthesizer(ConditionSteps):
         *,
         mapper: str = "mask",
         output_type: OutputType = "pil",
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
     ) -> Any:
         """Pictures of one or many masks.
 
@@ -304,6 +311,7 @@ class Synthesizer(ConditionSteps):
                 blocks.append(block_output(self.paint(row[None], mask, style_of_one)[0], output_type))
         return make_output(blocks, output_type, single)
 
+    @checked
     def read_mask(self, mask: MaskLike, strict: bool = False) -> np.ndarray:
         """Check one mask against the bundle's labels and bring it to picture size: ids (H, W) uint8.
 
@@ -320,6 +328,7 @@ class Synthesizer(ConditionSteps):
             raise ProxymaskError(f"the bundle {self.bundle.name} has no labels yet: train its mapper first ({how})")
         return self.bundle.labels
 
+    @checked
     @one_thread()
     def generate(
         self,
@@ -327,7 +336,7 @@ class Synthesizer(ConditionSteps):
         style: StyleLike | None = None,
         mapper: str | None = None,
         *,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         condition: str = "mask",
         from_photo: bool = False,
         invert: bool = False,
@@ -372,7 +381,7 @@ class Synthesizer(ConditionSteps):
         if isinstance(style, Style):
             proxy = self.proxy_mask(logits, style)
             return self.render(proxy, style), proxy
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             shares = style.weights(torch.from_numpy(np.array(mask)).to(self.device))
             grid = shrink(shares, logits.shape[2:])
             proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
@@ -396,8 +405,9 @@ class Synthesizer(ConditionSteps):
         ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
         return Result(from_pixels(pixels), ids[0].to(torch.uint8).cpu().numpy(), mask, notes)
 
+    @checked
     @inference
-    def transfer(self, shape_seed: StyleLike, style_seed: StyleLike, truncation: float = 1.0) -> Result:
+    def transfer(self, shape_seed: StyleLike, style_seed: StyleLike, truncation: Truncation = 1.0) -> Result:
         """The layout of one sample in the style of another, without a mapper (supplement, section F).
 
         Args:
@@ -412,13 +422,14 @@ class Synthesizer(ConditionSteps):
             ids, _ = self.layout(self.w([shape], truncation))
         return self._from_proxy(self.substitute(ids, style), style)
 
+    @checked
     @one_thread()
     def generate_mixed(
         self,
         inputs: Sequence[tuple[str, MaskLike]],
         style: StyleLike | None = None,
         *,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         unpainted: Unpainted = "mapper",
     ) -> Result:
         """A picture of several conditions at once, as (condition, input) pairs: a scribble for the hair, a sketch for the rest; see
@@ -427,7 +438,7 @@ class Synthesizer(ConditionSteps):
         Raises:
             ProxymaskError: as :meth:`generate`; no inputs.
         """
-        if not inputs:
+        if not isinstance(inputs, list | tuple) or not inputs:
             raise ProxymaskError("there is nothing to paint from: give at least one (condition, input)")
         if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in inputs):
             raise ProxymaskError(

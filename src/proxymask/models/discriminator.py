@@ -6,6 +6,7 @@ Shapes: B pictures; I, O input and output channels; H x W the size of the pictur
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start
 from .stylegan2_layers import FullyConnected, MappingNetwork, channels_at, check_at_least, check_positive, check_resolution
 from .stylegan2_ops import SQRT2, bias_lrelu, conv_down2, fir_kernel
+
+CRASHING_PIXELS = 2**19
 
 
 class Conv(nn.Module):
@@ -38,6 +41,12 @@ class Conv(nn.Module):
         return bias_lrelu(x, self.bias, gain=total, clamp=None if clamp is None else clamp * gain) if self.lrelu else x
 
 
+def _crashes(picture: torch.Tensor) -> bool:
+    """Whether oneDNN would end the process (SIGFPE) in the second derivative of fromRGB in bfloat16, which R1 takes: it divides by zero for
+    2**19 pixels in a batch, on CPUs with AMX, with up to four threads (docs/decisions.md, first-layer-in-float32)."""
+    return picture.device.type == "cpu" and picture.requires_grad and picture.numel() == picture.shape[1] * CRASHING_PIXELS
+
+
 class DiscriminatorBlock(nn.Module):
     """Residual block that halves the resolution: (B, I, h, w) -> (B, O, h/2, w/2).
 
@@ -54,7 +63,8 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.fromrgb is not None:
-            x = self.fromrgb(x, clamp=self.clamp)
+            with torch.autocast(x.device.type, enabled=False) if _crashes(x) else nullcontext():
+                x = self.fromrgb(x, clamp=self.clamp)
         skip = self.skip(x, gain=0.5**0.5)
         return skip + self.conv1(self.conv0(x, clamp=self.clamp), gain=0.5**0.5, clamp=self.clamp)
 

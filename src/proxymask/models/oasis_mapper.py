@@ -189,7 +189,8 @@ class OasisMapper(ConfigModel):
         self.start, self.size = check_start(start), block_size(resolution, start)
         if blocks < 1 or any(side % 2 ** (blocks - 1) for side in self.size):
             size = short_text(self.size)
-            raise ProxymaskError(f"{len(widths)} widths do not fit a proxy mask of {size}: too many halvings, give fewer --widths")
+            what = "two at least, give more" if blocks < 1 else "too many halvings, give fewer"
+            raise ProxymaskError(f"--widths: {len(widths)} do not fit a proxy mask of {size}: {what}")
         self.num_labels, self.resolution, self.resize = num_labels, resolution, resize
         self.first = (self.size[0] // 2 ** (blocks - 1), self.size[1] // 2 ** (blocks - 1))
         self.head = nn.Conv2d(num_labels, widths[0], 3, padding=1)

@@ -175,22 +175,28 @@ class ProxyClusters(ConfigModel):
         self._check_ids(mask)
         return self.colors()[mask.numpy()]
 
-    def report(self) -> str:
-        """Text, several lines: what was clustered, the inertia, the empty clusters, the size of each cluster."""
+    def summary(self) -> list[str]:
+        """Lines of text: what was clustered, the inertia, the sizes of the largest and the smallest cluster, the empty ones."""
         sizes = self.counts.tolist()
         total = sum(sizes)
         if total == 0:
-            return f"{self.num_clusters} proxy clusters, not fitted"
+            return [f"{self.num_clusters} proxy clusters, not fitted"]
         empty = [i for i, size in enumerate(sizes) if size == 0]
         where = "" if self.cut is None else f", cut {self.cut}"
-        lines = [
+        return [
             f"{self.num_clusters} proxy clusters of {total:,} vectors ({self.sample_count} pictures, {self.channels} channels at "
             f"{self.size[0]} x {self.size[1]}{where})",
             f"mean 1 - cosine to the centroid: {float(self.inertia):.4f}",
+            f"sizes: {max(sizes) / total:.1%} of the vectors in the largest, {min(sizes) / total:.1%} in the smallest",
             f"empty: {', '.join(map(str, empty)) or 'none'}",
         ]
-        order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
-        return "\n".join([*lines, *(f"{i:4d}  {sizes[i]:12,d}  {sizes[i] / total:6.1%}" for i in order)])
+
+    def report(self) -> str:
+        """Text, several lines: :meth:`summary`, then the size of each cluster."""
+        sizes = self.counts.tolist()
+        total = max(sum(sizes), 1)
+        order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)) if sum(sizes) else []
+        return "\n".join([*self.summary(), *(f"{i:4d}  {sizes[i]:12,d}  {sizes[i] / total:6.1%}" for i in order)])
 
     def _check(self, features: Tensor) -> None:
         c, (h, w) = self.channels, self.size

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..core.threads import inference
 from ..imaging.grids import to_uint8
 from ..imaging.masks import resize_mask
 from ..imaging.pictures import from_pixels
@@ -140,7 +141,7 @@ class Renderer:
         seeds = tuple(seeds_of_labels(model, request, spec))
         return model.region_styles(seeds, request.truncation)
 
-    @torch.inference_mode()
+    @inference
     def attention(self, request: Drawn, painted: Painted, planes: torch.Tensor, x: float, y: float) -> tuple[np.ndarray, int]:
         """Where the rearranger takes a position of a picture from: its attention over the style sample, uint8 (h, w), 255 at the most; and
         the seed of that sample.

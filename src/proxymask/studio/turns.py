@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
+from ..core.threads import one_thread
 from .errors import BusyError
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Turns:
         else:
             self._jobs.pop(owner, None)
 
+    @one_thread()
     def _run(self) -> None:
         while True:
             with self._changed:

@@ -4,9 +4,9 @@ What is slow in it runs in a thread of its own, so that painters do not wait for
 """
 
 import asyncio
+import json
 import re
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from ..conditions import Condition
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width
 from ..imaging.labels import LabelSet
-from ..imaging.masks import read_mask, resize_mask
+from ..imaging.masks import read_mask_notes, resize_mask
 from ..imaging.reader import open_picture, pixel_count
 from .errors import FieldError
 
@@ -54,15 +54,14 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def mask(self, data: bytes, name: str, labels: LabelSet, canvas: Size) -> Upload:
-        """A mask in any form that :func:`read_mask` takes, at the size of the canvas.
+        """A mask in any form that :func:`read_mask_notes` takes, at the size of the canvas.
 
         Raises:
-            ProxymaskError: it cannot be used, in the words of :func:`read_mask`.
+            ProxymaskError: it cannot be used, in the words of :func:`read_mask_notes`.
         """
-        with self._file(data, name) as path, warnings.catch_warnings(record=True) as noticed:
-            warnings.simplefilter("always")
-            values = resize_mask(read_mask(path, labels), canvas, str(path))
-        return Upload(values, [_named(str(warning.message), path, name) for warning in noticed])
+        with self._file(data, name) as path:
+            found = read_mask_notes(path, labels, canvas)
+        return Upload(found.ids, [_named(note, path, name) for note in found.notes])
 
     def drawing(self, data: bytes, name: str, condition: Condition, size: Size, canvas: Size, from_photo: bool) -> Upload:
         """A drawing as its condition reads it, grey: scribbles as label ids with 255 for nothing, others with 255 for white.
@@ -117,13 +116,23 @@ class Reader:
         with tempfile.TemporaryDirectory(prefix="proxymask-") as folder:
             path = Path(folder) / ("upload" + (suffix.group() if suffix else ""))
             path.write_bytes(data)
-            count = pixel_count(path)
+            count = max(pixel_count(path), annotated_pixels(data) if path.suffix.lower() == ".json" else 0)
             if count > self._pixels:
                 raise ProxymaskError(f"{name} has {count:,} pixels, and the studio takes up to {self._pixels:,}: make it smaller")
             try:
                 yield path
             except ProxymaskError as error:
                 raise ProxymaskError(_named(str(error), path, name)) from None
+
+
+def annotated_pixels(data: bytes) -> int:
+    """Pixels of the largest picture that annotations, JSON of labelme or COCO, say they are for; 0 where they say none."""
+    try:
+        stored = json.loads(data)
+        images = [*stored.get("images", []), {"width": stored.get("imageWidth", 0), "height": stored.get("imageHeight", 0)}]
+        return max(int(image["width"]) * int(image["height"]) for image in images)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):  # said when it is read
+        return 0
 
 
 def display_name(name: str) -> str:

@@ -1,10 +1,14 @@
 """Differentiable augmentation of real and generated pictures for small data sets (Zhao et al. 2020, section 3.2)."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 
+Augmentation = Literal["color", "translation", "cutout"]
 
-def diff_augment(x: torch.Tensor, policy: tuple[str, ...], rng: torch.Generator) -> torch.Tensor:
+
+def diff_augment(x: torch.Tensor, policy: tuple[Augmentation, ...], rng: torch.Generator) -> torch.Tensor:
     """Augment pictures (B, 3, H, W) in [-1, 1] with the operations of ``policy`` (color, translation, cutout); differentiable.
 
     ``rng`` is a generator on the CPU, so that the result depends on its seed alone.

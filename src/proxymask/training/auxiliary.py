@@ -51,9 +51,9 @@ class GeneratedImages:
     def __len__(self) -> int:
         return self.count
 
-    def expected(self, draws: int) -> float:
-        """Pictures that are made for so many random draws, on average."""
-        return self.count * (1 - (1 - 1 / self.count) ** draws)
+    def expected(self, draws: int, first: int = 0) -> float:
+        """Pictures that are made for so many random draws, on average, after the ``first`` ones were counted."""
+        return self.count - (self.count - min(first, self.count)) * (1 - min(BLOCK / self.count, 1.0)) ** draws
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Indices (B,) -> pictures (B, 3, H, W) in [-1, 1], float32, on the CPU."""

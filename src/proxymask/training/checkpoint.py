@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ..core import legacy
+from ..core.differences import differences
 from ..core.errors import ProxymaskError
 from ..core.files import load_tensors, read_json, save_tensors, write_json
 
@@ -113,16 +114,15 @@ def load_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any]) -> b
             state = read_json(path / "state.json")
             tensors = legacy.run_tensors(load_tensors(path / "state.safetensors"))
         except ProxymaskError as error:
-            print(f"{error}; trying the checkpoint before it", file=sys.stderr)
+            print(f"{error.message}; trying the checkpoint before it", file=sys.stderr)
             continue
         if state.get("format") != CHECKPOINT_FORMAT:
             raise ProxymaskError(
                 f"{path} has checkpoint format {state.get('format')}, this version reads {CHECKPOINT_FORMAT}: start a new run folder"
             )
         old = legacy.stage_settings(run.stage.name, state["identity"])
-        changed = sorted(k for k in identity.keys() | old.keys() if identity.get(k) != old.get(k))
-        if changed:
-            what = ", ".join(f"{k}: {old.get(k)} -> {identity.get(k)}" for k in changed[:4])
+        what = differences(old, identity)
+        if what:
             raise ProxymaskError(f"{folder} holds a run with other settings ({what}); use the same settings or another --out")
         try:
             _restore(run, tensors)

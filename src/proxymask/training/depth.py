@@ -6,12 +6,14 @@ Shapes: B pictures, H x W pixels.
 import dataclasses
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
+from ..core.checks import Checked, Range, Rate
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.seeding import derive_rng
@@ -26,12 +28,12 @@ from .segmentation import augment, plain_format
 
 
 @dataclasses.dataclass(frozen=True)
-class DepthConfig:
+class DepthConfig(Checked):
     """The depth network's width and recipe."""
 
-    width: int = 16
+    width: Annotated[int, Range(1, 2**12)] = 16
     """Channels at full resolution."""
-    learning_rate: float = 0.003
+    learning_rate: Rate = 0.003
     """Adam; warm-up over 50 steps, then a cosine to zero."""
 
 
@@ -56,7 +58,7 @@ class DepthImages:
         self.files = [self.folder / "depth" / Path(name).with_suffix(".png").name for name in self.set.names]
         missing = next((file for file in self.files if not file.is_file()), None)
         if missing is not None:
-            raise ProxymaskError(f"{missing} is missing: run the proxymask data command again with --depth")
+            raise ProxymaskError(f"{missing} is missing: run proxymask data avatars --depth with the same arguments again")
 
     def __len__(self) -> int:
         return len(self.set)

@@ -5,47 +5,49 @@ The paper takes generators that are already trained; the supplement names StyleG
 
 import dataclasses
 from collections.abc import Hashable, Iterator
+from typing import Annotated
 
 import torch
 from PIL import Image
 from torch import nn
 
+from ..core.checks import Checked, Natural, Range, Rate, Share, Weight, Width
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight
-from .augment import diff_augment
+from .augment import Augmentation, diff_augment
 from .loop import Run
 
 PATH_EVERY = 4  # generator steps between path length terms: StyleGAN2's lazy regularisation
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Checked):
     """Widths and training recipe of the generator and its discriminator (StyleGAN2: Karras et al. 2020)."""
 
-    z_dim: int = 512
+    z_dim: Width = 512
     """Numbers of a latent z, and of w."""
-    mapping_layers: int = 8
+    mapping_layers: Annotated[int, Range(0, 64)] = 8
     """Layers of the network that maps z to w."""
-    channel_base: int = 32768
+    channel_base: Annotated[int, Range(1, 2**24)] = 32768
     """Feature channels at a resolution r: channel_base / r, at most channel_max."""
-    channel_max: int = 512
+    channel_max: Width = 512
     """Most feature channels at any resolution."""
-    learning_rate: float = 0.002
+    learning_rate: Rate = 0.002
     """Adam's learning rate, of both networks (StyleGAN2)."""
-    r1_gamma: float = 10.0
+    r1_gamma: Weight = 10.0
     """gamma of R1, the penalty on the discriminator's gradients at real pictures (StyleGAN2)."""
-    path_weight: float = 2.0
+    path_weight: Weight = 2.0
     """Weight of path length regularisation; 0 turns it off (StyleGAN2)."""
-    style_mixing: float = 0.9
+    style_mixing: Share = 0.9
     """Share of samples, 0 to 1, that are drawn from two latents (StyleGAN2)."""
-    augment: tuple[str, ...] = ()
+    augment: tuple[Augmentation, ...] = ()
     """Augmentations of all pictures that the discriminator sees: color, translation, cutout. For small sets (Zhao et al. 2020)."""
     flip: bool = False
     """Mirror half of the real pictures. For pictures whose left and right are alike."""
-    discriminator_first: int = 0
+    discriminator_first: Natural = 0
     """Steps at the start in which the discriminator alone learns. For a trained generator whose own discriminator is lost."""
 
 

@@ -6,10 +6,11 @@ A judge's run folder is the judge itself: network, labels and accuracy lie in th
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
+from ..core.checks import BatchSize, Checked, Range, Rate, Seed, Steps, checked
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_seed
@@ -47,18 +48,18 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class JudgeConfig:
+class JudgeConfig(Checked):
     """A judge's size and schedule."""
 
-    width: int = 32
+    width: Annotated[int, Range(1, 2**12)] = 32
     """Channels of the residual blocks."""
-    blocks: int = 6
+    blocks: Annotated[int, Range(0, 64)] = 6
     """Residual blocks."""
-    steps: int = 1200
+    steps: Steps = 1200
     """Steps of training."""
-    batch: int = 32
+    batch: BatchSize = 32
     """Pictures a step."""
-    learning_rate: float = 0.005
+    learning_rate: Rate = 0.005
     """Adam; warm-up, then a cosine to zero."""
 
 
@@ -83,13 +84,14 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
+@checked
 def train_judge(
     data: ImageSet,
     out: Path,
     config: JudgeConfig | None = None,
     *,
     test: ImageSet | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "auto",
     precision: str = "auto",
     progress: Progress | None = None,

@@ -18,13 +18,14 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
 from PIL import Image
 from torch import nn
 
+from ..core.checks import BatchSize, Checked, Count, Natural, Range, Seed, Steps
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng, derive_seed
@@ -40,35 +41,41 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class LoopConfig:
+class LoopConfig(Checked):
     """How long and how to run; the same for all stages."""
 
-    steps: int = 1000
+    steps: Steps = 1000
     """Optimisation steps in all. A resumed run goes on to this number."""
-    batch: int = 16
+    batch: BatchSize = 16
     """Samples a step, over all processes and parts of the batch."""
-    accumulate: int = 1
+    accumulate: BatchSize = 1
     """Parts into which each process splits its batch, one after the other, to save memory."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the whole run."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or mps."""
     precision: str = "auto"
     """Type of the computation: auto, fp32 or bf16."""
-    ema_samples: float = 10_000
+    ema_samples: Annotated[float, Range(0)] = 10_000
     """Half-life of the moving average of the weights, in samples (StyleGAN2: 10,000)."""
-    ema_rampup: float = 0.05
+    ema_rampup: Annotated[float, Range(0, 1000)] = 0.05
     """Most of that half-life, as a share of the samples seen so far, so that short runs average too (StyleGAN2: 0.05)."""
-    log_every: int = 50
+    log_every: Count = 50
     """Steps between lines of stats.jsonl."""
-    checkpoint_every: int = 1000
+    checkpoint_every: Count = 1000
     """Steps between checkpoints."""
-    grid_every: int = 1000
+    grid_every: Natural = 1000
     """Steps between picture grids. 0: none."""
-    keep: int = 2
+    keep: Count = 2
     """Newest checkpoints that are kept."""
     tensorboard: bool = True
     """Also write events for TensorBoard."""
+
+    def __post_init__(self) -> None:
+        """Check every field, and that the batch has as many parts as it is split into."""
+        super().__post_init__()
+        if self.batch % self.accumulate:
+            raise ProxymaskError(f"--batch {self.batch} must be a multiple of --accumulate {self.accumulate}")
 
 
 class Stage(Protocol):
@@ -111,7 +118,8 @@ class Run:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if config.batch % (self.world * config.accumulate):
-            raise ProxymaskError(f"batch {config.batch} must be a multiple of processes x accumulate = {self.world} x {config.accumulate}")
+            parts = f"{self.world} x {config.accumulate}"
+            raise ProxymaskError(f"--batch {config.batch} must be a multiple of processes x --accumulate = {parts}")
         self.index = 0
         self.bad_steps = 0
         self.bad_in_row: dict[str, int] = {}
@@ -228,10 +236,15 @@ class Run:
         self.bad_steps += 1
         self.bad_in_row[optimizer] = self.bad_in_row.get(optimizer, 0) + 1
         if self.bad_in_row[optimizer] >= MAX_BAD_STEPS:
-            raise ProxymaskError(
-                f"{self.stage.name}: {MAX_BAD_STEPS} steps in a row were not finite; the last checkpoint is good: "
-                "resume from it with a lower learning rate or --precision fp32"
+            also = ", or go on with --precision fp32" if self.dtype != torch.float32 else ""
+            raise NotFinite(
+                f"{self.stage.name}: {MAX_BAD_STEPS} steps in a row were not finite: train it again with a lower --learning-rate "
+                f"in another --out{also}"
             )
+
+
+class NotFinite(ProxymaskError):
+    """A training whose losses or gradients are no numbers any more."""
 
 
 def _split(value: Any, count: int) -> list[Any]:

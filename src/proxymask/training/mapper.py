@@ -8,12 +8,13 @@ Shapes: B samples, H x W pixels, h x w positions at the cut, K clusters.
 
 import dataclasses
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from PIL import Image
 from torch import nn
 
+from ..core.checks import Channels, Checked, Range, Rate, Share, Weight, Width
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
@@ -29,66 +30,66 @@ from .parts import Frozen
 
 
 @dataclasses.dataclass(frozen=True)
-class MapperConfig:
+class MapperConfig(Checked):
     """Widths and training recipe of the mapper for masks; the recipe is also that of other conditions (supplement A.1, A.2)."""
 
-    widths: Sequence[int] = (1024, 1024, 1024, 512, 256)
+    widths: Annotated[Sequence[int], Range(1, 2**16, filled=True)] = (1024, 1024, 1024, 512, 256)
     """Channels at the start and after each SPADE block; every block but the last doubles the size (A.1: OASIS)."""
-    hidden: int = 128
+    hidden: Width = 128
     """Channels inside SPADE (OASIS: 128)."""
-    tail: int = 3
+    tail: Annotated[int, Range(1, 99, kind="odd")] = 3
     """Kernel size of the last convolution, odd (OASIS: 3)."""
     resize: Resize = "area"
     """How masks are brought to the size of a block. nearest: as OASIS does. area: a cell keeps the share that a thin part covers."""
-    learning_rate: float = 0.002
+    learning_rate: Rate = 0.002
     """Adam's learning rate of the mapper (A.2: 0.002)."""
-    discriminator_lr_multiplier: float = 1.0
+    discriminator_lr_multiplier: Weight = 1.0
     """Learning rate of the discriminator, as a multiple of learning_rate (A.2: 1)."""
-    lambda_recon: float = 10.0
+    lambda_recon: Weight = 10.0
     """Weight of L_recon, the cross-entropy to the sample's proxy mask, in the first phase (A.2: 10)."""
-    lambda_recon_adv: float = 100.0
+    lambda_recon_adv: Weight = 100.0
     """Weight of L_recon in the second phase, with L_adv (A.2: 100)."""
-    lambda_adv: float = 1.0
+    lambda_adv: Weight = 1.0
     """Weight of L_adv (A.2: 1)."""
-    adv_phase: float = 0.0909
+    adv_phase: Share = 0.0909
     """Share of the steps, at the end, with L_adv (A.2: 10k of 110k)."""
     proxy_mask_mode: ProxyMaskMode = "hard"
     """How logits become the proxy mask that the rearranger gets. hard: the likeliest cluster. soft: probabilities. style-prior: the
     likeliest one given the style (beyond the paper)."""
-    momentum: float = 0.0
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.0
     """First beta of Adam, of the mapper (StyleGAN2: 0)."""
     cosine_decay: bool = False
     """The mapper's learning rate falls to 0 over the steps, as a cosine (beyond the paper)."""
-    lambda_label: float = 0.0
+    lambda_label: Weight = 0.0
     """Weight of L_label: the painted picture has to show the labels of the mask. 0: no such loss (beyond the paper)."""
-    label_phase: float = 0.5
+    label_phase: Share = 0.5
     """Share of the steps, at the end, with L_label. In those before, the auxiliary segmenter learns."""
     flip: bool = True
     """Mirror half of the pairs (beyond the paper)."""
-    r1_gamma: float = 10.0
+    r1_gamma: Weight = 10.0
     """gamma of R1 (A.2: 10)."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ConditionConfig:
+class ConditionConfig(Checked):
     """What is different for conditions other than masks: the U-Net mapper (supplement A.1) and how its pairs are made."""
 
-    unet_base: int = 16384
+    unet_base: Annotated[int, Range(0, 2**24)] = 16384
     """Channels of the U-Net at a resolution r: unet_base / r, at most unet_max. 0: the discriminator's own (A.1)."""
-    unet_max: int = 512
+    unet_max: Channels = 512
     """Most channels of the U-Net at any resolution. 0: the discriminator's own (A.1)."""
-    unet_space_to_depth: int = 1
+    unet_space_to_depth: Annotated[int, Range(1, 2**10, kind="power of two")] = 1
     """Pixels a side of the condition that become channels before the encoder, a power of two. 1: none (A.1)."""
     unet_start: Literal["fresh", "discriminator"] = "fresh"
     """Start of the encoder: new weights, or those of the discriminator, which needs its widths."""
-    unet_lr_multiplier: float = 1.0
+    unet_lr_multiplier: Weight = 1.0
     """Learning rate of the U-Net, as a multiple of learning_rate (A.2: 1)."""
-    unet_logit_adjustment: float = 0.0
+    unet_logit_adjustment: Annotated[float, Range(0, 100)] = 0.0
     """Power of a cluster's rarity by which it becomes likelier (Menon et al. 2021). 0: off (beyond the paper)."""
-    unet_recolor: float = 0.0
+    unet_recolor: Share = 0.0
     """Share of the generated pictures, 0 to 1, whose colours are changed before lines are drawn from them (beyond the paper)."""
-    unet_clean_share: float = 0.25
-    """Share of the pairs, 0 to 1, whose condition stays as the extractor made it. The others are disturbed (beyond the paper)."""
+    unet_clean_share: Share = 0.25
+    """Share of the pairs, 0 to 1, whose condition stays as the extractor made it. The others are augmented (beyond the paper)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +176,7 @@ class MapperStage:
 
     @torch.no_grad()
     def pairs(self, run: Run, purpose: str) -> Pairs:
-        """This process' part of a batch of pairs: made or read, partly of real pictures, mirrored and disturbed."""
+        """This process' part of a batch of pairs: made or read, partly of real pictures, mirrored and augmented."""
         mirrored = run.local_shard(torch.rand(run.config.batch, generator=run.rng(purpose + "/flip")) < 0.5)
         count = len(mirrored)
         of_real = max(1, round(count * self.real.share)) if self.real is not None else 0
@@ -191,9 +192,9 @@ class MapperStage:
         if self.config.flip:
             pairs = Pairs(*(_choose(mirrored, x.flip(-1), x) for x in pairs))
         rng = run.rng(f"{purpose}/augment/{run.rank}")
-        disturbed = self.source.disturb(pairs.given, rng)
+        augmented = self.source.augment(pairs.given, rng)
         clean = torch.rand(count, generator=rng) < self.unet.unet_clean_share
-        return pairs._replace(given=_choose(clean, pairs.given, disturbed))
+        return pairs._replace(given=_choose(clean, pairs.given, augmented))
 
     def _generated(self, run: Run, purpose: str, count: int) -> Pairs:
         """``count`` pairs of generated pictures."""
@@ -270,14 +271,14 @@ class MapperStage:
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
-        """Rows: generated pictures, condition (every other one disturbed), proxy masks, the mapper's, and pictures in other styles."""
+        """Rows: generated pictures, condition (every other one augmented), proxy masks, the mapper's, and pictures in other styles."""
         average = run.averages["mapper"]
         z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
         w = self.cut.w(z)
         with run.autocast():
             given, proxy, _ = self.source(w, torch.Generator().manual_seed(2))
-        disturbed = self.source.disturb(given, torch.Generator().manual_seed(2))
-        given = _choose(torch.arange(len(given)) % 2 == 1, disturbed, given)
+        augmented = self.source.augment(given, torch.Generator().manual_seed(2))
+        given = _choose(torch.arange(len(given)) % 2 == 1, augmented, given)
         with run.autocast():
             logits = average(given)
             rendered = self.render(logits.roll(-1, dims=0), w)

@@ -1,7 +1,7 @@
 """Training pairs of a mapper in files, so that several runs share them.
 
-The files hold what generator, segmenter and extractor give, undisturbed, so that runs of other widths or settings can read them. Each is
-one safetensors file of 512 pairs.
+The files hold what generator, segmenter and extractor give, without augmentation, so that runs of other widths or settings can read them.
+Each is one safetensors file of 512 pairs.
 
 Shapes: B pairs, H x W pixels, C planes of a condition, h x w positions at the cut.
 """
@@ -19,7 +19,8 @@ from torch import nn
 
 from ..conditions.base import Condition
 from ..core.device import autocast
-from ..core.errors import ProxymaskError
+from ..core.differences import differences
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, save_tensors, write_json
 from ..core.lock import LOCK, folder_lock
 from ..core.seeding import derive_rng
@@ -39,7 +40,7 @@ MakePairs = Callable[[torch.Tensor, torch.Generator], Pairs]
 
 @dataclasses.dataclass(frozen=True)
 class PairShards:
-    """Undisturbed pairs in a folder; :meth:`fill` makes those that are missing.
+    """Pairs without augmentation in a folder; :meth:`fill` makes those that are missing.
 
     Pairs depend on ``seed`` and their index alone, so that a longer cache begins with the pairs of a shorter one.
     """
@@ -79,9 +80,8 @@ class PairShards:
         stored, wanted = read_json(about), self._about()
         if not isinstance(stored, dict) or stored.get("format") != CACHE_FORMAT:
             raise ProxymaskError(f"{about} is not of this version's format {CACHE_FORMAT}: choose another --cache, or remove this one")
-        changed = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
-        if changed:
-            what = ", ".join(f"{key}: {stored.get(key)} -> {wanted.get(key)}" for key in changed[:3])
+        what = differences(stored, wanted)
+        if what:
             raise ProxymaskError(f"{self.folder} holds pairs of something else ({what}): choose another --cache, or remove this one")
         earlier = _read(self.folder / "probe.safetensors", None)["probe"]
         if earlier.shape != self.probe.shape or float((earlier - self.probe).abs().mean()) > MAX_PROBE_DIFFERENCE:
@@ -140,7 +140,7 @@ class PairShards:
                 if progress:
                     progress(min(self.count, SHARD * (self.shards - len(missing) + number + 1)), self.count)
         except OSError as error:
-            raise ProxymaskError(f"cannot write {self.folder} ({error.strerror or error}): make room or choose another --cache") from None
+            raise ProxymaskError(f"cannot write {self.folder} ({os_reason(error)}): make room or choose another --cache") from None
 
     @torch.no_grad()
     def _made(self, shard: int, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:

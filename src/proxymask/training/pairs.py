@@ -43,7 +43,7 @@ class PairSource(Protocol):
         """Pairs of the samples w (B, w_dim), as the extractor gives them."""
         ...
 
-    def disturb(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    def augment(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """``given`` with the irregularities of what people draw."""
         ...
 
@@ -105,7 +105,7 @@ class MaskPairs:
         labels = self.labeler.segment(levels)
         return Pairs(labels, self.clusters.assign(features_at_split(self.labeler.cut, levels)), labels)
 
-    def disturb(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    def augment(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """The masks themselves: people paint masks as exactly."""
         return given
 
@@ -148,7 +148,7 @@ class ConditionPairs:
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
         return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)
 
-    def disturb(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    def augment(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """The condition's own augmentation: strokes moved, removed, thickened, ..."""
         return self.condition.augment(given, rng)
 

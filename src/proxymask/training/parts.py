@@ -104,6 +104,15 @@ def open_generator(path: str | Path, class_index: int | None = None) -> tuple[Ge
     return generator, discriminator, source_of(part)
 
 
+def source_notes(path: str | Path, origin: dict[str, Any]) -> list[str]:
+    """What a checkpoint of another project does not say and was assumed, and what was noticed; nothing for folders of this project."""
+    if not Path(path).is_file():
+        return []
+    assumed = [str(entry) for entry in origin.get("assumed", [])]
+    said = [f"{path}: assumed, as the file does not say it: {'; '.join(assumed)}"] if assumed else []
+    return said + [f"{path}: {note}" for note in origin.get("notes", [])]
+
+
 def matching_discriminator(path: str | Path, name: str, generator: Generator) -> Discriminator | None:
     """The discriminator that was trained with the network ``name`` in the folder ``path``, if it fits the pictures of ``generator``."""
     part = find_part(path, name)
@@ -152,7 +161,7 @@ def check_colours(generator: Generator) -> None:
     """A :class:`ProxymaskError` where ``generator`` makes no RGB pictures, so that real pictures cannot be compared with its samples."""
     if generator.img_channels != 3:
         raise ProxymaskError(
-            f"--images are in colours, this generator makes pictures of {generator.img_channels} channels: leave --images out, or give "
+            f"--images are in colours, this generator makes pictures of {generator.img_channels} channels: give no --images, or "
             "another generator"
         )
 

@@ -8,11 +8,12 @@ addition of ours and off, or it is named in :data:`UNSTATED`; ``tests/training/t
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from ..core import legacy
+from ..core.checks import Checked, Range, nearest
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from .generator import GeneratorConfig
@@ -28,12 +29,12 @@ MAX_CUT = 64  # the size of the feature maps in the paper (supplement A.2)
 
 
 @dataclasses.dataclass(frozen=True)
-class Preset:
+class Preset(Checked):
     """Settings of every stage, in the order in which they run."""
 
-    resolution: int
+    resolution: Annotated[int, Range(8, 2**13, kind="power of two")]
     """Side of the pictures, for a generator that is still to be trained."""
-    cut: int
+    cut: Annotated[int, Range(4, 2**13, kind="power of two")]
     """Side of the features at the cut, for a generator of ``resolution``; see :meth:`cut_for`."""
     generator: GeneratorConfig
     rearranger: RearrangerConfig
@@ -43,9 +44,9 @@ class Preset:
     rearranger_loop: LoopConfig
     segmenter_loop: LoopConfig
     mapper_loop: LoopConfig
-    num_clusters: int = 25
+    num_clusters: Annotated[int, Range(1, 2**14)] = 25
     """K."""
-    cluster_samples: int = 256
+    cluster_samples: Annotated[int, Range(1, 10**6)] = 256
     """Samples whose features are clustered."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
@@ -312,23 +313,20 @@ def _changed(config: Any, changes: Mapping[str, Any], where: str) -> Any:
     names = [field.name for field in dataclasses.fields(config)]
     for key, value in changes.items():
         if key not in names:
-            raise ProxymaskError(f"{where}: no setting {key!r}; there are {', '.join(names)}")
+            raise ProxymaskError(f"{where}: no setting {key!r}{nearest(key, names)}; there are {', '.join(names)}")
         old = getattr(config, key)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, dict):
                 raise ProxymaskError(f"{where}: {key} must be an object of settings, got {value!r}")
             values[key] = _changed(old, value, f"{where}: {key}")
-        elif isinstance(old, Sequence) and not isinstance(old, str):
-            if not isinstance(value, list):
-                raise ProxymaskError(f"{where}: {key} must be a list, got {value!r}")
+        elif isinstance(value, list):
             values[key] = tuple(value)
-        elif isinstance(old, float) and type(value) is int:
-            values[key] = float(value)
-        elif type(value) is not type(old):
-            raise ProxymaskError(f"{where}: {key} must be a {type(old).__name__}, got {value!r}")
         else:
-            values[key] = value
-    return dataclasses.replace(config, **values)
+            values[key] = float(value) if isinstance(old, float) and type(value) is int and abs(value) < 2**53 else value
+    try:
+        return dataclasses.replace(config, **values)
+    except ProxymaskError as error:
+        raise ProxymaskError(f"{where}: {error}") from None
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -347,7 +345,7 @@ DEFAULT_BASE = "demo"  # of a JSON file that names none
 
 def resolve_preset(name: str, resolution: int | None = None) -> Preset:
     """The preset ``name`` (:func:`load_preset`); for "auto" :func:`ours_preset` at ``resolution``, 64 where that is not known."""
-    return ours_preset(resolution or SMALLEST) if name == DEFAULT_PRESET else load_preset(name)
+    return ours_preset(resolution or SMALLEST) if name == DEFAULT_PRESET else load_preset(name, resolution)
 
 
 def preset_title(name: str, resolution: int) -> str:
@@ -355,24 +353,29 @@ def preset_title(name: str, resolution: int) -> str:
     return f"ours-{resolution}" if name == DEFAULT_PRESET else Path(name).stem
 
 
-def load_preset(name: str) -> Preset:
+def load_preset(name: str, resolution: int | None = None) -> Preset:
     """A preset by name, or a JSON file that says what differs from one.
 
     Such a file reads ``{"base": "demo", "resolution": 32, "cut": 16, "rearranger": {"hidden": 32}, "rearranger_loop": {"steps": 500}}``;
-    ``base`` may be left out (demo).
+    ``base`` may be left out (demo); "auto" is :func:`ours_preset` at ``resolution``, 64 where that is not known.
 
     Raises:
         ProxymaskError: no such preset or file, a field that does not exist or has a value of another kind.
     """
     if name in PRESETS:
         return PRESETS[name]
-    path = Path(name)
+    known, path = [DEFAULT_PRESET, *PRESETS], Path(name)
+    if path.suffix == ".json" and not path.exists():
+        raise ProxymaskError(f"--preset {name} does not exist")
+    if path.is_dir():
+        raise ProxymaskError(f"--preset {name} is a folder: give a JSON file, or one of {', '.join(known)}")
     if not path.is_file():
-        raise ProxymaskError(f"no preset {name!r}: there are {', '.join(PRESETS)}, or give a JSON file")
+        raise ProxymaskError(f"--preset {name}: there are {', '.join(known)}, or give a JSON file{nearest(name, known)}")
     stored = read_json(path)
     if not isinstance(stored, dict):
         raise ProxymaskError(f'{path} must hold an object, as {{"base": "demo", "cut": 16}}')
     base = stored.pop("base", DEFAULT_BASE)
-    if base not in PRESETS:
-        raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(PRESETS)}")
-    return _changed(PRESETS[base], legacy.preset(stored, path), str(path))
+    if base not in known:
+        raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(known)}{nearest(str(base), known)}")
+    start = ours_preset(resolution or SMALLEST) if base == DEFAULT_PRESET else PRESETS[base]
+    return _changed(start, legacy.preset(stored, path), str(path))

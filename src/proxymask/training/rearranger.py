@@ -14,12 +14,13 @@ Shapes: B samples, C feature channels, h x w positions at the cut, K clusters, H
 
 import dataclasses
 from collections.abc import Hashable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import nn
 
+from ..core.checks import Channels, Checked, Count, Range, Rate, Share, Weight, Width
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
@@ -31,19 +32,19 @@ from .loop import Run
 
 
 @dataclasses.dataclass(frozen=True)
-class RearrangerConfig:
+class RearrangerConfig(Checked):
     """The rearranger's widths and its training recipe (supplement A.1, A.2).
 
     Ablations, which compare readings of the paper and are set by no preset: ``value`` "projection", ``rgb`` "keep" and "drop", no ``flip``.
     """
 
-    position_channels: int = 64
+    position_channels: Annotated[int, Range(0, 2**16, kind="multiple of 4")] = 64
     """Channels of the sinusoidal position encoding, a multiple of 4 (A.1). 0: as many as the embeddings have."""
     add_position: bool = False
     """Add the position encoding to the embeddings (A.1). Off, it has channels of its own."""
-    hidden: int = 128
+    hidden: Width = 128
     """Channels inside the residual blocks."""
-    layers: int = 4
+    layers: Annotated[int, Range(1, 64)] = 4
     """Convolutions of a residual block (A.1: 4)."""
     value: Value = "features"
     """What attention moves: the features themselves (A.1), or a learned projection of them (an ablation)."""
@@ -51,33 +52,33 @@ class RearrangerConfig:
     """The RGB output of the blocks below the cut. rearrange: attention moves it with the features. keep and drop are ablations."""
     key_mask: bool = True
     """Embed the style sample's own proxy mask into the keys. Off, keys are made of features alone (A.1)."""
-    key_mask_channels: int = 0
+    key_mask_channels: Channels = 0
     """Channels of that embedding. 0: one a cluster."""
-    refinement_width: int = 0
+    refinement_width: Channels = 0
     """Channels of the refinement block, which follows the attention (beyond the paper). 0: no refinement block."""
     init: Init = "centroids"
     """Start of the attention. centroids: a position attends to its own cluster from the first step on (beyond the paper)."""
-    learning_rate: float = 0.002
+    learning_rate: Rate = 0.002
     """Adam's learning rate of the rearranger (A.2: 0.002)."""
-    refinement_lr_multiplier: float = 5.0
+    refinement_lr_multiplier: Weight = 5.0
     """Learning rate of the refinement block, as a multiple of learning_rate."""
-    discriminator_lr_multiplier: float = 1.0
+    discriminator_lr_multiplier: Weight = 1.0
     """Learning rate of the discriminator, as a multiple of learning_rate (A.2: 1)."""
-    lambda_self: float = 10.0
+    lambda_self: Weight = 10.0
     """Weight of L_self, the error of a sample under its own proxy mask (A.2: 10)."""
-    lambda_mask: float = 1.0
+    lambda_mask: Weight = 1.0
     """Weight of L_mask, the cross-entropy of the rearranged features' clusters to the proxy mask (A.2: 1)."""
-    lambda_adv: float = 1.0
+    lambda_adv: Weight = 1.0
     """Weight of L_adv (A.2: 1)."""
-    lambda_mix: float = 0.0
+    lambda_mix: Weight = 0.0
     """Weight of L_mix: a style under the proxy mask of its style-mixed sample has to give that sample. 0: off (beyond the paper)."""
-    mix_share: float = 0.5
+    mix_share: Share = 0.5
     """Share of the samples, 0 to 1, that take part in L_mix."""
-    mix_layers: tuple[int, ...] = (2, 3)
+    mix_layers: Annotated[tuple[int, ...], Range(0, 64, filled=True)] = (2, 3)
     """First layers of a style-mixed sample that follow another latent, one of these numbers a sample. 0: the sample is the style itself."""
     mix_absent: bool = False
     """L_mix also counts positions whose cluster the style lacks. Only a rearranger with a refinement block can learn to draw them."""
-    temperature: float = 0.1
+    temperature: Annotated[float, Range(1e-6, 1e6)] = 0.1
     """tau of L_mask: how sharply cosines to the centroids become probabilities."""
     substitute: bool = True
     """Replace clusters that a style lacks in the proxy masks of other samples. Off, none is replaced (the paper)."""
@@ -85,13 +86,13 @@ class RearrangerConfig:
     """L_mask also counts positions whose cluster the style lacks (the paper)."""
     flip: bool = True
     """Mirror half of the style samples, so that L_self has no shortcut (A.2)."""
-    adv_every: int = 5
+    adv_every: Count = 5
     """Steps from one L_adv to the next in the first phase (A.2: 5)."""
-    adv_phase: float = 0.2857
+    adv_phase: Share = 0.2857
     """Share of the steps, at the end, with L_adv at every step (A.2: 40k of 140k, or 65k of 215k)."""
-    r1_gamma: float = 10.0
+    r1_gamma: Weight = 10.0
     """gamma of R1 (A.2: 10)."""
-    narrow_channels: int = 0
+    narrow_channels: Channels = 0
     """Channels that queries and keys are reduced to once all is trained, for a faster picture. 0: as trained (beyond the paper)."""
 
 

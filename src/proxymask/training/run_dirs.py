@@ -17,7 +17,7 @@ from torch import nn
 
 from ..core import legacy
 from ..core.config_model import ConfigModel
-from ..core.errors import ProxymaskError
+from ..core.errors import ProxymaskError, os_reason
 from ..core.files import read_json, write_json
 from ..core.hashing import file_hash, settings_hash
 from ..core.lock import LOCK, folder_lock
@@ -134,7 +134,7 @@ def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping
         digests = {path.relative_to(out).as_posix(): file_hash(path) for path in files}
         write_json(out / MARK, {"identity": dict(identity), "steps": steps, "sha256": digests})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {out} ({error.strerror or error}); make room and run the same command again") from None
+        raise ProxymaskError(f"cannot write {out} ({os_reason(error)}); make room and run the same command again") from None
 
 
 def mark_of(out: Path) -> dict[str, Any] | None:

@@ -12,13 +12,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from ..core.checks import BatchSize, Checked, Range, Rate
 from ..core.config_model import ConfigModel
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
@@ -111,14 +112,14 @@ def plain_format(net: nn.Module, device: torch.device) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentationConfig:
+class SegmentationConfig(Checked):
     """How a segmentation network is trained."""
 
-    learning_rate: float = 0.003
+    learning_rate: Rate = 0.003
     """Adam; warm-up over 50 steps, then a cosine to zero."""
-    balance: float = 0.5
+    balance: Annotated[float, Range(0, 4)] = 0.5
     """Classes weigh as frequency to the minus this power (see :func:`class_weights`)."""
-    batch: int | None = None
+    batch: BatchSize | None = None
     """Pictures a step; None: the loop's batch."""
 
 

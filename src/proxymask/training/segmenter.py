@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from ..core.checks import Checked, Natural, Rate
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.split_generator import SplitGenerator
 from .loop import Run
@@ -28,12 +29,12 @@ STYLE_TRANSFER_BATCH = 8  # transferred samples a step
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmenterConfig:
+class SegmenterConfig(Checked):
     """The few-shot segmenter's recipe (supplement E, after RepurposeGAN: Tritrong et al. 2021)."""
 
-    learning_rate: float = 0.001
+    learning_rate: Rate = 0.001
     """Adam's learning rate (RepurposeGAN: 0.001)."""
-    style_transfer_max_labels: int = 0
+    style_transfer_max_labels: Natural = 0
     """Most labelled samples with which style-transfer labelling is on (docs/decisions.md, style-transfer-labelling). 0: never (beyond the
     paper)."""
 

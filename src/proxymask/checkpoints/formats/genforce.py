@@ -119,7 +119,7 @@ def _generator(
         assumed.append("no clamp")
     if final_tanh is None:
         final_tanh = choices.final_tanh
-        assumed.append("a final tanh (--final-tanh)" if final_tanh else _NO_TANH)
+        assumed.append("a final tanh (proxymask import FILE --final-tanh)" if final_tanh else _NO_TANH)
     config = sizes.config(
         conv_clamp=None if clamp is None else as_number(clamp, "conv_clamp"),
         mapping_lr_multiplier=rate,

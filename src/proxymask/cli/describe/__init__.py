@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from ...core.checks import nearest
 from ...core.errors import ProxymaskError
 from ...imaging.labels import LabelSet
-from ...inference.bundle import find_bundle
+from ...inference.find import find_bundle, list_bundles
 from .files import describe_file
 from .folders import describe_folder
 from .text import Description
@@ -27,5 +28,8 @@ def describe(path: str | Path, labels: LabelSet | None = None) -> Description:
         try:
             found = find_bundle(path)
         except ProxymaskError:
-            raise ProxymaskError(f"{path} does not exist, and no embedded bundle has this name") from None
+            near = nearest(str(path), list_bundles())
+            raise ProxymaskError(f"{path} does not exist, and no embedded bundle has this name{near}") from None
+    if not found.is_file() and not found.is_dir():
+        raise ProxymaskError(f"{path} is neither a file nor a folder")
     return describe_file(found, labels) if found.is_file() else describe_folder(found, labels)

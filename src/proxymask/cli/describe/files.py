@@ -11,7 +11,8 @@ from ...core.files import read_json
 from ...imaging.bit_depth import DEEP_MODES
 from ...imaging.labels import LabelSet
 from ...imaging.masks import check_report, read_mask
-from ...imaging.reader import on_white, open_picture
+from ...imaging.reader import SUFFIXES, on_white, open_picture
+from .evaluations import describe_metrics
 from .text import Description, count_tensors, label_lines, plain
 
 MODES = {
@@ -35,6 +36,8 @@ def describe_file(file: Path, labels: LabelSet | None) -> Description:
     info = identify(file)
     if info.is_checkpoint:
         return _checkpoint(info.with_sha256())
+    if info.kind == "text" and file.suffix.lower() not in SUFFIXES:
+        raise ProxymaskError(f"{file} is a text file: inspect knows bundles, runs, checkpoints, data sets, samples and masks")
     near = labels or _labels_near(file)
     if near is not None:
         try:
@@ -63,6 +66,8 @@ def _json(file: Path) -> str:
     if isinstance(stored, dict) and "labels" in stored:
         labels = LabelSet.load(file)
         return "\n".join([f"{file}: {len(labels)} labels", *label_lines(labels)])
+    if isinstance(stored, dict) and {"about", "numbers"} <= stored.keys():
+        return describe_metrics(file)
     if isinstance(stored, dict) and "generator" in stored and "w" in stored:
         seed, psi = stored.get("seed"), stored.get("truncation")
         return f"{file}: the latent of a sample (seed {seed}, truncation {psi}) of generator {str(stored['generator'])[:12]}"

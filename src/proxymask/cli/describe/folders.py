@@ -16,6 +16,7 @@ from ...inference.bundle import Bundle, check_bundle
 from ...inference.samples import painted_masks, read_sidecar
 from ...training.checkpoint import checkpoints
 from ..hints import command_line
+from .evaluations import describe_metrics
 from .runs import describe_model, describe_run
 from .text import Description, json_lines, label_lines, plain
 
@@ -57,9 +58,10 @@ def _bundle(folder: Path) -> Description:
     ]
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in bundle.parts().items()}
     sizes["clusters"] = bundle.clusters.centroids.numel()
-    lines += [f"  {name:<14}{size:>12,}" for name, size in sizes.items()]
+    wide = max(map(len, sizes))
+    lines += [f"  {name:<{wide}}{size:>12,}" for name, size in sizes.items()]
     lines += ["labels: none yet"] if bundle.labels is None else ["labels:", *label_lines(bundle.labels)]
-    lines += ["proxy clusters:", *(f"  {line}" for line in bundle.clusters.report().splitlines())]
+    lines += ["proxy clusters:", *(f"  {line}" for line in bundle.clusters.summary())]
     lines += json_lines(bundle.about)
     if (folder / "README.md").is_file():
         lines.append(f"model card: {folder / 'README.md'}")
@@ -75,6 +77,11 @@ def _prepared(folder: Path) -> Description:
     lines = [f"{folder}: a prepared set of {len(pictures):,} pictures of {size_text(pictures.size)}"]
     lines += ["masks: none"] if pictures.labels is None else ["masks: one for each picture, with the labels", *label_lines(pictures.labels)]
     return plain("\n".join(lines))
+
+
+def _evaluation(folder: Path) -> Description:
+    """What ``proxymask evaluate`` wrote."""
+    return plain(describe_metrics(folder / "metrics.json"))
 
 
 def _dataset(folder: Path) -> Description:
@@ -127,6 +134,7 @@ def _samples(folder: Path, pictures: list[Path]) -> str:
 KINDS: dict[str, Callable[[Path], Description]] = {
     "bundle.json": _bundle,
     IMPORT_JSON: _import,
+    "metrics.json": _evaluation,
     "index.json": _prepared,
     "dataset.json": _dataset,
     "stats.jsonl": describe_run,

@@ -30,9 +30,8 @@ class Canvas:
     """A mask that is drawn shape by shape; later shapes cover earlier ones."""
 
     def __init__(self, width: Any, height: Any, name: str) -> None:
-        for side in (width, height):
-            if type(side) is not int or side < 1 or width * height > MAX_PIXELS:
-                raise ProxymaskError(f"{name} gives a size of {short(width)} x {short(height)}: whole pixels, up to {MAX_PIXELS:,} in all")
+        if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
+            raise ProxymaskError(f"{name} gives a size of {short(width)} x {short(height)}: whole pixels, up to {MAX_PIXELS:,} in all")
         self.name, self.points, self.area, self.overlap = name, 0, 0, 0
         self.ids = np.zeros((height, width), np.uint8)
         self.drawn = np.zeros((height, width), bool)

@@ -3,6 +3,7 @@
 Shapes: H x W the size of the mask.
 """
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ INK = 32  # range of each channel up to which visible pixels are ink of one colo
 
 def is_mask_file(file: Path) -> bool:
     """Whether a file in a folder is taken as a picture: by its suffix, hidden ones left out."""
-    return not file.name.startswith(".") and file.suffix.lower() in SUFFIXES and not file.is_dir()
+    return not file.name.startswith(".") and file.suffix.lower() in SUFFIXES and not os.path.isdir(file)
 
 
 def from_folder(folder: Path, labels: LabelSet, notes: Notes) -> np.ndarray:

@@ -24,6 +24,7 @@ USUAL = 4  # shades of a class that a drawing may have
 NOISE = 0.02  # share of the pixels of areas in more shades than these from which a picture went through lossy compression
 SLOPE = 4  # range of a channel within 3x3 pixels, from which they are no area of one colour
 FAR = (8, 32)  # sides of the blocks in which the classes of wide slopes are looked for
+SAME_SHADE, MOST_LISTED = 12, 500  # distance in each channel up to which foreign colours are listed as one; how many are compared
 CORNERS = 0.1  # share of a picture that black or white corners may have
 PHOTO_COLORS = 64  # a photo has more colours than this
 PHOTO_SURE = 0.2  # and a smaller share of its pixels inside areas of a class
@@ -88,14 +89,18 @@ def photo(name: str) -> ProxymaskError:
 
 
 def nearest_classes(colors: np.ndarray, counts: np.ndarray, labels: LabelSet) -> str:
-    """Foreign colours (n, 3) with the class nearest to each, the most frequent first."""
+    """Foreign colours (n, 3) with the class nearest to each, the most frequent first; shades of one colour count together."""
     near = closeness(colors, labels).ids
-    return listed(
-        [
-            f"{hex_color(colors[i])} ({pixels(int(counts[i]))}; nearest is {described(labels, near[i])})"
-            for i in np.argsort(-counts, kind="stable")
-        ]
-    )
+    heads: list[int] = []
+    together: dict[int, int] = {}
+    for i in np.argsort(-counts, kind="stable")[:MOST_LISTED]:
+        same = next((k for k in heads if np.abs(colors[i].astype(int) - colors[k]).max() <= SAME_SHADE), None)
+        if same is None:
+            heads.append(int(i))
+            same = int(i)
+        together[same] = together.get(same, 0) + int(counts[i])
+    heads.sort(key=lambda i: -together[i])
+    return listed([f"{hex_color(colors[i])} ({pixels(together[i])}; nearest is {described(labels, near[i])})" for i in heads])
 
 
 def _settle(
@@ -138,7 +143,7 @@ def _thin(
     colour, and edges of such mixtures are what this picture has.
     """
     has, hidden = own != NONE, coded.hidden[codes]
-    sets = sets_beside(classes, rows, columns)
+    sets = sets_beside(classes, len(labels), rows, columns)
     beside = has & contains(sets, own)
     alone = has & ~beside & ~hidden
     close = alone & (found.distance[codes] <= DRAWN)
@@ -152,13 +157,11 @@ def _thin(
 
 def _have_company(shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Which of n pixels have another one of their class among the 8 around them: bool (n,). ``own``: the classes, ``NONE`` for none."""
-    sketch = np.full(shape, NONE, np.uint8)
-    sketch[rows, columns] = own
+    sketch = np.full((shape[0] + 2, shape[1] + 2), NONE, np.uint8)
+    sketch[rows + 1, columns + 1] = own
     found = np.zeros(len(rows), bool)
-    for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        there = sketch[(rows + down).clip(0, shape[0] - 1), (columns + right).clip(0, shape[1] - 1)]
-        inside = (rows + down >= 0) & (rows + down < shape[0]) & (columns + right >= 0) & (columns + right < shape[1])
-        found |= inside & (there == own)
+    for down, right in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
+        found |= sketch[rows + down, columns + right] == own
     return found & (own != NONE)
 
 
@@ -222,16 +225,16 @@ def _from_neighbours(
     Returns:
         The classes, int (n,); whether a class was found, bool (n,); whether it explains the colour, bool (n,).
     """
-    sets = sets_beside(classes, rows, columns)
+    sets = sets_beside(classes, len(labels), rows, columns)
     chosen, distance = _explain(sets, codes, coded, labels, without)
     found, explained = np.isfinite(distance), distance <= most
-    several = (sets & (sets - np.minimum(sets, 1)) > 0).any(axis=1) | (np.count_nonzero(sets, axis=1) > 1)
+    several = (sets & (sets - np.minimum(sets, sets.dtype.type(1))) > 0).any(axis=1) | (np.count_nonzero(sets, axis=1) > 1)
     wide = ~explained & ~several  # in the middle of a wide slope, its two classes are farther away
     for side in FAR:
         which = np.flatnonzero(wide)
         if not len(which):
             break
-        around = sets_around(classes, rows[which], columns[which], side)
+        around = sets_around(classes, len(labels), rows[which], columns[which], side)
         ids, off = _explain(around, codes[which], coded, labels, None if without is None else without[which])
         slope = ranges(coded.codes, coded.table, rows[which], columns[which]) > SLOPE
         known = (off <= TIGHT) & slope  # an area of one colour is no slope

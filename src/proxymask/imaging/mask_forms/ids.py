@@ -13,6 +13,7 @@ from .notes import Notes, described, listed, pixels
 VOID = 255  # what VOC, Cityscapes and ADE20K masks hold where nothing is labelled
 STEP = 3  # classes whose ids differ by this much or more have two ids between them
 BLURRED, BLURRED_PIXELS = 0.5, 24  # share of an edge that has ids between those of its sides, and their number, that is refused
+CHANGING = 0.2  # share of these pixels that touch another such id: along a blurred edge they change, along a drawn outline they do not
 MANY = 64  # with more values, most of them of no class, it is a photo
 
 SOFT = "save it as PNG without smoothing, resize it by nearest neighbour, or use the colours of labels.json, which survive both"
@@ -103,10 +104,10 @@ def blurred(ids: np.ndarray) -> str:
     edges = low[between].astype(int) * 256 + high[between]
     for edge in np.unique(edges):
         on = own[between][edges == edge]
-        found, counts = np.unique(on, return_counts=True)
-        several = np.count_nonzero(counts >= 0.1 * len(on)) >= 2
-        if several and len(on) >= BLURRED_PIXELS and len(on) > BLURRED * _length(ids, inside, edge // 256, edge % 256):
-            return f"{pixels(len(on))} of ids {found[0]} to {found[-1]} between {edge // 256} and {edge % 256}"
+        if len(on) < BLURRED_PIXELS or len(on) <= BLURRED * _length(ids, inside, edge // 256, edge % 256):
+            continue
+        if _changing(ids.shape, rows[between][edges == edge], columns[between][edges == edge], on) > CHANGING * len(on):
+            return f"{pixels(len(on))} of ids {on.min()} to {on.max()} between {edge // 256} and {edge % 256}"
     return ""
 
 
@@ -122,6 +123,18 @@ def _sides(sure: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.
                 np.minimum(low[part], there, out=low[part])
                 np.maximum(high[part], np.where(there == NONE, 0, there), out=high[part])
     return low, high
+
+
+def _changing(shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray, own: np.ndarray) -> int:
+    """How many of n pixels touch another one of them that has a different id."""
+    sketch = np.full((shape[0] + 2, shape[1] + 2), NONE, np.uint8)
+    sketch[rows + 1, columns + 1] = own
+    changing = np.zeros(len(rows), bool)
+    for down in range(3):
+        for right in range(3):
+            there = sketch[rows + down, columns + right]
+            changing |= (there != NONE) & (there != own)
+    return int(np.count_nonzero(changing))
 
 
 def _length(ids: np.ndarray, inside: np.ndarray, low: int, high: int) -> int:

@@ -46,7 +46,9 @@ def decide(palette: Palette, labels: LabelSet, notes: Notes) -> Literal["ids", "
     near, own = found.near, found.ids == used
     exact = found.distance == 0
     one = len(used) > 1 and len(np.unique(found.ids)) == 1  # an empty palette, where black is a class
-    if near.all() and not (one and valid):
+    if one and valid:
+        return "ids"
+    if near.all():
         if valid and len(used) == 1 and not own[0]:
             tell = notes.say if exact[0] else notes.guess
             tell(f"its only colour is that of {described(labels, found.ids[0])}, its only index {used[0]}: the colour was used")

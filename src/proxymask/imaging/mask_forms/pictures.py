@@ -6,30 +6,33 @@ they are those of classes, exactly or nearly; otherwise its indices are ids. Tra
 Shapes: H x W the size of the mask.
 """
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
 from ...core.errors import ProxymaskError
 from ..labels import LabelSet
-from ..reader import DEEP_MODES, opacity, to_rgba
+from ..reader import DEEP_MODES, as_picture, opacity, to_rgba
 from .closeness import closeness, painted_colors
 from .coded import HALF, Coded, code_array, code_picture, code_values, count_codes
 from .colours import ids_of_colors
 from .ids import check_ids
 from .notes import Notes, percent
 from .palettes import Palette, decide, palette_of
-from .stored import Stored
+from .stored import Stored, stored
 
 SHAPES = "ids (H, W) or (1, H, W), or colours (H, W, 3 or 4) or (3 or 4, H, W)"
 
 
-def from_picture(picture: Image.Image, labels: LabelSet, notes: Notes, file: Stored) -> tuple[np.ndarray, np.ndarray | None]:
-    """Ids, uint8 (H, W), of a decoded, upright picture; and where it is painted, bool (H, W), None where all of it is.
+def from_picture(source: Any, labels: LabelSet, notes: Notes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Ids, uint8 (H, W), of a file or PIL picture, upright; and where it is painted, bool (H, W), None where all of it is.
 
     Raises:
         ProxymaskError: ids or colours of no class, a photo, a mode that is no mask; or a guess, where ``notes`` are strict.
     """
-    alpha = opacity(picture)
+    picture = as_picture(source, notes.texts)
+    file, alpha = stored(source, picture), opacity(picture)
     painted = _painted(alpha, notes)
     if picture.mode == "P":
         return _from_palette(picture, painted, labels, notes), painted
@@ -45,6 +48,7 @@ def from_picture(picture: Image.Image, labels: LabelSet, notes: Notes, file: Sto
     if picture.mode not in ("RGB", "RGBA"):
         picture = to_rgba(picture)
     coded = code_picture(picture, alpha, lambda colors, opaque: painted_colors(labels, colors, opaque))
+    del picture  # which is large
     return _from_coded(coded, labels, notes, file), painted
 
 

@@ -90,11 +90,12 @@ def _take_result(sender: "asyncio.Task[None]") -> None:
 class Outgoing(NamedTuple):
     """A frame for the page."""
 
-    header: dict[str, Any] | None
-    """None: no frame, but the mark that the request of ``shown`` is answered for all its styles."""
+    header: dict[str, Any]
     payload: bytes = b""
     shown: Last | None = None
     """What the page shows once it has this frame."""
+    complete: bool = False
+    """Whether it then has all the pictures of that request."""
 
 
 class Connection:
@@ -212,18 +213,17 @@ class Connection:
         def found(rendered: Rendered) -> None:
             nonlocal first
             header = picture_header(request.id, rendered.index, rendered.ms, queued, rendered.notes)
-            shown = None
             if rendered.index == 0:
                 header |= self._compared(session.last, request, rendered)
-                shown = first = Last(request, digest, rendered.painted, rendered.planes)
-            self._hand_over(Outgoing(header, rendered.png if "picture" in request.want else b"", shown))
+                first = Last(request, digest, rendered.painted, rendered.planes)
+            complete = rendered.index == len(request.styles) - 1
+            self._hand_over(Outgoing(header, rendered.png if "picture" in request.want else b"", first, complete))
             if rendered.index == 0 and "proxy" in request.want:
                 height, width = rendered.painted.proxy.shape
                 proxy = {"type": "proxy", "id": request.id, "width": width, "height": height}
                 self._hand_over(Outgoing(proxy, rendered.painted.proxy.tobytes()))
 
         yield from self._studio.renderer.steps(request, payload, found)
-        self._hand_over(Outgoing(None, shown=first))
 
     def _compared(self, before: Last | None, request: Render, after: Rendered) -> dict[str, Any]:
         """What the header of a picture says about the one that the page shows."""
@@ -269,13 +269,10 @@ class Connection:
         session = self._session
         assert session is not None
         while True:
-            header, payload, shown = await self._unsent.get()
-            if header is None:
-                session.done = shown if shown is session.last else None
-                continue
+            header, payload, shown, complete = await self._unsent.get()
             if header["type"] in ("picture", "proxy") and header["id"] < session.newest:
                 continue
             if shown is not None:
-                session.last, session.done = shown, None
+                session.last, session.done = shown, shown if complete else None
             if self._websocket.client_state is WebSocketState.CONNECTED:
                 await self._websocket.send_bytes(encode_frame(header, payload))

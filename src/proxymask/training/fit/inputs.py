@@ -12,7 +12,7 @@ from ...inference.bundle import Bundle
 from ...inference.find import find_bundle
 from ...models.discriminator import Discriminator
 from ...models.stylegan2_layers import check_resolution
-from ..parts import check_class, check_colours, open_generator
+from ..parts import check_class, check_colours, open_generator, source_notes
 from .config import FitConfig
 from .state import FitState
 
@@ -60,6 +60,8 @@ def open_inputs(state: FitState) -> None:
         raise ProxymaskError(f"{state.out} holds a bundle already: choose another --out, or retrain its mapper with --bundle {state.out}")
     elif config.generator is not None:
         state.generator, state.discriminator, state.origin = open_generator(config.generator, config.class_index)
+        for note in source_notes(config.generator, state.origin):
+            state.report.say(f"note: {note}")
         check_class(state.generator)
         if config.images is not None:
             check_colours(state.generator)

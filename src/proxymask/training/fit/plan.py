@@ -26,6 +26,7 @@ from .inputs import existing_folder
 from .state import FitState, needed
 
 DISK_MARGIN = 1.1  # factor of the disk space that is needed
+PICTURES = "prepare pictures"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Plan:
     def disk(self) -> int:
         """Most bytes that the disk of --out has to take."""
         spare = max((row.cost.spare_disk for row in self.rows), default=0)
-        return spare + sum(row.disk for row in self.rows if row.stage != "pictures")
+        return spare + sum(row.disk for row in self.rows if row.stage != PICTURES)
 
 
 def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
@@ -132,7 +133,7 @@ def _pictures_row(state: FitState) -> Row:
     height, width = height_width(state.size)
     disk = len(files) * height * width * 3
     check_disk(images, disk)
-    return Row("pictures", f"{len(files):,} files", Cost(begin=measure_pictures(images, files, state.size), disk=disk), 0, False)
+    return Row(PICTURES, f"{len(files):,} files", Cost(begin=measure_pictures(images, files, state.size), disk=disk), 0, False)
 
 
 def _lines(state: FitState, rows: Sequence[Row]) -> list[str]:
@@ -146,10 +147,10 @@ def _lines(state: FitState, rows: Sequence[Row]) -> list[str]:
     for row in rows:
         later = ", once labelled" if row.after_labels else ""
         needs = (f", {memory_of} {amount(row.cost.memory)}" if row.cost.memory else "") + (f", disk {amount(row.disk)}" if row.disk else "")
-        lines.append(f"  {row.stage:<12}{row.amount:<32}about {duration(row.seconds)}{needs}{later}")
+        lines.append(f"  {row.stage:<17}{row.amount:<32}about {duration(row.seconds)}{needs}{later}")
     now = sum(row.seconds for row in rows if not row.after_labels)
     then = sum(row.seconds for row in rows if row.after_labels)
-    total = f"  {'in all':<12}{'':<32}about {duration(now)}" + (f", and {duration(then)} once labelled" if then else "")
+    total = f"  {'in all':<17}{'':<32}about {duration(now)}" + (f", and {duration(then)} once labelled" if then else "")
     memory, disk = max((row.cost.memory for row in rows), default=0), sum(row.disk for row in rows)
     if memory:
         total += f"; {memory_of} about {amount(memory)}"

@@ -8,10 +8,12 @@ stages that depend on them; earlier results are renamed, not deleted.
 import dataclasses
 import json
 
-from ...core.errors import ProxymaskError
+from ...core.checks import checked
+from ...core.errors import ProxymaskError, os_reason
 from ...core.files import write_json
 from ...core.memory import reset_peak
 from ...core.sizes import size_text
+from ...core.text import shell_word
 from ...data.prepare import prepared_folder
 from ..checkpoint import steps_done
 from ..cost import TimeLeft
@@ -20,6 +22,8 @@ from ..loop import Stopped
 from ..parts import open_pictures
 from ..presets import STAGES
 from ..run_dirs import mark_of
+from ..stages.segmenter import absent_labels
+from .advice import advice
 from .bundle import has_mapper, write_bundle
 from .config import FitConfig, FitResult, Report, Silent
 from .inputs import check_arguments, open_inputs
@@ -30,6 +34,7 @@ from .state import FitState, needed
 ORDER = ("pictures", "generator", "clusters", "rearranger", "labels", "segmenter", "mapper")
 
 
+@checked
 def fit(config: FitConfig, report: Report | None = None) -> FitResult:
     """Run every missing stage: pictures, generator, clusters, rearranger, (samples to label,) segmenter, mapper, bundle.
 
@@ -42,6 +47,8 @@ def fit(config: FitConfig, report: Report | None = None) -> FitResult:
         state = FitState(config, report if report is not None and is_main() else Silent())
         try:
             check_arguments(config, state.work)
+            start = config.bundle or config.generator or config.images
+            state.report.say(f"fit: {start} -> {state.out}: opens what is there, then measures how long the missing stages take")
             open_inputs(state)
             load_labels(state)  # mistakes in them are better known now than after hours
             with main_lock(state.work):
@@ -115,7 +122,7 @@ def _write_settings(state: FitState) -> None:
             state.work.mkdir(parents=True, exist_ok=True)
             write_json(state.work / "settings.json", json.loads(json.dumps(dataclasses.asdict(state.preset))))
         except OSError as error:
-            raise ProxymaskError(f"cannot write {state.work} ({error.strerror}): choose another --out") from None
+            raise ProxymaskError(f"cannot write {state.work} ({os_reason(error)}): choose another --out") from None
     barrier()
 
 
@@ -130,9 +137,11 @@ def _run_stage(state: FitState, stage: str) -> None:
             state.report.say(f"{stage}: the earlier one was made of something else; it is kept as {aside}")
     barrier()
     if stage == "segmenter":
-        _note_absent_labels(state)
+        labelled = needed(state.labelled)
+        for note in absent_labels(labelled.labels, labelled.masks):
+            state.report.say(f"note: {note}")
     reset_peak()  # what the stages before it have left free
-    with state.report.progress("clusters, pass" if stage == "clusters" else stage) as count:
+    with state.report.progress("clusters, pass" if stage == "clusters" else stage) as count, advice(state, stage):
         definition.run(folder, TimeLeft(state.costs[stage], count) if stage in STAGES else count)
     state.report.say(f"{stage}: done ({folder})")
 
@@ -145,13 +154,6 @@ def _prepare_pictures(state: FitState) -> None:
     state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
 
 
-def _note_absent_labels(state: FitState) -> None:
-    labelled = needed(state.labelled)
-    absent = [label.name for label in labelled.labels.labels if not bool((labelled.masks == label.id).any())]
-    if absent:
-        state.report.say(f"note: no mask shows {', '.join(absent)}; a label that is in no mask cannot be learned")
-
-
 def _ask_for_labels(state: FitState) -> FitResult:
     """Write samples to label, and a bundle that works without labels."""
     folder, written, said = folder_to_label(state), None, ""
@@ -162,7 +164,8 @@ def _ask_for_labels(state: FitState) -> FitResult:
         if not has_mapper(state.out):
             _write_bundle(state)
         written = state.out
-        said = f"{written} can already give one sample the layout of another (proxymask transfer --bundle {written}).\n"
+        command = f"proxymask transfer --bundle {shell_word(written)} --shape-seed 1 --style-seed 2 --out picture.png"
+        said = f"{written} can already give one sample the layout of another ({command}).\n"
     state.report.say(
         f"{said}To paint with masks, the model has to be trained on your labels. {state.config.label_samples} samples are in\n  {folder}\n"
         f"Name your labels in its labels.json, paint over 000000.png, and save that as 000000.mask.png in the same folder\n"
@@ -176,5 +179,7 @@ def _write_bundle(state: FitState) -> None:
         write_bundle(state)
         state.report.say(f"bundle: {state.out}")
         if state.mapper is not None:
-            state.report.say(f"now paint: proxymask generate --bundle {state.out} --mask MASK.png --out picture.png --style-seed 1")
+            state.report.say(
+                f"now paint: proxymask generate --bundle {shell_word(state.out)} --mask MASK.png --out picture.png --style-seed 1"
+            )
     barrier()

@@ -87,3 +87,9 @@ class SegmenterDefinition(TrainedStage):
     def save_more(self, out: Path) -> None:
         """``labels.json``."""
         self.labels.save(out / "labels.json")
+
+
+def absent_labels(labels: LabelSet, masks: torch.Tensor) -> list[str]:
+    """A note where labels are in none of the masks (n, H, W)."""
+    absent = [label.name for label in labels.labels if not bool((masks == label.id).any())]
+    return [f"no mask shows {', '.join(absent)}; a label that is in no mask cannot be learned"] if absent else []

@@ -83,13 +83,13 @@ export class State extends EventTarget {
   get labels() {
     const { mode } = this.condition;
     if (mode === "ink") return [{ id: 255, name: "ink", color: "#16181c", key: "", lockable: false }];
-    return mode === "clusters" ? this.#clusterLabels() : this.bundle.labels;
+    return mode === "clusters" ? this.#clusterLabels(this.canvas) : this.bundle.labels;
   }
 
-  #clusterLabels() {
+  #clusterLabels(canvas = null) {
     const names = this.settings.names[this.bundle.hash] ?? {};
     const all = this.bundle.cluster_colors.map((color, id) => ({ id, name: names[id] ?? `region ${id}`, color: hex(color) }));
-    const counts = this.canvas?.counts() ?? all;
+    const counts = canvas?.counts() ?? [];
     return all.sort((a, b) => counts[b.id] - counts[a.id] || a.id - b.id); // what is on the canvas comes first
   }
 
@@ -98,7 +98,7 @@ export class State extends EventTarget {
     const { hash } = this.bundle;
     const names = { ...this.settings.names[hash], [id]: name.trim() || undefined };
     this.set({ names: { ...this.settings.names, [hash]: names } });
-    this.canvas.setPalette(this.#clusterLabels());
+    this.canvas.setPalette(this.#clusterLabels(this.canvas));
   }
 
   /** The condition that is drawn for. */
