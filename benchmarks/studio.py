@@ -108,6 +108,8 @@ PROBE = """() => {
   requestAnimationFrame(tick);
 }"""
 """Notes when the ink of each pointer event is shown in a picture, from the page's own objects (``window.studio``)."""
+SIZE = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+  .filter(({ name, entryType }) => entryType === "navigation" || name.includes("/web/")).reduce((sum, one) => sum + one.decodedBodySize, 0)"""
 READY = "() => document.body.dataset.ready && window.studio.renders.shown && !window.studio.renders.waiting"
 
 
@@ -317,8 +319,7 @@ def load_page(browser: Browser, address: str) -> tuple[float, int]:
     page.add_init_script(FIRST)
     page.goto(address)
     wait_until(page, "() => window.firstPicture")
-    files = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource').filter(({ name }) => name.includes('/web/'))]"
-    size = page.evaluate(f"{files}.reduce((sum, one) => sum + one.decodedBodySize, 0)")
+    size = page.evaluate(SIZE)
     first = page.evaluate("window.firstPicture")
     context.close()
     return first, size
