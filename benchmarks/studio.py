@@ -109,7 +109,8 @@ PROBE = """() => {
 }"""
 """Notes when the ink of each pointer event is shown in a picture, from the page's own objects (``window.studio``)."""
 SIZE = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-  .filter(({ name, entryType }) => entryType === "navigation" || name.includes("/web/")).reduce((sum, one) => sum + one.decodedBodySize, 0)"""
+  .filter(({ name, entryType }) => entryType === "navigation" || name.includes("/web/"))
+  .reduce((sum, one) => sum + one.decodedBodySize, 0)"""
 READY = "() => document.body.dataset.ready && window.studio.renders.shown && !window.studio.renders.waiting"
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import studio_page
-import tiny
 import torch
 from PIL import Image
 from starlette.testclient import TestClient
 from studio_page import page, render_header, studio
 
+import tiny
 from proxymask.imaging.masks import resize_mask
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer

@@ -10,8 +10,10 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SOURCES = Path(__file__).parents[3] / "src"
@@ -23,6 +25,14 @@ STRIP_DONE = "() => document.querySelectorAll('.thumb.stale').length === 0"
 STATE = """() => ({ open: studio.socket.open, waiting: studio.renders.waiting?.id, shown: studio.renders.shown?.request.id,
   behind: studio.renders.behind, error: studio.renders.error, work: studio.state.work })"""
 START_SECONDS, WAIT_SECONDS = 120.0, 60.0
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip, or fail where a browser is required."""
+    message = f"no browser test was run: {reason}; `make test-browser` installs what they need"
+    if os.environ.get("BROWSER_TESTS") == "required":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
 
 
 class StudioServer:
