@@ -38,7 +38,8 @@ demo: $(VENV)/.installed
 setup: $(VENV)/.installed-dev
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/studio/browser
+	$(BIN)/python -m pytest tests/studio/browser
 
 test-browser: $(VENV)/.installed-dev
 	.ci/chromium

@@ -292,7 +292,7 @@ def test_hints_can_be_pasted(name: str) -> None:
 
 
 def test_text_made_of_an_error_keeps_its_flags() -> None:
-    """``str(error)`` names arguments: a message that is made of another takes ``error.message``, or the command line would show no flags."""
+    """``str(error)`` names arguments: a message made of another takes ``error.message``, or the command line would show no flags."""
     wrong = []
     for file in sorted(PACKAGE.rglob("*.py")):
         for handler in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
