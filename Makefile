@@ -1,6 +1,6 @@
 # Everything runs from a fresh clone with make and Python 3.11 or newer; all that is installed goes into .venv.
 #
-#   make demo        masks to pictures with the embedded model: writes demo/contact_sheet.png
+#   make demo        masks to pictures with the embedded model: writes demo/contact_sheet.png, and says how to start the studio
 #   make test        lint, types, tests
 #   make setup       install only: the package, editable, with all it needs for tests and development
 #   make lint        ruff and mypy alone
@@ -32,6 +32,7 @@ KILLS ?= 100
 
 demo: $(VENV)/.installed
 	$(BIN)/proxymask demo
+	@echo; echo 'Paint your own masks in the browser:'; echo '  $(BIN)/proxymask studio'
 
 setup: $(VENV)/.installed-dev
 
@@ -56,11 +57,11 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install -e .
+	$(BIN)/python -m pip install -e '.[studio]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install -e '.[test,dev,data]'
+	$(BIN)/python -m pip install -e '.[studio,test,dev,data]'
 	touch $@
 
 clean:

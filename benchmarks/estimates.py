@@ -2,9 +2,9 @@
 
     python benchmarks/estimates.py --out ../docs/results/estimates.json
 
-The networks, pictures and batches are those of the presets; the steps are fewer (--scale), so that all of it takes minutes. The labelled
-sample is painted in stripes. Both numbers are of one process on the same machine under the same load; a load that changes in between
-shows in the ratio.
+The networks, pictures and batches are those of the presets; the steps and the samples of the clusters are fewer, so that all of it takes
+minutes. The labelled sample is painted in stripes. A load that changes between measuring and running shows in the ratio of the times, so
+there is a second one: of processor time, with what is said times the share of a core that measuring got.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from proxymask.training.presets import STAGES, load_preset
 STAGE = r"^  (prepare pictures|clusters|generator|rearranger|segmenter|mapper) "
 ROW = re.compile(STAGE + r".*?about ([^,\n]+)(?:, (?:GPU )?memory ([^,\n]+))?(?:, disk ([^,\n]+))?(?:, once labelled)?$", re.MULTILINE)
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+CLUSTERED = 64  # samples whose features are clustered
 DRAWN = 256  # side of the real pictures before they are prepared
 
 
@@ -42,8 +43,8 @@ class Estimates:
 
     presets: tuple[str, ...] = ("demo", "ours-128")
     """Presets, each with pictures of its own size."""
-    scale: tuple[float, ...] = (0.012, 0.0006)
-    """The steps of each, as a share of the preset's; a stage has 32 steps or more."""
+    steps: tuple[int, ...] = (48, 24)
+    """Steps of every stage of each preset."""
     pictures: int = 600
     """Real pictures."""
     work: Path | None = None
@@ -67,12 +68,14 @@ class Watch:
         self.work = work
         self.said: dict[str, dict[str, float]] = {}
         self.real: dict[str, dict[str, float]] = {}
+        self.share = 1.0
+        """Of a core, that the process got while it measured."""
 
     def say(self, text: str) -> None:
         """Read the plan."""
         print(text, flush=True)
         for stage, seconds, memory, disk in ROW.findall(text):
-            self.said[stage] = {"seconds": number(seconds)}
+            self.said[stage] = {"seconds": number(seconds), "processor": number(seconds) * self.share}
             self.said[stage] |= {name: number(value) for name, value in (("memory", memory), ("disk", disk)) if value}
 
     def progress(self, title: str) -> AbstractContextManager[Any]:
@@ -83,12 +86,15 @@ class Watch:
     @contextmanager
     def _watched(self, stage: str) -> Iterator[Any]:
         reset_peak()
-        began = time.perf_counter()
+        began, processor = time.perf_counter(), time.process_time()
         yield lambda *_: None
-        seconds = time.perf_counter() - began
+        seconds, processor = time.perf_counter() - began, time.process_time() - processor
+        if stage.startswith("measuring"):
+            self.share = processor / seconds
+            return
         prepared = self.work.parent / "pictures"
         disk = sum(map(size, prepared.glob(".prepared-*"))) if stage == "prepare pictures" else size(self.work / stage)
-        self.real[stage] = {"seconds": seconds, "memory": peak_memory(), "disk": disk}
+        self.real[stage] = {"seconds": seconds, "processor": processor, "memory": peak_memory(), "disk": disk}
 
 
 def size(folder: Path) -> int:
@@ -104,24 +110,21 @@ def run_fit(folder: Path) -> None:
     write_json(folder / "said.json", {"said": watch.said, "real": watch.real})
 
 
-def shrunken(preset: str, scale: float) -> dict[str, Any]:
+def shrunken(preset: str, steps: int) -> dict[str, Any]:
     """The preset with fewer steps, as a JSON file of settings has it."""
-    settings: dict[str, Any] = {"base": preset}
+    settings: dict[str, Any] = {"base": preset, "cluster_samples": CLUSTERED}
     for stage in STAGES:
-        loop = load_preset(preset).loop(stage)
-        steps = max(32, round(loop.steps * scale))
-        every = max(1, round(loop.checkpoint_every * steps / loop.steps))
-        grids = max(1, round(loop.grid_every * steps / loop.steps)) if loop.grid_every else 0
-        settings[f"{stage}_loop"] = {"steps": steps, "checkpoint_every": max(8, every), "grid_every": grids and max(16, grids)}
+        grids = steps // 2 if load_preset(preset).loop(stage).grid_every else 0
+        settings[f"{stage}_loop"] = {"steps": steps, "checkpoint_every": steps // 4, "grid_every": grids}
     return settings
 
 
-def compare(preset: str, scale: float, folder: Path, pictures: int) -> list[dict[str, Any]]:
+def compare(preset: str, steps: int, folder: Path, pictures: int) -> list[dict[str, Any]]:
     """Run fit until samples are to be painted, paint, and run it to the end."""
     side = load_preset(preset).resolution
     make_dataset(folder / "drawn", count=pictures, size=DRAWN)
     (folder / "drawn" / "images").rename(folder / "pictures")
-    write_json(folder / "preset.json", shrunken(preset, scale))
+    write_json(folder / "preset.json", shrunken(preset, steps))
     rows = []
     for _ in range(2):
         subprocess.run([sys.executable, __file__, "--worker", str(folder)], check=True)
@@ -137,10 +140,10 @@ def compare(preset: str, scale: float, folder: Path, pictures: int) -> list[dict
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows as Markdown: said, real, and their ratio."""
-    lines = ["| preset | stage | time, s: said / real | memory, MB | disk, MB |", "|---|---|---|---|---|"]
+    lines = ["| preset | stage | time, s: said / real | processor time, s | memory, MB | disk, MB |", "|---|---|---|---|---|---|"]
     for row in rows:
         cells = []
-        for name, unit in (("seconds", 1.0), ("memory", 1e6), ("disk", 1e6)):
+        for name, unit in (("seconds", 1.0), ("processor", 1.0), ("memory", 1e6), ("disk", 1e6)):
             said, real = row["said"].get(name), row["real"][name]
             digits = 1 if real / unit < 100 else 0
             cells.append("" if said is None or not real else f"{said / unit:.{digits}f} / {real / unit:.{digits}f} = {said / real:.2f}")
@@ -155,10 +158,10 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for preset, scale in zip(args.presets, args.scale, strict=True):
+        for preset, steps in zip(args.presets, args.steps, strict=True):
             place = (args.work or Path(folder)) / preset
             place.mkdir(parents=True)
-            rows += compare(preset, scale, place, args.pictures)
+            rows += compare(preset, steps, place, args.pictures)
     print(table(rows))
     if args.out is not None:
         write_json(args.out, {"rows": json.loads(json.dumps(rows))})

@@ -82,7 +82,7 @@ def test_no_file_is_long():
 def test_the_documented_modules_exist():
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = re.findall(
-        r"`((?:core|imaging|models|checkpoints|conditions|data|inference|training|metrics|evaluation|cli)/[\w/]+\.py)`", text
+        r"`((?:core|imaging|models|checkpoints|conditions|data|inference|training|metrics|evaluation|studio|cli)/[\w/]+\.py)`", text
     )
     assert named
     assert not [name for name in named if not (PACKAGE / name).is_file()]

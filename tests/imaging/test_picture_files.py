@@ -92,7 +92,7 @@ def test_no_input_is_replaced_under_any_name(tmp_path: Path) -> None:
     os.link(source, tmp_path / "hard.png")
     (tmp_path / "folder").symlink_to(tmp_path)
     for out in ("in.png", "link.png", "hard.png", "folder/in.png", "../" + tmp_path.name + "/in.png"):
-        with pytest.raises(ProxymaskError, match=r"--out .* is the input .* give another name"):
+        with pytest.raises(ProxymaskError, match=r"out .* is the input .* give another name"):
             check_not_input(tmp_path / out, [tmp_path / "none.png", source])
         with pytest.raises(ProxymaskError, match="is the input"):
             check_not_input(source, [tmp_path / out])

@@ -177,7 +177,7 @@ def test_seeds_are_integers(synth: Synthesizer) -> None:
             with pytest.raises(ProxymaskError, match=rf"seeds? must be a whole number.*, not {seed!r}|is .*an integer.*, not {seed!r}"):
                 call()
     for truncation in ("1", None, True, float("nan")):
-        with pytest.raises(ProxymaskError, match="truncation is a number"):
+        with pytest.raises(ProxymaskError, match="truncation must be a number"):
             synth(MASKS[0], 3, truncation=truncation)
     with pytest.raises(ProxymaskError, match=r"w is a tensor \(1, 16\) or \(1, \d+, 16\), got \(2, 16\)"):
         synth.make_style(w=synth.w([1, 2]))

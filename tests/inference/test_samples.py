@@ -161,7 +161,7 @@ def test_labelling_problems_say_what_to_do(samples, tmp_path, cut):
     says("not valid JSON")
     (samples / "elsewhere.json").replace(samples / "000000.json")
     paint(samples / "000000.mask.png", (0, 9))
-    says("ids that are no class")
+    says("multiples of 9")
     broken = json.loads((samples / "000000.json").read_text()) | {"w": ["a", "b"]}
     paint(samples / "000000.mask.png")
     (samples / "000000.json").write_text(json.dumps(broken))

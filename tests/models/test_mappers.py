@@ -72,7 +72,7 @@ def test_published_widths_fit() -> None:
 
 def test_impossible_widths_are_refused() -> None:
     for widths in ((8,), (8,) * 6):
-        with pytest.raises(ProxymaskError, match="widths do not fit a proxy mask of 8"):
+        with pytest.raises(ProxymaskError, match="do not fit a proxy mask of 8"):
             tiny.make_mapper(widths=widths)
 
 

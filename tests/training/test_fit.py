@@ -274,55 +274,6 @@ def test_stop_between_stages_and_in_clustering(copy):
     assert file_hash(copy / "model" / "rearranger" / "model.safetensors") == expected
 
 
-def test_a_stop_says_what_is_kept(copy):
-    """Also one outside of training: in the first seconds, between stages, and in the middle of a step."""
-
-    class Interrupted(Log):
-        def progress(self, title):
-            if title.startswith(self.at):
-                raise KeyboardInterrupt
-            return super().progress(title)
-
-    def said(at, **changes):
-        with pytest.raises(Stopped) as stopped:
-            fit(config(copy, **changes), Interrupted(at) if isinstance(at, str) else at)
-        return str(stopped.value).replace(str(copy), "")
-
-    nothing = "stopped; nothing was computed yet that is kept, except pictures that are prepared; run the same command again to go on"
-    assert said("measuring", out=copy / "new") == nothing
-    assert not (copy / "new.work").exists()
-    work = copy / "model.work"
-    for stage in ("clusters", "rearranger"):
-        shutil.rmtree(work / stage)
-    assert said("clusters") == "stopped; what is done is kept in /model.work (generator); run the same command again to go on"
-
-    def twice():
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger_loop": TOY["rearranger_loop"] | {"checkpoint_every": 3}}))
-    again = "run the same command again to go on"
-    assert said(Log("rearranger", 2, twice)) == f"rearranger: stopped before anything was kept; {again}"
-    assert said(Log("rearranger", 5, twice)) == f"rearranger: stopped, step 3 is kept in /model.work/rearranger; {again}"
-    kept = "generator, clusters; rearranger up to step 3"
-    assert said("measuring") == f"stopped; what is done is kept in /model.work ({kept}); {again}"
-    log = Log()
-    fit(config(copy), log)
-    assert "8 steps, 3 of them done" in log.text
-
-
-def test_steps_of_something_else_are_not_counted(copy):
-    """A checkpoint of other settings is no step done, whatever the plan finds in the folder."""
-    shutil.rmtree(copy / "model.work" / "rearranger")
-    with pytest.raises(Stopped):
-        fit(config(copy), Log("rearranger", 5, interrupt))
-    (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger": TOY["rearranger"] | {"hidden": 12}}))
-    log = Log()
-    fit(config(copy), log)
-    assert "of them done" not in log.text
-    assert "rearranger: the earlier one was made of something else" in log.text
-
-
 def test_other_settings_move_the_old_aside_and_back(copy):
     work = copy / "model.work"
     shutil.copy(copy / "toy.json", copy / "toy-before.json")

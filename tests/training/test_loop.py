@@ -22,7 +22,7 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import load_tensors
 from proxymask.models.oasis_mapper import PlainBatchNorm
 from proxymask.training import checkpoint, loop
-from proxymask.training.checkpoint import checkpoints, steps_done
+from proxymask.training.checkpoint import checkpoints
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -223,37 +223,6 @@ def test_unfinished_checkpoint_is_ignored(tmp_path: Path) -> None:
     assert left == ["checkpoint-00000004", "checkpoint-00000006"]  # what was left over is removed
 
 
-def test_steps_of_a_damaged_checkpoint(tmp_path: Path) -> None:
-    tiny.run(Line(), tmp_path, steps=4, checkpoint_every=2)
-    assert steps_done(tmp_path) == 4
-    damage(tmp_path / "checkpoint-00000004", "state.json")
-    assert steps_done(tmp_path) == 2
-    damage(tmp_path / "checkpoint-00000002", "state.json")
-    assert steps_done(tmp_path) == 0
-
-
-def test_full_disk_while_lines_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the start of a run that goes on, the lines of the steps to be repeated are removed from stats.jsonl; the others are not lost."""
-    whole = tiny.state(tiny.run(Line(), tmp_path / "whole"))
-    tiny.run(Line(), tmp_path / "run", steps=4)
-    before = numbers(tmp_path / "run")
-    write = Path.write_text
-
-    def full(path: Path, text: str) -> int:
-        if not path.name.startswith("stats.jsonl"):
-            return write(path, text)
-        write(path, text[: len(text) // 2])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
-        with pytest.raises(ProxymaskError, match=r"no space left .*checkpoint-00000004.*run the same command again"):
-            tiny.run(Line(), tmp_path / "run")
-    assert numbers(tmp_path / "run") == before
-    assert tiny.differing(whole, tiny.state(tiny.run(Line(), tmp_path / "run"))) == []
-    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
-
-
 def test_other_runs_are_refused(tmp_path: Path) -> None:
     loop.train(Line(), tiny.loop_config(steps=2), tmp_path, identity={"width": 3, "rate": 0.5})
     before = sorted((p.name, p.read_bytes()) for p in tmp_path.rglob("*") if p.is_file())
@@ -297,52 +266,6 @@ def test_log_lines(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "grids").iterdir()) == ["00000003.png", "00000006.png", "00000007.png"]
     (events,) = tmp_path.glob("events.*")
     assert b"grad_norm/side" in events.read_bytes()
-
-
-def stop_at(number: int) -> loop.Progress:
-    """Ctrl-C after this step."""
-
-    def send(step: int, *_: object) -> None:
-        if step == number:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return send
-
-
-def test_lines_span_a_stop(tmp_path: Path) -> None:
-    """A line reports the means since the line before it, also where the run was stopped in between; bad steps are counted on too."""
-    config, bad = tiny.loop_config(steps=9, log_every=4, checkpoint_every=100), (1, 2, 5, 6)
-    loop.train(Line(bad=bad), config, tmp_path / "whole")
-    for stop in (3, 6):
-        with pytest.raises(loop.Stopped):
-            loop.train(Line(bad=bad), config, tmp_path / "parts", progress=stop_at(stop))
-    run = loop.train(Line(bad=bad), config, tmp_path / "parts")
-    assert [line["step"] for line in numbers(tmp_path / "whole")] == [4, 8, 9]
-    assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
-    assert run.bad_steps == 4
-    states = [json.loads((tmp_path / name / "checkpoint-00000009" / "state.json").read_text()) for name in ("whole", "parts")]
-    assert [state.pop("seconds") > 0 for state in states] == [True, True]
-    assert states[0] == states[1]
-
-
-def test_bad_steps_in_a_row_are_counted_over_a_stop(tmp_path: Path) -> None:
-    config, bad = tiny.loop_config(steps=60, checkpoint_every=100), tuple(range(3, 100))
-    with pytest.raises(loop.Stopped):
-        loop.train(Line(bad=bad), config, tmp_path, progress=stop_at(13))
-    stage = Line(bad=bad)
-    with pytest.raises(ProxymaskError, match="25 steps in a row"):
-        loop.train(stage, config, tmp_path)
-    assert len(stage.seen) == 15
-
-
-def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
-    """Its state.json counts bad steps and nothing else."""
-    whole = tiny.state(tiny.run(Line(), tmp_path / "whole"))
-    tiny.run(Line(), tmp_path / "run", steps=3)
-    path = tmp_path / "run" / "checkpoint-00000003" / "state.json"
-    state = json.loads(path.read_text())
-    path.write_text(json.dumps({key: state[key] for key in ("format", "step", "bad_steps", "identity")}))
-    assert tiny.differing(whole, tiny.state(tiny.run(Line(), tmp_path / "run"))) == []
 
 
 def test_lines_of_a_killed_run_are_dropped(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ in float32.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,7 +59,8 @@ def export(source: str | Path, out: str | Path, form: Format = "rosinality", dis
         reason = os_reason(error) if isinstance(error, OSError) else "no space left on the disk"
         raise ProxymaskError(f"cannot write --out {out} ({reason}): make room or choose another file") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return notes
 
 

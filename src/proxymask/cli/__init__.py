@@ -60,6 +60,7 @@ def _summary(cls: type) -> str:
 SECTIONS: dict[str, Tree] = {
     "make pictures": {
         "demo": _verb("render example masks in several styles, with a contact sheet", "demo", "Demo"),
+        "studio": _verb("paint masks and see the pictures, in the browser", "studio", "Studio"),
         "examples": _verb("write the example masks, to start painting from", "masks", "Examples"),
         "generate": _verb("paint pictures from masks, scribbles, sketches, edges or depth maps", "generate", "Generate"),
         "sample": _verb("write samples of the generator, with proxy masks and labels", "sample", "Sample"),

@@ -162,7 +162,7 @@ _FUNCTIONS: dict[str, tuple[PictureFunction, int]] = {}
 
 
 @checked
-def register(name: str, channels: Annotated[int, Range(1, 3, kind="odd")] = 1) -> Callable[[PictureFunction], PictureFunction]:
+def register(name: str, channels: Annotated[int, Range(1, 3)] = 1) -> Callable[[PictureFunction], PictureFunction]:
     """Decorator that adds a condition: its function takes pictures and returns planes, see :data:`PictureFunction`.
 
     Args:

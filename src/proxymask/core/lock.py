@@ -92,8 +92,14 @@ class _Held:
         self.made = [path for path in (folder, *folder.parents) if not path.exists()]
         self.path = folder / LOCK
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.fd = _acquire(self.path)
+            for attempt in range(ATTEMPTS):
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    self.fd = _acquire(self.path)
+                    break
+                except FileNotFoundError:  # another process has just ended and removed the folder, which it had made
+                    if attempt == ATTEMPTS - 1:
+                        raise
         except OSError as error:
             todo = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder"
             raise ProxymaskError(f"cannot write {folder} ({error.strerror or error}): {todo}") from None

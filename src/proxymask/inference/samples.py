@@ -38,6 +38,7 @@ from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator, NoiseMode
+from .sample_choice import SampleChoice
 from .synthesizer import Synthesizer
 
 SIDECAR_FORMAT = 1
@@ -334,15 +335,7 @@ def select_samples_to_label(
 ) -> list[int]:
     """Integer seeds of the ``count`` samples, out of ``candidates``, that are most worth labelling.
 
-    A label can only be learnt where it is seen, and what is seen shows in the clusters. With h_i[k] the share of sample i's proxy
-    mask in cluster k, and m[k] the mean of that share over the candidates, a set S of samples covers
-
-        cover(S) = mean_k min(1, max_{i in S} h_i[k] / m[k]),
-
-    that is, a cluster counts in full once one chosen sample shows it at its usual size. The first sample is, of those that cover
-    at least 95 % of what the best one covers, the one with w nearest to the mean w: complete, and typical. Each further one has
-    the largest sum of what it adds to cover(S) and of its distance to the nearest chosen sample (half the L1 of the shares, 0 to
-    1), so that once all clusters are covered the samples differ as much as they can.
+    The order is that of :class:`~proxymask.inference.sample_choice.SampleChoice`.
 
     Raises:
         ProxymaskError: more samples than candidates, or none.
@@ -359,19 +352,7 @@ def select_samples_to_label(
         hot = torch.nn.functional.one_hot(proxy.flatten(1), clusters.num_clusters)
         shares.append(hot.float().mean(dim=1).cpu())
         away.append((w - cut.generator.mapping.w_avg).norm(dim=1).cpu())
-    h, distance = torch.cat(shares), torch.cat(away)
-    shown = (h / h.mean(dim=0).clamp_min(1e-9)).clamp_max(1.0)  # a cluster nobody shows adds nothing to anyone
-    cover = shown.mean(dim=1)
-    complete = cover >= 0.95 * cover.max()
-    chosen = [int(torch.where(complete, distance, torch.full_like(distance, float("inf"))).argmin())]
-    while len(chosen) < count:
-        have = shown[chosen].max(dim=0).values
-        gain = torch.maximum(shown, have).mean(dim=1) - have.mean()
-        apart = 0.5 * torch.cdist(h, h[chosen], p=1.0).min(dim=1).values
-        score = gain + apart
-        score[chosen] = -1.0
-        chosen.append(int(score.argmax()))
-    return [seeds[i] for i in chosen]
+    return [seeds[i] for i in SampleChoice(torch.cat(shares), torch.cat(away)).order(count)]
 
 
 def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> Image.Image:

@@ -249,7 +249,11 @@ class SynthesisSteps:
     @inference
     def render(self, proxy: torch.Tensor, style: Style) -> torch.Tensor:
         """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures."""
-        state = self.rearrange(proxy, style)
+        return self.render_rearranged(self.rearrange(proxy, style), style)
+
+    @inference
+    def render_rearranged(self, state: SplitState, style: Style) -> torch.Tensor:
+        """G2: what :meth:`rearrange` made for a style, or for one each, -> pictures."""
         if style.fused_g2 is not None:
             return style.fused_g2(state).clamp_(-1, 1)
-        return self.render_state(state, style.expanded(len(proxy)).w)
+        return self.render_state(state, style.expanded(len(state.features)).w)

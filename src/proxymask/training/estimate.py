@@ -79,12 +79,13 @@ def measure(definition: TrainedStage, folder: Path) -> Cost:
     checkpoint = _size(tensors)
     networks = sum(_size(module.state_dict()) for module in stage.modules.values() if isinstance(module, ConfigModel))
     rate = _seconds_a_byte(tensors, folder)
-    build += _unmeasured_statistics(definition, stage)
+    build, kept = build + _unmeasured_statistics(definition, stage), 0
     if generated is not None:
         made, picture = generated[1], _seconds_a_picture(generated[0], meter.run)
         height, width = generated[0].labeler.cut.generator.picture_size
-        build, memory = build + made * picture, memory + round(made * 4 * height * width)  # three colours and a label, uint8
-    memory += _mapped(stage, loop)
+        build, kept = build + made * picture, round(made * 4 * height * width)  # three colours and a label, uint8
+    if memory and meter.run.device.type != "cuda":  # the pictures are in the memory of the process
+        memory += kept + _mapped(stage, loop)
     count = times_due(loop.checkpoint_every, 0, loop.steps)
     grids = times_due(loop.grid_every, 0, loop.steps) * grid_bytes
     logs = times_due(loop.log_every, 0, loop.steps) * LOG_LINE

@@ -1,0 +1,64 @@
+"""The verb ``studio``."""
+
+import dataclasses
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..core.checks import Checked, Range
+from ..core.errors import ProxymaskError
+from .options import BundleName, Common, Computing, OptionalName
+
+NEEDED = ("fastapi", "uvicorn", "websockets")
+
+
+@dataclass(frozen=True)
+class Studio(Checked):
+    """Paint masks and see the pictures, in the browser.
+
+    Starts a web server on this machine and opens it. Ctrl-C ends it. Nothing is sent anywhere else.
+
+    Examples:
+      proxymask studio
+      proxymask studio --bundle runs/fit/bundle --port 9000 --no-browser
+    """
+
+    bundle: BundleName = "avatars"
+    port: Annotated[Annotated[int, Range(1, 65535)] | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")] = None
+    """Port of the server; without it 8765, or a free one where that is in use."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Any but that of this machine needs a token; one is made where none is given."""
+    token: OptionalName = None
+    """Secret of 16 or more letters and digits that a browser must know; it is part of the address that is printed."""
+    workspace: Path = Path("proxymask-studio")
+    """Folder for labels, and for the models that are trained on them; made when the first label set is."""
+    no_browser: bool = False
+    """Do not open a browser."""
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Serve until Ctrl-C."""
+        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ProxymaskError(f"the studio needs {', '.join(missing)}: pip install 'proxymask[studio]'")
+        from ..studio import server
+        from ..studio.config import DEFAULT_PORT, StudioConfig, is_loopback
+
+        token = self.token or (None if is_loopback(self.host) else server.make_token())
+        config = StudioConfig(self.bundle, self.host, self.port, token, self.common.device, self.common.precision, self.workspace)
+        listening = server.listen(config.host, config.port)
+        port = listening.getsockname()[1]
+        if self.port is None and port != DEFAULT_PORT:
+            print(f"note: port {DEFAULT_PORT} is in use, so it is {port}")
+        url = server.address(config, listening)
+
+        def started() -> None:
+            print(f"The studio is at  {url}\nCtrl-C ends it.", flush=True)
+            if not self.no_browser:
+                server.open_browser(url)
+
+        server.serve(dataclasses.replace(config, port=port), listening, started)
+        print("the studio has ended")

@@ -1,0 +1,66 @@
+"""Samples of the generator: their pictures, masks and clusters; the example masks of the library."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ...imaging.mask_files import example_masks
+from ...imaging.pictures import from_pixels
+from ..catalogue import Model, palette_picture
+from ..errors import NotFoundError
+from ..renderer import encode_png
+from ..state import studio_of
+from .answers import Psi, Seed, png
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/bundles/{name}/samples/{seed}.mask.png", response_class=Response)
+async def mask(name: str, seed: Seed, request: Request, truncation: Psi = 1.0) -> Response:
+    """Its mask by the bundle's segmenter, at the size of the canvas."""
+
+    def work(model: Model) -> bytes:
+        sample = model.sample(seed, truncation)
+        if sample.labels is None or model.labels is None:
+            raise NotFoundError(f"{model.name} has no segmenter, so its samples have no masks: start from another mask")
+        return encode_png(palette_picture(sample.labels, model.labels.colors, model.buffer))
+
+    return png(await studio_of(request).with_model(name, work))
+
+
+@router.get("/bundles/{name}/samples/{seed}.clusters.png", response_class=Response)
+async def clusters(name: str, seed: Seed, request: Request, truncation: Psi = 1.0) -> Response:
+    """Its proxy mask, as large as the grid."""
+
+    def work(model: Model) -> bytes:
+        return encode_png(palette_picture(model.sample(seed, truncation).clusters, model.synth.bundle.clusters.colors()))
+
+    return png(await studio_of(request).with_model(name, work))
+
+
+@router.get("/bundles/{name}/samples/{seed}.png", response_class=Response)
+async def picture(name: str, seed: Seed, request: Request, truncation: Psi = 1.0) -> Response:
+    """The generator's own picture."""
+    work = studio_of(request).with_model(name, lambda model: encode_png(from_pixels(model.sample(seed, truncation).picture)))
+    return png(await work)
+
+
+@router.get("/examples")
+def examples() -> list[dict[str, Any]]:
+    """The example masks of the library."""
+    return [{"name": name, "url": f"api/examples/{name}.png"} for name in _examples()]
+
+
+@router.get("/examples/{name:path}.png", response_class=Response)
+def example(name: str) -> Response:
+    """One of them."""
+    found = _examples().get(name)
+    if found is None:
+        raise NotFoundError(f"no example {name[:80]!r}: there are {', '.join(_examples())}")
+    return png(found.read_bytes())
+
+
+def _examples() -> dict[str, Path]:
+    folder = example_masks()
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.png"))}

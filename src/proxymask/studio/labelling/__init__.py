@@ -1,0 +1,1 @@
+"""Labelling samples of the generator and training on the labels, from the studio."""

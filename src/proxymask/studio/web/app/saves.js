@@ -1,0 +1,79 @@
+// What the browser keeps: the work of each tab in IndexedDB, tools and settings in localStorage.
+
+const DATABASE = "proxymask-studio";
+const STORE = "work";
+const MOST = 12; // works kept
+
+function request(action) {
+  return new Promise((resolve, reject) => {
+    action.onsuccess = () => resolve(action.result);
+    action.onerror = () => reject(action.error);
+  });
+}
+
+let opening = null;
+
+function database() {
+  opening ??= new Promise((resolve, reject) => {
+    const asked = indexedDB.open(DATABASE, 1);
+    asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: "key" });
+    asked.onsuccess = () => resolve(asked.result);
+    asked.onerror = () => reject(asked.error);
+  });
+  return opening;
+}
+
+async function store(mode) {
+  return (await database()).transaction(STORE, mode).objectStore(STORE);
+}
+
+/** Keep a work; `work.key` names it. Older ones than the newest MOST are dropped. */
+export async function saveWork(work) {
+  const kept = await store("readwrite");
+  await request(kept.put(work));
+  const all = await request(kept.getAll());
+  all.sort((a, b) => b.saved - a.saved);
+  for (const old of all.slice(MOST)) kept.delete(old.key);
+}
+
+/** The work of that key; or the newest one for which `fits`; or null. */
+export async function loadWork(key, fits) {
+  const kept = await store("readonly");
+  const own = await request(kept.get(key));
+  if (own && fits(own)) return own;
+  const all = (await request(kept.getAll())).filter(fits);
+  return all.sort((a, b) => b.saved - a.saved)[0] ?? null;
+}
+
+/** The name of this tab, the same after a reload; a duplicated tab gets its own where the browser can tell. */
+export async function tabName() {
+  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  let name = sessionStorage.getItem("tab") ?? fresh();
+  if (navigator.locks) {
+    const free = await new Promise((resolve) => {
+      navigator.locks.request(`proxymask-tab-${name}`, { ifAvailable: true }, (lock) => {
+        resolve(lock !== null);
+        return lock ? new Promise(() => {}) : undefined; // held while the tab lives
+      });
+    });
+    if (!free) name = fresh();
+  }
+  sessionStorage.setItem("tab", name);
+  return name;
+}
+
+export function readSettings() {
+  try {
+    return JSON.parse(localStorage.getItem("proxymask-studio")) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+export function writeSettings(settings) {
+  try {
+    localStorage.setItem("proxymask-studio", JSON.stringify(settings));
+  } catch {
+    // a full or forbidden store: settings last as long as the page
+  }
+}

@@ -1,0 +1,168 @@
+"""Starts a studio, and works its page as a person does."""
+
+import base64
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SOURCES = Path(__file__).parents[3] / "src"
+READ = "() => { let text = ''; for (const id of studio.state.canvas.ids) text += String.fromCharCode(id); return btoa(text); }"
+SETTLED = """() => document.body.dataset.ready && studio.state.bundle && studio.socket.open
+  && !studio.renders.waiting && !studio.state.canvas.busy
+  && (!studio.renders.behind || studio.renders.error || studio.renders.empty)"""
+STRIP_DONE = "() => document.querySelectorAll('.thumb.stale').length === 0"
+STATE = """() => ({ open: studio.socket.open, waiting: studio.renders.waiting?.id, shown: studio.renders.shown?.request.id,
+  behind: studio.renders.behind, error: studio.renders.error, work: studio.state.work })"""
+START_SECONDS, WAIT_SECONDS = 120.0, 60.0
+
+
+class StudioServer:
+    """``proxymask studio`` as a process. It can be killed and started again at the same address."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}/"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, wait: bool = True) -> None:
+        """Start it; with ``wait``, until it answers."""
+        command = [sys.executable, "-m", "proxymask", "studio", "--no-browser", "--port", str(self.port)]
+        environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        end = time.monotonic() + START_SECONDS
+        while wait and not self._answers():
+            if self._process.poll() is not None:
+                assert self._process.stderr is not None
+                raise AssertionError(f"the studio ended: {self._process.stderr.read().decode()}")
+            assert time.monotonic() < end, f"the studio did not answer within {START_SECONDS:.0f} seconds"
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}api/info", timeout=2):
+                return True
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+class StudioPage:
+    """The studio's page. Positions are pixels of the canvas's buffer, (x, y); shares are 0 to 1 of the picture."""
+
+    def __init__(self, page, server: StudioServer) -> None:
+        self.page = page
+        page.goto(server.address)
+        self.ready()
+
+    def ready(self) -> None:
+        """Wait until the first picture is there."""
+        self.settle()
+
+    def settle(self, strip: bool = False) -> None:
+        """Wait until the picture is that of what is painted; with ``strip``, those of the other styles too."""
+        self.page.wait_for_timeout(30)
+        self.wait(SETTLED)
+        if strip:
+            self.wait(STRIP_DONE)
+
+    def wait(self, expression: str) -> None:
+        """Wait until an expression of JavaScript is true. (Playwright's own waiting needs eval, which the page does not allow.)"""
+        end = time.monotonic() + WAIT_SECONDS
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"not within {WAIT_SECONDS:.0f} seconds: {expression}; {self.get(STATE)}"
+            self.page.wait_for_timeout(30)
+
+    def get(self, expression: str):
+        return self.page.evaluate(expression)
+
+    def ids(self) -> np.ndarray:
+        """What is painted, (H, W) uint8."""
+        height, width = self.get("studio.state.bundle.buffer")
+        return np.frombuffer(base64.b64decode(self.page.evaluate(READ)), np.uint8).reshape(height, width)
+
+    def picture(self) -> np.ndarray:
+        """The shown picture, (H, W, 3) uint8."""
+        url = self.get("document.querySelector('#picture-frame canvas').toDataURL()")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB"))
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The place in the window of a position of the buffer."""
+        point = self.page.evaluate("([x, y]) => studio.state.canvas.toClient(x, y)", [x, y])
+        return point["x"], point["y"]
+
+    def down(self, *points: tuple[float, float]) -> None:
+        """A stroke through these positions, that is not ended."""
+        self.page.mouse.move(*self.at(*points[0]))
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*self.at(*point), steps=8)
+
+    def stroke(self, *points: tuple[float, float]) -> None:
+        """A stroke of the mouse."""
+        self.down(*points)
+        self.page.mouse.up()
+
+    def press(self, keys: str) -> None:
+        """A key press with the focus on the page."""
+        self.page.keyboard.press(keys)
+
+    def open_start(self) -> None:
+        """Open the dialog of what to start from."""
+        self.page.get_by_role("button", name="Start from").click()
+
+    def start_from(self, name: str) -> None:
+        """Start from an example or a sample by its name in the dialog."""
+        self.open_start()
+        self.page.locator("#start").get_by_role("button", name=name, exact=True).click()
+        self.page.wait_for_selector("#start", state="hidden")
+        self.settle()
+
+    def keep(self, item: str) -> bytes:
+        """What is handed out by an item of the menu of what to keep: "picture", "mask" or "project"."""
+        self.page.locator("#keep-button").click()
+        with self.page.expect_download(timeout=60_000) as download:
+            self.page.locator(f"[data-item={item}]").click()
+        return Path(download.value.path()).read_bytes()
+
+    def drop(self, name: str, data: bytes, kind: str) -> None:
+        """Drop a file on the page."""
+        self.page.evaluate(
+            """([name, text, kind]) => {
+              const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+              const files = new DataTransfer();
+              files.items.add(new File([bytes], name, { type: kind }));
+              for (const type of ['dragenter', 'dragover', 'drop']) {
+                document.dispatchEvent(new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true }));
+              }
+            }""",
+            [name, base64.b64encode(data).decode(), kind],
+        )

@@ -1,0 +1,461 @@
+"""The studio's page in a browser, with the real server and the embedded bundle."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from proxymask import Synthesizer
+from proxymask.imaging.masks import read_mask
+
+TOP, SKIN, CLOTHES = 7, 1, 5
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where two pictures (H, W, 3) differ visibly, bool (H, W)."""
+    return np.abs(before.astype(int) - after).max(axis=2) > 24
+
+
+def png(picture: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, format="PNG")
+    return out.getvalue()
+
+
+def test_stroke_changes_picture_where_it_was_painted(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    before, ids = studio.picture(), studio.ids()
+    studio.press(str(TOP))
+    studio.stroke((70, 60), (70, 190))  # hair down the left side
+    studio.settle()
+    after = studio.picture()
+    painted = studio.ids() != ids
+    assert set(studio.ids()[painted]) == {TOP}
+    assert painted[:, 60:80].sum() > 1500
+    assert not painted[:, :55].any()
+    assert not painted[:, 90:].any()
+    where = changed(before, after)
+    assert where[20:44, 14:21].mean() > 0.4
+    assert where[:, 44:].mean() < 0.1  # the other side is nearly as it was
+
+
+def test_picture_is_that_of_the_library(open_studio, tmp_path):
+    studio = open_studio()
+    studio.start_from("glasses")
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(studio.keep("mask"))
+    synth = Synthesizer.from_pretrained("avatars")
+    assert np.array_equal(read_mask(mask, synth.labels), studio.ids())
+    seed = studio.get("studio.state.work.seed")
+    assert np.array_equal(np.asarray(synth(mask, seed)), studio.picture())
+
+
+def test_undo_and_redo_are_one_history(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    start, first, seed = studio.ids(), studio.picture(), studio.get("studio.state.work.seed")
+    studio.press(str(TOP))
+    studio.stroke((40, 40), (90, 90))
+    studio.settle()
+    stroked, second = studio.ids(), studio.picture()
+    studio.page.get_by_label("Seed of the style").fill("4")
+    studio.press("Enter")
+    studio.settle()
+    third = studio.picture()
+    assert changed(second, third).mean() > 0.1
+    studio.press("Escape")
+    studio.page.locator("body").click(position={"x": 5, "y": 300})
+
+    studio.press("Control+z")
+    studio.settle()
+    assert studio.get("studio.state.work.seed") == seed
+    assert np.array_equal(studio.picture(), second)
+    studio.press("Control+z")
+    studio.settle()
+    assert np.array_equal(studio.ids(), start)
+    assert np.array_equal(studio.picture(), first)
+    studio.press("Control+Shift+z")
+    studio.press("Control+y")
+    studio.settle()
+    assert np.array_equal(studio.ids(), stroked)
+    assert studio.page.get_by_label("Seed of the style").input_value() == "4"
+    assert np.array_equal(studio.picture(), third)
+
+
+def test_good_and_bad_upload(open_studio):
+    studio = open_studio()
+    wanted = np.zeros((100, 100), np.uint8)
+    wanted[20:70, 30:60] = SKIN
+    studio.drop("mine.png", png(wanted), "image/png")
+    studio.wait("studio.state.history.done.some((step) => step.name === 'upload mine.png')")
+    studio.settle()
+    assert abs(int((studio.ids() == SKIN).sum()) - 5 * 3 * 655.36) < 600
+    before = studio.ids()
+
+    noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3), np.uint8)
+    studio.drop("photo.png", png(noise), "image/png")
+    alert = studio.page.locator(".toast.bad")
+    alert.wait_for()
+    assert "photo.png" in alert.inner_text()
+    studio.open_start()
+    studio.drop("text.png", b"no picture at all", "image/png")
+    problem = studio.page.locator("#start .problem")
+    problem.get_by_text("text.png").wait_for()
+    assert np.array_equal(studio.ids(), before)
+
+
+def test_another_style(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    before = studio.picture()
+    studio.settle(strip=True)
+    studio.page.get_by_role("radio", name="Style 3", exact=True).click()
+    studio.settle()
+    assert changed(before, studio.picture()).mean() > 0.1
+    lock = studio.page.get_by_role("button", name="Lock the style")
+    lock.click()
+    studio.press("d")
+    assert studio.get("studio.state.work.seed") == 3
+    lock.click()
+    studio.press("d")
+    assert studio.get("studio.state.work.seed") != 3
+
+
+def test_style_of_a_label(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    before, ids = studio.picture(), studio.ids()
+    studio.page.get_by_label("What the style is for").select_option(str(TOP))
+    studio.page.get_by_role("radio", name="Style 3", exact=True).click()
+    studio.settle()
+    where, hair = changed(before, studio.picture()), (ids == TOP)[2::4, 2::4]
+    assert where[hair].mean() > 0.4
+    assert where[~hair].mean() < 0.2
+    assert "style 3" in studio.page.locator(".label-item").nth(TOP).inner_text()
+    studio.press("Escape")
+    studio.get("document.activeElement.blur()")
+    studio.press("Control+z")
+    studio.settle()
+    assert np.array_equal(studio.picture(), before)
+
+
+def test_nothing_is_sent_where_nothing_changed(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    studio.settle(strip=True)
+    sent = studio.get("studio.renders.id")
+    studio.press("f")
+    studio.press("s")
+    studio.press("s")
+    studio.press("s")
+    studio.press("]")
+    studio.press(str(SKIN))
+    studio.stroke((128, 128), (128, 128))
+    studio.get("studio.renders.now()")
+    studio.page.wait_for_timeout(300)
+    assert studio.ids()[128, 128] == SKIN
+    assert studio.get("studio.renders.id") - sent <= 1
+
+
+@pytest.mark.parametrize(("ms", "live"), [(20, True), (400, False)])
+def test_renders_while_painting_where_pictures_are_quick(open_studio, ms, live):
+    studio = open_studio()
+    studio.start_from("short hair")
+    studio.settle(strip=True)
+    studio.get(f"studio.renders.average = {ms}")
+    sent = studio.get("studio.renders.id")
+    studio.press(str(TOP))
+    studio.down((40, 40), (90, 60), (140, 60))
+    studio.page.wait_for_timeout(400)
+    during = studio.get("studio.renders.id") - sent
+    assert (during > 0) == live
+    if live:
+        studio.wait("() => studio.renders.shown.request.id > " + str(sent))
+    studio.page.mouse.up()
+    studio.settle()
+    assert studio.get("studio.renders.id") > sent
+
+
+def test_only_one_picture_is_waited_for(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    studio.settle(strip=True)
+    studio.get("""() => {
+      studio.renders.average = 1;
+      Object.defineProperty(studio.renders, 'average', { get: () => 1, set: () => {} });
+      window.open = window.most = 0;
+      const { send } = studio.socket;
+      studio.socket.send = function (header, payload) {
+        if (header.type === 'render' && studio.state.canvas.busy) window.most = Math.max(window.most, ++window.open);
+        return send.call(this, header, payload);
+      };
+      const { onmessage } = studio.socket.socket;
+      studio.socket.socket.onmessage = function (event) {
+        window.open = 0;
+        return onmessage.call(this, event);
+      };
+    }""")
+    studio.press(str(TOP))
+    studio.down((40, 40), (200, 60), (40, 90), (200, 120), (40, 150), (200, 180))
+    assert studio.get("window.most") == 1
+    studio.page.mouse.up()
+    studio.settle()
+
+
+def test_reload_finds_the_work(open_studio):
+    studio = open_studio()
+    studio.start_from("long hair")
+    studio.press(str(CLOTHES))
+    studio.press("]")
+    studio.press("]")
+    studio.stroke((30, 200), (200, 210))
+    studio.press("j")
+    studio.settle()
+    ids, picture = studio.ids(), studio.picture()
+    size, seed = studio.get("studio.state.canvas.size"), studio.get("studio.state.work.seed")
+    studio.page.reload()
+    studio.ready()
+    assert np.array_equal(studio.ids(), ids)
+    assert studio.get("studio.state.work.seed") == seed
+    assert studio.get("studio.state.canvas.size") == size
+    assert studio.get("studio.state.canvas.label") == CLOTHES
+    assert np.array_equal(studio.picture(), picture)
+
+
+def test_scribble_and_sketch(open_studio):
+    studio = open_studio()
+    mask = studio.ids()
+    studio.page.get_by_role("radio", name="scribble").click()
+    assert (studio.ids() == 255).all()
+    studio.press(str(SKIN))
+    studio.stroke((128, 90), (128, 160))
+    studio.press(str(TOP))
+    studio.stroke((80, 60), (128, 40), (176, 60))
+    studio.settle()
+    assert set(np.unique(studio.ids())) == {SKIN, TOP, 255}
+    scribbled = studio.picture()
+
+    studio.page.get_by_role("radio", name="sketch").click()
+    studio.press("l")
+    studio.stroke((80, 60), (176, 60))
+    studio.stroke((80, 60), (80, 180))
+    studio.settle()
+    assert set(np.unique(studio.ids())) == {0, 255}
+    assert changed(scribbled, studio.picture()).any()
+    studio.start_from("Sample 5")
+    assert (studio.ids() > 0).mean() > 0.02
+
+    for _ in range(6):
+        studio.press("Control+z")
+    studio.settle()
+    assert studio.get("studio.state.work.condition") == "scribble"
+    studio.page.get_by_role("radio", name="mask").click()
+    assert np.array_equal(studio.ids(), mask)
+
+
+@pytest.mark.parametrize("condition", ["mask", "scribble", "sketch"])
+def test_project_opens_to_the_same_pixels(open_studio, condition):
+    studio = open_studio()
+    studio.page.get_by_role("radio", name=condition).click()
+    studio.press(str(TOP))
+    studio.stroke((60, 60), (128, 30), (200, 60), (200, 160))
+    studio.press("j")
+    studio.settle()
+    ids, picture = studio.ids(), studio.picture()
+    project = studio.keep("project")
+    assert json.loads(project)["bundle"]["name"] == "avatars"
+    other = open_studio()
+    other.drop("saved.json", project, "application/json")
+    other.wait("studio.state.history.done.some((step) => step.name === 'open project')")
+    other.settle()
+    assert np.array_equal(other.ids(), ids)
+    assert np.array_equal(other.picture(), picture)
+
+
+def test_kept_picture_names_its_origin(open_studio):
+    studio = open_studio()
+    studio.settle()
+    kept = Image.open(io.BytesIO(studio.keep("picture")))
+    assert kept.text["Seeds"] == str(studio.get("studio.state.work.seed"))
+    assert "avatars" in kept.text["Bundle"]
+    assert np.array_equal(np.asarray(kept.convert("RGB")), studio.picture())
+
+
+def test_two_browsers_at_once(open_studio):
+    one, two = open_studio(), open_studio()
+    one.start_from("beard")
+    two.start_from("long hair")
+    for i in range(3):
+        one.press(str(TOP))
+        one.stroke((40 + 20 * i, 40), (60 + 20 * i, 120))
+        two.press(str(SKIN))
+        two.stroke((200 - 20 * i, 40), (180 - 20 * i, 120))
+    one.settle()
+    two.settle()
+    assert not np.array_equal(one.ids(), two.ids())
+    assert changed(one.picture(), two.picture()).mean() > 0.05
+
+
+def test_where_a_point_comes_from(open_studio):
+    studio = open_studio()
+    studio.settle()
+    studio.press("w")
+    box = studio.page.locator("#picture-frame").bounding_box()
+    studio.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    studio.page.locator("#origin .crosshair").wait_for()
+    assert "own picture" in studio.page.locator("#origin").inner_text()
+    studio.press("ArrowRight")
+    studio.press("Escape")
+    studio.page.wait_for_selector("#origin", state="hidden")
+
+
+def test_proxy_mask_is_shown(open_studio):
+    studio = open_studio()
+    studio.settle()
+    picture = studio.picture()
+    studio.page.get_by_role("button", name="Proxy mask").click()
+    studio.wait("document.querySelector('#picture-frame').getAttribute('aria-label').startsWith('Proxy')")
+    colours = {tuple(colour) for colour in studio.get("studio.state.bundle.cluster_colors")}
+    assert {tuple(colour) for colour in studio.picture().reshape(-1, 3).tolist()} <= colours
+    studio.page.get_by_role("button", name="Proxy mask").click()
+    assert np.array_equal(studio.picture(), picture)
+
+
+def test_why_in_words(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    studio.page.get_by_role("radio", name="Style 2", exact=True).click()
+    studio.press("6")
+    studio.stroke((100, 170), (156, 170))
+    studio.settle()
+    studio.page.locator("#notes").get_by_text("facial hair").wait_for()
+
+
+def test_locked_label_is_never_painted_over(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    before = studio.ids()
+    studio.press(str(SKIN))
+    studio.press("t")
+    studio.press("t")  # only over it, then never
+    studio.press(str(TOP))
+    studio.stroke((20, 128), (236, 128))
+    after = studio.ids()
+    assert np.array_equal(after == SKIN, before == SKIN)
+    assert (after != before).any()
+
+
+def test_holes_and_specks(open_studio):
+    studio = open_studio()
+    studio.start_from("Blank")
+    studio.press(str(TOP))
+    studio.page.get_by_role("radio", name="Ellipse").click()
+    studio.page.get_by_label("outline only").check()
+    studio.stroke((60, 60), (180, 180))
+    studio.page.get_by_role("radio", name="Brush").click()
+    studio.press(str(SKIN))
+    studio.stroke((120, 120), (121, 120))
+    studio.press("g")
+    studio.press(str(TOP))
+    studio.page.get_by_role("button", name="Fill holes").click()
+    assert studio.ids()[100, 120] == TOP
+    assert studio.ids()[20, 20] == 0
+    studio.press("n")
+    assert studio.get("studio.state.canvas.patterns")
+    studio.page.get_by_label("Pixels below which").fill("999")
+    studio.press("Tab")
+    studio.page.get_by_role("button", name="Specks").click()
+    assert set(np.unique(studio.ids())) == {0, TOP}
+
+
+def test_palette_search(open_studio):
+    studio = open_studio()
+    studio.press("/")
+    studio.page.keyboard.type("acc")
+    assert studio.page.locator(".label-item:visible").count() == 1
+    studio.press("Enter")
+    assert studio.get("studio.state.canvas.label") == 8
+
+
+def test_shortcuts_sheet(open_studio):
+    studio = open_studio()
+    studio.press("?")
+    studio.page.locator("#sheet").get_by_text("Lasso").wait_for()
+    studio.press("Escape")
+    studio.page.wait_for_selector("#sheet", state="hidden")
+
+
+def test_label_under_the_cursor_is_announced(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    rows, columns = np.nonzero(studio.ids() == CLOTHES)
+    studio.page.mouse.move(*studio.at(int(columns[len(columns) // 2]), int(rows[len(rows) // 2])))
+    studio.page.locator("#live-cursor").get_by_text("clothes").wait_for(state="attached")
+    assert "clothes" in studio.page.locator("#cursor").inner_text()
+
+
+def test_painting_by_keyboard_alone(open_studio):
+    studio = open_studio()
+    studio.start_from("short hair")
+    before = studio.ids()
+    studio.page.locator("#canvas .frame:visible").focus()
+    studio.press(str(TOP))
+    studio.press("ArrowRight")
+    studio.press("Enter")
+    for _ in range(3):
+        studio.press("Shift+ArrowDown")
+    studio.press("Enter")
+    studio.settle()
+    painted = studio.ids() != before
+    assert painted.any()
+    assert set(studio.ids()[painted]) == {TOP}
+
+
+def test_picture_is_moved_and_zoomed_with_the_mask(open_studio):
+    studio = open_studio()
+    box = studio.page.locator("#picture-frame").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    studio.page.mouse.move(x, y)
+    before = studio.get("studio.state.canvas.getView()")
+    studio.page.mouse.wheel(0, -200)
+    studio.page.wait_for_timeout(50)
+    zoomed = studio.get("studio.state.canvas.getView()")
+    assert zoomed["scale"] == pytest.approx(before["scale"] * np.exp(0.4))
+    studio.page.mouse.down()
+    studio.page.mouse.move(x + 40, y + 10, steps=4)
+    studio.page.mouse.up()
+    moved = studio.get("studio.state.canvas.getView()")
+    assert (moved["x"] - zoomed["x"], moved["y"] - zoomed["y"]) == (40, 10)
+    picture = studio.page.locator("#picture-frame canvas").bounding_box()
+    mask = studio.page.locator("#canvas .frame:visible").bounding_box()
+    assert picture["x"] - box["x"] == pytest.approx(moved["x"], abs=0.5)
+    assert (picture["width"], mask["width"]) == (pytest.approx(256 * moved["scale"], abs=0.5), box["width"])
+
+
+def test_narrow_window(open_studio):
+    studio = open_studio(viewport={"width": 360, "height": 740}, has_touch=True)
+    wide = studio.get("[document.documentElement.scrollWidth, document.querySelector('#header').scrollWidth]")
+    assert wide == [360, 360]
+    before = studio.ids()
+    studio.page.get_by_role("button", name="Labels").click()
+    studio.page.get_by_role("button", name="Labels").click()
+    studio.page.locator(".label-pick").nth(TOP).tap()
+    studio.page.touchscreen.tap(*studio.at(128, 200))
+    studio.settle()
+    assert (studio.ids() != before).sum() > 50
+    for name in ("Tools", "Style"):
+        studio.page.get_by_role("button", name=name, exact=True).click()
+        assert studio.get("document.documentElement.scrollWidth") == 360
+    box = studio.page.locator("#picture-frame canvas").bounding_box()
+    assert box["width"] > 150
+
+
+def test_page_is_small(open_studio):
+    studio = open_studio()
+    files = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/web/'))"
+    sizes = studio.get(f"{files}.map((one) => one.decodedBodySize)")
+    assert len(sizes) > 15
+    assert sum(sizes) < 300_000
