@@ -90,7 +90,9 @@ def test_painted_samples_are_read_strictly_where_that_is_wanted(tmp_path, strict
     ids[8:24, 8:24] = 1
     picture = Image.fromarray(tiny.LABELS.colors[ids]).resize((64, 64), Image.Resampling.BICUBIC)
     picture.save(tmp_path / "000000.mask.png")
-    (tmp_path / "000000.json").write_text(json.dumps({"generator": "g", "seed": 0, "truncation": 1.0, "w": [0.0] * 4, "resolution": 32}))
+    (tmp_path / "000000.json").write_text(
+        json.dumps({"format": 1, "generator": "g", "seed": 0, "truncation": 1.0, "z": [0.0], "w": [0.0] * 4, "resolution": 32})
+    )
     if strict:
         with pytest.raises(ProxymaskError, match="refused with strict"):
             read_labelled(tmp_path, tiny.LABELS, None, strict=True)
