@@ -1,12 +1,13 @@
 # Everything runs from a fresh clone with make and Python 3.11 or newer; all that is installed goes into .venv.
 #
-#   make demo        masks to pictures with the embedded model: writes demo/contact_sheet.png, and says how to start the studio
-#   make test        lint, types, tests
-#   make setup       install only: the package, editable, with all it needs for tests and development
-#   make lint        ruff and mypy alone
-#   make fuzz        10,000 altered checkpoints, each opened within 4 seconds and 1 GB or refused in one line (3 minutes; FUZZ=COUNT)
-#   make kill-resume kill fit 100 times, go on, and compare every byte with an undisturbed run (20 minutes; KILLS=COUNT)
-#   make clean       remove .venv, demo/ and caches (runs/ stays)
+#   make demo         masks to pictures with the embedded model: writes demo/contact_sheet.png, and says how to start the studio
+#   make test         lint, types, tests; those in a browser are skipped where there is no Chromium
+#   make test-browser the tests in a browser alone, and Chromium (by apt-get) where there is none
+#   make setup        install only: the package, editable, with all it needs for tests and development
+#   make lint         ruff and mypy alone
+#   make fuzz         10,000 altered checkpoints, each opened within 4 seconds and 1 GB or refused in one line (3 minutes; FUZZ=COUNT)
+#   make kill-resume  kill fit 100 times, go on, and compare every byte with an undisturbed run (20 minutes; KILLS=COUNT)
+#   make clean        remove .venv, demo/ and caches (runs/ stays)
 #
 # PYTHON=python3.12       another interpreter
 # TORCH='torch==2.12.0'   another PyTorch, any pip requirement from 2.11 on (in a .venv that is there already: make clean first)
@@ -28,7 +29,7 @@ TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/d
 FUZZ ?= 10000
 KILLS ?= 100
 
-.PHONY: demo test setup lint fuzz kill-resume clean
+.PHONY: demo test test-browser setup lint fuzz kill-resume clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proxymask demo
@@ -37,7 +38,12 @@ demo: $(VENV)/.installed
 setup: $(VENV)/.installed-dev
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/studio/browser
+	$(BIN)/python -m pytest tests/studio/browser
+
+test-browser: $(VENV)/.installed-dev
+	.ci/chromium
+	BROWSER_TESTS=required $(BIN)/python -m pytest tests/studio/browser
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -61,7 +67,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install -e '.[studio,test,dev,data]'
+	$(BIN)/python -m pip install -e '.[studio,test,browser,dev,data]'
 	touch $@
 
 clean:

@@ -466,7 +466,7 @@ def test_pictures_in_colours_are_refused_beside_grey_ones(tmp_path: Path, capsys
         ("train", "generator", "--resume-from", file),
         ("fit", "--generator", file),
     ):
-        assert "this generator makes pictures of 1 channels: leave --images out" in fails(capsys, *words, *common)
+        assert "this generator makes pictures of 1 channels: give no --images, or another generator" in fails(capsys, *words, *common)
 
 
 def test_fit_takes_a_file_and_its_licence_into_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

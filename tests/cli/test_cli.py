@@ -164,7 +164,7 @@ def test_generate_refuses_in_one_line(bundle, tmp_path, capsys):
     assert "does not exist" in fails(capsys, "generate", "--mask", tmp_path / "none.png", *out)
     assert "looks like a photo" in fails(capsys, "generate", "--mask", photo, *out)
     assert "not a square" in fails(capsys, "generate", "--mask", wide, *out)
-    assert "12 (1024 pixels" in fails(capsys, "generate", "--mask", unknown, *out)
+    assert "12 (1,024 pixels" in fails(capsys, "generate", "--mask", unknown, *out)
     assert "give a folder" in fails(capsys, "generate", "--mask", MASK.parent, *out)
     assert "give a folder" in fails(capsys, "generate", "--mask", MASK, "--count", 3, *out)
     assert "--count" in fails(capsys, "generate", "--mask", MASK, "--count", 0, *out)
@@ -221,7 +221,7 @@ def test_data_verbs_and_inspect(tmp_path, capsys):
     assert "lacks 1 pictures" in capsys.readouterr().err
     assert run("data", "avatars", "--count", 3, "--size", 24, "--seed", 5, "--out", tmp_path / "avatars", "--workers", 1) == 0
     assert run("data", "avatars", "--count", 2, "--size", 24, "--out", tmp_path / "full", "--framing", "full", "--workers", 1) == 0
-    assert "another dataset" in fails(capsys, "data", "avatars", "--count", 3, "--size", 32, "--out", tmp_path / "avatars")
+    assert "another data set" in fails(capsys, "data", "avatars", "--count", 3, "--size", 32, "--out", tmp_path / "avatars")
     assert run("data", "prepare", tmp_path / "avatars", "--size", 16, "--out", tmp_path / "set") == 0
     capsys.readouterr()
     assert run("inspect", tmp_path / "set") == 0
@@ -380,8 +380,8 @@ def test_ctrl_c_and_stops(monkeypatch, capsys):
         assert len(lines) == 1
         assert text in lines[0]
     monkeypatch.setattr(inspection.Inspect, "run", raising(RuntimeError("a bug")))
-    with pytest.raises(RuntimeError, match="a bug"):  # what is not the user's to mend keeps its traceback
-        run("inspect", "x")
+    assert run("inspect", "x") == 1  # a mistake of the program's own: one line that names a file with the traceback
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 # The embedded model

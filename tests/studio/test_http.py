@@ -18,7 +18,7 @@ from proxymask.imaging.mask_files import example_masks
 from proxymask.imaging.masks import read_mask, resize_mask, write_mask
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.studio.app import create_app
-from proxymask.studio.config import Limits, StudioConfig
+from proxymask.studio.config import WEB, Limits, StudioConfig
 from proxymask.studio.protocol import encode_frame
 from proxymask.studio.rle import decode_runs, encode_runs
 
@@ -44,7 +44,7 @@ def test_a_page_learns_what_there_is(avatars: TestClient):
     assert [label["name"] for label in about["labels"]][:3] == ["background", "skin", "eyes"]
     assert len(about["cluster_colors"]) == about["clusters"]
     reads = {one["name"]: one["reads"] for one in about["conditions"]}
-    assert reads == {"mask": "mask", "mask-1": "mask", "scribble": "scribble", "sketch": "sketch"}
+    assert reads == {"mask": "mask", "mask-1": "mask", "scribble": "scribble", "sketch": "sketch", "clusters": "clusters"}
     assert "Apache-2.0" in about["licence"]
     assert len(about["hash"]) == 64
     assert about["render_ms"] > 0, "the server has rendered once by itself"
@@ -251,3 +251,15 @@ def test_every_request_is_answered_in_words(avatars: TestClient, case: schemathe
         assert isinstance(answer.json()["error"], str)
         assert "\n" not in answer.json()["error"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_every_file_of_the_page_is_served(avatars: TestClient):
+    files = [path for path in WEB.rglob("*") if path.is_file()]
+    assert len(files) > 40
+    for path in files:
+        answer = avatars.get(f"/web/{path.relative_to(WEB).as_posix()}")
+        assert answer.content == path.read_bytes(), path
+        kind = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}[path.suffix]
+        assert answer.headers["content-type"].split(";")[0] == kind
+    assert avatars.get("/").content == (WEB / "index.html").read_bytes()
+    assert sum(path.stat().st_size for path in files) < 300_000

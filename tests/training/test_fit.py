@@ -316,7 +316,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
         assert log.shown == []
 
     nowhere = copy / "nowhere"
-    says("--images .* does not exist", images=nowhere)
+    says("images .* does not exist", images=nowhere)
     says("--labels .* does not exist", labels=nowhere)
     says("give one of them", generator=copy, bundle="x")
     says("starts from something", images=None)

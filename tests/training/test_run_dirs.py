@@ -202,7 +202,7 @@ def test_a_stop_before_the_first_step(
     words = ("train", "depth", "--images", drawn, "--steps", 2, "--batch", 2, "--out", tmp_path / "run", *CPU)
     assert command(*words) == 130
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "proxymask: depth: stopped before anything was kept; run the same command again to go on"
+        f"proxymask: stopped before anything was kept in {tmp_path / 'run'}; run the same command again to go on"
     )
     monkeypatch.undo()
     assert command(*words) == 0
@@ -211,7 +211,7 @@ def test_a_stop_before_the_first_step(
 def test_a_lock_that_cannot_be_made(cut: object, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     definition = ClustersDefinition(cut=tiny.make_cut(), num_clusters=2, samples=4, seed=0, device=torch.device("cpu"))
-    with pytest.raises(ProxymaskError, match="is a file: --out names a folder"):
+    with pytest.raises(ProxymaskError, match="is a file"):
         definition.run(tmp_path / "file")
     with pytest.raises(ProxymaskError, match="Not a directory"), folder_lock(tmp_path / "file" / "run"):
         pass

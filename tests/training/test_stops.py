@@ -131,8 +131,8 @@ def test_a_stop_says_what_is_kept(copy: Path) -> None:  # noqa: F811
 
     (copy / "toy.json").write_text(json.dumps(TOY | {"rearranger_loop": TOY["rearranger_loop"] | {"checkpoint_every": 3}}))
     again = "run the same command again to go on"
-    assert said(Log("rearranger", 2, twice)) == f"rearranger: stopped before anything was kept; {again}"
-    assert said(Log("rearranger", 5, twice)) == f"rearranger: stopped, step 3 is kept in /model.work/rearranger; {again}"
+    assert said(Log("rearranger", 2, twice)) == f"stopped before anything was kept in /model.work/rearranger; {again}"
+    assert said(Log("rearranger", 5, twice)) == f"stopped; step 3 is kept in /model.work/rearranger; {again}"
     kept = "generator, clusters; rearranger up to step 3"
     assert said("measuring") == f"stopped; what is done is kept in /model.work ({kept}); {again}"
     log = Log()

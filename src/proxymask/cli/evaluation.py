@@ -14,6 +14,7 @@ from ..data.dataset import ImageSet
 from ..evaluation import EvaluationConfig, evaluate
 from ..training.distributed import is_main, main_lock, processes
 from ..training.judge import JudgeConfig, train_judge
+from ..training.run_dirs import explain_stop
 from .options import Common, Computing, OptionalPath
 from .progress import Terminal, progress
 
@@ -78,7 +79,7 @@ class TrainJudge(Checked):
         """Train it and print its accuracy."""
         if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir()) and not _is_run(self.out)):
             raise ProxymaskError(f"--out {self.out} holds other files: give another folder")
-        with processes(self.common.device), main_lock(self.out):
+        with processes(self.common.device), main_lock(self.out), explain_stop(self.out):
             size = self.size or (None if (self.data / "index.json").is_file() else 64)
             with progress("preparing pictures") as count:
                 data = ImageSet.open(self.data, size, count)

@@ -159,10 +159,11 @@ def _annotated(file: Path) -> set[str] | None:
     """The names of the pictures beside a JSON file that it annotates; None where it holds no masks, or is damaged."""
     try:
         content = load(file)
+        names = image_names(content, str(file)) if is_coco(content) else None
     except ProxymaskError:
         return None
-    if is_coco(content):
-        return {Path(name).name for name in image_names(content, str(file))}
+    if names is not None:
+        return {Path(name).name for name in names}
     if is_labelme(content):
         return {Path(str(content.get("imagePath") or "").replace("\\", "/")).name}
     return None

@@ -225,7 +225,7 @@ def other_files(folder: Path, written: Sequence[Path], with_proxy: bool, with_la
 
 def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict[str, Path]:
     """The painted masks of ``folder`` by the stem of their sample: ``STEM.mask.png``, ``masks/STEM.png`` or, where the samples are in
-    another folder, ``STEM.png``; instead of a file also a folder of that name with one black-and-white file a class.
+    another folder, ``STEM.png``; instead of a picture also JSON of labelme, or a folder of that name with one black-and-white file a class.
     """
     folder = Path(folder)
     apart = samples is not None and Path(samples).resolve() != folder.resolve()
@@ -236,7 +236,8 @@ def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict
             stem = entry.name if entry.is_dir() else entry.stem
             if entry.name.startswith(".") or entry.name == "masks":
                 continue
-            if not entry.is_dir() and entry.suffix.lower() not in SUFFIXES:
+            is_json = entry.suffix.lower() == ".json" and entry.name != "labels.json" and (not marked or stem.endswith(MASK_SUFFIX))
+            if not entry.is_dir() and entry.suffix.lower() not in SUFFIXES and not is_json:
                 if stem.endswith(MASK_SUFFIX):
                     warnings.warn(f"{entry} is left out: it has no suffix of a picture; save the mask as {stem}.png", stacklevel=2)
                 continue

@@ -29,6 +29,8 @@ from .turns import Pause
 BUFFER_SIDE = 256  # the canvas is at least this large
 SAMPLE_BYTES = 64 * 2**20  # of the samples that are kept
 MOST_REGIONS = 2  # sets of a style for each label that are kept
+CLUSTERS = "clusters"
+"""The condition of painting with the clusters themselves. It needs no mapper, so every bundle has it."""
 CENSUS, CENSUS_SECONDS = 64, 3.0  # samples in which labels are counted, and the time after which no more are made
 
 
@@ -170,11 +172,32 @@ class Model:
         """The mapper of that name, or the one that reads that kind of input."""
         return condition if condition in self.synth.bundle.mappers else self.synth.bundle.mapper_for(condition)
 
+    @property
+    def has_clusters(self) -> bool:
+        """Whether clusters can be painted: their ids fit a canvas, and no mapper has the name of the condition."""
+        return self.synth.bundle.clusters.num_clusters <= 256 and CLUSTERS not in self.synth.bundle.mappers
+
+    def reads(self, condition: str) -> str:
+        """What a condition reads ("mask", "sketch", :data:`CLUSTERS` ...); ``condition``: its name, or the kind itself.
+
+        Raises:
+            ProxymaskError: the bundle has no mapper for it.
+        """
+        if condition == CLUSTERS and self.has_clusters:
+            return CLUSTERS
+        return str(self.synth.bundle.condition_of(self.mapper(condition))["condition"])
+
     def about(self) -> dict[str, Any]:
         """What a page needs to know of the bundle."""
         bundle = self.synth.bundle
         labels = [] if self.labels is None else [{"id": one.id, "name": one.name, "color": one.hex} for one in self.labels.labels]
         mappers = [(name, bundle.condition_of(name)) for name in sorted(bundle.mappers)]
+        conditions = [
+            {"name": name, "reads": about["condition"], "mapper": name, "channels": int(about.get("channels", len(labels)))}
+            for name, about in mappers
+        ]
+        if self.has_clusters:
+            conditions.append({"name": CLUSTERS, "reads": CLUSTERS, "mapper": None, "channels": bundle.clusters.num_clusters})
         return {
             "name": self.name,
             "hash": self.digest,
@@ -185,10 +208,7 @@ class Model:
             "clusters": bundle.clusters.num_clusters,
             "cluster_colors": bundle.clusters.colors().tolist(),
             "labels": labels,
-            "conditions": [
-                {"name": name, "reads": about["condition"], "mapper": name, "channels": int(about.get("channels", len(labels)))}
-                for name, about in mappers
-            ],
+            "conditions": conditions,
             "segmenter": bundle.segmenter is not None,
             "styles_per_label": bool(labels) and any(about["condition"] == "mask" for _, about in mappers),
             "licence": licence(bundle.about),

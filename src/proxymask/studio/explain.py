@@ -10,11 +10,12 @@ import numpy as np
 
 from ..core.sizes import height_width
 from ..imaging.masks import resize_mask
-from .catalogue import Model
+from .catalogue import CLUSTERS, Model
 
 SAME = 2  # largest difference of a channel, of 255, that nobody sees
 LEAST_SHARE = 0.001  # of a sample's pixels that a label covers where the sample has it
 RARE_SHARE = 0.02  # of the samples that have a label where the model has hardly seen it
+SEEN_SHARE = 0.005  # of the grid; smaller regions that a style lacks are not named
 MOST_NAMED = 4
 
 
@@ -27,7 +28,7 @@ class Painted:
     canvas: np.ndarray
     """As painted, uint8 of the size of the canvas."""
     small: np.ndarray
-    """A mask at the size of the pictures (H, W); of other kinds the canvas itself."""
+    """A mask at the size of the pictures (H, W); clusters at that of the grid (h, w); of other kinds the canvas itself."""
     proxy: np.ndarray
     """Clusters (h, w)."""
     pixels: np.ndarray
@@ -77,6 +78,21 @@ def mask_notes(model: Model, canvas: np.ndarray, mask: np.ndarray) -> list[str]:
     return notes
 
 
+def cluster_notes(canvas: np.ndarray, grid: np.ndarray) -> list[str]:
+    """What is lost of painted clusters: ``canvas`` as painted, ``grid`` (h, w) what the model takes."""
+    gone = np.setdiff1d(canvas, grid)
+    if not gone.size:
+        return []
+    return [f"{_regions(gone)}: smaller than a cell of the grid ({cell_text(canvas, grid.shape)}), so it is lost: paint it larger"]
+
+
+def substitute_notes(painted: np.ndarray, proxy: np.ndarray) -> list[str]:
+    """Painted clusters (h, w) of which the style has little or nothing, where ``proxy`` (h, w) has others instead; one line for all."""
+    counts = np.bincount(painted[painted != proxy], minlength=1)
+    lacking = np.flatnonzero(counts > SEEN_SHARE * painted.size)
+    return [f"this style has hardly any {_regions(lacking)}: what is most like it is drawn there"] if lacking.size else []
+
+
 def is_same(before: np.ndarray, after: np.ndarray) -> bool:
     """Whether nobody sees a difference between two pictures (H, W, C) uint8."""
     return before.shape == after.shape and int((np.maximum(before, after) - np.minimum(before, after)).max(initial=0)) <= SAME
@@ -86,6 +102,11 @@ def why_unchanged(model: Model, before: Painted, after: Painted) -> str | None:
     """Why the picture of ``after`` is the same as that of ``before``, in the same style; None where nothing else was painted."""
     if before.canvas.shape == after.canvas.shape and np.array_equal(before.canvas, after.canvas):
         return None
+    if after.kind == before.kind == CLUSTERS:
+        changed = before.small != after.small
+        if not changed.any():
+            return f"what was painted is smaller than a cell of the grid ({cell_text(after.canvas, after.small.shape)}): paint it larger"
+        return f"this style draws {_regions(np.unique(after.small[changed]))} there as it was before"
     if after.kind != "mask" or before.kind != "mask":
         return f"the {after.kind} says nothing new there: it agrees with what the model predicts anyway, or is too small"
     if np.array_equal(before.small, after.small):
@@ -112,6 +133,11 @@ def listed(names: Sequence[str]) -> str:
     if len(names) > MOST_NAMED:
         return f"{', '.join(shown)} and {len(names) - MOST_NAMED} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _regions(ids: np.ndarray) -> str:
+    """Clusters by their names."""
+    return listed([f"region {int(one)}" for one in ids])
 
 
 def _counts(ids: np.ndarray, labels: int) -> np.ndarray:

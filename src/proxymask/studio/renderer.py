@@ -17,9 +17,9 @@ from ..imaging.pictures import from_pixels
 from ..inference.region_styles import attend_by_region, choose_by_region, shrink
 from ..inference.style import RegionStyles, Style
 from ..models.rearranger import QueryTokens
-from .catalogue import Catalogue, Model
+from .catalogue import CLUSTERS, Catalogue, Model
 from .errors import FieldError
-from .explain import Painted, mask_notes, style_notes
+from .explain import Painted, cluster_notes, mask_notes, style_notes, substitute_notes
 from .protocol import Drawn, StyleSpec
 from .rle import decode_runs
 from .turns import Pause
@@ -55,12 +55,12 @@ class Renderer:
         begun = time.perf_counter()
         model = self.catalogue.model(request.bundle)
         yield Pause.STEP
-        logits, painted, notes = self.logits(model, request, payload)
+        layout, painted, notes = self.layout(model, request, payload)
         yield Pause.STEP
         for index, spec in enumerate(request.styles):
             style = self.style(model, request, spec)
             yield Pause.STEP
-            proxy, pixels = yield from self._synthesis(model, logits, painted, style)
+            proxy, pixels = yield from self._synthesis(model, layout, painted, style)
             ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
             png = encode_png(from_pixels(pixels))
             ms = round(1e3 * (time.perf_counter() - begun), 1)
@@ -70,26 +70,29 @@ class Renderer:
             said = [*notes]
             if painted.kind == "mask":
                 said += style_notes(model, painted.small, seeds_of_labels(model, request, spec), request.truncation)
+            if painted.kind == CLUSTERS:
+                said += substitute_notes(painted.small, ids[0].cpu().numpy())
             what = Painted(painted.kind, painted.canvas, painted.small, ids[0].to(torch.uint8).cpu().numpy(), pixels)
             found(Rendered(index, png, what, proxy, ms, said))
             yield Pause.REST
             begun = time.perf_counter()
 
     def _synthesis(
-        self, model: Model, logits: torch.Tensor, painted: Painted, style: Style | RegionStyles
+        self, model: Model, layout: torch.Tensor, painted: Painted, style: Style | RegionStyles
     ) -> Generator[Pause, None, tuple[torch.Tensor, np.ndarray]]:
         """The proxy mask, see :attr:`Rendered.planes`, and the picture, uint8 (H, W, C): :meth:`Synthesizer.paint` in its steps."""
         synth = model.synth
         if isinstance(style, Style):
-            proxy = synth.proxy_mask(logits, style)
+            with torch.inference_mode():
+                proxy = synth.substitute(layout, style) if painted.kind == CLUSTERS else synth.proxy_mask(layout, style)
             yield Pause.STEP
             state = synth.rearrange(proxy, style)
             yield Pause.STEP
             return proxy, to_uint8(synth.render_rearranged(state, style))[0]
         with torch.inference_mode():
             shares = style.weights(torch.from_numpy(painted.small.copy()).to(synth.device))
-            grid = shrink(shares, logits.shape[2:])
-            proxy = choose_by_region([synth.proxy_mask(logits, one) for one in style.styles], grid)
+            grid = shrink(shares, layout.shape[2:])
+            proxy = choose_by_region([synth.proxy_mask(layout, one) for one in style.styles], grid)
         yield Pause.STEP
         with torch.inference_mode():
             state = attend_by_region(synth.rearranger, synth.query_tokens(proxy), style.styles, grid)
@@ -97,18 +100,24 @@ class Renderer:
         with torch.inference_mode():
             return proxy, to_uint8(style.g2(state, shares))[0]
 
-    def logits(self, model: Model, request: Drawn, payload: bytes) -> tuple[torch.Tensor, Painted, list[str]]:
-        """The mapper's logits (1, K, h, w) of what was painted; that, with nothing rendered yet; notes on how it was read.
+    def layout(self, model: Model, request: Drawn, payload: bytes) -> tuple[torch.Tensor, Painted, list[str]]:
+        """The mapper's logits (1, K, h, w) of what was painted, of clusters their ids (1, h, w); what was painted, with nothing rendered
+        yet; notes on how it was read.
 
         Raises:
             ProxymaskError: what was painted cannot be used; the message says why.
         """
         canvas = decode_runs(payload, request.width, request.height)
-        mapper = model.mapper(request.condition)
-        kind = str(model.synth.bundle.condition_of(mapper)["condition"])
+        kind = model.reads(request.condition)
         nothing = np.zeros((0, 0), np.uint8)
         if kind != "mask" and request.regions:
             raise FieldError("regions: a style for each label needs a mask, which says where the labels are", "regions")
+        if kind == CLUSTERS:
+            check_clusters(model, canvas)
+            small = resize_mask(canvas, model.grid)
+            ids = torch.from_numpy(small.astype(np.int64))[None].to(model.synth.device)
+            return ids, Painted(kind, canvas, small, nothing, nothing), cluster_notes(canvas, small)
+        mapper = model.mapper(request.condition)
         if kind != "mask":
             reading = model.synth.read_condition(canvas, kind)
             return model.synth.mixed_logits([reading], [mapper]), Painted(kind, canvas, canvas, nothing, nothing), list(reading.notes)
@@ -154,6 +163,13 @@ class Renderer:
         query = model.synth.query_tokens(planes).query[:, cell : cell + 1]
         weights = model.synth.rearranger.attention_map(QueryTokens(query, None), style.kv)[0, 0]
         return (weights / weights.max() * 255).round().to(torch.uint8).cpu().numpy().reshape(height, width), spec.seed
+
+
+def check_clusters(model: Model, canvas: np.ndarray) -> None:
+    """A :class:`FieldError` where a canvas holds ids that are no clusters."""
+    largest, count = int(canvas.max()), model.synth.bundle.clusters.num_clusters
+    if largest >= count:
+        raise FieldError(f"the canvas holds {largest}, and the regions of {model.name} are 0 to {count - 1}")
 
 
 def seeds_of_labels(model: Model, request: Drawn, spec: StyleSpec) -> list[int]:

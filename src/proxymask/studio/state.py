@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from starlette.requests import HTTPConnection
 
-from .catalogue import Catalogue, Model
+from .catalogue import CLUSTERS, Catalogue, Model
 from .config import StudioConfig
 from .errors import BusyError
 from .labelling.jobs import Jobs
@@ -73,9 +73,11 @@ class Studio:
         model = self.catalogue.model(self.catalogue.default)
         yield Pause.STEP
         kinds = [model.synth.bundle.condition_of(name)["condition"] for name in model.synth.bundle.mappers]
-        if model.labels is not None and "mask" in kinds:
+        masks = model.labels is not None and "mask" in kinds
+        if masks or model.has_clusters:
             height, width = model.buffer
-            request = Drawn(bundle=model.name, width=width, height=height, styles=(StyleSpec(seed=0),))
+            condition = "mask" if masks else CLUSTERS
+            request = Drawn(bundle=model.name, condition=condition, width=width, height=height, styles=(StyleSpec(seed=0),))
             runs = encode_runs(np.zeros((height, width), np.uint8))
             for _ in range(2):  # of the second one the time is known
                 yield from self.renderer.steps(request, runs, lambda rendered: None)

@@ -20,8 +20,8 @@ from ..conditions import Condition
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width
 from ..imaging.labels import LabelSet
-from ..imaging.masks import read_mask_notes
-from ..imaging.reader import pixel_count
+from ..imaging.masks import read_mask_notes, resize_mask
+from ..imaging.reader import open_picture, pixel_count
 from .errors import FieldError
 
 Result = TypeVar("Result")
@@ -87,6 +87,26 @@ class Reader:
         large = Image.fromarray(values).resize(height_width(canvas)[::-1], Image.Resampling.NEAREST)
         return Upload(np.asarray(large), [_named(note, path, name) for note in reading.notes])
 
+    def clusters(self, data: bytes, name: str, count: int, canvas: Size) -> Upload:
+        """A map of clusters, a picture whose pixel values are their ids, at the size of the canvas.
+
+        Args:
+            count: of the clusters.
+            canvas: of the result.
+
+        Raises:
+            ProxymaskError: a picture in colours, values that are no cluster, another shape.
+        """
+        with self._file(data, name) as path:
+            notes: list[str] = []
+            picture = open_picture(path, notes)
+            if picture.mode not in ("L", "P"):
+                raise ProxymaskError(f"{path} is in colours: a map of regions is a palette or grey picture whose values are their numbers")
+            ids = np.asarray(picture)
+            if int(ids.max()) >= count:
+                raise ProxymaskError(f"{path} holds {int(ids.max())}, and the regions are 0 to {count - 1}: it is of another model")
+            return Upload(resize_mask(ids, canvas, str(path)), [_named(note, path, name) for note in notes])
+
     @contextmanager
     def _file(self, data: bytes, name: str) -> Iterator[Path]:
         """The data as a file in a folder of its own; errors name it as the page did. Only the suffix of ``name`` is used."""
@@ -102,7 +122,7 @@ class Reader:
             try:
                 yield path
             except ProxymaskError as error:
-                raise ProxymaskError(_named(str(error), path, name)) from None
+                raise ProxymaskError(_named(error.message, path, name)) from None
 
 
 def annotated_pixels(data: bytes) -> int:

@@ -54,14 +54,26 @@ Networks = dict[str, nn.Module]
 
 
 @contextmanager
+def explain_stop(out: Path) -> Iterator[None]:
+    """Turn an interrupt outside of the loop, or in the middle of a step, into :class:`~.loop.Stopped`, which says what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = steps_done(out)
+        kept = f"; step {done:,} is kept in {out}" if done else f" before anything was kept in {out}"
+        raise Stopped(f"stopped{kept}; run the same command again to go on") from None
+
+
+@contextmanager
 def run_lock(out: Path) -> Iterator[None]:
     """Hold the lock of the run folder ``out`` while the body runs; the folder is made where it is missing.
 
     Raises:
+        Stopped: as :func:`explain_stop`.
         ProxymaskError: as :func:`check_out` and :func:`.distributed.main_lock`.
     """
     check_out(out)
-    with main_lock(out):
+    with main_lock(out), explain_stop(out):
         yield
 
 
@@ -106,17 +118,6 @@ def run_stage(
         if save_more is not None:
             save_more(out)
     barrier()
-
-
-@contextmanager
-def explain_stop(out: Path, name: str) -> Iterator[None]:
-    """Turn an interrupt outside of the loop, or in the middle of a step, into :class:`~.loop.Stopped`, which says what is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        done = steps_done(out)
-        kept = f"step {done:,} is kept in {out}" if done else "before anything was kept"
-        raise Stopped(f"{name}: stopped{', ' if done else ' '}{kept}; run the same command again to go on") from None
 
 
 def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping[str, ConfigModel]) -> None:

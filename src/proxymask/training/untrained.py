@@ -53,6 +53,9 @@ class NoiseLabels(NoisePictures):
         """As :meth:`NoisePictures.images`."""
         return super().images(torch.as_tensor(indices))
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Nothing: noise is drawn on the CPU. (:meth:`.auxiliary.GeneratedImages.to`)"""
+
     def masks(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Indices (B,) -> label ids (B, H, W)."""
         return torch.randint(self.num_labels, (len(indices), *self.shape[1:]))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from studio_driver import StudioPage, StudioServer
+from studio_driver import StudioPage, StudioServer, missing
 
 WEB = Path(__file__).parents[3] / "src" / "proxymask" / "studio" / "web"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -31,14 +31,6 @@ HOST_PAGE = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Canv
   #canvas { margin: 20px 0 0 20px; width: 560px; height: 480px; background: #b9bec4 }
 </style>
 <div id="canvas"></div>"""
-
-
-def missing(reason: str) -> None:
-    """Skip, or fail where a browser is required."""
-    message = f"no browser test was run: {reason}; `make test-browser` installs what they need"
-    if os.environ.get("BROWSER_TESTS") == "required":
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,10 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SOURCES = Path(__file__).parents[3] / "src"
@@ -25,10 +27,23 @@ STATE = """() => ({ open: studio.socket.open, waiting: studio.renders.waiting?.i
 START_SECONDS, WAIT_SECONDS = 120.0, 60.0
 
 
-class StudioServer:
-    """``proxymask studio`` as a process. It can be killed and started again at the same address."""
+def missing(reason: str) -> NoReturn:
+    """Skip, or fail where a browser is required."""
+    message = f"no browser test was run: {reason}; `make test-browser` installs what they need"
+    if os.environ.get("BROWSER_TESTS") == "required":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
 
-    def __init__(self) -> None:
+
+class StudioServer:
+    """``proxymask studio`` as a process. It can be killed and started again at the same address.
+
+    Args:
+        arguments: more of the command line.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -37,7 +52,7 @@ class StudioServer:
 
     def start(self, wait: bool = True) -> None:
         """Start it; with ``wait``, until it answers."""
-        command = [sys.executable, "-m", "proxymask", "studio", "--no-browser", "--port", str(self.port)]
+        command = [sys.executable, "-m", "proxymask", "studio", "--no-browser", "--port", str(self.port), *self._arguments]
         environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         end = time.monotonic() + START_SECONDS

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from studio_driver import missing
 
-pytest.importorskip("axe_playwright_python")
 RUN = """async () => {
   const found = await axe.run(document, { resultTypes: ['violations'] });
   return found.violations.filter((one) => ['serious', 'critical'].includes(one.impact))
@@ -13,8 +13,10 @@ RUN = """async () => {
 
 
 def axe_source() -> str:
-    import axe_playwright_python
-
+    try:
+        import axe_playwright_python
+    except ImportError:
+        missing("the package axe-playwright-python is not installed")
     return next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js")).read_text(encoding="utf-8")
 
 

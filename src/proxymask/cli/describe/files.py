@@ -10,6 +10,8 @@ from ...core.errors import ProxymaskError
 from ...core.files import read_json
 from ...imaging.bit_depth import DEEP_MODES
 from ...imaging.labels import LabelSet
+from ...imaging.mask_forms.coco import SEPARATOR, is_coco
+from ...imaging.mask_forms.labelme import is_labelme
 from ...imaging.masks import check_report, read_mask
 from ...imaging.reader import SUFFIXES, on_white, open_picture
 from .evaluations import describe_metrics
@@ -32,7 +34,7 @@ def describe_file(file: Path, labels: LabelSet | None) -> Description:
         count, values = count_tensors(file)
         return plain(f"{file}: {count} tensors with {values:,} numbers")
     if file.suffix == ".json":
-        return plain(_json(file))
+        return plain(_json(file, labels or _labels_near(file)))
     info = identify(file)
     if info.is_checkpoint:
         return _checkpoint(info.with_sha256())
@@ -61,7 +63,7 @@ def _checkpoint(info: FileInfo) -> Description:
         return Description(head, [error.message.removeprefix(f"{info.path}: ")])
 
 
-def _json(file: Path) -> str:
+def _json(file: Path, labels: LabelSet | None) -> str:
     stored = read_json(file)
     if isinstance(stored, dict) and "labels" in stored:
         labels = LabelSet.load(file)
@@ -71,6 +73,11 @@ def _json(file: Path) -> str:
     if isinstance(stored, dict) and "generator" in stored and "w" in stored:
         seed, psi = stored.get("seed"), stored.get("truncation")
         return f"{file}: the latent of a sample (seed {seed}, truncation {psi}) of generator {str(stored['generator'])[:12]}"
+    if is_coco(stored):
+        return f"{file}: COCO annotations of {len(stored['images']):,} images; {SEPARATOR}IMAGE after its name is a mask"
+    if is_labelme(stored):
+        head = f"{file}: a mask, {len(stored['shapes']):,} shapes of labelme"
+        return head if labels is None else f"{head}\n{check_report(read_mask(file, labels), labels)}"
     raise ProxymaskError(f"{file} is JSON, but of no known kind: inspect the folder it is in")
 
 

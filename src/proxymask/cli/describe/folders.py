@@ -10,6 +10,7 @@ from ...core.files import read_json
 from ...core.sizes import size_text
 from ...data.dataset import ImageSet
 from ...imaging.labels import LabelSet
+from ...imaging.mask_files import is_class_folder
 from ...imaging.masks import check_report, read_mask
 from ...imaging.picture_files import list_pictures
 from ...inference.bundle import Bundle, check_bundle
@@ -113,7 +114,7 @@ def _pictures(folder: Path, labels: LabelSet | None) -> str:
     samples = [file for file in pictures if file.with_suffix(".json").is_file()]
     if samples:
         return _samples(folder, samples)
-    if labels is not None and {file.stem for file in pictures} <= {*labels.names, *(str(label.id) for label in labels.labels)}:
+    if labels is not None and is_class_folder(pictures, labels):
         return f"{folder}: a mask, one file for each class\n{check_report(read_mask(folder, labels), labels)}"
     prepare = command_line("data", "prepare", folder, "--size", 128, "--out", "prepared")
     return f"{folder}: a folder of {len(pictures):,} pictures; to make a prepared set of it: {prepare}"

@@ -25,7 +25,7 @@ class Notes:
     def guess(self, text: str) -> None:
         """Note what was guessed; with ``strict`` it is a :class:`ProxymaskError`."""
         if self.strict:
-            raise ProxymaskError(f"{self.name}: {text}; --strict refuses this: repair the mask, or leave --strict out")
+            raise ProxymaskError(f"{self.name}: {text}; this is refused with --strict: repair the mask, or leave --strict out")
         self.texts.append(text)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from ...conditions import Condition
 from ...core.sizes import Size
 from ...imaging.labels import LabelSet
-from ..catalogue import Model
+from ..catalogue import CLUSTERS, Model
 from ..errors import FieldError
 from ..renderer import encode_png
 from ..rle import encode_runs
@@ -46,14 +46,20 @@ async def drawing(
     name: FileName = "the drawing",
     from_photo: bool = False,
 ) -> Response:
-    """A drawing, or with ``from_photo`` a photo, as the grey picture that the canvas of a condition holds."""
+    """A drawing, or with ``from_photo`` a photo, as the grey picture that the canvas of a condition holds; or a map of clusters."""
     studio = studio_of(request)
 
-    def needed(model: Model) -> tuple[Condition, Size, tuple[int, int]]:
-        kind = str(model.synth.bundle.condition_of(model.mapper(condition))["condition"])
-        return model.synth.condition(kind), model.synth.size, model.buffer
+    def needed(model: Model) -> tuple[Condition | int, Size, tuple[int, int]]:
+        kind = model.reads(condition)
+        reads = model.synth.bundle.clusters.num_clusters if kind == CLUSTERS else model.synth.condition(kind)
+        return reads, model.synth.size, model.buffer
 
-    kind, size, canvas = await studio.with_model(bundle, needed)
-    data = await request.body()
-    found = await studio.reader.run(lambda: studio.reader.drawing(data, display_name(name), kind, size, canvas, from_photo))
+    reads, size, canvas = await studio.with_model(bundle, needed)
+    data, shown = await request.body(), display_name(name)
+    if isinstance(reads, Condition):
+        found = await studio.reader.run(lambda: studio.reader.drawing(data, shown, reads, size, canvas, from_photo))
+    elif from_photo:
+        raise FieldError("from_photo: a map of regions is not made from a photo: start from a sample", "from_photo")
+    else:
+        found = await studio.reader.run(lambda: studio.reader.clusters(data, shown, reads, canvas))
     return png(encode_png(Image.fromarray(found.values)))

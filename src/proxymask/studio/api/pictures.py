@@ -8,11 +8,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from ...core.text import without_controls
 from ...core.version import __version__
-from ..catalogue import Model, licence, palette_picture
+from ..catalogue import CLUSTERS, Model, licence, palette_picture
 from ..errors import FieldError
 from ..projects import Kept
 from ..protocol import check_canvas, decode_frame, read_header
-from ..renderer import Rendered, encode_png
+from ..renderer import Rendered, check_clusters, encode_png
 from ..rle import decode_runs
 from ..state import PAGES, Studio, studio_of
 from ..turns import Pause, compute
@@ -40,14 +40,16 @@ async def picture(request: Request) -> Response:
 
 @router.post("/mask", openapi_extra=FRAME, response_class=Response)
 async def mask(request: Request) -> Response:
-    """What was painted, as a palette PNG whose indices are the label ids; a drawing is a grey PNG."""
+    """What was painted, as a palette PNG whose indices are the ids of labels or clusters; a drawing is a grey PNG."""
     studio = studio_of(request)
     kept, payload = await _kept(studio, request)
 
     def work(model: Model) -> bytes:
         canvas = decode_runs(payload, kept.width, kept.height)
-        kind = str(model.synth.bundle.condition_of(model.mapper(kept.condition))["condition"])
-        fields = text_fields(model, kept)
+        kind, fields = model.reads(kept.condition), text_fields(model, kept)
+        if kind == CLUSTERS:
+            check_clusters(model, canvas)
+            return encode_png(palette_picture(canvas, model.synth.bundle.clusters.colors()), pnginfo=fields)
         if kind not in ("mask", "scribble") or model.labels is None:
             return encode_png(Image.fromarray(canvas), pnginfo=fields)
         unknown = canvas[(canvas >= len(model.labels)) & ((canvas != 255) | (kind == "mask"))]

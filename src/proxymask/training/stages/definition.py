@@ -18,7 +18,7 @@ from ...core.seeding import derive_seed
 from ...models.discriminator import Discriminator
 from ...models.stylegan2 import Generator
 from ..loop import LoopConfig, Progress, Stage
-from ..run_dirs import Networks, acquire_run_dir, as_json, explain_stop, found_identity, identity_of, is_done, run_lock, run_stage
+from ..run_dirs import Networks, acquire_run_dir, as_json, found_identity, identity_of, is_done, run_lock, run_stage
 
 BATCH = 8  # samples a forward pass, outside of training
 
@@ -102,7 +102,7 @@ class TrainedStage(StageDefinition):
         """Write the files other than networks of a finished stage; called on process 0."""
 
     def run(self, out: Path, progress: Progress | None = None) -> None:
-        with run_lock(out), explain_stop(out, self.name):
+        with run_lock(out):
             identity = self.identity  # of the inputs as they are before training
             stage = self.build()
             run_stage(stage, self.loop, out, identity, progress, lambda networks: self.finalize(stage, networks), self.save_more)

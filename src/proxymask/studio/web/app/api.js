@@ -47,6 +47,7 @@ export const paths = {
   bundle: (name) => bundlePath(name),
   sample: (name, seed, truncation) => `${bundlePath(name)}/samples/${seed}.png?truncation=${truncation}`,
   sampleMask: (name, seed, truncation) => `${bundlePath(name)}/samples/${seed}.mask.png?truncation=${truncation}`,
+  sampleClusters: (name, seed, truncation) => `${bundlePath(name)}/samples/${seed}.clusters.png?truncation=${truncation}`,
   examples: () => "api/examples",
   mask: (name) => `${bundlePath(name)}/mask`,
   drawing: (name, condition) => `${bundlePath(name)}/drawing?condition=${encodeURIComponent(condition)}`,

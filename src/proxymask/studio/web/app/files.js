@@ -68,12 +68,25 @@ export class Files {
     this.renders.now();
   }
 
-  /** Start from a sample: its own mask, or its lines; with its style, unless the style is locked. */
+  /** Put the clusters of the style's own sample onto a canvas that was never painted on; no step of the history. */
+  async beginClusters() {
+    const { state } = this;
+    const { bundle, canvas } = state;
+    const work = { ...state.work };
+    const map = await getBlob(paths.sampleClusters(bundle.name, work.seed, work.truncation));
+    const { ids } = await greys(await (await post(paths.drawing(bundle.name, work.condition), map)).blob());
+    if (state.unstarted.has(work.condition)) canvas.load(ids, { undoable: false });
+  }
+
+  /** Start from a sample: its own mask, clusters or lines; with its style, unless the style is locked. */
   async startFromSample(seed) {
     const { bundle, settings, work, condition } = this.state;
     const patch = settings.styleLocked ? {} : { seed };
-    if (condition.mode === "ink") await this.takeDrawing(await getBlob(paths.sample(bundle.name, seed, work.truncation)), `sample ${seed}`, patch, true);
-    else await this.takeMask(await getBlob(paths.sampleMask(bundle.name, seed, work.truncation)), `sample ${seed}`, patch);
+    const { mode } = condition;
+    const path = { ink: paths.sample, clusters: paths.sampleClusters }[mode] ?? paths.sampleMask;
+    const blob = await getBlob(path(bundle.name, seed, work.truncation));
+    if (mode === "ink" || mode === "clusters") await this.takeDrawing(blob, `sample ${seed}`, patch, mode === "ink");
+    else await this.takeMask(blob, `sample ${seed}`, patch);
   }
 
   async startFromExample({ name, url }) {

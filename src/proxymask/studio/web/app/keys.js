@@ -18,7 +18,7 @@ export const PAGE_KEYS = [
   { action: "view", keys: ["s"], group: "View", text: "Side by side, overlay, slider" },
   { action: "proxy", keys: ["y"], group: "View", text: "Proxy mask" },
   { action: "origin", keys: ["w"], group: "View", text: "Where a point of the picture comes from" },
-  { action: "condition", keys: ["u"], group: "View", text: "Mask, scribble, sketch" },
+  { action: "condition", keys: ["u"], group: "View", text: "Mask, scribble, sketch, clusters" },
 
   { action: "patterns", keys: ["n"], group: "View", text: "Patterns as well as colours" },
 

@@ -27,7 +27,7 @@ const socket = new Socket(() => ({ session: sessionStorage.getItem("session"), .
 const renders = new Renders(state, socket);
 const files = new Files(state, renders, openBundle);
 const result = new Result(state, renders);
-const palette = new Palette(state, pickLabel, setLocks);
+const palette = new Palette(state, pickLabel, setLocks, nameCluster);
 new Tools(state);
 const styles = new StylePanel(state, renders);
 const stage = new Stage(state, result);
@@ -72,7 +72,8 @@ async function openBundle(name) {
   header.useBundle();
   styles.useBundle();
   stage.useBundle();
-  if (!kept && bundle.segmenter) await files.startFromSample(state.work.seed).then(() => state.history.clear(), () => {});
+  if (state.unstarted.has(state.work.condition)) await files.attempt(() => files.beginClusters());
+  else if (!kept && bundle.segmenter) await files.startFromSample(state.work.seed).then(() => state.history.clear(), () => {});
   renders.held = false;
   renders.now();
   return bundle;
@@ -111,19 +112,30 @@ function pickLabel(id) {
 }
 
 function setLocks(locks) {
-  for (const { id } of state.bundle.labels) state.canvas.setLock(id, locks[id] ?? "none");
+  for (const { id } of state.labels) state.canvas.setLock(id, locks[id] ?? "none");
+}
+
+function showPalette() {
+  palette.use(state.labels, state.canvas.getTools().locks, state.condition.mode === "clusters");
+  palette.mark(state.canvas.label);
+}
+
+function nameCluster(id, name) {
+  state.nameCluster(id, name);
+  showPalette();
 }
 
 state.addEventListener("canvas", () => {
-  const { canvas, condition } = state;
-  const labels = condition.mode === "ink" ? [{ id: 255, name: "ink", color: "#16181c", key: "", lockable: false }] : state.bundle.labels;
-  palette.use(labels, canvas.getTools().locks);
-  palette.mark(canvas.label);
+  showPalette();
   renders.drawn(true);
+  if (!renders.held && state.unstarted.has(state.work.condition)) files.attempt(() => files.beginClusters());
 });
 state.addEventListener("work", () => palette.showRegions(state.bundle?.styles_per_label ? state.work.regions : {}));
 state.addEventListener("tool", ({ detail }) => palette.mark(detail.label));
-state.addEventListener("change", ({ detail }) => renders.drawn(detail.final));
+state.addEventListener("change", ({ detail }) => {
+  if (detail.kind === "load" && state.condition.mode === "clusters") showPalette();
+  renders.drawn(detail.final);
+});
 state.addEventListener("notice", ({ detail }) => {
   toast(detail.text, { key: "notice" });
 });
@@ -192,12 +204,17 @@ const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, 
 const OWN = new Set(["Enter", " ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"]);
 
 function keyed(event) {
-  if (!state.canvas || event.defaultPrevented ) return;
+  if (!state.canvas || event.defaultPrevented) return;
   const onCanvas = state.canvas.host.contains(event.target);
   const free = onCanvas || event.target === document.body;
   if (document.querySelector("dialog[open], .menu:popover-open") && !(event.key === "?" && document.querySelector("#sheet[open]"))) return;
   const mod = event.ctrlKey || event.metaKey;
   if (event.target.matches?.(TEXT) && !(mod && /^[so]$/i.test(event.key))) return;
+  if (document.body.dataset.mode === "label") {
+    if (labelling.handleKey(event)) event.preventDefault();
+    else if (event.key === "?" && event.type === "keydown") toggleSheet();
+    return;
+  }
   if (!free && OWN.has(event.key) && !mod) return; // of the control that has the focus
   const found = matchKey(event, PAGE_KEYS);
   if (found && ACTIONS[found.action]) {
@@ -246,6 +263,6 @@ function takeFile(file) {
 addEventListener("pagehide", () => state.saveNow());
 document.addEventListener("visibilitychange", () => document.hidden && state.saveNow());
 
-window.studio = { state, renders, socket }; // for the console
+window.studio = { state, renders, socket, labelling }; // for the console
 
 begin();

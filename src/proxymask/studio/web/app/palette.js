@@ -14,9 +14,11 @@ export class Palette {
   /**
    * @param {(id: number) => void} onPick
    * @param {(locks: Object<number, string>) => void} onLocks
+   * @param {(id: number, name: string) => void} onName
    */
-  constructor(state, onPick, onLocks) {
+  constructor(state, onPick, onLocks, onName) {
     Object.assign(this, { state, onPick, onLocks, items: [], current: 0 });
+    this.name = make("input", { class: "field", maxLength: 60, autocomplete: "off", "aria-label": "Name of this region", title: "Name this region", on: { change: () => onName(this.current, this.name.value) } });
     this.search = make("input", {
       class: "field",
       type: "search",
@@ -29,19 +31,20 @@ export class Palette {
     });
     this.list = make("ul", { class: "label-list", "aria-label": "Labels" });
     this.none = make("p", { class: "empty", hidden: true });
-    byId("palette").append(make("div", { class: "palette-head" }, make("div", { class: "find" }, icon("search"), this.search)), this.none, this.list);
+    byId("palette").append(make("div", { class: "palette-head" }, make("div", { class: "find" }, icon("search"), this.search), make("div", { class: "find" }, icon("pencil"), this.name)), this.none, this.list);
     arrowKeys(this.list, ".label-pick");
   }
 
-  /** Labels {id, name, color} to choose from. */
-  use(labels, locks) {
+  /** Labels {id, name, color} to choose from; `named`: they can be renamed. */
+  use(labels, locks, named = false) {
     this.labels = labels;
     this.locks = { ...locks };
     this.search.value = "";
     this.items = labels.map((label, i) => this.#item(label, i));
     this.list.replaceChildren(...this.items.map((item) => item.row));
     this.search.parentElement.hidden = labels.length < 6;
-    byId("palette").classList.toggle("few", labels.length <= 12);
+    this.name.parentElement.hidden = !named;
+    byId("palette").classList.toggle("few", labels.length <= 12 && !named);
     this.#filter();
   }
 
@@ -92,6 +95,7 @@ export class Palette {
     for (const { label, row, pick } of this.items) {
       const on = label.id === id;
       row.classList.toggle("chosen", on);
+      if (on) this.name.value = label.name;
       pick.setAttribute("aria-pressed", String(on));
       if (on && !this.list.contains(document.activeElement)) row.scrollIntoView({ block: "nearest" });
     }

@@ -112,6 +112,7 @@ export class Result {
       if (renders.why) notes.push({ text: renders.why });
       for (const text of renders.notes) if (text !== renders.why) notes.push({ text });
     }
+    if (this.state.condition?.mode === "clusters") for (const note of notes) note.text = note.text.replaceAll(/region (\d+)/g, (_, id) => this.state.canvas.nameOf(Number(id)));
     const key = JSON.stringify(notes);
     if (key !== this.notesKey) {
       this.notesKey = key;

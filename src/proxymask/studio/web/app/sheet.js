@@ -42,7 +42,7 @@ function build() {
 
 /** The shortcuts of painting; the four arrows as one. */
 function shown() {
-  const all = allKeys().filter(({ action }) => action !== "tool:cluster");
+  const all = allKeys();
   const arrows = all.filter(({ action }) => ARROWS.includes(action));
   const one = { ...arrows[0], keys: arrows.flatMap(({ keys }) => keys) };
   return all.filter((entry) => !arrows.includes(entry) || entry === arrows[0]).map((entry) => (entry === arrows[0] ? one : entry));

@@ -5,7 +5,7 @@ import { keyOf } from "./keys.js";
 import { say, sayCursor } from "./messages.js";
 
 const VIEWS = { side: ["side", "Side by side"], overlay: ["overlay", "Overlay"], wipe: ["slider", "Slider"] };
-const CONDITIONS = { labels: "mask", scribble: "scribble", ink: "pencil" };
+const CONDITIONS = { labels: "mask", scribble: "scribble", ink: "pencil", clusters: "clusters" };
 
 /** `facial_hair` -> "facial hair". */
 const plain = (name) => name.replaceAll("_", " ");
@@ -34,7 +34,7 @@ export class Stage {
     const { state } = this;
     this.conditions.replaceChildren(
       ...state.conditions.map(({ name, reads, mode }) =>
-        make("button", { type: "button", role: "radio", title: `Paint a ${reads} (${keyOf("condition")})`, dataset: { condition: name }, on: { click: () => this.#useCondition(name) } }, icon(CONDITIONS[mode]), make("span", { text: reads })),
+        make("button", { type: "button", role: "radio", title: `Paint: ${reads} (${keyOf("condition")})`, dataset: { condition: name }, on: { click: () => this.#useCondition(name) } }, icon(CONDITIONS[mode]), make("span", { text: reads })),
       ),
     );
     this.conditions.hidden = state.conditions.length < 2;

@@ -36,12 +36,13 @@ export class Start {
     const words = {
       labels: "or drop or paste a mask: label ids, a palette or the colours of the labels, in any size; or a project",
       scribble: "or drop or paste strokes in the colours of the labels; or a project",
+      clusters: "or drop or paste a map of regions, whose pixel values are their numbers; or a project",
       ink: "or drop or paste a drawing or a picture, whose lines are drawn; or a project",
     };
     this.dropText.textContent = words[condition.mode];
     this.box.style.setProperty("--aspect", bundle.size[1] / bundle.size[0]);
     this.samplesTitle.textContent =
-      condition.mode === "ink" ? "The lines of a sample" : `A sample's own mask${settings.styleLocked ? " (your style stays: it is locked)" : ", with its style"}`;
+      condition.mode === "ink" ? "The lines of a sample" : `A sample's own ${condition.mode === "clusters" ? "regions" : "mask"}${settings.styleLocked ? " (your style stays: it is locked)" : ", with its style"}`;
     this.samplePart.hidden = condition.mode === "scribble" || (condition.mode === "labels" && bundle.segmenter === false);
     this.count = 0;
     this.samples.replaceChildren();

@@ -32,14 +32,15 @@ const SETTINGS = {
   panel: "labels", // of narrow windows
   bundle: null,
   tools: {}, // by condition, as the canvas gives them
+  names: {}, // of clusters, by the bundle's hash and the id
 };
 
 export const randomSeed = () => crypto.getRandomValues(new Uint16Array(1))[0] % 10000;
 
-/** What is drawn for a condition: {mode: "labels" | "scribble" | "ink"}; null: nothing that can be drawn here. */
+/** What is drawn for a condition: "labels", "scribble", "ink" or "clusters"; null: nothing that can be drawn here. */
 export function drawingMode({ reads }) {
   if (reads === "mask") return "labels";
-  if (reads === "scribble") return "scribble";
+  if (reads === "scribble" || reads === "clusters") return reads;
   return LINES.includes(reads) ? "ink" : null;
 }
 
@@ -66,6 +67,7 @@ export class State extends EventTarget {
     this.bundle = null; // what api/bundles/{name} says
     this.conditions = []; // those that can be drawn, with `mode`
     this.canvases = {}; // by condition
+    this.unstarted = new Set(); // conditions whose canvas begins with a sample when it is first shown
     this.history = new History();
     this.key = null; // of the saved work
     this.saveTimer = 0;
@@ -75,6 +77,28 @@ export class State extends EventTarget {
   /** The canvas that is shown. */
   get canvas() {
     return this.canvases[this.work.condition] ?? null;
+  }
+
+  /** What is painted with on the shown canvas: {id, name, color}. */
+  get labels() {
+    const { mode } = this.condition;
+    if (mode === "ink") return [{ id: 255, name: "ink", color: "#16181c", key: "", lockable: false }];
+    return mode === "clusters" ? this.#clusterLabels(this.canvas) : this.bundle.labels;
+  }
+
+  #clusterLabels(canvas = null) {
+    const names = this.settings.names[this.bundle.hash] ?? {};
+    const all = this.bundle.cluster_colors.map((color, id) => ({ id, name: names[id] ?? `region ${id}`, color: hex(color) }));
+    const counts = canvas?.counts() ?? [];
+    return all.sort((a, b) => counts[b.id] - counts[a.id] || a.id - b.id); // what is on the canvas comes first
+  }
+
+  /** Name a cluster; "": as it was called at first. */
+  nameCluster(id, name) {
+    const { hash } = this.bundle;
+    const names = { ...this.settings.names[hash], [id]: name.trim() || undefined };
+    this.set({ names: { ...this.settings.names, [hash]: names } });
+    this.canvas.setPalette(this.#clusterLabels(this.canvas));
   }
 
   /** The condition that is drawn for. */
@@ -153,6 +177,7 @@ export class State extends EventTarget {
     this.history = new History();
     this.history.addEventListener("change", () => this.#emit("history"));
     this.canvases = {};
+    this.unstarted.clear();
     this.place.replaceChildren();
     for (const { name, mode, reads } of this.conditions) this.canvases[name] = this.#makeCanvas(name, mode, reads, kept?.drawings?.[name]);
     this.#show();
@@ -162,15 +187,19 @@ export class State extends EventTarget {
 
   #makeCanvas(name, mode, reads, ids) {
     const [height, width] = this.bundle.buffer;
-    const host = make("div", { class: "frame", hidden: true, "aria-label": mode === "ink" ? `Drawing: ${reads}` : mode === "scribble" ? "Scribbles" : "Label mask" });
+    const words = { labels: "Label mask", scribble: "Scribbles", ink: `Drawing: ${reads}`, clusters: "Map of regions" };
+    const host = make("div", { class: "frame", hidden: true, "aria-label": words[mode] });
     this.place.append(host);
-    const canvas = new LabelCanvas(host, { width, height, palette: this.bundle.labels, mode, history: this.history, keyTarget: null });
+    const clusters = mode === "clusters";
+    const palette = clusters ? this.#clusterLabels() : this.bundle.labels;
+    const canvas = new LabelCanvas(host, { width, height, palette, mode: clusters ? "labels" : mode, history: this.history, keyTarget: null });
     if (mode === "ink") canvas.setPalette(GREYS);
     if (ids?.length === width * height) canvas.load(ids, { undoable: false });
+    else if (clusters) this.unstarted.add(name);
     canvas.setTools(this.settings.tools[name]);
     for (const kind of ["change", "cursor", "tool", "view", "notice", "action", "pen"]) {
       canvas.addEventListener(kind, (event) => {
-        if (kind === "change") this.save();
+        if (kind === "change") this.unstarted.delete(name), this.save();
         if (kind === "tool") this.set({ tools: { ...this.settings.tools, [name]: event.detail } });
         if (canvas === this.canvas && !this.dispatchEvent(new CustomEvent(kind, { detail: event.detail, cancelable: true }))) event.preventDefault();
       });
@@ -199,7 +228,7 @@ export class State extends EventTarget {
     this.saveTimer = 0;
     if (!this.bundle || !this.key) return this.saving;
     const drawings = {};
-    for (const [name, canvas] of Object.entries(this.canvases)) drawings[name] = canvas.ids.slice();
+    for (const [name, canvas] of Object.entries(this.canvases)) if (!this.unstarted.has(name)) drawings[name] = canvas.ids.slice();
     const work = structuredClone(this.work);
     const record = { key: `${this.key}/${work.bundle}`, bundle: work.bundle, buffer: this.bundle.buffer, saved: Date.now(), work, drawings };
     this.saving = saveWork(record).catch((error) => this.#emit("unsaved", error));
@@ -212,5 +241,7 @@ export class State extends EventTarget {
 }
 
 function rank({ mode }) {
-  return ["labels", "scribble", "ink"].indexOf(mode);
+  return ["labels", "scribble", "ink", "clusters"].indexOf(mode);
 }
+
+const hex = (color) => `#${color.map((value) => value.toString(16).padStart(2, "0")).join("")}`;

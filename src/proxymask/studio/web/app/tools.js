@@ -126,7 +126,7 @@ export class Tools {
     this.check.mirror.row.hidden = !(SIZED.includes(tool) || SHAPES.includes(tool));
     for (const [name, { box }] of Object.entries(this.check)) box.checked = Boolean(settings[name]);
     this.fillRow.hidden = tool !== "fill" && tool !== "enclose";
-    this.hint.textContent = tool === "eraser" && canvas.mode !== "labels" ? "Takes away what is painted." : hint;
+    this.hint.textContent = hint;
     this.hint.hidden = SIZED.includes(tool) && tool !== "line";
   }
 }

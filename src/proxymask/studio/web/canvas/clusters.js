@@ -18,6 +18,8 @@ export class Clusters {
     this.height = canvasHeight;
     this.column = Int32Array.from({ length: canvasWidth }, (_, x) => Math.floor((x * width) / canvasWidth));
     this.row = Int32Array.from({ length: canvasHeight }, (_, y) => Math.floor((y * height) / canvasHeight));
+    /** Side of a cell in pixels. */
+    this.cell = Math.max(1, Math.round(canvasWidth / width));
     this.regions = components(ids, width, height, false).of;
   }
 

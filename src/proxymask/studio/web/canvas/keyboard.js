@@ -2,12 +2,13 @@
 
 const STEPS = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] };
 const FAR = 10; // pixels with Shift
+const FEW = 4; // cells with Shift
 
 export class KeyboardCursor {
   /**
    * @param {{width: number, height: number}} buffer
    * @param {object} hooks begin(point), extend(points), end(): a stroke; hover(point); nudge(dx, dy, scale): moves the selected region,
-   *   false where there is none; start() -> where the cursor appears; pan(on): Space without a cursor
+   *   false where there is none; start() -> where the cursor appears; pan(on): Space without a cursor; step() -> pixels of one key press
    */
   constructor(buffer, hooks) {
     this.buffer = buffer;
@@ -67,7 +68,8 @@ export class KeyboardCursor {
   }
 
   #arrow([dx, dy], shift, mod) {
-    const far = shift ? FAR : 1;
+    const step = this.hooks.step();
+    const far = step * (!shift ? 1 : step > 1 ? FEW : FAR);
     if (!this.held && this.hooks.nudge(dx * far, dy * far, mod)) return true;
     if (!this.at) {
       this.#appear();

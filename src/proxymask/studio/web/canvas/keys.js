@@ -21,7 +21,7 @@ const TABLE = {
     ["tool:enclose", "Shift+g", "Fill enclosed area"],
     ["tool:select", "v", "Move and scale a region"],
     ["tool:picker", "i", "Pick a label from the canvas"],
-    ["tool:cluster", "c", "Give clusters to the label"],
+    ["tool:cluster", "c", "Give regions of the generator to the label (when labelling)"],
     ["tool:pan", "h", "Move the view"],
   ],
   Brush: [

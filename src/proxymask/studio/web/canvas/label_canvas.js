@@ -135,6 +135,7 @@ export class LabelCanvas extends ToolState {
       nudge: (dx, dy, scale) => this.#nudge(dx, dy, scale),
       start: () => this.#cursor.at ?? { x: width / 2, y: height / 2 },
       pan: (on) => this.#holdPan(on),
+      step: () => (this.tool === "cluster" && this.#cursor.clusters?.cell) || 1,
     });
     host.tabIndex = 0;
     host.setAttribute("role", "application");

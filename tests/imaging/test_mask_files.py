@@ -1,0 +1,100 @@
+"""Masks in folders: what is found, how it is named, and what is left out."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from faces import COLORS, FACE, LABELS
+from PIL import Image
+
+from proxymask.core.errors import ProxymaskError
+from proxymask.imaging.mask_files import find_masks, write_example_masks
+from proxymask.imaging.masks import read_mask
+
+SMALL = FACE[::8, ::8].copy()
+PAINTED = Image.fromarray(COLORS[SMALL])
+
+
+def names(folder):
+    return [mask.name for mask in find_masks(folder, LABELS)]
+
+
+def test_every_format_is_found_and_twins_get_names_of_their_own(tmp_path):
+    for name in ("a.png", "b.bmp", "c.tif", "d.gif", "deep/e.webp", "deep/F.PNG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        PAINTED.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+    masks = find_masks(tmp_path, LABELS)
+    assert [mask.name for mask in masks] == ["a", "b", "c", "d", "deep/F", "deep/e"]
+    assert all(np.array_equal(read_mask(mask.path, LABELS), SMALL) for mask in masks)
+    PAINTED.save(tmp_path / "A.webp", lossless=True)
+    found = names(tmp_path)
+    assert len({name.lower() for name in found}) == len(found) == 7
+
+
+def test_links_end_nothing_and_are_named(tmp_path):
+    PAINTED.save(tmp_path / "a.png")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    assert names(tmp_path) == ["a", "gone"]
+    with pytest.raises(ProxymaskError, match=r"gone\.png is a link to a file that does not exist"):
+        read_mask(tmp_path / "gone.png", LABELS)
+
+
+def test_what_is_no_mask_is_counted(tmp_path):
+    PAINTED.save(tmp_path / "a.png")
+    (tmp_path / "labels.json").write_text("{}")
+    (tmp_path / "README.md").write_text("x")
+    for name in ("a.psd", "b.txt", "sample.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.warns(UserWarning, match=r"3 files are no mask and left out: a\.psd, b\.txt, sample\.json"):
+        assert names(tmp_path) == ["a"]
+
+
+def test_a_class_folder_by_names_in_any_case_and_numbered_masks_are_masks(tmp_path):
+    for name in ("Skin", "facial hair", "mouth"):
+        Image.fromarray((SMALL == 1) * np.uint8(255)).save(tmp_path / f"{name}.png")
+    (tmp_path / "README.md").write_text("x")
+    assert [mask.path for mask in find_masks(tmp_path, LABELS)] == [tmp_path]
+    for kind, picture in (("colours", PAINTED), ("ids", Image.fromarray(SMALL))):
+        folder = tmp_path / kind
+        folder.mkdir()
+        for number in range(3):
+            picture.save(folder / f"{number}.png")
+        masks = find_masks(folder, LABELS)
+        assert [mask.name for mask in masks] == ["0", "1", "2"]
+        assert np.array_equal(read_mask(masks[0].path, LABELS), SMALL)
+
+
+def test_annotations_in_a_folder(tmp_path):
+    shape = {"label": "skin", "points": [[0, 0], [9, 0], [9, 9]], "shape_type": "polygon"}
+    PAINTED.save(tmp_path / "photo.jpg")
+    PAINTED.save(tmp_path / "painted.png")
+    (tmp_path / "photo.json").write_text(json.dumps({"shapes": [shape], "imagePath": "photo.jpg", "imageHeight": 32, "imageWidth": 32}))
+    images = [{"id": 1, "file_name": "one.jpg", "width": 8, "height": 8}, {"id": 2, "file_name": "../two.jpg", "width": 8, "height": 8}]
+    (tmp_path / "many.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    with pytest.warns(UserWarning, match=r"photo\.jpg"):
+        masks = find_masks(tmp_path, LABELS)
+    assert sorted(mask.name for mask in masks) == ["many/one", "many/two", "painted", "photo"]
+    with pytest.warns(UserWarning, match="class 0 all over"):
+        assert {mask.name: read_mask(mask.path, LABELS).shape for mask in masks}["many/two"] == (8, 8)
+
+
+def test_the_example_masks_are_masks(tmp_path):
+    written = write_example_masks(tmp_path / "examples", LABELS)
+    masks = find_masks(tmp_path / "examples", LABELS)
+    assert sorted(mask.path for mask in masks) == sorted(written)
+
+
+def test_nothing_there(tmp_path):
+    for path, words in ((tmp_path / "no.png", "does not exist"), (tmp_path, "holds no masks")):
+        with pytest.raises(ProxymaskError, match=words):
+            find_masks(path, LABELS)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of any bytes")
+def test_names_of_any_bytes(tmp_path):
+    PAINTED.save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/gesicht-\xe4.png")
+    masks = find_masks(tmp_path, LABELS)
+    assert np.array_equal(read_mask(masks[0].path, LABELS), SMALL)
