@@ -275,7 +275,8 @@ def explain(kill: Kill | None, code: int, said: str) -> str:
     if kill is None:
         return f"the same command ended with {code}: {last}"
     if kill.how == "disk":
-        return "" if code == 2 and "no space left" in last.lower() and "same command" in last else f"full disk: {code}, {last!r}"
+        room = "make room" in last or ("no space left" in last and "same command" in last)
+        return "" if code == 2 and room else f"full disk: {code}, {last!r}"
     if kill.number == signal.SIGKILL:
         return "" if code == -signal.SIGKILL else f"SIGKILL: {code}"
     return "" if code == 130 and "stopped" in last else f"{kill}: {code}, {last!r}"

@@ -101,7 +101,7 @@ class _Held:
                     if attempt == ATTEMPTS - 1:
                         raise
         except OSError as error:
-            todo = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder"
+            todo = "make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder"
             raise ProxymaskError(f"cannot write {folder} ({error.strerror or error}): {todo}") from None
         self.beat = threading.Thread(target=self._touch, args=(self.fd,), name="lock", daemon=True)
         self.beat.start()
