@@ -142,6 +142,7 @@ export class Labelling {
     const set = await getJson(`${ROOT}/sets/${id}`);
     if (set.bundle !== this.state.bundle.name) throw new Error(`this label set is of samples of ${set.bundle}: choose that model first`);
     this.welcome.hidden = true;
+    this.welcome.replaceChildren();
     this.work.hidden = false;
     this.#use(set);
     this.which.replaceChildren(...this.sets.filter(({ bundle }) => bundle === set.bundle).map((each) => make("option", { value: each.id, text: each.name })));
