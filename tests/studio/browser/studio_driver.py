@@ -252,7 +252,7 @@ class LabelMode:
         """The box of a training."""
         return self.page.locator(".job").filter(has=self.page.get_by_text(name, exact=True))
 
-    def wait_for_job(self, name: str, *states: str, seconds: float = 240.0) -> None:
+    def wait_for_job(self, name: str, *states: str, seconds: float = 600.0) -> None:
         """Wait until a training is in one of these states."""
         end = time.monotonic() + seconds
         while (state := self.job(name).get_attribute("data-state")) not in states:
