@@ -211,12 +211,14 @@ def test_behind_the_prefix_of_a_proxy(tiny_bundle):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_other_machines_need_a_token(host: str):
-    with pytest.raises(ProxymaskError, match="--token"):
+    with pytest.raises(ProxymaskError) as refused:
         StudioConfig(host=host)
+    assert refused.value.message.endswith("so a token is needed: give --token")
     StudioConfig(host=host, token=TOKEN)
 
 
 @pytest.mark.parametrize("token", ["", "short", "with space in the middle", "ümläut-ümläut-ümläut", "x" * 129, 'quote"quote"quote"quote'])
 def test_a_token_that_does_not_fit_an_address_is_refused(token: str):
-    with pytest.raises(ProxymaskError, match="--token"):
+    with pytest.raises(ProxymaskError) as refused:
         StudioConfig(token=token)
+    assert refused.value.message.startswith("--token: ")

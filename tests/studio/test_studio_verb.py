@@ -68,8 +68,10 @@ def test_a_busy_port_is_said_and_another_one_taken():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ProxymaskError, match=f"--port {port}.*choose another, or leave --port out"):
+        with pytest.raises(ProxymaskError) as refused:
             server.listen("127.0.0.1", port)
+    assert refused.value.message.startswith(f"--port {port}: cannot listen there")
+    assert "choose another, or leave --port out" in refused.value.message
 
 
 def test_without_a_port_the_usual_one_or_a_free_one_is_taken():
@@ -81,8 +83,9 @@ def test_without_a_port_the_usual_one_or_a_free_one_is_taken():
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.5"])
 def test_an_address_of_no_or_another_machine_is_said(host: str):
-    with pytest.raises(ProxymaskError, match=f"--host {re.escape(host)}"):
+    with pytest.raises(ProxymaskError) as refused:
         server.listen(host, None)
+    assert refused.value.message.startswith(f"--host {host}: ")
 
 
 @pytest.mark.parametrize(
@@ -107,8 +110,8 @@ def test_without_the_extra_the_command_says_how_to_get_it(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--port", "0"], "--port 0"),
-        (["--port", "70000"], "--port 70000"),
+        (["--port", "0"], "not 0"),
+        (["--port", "70000"], "not 70000"),
         (["--token", "short"], "--token"),
         (["--bundle", "no-such-bundle"], "no-such-bundle"),
     ],

@@ -73,7 +73,8 @@ def _error(status: int, text: str) -> JSONResponse:
 
 
 async def _in_words(request: Request, error: Exception) -> Response:
-    return _error(getattr(error, "status", 422), str(error))
+    assert isinstance(error, ProxymaskError)
+    return _error(getattr(error, "status", 422), error.message)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -145,7 +145,7 @@ def decode_mask(file: ProjectFile) -> np.ndarray:
     try:
         picture = open_picture(io.BytesIO(data), notes=[], name="mask")
     except ProxymaskError as error:
-        raise FieldError(str(error), "mask") from None
+        raise FieldError(error.message, "mask") from None
     if picture.mode not in ("L", "P") or picture.size != (file.width, file.height):
         raise FieldError(f"mask: its PNG is not a grey one of {file.width}x{file.height}: the file was changed", "mask")
     return np.asarray(picture)

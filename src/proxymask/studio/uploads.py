@@ -122,7 +122,7 @@ class Reader:
             try:
                 yield path
             except ProxymaskError as error:
-                raise ProxymaskError(_named(str(error), path, name)) from None
+                raise ProxymaskError(_named(error.message, path, name)) from None
 
 
 def annotated_pixels(data: bytes) -> int:

@@ -70,7 +70,7 @@ def picture_header(
 
 def error_header(number: int | None, error: ProxymaskError) -> dict[str, Any]:
     """The header that says what is wrong; ``number``: of the message it answers, where that had one."""
-    text = " ".join(without_controls(str(error)).split())
+    text = " ".join(without_controls(error.message).split())
     return {"type": "error", "id": number, "error": text, "field": getattr(error, "field", None)}
 
 

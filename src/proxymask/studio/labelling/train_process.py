@@ -79,7 +79,7 @@ def main(folder: str) -> int:
         write({"end": "stopped"})
         return 130
     except ProxymaskError as error:
-        write({"end": "failed", "error": str(error)})
+        write({"end": "failed", "error": error.message})
         return 2
     write({"end": "done"})
     return 0
