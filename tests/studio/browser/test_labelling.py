@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from studio_driver import LabelMode, StudioPage, StudioServer
+from studio_driver import LabelMode, StudioServer
 
 from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import read_mask
@@ -224,45 +224,3 @@ def test_narrow_window(open_label_mode):
     last = page.locator("#label").get_by_role("button", name="Train", exact=True)
     last.scroll_into_view_if_needed()
     assert last.is_enabled()
-
-
-def test_a_bundle_without_labels_is_painted_by_its_clusters(open_studio, browser, tmp_path):
-    import tiny
-
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
-    rearranger = tiny.make_rearranger(cut, clusters)
-    bundle = tiny.Bundle(cut.generator, tiny.CUT, clusters, rearranger=rearranger, name="plain", about={"licence": "none"})
-    server = StudioServer("--bundle", str(bundle.save(tmp_path / "plain")), "--workspace", str(tmp_path / "work"))
-    server.start()
-    try:
-        studio = open_studio(server)
-        assert studio.get("studio.state.conditions.map(({ name }) => name)") == ["clusters"]
-        ids, picture = studio.ids(), studio.picture()
-        assert len(np.unique(ids)) > 1, "it begins with the clusters of a sample"
-        name_a_region(studio)
-        studio.stroke((20, 20), (230, 30), (20, 60), (230, 90))
-        studio.settle()
-        painted = studio.ids()
-        assert len(set(painted[painted != ids])) == 1
-        studio.page.reload()
-        studio.ready()
-        assert np.array_equal(studio.ids(), painted)
-        assert "sky" in studio.page.locator("#palette").inner_text()
-        studio.start_from("Sample 5")
-        assert not np.array_equal(studio.ids(), painted)
-        assert not np.array_equal(studio.picture(), picture)
-        LabelMode(studio).create("of my own")
-    finally:
-        server.stop()
-
-
-def name_a_region(studio: StudioPage) -> None:
-    """Choose the region that is second in the list, and call it sky."""
-    studio.page.locator(".label-pick").nth(1).click()
-    name = studio.page.get_by_label("Name of this region")
-    assert name.input_value().startswith("region")
-    name.fill("sky")
-    name.press("Enter")
-    name.evaluate("element => element.blur()")
-    assert "sky" in studio.page.locator(".label-item.chosen").inner_text()
