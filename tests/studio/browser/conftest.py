@@ -112,9 +112,9 @@ def keep_screenshot() -> Callable:
 
 
 @pytest.fixture(scope="session")
-def studio_server() -> Iterator[StudioServer]:
+def studio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioServer]:
     """A studio with the embedded bundle, in a process of its own."""
-    server = StudioServer()
+    server = StudioServer("--workspace", str(tmp_path_factory.mktemp("studio") / "work"))
     server.start()
     yield server
     server.stop()

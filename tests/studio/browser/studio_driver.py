@@ -181,3 +181,80 @@ class StudioPage:
             }""",
             [name, base64.b64encode(data).decode(), kind],
         )
+
+
+class LabelMode:
+    """The mode "Label" of a page, which it enters. Positions are pixels of the canvas's buffer, (x, y)."""
+
+    CANVAS = ".label-canvas .frame"
+    FORM = ".label-welcome form"
+
+    def __init__(self, studio: StudioPage) -> None:
+        self.studio, self.page = studio, studio.page
+        self.page.get_by_role("radio", name="Label", exact=True).click()
+        studio.wait(f"() => document.querySelector('{self.FORM}, {self.CANVAS}')")
+
+    def create(self, name: str) -> None:
+        """A new label set, with the labels that are proposed, and its first sample on the canvas."""
+        if not self.page.locator(self.FORM).is_visible():
+            self.page.get_by_role("button", name="New label set").click()
+        self.page.get_by_label("Name of the label set").fill(name)
+        self.page.get_by_role("button", name="Begin to label").click()
+        self.opened(f"studio.labelling.set?.name === {name!r}")
+
+    def opened(self, condition: str = "true") -> None:
+        """Wait until a sample is on the canvas."""
+        self.studio.wait(
+            f"() => {condition} && document.querySelector('{self.CANVAS}') && studio.labelling.canvas && !studio.labelling.opening"
+        )
+
+    def kept(self) -> None:
+        """Wait until the server has what was painted."""
+        self.studio.wait("() => !studio.labelling.dirty && document.querySelector('.label-kept').textContent.startsWith('Kept')")
+
+    @property
+    def seed(self) -> int:
+        """Of the sample on the canvas."""
+        return self.studio.get("studio.labelling.seed")
+
+    @property
+    def samples(self) -> list[int]:
+        """Seeds of the labelled samples."""
+        return self.studio.get("studio.labelling.set.samples")
+
+    def ids(self) -> np.ndarray:
+        """The labels on the canvas, (H, W) uint8."""
+        height, width = self.studio.get("studio.state.bundle.buffer")
+        text = self.page.evaluate(READ.replace("state.canvas", "labelling.canvas"))
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
+
+    def clusters(self) -> np.ndarray:
+        """The clusters of the sample, at the size of the canvas (H, W) uint8."""
+        found = self.studio.get("(({ width, height, ids }) => ({ width, height, ids: [...ids] }))(studio.labelling.clusters)")
+        small = np.array(found["ids"], np.uint8).reshape(found["height"], found["width"])
+        height, width = self.studio.get("studio.state.bundle.buffer")
+        return small.repeat(height // found["height"], axis=0).repeat(width // found["width"], axis=1)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The place in the window of a position of the buffer."""
+        point = self.page.evaluate("([x, y]) => studio.labelling.canvas.toClient(x, y)", [x, y])
+        return point["x"], point["y"]
+
+    def click(self, x: float, y: float) -> None:
+        """A click of the mouse."""
+        self.page.mouse.click(*self.at(x, y))
+
+    def tool(self, name: str) -> None:
+        """Choose a tool."""
+        self.page.locator(".label-tools").get_by_role("radio", name=name, exact=True).click()
+
+    def job(self, name: str):
+        """The box of a training."""
+        return self.page.locator(".job").filter(has=self.page.get_by_text(name, exact=True))
+
+    def wait_for_job(self, name: str, *states: str, seconds: float = 600.0) -> None:
+        """Wait until a training is in one of these states."""
+        end = time.monotonic() + seconds
+        while (state := self.job(name).get_attribute("data-state")) not in states:
+            assert time.monotonic() < end, f"{name} is still {state}: {self.job(name).inner_text()}"
+            self.page.wait_for_timeout(200)

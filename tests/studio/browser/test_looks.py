@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from studio_driver import missing
+from studio_driver import LabelMode, missing
 
 RUN = """async () => {
   const found = await axe.run(document, { resultTypes: ['violations'] });
@@ -109,6 +109,45 @@ def test_narrow(look):
         look(studio, f"narrow-{name.lower()}")
     studio.open_start()
     look(studio, "narrow-start")
+
+
+def test_clusters(look):
+    studio = look.open(viewport={"width": 1440, "height": 900})
+    studio.page.get_by_role("radio", name="clusters").click()
+    studio.wait("new Set(studio.state.canvas.ids).size > 5")
+    studio.settle(strip=True)
+    look(studio, "clusters")
+
+
+def test_labelling(look):
+    studio = look.open(viewport={"width": 1440, "height": 900})
+    mode = LabelMode(studio)
+    if not studio.page.locator(mode.FORM).is_visible():
+        studio.page.get_by_role("button", name="New label set").click()
+    look(studio, "label-welcome")
+    mode.create("faces")
+    for label, places in {"1": [(128, 150), (110, 190)], "7": [(128, 40), (90, 50), (170, 50)], "5": [(128, 245)]}.items():
+        studio.press(label)
+        for place in places:
+            mode.click(*place)
+    mode.kept()
+    studio.page.mouse.move(*mode.at(100, 100))
+    look(studio, "label")
+    train = studio.page.locator("#label").get_by_role("button", name="Train", exact=True)
+    train.click()
+    look(studio, "label-train")
+    name = studio.page.get_by_label("Name of the model").input_value()
+    studio.page.locator("#train").get_by_role("button", name="Train").click()
+    mode.wait_for_job(name, "running")
+    mode.job(name).get_by_role("progressbar").wait_for()
+    look(studio, "label-training")
+    mode.job(name).get_by_role("button", name="Stop").click()
+    mode.wait_for_job(name, "stopped")
+    narrow = LabelMode(look.open(viewport={"width": 360, "height": 740}, has_touch=True, device_scale_factor=2))
+    narrow.opened()
+    look(narrow.studio, "label-narrow")
+    narrow.page.locator(".label-right").scroll_into_view_if_needed()
+    look(narrow.studio, "label-narrow-samples")
 
 
 def test_server_away(look, studio_server):

@@ -10,6 +10,7 @@ export const byId = (id) => document.getElementById(id);
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
+  svg.setAttribute("viewBox", "0 0 20 20");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
   use.setAttribute("href", `${ICONS}#${name}`);
@@ -45,7 +46,7 @@ export function make(tag, attributes = {}, ...children) {
 export function iconButton(name, label, attributes = {}, text = null) {
   const button = make("button", { type: "button", class: text ? "button" : "button bare", title: label, ...attributes }, icon(name));
   if (text) button.append(make("span", { text }));
-  else button.setAttribute("aria-label", label);
+  else button.setAttribute("aria-label", attributes["aria-label"] ?? label);
   return button;
 }
 

@@ -2,7 +2,7 @@
 
 import { iconButton, make } from "./dom.js";
 
-const COLORS = ["#8fa3ad", "#e0ac7e", "#2f6fde", "#d6334a", "#3fa35b", "#a86bd1", "#f2c230", "#22c3c9", "#7a4a21", "#c25e00", "#5b6ee1", "#8fb339", "#e377c2", "#5c5c5c", "#b5e0ff", "#ffd9b3"];
+export const COLORS = ["#8fa3ad", "#e0ac7e", "#2f6fde", "#d6334a", "#3fa35b", "#a86bd1", "#f2c230", "#22c3c9", "#7a4a21", "#c25e00", "#5b6ee1", "#8fb339", "#e377c2", "#5c5c5c", "#b5e0ff", "#ffd9b3"];
 
 export class LabelList {
   /** `onChange(labels)`: the labels were edited; a label has the `id` that it had, or none. `onPick(id)`. */

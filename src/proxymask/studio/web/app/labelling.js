@@ -5,7 +5,7 @@ import { ask, getJson, sampleAddress, send } from "./api.js";
 import { arrowKeys, byId, choose, iconButton, make, press } from "./dom.js";
 import { decodeFrame, encodeFrame } from "./frames.js";
 import { Jobs } from "./jobs.js";
-import { LabelList } from "./label_list.js";
+import { COLORS, LabelList } from "./label_list.js";
 import { say, toast } from "./messages.js";
 
 const ROOT = "api/labelling";
@@ -22,12 +22,11 @@ const TOOLS = {
   picker: ["picker", "Pick label", "Takes the label that is clicked."],
   pan: ["hand", "Move view", "With any tool: hold Space, or two fingers."],
 };
-const STARTING_COLORS = ["#8fa3ad", "#e0ac7e", "#2f6fde", "#d6334a", "#3fa35b", "#a86bd1", "#f2c230", "#22c3c9", "#7a4a21", "#c25e00"];
 
 export class Labelling {
   /** `paintWith(name)`: open that bundle and paint. */
   constructor(state, paintWith) {
-    Object.assign(this, { state, set: null, seed: null, canvas: null, timer: 0, saving: Promise.resolve() });
+    Object.assign(this, { state, set: null, seed: null, canvas: null, timer: 0, saving: Promise.resolve(), opening: 0 });
     this.jobs = new Jobs(paintWith);
     this.#build();
     addEventListener("pagehide", () => this.#save());
@@ -53,7 +52,8 @@ export class Labelling {
     this.lines = iconButton("grid", "Show the borders of regions", { on: { click: () => this.#showClusters(!this.linesShown) } });
     this.start = iconButton("mask", "Begin with what the model reads in this sample", { on: { click: () => this.#startFromModel() } }, "Model's reading");
     this.unlabel = iconButton("trash", "Take this sample out of the label set", { on: { click: () => this.#attempt(() => this.#unlabel()) } });
-    this.kept = make("span", { class: "caption", role: "status" });
+    this.kept = make("span", { class: "caption label-kept", role: "status" });
+    this.under = make("span", { class: "caption" });
     this.place = make("div", { class: "label-canvas" });
     this.samples = make("div", { class: "label-samples" });
     this.other = make("input", { class: "field number", type: "number", min: "0", max: "4294967295", "aria-label": "Seed of another sample", placeholder: "seed" });
@@ -62,11 +62,24 @@ export class Labelling {
     this.trainHint = make("p", { class: "caption" });
     const left = make("div", { class: "label-left" }, make("div", { class: "row" }, this.which, add, this.remove), this.list.element);
     const bars = make("div", { class: "stagebar" }, bar, make("div", { class: "slide" }, make("span", { class: "caption", text: "size" }), this.size), make("div", { class: "slide" }, make("span", { class: "caption", text: "labels" }), this.opacity), this.lines, make("span", { class: "grow" }), this.undo, this.redo, this.start, this.unlabel);
-    const middle = make("div", { class: "label-middle" }, bars, this.place, make("div", { class: "footline" }, this.kept));
+    const middle = make("div", { class: "label-middle" }, bars, this.place, make("div", { class: "footline" }, this.kept, this.under));
     const right = make("div", { class: "label-right" }, make("h2", { class: "heading", text: "samples to label" }), this.samples, openOther, make("h2", { class: "heading", text: "train" }), this.train, this.trainHint, this.jobs.element);
     this.work = make("div", { class: "label-work", hidden: true }, left, middle, right);
     this.welcome = make("div", { class: "label-welcome" });
     byId("label").append(this.problem, this.work, this.welcome);
+  }
+
+  /** While the canvas is replaced nothing can be painted on the old one. */
+  async #replacing(action) {
+    this.opening += 1;
+    this.place.inert = true;
+    try {
+      await this.#save();
+      return await action();
+    } finally {
+      this.opening -= 1;
+      this.place.inert = this.opening > 0;
+    }
   }
 
   async #attempt(action) {
@@ -99,7 +112,7 @@ export class Labelling {
     const { bundle } = this.state;
     const name = make("input", { class: "field", value: `labels ${this.sets?.length ? this.sets.length + 1 : 1}`, maxLength: 60, "aria-label": "Name of the label set" });
     const drafts = new LabelList(() => {}, () => {});
-    const begin = bundle?.labels.length ? bundle.labels : ["background", "part 1", "part 2"].map((text, id) => ({ id, name: text, color: STARTING_COLORS[id] }));
+    const begin = bundle?.labels.length ? bundle.labels : ["background", "part 1", "part 2"].map((text, id) => ({ id, name: text, color: COLORS[id] }));
     drafts.use(begin);
     const go = make("button", { type: "submit", class: "button main", text: "Begin to label" });
     const form = make(
@@ -121,11 +134,15 @@ export class Labelling {
     await this.#open(made.id);
   }
 
-  async #open(id) {
-    await this.#save();
+  #open(id) {
+    return this.#replacing(() => this.#openSet(id));
+  }
+
+  async #openSet(id) {
     const set = await getJson(`${ROOT}/sets/${id}`);
     if (set.bundle !== this.state.bundle.name) throw new Error(`this label set is of samples of ${set.bundle}: choose that model first`);
     this.welcome.hidden = true;
+    this.welcome.replaceChildren();
     this.work.hidden = false;
     this.#use(set);
     this.which.replaceChildren(...this.sets.filter(({ bundle }) => bundle === set.bundle).map((each) => make("option", { value: each.id, text: each.name })));
@@ -150,11 +167,12 @@ export class Labelling {
     await this.show();
   }
 
-  async #changeLabels(labels) {
-    await this.#save();
-    const set = await (await send("PATCH", `${ROOT}/sets/${this.set.id}`, { labels: labels.map(({ name, color, id }) => ({ name, color, was: id ?? null })) })).json();
-    this.#use(set);
-    await this.#openSample(this.seed);
+  #changeLabels(labels) {
+    return this.#replacing(async () => {
+      const set = await (await send("PATCH", `${ROOT}/sets/${this.set.id}`, { labels: labels.map(({ name, color, id }) => ({ name, color, was: id ?? null })) })).json();
+      this.#use(set);
+      await this.#load(this.seed);
+    });
   }
 
   #pick(id) {
@@ -166,7 +184,10 @@ export class Labelling {
 
   async #openSample(seed) {
     if (!Number.isInteger(seed) || seed < 0 || seed > 4294967295) throw new Error("a seed is a whole number from 0 to 4294967295");
-    await this.#save();
+    await this.#replacing(() => this.#load(seed));
+  }
+
+  async #load(seed) {
     const { bundle } = this.state;
     const [height, width] = bundle.buffer;
     const [address, parts] = await Promise.all([sampleAddress(bundle.name, seed, 1), getParts(`${ROOT}/sets/${this.set.id}/samples/${seed}`)]);
@@ -193,7 +214,7 @@ export class Labelling {
     canvas.addEventListener("history", () => this.#showState());
     canvas.addEventListener("tool", () => this.#showState());
     canvas.addEventListener("notice", ({ detail }) => toast(detail.text, { key: "notice" }));
-    canvas.addEventListener("cursor", ({ detail }) => detail.keyboard && say(detail.name ?? ""));
+    canvas.addEventListener("cursor", ({ detail }) => this.#cursor(detail));
     this.dirty = false;
     this.kept.textContent = parts.mask ? `This sample is in the label set. What is not coloured is ${this.set.labels[0].name}.` : `Not labelled yet: it joins the label set with your first stroke. What you leave is ${this.set.labels[0].name}.`;
     this.start.hidden = !this.reading;
@@ -211,6 +232,14 @@ export class Labelling {
     this.list.mark(canvas.label);
     this.unlabel.disabled = !this.set.samples.includes(this.seed);
     press(this.lines, this.linesShown);
+  }
+
+  /** What is under the pointer or the keyboard cursor. */
+  #cursor({ name, cluster, keyboard }) {
+    const words = name === null ? "" : `${name}, region ${cluster}`;
+    if (words === this.under.textContent) return;
+    this.under.textContent = words;
+    if (keyboard) say(words);
   }
 
   #showOpacity() {
@@ -298,7 +327,7 @@ export class Labelling {
 
   /** A key press of the page while this mode is shown; whether it was taken. */
   handleKey(event) {
-    return Boolean(this.canvas && !this.work.hidden && this.canvas.handleKey(event));
+    return Boolean(this.canvas && !this.opening && !this.work.hidden && this.canvas.handleKey(event));
   }
 }
 

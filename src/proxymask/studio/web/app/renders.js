@@ -156,7 +156,6 @@ export class Renders extends EventTarget {
     else if (header.type === "attention") {
       if (header.id === this.originId) this.#emit("origin", { seed: header.seed, width: header.width, height: header.height, map: payload.slice() });
     } else if (header.type === "error") this.#refused(header);
-    else if (header.type === "job") this.#emit("job", header);
   }
 
   #refused({ id, error }) {

@@ -7,18 +7,7 @@
  *     });
  *     canvas.addEventListener("change", (event) => send(canvas.encode(), event.detail));
  *
- * ## API (stable; each is documented where it is defined)
- *
- * - ids: `ids` (read only), `version`, `labelAt(x, y)`, `counts()`, `encode()`, `decode(rle)`, `load(ids, {undoable, name})`, `clear()`;
- *   functions `encodeRle(ids)`, `decodeRle(bytes, length)`
- * - paint: `tool`, `label`, `size`, `settings`, `setTool(name)`, `setLabel(id)`, `setSize(pixels)`, `setSettings({...})`,
- *   `setLock(id, "none"/"only"/"never")`, `getLock(id)`, `getTools()`, `setTools(saved)`, `nextLabel(step)`, `nameOf(id)`
- * - act: `act(action)`, `undo()`, `redo()`, `finish()`, `cancel()`, `delete()`, `fillEnclosed(id)`, `removeSpecks(pixels)`
- * - colours: `palette`, `setPalette(palette)`, `patterns`, `setPatterns(on)`, `setLabelOpacity(0..1)`, `setTheme("auto"/"light"/"dark")`
- * - layers: `setPicture("under"/"over", image, {opacity, wipe, smooth})`, `setClusters({width, height, ids}, {lines})`
- * - view: `getView()`, `setView(view)`, `fit()`, `zoomBy(factor, clientX, clientY)`, `panBy(dx, dy)`, `toBuffer(clientX, clientY)`,
- *   `toClient(x, y)`
- * - input: `handleKey(event)`, `setPenMode(on)`, `busy`, `history` ({@link History}: `push({undo, redo, bytes, name, merge})`), `destroy()`
+ * All public members of {@link LabelCanvas} and {@link ToolState} are stable; each is documented where it is defined.
  *
  * ## Events (CustomEvent, `event.detail`)
  *
