@@ -19,6 +19,7 @@ printed and kept.
 """
 
 import argparse
+import itertools
 import json
 import math
 import multiprocessing
@@ -42,6 +43,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from proxymask.imaging.mask_files import example_masks
 from proxymask.inference.find import list_bundles
 from proxymask.inference.synthesizer import Synthesizer
 
@@ -174,16 +176,13 @@ class BareRender:
 def answer_times(bundle: str, pipe: Connection) -> None:
     """The process of :class:`BareRender`: for a number of seconds the times of renders in ms."""
     synth = Synthesizer.from_pretrained(bundle)
-    style, rng = synth.make_style(2), np.random.default_rng(0)
-    assert synth.labels is not None
-    side, count = 256, len(synth.labels)
-    canvas = np.zeros((side, side), np.uint8)
+    style = synth.make_style(2)
+    masks = itertools.cycle([synth.read_mask(path) for path in sorted(example_masks().rglob("*.png"))])
 
     def render() -> float:
-        y, x = rng.integers(0, side - 32, 2)
-        canvas[y : y + 32, x : x + 32] = rng.integers(count)
+        mask = next(masks)
         begun = time.perf_counter()
-        synth(canvas.copy(), style)
+        synth(mask, style)
         return 1e3 * (time.perf_counter() - begun)
 
     for _ in range(3):
