@@ -317,7 +317,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
 
     nowhere = copy / "nowhere"
     says("images .* does not exist", images=nowhere)
-    says("--labels .* does not exist", labels=nowhere)
+    says("labels .* does not exist", labels=nowhere)
     says("give one of them", generator=copy, bundle="x")
     says("starts from something", images=None)
     says("does not exist", generator=nowhere)
@@ -326,7 +326,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
     says("holds no pictures", images=copy / "model")
     says("name a folder", out=Path("."))
     says("power of two", resolution=20, out=copy / "new")
-    says("--cut 32", cut=32)
+    says("cut 32", cut=32)
     says("too many halvings", preset=_preset(copy, mapper={"widths": [8] * 9}), out=copy / "new")
     says("multiple of processes", preset=_preset(copy, mapper_loop={"accumulate": 3}), out=copy / "new")
     says("not empty and holds no bundle", out=copy / "pictures")

@@ -13,6 +13,7 @@ _SAID = (
     "Storage size calculation overflowed",
     "unable to mmap",
     "failed to map segment",  # of a library that is loaded
+    "can't start new thread",  # Python, which needs memory for the thread's stack
 )
 
 

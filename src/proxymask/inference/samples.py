@@ -210,6 +210,15 @@ def read_sidecar(path: str | Path) -> Sidecar:
     return Sidecar(**{name: stored[name] for name in fields})
 
 
+def _is_sidecar(path: Path) -> bool:
+    """Whether a JSON file is a sidecar, not an annotation, by its content."""
+    try:
+        stored = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(stored, dict) and {"w", "seed", "generator"} <= stored.keys()
+
+
 def has_sidecars(folder: Path) -> bool:
     """Whether samples lie in ``folder``, as far as the names tell."""
     return any(path.with_suffix(".png").is_file() for path in folder.glob("*.json"))
@@ -244,7 +253,7 @@ def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict
             if marked and not stem.endswith(MASK_SUFFIX):
                 continue
             stem = stem.removesuffix(MASK_SUFFIX)
-            if stem.endswith((".labels", ".proxy")):
+            if stem.endswith((".labels", ".proxy")) or (is_json and not marked and _is_sidecar(entry)):
                 continue
             if stem in found:
                 raise ProxymaskError(f"sample {stem} has two masks, {found[stem]} and {entry}: keep one")
