@@ -328,7 +328,7 @@ def test_bad_arguments_before_anything_is_run(copy, monkeypatch):
     says("power of two", resolution=20, out=copy / "new")
     says("cut 32", cut=32)
     says("too many halvings", preset=_preset(copy, mapper={"widths": [8] * 9}), out=copy / "new")
-    says("multiple of processes", preset=_preset(copy, mapper_loop={"accumulate": 3}), out=copy / "new")
+    says("multiple of accumulate", preset=_preset(copy, mapper_loop={"accumulate": 3}), out=copy / "new")
     says("not empty and holds no bundle", out=copy / "pictures")
     (copy / "file").write_text("")
     says("is a file", out=copy / "file")

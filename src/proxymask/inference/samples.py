@@ -213,8 +213,8 @@ def read_sidecar(path: str | Path) -> Sidecar:
 def _is_sidecar(path: Path) -> bool:
     """Whether a JSON file is a sidecar, not an annotation, by its content."""
     try:
-        stored = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        stored = read_json(path)
+    except ProxymaskError:
         return False
     return isinstance(stored, dict) and {"w", "seed", "generator"} <= stored.keys()
 
