@@ -32,5 +32,5 @@ def interrupts_held_back() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
-        for number in came[:1]:
-            signal.raise_signal(number)
+        if came:
+            signal.raise_signal(came[0])
