@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BundleAdd(Checked):
-    """Add a trained mapper to a bundle.
+    """Add a trained mapper, or a detail network, to a bundle.
 
     Examples:
       proxymask bundle add runs/sketch --bundle avatars --out my-bundle
@@ -26,23 +26,26 @@ class BundleAdd(Checked):
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder of proxymask train mapper."""
+    """Run folder of proxymask train mapper or train detail."""
     out: Path
     """Folder of the bundle to write; may be the folder of --bundle."""
     bundle: BundleName = "avatars"
     name: OptionalName = None
-    """Name of the mapper in the bundle; that of its condition if not given."""
+    """Name of the mapper in the bundle; that of its condition if not given. Of a detail network: the mapper whose input it reads."""
 
     def run(self) -> None:
         """Write the bundle."""
         from ..core.files import read_json, restore_folder
-        from ..inference.bundle import MASK, Bundle, find_bundle
+        from ..inference.bundle import MASK, Bundle
         from ..models.mappers import OasisMapper, load_mapper
         from ..training.parts import find_part
         from ..training.run_dirs import mark_of
 
         restore_folder(self.out)
         bundle = Bundle.load(self.bundle)
+        if (self.run_folder / "detail").is_dir() and not (self.run_folder / "mapper").is_dir():
+            self._add_detail(bundle)
+            return
         mapper = load_mapper(find_part(self.run_folder, "mapper"))
         file = self.run_folder / "condition.json"
         about = read_json(file) if file.is_file() else dict(MASK)
@@ -57,13 +60,48 @@ class BundleAdd(Checked):
             note(f"note: the mapper was trained for proxy masks of the mode {mode}, the bundle uses {ours}")
         if name in bundle.mappers:
             note(f"note: {self.out} gets this mapper in place of the {name} of --bundle {self.bundle}; --name keeps both")
+        if bundle.mappers.get(name) is not mapper and bundle.details.pop(name, None) is not None:
+            note(f"note: the detail network of the old {name} is left out: train one for the new mapper (proxymask train detail)")
         bundle.mappers[name] = mapper
         bundle.conditions.pop(name, None)
         if about["condition"] != "mask":
             bundle.conditions[name] = about
+        self._save(bundle)
+        print(f"{self.out}: mappers {bundle.mappers_text()}")
+
+    def _save(self, bundle: "Bundle") -> None:
+        from ..inference.bundle import find_bundle
+
         card = find_bundle(self.bundle) / "README.md"
         bundle.save(self.out, card=card.read_text(encoding="utf-8") if card.is_file() else None)
-        print(f"{self.out}: mappers {bundle.mappers_text()}")
+
+    def _add_detail(self, bundle: "Bundle") -> None:
+        """Add a detail network for the input of a mapper of the bundle, with which it was trained."""
+        from ..core.hashing import short_hash
+        from ..models.detail_network import DetailNetwork
+        from ..training.parts import find_part
+        from ..training.run_dirs import mark_of
+
+        name = self.name or "mask"
+        if name not in bundle.mappers:
+            raise ProxymaskError(f"--name {name}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()})")
+        network = DetailNetwork.from_pretrained(find_part(self.run_folder, "detail"))
+        trained_with = (mark_of(self.run_folder) or {}).get("identity", {})
+        parts = {
+            "generator": bundle.generator,
+            "clusters": bundle.clusters,
+            "rearranger": bundle.rearranger,
+            "mapper": bundle.mappers[name],
+        }
+        for part, module in parts.items():
+            if trained_with.get(part) != short_hash(module):
+                raise ProxymaskError(
+                    f"{self.run_folder} was trained with another {part} than the one of --bundle {self.bundle} for {name}: give the "
+                    "--bundle, and as --name the mapper, that it was trained with"
+                )
+        bundle.details[name] = network
+        self._save(bundle)
+        print(f"{self.out}: detail networks for {', '.join(sorted(bundle.details))}")
 
     def _check(self, bundle: "Bundle", mapper: "Mapper", trained_with: dict[str, Any]) -> None:
         """The mapper must have been trained with the bundle's own generator and clusters."""

@@ -18,6 +18,7 @@ from ..imaging.labels import LabelSet
 from ..imaging.mask_files import MaskFile, example_masks, find_masks
 from ..imaging.masks import colorize
 from ..imaging.pictures import from_pixels, write_picture
+from ..inference.painted import Painted, painted_masks
 from ..inference.synthesizer import Synthesizer
 from .contact_sheet import Row, contact_sheet
 
@@ -40,6 +41,8 @@ class Input(NamedTuple):
     """The mask in its label colours, or the condition as a picture, uint8 (H, W, 3)."""
     logits: torch.Tensor
     """Output of the mapper (1, K, h, w)."""
+    painted: tuple[Painted, ...]
+    """The mask or condition itself."""
 
 
 class SampleCondition(NamedTuple):
@@ -103,7 +106,9 @@ def run_demo(
     inputs = _mask_inputs(synth, files, ids, labels, examples=masks is None)
     for one in conditions:
         section = f"{one.condition}: extracted from samples"
-        inputs.append(Input(section, one.file, one.name, one.shown, synth.map_planes(one.planes, one.mapper)))
+        inputs.append(
+            Input(section, one.file, one.name, one.shown, synth.map_planes(one.planes, one.mapper), (Painted(one.mapper, one.planes),))
+        )
     rows = _render(synth, inputs, seeds, truncation, out, progress)
     title = f"{synth.bundle.name}: {size_text(synth.size)}, cut at {synth.bundle.cut}, {synth.bundle.clusters.num_clusters} proxy clusters"
     return write_picture(out / "contact_sheet.png", contact_sheet(rows, seeds, samples, labels, title))
@@ -117,7 +122,8 @@ def _mask_inputs(
     for file, mask in zip(files, masks, strict=True):
         folder, _, name = file.name.rpartition("/")
         section = SECTIONS.get(folder, folder) if examples else folder or "masks"
-        found.append(Input(section, file.name, name, colorize(mask, labels), synth.map(mask[None])))
+        painted = painted_masks(mask[None], len(labels))
+        found.append(Input(section, file.name, name, colorize(mask, labels), synth.map(mask[None]), painted))
     return found
 
 
@@ -137,7 +143,7 @@ def _render(
         write_picture(out / "proxy" / f"{one.file}.png", Image.fromarray(proxy))
         pictures = []
         for seed, style in zip(seeds, styles, strict=True):
-            pixels = to_uint8(synth.render(synth.proxy_mask(one.logits, style), style))[0]
+            pixels = to_uint8(synth.render(synth.proxy_mask(one.logits, style), style, one.painted))[0]
             write_picture(out / "pictures" / f"{one.file}__{seed}.png", from_pixels(pixels))
             pictures.append(pixels)
             if progress:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..conditions import Reading
+    from ..inference.painted import Painted
     from ..inference.style import Style
     from ..inference.synthesizer import Synthesizer
 
@@ -68,6 +69,8 @@ class Generate(Checked):
     """Mapper of the bundle to use; proxymask inspect BUNDLE lists them."""
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
+    details: bool = True
+    """Draw thin parts and borders where the input has them, by the bundle's detail networks. Off: as the proxy mask alone gives them."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 
@@ -132,13 +135,16 @@ class Generate(Checked):
     def _from_masks(self, mask: Path) -> None:
         from ..core.files import files_in
         from ..imaging.mask_files import find_masks
+        from ..inference.painted import painted_masks
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
+        synth.use_details = self.details
         if synth.bundle.labels is None:
             raise ProxymaskError(
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
-        self._check_mapper(synth, self.mapper or "mask", "mask")
+        mapper = self.mapper or "mask"
+        self._check_mapper(synth, mapper, "mask")
         files = find_masks(mask, synth.bundle.labels)
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
@@ -155,19 +161,22 @@ class Generate(Checked):
         done = 0
         with progress("rendering") as report:
             for start in range(0, len(good), CHUNK):
-                mapped = [(name, synth.map(ids[None], self.mapper or "mask")) for name, ids in good[start : start + CHUNK]]
+                mapped = [(name, ids, synth.map(ids[None], mapper)) for name, ids in good[start : start + CHUNK]]
                 for style_seed in self._styles():
                     style = synth.make_style(style_seed, truncation=self.truncation)
-                    for name, logits in mapped:
-                        output.write(name, style_seed, synth, logits, style)
+                    for name, ids, logits in mapped:
+                        painted = painted_masks(ids[None], len(synth.bundle.labels), mapper)
+                        output.write(name, style_seed, synth, logits, style, painted)
                         done += 1
                         report(done, len(good) * self.count)
         output.report(done, bad, len(files), "masks")
 
     def _from_inputs(self) -> None:
         from ..core.files import files_in
+        from ..inference.painted import painted_readings
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
+        synth.use_details = self.details
         kinds = [synth.condition(name, self.extractor, self.weights) for name in self.condition or ("mask",)]
         mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
         for kind, mapper in zip(kinds, mappers, strict=True):
@@ -197,7 +206,8 @@ class Generate(Checked):
             for style_seed in self._styles():
                 style = synth.make_style(style_seed, truncation=self.truncation)
                 for name, readings in good:
-                    output.write(name, style_seed, synth, synth.mixed_logits(readings, mappers, style, self.unpainted), style)
+                    logits, painted = synth.mixed_logits(readings, mappers, style, self.unpainted), painted_readings(readings, mappers)
+                    output.write(name, style_seed, synth, logits, style, painted)
                     done += 1
                     report(done, len(good) * self.count)
         output.report(done, bad + left_out, len(groups) + left_out, "inputs")
@@ -265,12 +275,14 @@ class _Output(NamedTuple):
             for style_seed in styles:
                 check_not_input(self.path(name, style_seed), inputs)
 
-    def write(self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style") -> None:
-        """Render the mapper's logits (1, K, h, w) in a style and write the picture."""
+    def write(
+        self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style", painted: Sequence["Painted"]
+    ) -> None:
+        """Render the mapper's logits (1, K, h, w) in a style and write the picture; ``painted``: what they were made of."""
         from ..imaging.grids import to_uint8
         from ..imaging.pictures import from_pixels, write_picture
 
-        picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style), style))[0])
+        picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style), style, painted))[0])
         write_picture(self.path(name, style_seed), picture)
 
     def report(self, done: int, bad: int, total: int, what: str) -> None:

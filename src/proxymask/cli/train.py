@@ -50,6 +50,7 @@ from .stage_options import (
     stage_settings,
     train_stage,
 )
+from .train_detail import TrainDetail
 from .train_mapper import TrainMapper
 
 
@@ -331,6 +332,7 @@ TRAIN = {
     "rearranger": TrainRearranger,
     "segmenter": TrainSegmenter,
     "mapper": TrainMapper,
+    "detail": TrainDetail,
     "depth": TrainDepth,
     "judge": TrainJudge,
 }

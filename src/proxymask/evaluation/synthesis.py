@@ -12,6 +12,7 @@ import torch
 
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
+from ..inference.painted import painted_masks
 from ..inference.style import Style
 from ..inference.synthesizer import Synthesizer
 from ..models.split_generator import SplitState
@@ -103,7 +104,9 @@ class BundleSynthesis:
 
     def from_masks(self, masks: torch.Tensor, styles: Style) -> torch.Tensor:
         """Pictures (B, 3, H, W) of label ids (B, H, W); one mask may serve all styles, or one style all masks."""
-        return self.from_proxy(self.map(masks, styles), styles)
+        proxy = self.map(masks, styles)
+        painted = painted_masks(masks, len(self.synth.bundle.labels or ()), self.mapper)
+        return self.synth.render(proxy, styles, painted)
 
     def generate(self, masks: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """See :class:`MaskToImage`."""

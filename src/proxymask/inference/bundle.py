@@ -3,7 +3,8 @@
 ``bundle.json``   format, name, sizes, conditions, licences, how it was made, and the SHA-256 of every file
 ``labels.json``   the label set of the masks (where a mapper is there)
 ``README.md``     the model card
-``generator/``, ``clusters/``, ``rearranger/``, ``segmenter/``, ``mappers/<condition>/``   ``config.json`` and ``model.safetensors`` each
+``generator/``, ``clusters/``, ``rearranger/``, ``segmenter/``, ``mappers/<condition>/``, ``details/<condition>/``   ``config.json`` and
+``model.safetensors`` each
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ from ..core.hashing import file_hash
 from ..core.sizes import START, Size, as_size, size_text
 from ..core.version import __version__
 from ..imaging.labels import LabelSet
+from ..models.detail_network import DetailNetwork
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import Mapper, load_mapper
 from ..models.proxy_clusters import ProxyClusters
@@ -60,6 +62,8 @@ class Bundle:
     """Where it was read from or saved to."""
     conditions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """By mapper: the condition it reads, as ``Condition.about`` says; a mapper that is not in it reads masks."""
+    details: dict[str, DetailNetwork] = dataclasses.field(default_factory=dict)
+    """By mapper: the detail network for what that mapper reads, where there is one."""
 
     @property
     def resolution(self) -> int:
@@ -101,7 +105,8 @@ class Bundle:
         out: dict[str, ConfigModel] = {"generator": self.generator, "clusters": self.clusters, "rearranger": self.rearranger}
         if self.segmenter is not None:
             out["segmenter"] = self.segmenter
-        return out | {f"mappers/{name}": mapper for name, mapper in self.mappers.items()}
+        out |= {f"mappers/{name}": mapper for name, mapper in self.mappers.items()}
+        return out | {f"details/{name}": network for name, network in self.details.items()}
 
     def to(self, device: str | torch.device) -> "Bundle":
         """Move every network; returns this bundle itself. Raises :class:`ProxymaskError` where the device is not there."""
@@ -115,7 +120,8 @@ class Bundle:
         state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in ("generator", "clusters", "rearranger", "segmenter"):
             state[name] = None if state[name] is None else _network_state(state[name])
-        state["mappers"] = {name: _network_state(mapper) for name, mapper in self.mappers.items()}
+        for several in ("mappers", "details"):
+            state[several] = {name: _network_state(network) for name, network in getattr(self, several).items()}
         return state | {"device": str(next(self.generator.parameters()).device)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -123,7 +129,8 @@ class Bundle:
         device = resolve_device(state.pop("device"))
         for name in ("generator", "clusters", "rearranger", "segmenter"):
             state[name] = None if state[name] is None else _network_from_state(state[name])
-        state["mappers"] = {name: _network_from_state(stored) for name, stored in state["mappers"].items()}
+        for several in ("mappers", "details"):
+            state[several] = {name: _network_from_state(stored) for name, stored in state[several].items()}
         self.__dict__.update(state)
         self.to(device)
 
@@ -162,6 +169,7 @@ class Bundle:
                     **({"start": self.generator.start} if self.generator.start != START else {}),
                     "mappers": sorted(self.mappers),
                     **({"conditions": dict(sorted(self.conditions.items()))} if self.conditions else {}),
+                    **({"details": sorted(self.details)} if self.details else {}),
                     "segmenter": self.segmenter is not None,
                     "about": self.about,
                     "sha256": {p.relative_to(temporary).as_posix(): file_hash(p) for p in files},
@@ -235,6 +243,7 @@ class Bundle:
             segmenter=FewShotSegmenter.from_pretrained(folder / "segmenter") if about["segmenter"] else None,
             mappers={name: load_mapper(folder / "mappers" / name) for name in about["mappers"]},
             conditions=about.get("conditions", {}),
+            details={name: DetailNetwork.from_pretrained(folder / "details" / name) for name in about.get("details", [])},
             name=str(about["name"]),
             about=said,
             folder=folder,

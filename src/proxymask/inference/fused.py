@@ -223,8 +223,9 @@ class FusedG2:
     def _ready(self, weight: torch.Tensor) -> torch.Tensor:
         return weight.to(dtype=self.dtype, memory_format=torch.channels_last)
 
-    def __call__(self, state: SplitState) -> torch.Tensor:
-        """States (B, ...) at the split -> pictures (B, img_channels, H, W), float32, not clamped."""
+    def __call__(self, state: SplitState, change: torch.Tensor | None = None) -> torch.Tensor:
+        """States (B, ...) at the split -> pictures (B, img_channels, H, W), float32, not clamped. ``change``: as in
+        :meth:`SplitGenerator.render`."""
         with torch.autocast(state.features.device.type, enabled=False):
             x = state.features.to(dtype=self.dtype, memory_format=torch.channels_last)
             rgb = state.rgb
@@ -233,6 +234,8 @@ class FusedG2:
                     x = self._conv(x, layer)
                 if block.layers:
                     rgb = upsample2_matmul(rgb, block.kernel)
+                if change is not None and block is self.blocks[-1]:
+                    x = x + change.to(x.dtype)
                 y = F.conv2d(x, block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
             return rgb.tanh() if self.final_tanh else rgb

@@ -170,8 +170,9 @@ class RegionG2:
         """Shares (S, h, w) and factors (S, C) -> their map (1, C, h, w), channels last."""
         return (weights.permute(1, 2, 0) @ factors)[None].permute(0, 3, 1, 2).to(self.dtype)
 
-    def __call__(self, state: SplitState, weights: torch.Tensor) -> torch.Tensor:
-        """The state at the split of one picture, and shares (S, H, W) at picture size -> picture (1, img_channels, H, W), not clamped."""
+    def __call__(self, state: SplitState, weights: torch.Tensor, change: torch.Tensor | None = None) -> torch.Tensor:
+        """The state at the split of one picture, and shares (S, H, W) at picture size -> picture (1, img_channels, H, W), not clamped.
+        ``change``: as in :meth:`SplitGenerator.render`."""
         with torch.autocast(state.features.device.type, enabled=False):
             x = state.features.to(dtype=self.dtype, memory_format=torch.channels_last)
             rgb, shares = state.rgb, shrink(weights, state.features.shape[2:])
@@ -182,6 +183,8 @@ class RegionG2:
                     shares = here
                 if block.layers:
                     rgb = upsample2_matmul(rgb, block.kernel)
+                if change is not None and block is self.blocks[-1]:
+                    x = x + change.to(x.dtype)
                 y = F.conv2d(x * self._map(here, block.rgb_styles), block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
             return rgb.tanh() if self.final_tanh else rgb

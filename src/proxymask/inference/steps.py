@@ -3,6 +3,7 @@
     z --mapping--> w --G1--> state --assign--> proxy mask           of a sample
     label mask --mapper--> logits --proxy_mask--> proxy mask        of a mask
     proxy mask, style --rearrange--> state --G2--> picture
+    what was painted, proxy mask, state --detail network--> change in G2 (where the bundle has one)
 
 Shapes: B pictures of H x W pixels; proxy masks and features have h x w positions; K clusters, C channels, N labels. Pictures are
 (B, 3, H, W) float32 in [-1, 1] (a generator may have another number of channels than 3).
@@ -19,13 +20,15 @@ from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..core.threads import inference
+from ..models.detail_network import DetailNetwork
 from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.rearranger import QueryTokens
 from ..models.split_generator import SplitState
 from .bundle import Bundle
 from .fused import FusedG2, MaskQuery, fused_copy
-from .style import Style, check_seed, check_truncation
+from .painted import Painted
+from .style import RegionStyles, Style, check_seed, check_truncation
 
 
 class SynthesisSteps:
@@ -46,6 +49,7 @@ class SynthesisSteps:
     def __init__(self, bundle: Bundle, device: str | torch.device = "auto", precision: str | torch.dtype = "auto") -> None:
         self.bundle = bundle
         self.proxy_mask_mode: ProxyMaskMode = bundle.about.get("proxy_mask_mode", "soft")
+        self.use_details = True
         self._lock = threading.Lock()
         place = resolve_device(device)
         self.prepare(place, resolve_precision(precision, place))
@@ -59,6 +63,7 @@ class SynthesisSteps:
         self.cut = self.bundle.split_generator()
         # fused networks hold their weights in dtype already and run without autocast, which would inspect every operand again
         self._mappers: dict[str, tuple[Mapper, Mapper]] = {}
+        self._details: dict[str, tuple[DetailNetwork, DetailNetwork]] = {}
         self.rearranger = fused_copy(self.bundle.rearranger, dtype)
         self._mask_query = MaskQuery(self.bundle.rearranger, dtype)
 
@@ -247,13 +252,62 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def render(self, proxy: torch.Tensor, style: Style) -> torch.Tensor:
-        """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures."""
-        return self.render_rearranged(self.rearrange(proxy, style), style)
+    def render(self, proxy: torch.Tensor, style: Style, painted: Sequence[Painted] = ()) -> torch.Tensor:
+        """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures.
+
+        ``painted``: what they were made of, for the detail networks; without it, or without such a network, G2 is not changed.
+        """
+        state = self.rearrange(proxy, style)
+        return self.render_rearranged(state, style, self.change(painted, proxy, state, style))
 
     @inference
-    def render_rearranged(self, state: SplitState, style: Style) -> torch.Tensor:
-        """G2: what :meth:`rearrange` made for a style, or for one each, -> pictures."""
+    def render_rearranged(self, state: SplitState, style: Style, change: torch.Tensor | None = None) -> torch.Tensor:
+        """G2: what :meth:`rearrange` made for a style, or for one each, and :meth:`change` -> pictures."""
         if style.fused_g2 is not None:
-            return style.fused_g2(state).clamp_(-1, 1)
-        return self.render_state(state, style.expanded(len(state.features)).w)
+            return style.fused_g2(state, change).clamp_(-1, 1)
+        with autocast(self.device, self.dtype):
+            return self.cut.render(state, style.expanded(len(state.features)).w, change=change).float().clamp_(-1, 1)
+
+    @inference
+    def change(self, painted: Sequence[Painted], proxy: torch.Tensor, state: SplitState, style: Style) -> torch.Tensor | None:
+        """What the detail networks add to the features of G2's last block, (B, D, H, W); None where nothing is added.
+
+        Args:
+            painted: inputs, each for all pictures or for one; of several, each acts where it was painted.
+            proxy: proxy masks, ids (B, h, w) or planes (B, K, h, w).
+            state: rearranged to these.
+            style: one style, or one for each picture.
+        """
+        total: torch.Tensor | None = None
+        for one in painted if self.use_details else ():
+            network = self._detail(one.mapper)
+            if network is None:
+                continue
+            with torch.autocast(self.device.type, enabled=False):
+                planes = one.planes.to(self.device, self.dtype)
+                mask = network.encode(planes.expand(len(proxy), -1, -1, -1), proxy)
+                change = network(mask, state.features, style.expanded(len(proxy)).w)
+            if one.where is not None:
+                change = change * one.where.to(change)
+            total = change if total is None else total + change
+        return total
+
+    @inference
+    def change_by_region(
+        self, painted: Sequence[Painted], proxy: torch.Tensor, state: SplitState, styles: RegionStyles, shares: torch.Tensor
+    ) -> torch.Tensor | None:
+        """:meth:`change` of one picture with a style for each label, whose shares are (S, H, W)."""
+        each = [self.change(painted, proxy, state, style) for style in styles.styles]
+        changes = [change * share for change, share in zip(each, shares.to(self.dtype), strict=True) if change is not None]
+        return torch.stack(changes).sum(dim=0) if changes else None
+
+    def _detail(self, mapper: str) -> DetailNetwork | None:
+        """The fused form of the detail network for what a mapper reads."""
+        network = self.bundle.details.get(mapper)
+        if network is None:
+            return None
+        with self._lock:
+            known = self._details.get(mapper)
+            if known is None or known[0] is not network:
+                known = self._details[mapper] = network, fused_copy(network, self.dtype)
+            return known[1]

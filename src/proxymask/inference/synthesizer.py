@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..conditions import Reading
 from ..core.checks import Seed, Truncation, checked
 from ..core.device import resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
@@ -28,6 +29,7 @@ from .bundle import Bundle
 from .conditions import ConditionSteps, Unpainted
 from .inputs import MaskLike, MasksLike, read_masks, read_single_mask
 from .output import OutputType, Result, block_output, check_output_type, make_output
+from .painted import painted_masks, painted_readings
 from .region_styles import RegionG2, assign_styles, attend_by_region, choose_by_region, shrink
 from .style import (
     OneStyle,
@@ -304,11 +306,11 @@ class Synthesizer(ConditionSteps):
             logits = self.map(np.stack(ids[part]), mapper)
             single_styles = [style for style in styles_of_part if isinstance(style, Style)]
             if len(single_styles) == len(styles_of_part):
-                style = join_styles(single_styles)
-                blocks.append(block_output(self.render(self.proxy_mask(logits, style), style), output_type))
+                style, painted = join_styles(single_styles), painted_masks(np.stack(ids[part]), len(self._needed_labels()), mapper)
+                blocks.append(block_output(self.render(self.proxy_mask(logits, style), style, painted), output_type))
                 continue
             for row, mask, style_of_one in zip(logits, ids[part], styles_of_part, strict=True):
-                blocks.append(block_output(self.paint(row[None], mask, style_of_one)[0], output_type))
+                blocks.append(block_output(self.paint(row[None], mask, style_of_one, mapper)[0], output_type))
         return make_output(blocks, output_type, single)
 
     @checked
@@ -358,7 +360,8 @@ class Synthesizer(ConditionSteps):
         """
         if condition == "mask" and unpainted == "mapper" and not from_photo and not invert:
             ids = self.read_mask(mask)
-            pictures, proxy = self.paint(self.map(ids[None], mapper or "mask"), ids, self._resolve(style, truncation))
+            chosen = mapper or "mask"
+            pictures, proxy = self.paint(self.map(ids[None], chosen), ids, self._resolve(style, truncation), chosen)
             return self._as_result(pictures, proxy, ids)
         kind = self.condition(condition)
         chosen = mapper or self.bundle.mapper_for(kind.name)
@@ -366,27 +369,34 @@ class Synthesizer(ConditionSteps):
         if reads != kind.name:
             raise ProxymaskError(f"the mapper {chosen!r} reads {reads}, not {kind.name}: leave mapper out")
         reading, made = self.read_condition(mask, kind, from_photo, invert), self._whole(style, truncation)
-        return self._result(self.mixed_logits([reading], [chosen], made, unpainted), made, notes=reading.notes)
+        return self._of_readings([reading], [chosen], made, unpainted, reading.notes)
 
-    def _result(self, logits: torch.Tensor, style: Style, mask: np.ndarray | None = None, notes: tuple[str, ...] = ()) -> Result:
-        return self._from_proxy(self.proxy_mask(logits, style), style, mask, notes)
+    def _of_readings(
+        self, readings: Sequence[Reading], mappers: Sequence[str], style: Style, unpainted: Unpainted, notes: tuple[str, ...]
+    ) -> Result:
+        proxy = self.proxy_mask(self.mixed_logits(readings, mappers, style, unpainted), style)
+        return self._as_result(self.render(proxy, style, painted_readings(readings, mappers)), proxy, notes=notes)
 
-    def paint(self, logits: torch.Tensor, mask: np.ndarray, style: Style | RegionStyles) -> tuple[torch.Tensor, torch.Tensor]:
+    def paint(
+        self, logits: torch.Tensor, mask: np.ndarray, style: Style | RegionStyles, mapper: str = "mask"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """A mapper's logits of one mask (1, K, h, w) -> picture (1, C, H, W) and proxy mask, ids (1, h, w) or planes (1, K, h, w).
 
         Args:
             mask: its ids (H, W) at picture size; they say where the regions of :class:`RegionStyles` are.
             style: one for the whole picture, or one for each label.
+            mapper: which made the logits.
         """
+        painted = painted_masks(np.array(mask)[None], len(self._needed_labels()), mapper)
         if isinstance(style, Style):
             proxy = self.proxy_mask(logits, style)
-            return self.render(proxy, style), proxy
+            return self.render(proxy, style, painted), proxy
         with one_thread(), torch.inference_mode():
             shares = style.weights(torch.from_numpy(np.array(mask)).to(self.device))
             grid = shrink(shares, logits.shape[2:])
             proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
             state = attend_by_region(self.rearranger, self.query_tokens(proxy), style.styles, grid)
-            return style.g2(state, shares).clamp_(-1, 1), proxy
+            return style.g2(state, shares, self.change_by_region(painted, proxy, state, style, shares)).clamp_(-1, 1), proxy
 
     def _whole(self, style: StyleLike | None, truncation: float) -> Style:
         """As :meth:`_resolve`, where a style for each label cannot be used."""
@@ -394,9 +404,6 @@ class Synthesizer(ConditionSteps):
         if isinstance(made, RegionStyles):
             raise ProxymaskError("a style for each label needs a mask, which says where the labels are: give a mask, or one style")
         return made
-
-    def _from_proxy(self, proxy: torch.Tensor, style: Style, mask: np.ndarray | None = None, notes: tuple[str, ...] = ()) -> Result:
-        return self._as_result(self.render(proxy, style), proxy, mask, notes)
 
     def _as_result(
         self, pictures: torch.Tensor, proxy: torch.Tensor, mask: np.ndarray | None = None, notes: tuple[str, ...] = ()
@@ -420,7 +427,8 @@ class Synthesizer(ConditionSteps):
             ids = self.bundle.clusters.assign(shape.state.features)
         else:
             ids, _ = self.layout(self.w([shape], truncation))
-        return self._from_proxy(self.substitute(ids, style), style)
+        proxy = self.substitute(ids, style)
+        return self._as_result(self.render(proxy, style), proxy)
 
     @checked
     @one_thread()
@@ -447,9 +455,9 @@ class Synthesizer(ConditionSteps):
         kinds = [self.condition(name) for name, _ in inputs]
         readings = [self.read_condition(source, kind) for kind, (_, source) in zip(kinds, inputs, strict=True)]
         made = self._whole(style, truncation)
-        logits = self.mixed_logits(readings, [self.bundle.mapper_for(kind.name) for kind in kinds], made, unpainted)
+        mappers = [self.bundle.mapper_for(kind.name) for kind in kinds]
         notes = tuple(f"{kind.name}: {note}" for kind, reading in zip(kinds, readings, strict=True) for note in reading.notes)
-        return self._result(logits, made, notes=notes)
+        return self._of_readings(readings, mappers, made, unpainted, notes)
 
 
 def _reopen(

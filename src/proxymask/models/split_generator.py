@@ -64,8 +64,13 @@ class SplitGenerator(nn.Module):
         assert rgb is not None
         return SplitState(x, rgb)
 
-    def render(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
-        """G2: the state at the split and w or ws -> picture (B, img_channels, H, W)."""
+    def render(
+        self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const", change: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """G2: the state at the split and w or ws -> picture (B, img_channels, H, W).
+
+        ``change`` (B, D, H, W) is added to the features of the last block, see ``detail_network.py``.
+        """
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x, rgb = state.features, state.rgb
         for res in synthesis.block_resolutions:
@@ -75,6 +80,8 @@ class SplitGenerator(nn.Module):
             if res > self.resolution:
                 x = block.convs(x, part, noise_mode)
                 rgb = upsample2(rgb, block.kernel)
+            if change is not None and res == synthesis.resolution:
+                x = x + change.to(x.dtype)
             rgb = block.image(x, rgb, part)
         return rgb
 

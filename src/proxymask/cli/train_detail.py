@@ -1,0 +1,79 @@
+"""The verb ``train detail``."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from ..conditions import get_condition
+from ..core.checks import BatchSize, Checked, Steps
+from ..core.errors import ProxymaskError
+from ..inference.bundle import Bundle
+from ..training.detail import DetailConfig
+from ..training.distributed import processes
+from ..training.loop import LoopConfig
+from ..training.parts import Frozen
+from ..training.run_dirs import check_out, run_lock
+from ..training.stages.detail import DetailDefinition
+from .hints import command_line
+from .options import BundleName, Common, Computing
+from .stage_options import Flat, say, train_stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDetail(Checked):
+    """The detail network: draws thin parts and borders where a mask has them, finer than the proxy mask.
+
+    It needs a bundle with a segmenter, no further labels, and changes none of the bundle's networks. OUT gets detail/ (averaged weights).
+    The same command resumes after a stop. proxymask bundle add puts it into a bundle.
+
+    Examples:
+      proxymask train detail --bundle my-bundle --out runs/detail
+      proxymask train detail --bundle my-bundle --mapper sketch --out runs/detail-sketch
+      proxymask bundle add runs/detail --bundle my-bundle --out my-bundle
+    """
+
+    out: Path
+    """Run folder; training resumes from the checkpoints in it."""
+    bundle: BundleName = "avatars"
+    mapper: str = "mask"
+    """The mapper of the bundle whose input is to be drawn finer."""
+    steps: Steps = 1600
+    """Optimisation steps."""
+    batch: BatchSize = 8
+    """Pictures a step."""
+    config: Annotated[DetailConfig, Flat] = field(default_factory=DetailConfig)
+    common: Common = field(default_factory=Computing)
+
+    def run(self) -> None:
+        """Train it."""
+        with processes(self.common.device), run_lock(self.out):
+            check_out(self.out)
+            every = max(1, min(200, self.steps))
+            loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
+            loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)
+            train_stage(self._definition(loop), self.out, "detail network")
+        say(f"detail network: {self.out / 'detail'}")
+        say(f"next: {command_line('bundle', 'add', self.out, '--bundle', self.bundle, '--name', self.mapper, '--out', 'my-bundle')}")
+
+    def _definition(self, loop: LoopConfig) -> DetailDefinition:
+        bundle = Bundle.load(self.bundle)
+        if bundle.segmenter is None or bundle.labels is None:
+            raise ProxymaskError(
+                f"--bundle {self.bundle} has no segmenter, which the detail network learns from: make one with proxymask fit"
+            )
+        mapper = bundle.mappers.get(self.mapper)
+        if mapper is None:
+            raise ProxymaskError(f"--mapper {self.mapper}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()})")
+        about = bundle.condition_of(self.mapper)
+        reads = None if about["condition"] == "mask" else get_condition(about["condition"], bundle.labels, about=about)
+        return DetailDefinition(
+            config=self.config,
+            loop=loop,
+            frozen=Frozen(bundle.split_generator(), bundle.clusters, bundle.rearranger),
+            segmenter=bundle.segmenter,
+            mapper=mapper,
+            labels=bundle.labels,
+            condition=reads,
+            mode=bundle.about.get("proxy_mask_mode", "soft"),
+        )

@@ -1,0 +1,140 @@
+"""The detail network: what was painted, at full resolution, changes the last features of the generator (beyond the paper).
+
+A proxy mask has the resolution of the split, so that it loses thin parts and the exact place of borders (supplement D). The detail network
+reads the mask itself, or another condition, at picture size. It adds a change to the features of the generator's last block, before these
+become colours. It acts in a band about the borders that were painted, and starts as no change.
+
+It works at half the picture's size: 2 x 2 pixels of the condition become channels, and its output channels become 2 x 2 pixels again. So it
+takes a tenth of the time of a picture.
+
+Shapes: B pictures of H x W pixels; P planes of the condition; K clusters; h x w positions and C channels at the split; D channels of the
+generator's last block.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..core.config_model import ConfigModel
+from ..core.errors import ProxymaskError
+from ..core.sizes import START, block_size, check_start
+from .layers import EqualConv
+from .stylegan2_layers import check_at_least
+
+FOLD = 2  # pixels a side that become channels
+STEP = 0.25  # change of a plane, 0 to 1, from a pixel to the next that counts as a border
+
+
+class MaskFeatures(NamedTuple):
+    """What depends on the condition and the proxy mask alone."""
+
+    hidden: torch.Tensor
+    """(B, hidden, H / 2, W / 2)."""
+    band: torch.Tensor
+    """(B, 1, H, W), 1 in the band about borders, else 0."""
+
+
+class DetailNetwork(ConfigModel):
+    """The change (B, D, H, W) of the features of the generator's last block.
+
+    Args:
+        planes: P, of the condition: one a label for masks.
+        num_clusters: K.
+        channels: C.
+        w_dim: width of the generator's latents w.
+        out_channels: D.
+        resolution, cut: of the generator, and of its split.
+        hidden: width of the network.
+        start: (height, width) of the generator's learned constant.
+
+    Raises:
+        ProxymaskError: sizes that cannot be.
+    """
+
+    level: torch.Tensor
+    """Root mean square of the last block's features, of which the change is a multiple."""
+
+    def __init__(
+        self,
+        planes: int,
+        num_clusters: int,
+        channels: int,
+        w_dim: int,
+        out_channels: int,
+        resolution: int = 256,
+        cut: int = 64,
+        hidden: int = 32,
+        start: Sequence[int] = START,
+    ) -> None:
+        super().__init__()
+        check_at_least(
+            1, planes=planes, num_clusters=num_clusters, channels=channels, w_dim=w_dim, out_channels=out_channels, hidden=hidden
+        )
+        if cut < 4 or resolution < FOLD * cut or resolution % cut:
+            raise ProxymaskError(f"a detail network needs pictures of at least {FOLD} times the cut, not {resolution} and {cut}")
+        self.start = check_start(start)
+        self.picture_size = block_size(resolution, self.start)
+        self.planes, self.reach = planes, resolution // cut
+        self.size = (self.picture_size[0] // FOLD, self.picture_size[1] // FOLD)
+        self.enter = EqualConv(FOLD**2 * planes, hidden)
+        self.embed = nn.Parameter(torch.randn(hidden, num_clusters))
+        self.moved = EqualConv(channels, hidden, 1)
+        self.middle = EqualConv(hidden, hidden)
+        self.modulation = EqualConv(w_dim, 4 * hidden, 1, zero=True)
+        self.leave = EqualConv(hidden, FOLD**2 * out_channels, 1, zero=True)
+        self.register_buffer("level", torch.ones(()))
+
+    def band(self, planes: torch.Tensor) -> torch.Tensor:
+        """Planes (B, P, H, W), 0 to 1, -> (B, 1, H, W): 1 within the size of a cell of the proxy mask from a border, else 0."""
+        edge = torch.zeros_like(planes[:, :1])
+        rows = ((planes[:, :, 1:] - planes[:, :, :-1]).abs().amax(dim=1, keepdim=True) > STEP).to(edge.dtype)
+        columns = ((planes[..., 1:] - planes[..., :-1]).abs().amax(dim=1, keepdim=True) > STEP).to(edge.dtype)
+        edge[:, :, 1:] += rows
+        edge[:, :, :-1] += rows
+        edge[..., 1:] += columns
+        edge[..., :-1] += columns
+        return F.max_pool2d(edge.clamp_(max=1), 2 * self.reach + 1, 1, self.reach)
+
+    def encode(self, planes: torch.Tensor, proxy: torch.Tensor) -> MaskFeatures:
+        """What a style does not change.
+
+        Args:
+            planes: (B, P, H, W), 0 to 1, in the dtype of the network: one-hot for masks.
+            proxy: the proxy mask, ids (B, h, w) or planes (B, K, h, w).
+        """
+        if proxy.ndim == 3:
+            embedded = F.embedding(proxy, self.embed.t()).permute(0, 3, 1, 2)
+        else:
+            embedded = torch.einsum("bkhw,ck->bchw", proxy.to(self.embed.dtype), self.embed)
+        hidden = self.enter(F.pixel_unshuffle(planes, FOLD))
+        return MaskFeatures(hidden + self._raised(embedded.to(hidden.dtype)), self.band(planes))
+
+    def forward(self, mask: MaskFeatures, features: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """The change of the last block's features, (B, D, H, W).
+
+        Args:
+            mask: of :meth:`encode`.
+            features: (B, C, h, w), rearranged.
+            w: (B, w_dim) or (B, num_ws, w_dim), of which the last layer's counts.
+        """
+        last = w if w.ndim == 2 else w[:, -1]
+        scale, shift, inner_scale, inner_shift = self.modulation(last.to(mask.hidden.dtype)[:, :, None, None]).chunk(4, dim=1)
+        level = features.float().square().mean(dim=(1, 2, 3), keepdim=True).add(1e-6).rsqrt()
+        moved = self.moved((features.float() * level).to(mask.hidden.dtype))
+        x = (mask.hidden + self._raised(moved)) * math.sqrt(1 / 3)
+        x = _act(x * (1 + scale) + shift)
+        x = _act(self.middle(x) * (1 + inner_scale) + inner_shift)
+        return F.pixel_shuffle(self.leave(x), FOLD) * (mask.band * self.level.to(mask.band.dtype))
+
+    def _raised(self, x: torch.Tensor) -> torch.Tensor:
+        """From the size of the split to that of the network."""
+        return x if x.shape[2:] == self.size else F.interpolate(x, size=self.size, mode="nearest")
+
+
+def _act(x: torch.Tensor) -> torch.Tensor:
+    """Leaky ReLU with gain sqrt(2)."""
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)

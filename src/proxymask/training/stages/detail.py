@@ -1,0 +1,93 @@
+"""The detail stage (beyond the paper)."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import torch
+
+from ...conditions.base import Condition
+from ...core.errors import ProxymaskError
+from ...core.hashing import short_hash
+from ...core.seeding import derive_rng
+from ...imaging.labels import LabelSet
+from ...models.detail_network import DetailNetwork
+from ...models.few_shot_segmenter import FewShotSegmenter
+from ...models.logits_to_proxy_mask import ProxyMaskMode
+from ...models.mappers import Mapper
+from ...models.oasis_mapper import OasisMapper
+from ...models.segmentation_nets import UNetSegmenter
+from ..auxiliary import WIDTH, AuxiliaryStage
+from ..detail import DetailConfig, DetailStage
+from ..pairs import ConditionPairs, MaskPairs, PairSource, SegmenterLabeler
+from ..parts import Frozen, check_compatible
+from .definition import BATCH, TrainedStage, hashes, new_discriminator, seeded
+
+STATISTICS_SAMPLES = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class DetailDefinition(TrainedStage):
+    """The detail network for what one mapper of a bundle reads."""
+
+    name: ClassVar[str] = "detail"
+
+    config: DetailConfig
+    frozen: Frozen
+    segmenter: FewShotSegmenter
+    mapper: Mapper
+    labels: LabelSet
+    condition: Condition | None = None
+    """What the mapper reads; None: label masks."""
+    mode: ProxyMaskMode = "soft"
+    """How the mapper's logits become the proxy mask."""
+
+    def inputs(self) -> dict[str, Any]:
+        frozen = hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
+        others = {"mapper": short_hash(self.mapper), "segmenter": short_hash(self.segmenter), "proxy_mask_mode": self.mode}
+        return frozen | others | ({"condition": "mask"} if self.condition is None else self.condition.about())
+
+    def build(self) -> DetailStage:
+        """Raises :class:`ProxymaskError` where networks do not fit, or the pictures are no larger than the features at the cut."""
+        check_compatible(self.frozen.cut, self.frozen.clusters, self.frozen.rearranger)
+        classes = self.segmenter.out.out_channels
+        if classes != len(self.labels):
+            raise ProxymaskError(f"the segmenter knows {classes} classes, the labels are {len(self.labels)}: train it with these labels")
+        labeler = SegmenterLabeler(self.frozen.cut, self.segmenter.to(self.device).eval().requires_grad_(False))
+        with seeded(self.loop.seed, "init", "viewer"):
+            net = UNetSegmenter(classes, WIDTH, depth=2)
+        auxiliary = AuxiliaryStage(net, labeler, max(1, round(self.steps * self.config.auxiliary_share)))
+        discriminator = new_discriminator(self.frozen.cut.generator, self.loop.seed)
+        parts = self.frozen, self.mapper, self._network(), discriminator, self._source(labeler), self.mode, auxiliary
+        return DetailStage(*parts, self.config, self.steps)
+
+    def _source(self, labeler: SegmenterLabeler) -> PairSource:
+        if self.condition is None:
+            return MaskPairs(self.frozen.clusters, labeler, torch.from_numpy(self.labels.colors.copy()))
+        return ConditionPairs(self.frozen.cut, self.frozen.clusters, self.condition, labeler.segmenter)
+
+    def _network(self) -> DetailNetwork:
+        cut = self.frozen.cut
+        generator = cut.generator
+        planes = len(self.labels) if isinstance(self.mapper, OasisMapper) else self.mapper.in_channels
+        with seeded(self.loop.seed, "init", "detail"):
+            network = DetailNetwork(
+                planes=planes,
+                num_clusters=self.frozen.clusters.num_clusters,
+                channels=cut.channels,
+                w_dim=generator.w_dim,
+                out_channels=generator.synthesis.block(generator.resolution).conv1.weight.shape[0],
+                resolution=generator.resolution,
+                cut=cut.resolution,
+                hidden=self.config.hidden,
+                start=cut.start,
+            )
+        network.level.fill_(self._level())
+        return network
+
+    @torch.no_grad()
+    def _level(self) -> float:
+        """Root mean square of the features of the generator's last block, over 64 samples."""
+        cut = self.frozen.cut.to(self.device)
+        z = torch.randn(STATISTICS_SAMPLES, cut.generator.z_dim, generator=derive_rng(self.loop.seed, "statistics"))
+        squares = [cut.feature_pyramid(cut.w(part.to(self.device)))[0][-1].float().square().mean() for part in z.split(BATCH)]
+        return float(torch.stack(squares).mean().sqrt())
