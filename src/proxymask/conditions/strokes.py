@@ -97,8 +97,7 @@ def _from_colours(source: Source, picture: Image.Image, labels: LabelSet, said: 
         )
     painted = read < FOREIGN
     if not painted.any():
-        dark = int(max((found & 255).max(initial=0), (found >> 16).max(initial=0)))
-        _check_lossless(source, picture, found if dark < 2 * len(labels) else inner[:0])
+        _check_lossless(source, picture, found[(found & 255 < 2 * len(labels)) & (found >> 16 < 2 * len(labels))])
     read[~painted] = 0
     return Strokes(read, painted, tuple(said))
 
