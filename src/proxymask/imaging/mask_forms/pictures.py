@@ -42,8 +42,6 @@ def from_picture(source: Any, labels: LabelSet, notes: Notes) -> tuple[np.ndarra
     if picture.mode in ("L", "I") or picture.mode.startswith("I;16"):
         return _from_greys(np.asarray(picture), painted, labels, notes, file), painted
     if picture.mode in ("LA", "La"):
-        if file.cut:
-            raise ProxymaskError(f"{notes.name} stores greys with alpha in 16 bits, of which 8 are read: save ids with 8 bits a channel")
         return _from_greys(np.asarray(to_rgba(picture).getchannel(0)), painted, labels, notes, file), painted
     if picture.mode in DEEP_MODES:
         raise ProxymaskError(f"{notes.name} holds numbers with fractions (mode {picture.mode}): a mask is a grey, palette or RGB picture")
@@ -147,6 +145,8 @@ def _from_greys(values: np.ndarray, painted: np.ndarray | None, labels: LabelSet
     found = closeness(grey[used], labels)
     exact = bool(len(used)) and bool((found.distance == 0).all())
     if int(ids.max()) < len(labels):
+        if file.cut:
+            raise ProxymaskError(f"{notes.name} stores greys in 16-bit colours, of which 8 bits are read: save ids with 8 bits a channel")
         if exact and (file.values(used.astype(np.uint8)) != found.ids).any():
             notes.guess("its greys are ids and colours of classes too: they were read as ids")
         if file.white == 1 and len(used):
