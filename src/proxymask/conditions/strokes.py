@@ -27,6 +27,7 @@ BLANK, FOREIGN = 255, 254  # in the table of colours, beside ids: not painted, a
 MAX_FOREIGN = 0.6  # share of painted pixels in colours of no class; with more it is a photo
 GROUNDS = ("#ffffff", "#000000")  # colours of the ground, unless a class has them
 MIN_APART = 48.0  # distance in RGB between them and the classes, with less of which soft edges are not told apart
+MOST_SOFT = 4096 * 4096  # pixels of a picture whose soft edges are looked at; in larger ones they are less than a pixel of the result
 NEAR = 8  # side of the blocks in which a fine stroke is looked for beside others
 
 
@@ -71,6 +72,7 @@ def _from_colours(source: Source, picture: Image.Image, labels: LabelSet, said: 
     found = np.flatnonzero(there)
     table = np.full(2**24, BLANK, np.uint8)
     greys = found & 255
+    exact = True
     are_greys = bool(len(found)) and bool((found == greys * 0x010101).all())
     inner = greys[(greys > 0) & (greys < 255)]
     if are_greys and len(inner) and int(inner.max()) < len(labels):  # ids in another mode: grey with alpha, RGB
@@ -78,6 +80,7 @@ def _from_colours(source: Source, picture: Image.Image, labels: LabelSet, said: 
         table[found] = greys
     else:
         ids, nearest, blank = _classes(found, labels)
+        exact = bool(((nearest == 0) | np.isin(found, (0, 0xFFFFFF))).all())
         table[found] = np.where(blank, BLANK, np.where(nearest > MAX_COLOUR_DISTANCE, FOREIGN, ids))
     read = np.empty((picture.height, picture.width), np.uint8)
     first: tuple[int, ...] = ()
@@ -87,7 +90,8 @@ def _from_colours(source: Source, picture: Image.Image, labels: LabelSet, said: 
         foreign = read[rows] == FOREIGN
         if not first and foreign.any():
             first = tuple(rgba[foreign][0, :3].tolist())
-    mixed = not are_greys and _without_third_classes(read, picture, labels, source_name(source), said)
+    soft = not exact and picture.width * picture.height <= MOST_SOFT
+    mixed = soft and _without_third_classes(read, picture, labels, source_name(source), said)
     if not mixed and first and (read == FOREIGN).mean() > MAX_FOREIGN * (read != BLANK).mean():
         if are_greys:
             _check_lossless(source, picture, inner)
