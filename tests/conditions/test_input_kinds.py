@@ -299,7 +299,7 @@ def png16(path: Path, values: np.ndarray, colour_type: int) -> Path:
 
 
 def test_depth_in_16_bit_colours_is_no_8_bit_depth(tmp_path: Path) -> None:
-    opaque = np.full((256, 256), 65535)
+    opaque = np.full(metres().shape, 65535)
     for scale, message in ((1000, "16 bits a channel"), (3000, "save it as 16-bit grey")):
         far = metres() * scale
         for colour_type, planes in ((2, [far] * 3), (4, [far, opaque]), (6, [far, far, far, opaque])):
