@@ -316,7 +316,7 @@ def test_millimetres_in_a_pgm_of_any_maximum(tmp_path: Path) -> None:
     wanted = DEPTH.read(millimetres, SIZE).planes
     for maximum in (5000, 65535):
         path = tmp_path / f"{maximum}.pgm"
-        path.write_bytes(b"P5\n256 256\n%d\n" % maximum + millimetres.astype(">u2").tobytes())
+        path.write_bytes(b"P5\n%d %d\n%d\n" % (*millimetres.shape[::-1], maximum) + millimetres.astype(">u2").tobytes())
         assert torch.equal(DEPTH.read(path, SIZE).planes, wanted), maximum
 
 
