@@ -1,6 +1,7 @@
 """A headless Chromium, and a small server for the page's own files. All tests here skip, with the reason, where there is no browser.
 
-``BROWSER_TESTS=required`` in the environment makes a missing browser an error. ``SCREENSHOTS=folder`` keeps the screenshots.
+``BROWSER_TESTS=required`` in the environment makes a missing browser an error. Screenshots of the main states are kept in
+``screenshots/``, or in the folder ``$SCREENSHOTS``.
 """
 
 import functools
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 from studio_driver import StudioPage, StudioServer, missing
 
-WEB = Path(__file__).parents[3] / "src" / "proxymask" / "studio" / "web"
+ROOT = Path(__file__).parents[3]
+WEB = ROOT / "src" / "proxymask" / "studio" / "web"
+SCREENSHOTS = ROOT / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
     "--no-sandbox",
@@ -101,12 +104,12 @@ def open_page(browser, static_site) -> Iterator[Callable]:
 
 @pytest.fixture
 def keep_screenshot() -> Callable:
-    """``keep_screenshot(page, name)`` writes ``$SCREENSHOTS/name.png`` where that is set."""
+    """``keep_screenshot(page, name)`` writes ``screenshots/name.png``, in the folder ``$SCREENSHOTS`` where that is set."""
 
     def keep(page, name: str) -> None:
-        if folder := os.environ.get("SCREENSHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=str(Path(folder) / f"{name}.png"))
+        folder = Path(os.environ.get("SCREENSHOTS") or SCREENSHOTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(folder / f"{name}.png"))
 
     return keep
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quick import quick_preset
 from studio_driver import LabelMode, StudioServer
 
 from proxymask.imaging.labels import LabelSet
@@ -18,7 +19,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def labelling_server(browser, tiny_bundle: Path, workspace: Path) -> Iterator[StudioServer]:
-    server = StudioServer("--bundle", str(tiny_bundle), "--workspace", str(workspace))
+    preset = quick_preset(workspace.parent)
+    server = StudioServer("--bundle", str(tiny_bundle), "--workspace", str(workspace), "--preset", str(preset))
     server.start()
     yield server
     server.stop()

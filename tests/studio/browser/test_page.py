@@ -9,6 +9,7 @@ from PIL import Image
 
 from proxymask import Synthesizer
 from proxymask.imaging.masks import read_mask
+from proxymask.studio.config import WEB
 
 TOP, SKIN, CLOTHES = 7, 1, 5
 
@@ -40,6 +41,65 @@ def test_stroke_changes_picture_where_it_was_painted(open_studio):
     where = changed(before, after)
     assert where[20:44, 14:21].mean() > 0.4
     assert where[:, 44:].mean() < 0.1  # the other side is nearly as it was
+
+
+def test_a_stroke_that_leaves_the_canvas_goes_on(open_studio):
+    studio = open_studio()
+    studio.start_from("Blank")
+    before = studio.picture()
+    studio.press(str(TOP))
+    studio.stroke((40, 60), (40, -120), (200, -120), (200, 60))  # over the toolbar and back
+    studio.settle()
+    painted = studio.ids() == TOP
+    assert painted[:50, 34:46].mean() > 0.9
+    assert painted[:50, 194:206].mean() > 0.9
+    assert not painted[10:, 60:180].any()
+    assert studio.get("studio.state.history.done.length") == 2, "one stroke is one step"
+    assert changed(before, studio.picture()).any()
+
+
+def test_pen_and_fingers(open_studio):
+    studio = open_studio(has_touch=True)
+    studio.start_from("Blank")
+    devtools = studio.page.context.new_cdp_session(studio.page)
+
+    def touch(kind: str, *fingers: tuple[float, float]) -> None:
+        points = [dict(zip(("x", "y"), studio.at(*finger), strict=True), id=i) for i, finger in enumerate(fingers)]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def pen(kind: str, x: float, y: float) -> None:
+        x, y = studio.at(x, y)
+        about = {"x": x, "y": y, "button": "left", "buttons": 1, "pointerType": "pen", "force": 0.5, "clickCount": 1}
+        devtools.send("Input.dispatchMouseEvent", {"type": kind, **about})
+
+    before = studio.picture()
+    studio.press(str(TOP))
+    for kind, x in (("touchStart", 40), ("touchMove", 90), ("touchMove", 140)):
+        touch(kind, (x, 60))
+    touch("touchEnd")
+    studio.settle()
+    fingered = studio.ids()
+    assert (fingered[60, 45:135] == TOP).all(), "a finger paints"
+    assert changed(before, studio.picture()).any()
+    scale = studio.get("studio.state.canvas.getView().scale")
+    touch("touchStart", (100, 150), (140, 150))
+    touch("touchMove", (60, 150), (180, 150))
+    touch("touchEnd")
+    assert studio.get("studio.state.canvas.getView().scale") > 1.5 * scale, "two fingers zoom"
+    assert np.array_equal(studio.ids(), fingered), "and leave no dot"
+    studio.press("f")
+
+    studio.press(str(SKIN))
+    for kind, x in (("mousePressed", 60), ("mouseMoved", 120), ("mouseMoved", 180), ("mouseReleased", 180)):
+        pen(kind, x, 180)
+    studio.page.get_by_text("Pen found").wait_for()
+    studio.settle()
+    penned = studio.ids()
+    assert (penned[180, 65:175] == SKIN).all()
+    for kind, x in (("touchStart", 40), ("touchMove", 140)):
+        touch(kind, (x, 100))
+    touch("touchEnd")
+    assert np.array_equal(studio.ids(), penned), "after a pen, fingers only move the view"
 
 
 def test_picture_is_that_of_the_library(open_studio, tmp_path):
@@ -208,6 +268,7 @@ def test_only_one_picture_is_waited_for(open_studio):
 def test_reload_finds_the_work(open_studio):
     studio = open_studio()
     studio.start_from("long hair")
+    before, first = studio.ids(), studio.picture()
     studio.press(str(CLOTHES))
     studio.press("]")
     studio.press("]")
@@ -222,6 +283,21 @@ def test_reload_finds_the_work(open_studio):
     assert studio.get("studio.state.work.seed") == seed
     assert studio.get("studio.state.canvas.size") == size
     assert studio.get("studio.state.canvas.label") == CLOTHES
+    assert np.array_equal(studio.picture(), picture)
+
+    studio.press("Control+z")
+    assert studio.get("studio.state.work.seed") != seed
+    studio.press("Control+z")
+    studio.settle()
+    assert np.array_equal(studio.ids(), before), "the history is there too"
+    assert np.array_equal(studio.picture(), first)
+    studio.get("studio.state.saveNow()")
+    studio.page.reload()
+    studio.ready()
+    studio.press("Control+Shift+z")
+    studio.press("Control+Shift+z")
+    studio.settle()
+    assert np.array_equal(studio.ids(), ids)
     assert np.array_equal(studio.picture(), picture)
 
 
@@ -365,6 +441,9 @@ def test_holes_and_specks(open_studio):
     assert studio.ids()[20, 20] == 0
     studio.press("n")
     assert studio.get("studio.state.canvas.patterns")
+    swatches = studio.get("[...document.querySelectorAll('#palette .swatch')].map(({ style }) => style.backgroundImage)")
+    assert all(one.startswith('url("data:image/png') for one in swatches)
+    assert len(set(swatches)) == len(swatches), "the list shows the patterns too"
     studio.page.get_by_label("Pixels below which").fill("999")
     studio.press("Tab")
     studio.page.get_by_role("button", name="Specks").click()
@@ -455,7 +534,8 @@ def test_narrow_window(open_studio):
 
 def test_page_is_small(open_studio):
     studio = open_studio()
-    files = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/web/'))"
-    sizes = studio.get(f"{files}.map((one) => one.decodedBodySize)")
-    assert len(sizes) > 15
-    assert sum(sizes) < 300_000
+    files = [path for path in WEB.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 300_000
+    loaded = studio.get("performance.getEntriesByType('resource').map(({ name }) => name)")
+    assert len(loaded) > 15
+    assert all(name.startswith((studio.page.url, "blob:", "data:")) for name in loaded), "nothing comes from elsewhere"

@@ -15,7 +15,7 @@ export class Files {
     Object.assign(this, { state, renders, openBundle });
   }
 
-  // ------------------------------------------------------------------ in
+  // ---- in
 
   /**
    * A file that was dropped, pasted or chosen: a project, or what the shown canvas is for.
@@ -128,7 +128,7 @@ export class Files {
     return file && this.attempt(() => this.take(file));
   }
 
-  // ------------------------------------------------------------------ out
+  // ---- out
 
   get stem() {
     const { work } = this.state;

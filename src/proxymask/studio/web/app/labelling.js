@@ -32,7 +32,7 @@ export class Labelling {
     addEventListener("pagehide", () => this.#save());
   }
 
-  // ------------------------------------------------------------------ frame
+  // ---- frame
 
   #build() {
     this.problem = make("div", { class: "problem", role: "alert" });
@@ -92,7 +92,7 @@ export class Labelling {
     }
   }
 
-  // ------------------------------------------------------------------ sets
+  // ---- sets
 
   async show() {
     await this.#attempt(async () => {
@@ -180,7 +180,7 @@ export class Labelling {
     if (["eraser", "picker", "pan"].includes(this.canvas?.tool)) this.canvas.setTool("cluster");
   }
 
-  // ------------------------------------------------------------------ a sample
+  // ---- a sample
 
   async #openSample(seed) {
     if (!Number.isInteger(seed) || seed < 0 || seed > 4294967295) throw new Error("a seed is a whole number from 0 to 4294967295");
@@ -264,7 +264,7 @@ export class Labelling {
     await this.#openSample(this.seed);
   }
 
-  // ------------------------------------------------------------------ keeping
+  // ---- keeping
 
   #changed() {
     this.dirty = true;
@@ -299,7 +299,7 @@ export class Labelling {
     return this.saving;
   }
 
-  // ------------------------------------------------------------------ gallery
+  // ---- gallery
 
   #showSamples() {
     const { bundle } = this.state;
@@ -318,7 +318,7 @@ export class Labelling {
     );
   }
 
-  // ------------------------------------------------------------------ training
+  // ---- training
 
   async #askTrain() {
     await this.#save();

@@ -42,6 +42,7 @@ export class Palette {
     this.search.value = "";
     this.items = labels.map((label, i) => this.#item(label, i));
     this.list.replaceChildren(...this.items.map((item) => item.row));
+    this.showPatterns();
     this.search.parentElement.hidden = labels.length < 6;
     this.name.parentElement.hidden = !named;
     byId("palette").classList.toggle("few", labels.length <= 12 && !named);
@@ -87,6 +88,13 @@ export class Palette {
     this.#showLock(item);
     say(LOCK_WORDS[kind](item.name).split(":")[0]);
     this.onLocks({ ...this.locks });
+  }
+
+  /** The canvas's patterns on the swatches too, where it shows them. */
+  showPatterns() {
+    const { canvas, settings, condition } = this.state;
+    const on = settings.patterns && condition?.mode !== "ink";
+    for (const { label, pick } of this.items) pick.firstChild.style.backgroundImage = on ? `url(${canvas.patternOf(label.id)})` : "";
   }
 
   /** Mark the label that is painted with. */
