@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-NEEDED = ("fastapi", "uvicorn", "websockets", "httpx")
+NEEDED = ("fastapi", "uvicorn", "websockets")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 if MISSING:
@@ -16,8 +16,8 @@ if MISSING:
         """A test file that cannot be imported here."""
 
         def collect(self) -> NoReturn:
-            reason = f"the studio's tests need {', '.join(MISSING)}: pip install 'proxymask[studio,test]'"
-            pytest.skip(f"{self.path.name} was not run: {reason}", allow_module_level=True)
+            what = ", ".join(MISSING)
+            pytest.skip(f"no test of this file was run: it needs {what}: pip install 'proxymask[studio,test]'", allow_module_level=True)
 
     def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
         return SkippedModule.from_parent(parent, path=module_path)

@@ -155,6 +155,15 @@ def test_good_and_bad_upload(open_studio):
     assert abs(int((studio.ids() == SKIN).sum()) - 5 * 3 * 655.36) < 600
     before = studio.ids()
 
+    square = {"label": "skin", "shape_type": "rectangle", "points": [[0, 0], [31, 63]]}
+    labelme = {"version": "5.5.0", "shapes": [square], "imagePath": "x.png", "imageData": None, "imageWidth": 64, "imageHeight": 64}
+    studio.drop("shapes.json", json.dumps(labelme).encode(), "application/json")
+    studio.wait("studio.state.history.done.some((step) => step.name === 'upload shapes.json')")
+    assert studio.ids()[:, :120].all(), "annotations are JSON, as projects are"
+    assert not studio.ids()[:, 136:].any()
+    studio.press("Control+z")
+    assert np.array_equal(studio.ids(), before)
+
     noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3), np.uint8)
     studio.drop("photo.png", png(noise), "image/png")
     alert = studio.page.locator(".toast.bad")
