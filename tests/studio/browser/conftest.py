@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from studio_driver import StudioPage, StudioServer, missing
+from studio_driver import WAIT_SECONDS, StudioPage, StudioServer, missing
 
 ROOT = Path(__file__).parents[3]
 WEB = ROOT / "src" / "proxymask" / "studio" / "web"
@@ -91,6 +91,7 @@ def open_page(browser, static_site) -> Iterator[Callable]:
         context = browser.new_context(viewport={"width": 640, "height": 540}, **options)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(1000 * WAIT_SECONDS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(static_site + address)
@@ -136,6 +137,7 @@ def open_studio(browser, studio_server) -> Iterator[Callable]:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options})
             contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(1000 * WAIT_SECONDS)
         page.on("pageerror", lambda error: errors.append(f"{error} {error.stack}"))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         return StudioPage(page, server)

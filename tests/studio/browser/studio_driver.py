@@ -24,7 +24,7 @@ SETTLED = """() => document.body.dataset.ready && studio.state.bundle && studio.
 STRIP_DONE = "() => document.querySelectorAll('.thumb.stale').length === 0"
 STATE = """() => ({ open: studio.socket.open, waiting: studio.renders.waiting?.id, shown: studio.renders.shown?.request.id,
   behind: studio.renders.behind, error: studio.renders.error, work: studio.state.work })"""
-START_SECONDS, WAIT_SECONDS = 120.0, 60.0
+START_SECONDS, WAIT_SECONDS = 300.0, 120.0  # of a busy machine; an idle one takes a few
 
 
 def missing(reason: str) -> NoReturn:
@@ -164,7 +164,7 @@ class StudioPage:
     def keep(self, item: str) -> bytes:
         """What is handed out by an item of the menu of what to keep: "picture", "mask" or "project"."""
         self.page.locator("#keep-button").click()
-        with self.page.expect_download(timeout=60_000) as download:
+        with self.page.expect_download() as download:
             self.page.locator(f"[data-item={item}]").click()
         return Path(download.value.path()).read_bytes()
 
@@ -252,7 +252,7 @@ class LabelMode:
         """The box of a training."""
         return self.page.locator(".job").filter(has=self.page.get_by_text(name, exact=True))
 
-    def wait_for_job(self, name: str, *states: str, seconds: float = 600.0) -> None:
+    def wait_for_job(self, name: str, *states: str, seconds: float = 900.0) -> None:
         """Wait until a training is in one of these states."""
         end = time.monotonic() + seconds
         while (state := self.job(name).get_attribute("data-state")) not in states:

@@ -238,11 +238,11 @@ def test_renders_while_painting_where_pictures_are_quick(open_studio, ms, live):
     sent = studio.get("studio.renders.id")
     studio.press(str(TOP))
     studio.down((40, 40), (90, 60), (140, 60))
-    studio.page.wait_for_timeout(400)
-    during = studio.get("studio.renders.id") - sent
-    assert (during > 0) == live
     if live:
-        studio.wait("() => studio.renders.shown.request.id > " + str(sent))
+        studio.wait(f"() => studio.renders.shown.request.id > {sent}")
+    else:
+        studio.page.wait_for_timeout(400)
+        assert studio.get("studio.renders.id") == sent
     studio.page.mouse.up()
     studio.settle()
     assert studio.get("studio.renders.id") > sent
@@ -509,7 +509,7 @@ def test_picture_is_moved_and_zoomed_with_the_mask(open_studio):
     studio.page.mouse.move(x, y)
     before = studio.get("studio.state.canvas.getView()")
     studio.page.mouse.wheel(0, -200)
-    studio.page.wait_for_timeout(50)
+    studio.wait(f"() => studio.state.canvas.getView().scale !== {before['scale']}")
     zoomed = studio.get("studio.state.canvas.getView()")
     assert zoomed["scale"] == pytest.approx(before["scale"] * np.exp(0.4))
     studio.page.mouse.down()
