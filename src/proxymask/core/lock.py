@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ProxymaskError
+from .interrupts import interrupts_held_back
 from .text import printable
 
 try:
@@ -71,12 +72,13 @@ def folder_lock(folder: str | Path) -> Iterator[None]:
             held.take(folder)
         yield
     finally:
-        with _registry:
-            held.depth -= 1
+        with interrupts_held_back():
+            with _registry:
+                held.depth -= 1
+                if not held.depth:
+                    _held.pop(key, None)
             if not held.depth:
-                _held.pop(key, None)
-        if not held.depth:
-            held.release()
+                held.release()
 
 
 class _Held:
@@ -86,6 +88,7 @@ class _Held:
         self.thread, self.depth = thread, 0
         self.fd: int | None = None
         self.made: list[Path] = []
+        self.beat: threading.Thread | None = None
         self.released = threading.Event()
 
     def take(self, folder: Path) -> None:
@@ -95,7 +98,7 @@ class _Held:
             for attempt in range(ATTEMPTS):
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
-                    self.fd = _acquire(self.path)
+                    self._acquire()
                     break
                 except FileNotFoundError:  # another process has just ended and removed the folder, which it had made
                     if attempt == ATTEMPTS - 1:
@@ -103,8 +106,47 @@ class _Held:
         except OSError as error:
             todo = "make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder"
             raise ProxymaskError(f"cannot write {folder} ({error.strerror or error}): {todo}") from None
-        self.beat = threading.Thread(target=self._touch, args=(self.fd,), name="lock", daemon=True)
-        self.beat.start()
+        beat = threading.Thread(target=self._touch, args=(self.fd,), name="lock", daemon=True)
+        beat.start()
+        self.beat = beat
+
+    def _acquire(self) -> None:
+        """Open the file and lock it. An interrupt finds ``fd`` set as soon as there is a file to be removed."""
+        path, me = self.path, _myself()
+        for attempt in itertools.count():
+            with interrupts_held_back():
+                self.fd = _create(path, me)
+            if self.fd is not None or self._take_over(path, me, attempt):
+                return
+
+    def _take_over(self, path: Path, me: Owner, attempt: int) -> bool:
+        """Lock the file that is there, if its holder is dead; False: try again."""
+        try:
+            fd = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            locked = _flock(fd, True)
+            if locked is False:
+                owner = _holder(path)
+                if owner != me or attempt == ATTEMPTS:  # else another process reads the file that this one has just made
+                    raise _in_use(path, owner)
+                time.sleep(0.01)
+            elif _is_file_of(fd, path):  # else its holder has just removed it
+                owner = _read_owner(path)
+                if _alive(path, owner, me, bool(locked)):
+                    raise _in_use(path, owner)
+                if locked:
+                    with interrupts_held_back():
+                        os.ftruncate(fd, 0)
+                        os.write(fd, json.dumps(me).encode())
+                        self.fd = fd
+                    return True
+                _discard(path, owner)
+        finally:
+            if self.fd != fd:
+                os.close(fd)
+        return False
 
     def _touch(self, fd: int) -> None:
         while not self.released.wait(BEAT):
@@ -114,8 +156,9 @@ class _Held:
     def release(self) -> None:
         """Remove the file, then free the lock: who opened the file before finds that it is gone, and begins anew."""
         self.released.set()
-        if self.fd is not None:
+        if self.beat is not None:
             self.beat.join()
+        if self.fd is not None:
             with contextlib.suppress(OSError):
                 if _is_file_of(self.fd, self.path):  # the folder may have been renamed
                     self.path.unlink()
@@ -143,40 +186,6 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-
-
-def _acquire(path: Path) -> int:
-    """The open file that holds the lock."""
-    me = _myself()
-    for attempt in itertools.count():
-        fd = _create(path, me)
-        if fd is not None:
-            return fd
-        try:
-            fd = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            continue
-        try:
-            locked = _flock(fd, True)
-            if locked is False:
-                owner = _holder(path)
-                if owner != me or attempt == ATTEMPTS:  # else another process reads the file that this one has just made
-                    raise _in_use(path, owner)
-                time.sleep(0.01)
-            elif _is_file_of(fd, path):  # else its holder has just removed it
-                owner = _read_owner(path)
-                if _alive(path, owner, me, bool(locked)):
-                    raise _in_use(path, owner)
-                if locked:
-                    os.ftruncate(fd, 0)
-                    os.write(fd, json.dumps(me).encode())
-                    return fd
-                _discard(path, owner)
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
-    raise AssertionError
 
 
 def _create(path: Path, me: Owner) -> int | None:
