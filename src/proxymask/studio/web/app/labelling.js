@@ -30,7 +30,10 @@ export class Labelling {
     this.which = make("select", { class: "field", "aria-label": "Label set", on: { change: () => this.#attempt(() => this.#open(this.which.value)) } });
     const add = iconButton("plus", "New label set", { on: { click: () => this.#showWelcome() } });
     this.remove = iconButton("trash", "Remove this label set (its files are kept)", { on: { click: () => this.#attempt(() => this.#removeSet()) } });
-    this.list = new LabelList((labels) => this.#attempt(() => this.#changeLabels(labels)), (id) => this.#pick(id));
+    this.list = new LabelList((labels) => this.#attempt(() => this.#changeLabels(labels)), (id) => this.#pick(id), {
+      get: (id) => this.canvas?.getLock(id).replace("none", "free") ?? "free",
+      set: (id, kind) => this.canvas?.setLock(id, kind.replace("free", "none")),
+    });
     this.toolButtons = Object.entries(OWN_TOOLS).map(([name, [icon, words, hint]]) =>
       iconButton(icon, `${words}. ${hint}`, { role: "radio", dataset: { tool: name }, "aria-label": words, on: { click: () => this.canvas?.setTool(name) } }),
     );

@@ -3,12 +3,20 @@
 import { arrowKeys, byId, icon, iconButton, make, setIcon } from "./dom.js";
 import { say } from "./messages.js";
 
-const LOCKS = { free: "only", only: "never", never: "free" };
+export const LOCKS = { free: "only", only: "never", never: "free" };
 const LOCK_WORDS = {
   free: (name) => `${name} is not locked: press to paint only over it`,
   only: (name) => `painting only over ${name}: press to never paint over it`,
   never: (name) => `never painting over ${name}: press to unlock it`,
 };
+
+/** Show the kind of a label's lock on its button. */
+export function showLock(button, kind, name) {
+  button.dataset.lock = kind;
+  button.title = LOCK_WORDS[kind](name);
+  button.setAttribute("aria-label", button.title);
+  setIcon(button, kind);
+}
 
 export class Palette {
   /**
@@ -70,12 +78,7 @@ export class Palette {
   }
 
   #showLock({ label, name, lock }) {
-    if (!lock) return;
-    const kind = this.locks[label.id] ?? "free";
-    lock.dataset.lock = kind;
-    lock.title = LOCK_WORDS[kind](name);
-    lock.setAttribute("aria-label", lock.title);
-    setIcon(lock, kind);
+    if (lock) showLock(lock, this.locks[label.id] ?? "free", name);
   }
 
   /** The next kind of lock of a label. */
