@@ -35,6 +35,11 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(message)
 
 
+def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where two pictures (H, W, 3) differ visibly, bool (H, W)."""
+    return np.abs(before.astype(int) - after).max(axis=2) > 24
+
+
 class StudioServer:
     """``proxymask studio`` as a process. It can be killed and started again at the same address.
 
