@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import signal
 import socket
@@ -203,9 +204,10 @@ class LabelMode:
         """A new label set, with the labels that are proposed, and its first sample on the canvas."""
         if not self.page.locator(self.FORM).is_visible():
             self.page.get_by_role("button", name="New label set").click()
+        before = self.studio.get("studio.labelling.set?.id ?? null")
         self.page.get_by_label("Name of the label set").fill(name)
         self.page.get_by_role("button", name="Begin to label").click()
-        self.opened(f"studio.labelling.set?.name === {name!r}")
+        self.opened(f"studio.labelling.set && studio.labelling.set.id !== {json.dumps(before)} && studio.labelling.set.name === {name!r}")
 
     def opened(self, condition: str = "true") -> None:
         """Wait until a sample is on the canvas."""
