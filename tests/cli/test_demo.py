@@ -108,6 +108,28 @@ def test_demo_refuses_before_it_works(synth, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_demo_says_first_what_it_cannot_read_or_write(synth, tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "itself.png").symlink_to("itself.png")
+    with pytest.raises(ProxymaskError, match=r"itself\.png cannot be opened"):
+        run_demo(synth, tmp_path / "out", tmp_path / "masks")
+    (tmp_path / "file").write_text("x")
+    done = []
+    with pytest.raises(ProxymaskError, match=r"cannot write .*file/out"):
+        run_demo(synth, tmp_path / "file" / "out", example_masks() / "free-form", progress=lambda *at: done.append(at))
+    assert not done
+
+
+@pytest.mark.parametrize("words", [("generate", "--mask", "MASK"), ("sample", "--count", "1"), ("mask", "check", "MASK")])
+def test_a_place_that_cannot_be_written_is_said_before_any_work(words, tiny_bundle, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    mask = str(next(example_masks().glob("*.png")))
+    main([*(mask if word == "MASK" else word for word in words), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "file" / "a.png")])
+    said = capsys.readouterr()
+    assert "cannot write" in said.err
+    assert "1/1" not in said.out + said.err
+
+
 def test_write_picture(tmp_path):
     picture = Image.new("RGB", (4, 4))
     assert write_picture(tmp_path / "new" / "x.jpg", picture).is_file()

@@ -1,14 +1,16 @@
 """Drawings, scribbles, photos and depth maps as people's programs store them: transparency, orientation, holes, bit depth, size."""
 
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from proxymask.conditions import FunctionCondition, get_condition
 from proxymask.conditions.depth import read_depth
@@ -278,3 +280,99 @@ def test_pictures_of_8192_pixels_are_read_as_small_ones_are(name: str, tmp_path:
     kind = {"sketch": SKETCH, "scribble": SCRIBBLE, "depth": DEPTH, "picture": PICTURE}[name]
     wanted = float(kind.read(small, 256).planes.sum())
     assert total == pytest.approx(wanted, rel=0.1)
+
+
+# Values that a decoder cuts or stretches
+
+
+def png16(path: Path, values: np.ndarray, colour_type: int) -> Path:
+    """A PNG of 16 bits a channel; ``values`` (H, W, channels), ``colour_type`` 2 RGB, 4 grey with alpha, 6 RGBA."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+def test_depth_in_16_bit_colours_is_no_8_bit_depth(tmp_path: Path) -> None:
+    opaque = np.full((256, 256), 65535)
+    for scale, message in ((1000, "16 bits a channel"), (3000, "save it as 16-bit grey")):
+        far = metres() * scale
+        for colour_type, planes in ((2, [far] * 3), (4, [far, opaque]), (6, [far, far, far, opaque])):
+            with pytest.raises(ProxymaskError, match=message):
+                DEPTH.read(png16(tmp_path / "deep.png", np.dstack(planes), colour_type), SIZE)
+    near = 1 / metres()
+    near = (near - near.min()) / (near.max() - near.min())
+    got = DEPTH.read(png16(tmp_path / "near.png", np.dstack([near * 65535, opaque]), 4), SIZE)
+    assert float((got.planes - DEPTH.read((near * 255).astype(np.uint8), SIZE).planes).abs().mean()) < 0.01
+
+
+def test_millimetres_in_a_pgm_of_any_maximum(tmp_path: Path) -> None:
+    millimetres = (metres() * 1000).astype(np.uint16)
+    wanted = DEPTH.read(millimetres, SIZE).planes
+    for maximum in (5000, 65535):
+        path = tmp_path / f"{maximum}.pgm"
+        path.write_bytes(b"P5\n256 256\n%d\n" % maximum + millimetres.astype(">u2").tobytes())
+        assert torch.equal(DEPTH.read(path, SIZE).planes, wanted), maximum
+
+
+def test_black_ink_on_nothing_in_16_bits_is_ink(tmp_path: Path) -> None:
+    ink = (255 - np.asarray(sketch()).astype(int)) * 257
+    wanted = SKETCH.read(sketch(), SIZE)
+    got = SKETCH.read(png16(tmp_path / "ink.png", np.dstack([0 * ink, ink]), 4), SIZE)
+    torch.testing.assert_close(got.planes, wanted.planes, atol=0.01, rtol=0)
+    dark = np.asarray(sketch()).astype(int) * 16
+    with pytest.raises(ProxymaskError, match="uses only the lowest 12"):
+        SKETCH.read(png16(tmp_path / "dark.png", np.dstack([dark, np.full_like(dark, 65535)]), 4), SIZE)
+
+
+def test_arrays_and_tensors_of_any_layout_read_the_same() -> None:
+    grey = np.asarray(sketch())
+    wanted = SKETCH.read(grey, SIZE).planes
+    colours = np.dstack([grey] * 3)
+    for same in (grey[None], grey[..., None], colours, colours.transpose(2, 0, 1), colours.astype(np.int64), colours / 255):
+        for source in (same, torch.from_numpy(np.ascontiguousarray(same))):
+            torch.testing.assert_close(SKETCH.read(source, SIZE).planes, wanted, atol=1e-4, rtol=0)
+    with pytest.raises(ProxymaskError, match="integers 0 to 255 or floats 0 to 1"):
+        SKETCH.read(colours / 100, SIZE)
+
+
+# Scribbles: ids in every mode, soft edges
+
+
+def test_ids_of_scribbles_mean_the_same_in_every_mode(tmp_path: Path) -> None:
+    ids = np.full((256, 256), 255, np.uint8)
+    ids[40:60, 20:200], ids[120:150, 30:90], ids[200:220] = 1, 7, 4
+    wanted = SCRIBBLE.read(ids, SIZE).planes
+    grey, shown = Image.fromarray(ids), Image.fromarray(np.where(ids == 255, 0, 255).astype(np.uint8))
+    for name, picture in (
+        ("grey.png", grey),
+        ("grey.gif", grey),
+        ("alpha.png", Image.merge("LA", (grey, shown))),
+        ("rgb.png", grey.convert("RGB")),
+        ("deep.png", Image.fromarray(ids.astype(np.uint16))),
+    ):
+        picture.save(tmp_path / name)
+        assert torch.equal(SCRIBBLE.read(tmp_path / name, SIZE).planes, wanted), name
+    for suffix in ("jpg", "webp"):
+        grey.save(tmp_path / f"lossy.{suffix}", quality=90)
+        with pytest.raises(ProxymaskError, match="lossy compression changes ids"):
+            SCRIBBLE.read(tmp_path / f"lossy.{suffix}", SIZE)
+    with pytest.raises(ProxymaskError, match="holds -1, which is no id"):
+        SCRIBBLE.read(np.where(ids == 255, -1, ids.astype(int)), SIZE)
+    with pytest.raises(ProxymaskError, match="with fractions, or NaN"):
+        SCRIBBLE.read(np.where(ids == 255, np.nan, ids.astype(float)), SIZE)
+
+
+@pytest.mark.parametrize(("names", "ground"), [(("skin", "eyes"), "white"), (("facial_hair", "top"), "white"), (("top",), "black")])
+def test_soft_edges_of_strokes_are_no_third_class(names: tuple[str, ...], ground: str) -> None:
+    picture = Image.new("RGB", (512, 512), ground)
+    for number, name in enumerate(names):
+        ImageDraw.Draw(picture).line([(100, 100 + 60 * number), (400, 100 + 60 * number)], fill=AVATAR_LABELS.by_name(name).hex, width=60)
+    got = SCRIBBLE.read(picture.filter(ImageFilter.GaussianBlur(4)), SIZE)
+    assert {AVATAR_LABELS.names[i] for i in torch.nonzero(got.planes.flatten(1).any(dim=1)).flatten()} == set(names)
+    assert any("lie on edges" in note for note in got.notes)

@@ -39,6 +39,15 @@ def test_links_end_nothing_and_are_named(tmp_path):
     assert names(tmp_path) == ["a", "gone"]
     with pytest.raises(ProxymaskError, match=r"gone\.png is a link to a file that does not exist"):
         read_mask(tmp_path / "gone.png", LABELS)
+    (tmp_path / "itself.png").symlink_to("itself.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, why in (
+        ("gone", "is a link to a file that does not exist"),
+        ("itself", "is a link to itself"),
+        ("pipe", "is a pipe or a device"),
+    ):
+        with pytest.raises(ProxymaskError, match=rf"{name}\.png {why}: give a mask file"):
+            find_masks(tmp_path / f"{name}.png", LABELS)
 
 
 def test_what_is_no_mask_is_counted(tmp_path):

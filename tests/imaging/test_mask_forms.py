@@ -107,6 +107,32 @@ def test_grey_ids_of_every_depth(tmp_path):
         path = tmp_path / f"{bits}.png"
         path.write_bytes(grey_png(ids, bits))
         assert np.array_equal(read_mask_notes(path, LABELS).ids, ids)
+        assert np.array_equal(read_mask_notes(Image.open(path), LABELS).ids, ids)
+
+
+@pytest.mark.parametrize("maximum", [8, 15, 254, 256, 1000, 65535])
+def test_ids_in_a_pgm_of_any_maximum(tmp_path, maximum):
+    head = b"%d %d\n%d\n" % (SMALL.shape[1], SMALL.shape[0], maximum)
+    (tmp_path / "raw.pgm").write_bytes(b"P5\n" + head + SMALL.astype(np.uint8 if maximum < 256 else ">u2").tobytes())
+    (tmp_path / "plain.pgm").write_bytes(b"P2\n" + head + " ".join(map(str, SMALL.ravel())).encode())
+    for name in ("raw.pgm", "plain.pgm"):
+        assert np.array_equal(read_mask_notes(tmp_path / name, LABELS).ids, SMALL)
+
+
+def test_ids_with_alpha_in_16_bits_are_refused(tmp_path):
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    for alpha, words in ((SMALL * 0 + 255, "uses only the lowest 12"), ((SMALL > 0) * 255, "save ids with 8 bits a channel")):
+        rows = np.stack([SMALL.astype(int), alpha.astype(int) * 257], axis=-1).astype(">u2")
+        head = struct.pack(">IIBBBBB", SMALL.shape[1], SMALL.shape[0], 16, 4, 0, 0, 0)
+        data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))) + chunk(b"IEND", b"")
+        (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+        with pytest.raises(ProxymaskError, match=words):
+            read_mask_notes(tmp_path / "deep.png", LABELS)
 
 
 def grey_png(ids: np.ndarray, bits: int) -> bytes:

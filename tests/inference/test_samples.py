@@ -157,6 +157,8 @@ def test_labelling_problems_say_what_to_do(samples, tmp_path, cut):
     says("000000.json is missing")
     (samples / "000000.json").write_text('{"z": []}')
     says("not the sidecar of a sample")
+    (samples / "000000.json").write_text('{"shapes": [], "imagePath": "000000.png"}')
+    says("rename it to 000000.mask.json")
     (samples / "000000.json").write_text("{")
     says("not valid JSON")
     (samples / "elsewhere.json").replace(samples / "000000.json")

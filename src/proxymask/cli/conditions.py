@@ -55,13 +55,14 @@ class Condition(Checked):
         from ..conditions import get_condition
         from ..core.files import check_not_input, files_in
         from ..core.threads import one_thread
-        from ..imaging.pictures import picture_format, write_picture
+        from ..imaging.pictures import check_writable, picture_format, write_picture
         from ..inference.synthesizer import Synthesizer
 
         picture_format(self.out)
         check_not_input(self.out, files_in(self.picture))
         if self.invert and not self.drawn:
             raise ProxymaskError("--invert is for drawings: add --drawn, or leave it out")
+        check_writable(self.out.parent, self.out)
         bundle = Synthesizer.from_pretrained(self.bundle, "cpu", "fp32").bundle
         known = [about for about in bundle.conditions.values() if about["condition"] == self.name.rpartition(":")[2]]
         condition = get_condition(self.name, bundle.labels, self.extractor, self.weights, known[0] if known else None)

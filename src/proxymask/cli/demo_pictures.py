@@ -1,5 +1,6 @@
 """The demonstration: example masks, and conditions extracted from samples, rendered in several styles."""
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.mask_files import MaskFile, example_masks, find_masks
 from ..imaging.masks import colorize
-from ..imaging.pictures import from_pixels, write_picture
+from ..imaging.pictures import check_writable, from_pixels, write_picture
 from ..inference.synthesizer import Synthesizer
 from .contact_sheet import Row, contact_sheet
 
@@ -90,10 +91,12 @@ def run_demo(
     if styles < 1:
         raise ProxymaskError(f"--styles must be 1 or more, got {styles}")
     files = find_masks(masks or example_masks(), labels)
-    within = [file.path for file in files if masks is not None and file.path.resolve().is_relative_to(out.resolve())]
-    if any(path.resolve().relative_to(out.resolve()).parts[0] in FOLDERS for path in within):
+    real = Path(os.path.realpath(out))  # unlike Path.resolve, it takes links to themselves
+    paths = [Path(os.path.realpath(file.path)) for file in files if masks is not None]
+    if any(path.is_relative_to(real) and path != real and path.relative_to(real).parts[0] in FOLDERS for path in paths):
         raise ProxymaskError(f"--masks {masks} lies in a folder that --out {out} replaces: give another --out")
     ids = [synth.read_mask(file.path) for file in files]  # bad masks are found before any work is done
+    check_writable(out, out)
     seeds, samples = varied_styles(synth, styles, seed, truncation)
     conditions = sample_conditions(synth, seeds, samples, truncation)
     for number, sample in zip(seeds, samples, strict=True):

@@ -260,10 +260,12 @@ class _Output(NamedTuple):
     def check(self, names: Sequence[str], styles: Sequence[int], inputs: Sequence[Path]) -> None:
         """A :class:`ProxymaskError` where a picture would replace an input."""
         from ..core.files import check_not_input
+        from ..imaging.pictures import check_writable
 
         for name in names:
             for style_seed in styles:
                 check_not_input(self.path(name, style_seed), inputs)
+        check_writable(self.out if self.folder else self.out.parent, self.out)
 
     def write(self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style") -> None:
         """Render the mapper's logits (1, K, h, w) in a style and write the picture."""

@@ -38,7 +38,7 @@ class MaskCheck(Checked):
         """Print the report and write the overlay, of every mask in a folder."""
         from ..core.files import check_not_input, files_in
         from ..imaging.mask_files import find_masks
-        from ..imaging.pictures import picture_format, write_picture
+        from ..imaging.pictures import check_writable, picture_format, write_picture
         from ..inference.mask_check import check_mask, read_target
 
         target = read_target(self.bundle)
@@ -50,6 +50,7 @@ class MaskCheck(Checked):
         inputs = [*(file for mask in masks for file in files_in(mask.path)), *([] if self.over is None else [self.over])]
         for out in outs:
             check_not_input(out, inputs)
+        check_writable(outs[0].parent, outs[0])
         bad = 0
         for mask, out in zip(masks, outs, strict=True):
             try:

@@ -51,12 +51,14 @@ class Sample(Checked):
     def run(self) -> None:
         """Write the samples."""
         from ..core.files import check_folder
+        from ..imaging.pictures import check_writable
         from ..inference.samples import other_files
 
         if self._is_one_picture():
             self._write_one()
             return
         check_folder(self.out)
+        check_writable(self.out, self.out)
         with progress("sampling") as report:
             written = self._write(self.out, report)
         print(f"{len(written):,} samples in {self.out}")
@@ -78,10 +80,11 @@ class Sample(Checked):
         )
 
     def _write_one(self) -> None:
-        from ..imaging.pictures import picture_format, write_picture
+        from ..imaging.pictures import check_writable, picture_format, write_picture
         from ..imaging.reader import open_picture
 
         picture_format(self.out)
+        check_writable(self.out.parent, self.out)
         with tempfile.TemporaryDirectory() as folder:
             written = self._write(Path(folder), None)
             write_picture(self.out, open_picture(written[0]))
@@ -151,9 +154,10 @@ class Transfer(Checked):
 
     def run(self) -> None:
         """Write the picture."""
-        from ..imaging.pictures import picture_format, write_picture
+        from ..imaging.pictures import check_writable, picture_format, write_picture
 
         picture_format(self.out)
+        check_writable(self.out.parent, self.out)
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         style_seed = self.common.seed if self.style_seed is None else self.style_seed
         write_picture(self.out, synth.transfer(self.shape_seed, style_seed, self.truncation).picture)

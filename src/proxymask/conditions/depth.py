@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, centre_box, height_width
 from ..imaging.labels import LabelSet
+from ..imaging.raw_values import MAXIMUM, SIXTEEN_BITS
 from ..imaging.reader import as_picture, opacity, source_name, stored_array, to_rgba
 from . import augmentations
 from .base import Condition, Reading, Source, crop_notes
@@ -217,6 +218,8 @@ def _values(source: Source, name: str) -> tuple[np.ndarray, np.ndarray, bool, tu
     if picture.mode in ("L", "F", "I", "1") or picture.mode.startswith("I;16"):
         values = _every(np.asarray(picture)).astype(np.float32)
         values = values * 255 if picture.mode == "1" else values
+        if picture.mode == "I" and MAXIMUM in picture.info:
+            values = (values * (picture.info[MAXIMUM] / 65535)).round()
     else:
         pixels = _every(np.asarray(to_rgba(picture)))
         seen = pixels[pixels[..., 3] > 127][:, :3].astype(np.float32)
@@ -226,6 +229,10 @@ def _values(source: Source, name: str) -> tuple[np.ndarray, np.ndarray, bool, tu
                 "saved in grey"
             )
         values = pixels[..., :3].astype(np.float32).mean(axis=-1)
+        if picture.info.get(SIXTEEN_BITS) and seen.size and float(seen.max()) <= MAX_MILLIMETRES >> 8:
+            raise ProxymaskError(
+                f"{name} has colours or alpha with 16 bits, of which 8 are read, and may be in millimetres: save it as 16-bit grey"
+            )
     known = np.ones(values.shape, bool) if visible is None else _every(visible) > 127
     return values, known, picture.mode != "F", (picture.height, picture.width)
 

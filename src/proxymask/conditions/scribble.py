@@ -10,19 +10,17 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask_notes
-from ..imaging.reader import as_picture, opacity, rgba_rows, source_name
+from ..imaging.reader import source_name
 from . import augmentations
 from .base import Condition, Reading, Source, area_resize, pad_to_aspect_ratio
 from .lines import dilate
+from .strokes import read_strokes
 
 COVERED = 0.05  # share of the pixels under strokes
 COVERED_FROM, COVERED_TO = 0.015, 0.12  # its range in training
-MAX_COLOUR_DISTANCE = 40.0  # in RGB, between a painted colour and that of its class
 MIN_PAINTED = 0.0005  # share of the pixels; with less it is empty
-BLANK, FOREIGN = 255, 254  # in the table of colours, beside ids: not painted, and of no class
 STROKE_RADIUS = 16  # strokes prescribe the class within 1 / STROKE_RADIUS of the shorter side
 LONGEST = 2048  # pixels of the longer side; the classes' shares in larger pictures are computed from means of blocks
-MAX_FOREIGN = 0.6  # share of painted pixels in colours of no class; with more it is a photo
 
 
 class ScribbleCondition(Condition):
@@ -58,10 +56,11 @@ class ScribbleCondition(Condition):
             raise ProxymaskError("scribbles have colours, which cannot be inverted: leave --invert out")
         assert self.labels is not None
         name = source_name(source)
-        ids, painted = read_strokes(source, self.labels)
+        ids, painted, said = read_strokes(source, self.labels)
         if float(painted.mean()) < MIN_PAINTED:
             raise ProxymaskError(f"{name} is empty: paint strokes in the colours of the labels on a white or transparent background")
         small, notes = self._small(ids, painted, size)
+        notes = said + notes
         cover = small.sum(dim=0)
         given = cover > min(0.3, 0.5 * float(cover.max()))  # strokes thinner than a pixel still count
         best = small.argmax(dim=0)
@@ -92,90 +91,6 @@ class ScribbleCondition(Condition):
         colours = self.labels.colors[planes.argmax(dim=1).cpu().numpy()]
         painted = (planes.amax(dim=1) > 0.5).cpu().numpy()
         return np.where(painted[..., None], colours, 255).astype(np.uint8)
-
-
-def read_strokes(source: Source, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
-    """Read a picture in the colours of ``labels`` -> ids (H, W) uint8; painted (H, W) bool.
-
-    Unpainted are transparent pixels, white and black ones unless that is the colour of a class, and index 255 of an index picture. Soft
-    edges of strokes get the class of the nearest colour, or are unpainted where none is near.
-
-    Raises:
-        ProxymaskError: most of the painted pixels have colours of no class.
-    """
-    picture = as_picture(source)
-    indices = _indices(picture)
-    if indices is not None:
-        visible = opacity(picture)
-        painted = indices != 255 if visible is None else (indices != 255) & (visible > 127)
-        inside = _distinct(indices[painted])
-        are_ids = picture.mode != "P" or not _has_other_palette(picture, inside, labels)
-        if inside.size and 0 <= int(inside.min()) <= int(inside.max()) < len(labels) and are_ids:
-            return np.where(painted, indices, 0).astype(np.uint8), painted
-    there = np.zeros(2**24, bool)  # of all colours, which are there
-    for _, rgba in rgba_rows(picture):
-        there[_codes(rgba)[rgba[..., 3] > 127]] = True
-    found = np.flatnonzero(there)
-    ids, nearest, blank = _classes(found, labels)
-    table = np.zeros(2**24, np.uint8)
-    table[found] = np.where(blank, BLANK, np.where(nearest > MAX_COLOUR_DISTANCE, FOREIGN, ids))
-    read = np.empty((picture.height, picture.width), np.uint8)
-    first: tuple[int, ...] = ()
-    for rows, rgba in rgba_rows(picture):
-        read[rows] = table[_codes(rgba)]
-        read[rows][rgba[..., 3] <= 127] = BLANK
-        foreign = read[rows] == FOREIGN
-        if not first and foreign.any():
-            first = tuple(rgba[foreign][0, :3].tolist())
-    if first and (read == FOREIGN).mean() > MAX_FOREIGN * (read != BLANK).mean():
-        raise ProxymaskError(
-            f"{source_name(source)} has colours of no class (the first is {'#{:02x}{:02x}{:02x}'.format(*first)}): paint with those of the "
-            "labels, on white (proxymask inspect BUNDLE lists them); a photo cannot be a scribble"
-        )
-    painted = read < FOREIGN
-    read[~painted] = 0
-    return read, painted
-
-
-def _codes(rgba: np.ndarray) -> np.ndarray:
-    """The colours of uint8 (H, W, 4) as numbers 0xbbggrr, (H, W)."""
-    return np.ascontiguousarray(rgba).view("<u4")[..., 0] & 0xFFFFFF
-
-
-def _distinct(values: np.ndarray) -> np.ndarray:
-    """The distinct values of an array, in order."""
-    if values.dtype != np.uint8:
-        return np.unique(values)
-    there = np.zeros(256, bool)
-    there[values] = True
-    return np.flatnonzero(there)
-
-
-def _indices(picture: Image.Image) -> np.ndarray | None:
-    """The values of a picture that can be label ids, (H, W); None for colours and for values that are not whole."""
-    if picture.mode in ("L", "P", "I", "1") or picture.mode.startswith("I;16"):
-        return np.asarray(picture)
-    if picture.mode == "F":  # arrays of integers of more than 8 bits
-        values = np.asarray(picture)
-        return values if bool((values == np.floor(values)).all()) else None
-    return None
-
-
-def _classes(packed: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of colours 0xbbggrr (N,): the nearest class, the distance to its colour, and whether it is the background of a drawing."""
-    ids, nearest = np.zeros(len(packed), np.uint8), np.zeros(len(packed))
-    colours = np.stack([packed & 255, (packed >> 8) & 255, packed >> 16], axis=-1).astype(np.int32)
-    for start in range(0, len(packed), 2**16):
-        some = slice(start, start + 2**16)
-        distance = np.sqrt(((colours[some, None, :] - labels.colors.astype(np.int32)) ** 2).sum(axis=-1))
-        ids[some], nearest[some] = distance.argmin(axis=-1), distance.min(axis=-1)
-    return ids, nearest, ((colours.min(axis=-1) > 250) | (colours.max(axis=-1) < 5)) & (nearest > 0)
-
-
-def _has_other_palette(picture: Image.Image, used: np.ndarray, labels: LabelSet) -> bool:
-    """Whether the palette of an index picture differs from the colours of ``labels`` in a used entry, so that its indices are not ids."""
-    palette = np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
-    return not all(i < len(labels) and i < len(palette) and (palette[i] == labels.colors[i]).all() for i in used)
 
 
 def draw_strokes(ids: np.ndarray, classes: int, covered: float, rng: np.random.Generator) -> np.ndarray:

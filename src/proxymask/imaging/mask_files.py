@@ -92,7 +92,11 @@ def find_masks(path: str | Path, labels: LabelSet) -> list[MaskFile]:
     if not path.exists():
         if SEPARATOR in path.name:
             return [MaskFile(Path(path.name.partition(SEPARATOR)[2]).stem, path)]
+        if os.path.islink(path):
+            raise ProxymaskError(f"{path} {why_unreadable(path)}: give a mask file or a folder of masks")
         raise ProxymaskError(f"{path} does not exist: give a mask file or a folder of masks")
+    if not path.is_dir():
+        raise ProxymaskError(f"{path} is a pipe or a device: give a mask file or a folder of masks")
     others: list[Path] = []
     real = os.path.realpath(path)
     found = _below(path, path, labels, others, real, {real})

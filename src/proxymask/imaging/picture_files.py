@@ -1,5 +1,6 @@
 """Picture files in folders: those that are read, those that are left out and why, and distinct names for what is made of them."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -67,7 +68,13 @@ def why_unreadable(path: Path) -> str:
         return "is a folder that cannot be opened"
     if os.path.exists(path):
         return "is a pipe or a device, not a regular file"
-    return "is a link to a file that does not exist" if os.path.islink(path) else "cannot be opened"
+    if not os.path.islink(path):
+        return "cannot be opened"
+    try:
+        os.stat(path)
+    except OSError as error:
+        return "is a link to itself" if error.errno == errno.ELOOP else "is a link to a file that does not exist"
+    return "cannot be opened"
 
 
 def enters(folder: Path, root: str, seen: set[str]) -> bool:

@@ -1,6 +1,7 @@
 """Writing pictures, and drawing labelled sheets of them."""
 
 import os
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,20 @@ def picture_format(path: Path) -> str:
     if path.suffix.lower() not in formats:
         raise ProxymaskError(f"{path}: pictures are written as .png, .jpg or .webp; end the name in one of these")
     return formats[path.suffix.lower()]
+
+
+def check_writable(folder: Path, out: Path) -> None:
+    """Make ``folder`` and refuse one that cannot be written, before any work is done; ``out``: the path in the message.
+
+    Raises:
+        ProxymaskError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another --out") from None
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> Path:

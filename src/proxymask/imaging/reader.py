@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from ..core.errors import ProxymaskError
 from .bit_depth import DEEP_MODES, deep_maximum, full_scale, grey_picture
+from .raw_values import raw_values, repair
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Formats that are opened, whatever the suffix. Pillow has more, some of which start other programs."""
@@ -88,7 +89,7 @@ def open_picture(source: str | os.PathLike[str] | BinaryIO, notes: list[str] | N
             with _any_size, Image.open(file, formats=FORMATS) as opened:
                 check_size(opened.width, opened.height, name)
                 several = _is_several(opened)
-                raw = _raw_mode(opened)
+                raw = raw_values(opened)
                 opened.load()
         except Image.UnidentifiedImageError:
             raise ProxymaskError(f"{name} {_what_it_is(file)}") from None
@@ -98,7 +99,7 @@ def open_picture(source: str | os.PathLike[str] | BinaryIO, notes: list[str] | N
             raise ProxymaskError(f"{name} cannot be read ({_reason(error)}): it is truncated or damaged") from None
     if several:
         _note(notes, name, several)
-    _repair(opened, raw, name)
+    repair(opened, raw, name)
     return _upright(opened)
 
 
@@ -114,8 +115,8 @@ def as_picture(source: PictureSource, notes: list[str] | None = None) -> Image.I
     """A source as a decoded PIL picture in its own mode, upright (see :func:`open_picture`).
 
     Args:
-        source: a path, a ``.npy`` file, a file object, a PIL picture, or an array or tensor: (H, W) of any numbers, or uint8
-            (H, W, 1, 3 or 4), for tensors also (1, 3 or 4, H, W). Numbers other than uint8 become mode "F".
+        source: a path, a ``.npy`` file, a file object, a PIL picture, or an array or tensor: (H, W) of any numbers, or colours
+            (H, W, 3 or 4), integers 0 to 255 or floats 0 to 1; also (1, 3 or 4, H, W). Greys other than uint8 become mode "F".
         notes: see :func:`open_picture`.
 
     Raises:
@@ -128,7 +129,7 @@ def as_picture(source: PictureSource, notes: list[str] | None = None) -> Image.I
 
 
 def stored_array(source: PictureSource) -> np.ndarray | None:
-    """The numbers of an array, a tensor or a ``.npy`` file, as they are stored; None for other sources.
+    """The numbers of an array, a tensor or a ``.npy`` file, as they are stored, channels last; None for other sources.
 
     Raises:
         ProxymaskError: a damaged file, or a type that is no :data:`PictureSource`.
@@ -136,19 +137,24 @@ def stored_array(source: PictureSource) -> np.ndarray | None:
     if isinstance(source, torch.Tensor):
         tensor = source.detach().cpu()
         tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-        planes_first = tensor.ndim == 3 and tensor.shape[0] in (1, 3, 4) and tensor.shape[2] not in (1, 3, 4)
-        return (tensor.permute(1, 2, 0) if planes_first else tensor).numpy()
+        return _channels_last(tensor.numpy())
     if isinstance(source, np.ndarray):
-        return source
+        return _channels_last(source)
     if isinstance(source, str | os.PathLike) and os.fspath(source).lower().endswith(".npy"):
         with _opened(source, source_name(source)) as file:
             try:
-                return np.load(file, allow_pickle=False)
+                return _channels_last(np.load(file, allow_pickle=False))
             except Exception as error:  # headers of other makes can raise anything
                 raise ProxymaskError(f"{source_name(source)} cannot be read ({_reason(error)}): it is truncated or damaged") from None
     if not isinstance(source, str | os.PathLike | Image.Image) and not hasattr(source, "read"):
         raise ProxymaskError(f"an input is a path, a PIL image, or an array or tensor, not of type {type(source).__name__}")
     return None
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """(1, 3 or 4, H, W) as (H, W, 1, 3 or 4), if the last axis cannot be one of channels; other arrays as they are."""
+    planes_first = array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] > 4
+    return np.moveaxis(array, 0, 2) if planes_first else array
 
 
 def source_name(source: object) -> str:
@@ -394,14 +400,6 @@ def _note(notes: list[str] | None, name: str, text: str) -> None:
         notes.append(text)
 
 
-def _raw_mode(picture: Image.Image) -> str:
-    """How the pixels are stored in the file, in Pillow's words, as ``RGB;16B``; "" where that is not known. Before it is decoded."""
-    tiles = getattr(picture, "tile", None)
-    args = tiles[0][3] if tiles else ""
-    first = args[0] if isinstance(args, tuple) and args else args
-    return first if isinstance(first, str) else ""
-
-
 def _is_several(picture: Image.Image) -> str:
     """The note on a file with several pictures, "" for one. Phones store previews and depth beside a photo (MPO): that is one."""
     if picture.format == "MPO":
@@ -410,22 +408,6 @@ def _is_several(picture: Image.Image) -> str:
         return "it holds several pictures (an animation or pages): the first is read" if getattr(picture, "is_animated", False) else ""
     except Exception:  # the second frame is damaged, which does not matter
         return ""
-
-
-def _repair(picture: Image.Image, raw: str, name: str) -> None:
-    """Correct what Pillow leaves unscaled; refuse colours of 16 bits that it would make nearly black."""
-    steps = {"L;2": 85, "L;4": 17}.get(raw)
-    if steps and isinstance(picture.info.get("transparency"), int):  # the transparent value is that of 2 or 4 bits
-        picture.info["transparency"] *= steps
-    if ";16" in raw and picture.mode not in DEEP_MODES and max(high for low, high in _extrema(picture)) < 16:
-        raise ProxymaskError(
-            f"{name} stores 16 bits a channel and uses only the lowest 12 or fewer: it would be nearly black; save it with 8 bits a channel"
-        )
-
-
-def _extrema(picture: Image.Image) -> list[tuple[float, float]]:
-    found = picture.getextrema()
-    return [found] if not isinstance(found[0], tuple) else list(found)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -439,6 +421,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 def _from_pil(picture: Image.Image) -> Image.Image:
     check_size(picture.width, picture.height, "the input")
+    raw = raw_values(picture)
     try:
         with _any_size:
             picture.load()
@@ -446,6 +429,7 @@ def _from_pil(picture: Image.Image) -> Image.Image:
         raise
     except Exception as error:  # a picture that is decoded only now
         raise ProxymaskError(f"the input cannot be read ({_reason(error)}): it is truncated or damaged") from None
+    repair(picture, raw, "the input")
     return _upright(picture)
 
 
@@ -462,7 +446,12 @@ def _from_array(array: np.ndarray) -> Image.Image:
         return Image.fromarray(np.ascontiguousarray(array))
     if array.ndim == 2 and (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         return Image.fromarray(array.astype(np.float32))
-    raise ProxymaskError(f"an input array in colours must be uint8, got {array.dtype}")
+    whole = np.issubdtype(array.dtype, np.integer)
+    if whole or np.issubdtype(array.dtype, np.floating):
+        most = 255 if whole else 1
+        if bool(((array >= 0) & (array <= most)).all()):  # NaN is neither
+            return Image.fromarray((array if whole else array.astype(np.float32) * 255 + 0.5).astype(np.uint8))
+    raise ProxymaskError(f"an input array in colours holds integers 0 to 255 or floats 0 to 1, not {array.dtype} of another range")
 
 
 def _palette_opacity(picture: Image.Image) -> np.ndarray:

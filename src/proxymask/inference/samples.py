@@ -14,6 +14,7 @@ To correct the segmenter's mask, copy ``000000.labels.png`` to ``000000.mask.png
 
 import dataclasses
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -203,6 +204,11 @@ def read_sidecar(path: str | Path) -> Sidecar:
     path = Path(path)
     stored = read_json(path)
     fields = {field.name for field in dataclasses.fields(Sidecar)}
+    if isinstance(stored, dict) and "shapes" in stored:
+        raise ProxymaskError(
+            f"{path} is of labelme, which saved it over the sample's sidecar: rename it to {path.stem}.mask.json, and write the "
+            "sample again with its seed (proxymask sample)"
+        )
     if not isinstance(stored, dict) or not fields <= stored.keys():
         raise ProxymaskError(f"{path} is not the sidecar of a sample: proxymask sample writes those")
     if stored.get("format") != SIDECAR_FORMAT:
@@ -237,7 +243,7 @@ def painted_masks(folder: str | Path, samples: str | Path | None = None) -> dict
     another folder, ``STEM.png``; instead of a picture also JSON of labelme, or a folder of that name with one black-and-white file a class.
     """
     folder = Path(folder)
-    apart = samples is not None and Path(samples).resolve() != folder.resolve()
+    apart = samples is not None and os.path.realpath(samples) != os.path.realpath(folder)
     found: dict[str, Path] = {}
     places = [(folder, not apart)] + ([(folder / "masks", False)] if (folder / "masks").is_dir() else [])
     for place, marked in places:

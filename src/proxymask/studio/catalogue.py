@@ -1,5 +1,6 @@
 """The bundles that the studio offers, opened when they are first needed. Only the thread of :class:`Turns` uses them."""
 
+import os
 import re
 import threading
 import time
@@ -261,7 +262,8 @@ class Catalogue:
             ProxymaskError: there is no such bundle.
         """
         folder = find_bundle(source)
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.resolve().name if Path(source).is_dir() else str(source)).strip(".-") or "bundle"
+        name = os.path.basename(os.path.realpath(folder)) if Path(source).is_dir() else str(source)
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "bundle"
         with self._lock:
             name, number = plain, 2
             while name in self._sources:

@@ -38,7 +38,7 @@ def from_picture(source: Any, labels: LabelSet, notes: Notes) -> tuple[np.ndarra
         return _from_palette(picture, painted, labels, notes), painted
     if picture.mode == "1":
         values = np.asarray(picture).astype(np.uint8) * 255
-        return _from_greys(values, painted, labels, notes, Stored(file.lossy, 255)), painted
+        return _from_greys(values, painted, labels, notes, Stored(file.lossy, 1)), painted
     if picture.mode in ("L", "I") or picture.mode.startswith("I;16"):
         return _from_greys(np.asarray(picture), painted, labels, notes, file), painted
     if picture.mode in ("LA", "La"):
@@ -128,11 +128,13 @@ def _from_coded(coded: Coded, labels: LabelSet, notes: Notes, file: Stored) -> n
 
 
 def _from_greys(values: np.ndarray, painted: np.ndarray | None, labels: LabelSet, notes: Notes, file: Stored) -> np.ndarray:
-    """Ids or grey colours, integers (H, W). ``file.step``: ids were multiplied by this when they were decoded."""
+    """Ids or grey colours, integers (H, W)."""
     if painted is not None:
         values = np.where(painted, values, 0)
+    ids = file.values(values)
+    if file.white and values.dtype != np.uint8:  # no colours
+        return check_ids(ids, labels, notes, file.lossy)
     low, high = int(values.min()), int(values.max())
-    ids = values // file.step if file.step > 1 else values
     if low < 0 or high > 255:
         return check_ids(ids, labels, notes, file.lossy)
     counts = count_codes(values if values.dtype == np.uint8 else values.astype(np.uint8), 256)
@@ -142,10 +144,12 @@ def _from_greys(values: np.ndarray, painted: np.ndarray | None, labels: LabelSet
     grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     found = closeness(grey[used], labels)
     exact = bool(len(used)) and bool((found.distance == 0).all())
-    if high // file.step < len(labels):
-        if exact and (used // file.step != found.ids).any():
+    if int(ids.max()) < len(labels):
+        if file.cut:
+            raise ProxymaskError(f"{notes.name} stores greys in 16-bit colours, of which 8 bits are read: save ids with 8 bits a channel")
+        if exact and (file.values(used.astype(np.uint8)) != found.ids).any():
             notes.guess("its greys are ids and colours of classes too: they were read as ids")
-        if file.step == 255 and len(used):
+        if file.white == 1 and len(used):
             notes.say(f"it is black and white with one bit: black is class 0, white is class 1 ({', '.join(labels.names[:2])})")
         return check_ids(ids, labels, notes, file.lossy)
     several = len(np.unique(found.ids[found.near])) > 1 and counts[used[found.near]].sum() > 0.5 * counts.sum()

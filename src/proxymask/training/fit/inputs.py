@@ -77,7 +77,8 @@ def _open_bundle(state: FitState, name: str) -> None:
     if (folder / "config.json").is_file():
         found = Discriminator.from_pretrained(folder)
         state.discriminator = found if found.picture_size == bundle.generator.picture_size else None
-    if (state.out / "bundle.json").is_file() and not state.work.is_dir() and state.out.resolve() != find_bundle(name).resolve():
+    same = os.path.realpath(state.out) == os.path.realpath(find_bundle(name))
+    if (state.out / "bundle.json").is_file() and not state.work.is_dir() and not same:
         raise ProxymaskError(f"{state.out} holds another bundle: choose another --out")
 
 
