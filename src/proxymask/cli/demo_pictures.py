@@ -19,7 +19,7 @@ from ..imaging.labels import LabelSet
 from ..imaging.mask_files import MaskFile, example_masks, find_masks
 from ..imaging.masks import colorize
 from ..imaging.pictures import check_writable, from_pixels, write_picture
-from ..inference.painted import Painted, painted_masks
+from ..inference.detail_inputs import DetailInput, mask_inputs
 from ..inference.synthesizer import Synthesizer
 from .contact_sheet import Row, contact_sheet
 
@@ -42,7 +42,7 @@ class Input(NamedTuple):
     """The mask in its label colours, or the condition as a picture, uint8 (H, W, 3)."""
     logits: torch.Tensor
     """Output of the mapper (1, K, h, w)."""
-    painted: tuple[Painted, ...]
+    painted: tuple[DetailInput, ...]
     """The mask or condition itself."""
 
 
@@ -110,7 +110,7 @@ def run_demo(
     for one in conditions:
         section = f"{one.condition}: extracted from samples"
         inputs.append(
-            Input(section, one.file, one.name, one.shown, synth.map_planes(one.planes, one.mapper), (Painted(one.mapper, one.planes),))
+            Input(section, one.file, one.name, one.shown, synth.map_planes(one.planes, one.mapper), (DetailInput(one.mapper, one.planes),))
         )
     rows = _render(synth, inputs, seeds, truncation, out, progress)
     title = f"{synth.bundle.name}: {size_text(synth.size)}, cut at {synth.bundle.cut}, {synth.bundle.clusters.num_clusters} proxy clusters"
@@ -125,7 +125,7 @@ def _mask_inputs(
     for file, mask in zip(files, masks, strict=True):
         folder, _, name = file.name.rpartition("/")
         section = SECTIONS.get(folder, folder) if examples else folder or "masks"
-        painted = painted_masks(mask[None], len(labels))
+        painted = mask_inputs(mask[None], len(labels))
         found.append(Input(section, file.name, name, colorize(mask, labels), synth.map(mask[None]), painted))
     return found
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..conditions import Reading
-    from ..inference.painted import Painted
+    from ..inference.detail_inputs import DetailInput
     from ..inference.style import Style
     from ..inference.synthesizer import Synthesizer
 
@@ -135,7 +135,7 @@ class Generate(Checked):
     def _from_masks(self, mask: Path) -> None:
         from ..core.files import files_in
         from ..imaging.mask_files import find_masks
-        from ..inference.painted import painted_masks
+        from ..inference.detail_inputs import mask_inputs
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         synth.use_details = self.details
@@ -165,7 +165,7 @@ class Generate(Checked):
                 for style_seed in self._styles():
                     style = synth.make_style(style_seed, truncation=self.truncation)
                     for name, ids, logits in mapped:
-                        painted = painted_masks(ids[None], len(synth.bundle.labels), mapper)
+                        painted = mask_inputs(ids[None], len(synth.bundle.labels), mapper)
                         output.write(name, style_seed, synth, logits, style, painted)
                         done += 1
                         report(done, len(good) * self.count)
@@ -173,7 +173,7 @@ class Generate(Checked):
 
     def _from_inputs(self) -> None:
         from ..core.files import files_in
-        from ..inference.painted import painted_readings
+        from ..inference.detail_inputs import reading_inputs
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         synth.use_details = self.details
@@ -206,7 +206,7 @@ class Generate(Checked):
             for style_seed in self._styles():
                 style = synth.make_style(style_seed, truncation=self.truncation)
                 for name, readings in good:
-                    logits, painted = synth.mixed_logits(readings, mappers, style, self.unpainted), painted_readings(readings, mappers)
+                    logits, painted = synth.mixed_logits(readings, mappers, style, self.unpainted), reading_inputs(readings, mappers)
                     output.write(name, style_seed, synth, logits, style, painted)
                     done += 1
                     report(done, len(good) * self.count)
@@ -278,7 +278,7 @@ class _Output(NamedTuple):
         check_writable(self.out if self.folder else self.out.parent, self.out)
 
     def write(
-        self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style", painted: Sequence["Painted"]
+        self, name: str, style_seed: int, synth: "Synthesizer", logits: "torch.Tensor", style: "Style", painted: Sequence["DetailInput"]
     ) -> None:
         """Render the mapper's logits (1, K, h, w) in a style and write the picture; ``painted``: what they were made of."""
         from ..imaging.grids import to_uint8

@@ -26,8 +26,8 @@ from ..models.mappers import Mapper
 from ..models.rearranger import QueryTokens
 from ..models.split_generator import SplitState
 from .bundle import Bundle
+from .detail_inputs import DetailInput
 from .fused import FusedG2, MaskQuery, fused_copy
-from .painted import Painted
 from .style import RegionStyles, Style, check_seed, check_truncation
 
 
@@ -252,7 +252,7 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def render(self, proxy: torch.Tensor, style: Style, painted: Sequence[Painted] = ()) -> torch.Tensor:
+    def render(self, proxy: torch.Tensor, style: Style, painted: Sequence[DetailInput] = ()) -> torch.Tensor:
         """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures.
 
         ``painted``: what they were made of, for the detail networks; without it, or without such a network, G2 is not changed.
@@ -269,7 +269,7 @@ class SynthesisSteps:
             return self.cut.render(state, style.expanded(len(state.features)).w, change=change).float().clamp_(-1, 1)
 
     @inference
-    def change(self, painted: Sequence[Painted], proxy: torch.Tensor, state: SplitState, style: Style) -> torch.Tensor | None:
+    def change(self, painted: Sequence[DetailInput], proxy: torch.Tensor, state: SplitState, style: Style) -> torch.Tensor | None:
         """What the detail networks add to the features of G2's last block, (B, D, H, W); None where nothing is added.
 
         Args:
@@ -294,7 +294,7 @@ class SynthesisSteps:
 
     @inference
     def change_by_region(
-        self, painted: Sequence[Painted], proxy: torch.Tensor, state: SplitState, styles: RegionStyles, shares: torch.Tensor
+        self, painted: Sequence[DetailInput], proxy: torch.Tensor, state: SplitState, styles: RegionStyles, shares: torch.Tensor
     ) -> torch.Tensor | None:
         """:meth:`change` of one picture with a style for each label, whose shares are (S, H, W)."""
         each = [self.change(painted, proxy, state, style) for style in styles.styles]

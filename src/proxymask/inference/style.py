@@ -75,7 +75,7 @@ class RegionStyles:
     """The S different styles, single ones."""
     of_label: tuple[int, ...]
     """For each label id, which of the styles it has."""
-    g2: Callable[[SplitState, torch.Tensor], torch.Tensor]
+    g2: Callable[[SplitState, torch.Tensor, torch.Tensor | None], torch.Tensor]
     """G2 of all the styles, a :class:`~proxymask.inference.region_styles.RegionG2`."""
 
     def __repr__(self) -> str:

@@ -27,9 +27,9 @@ from ..imaging.pictures import from_pixels
 from ..models.logits_to_proxy_mask import ProxyMaskMode
 from .bundle import Bundle
 from .conditions import ConditionSteps, Unpainted
+from .detail_inputs import mask_inputs, reading_inputs
 from .inputs import MaskLike, MasksLike, read_masks, read_single_mask
 from .output import OutputType, Result, block_output, check_output_type, make_output
-from .painted import painted_masks, painted_readings
 from .region_styles import RegionG2, assign_styles, attend_by_region, choose_by_region, shrink
 from .style import (
     OneStyle,
@@ -306,7 +306,7 @@ class Synthesizer(ConditionSteps):
             logits = self.map(np.stack(ids[part]), mapper)
             single_styles = [style for style in styles_of_part if isinstance(style, Style)]
             if len(single_styles) == len(styles_of_part):
-                style, painted = join_styles(single_styles), painted_masks(np.stack(ids[part]), len(self._needed_labels()), mapper)
+                style, painted = join_styles(single_styles), mask_inputs(np.stack(ids[part]), len(self._needed_labels()), mapper)
                 blocks.append(block_output(self.render(self.proxy_mask(logits, style), style, painted), output_type))
                 continue
             for row, mask, style_of_one in zip(logits, ids[part], styles_of_part, strict=True):
@@ -375,7 +375,7 @@ class Synthesizer(ConditionSteps):
         self, readings: Sequence[Reading], mappers: Sequence[str], style: Style, unpainted: Unpainted, notes: tuple[str, ...]
     ) -> Result:
         proxy = self.proxy_mask(self.mixed_logits(readings, mappers, style, unpainted), style)
-        return self._as_result(self.render(proxy, style, painted_readings(readings, mappers)), proxy, notes=notes)
+        return self._as_result(self.render(proxy, style, reading_inputs(readings, mappers)), proxy, notes=notes)
 
     def paint(
         self, logits: torch.Tensor, mask: np.ndarray, style: Style | RegionStyles, mapper: str = "mask"
@@ -387,7 +387,7 @@ class Synthesizer(ConditionSteps):
             style: one for the whole picture, or one for each label.
             mapper: which made the logits.
         """
-        painted = painted_masks(np.array(mask)[None], len(self._needed_labels()), mapper)
+        painted = mask_inputs(np.array(mask)[None], len(self._needed_labels()), mapper)
         if isinstance(style, Style):
             proxy = self.proxy_mask(logits, style)
             return self.render(proxy, style, painted), proxy

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.sizes import height_width
 from ..imaging.masks import resize_mask
+from ..inference.detail_inputs import DetailInput
 from .catalogue import CLUSTERS, Model
 
 SAME = 2  # largest difference of a channel, of 255, that nobody sees
@@ -33,6 +34,8 @@ class Painted:
     """Clusters (h, w) int32."""
     pixels: np.ndarray
     """The picture, uint8 (H, W, C)."""
+    inputs: tuple[DetailInput, ...] = ()
+    """For the detail networks."""
 
 
 def style_notes(model: Model, mask: np.ndarray, seeds: Sequence[int], truncation: float) -> list[str]:

@@ -14,6 +14,7 @@ from ..core.threads import inference
 from ..imaging.grids import to_uint8
 from ..imaging.masks import resize_mask
 from ..imaging.pictures import from_pixels
+from ..inference.detail_inputs import mask_inputs, reading_inputs
 from ..inference.region_styles import attend_by_region, choose_by_region, shrink
 from ..inference.style import RegionStyles, Style
 from ..models.rearranger import QueryTokens
@@ -88,7 +89,8 @@ class Renderer:
             yield Pause.STEP
             state = synth.rearrange(proxy, style)
             yield Pause.STEP
-            return proxy, to_uint8(synth.render_rearranged(state, style))[0]
+            change = synth.change(painted.inputs, proxy, state, style)
+            return proxy, to_uint8(synth.render_rearranged(state, style, change))[0]
         with torch.inference_mode():
             shares = style.weights(torch.from_numpy(painted.small.copy()).to(synth.device))
             grid = shrink(shares, layout.shape[2:])
@@ -98,7 +100,8 @@ class Renderer:
             state = attend_by_region(synth.rearranger, synth.query_tokens(proxy), style.styles, grid)
         yield Pause.STEP
         with torch.inference_mode():
-            return proxy, to_uint8(style.g2(state, shares))[0]
+            change = synth.change_by_region(painted.inputs, proxy, state, style, shares)
+            return proxy, to_uint8(style.g2(state, shares, change))[0]
 
     def layout(self, model: Model, request: Drawn, payload: bytes) -> tuple[torch.Tensor, Painted, list[str]]:
         """The mapper's logits (1, K, h, w) of what was painted, of clusters their ids (1, h, w); what was painted, with nothing rendered
@@ -120,7 +123,8 @@ class Renderer:
         mapper = model.mapper(request.condition)
         if kind != "mask":
             reading = model.synth.read_condition(canvas, kind)
-            return model.synth.mixed_logits([reading], [mapper]), Painted(kind, canvas, canvas, nothing, nothing), list(reading.notes)
+            painted = Painted(kind, canvas, canvas, nothing, nothing, reading_inputs([reading], [mapper]))
+            return model.synth.mixed_logits([reading], [mapper]), painted, list(reading.notes)
         labels = model.labels
         if labels is None:
             raise FieldError(f"bundle: {model.name} has no labels, so no mask can be painted for it", "bundle")
@@ -131,7 +135,8 @@ class Renderer:
         if unknown:
             raise FieldError(f"regions: {unknown[0]} is no label of {model.name}, which has 0 to {len(labels) - 1}", "regions")
         small = resize_mask(canvas, model.synth.size)
-        return model.synth.map(small[None], mapper), Painted(kind, canvas, small, nothing, nothing), mask_notes(model, canvas, small)
+        painted = Painted(kind, canvas, small, nothing, nothing, mask_inputs(small[None], len(labels), mapper))
+        return model.synth.map(small[None], mapper), painted, mask_notes(model, canvas, small)
 
     def style(self, model: Model, request: Drawn, spec: StyleSpec) -> Style | RegionStyles:
         """The style ``spec``, or with ``regions`` the styles of the labels, where it is that of all others; kept for the next time."""

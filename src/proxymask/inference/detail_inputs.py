@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ..conditions import Reading
 
 
-class Painted(NamedTuple):
+class DetailInput(NamedTuple):
     """An input of one condition, at picture size."""
 
     mapper: str
@@ -24,14 +24,14 @@ class Painted(NamedTuple):
     """(H, W): where it was painted, with values 0 and 1; None: it counts everywhere."""
 
 
-def painted_masks(ids: np.ndarray | torch.Tensor, labels: int, mapper: str = "mask") -> tuple[Painted, ...]:
+def mask_inputs(ids: np.ndarray | torch.Tensor, labels: int, mapper: str = "mask") -> tuple[DetailInput, ...]:
     """Label ids (B, H, W) of ``labels`` classes as what was painted."""
     each = ids if isinstance(ids, torch.Tensor) else torch.tensor(ids)
-    return (Painted(mapper, F.one_hot(each.long(), labels).permute(0, 3, 1, 2)),)
+    return (DetailInput(mapper, F.one_hot(each.long(), labels).permute(0, 3, 1, 2)),)
 
 
-def painted_readings(readings: Sequence[Reading], mappers: Sequence[str]) -> tuple[Painted, ...]:
+def reading_inputs(readings: Sequence[Reading], mappers: Sequence[str]) -> tuple[DetailInput, ...]:
     """Inputs of one or several conditions as what was painted; of several, each counts where it was painted."""
     several = len(readings) > 1
     pairs = zip(readings, mappers, strict=True)
-    return tuple(Painted(mapper, reading.planes[None], reading.painted if several else None) for reading, mapper in pairs)
+    return tuple(DetailInput(mapper, reading.planes[None], reading.painted if several else None) for reading, mapper in pairs)

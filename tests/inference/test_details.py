@@ -1,0 +1,100 @@
+"""Detail networks in a bundle: they act near painted borders, and off means off."""
+
+import copy
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.detail_inputs import mask_inputs
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.detail_network import DetailNetwork
+
+CORNER = 3  # pixels from the border of the mask, beyond the band
+
+
+def trained() -> DetailNetwork:
+    """One that changes something."""
+    torch.manual_seed(7)
+    made = DetailNetwork(tiny.N, tiny.K, 16, tiny.Z, 8, tiny.SIZE, tiny.CUT, 8)
+    with torch.no_grad():
+        made.leave.weight.normal_()
+    return made.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def synth() -> Synthesizer:
+    bundle = tiny.make_bundle()
+    bundle.details["mask"] = trained()
+    return Synthesizer(bundle, device="cpu", precision="fp32")
+
+
+def mask() -> np.ndarray:
+    ids = np.zeros((tiny.SIZE, tiny.SIZE), np.uint8)
+    ids[:6, :6] = 2
+    return ids
+
+
+def test_off_is_the_picture_of_a_bundle_without_them(synth: Synthesizer) -> None:
+    plain = Synthesizer(tiny.make_bundle(), device="cpu", precision="fp32")(mask(), 3, output_type="tensor")
+    synth.use_details = False
+    assert torch.equal(synth(mask(), 3, output_type="tensor"), plain)
+
+
+def test_an_untrained_one_changes_nothing(synth: Synthesizer) -> None:
+    plain = Synthesizer(tiny.make_bundle(), device="cpu", precision="fp32")(mask(), 3, output_type="tensor")
+    synth.bundle.details["mask"] = DetailNetwork(tiny.N, tiny.K, 16, tiny.Z, 8, tiny.SIZE, tiny.CUT, 8).eval()
+    assert torch.equal(synth(mask(), 3, output_type="tensor"), plain)
+
+
+def test_it_changes_pixels_near_borders_alone(synth: Synthesizer) -> None:
+    changed = synth(mask(), 3, output_type="tensor")
+    synth.use_details = False
+    where = (changed - synth(mask(), 3, output_type="tensor")).abs().amax(dim=0) > 1e-6
+    assert where[:8, :8].any()
+    assert not where[8:, 8:].any()
+    assert not where[:CORNER, :CORNER].any()
+
+
+def test_batches_generate_and_steps_agree(synth: Synthesizer) -> None:
+    single = synth(mask(), 3, output_type="numpy")
+    assert np.array_equal(np.asarray(synth.generate(mask(), 3).picture), single)
+    style, ids = synth.make_style(3), synth.read_mask(mask())
+    proxy = synth.proxy_mask(synth.map(ids[None]), style)
+    pixels = synth.render(proxy, style, mask_inputs(ids[None], tiny.N))
+    assert torch.equal(pixels[0], synth(mask(), 3, output_type="tensor"))
+    synth.batch_size = 2
+    both = synth([mask(), mask().T.copy()], [3, 4], output_type="numpy")
+    assert np.abs(both[0].astype(int) - single).max() <= 1
+
+
+def test_a_style_for_each_label_of_one_style_is_that_style(synth: Synthesizer) -> None:
+    plain = synth(mask(), 3, output_type="tensor")
+    assert torch.allclose(synth(mask(), {None: 3}, output_type="tensor"), plain, atol=2e-5)
+
+
+def test_several_inputs_each_act_where_they_were_painted(synth: Synthesizer) -> None:
+    style, ids = synth.make_style(3), synth.read_mask(mask())
+    proxy = synth.proxy_mask(synth.map(ids[None]), style)
+    state = synth.rearrange(proxy, style)
+    [whole] = mask_inputs(ids[None], tiny.N)
+    left = torch.zeros(tiny.SIZE, tiny.SIZE)
+    left[:, :4] = 1
+    parts = [whole._replace(where=left), whole._replace(where=1 - left)]
+    torch.testing.assert_close(synth.change(parts, proxy, state, style), synth.change([whole], proxy, state, style))
+    half = synth.change(parts[:1], proxy, state, style)
+    assert half is not None
+    assert (half[..., 4:] == 0).all()
+    assert (half != 0).any()
+
+
+def test_it_is_saved_opened_copied_and_pickled(synth: Synthesizer, tmp_path: Path) -> None:
+    wanted = synth(mask(), 3, output_type="tensor")
+    synth.bundle.save(tmp_path / "bundle", half=False)
+    opened = Synthesizer(Bundle.load(tmp_path / "bundle"), device="cpu", precision="fp32")
+    for other in (opened, copy.deepcopy(synth), pickle.loads(pickle.dumps(synth))):
+        assert torch.equal(other(mask(), 3, output_type="tensor"), wanted)
