@@ -13,7 +13,7 @@ PLANES, CLUSTERS = 3, 5
 
 def network(start: tuple[int, int] = (4, 4), resolution: int = 16, cut: int = 8) -> DetailNetwork:
     torch.manual_seed(0)
-    made = DetailNetwork(PLANES, CLUSTERS, 6, 10, 7, resolution, cut, 8, start)
+    made = DetailNetwork(PLANES, CLUSTERS, 6, 10, 7, resolution, cut, 8, 4, start)
     with torch.no_grad():
         made.leave.weight.normal_()
         made.modulation.weight.normal_()

@@ -4,8 +4,8 @@ A proxy mask has the resolution of the split, so that it loses thin parts and th
 reads the mask itself, or another condition, at picture size. It adds a change to the features of the generator's last block, before these
 become colours. It acts in a band about the borders that were painted, and starts as no change.
 
-It works at half the picture's size: 2 x 2 pixels of the condition become channels, and its output channels become 2 x 2 pixels again. So it
-takes a tenth of the time of a picture.
+Most of it works at half the picture's size, where 2 x 2 pixels of the condition are channels. A narrow head of two layers at the full size
+draws: where 2 x 2 pixels were made of channels too, they showed as a pattern of dots (docs/decisions.md, detail-head).
 
 Shapes: B pictures of H x W pixels; P planes of the condition; K clusters; h x w positions and C channels at the split; D channels of the
 generator's last block.
@@ -32,8 +32,10 @@ STEP = 0.25  # change of a plane, 0 to 1, from a pixel to the next that counts a
 class MaskFeatures(NamedTuple):
     """What depends on the condition and the proxy mask alone."""
 
-    hidden: torch.Tensor
+    coarse: torch.Tensor
     """(B, hidden, H / 2, W / 2)."""
+    fine: torch.Tensor
+    """(B, head, H, W)."""
     band: torch.Tensor
     """(B, 1, H, W), 1 in the band about borders, else 0."""
 
@@ -48,7 +50,8 @@ class DetailNetwork(ConfigModel):
         w_dim: width of the generator's latents w.
         out_channels: D.
         resolution, cut: of the generator, and of its split.
-        hidden: width of the network.
+        hidden: width at half the picture's size.
+        head: width at the full size.
         start: (height, width) of the generator's learned constant.
 
     Raises:
@@ -68,24 +71,28 @@ class DetailNetwork(ConfigModel):
         resolution: int = 256,
         cut: int = 64,
         hidden: int = 32,
+        head: int = 16,
         start: Sequence[int] = START,
     ) -> None:
         super().__init__()
-        check_at_least(
-            1, planes=planes, num_clusters=num_clusters, channels=channels, w_dim=w_dim, out_channels=out_channels, hidden=hidden
-        )
+        check_at_least(1, planes=planes, num_clusters=num_clusters, channels=channels)
+        check_at_least(1, w_dim=w_dim, out_channels=out_channels, hidden=hidden, head=head)
         if cut < 4 or resolution < FOLD * cut or resolution % cut:
             raise ProxymaskError(f"a detail network needs pictures of at least {FOLD} times the cut, not {resolution} and {cut}")
         self.start = check_start(start)
         self.picture_size = block_size(resolution, self.start)
         self.planes, self.reach = planes, resolution // cut
         self.size = (self.picture_size[0] // FOLD, self.picture_size[1] // FOLD)
+        self.widths = [hidden] * 4 + [head] * 2  # of scales and shifts
         self.enter = EqualConv(FOLD**2 * planes, hidden)
         self.embed = nn.Parameter(torch.randn(hidden, num_clusters))
         self.moved = EqualConv(channels, hidden, 1)
         self.middle = EqualConv(hidden, hidden)
-        self.modulation = EqualConv(w_dim, 4 * hidden, 1, zero=True)
-        self.leave = EqualConv(hidden, FOLD**2 * out_channels, 1, zero=True)
+        self.modulation = EqualConv(w_dim, sum(self.widths), 1, zero=True)
+        self.narrow = EqualConv(hidden, head, 1)
+        self.enter_fine = EqualConv(planes, head)
+        self.join = EqualConv(head, head)
+        self.leave = EqualConv(head, out_channels, 1, zero=True)
         self.register_buffer("level", torch.ones(()))
 
     def band(self, planes: torch.Tensor) -> torch.Tensor:
@@ -110,8 +117,8 @@ class DetailNetwork(ConfigModel):
             embedded = F.embedding(proxy, self.embed.t()).permute(0, 3, 1, 2)
         else:
             embedded = torch.einsum("bkhw,ck->bchw", proxy.to(self.embed.dtype), self.embed)
-        hidden = self.enter(F.pixel_unshuffle(planes, FOLD))
-        return MaskFeatures(hidden + self._raised(embedded.to(hidden.dtype)), self.band(planes))
+        coarse = self.enter(F.pixel_unshuffle(planes, FOLD))
+        return MaskFeatures(coarse + self._raised(embedded.to(coarse.dtype)), self.enter_fine(planes), self.band(planes))
 
     def forward(self, mask: MaskFeatures, features: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """The change of the last block's features, (B, D, H, W).
@@ -122,13 +129,17 @@ class DetailNetwork(ConfigModel):
             w: (B, w_dim) or (B, num_ws, w_dim), of which the last layer's counts.
         """
         last = w if w.ndim == 2 else w[:, -1]
-        scale, shift, inner_scale, inner_shift = self.modulation(last.to(mask.hidden.dtype)[:, :, None, None]).chunk(4, dim=1)
+        modulation = self.modulation(last.to(mask.coarse.dtype)[:, :, None, None]).split(self.widths, dim=1)
+        scale, shift, inner_scale, inner_shift, head_scale, head_shift = modulation
         level = features.float().square().mean(dim=(1, 2, 3), keepdim=True).add(1e-6).rsqrt()
-        moved = self.moved((features.float() * level).to(mask.hidden.dtype))
-        x = (mask.hidden + self._raised(moved)) * math.sqrt(1 / 3)
+        moved = self.moved((features.float() * level).to(mask.coarse.dtype))
+        x = (mask.coarse + self._raised(moved)) * math.sqrt(1 / 3)
         x = _act(x * (1 + scale) + shift)
         x = _act(self.middle(x) * (1 + inner_scale) + inner_shift)
-        return F.pixel_shuffle(self.leave(x), FOLD) * (mask.band * self.level.to(mask.band.dtype))
+        fine = F.interpolate(self.narrow(x), scale_factor=float(FOLD), mode="nearest")
+        fine = (fine + mask.fine) * math.sqrt(1 / 2)
+        fine = _act(self.join(_act(fine * (1 + head_scale) + head_shift)))
+        return self.leave(fine) * (mask.band * self.level.to(mask.band.dtype))
 
     def _raised(self, x: torch.Tensor) -> torch.Tensor:
         """From the size of the split to that of the network."""

@@ -1,0 +1,139 @@
+"""Detail networks, on against off: the same masks and styles, every other weight the same.
+
+    python benchmarks/details.py --masks fresh --real data/avatars64 [--count 2000] [--judge FOLDER ...] [--out F.json] [--sheet F.png]
+
+``--masks`` is a data set with exact masks, which nothing was trained on; ``--real`` one of pictures, for the distance (without it the
+pictures of ``--masks``). Each judge reads both versions of every picture. Printed are mIoU, the IoU of each label, the boundary F-score
+at 1 and 2 pixels, the Frechet distance of the judge's features to those of the real pictures, and the time of a picture with a style
+that is made already (medians of the same run, off and on in turn; idle machines only). The sheet has rows of mask, picture without, and
+picture with the detail network, those masks first whose label picture changed most.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from proxymask.core.files import write_json
+from proxymask.data.dataset import ImageSet
+from proxymask.evaluation.judge import Judge, shipped_judge
+from proxymask.imaging.masks import colorize
+from proxymask.inference.detail_inputs import mask_inputs
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.metrics.frechet import FeatureStats, frechet_distance
+from proxymask.metrics.segmentation import SegmentationScore
+
+BATCH, FIRST_STYLE, SHOWN, ROUNDS = 8, 40_000_000, 12, 60
+
+
+class Readings:
+    """What one judge finds in the pictures of one version."""
+
+    def __init__(self, judge: Judge, names: list[str]) -> None:
+        self.judge, self.score = judge, SegmentationScore(names)
+        self.features: FeatureStats | None = None
+
+    def add(self, pictures: torch.Tensor, masks: torch.Tensor | None) -> None:
+        """Read pictures (B, 3, H, W) that were made from masks (B, H, W)."""
+        ids, features = self.judge.predict(pictures)
+        self.features = (self.features or FeatureStats(features.shape[1])).add(features)
+        if masks is not None:
+            self.score.update(ids, self.judge.resized_masks(masks))
+
+
+def times(synth: Synthesizer, masks: torch.Tensor) -> dict[str, float]:
+    """Median milliseconds of a picture with a style that is made already, off and on in turn."""
+    style, found = synth.make_style(FIRST_STYLE), {"off": [], "on": []}  # type: dict[str, list[float]]
+    array = masks.numpy().astype(np.uint8)
+    for index in range(ROUNDS + 5):
+        for name in found:
+            synth.use_details = name == "on"
+            start = time.perf_counter()
+            synth(array[index % len(array)], style)
+            found[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(rows[5:]) for name, rows in found.items()}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="avatars")
+    parser.add_argument("--mapper", default="mask")
+    parser.add_argument("--masks", type=Path, required=True)
+    parser.add_argument("--real", type=Path)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--judge", type=Path, nargs="*")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--sheet", type=Path)
+    args = parser.parse_args()
+    synth = Synthesizer.from_pretrained(args.bundle)
+    labels = synth.bundle.labels
+    assert labels is not None
+    if args.mapper not in synth.bundle.details:
+        parser.error(f"{args.bundle} has no detail network for {args.mapper}")
+    shipped = shipped_judge(labels)
+    judges = {folder.name: Judge.load(folder) for folder in args.judge or ([shipped] if shipped else [])}
+    data = ImageSet.open(args.masks, synth.bundle.resolution)
+    real = data if args.real is None else ImageSet.open(args.real, synth.bundle.resolution)
+    count = min(args.count, len(data))
+    found = {name: {kind: Readings(judge, labels.names) for kind in ("off", "on", "generator", "real")} for name, judge in judges.items()}
+    kept: list[tuple[float, np.ndarray]] = []
+    for start in range(0, count, BATCH):
+        index = range(start, min(start + BATCH, count))
+        masks = data.masks(index)
+        w = synth.w([FIRST_STYLE + number for number in index])
+        style = synth.encode_styles(w)
+        proxy = synth.proxy_mask(synth.map(masks, args.mapper), style)
+        inputs = mask_inputs(masks, len(labels), args.mapper)
+        made = {
+            "off": synth.render(proxy, style),
+            "on": synth.render(proxy, style, inputs),
+            "generator": synth.render_state(style.state, w),
+        }
+        for readings in found.values():
+            for kind, pictures in made.items():
+                readings[kind].add(pictures, None if kind == "generator" else masks)
+            readings["real"].add(real.images([number % len(real) for number in index]), None)
+        if args.sheet is not None:
+            changed = (made["on"] - made["off"]).abs().mean(dim=(1, 2, 3)).tolist()
+            columns = [colorize(mask.numpy().astype(np.uint8), labels) for mask in masks]
+            pixels = {kind: ((made[kind].permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8).numpy() for kind in ("off", "on")}
+            kept += [
+                (c, np.concatenate([m, pixels["off"][i], pixels["on"][i]])) for i, (c, m) in enumerate(zip(changed, columns, strict=True))
+            ]
+            kept = sorted(kept, key=lambda pair: -pair[0])[:SHOWN]
+    result: dict[str, Any] = {"bundle": synth.bundle.name, "mapper": args.mapper, "count": count, "judges": {}}
+    for name, readings in found.items():
+        reference = readings["real"].features
+        assert reference is not None
+        rows = {kind: readings[kind].score.summary() for kind in ("off", "on")}
+        distances = {kind: frechet_distance(readings[kind].features, reference) for kind in ("off", "on", "generator")}
+        result["judges"][name] = {kind: {**rows[kind], "distance": distances[kind]} for kind in rows} | {
+            "generator": distances["generator"]
+        }
+        print(f"judge {name}, {count} masks{'':<8}{'off':>8}{'on':>8}{'change':>9}")
+        for what in ("miou", "accuracy", "boundary_f_1px", "boundary_f_2px"):
+            print(f"  {what:<26}{rows['off'][what]:8.3f}{rows['on'][what]:8.3f}{rows['on'][what] - rows['off'][what]:+9.3f}")
+        for label in labels.names:
+            off, on = rows["off"]["iou"][label], rows["on"]["iou"][label]
+            print(f"  IoU {label:<22}{off:8.3f}{on:8.3f}{on - off:+9.3f}")
+        print(f"  {'distance':<26}{distances['off']:8.2f}{distances['on']:8.2f}   the generator's own {distances['generator']:.2f}")
+    result["milliseconds"] = times(synth, data.masks(range(min(count, 16))))
+    off, on = result["milliseconds"]["off"], result["milliseconds"]["on"]
+    print(f"a picture: {off:.2f} ms off, {on:.2f} ms on, {on / off:.2f} times")
+    if args.out is not None:
+        write_json(args.out, json.loads(json.dumps(result, default=float)))
+    if args.sheet is not None:
+        big = Image.fromarray(np.concatenate([column for _, column in kept], axis=1))
+        scale = max(1, 192 // synth.bundle.resolution)
+        big.resize((big.width * scale, big.height * scale), Image.Resampling.NEAREST).save(args.sheet)
+
+
+if __name__ == "__main__":
+    main()
