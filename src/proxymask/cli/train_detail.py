@@ -38,7 +38,7 @@ class TrainDetail(Checked):
     bundle: BundleName = "avatars"
     mapper: str = "mask"
     """The mapper of the bundle whose input is to be drawn finer."""
-    steps: Steps = 1200
+    steps: Steps = 1400
     """Optimisation steps."""
     batch: BatchSize = 8
     """Pictures a step."""
