@@ -174,7 +174,7 @@ def pictures_of(path: Path | None, generator: Generator) -> ImageSet | None:
     if path is None:
         return None
     check_colours(generator)
-    with progress("preparing pictures") as count:
+    with progress("reading files") as count:
         return open_pictures(path, as_size(generator.picture_size), count)
 
 

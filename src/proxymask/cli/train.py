@@ -93,7 +93,7 @@ class TrainGenerator(Checked):
             check_out(self.out)
             start, discriminator = self._start()
             size = self._size(start, preset.resolution)
-            with progress("preparing pictures") as count:
+            with progress("reading files") as count:
                 pictures = open_pictures(self.images, size, count)
             grow = self.grow_from is not None
             side = _square(pictures) if start is None or grow else start.resolution

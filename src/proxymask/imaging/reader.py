@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from ..core.errors import ProxymaskError
 from .bit_depth import DEEP_MODES, deep_maximum, full_scale, grey_picture
+from .masked import hide, split_masked
 from .raw_values import raw_values, repair
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -117,6 +118,7 @@ def as_picture(source: PictureSource, notes: list[str] | None = None) -> Image.I
     Args:
         source: a path, a ``.npy`` file, a file object, a PIL picture, or an array or tensor: (H, W) of any numbers, or colours
             (H, W, 3 or 4), integers 0 to 255 or floats 0 to 1; also (1, 3 or 4, H, W). Greys other than uint8 become mode "F".
+            Masked pixels of masked arrays are transparent.
         notes: see :func:`open_picture`.
 
     Raises:
@@ -434,6 +436,12 @@ def _from_pil(picture: Image.Image) -> Image.Image:
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
+    numbers, masked = split_masked(array)
+    picture = _from_numbers(numbers)
+    return picture if masked is None else hide(picture, masked)
+
+
+def _from_numbers(array: np.ndarray) -> Image.Image:
     shape = array.shape
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255

@@ -129,6 +129,7 @@ def _is_one_hot(planes: np.ndarray) -> bool:
 
 def _from_planes(planes: np.ndarray) -> np.ndarray:
     """One-hot planes (N, H, W) as ids (H, W)."""
+    planes = np.ma.filled(planes, 0)  # masked values: of no class
     if not _is_one_hot(planes):
         raise ProxymaskError("the planes are not one-hot (a 1 in exactly one of them at every pixel): take their argmax, ids (H, W)")
     return planes.argmax(axis=0).astype(np.uint8)
