@@ -30,6 +30,7 @@ class _Drawn(Checked):
 
     def _make(self, kind: str, framing: str, depth: bool = False) -> None:
         from ..core.files import check_folder
+        from ..core.text import counted
         from ..data.drawn_dataset import make_dataset
 
         check_folder(self.out)
@@ -37,8 +38,8 @@ class _Drawn(Checked):
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
         older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
         if older > 0:
-            note(f"note: {self.out} also holds {older:,} {kind} of an earlier call with a larger --count")
-        print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
+            note(f"note: {self.out} also holds {counted(older, kind[:-1])} of an earlier call with a larger --count")
+        print(f"{counted(self.count, kind[:-1])} of {self.size}x{self.size} with their masks in {self.out}")
         side = 1 << self.size.bit_length() - 1
         size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
         print(f"next: {command_line('fit', '--images', self.out / 'images', *size, '--out', 'my-bundle')}")

@@ -15,6 +15,7 @@ import tyro
 from ..core.checks import Checked, Range, flag
 from ..core.errors import ProxymaskError
 from ..core.sizes import as_size, short_text
+from ..core.text import counted
 from ..data.dataset import ImageSet
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
@@ -210,6 +211,8 @@ def train_stage(definition: TrainedStage, out: Path, title: str) -> None:
     memory = "GPU memory" if definition.device.type == "cuda" else "memory"
     needs = f"; {memory} about {amount(cost.memory)}" if cost.memory else ""
     free = amount(shutil.disk_usage(folder).free)
-    say(f"{title}: {loop.steps:,} steps{of_them}: about {duration(cost.total(done))}{needs}; disk about {amount(cost.disk)} of {free} free")
+    say(
+        f"{title}: {counted(loop.steps, 'step')}{of_them}: about {duration(cost.total(done))}{needs}; disk about {amount(cost.disk)} of {free} free"
+    )
     with progress(title) as update:
         definition.run(out, TimeLeft(cost, update))

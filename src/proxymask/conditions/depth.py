@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, centre_box, height_width
+from ..imaging.arrays import split_masked
 from ..imaging.labels import LabelSet
-from ..imaging.masked import split_masked
 from ..imaging.raw_values import MAXIMUM, SIXTEEN_BITS
 from ..imaging.reader import as_picture, opacity, source_name, stored_array, to_rgba
 from . import augmentations

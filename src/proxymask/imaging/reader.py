@@ -18,8 +18,8 @@ import torch
 from PIL import Image, ImageOps
 
 from ..core.errors import ProxymaskError
+from .arrays import hide, split_masked, tensor_array
 from .bit_depth import DEEP_MODES, deep_maximum, full_scale, grey_picture
-from .masked import hide, split_masked
 from .raw_values import raw_values, repair
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -137,9 +137,7 @@ def stored_array(source: PictureSource) -> np.ndarray | None:
         ProxymaskError: a damaged file, or a type that is no :data:`PictureSource`.
     """
     if isinstance(source, torch.Tensor):
-        tensor = source.detach().cpu()
-        tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-        return _channels_last(tensor.numpy())
+        return _channels_last(tensor_array(source))
     if isinstance(source, np.ndarray):
         return _channels_last(source)
     if isinstance(source, str | os.PathLike) and os.fspath(source).lower().endswith(".npy"):
@@ -430,6 +428,8 @@ def _from_pil(picture: Image.Image) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # a picture that is decoded only now
+        if getattr(picture, "fp", True) is None or "closed" in str(error):
+            raise ProxymaskError("the input is a PIL image that was closed before it was read: open it again") from None
         raise ProxymaskError(f"the input cannot be read ({_reason(error)}): it is truncated or damaged") from None
     repair(picture, raw, "the input")
     return _upright(picture)

@@ -20,7 +20,7 @@ from ...inference.samples import painted_masks, read_sidecar
 from ...training.checkpoint import checkpoints
 from ..hints import command_line
 from .evaluations import describe_metrics
-from .runs import describe_model, describe_run
+from .runs import describe_judge, describe_model, describe_run
 from .text import Description, json_lines, label_lines, plain
 
 
@@ -112,16 +112,19 @@ def _checkpoint(folder: Path) -> Description:
 
 
 def _pictures(folder: Path, labels: LabelSet | None) -> str:
-    pictures = list_pictures(folder, below=False).files
-    if not pictures:
+    pictures, below = list_pictures(folder, below=False).files, list_pictures(folder).files
+    if not below:
         raise ProxymaskError(f"{folder} holds nothing that proxymask knows: no bundle, run, model, data set or pictures")
     samples = [file for file in pictures if file.with_suffix(".json").is_file()]
     if samples:
         return _samples(folder, samples)
     if labels is not None and is_class_folder(pictures, labels):
         return f"{folder}: a mask, one file for each class\n{check_report(read_mask(folder, labels), labels)}"
+    if (folder / "labels.json").is_file():
+        own = LabelSet.load(folder / "labels.json")
+        return "\n".join([f"{folder}: a folder of {_usable(below)} with labels.json:", *label_lines(own)])
     prepare = command_line("data", "prepare", folder, "--size", 128, "--out", "prepared")
-    return f"{folder}: a folder of {_usable(pictures)}; to make a prepared set of it: {prepare}"
+    return f"{folder}: a folder of {_usable(below)}; to make a prepared set of it: {prepare}"
 
 
 def _usable(pictures: list[Path]) -> str:
@@ -163,6 +166,7 @@ KINDS: dict[str, Callable[[Path], Description]] = {
     "metrics.json": _evaluation,
     "index.json": _prepared,
     "dataset.json": _dataset,
+    "judge.json": describe_judge,
     "stats.jsonl": describe_run,
     "stage.json": describe_run,
     "config.json": _model,

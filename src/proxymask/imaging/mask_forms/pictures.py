@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ...core.errors import ProxymaskError
+from ..arrays import split_masked
 from ..labels import LabelSet
-from ..masked import split_masked
 from ..reader import DEEP_MODES, as_picture, opacity, to_rgba
 from .closeness import closeness, painted_colors
 from .coded import HALF, Coded, code_array, code_picture, code_values, count_codes
