@@ -211,8 +211,7 @@ def train_stage(definition: TrainedStage, out: Path, title: str) -> None:
     memory = "GPU memory" if definition.device.type == "cuda" else "memory"
     needs = f"; {memory} about {amount(cost.memory)}" if cost.memory else ""
     free = amount(shutil.disk_usage(folder).free)
-    say(
-        f"{title}: {counted(loop.steps, 'step')}{of_them}: about {duration(cost.total(done))}{needs}; disk about {amount(cost.disk)} of {free} free"
-    )
+    steps, time = counted(loop.steps, "step"), duration(cost.total(done))
+    say(f"{title}: {steps}{of_them}: about {time}{needs}; disk about {amount(cost.disk)} of {free} free")
     with progress(title) as update:
         definition.run(out, TimeLeft(cost, update))
