@@ -11,6 +11,8 @@ from PIL import Image
 import proxymask
 from proxymask.cli import main
 from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.evaluation import EvaluationConfig
+from proxymask.evaluation.inputs import open_inputs
 from proxymask.imaging.masks import write_mask
 from proxymask.inference.bundle import Bundle
 
@@ -86,3 +88,19 @@ def test_train_judge_says_which_labels_no_mask_shows(tmp_path: Path, capsys: pyt
     assert said[0] == f"{tmp_path / 'judge'}: a judge for pictures of 16x16, after 1 step"
     assert said[1].startswith("mIoU ")
     assert said[1].endswith(" on 1 picture")
+
+
+def test_evaluate_says_which_labels_no_labelled_sample_shows(tiny_bundle: Path, tmp_path: Path) -> None:
+    painted = tmp_path / "painted"
+    assert run("sample", "--bundle", tiny_bundle, "--count", 1, "--out", painted, *CPU) == 0
+    ids = np.zeros((32, 32), np.uint8)
+    ids[8:20] = 1
+    write_mask(painted / "000000.mask.png", ids, AVATAR_LABELS)
+    AVATAR_LABELS.save(painted / "labels.json")
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        Image.new("RGB", (32, 32), (90 * number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
+    config = EvaluationConfig(bundle=str(tiny_bundle), data=tmp_path / "photos", out=tmp_path / "out", count=2, labelled=painted)
+    absent = ", ".join(AVATAR_LABELS.names[2:])
+    wanted = f"baseline b: no labelled sample shows {absent}: there its table takes the clusters of background"
+    assert wanted in open_inputs(config, "cpu", "fp32").notes

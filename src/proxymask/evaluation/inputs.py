@@ -154,7 +154,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         real=real,
         order=order,
         masks=_usable_masks(config, labelled, bundle, judge, notes),
-        table=_label_table(config, bundle),
+        table=_label_table(config, bundle, notes),
         backend=backend,
         notes=notes,
     )
@@ -228,11 +228,13 @@ def _usable_masks(
     return labelled
 
 
-def _label_table(config: EvaluationConfig, bundle: BundleSynthesis) -> LabelTable | None:
+def _label_table(config: EvaluationConfig, bundle: BundleSynthesis, notes: list[str]) -> LabelTable | None:
     labels = bundle.synth.bundle.labels
     if config.labelled is None:
         return None
     if labels is None:
         raise ProxymaskError(f"--labelled: the bundle {bundle.synth.bundle.name} has no labels; leave the flag out")
     w, masks, _ = read_labelled(config.labelled, labels, None, strict=config.strict)
+    if absent := [label.name for label in labels.labels if not bool((masks == label.id).any())]:
+        notes.append(f"baseline b: no labelled sample shows {', '.join(absent)}: there its table takes the clusters of {labels.names[0]}")
     return LabelTable(masks, bundle.layout(w.to(bundle.synth.device))[0])
