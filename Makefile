@@ -1,7 +1,7 @@
 # Everything runs from a fresh clone with make and Python 3.11 or newer; all that is installed goes into .venv.
 #
 #   make demo         masks to pictures with the embedded model: writes demo/contact_sheet.png, and says how to start the studio
-#   make test         lint, types, tests; those in a browser are skipped where there is no Chromium
+#   make test         lint, types, tests; those in a browser are skipped, and counted, where there is no Chromium
 #   make test-browser the tests in a browser alone, and Chromium (by apt-get) where there is none
 #   make setup        install only: the package, editable, with all it needs for tests and development
 #   make lint         ruff and mypy alone
@@ -26,6 +26,8 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && \
 	$(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=3)" 2>/dev/null && echo $(CPU_INDEX))
 
+PARALLEL := -n 2 --dist loadfile
+BROWSER := $(PARALLEL) tests/studio/browser
 FUZZ ?= 10000
 KILLS ?= 100
 
@@ -38,12 +40,12 @@ demo: $(VENV)/.installed
 setup: $(VENV)/.installed-dev
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/studio/browser
-	$(BIN)/python -m pytest tests/studio/browser
+	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/studio/browser
+	$(BIN)/python -m pytest $(BROWSER)
 
 test-browser: $(VENV)/.installed-dev
 	.ci/chromium
-	BROWSER_TESTS=required $(BIN)/python -m pytest tests/studio/browser
+	BROWSER_TESTS=required $(BIN)/python -m pytest $(BROWSER)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

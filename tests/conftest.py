@@ -1,5 +1,6 @@
 """Fixtures shared by all tests, for the whole session. A test that trains or changes one makes its own with ``tiny``."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def make_tiny_bundle(resolution: int = 32, cut: int = 16, clusters: int = 5) -> 
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a saved tiny bundle. Read only: tests that damage it copy it first."""
     return make_tiny_bundle().save(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., Bundle]:
+    """:func:`make_tiny_bundle`, for one of other sizes."""
+    return make_tiny_bundle
 
 
 @pytest.fixture(scope="session")

@@ -299,7 +299,7 @@ def png16(path: Path, values: np.ndarray, colour_type: int) -> Path:
 
 
 def test_depth_in_16_bit_colours_is_no_8_bit_depth(tmp_path: Path) -> None:
-    opaque = np.full((256, 256), 65535)
+    opaque = np.full(metres().shape, 65535)
     for scale, message in ((1000, "16 bits a channel"), (3000, "save it as 16-bit grey")):
         far = metres() * scale
         for colour_type, planes in ((2, [far] * 3), (4, [far, opaque]), (6, [far, far, far, opaque])):
@@ -316,7 +316,7 @@ def test_millimetres_in_a_pgm_of_any_maximum(tmp_path: Path) -> None:
     wanted = DEPTH.read(millimetres, SIZE).planes
     for maximum in (5000, 65535):
         path = tmp_path / f"{maximum}.pgm"
-        path.write_bytes(b"P5\n256 256\n%d\n" % maximum + millimetres.astype(">u2").tobytes())
+        path.write_bytes(b"P5\n%d %d\n%d\n" % (*millimetres.shape[::-1], maximum) + millimetres.astype(">u2").tobytes())
         assert torch.equal(DEPTH.read(path, SIZE).planes, wanted), maximum
 
 

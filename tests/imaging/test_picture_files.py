@@ -45,7 +45,7 @@ def test_all_pictures_are_found_once_and_the_others_are_listed(tmp_path: Path) -
     assert [file.relative_to(root).as_posix() for file in found.files] == wanted
     assert {path.name: why for path, why in found.broken} == {
         "dangling.png": "is a link to a file that does not exist",
-        "self.png": "is a link to a file that does not exist",
+        "self.png": "is a link to itself",
         "pipe.png": "is a pipe or a device, not a regular file",
     }
     assert sorted(path.name for path in found.others) == ["c.heic", "loop", "notes.txt"]

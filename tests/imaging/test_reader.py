@@ -269,7 +269,8 @@ def test_arrays_tensors_and_pictures_are_read_alike() -> None:
     for source in sources:
         assert np.array_equal(np.asarray(as_picture(source)), COLOURS)
     assert as_picture(torch.zeros(4, 5, dtype=torch.bfloat16)).mode == "F"
-    for wrong in (np.zeros((3, 4, 3)), np.zeros((2, 3, 4, 5), np.uint8), np.zeros((0, 4), np.uint8)):
+    assert as_picture(np.zeros((3, 4, 3))).getextrema() == ((0, 0),) * 3  # colours from 0 to 1
+    for wrong in (np.zeros((2, 3, 4, 5), np.uint8), np.zeros((0, 4), np.uint8)):
         with pytest.raises(ProxymaskError, match="an input array"):
             as_picture(wrong)
     with pytest.raises(ProxymaskError, match="not of type int"):

@@ -1,7 +1,7 @@
 """Painting with the clusters themselves, which needs neither labels nor a mapper."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import tiny
 from proxymask.imaging.masks import resize_mask
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.studio.api.labelling import fewer_clusters
 from proxymask.studio.config import StudioConfig
-from proxymask.studio.protocol import encode_frame
-from proxymask.studio.rle import encode_runs
+from proxymask.studio.protocol import decode_frame, encode_frame
+from proxymask.studio.rle import decode_runs, encode_runs
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +163,40 @@ def test_notes_and_why_nothing_changed(avatars: TestClient):
         notes = " ".join(said(large)["notes"])
         substituted = model.synth.substitute(torch.full((1, 1, 1), lacking), style).item() != lacking
         assert (f"region {lacking}" in notes) == substituted
+
+
+def test_more_clusters_than_a_byte_holds(tmp_path: Path, make_bundle: Callable[..., Bundle]):
+    """They are shown and labelled, and not painted."""
+    folder = make_bundle(clusters=300).save(tmp_path / "many")
+    synth = Synthesizer.from_pretrained(folder)
+    seed = next(seed for seed in range(20) if synth.sample(synth.w([seed]))[1].max() > 255)
+    own = synth.sample(synth.w([seed]))[1][0].numpy()
+    canvas = np.zeros((256, 256), np.uint8)
+    wanted = synth.generate(canvas[::8, ::8], seed).proxy_mask
+    with studio_page.running(StudioConfig(str(folder), workspace=tmp_path / "work")) as client:
+        about = client.get("/api/bundles/many").json()
+        assert [one["name"] for one in about["conditions"]] == ["mask"]
+        assert len(about["cluster_colors"]) == 300
+        refused = client.get(f"/api/bundles/many/samples/{seed}.clusters.png")
+        assert (refused.status_code, refused.json()["error"]) == (404, "many has 300 clusters, and a palette has 256 colours at most")
+        with page(client) as one:
+            one.bundle = "many"
+            one.render(canvas, seed, want=["picture", "proxy"])
+            frames = [one.receive(), one.receive()]
+        shown = next(frame for frame in frames if frame.header["type"] == "proxy")
+        assert np.array_equal(np.frombuffer(shown.payload, "u1" if wanted.max() < 256 else "<u2").reshape(16, 16), wanted)
+        labels = [{"name": "a", "color": "#000000"}, {"name": "b", "color": "#ffffff"}]
+        made = client.post("/api/labelling/sets", json={"name": "mine", "bundle": "many", "labels": labels}).json()
+        sample = decode_frame(client.get(f"/api/labelling/sets/{made['id']}/samples/{seed}").content)
+        clusters = decode_runs(sample.payload, 16, 16)
+    pairs = np.unique(np.stack([own.ravel(), clusters.ravel()]), axis=1)
+    assert len(pairs[0]) == len(np.unique(own)) == len(np.unique(clusters)), "each kind of region keeps a number of its own"
+
+
+def test_the_rarest_clusters_share_a_number():
+    ids = np.repeat(np.arange(1000, 1400), np.arange(400, 0, -1))[None]
+    fewer = fewer_clusters(ids)
+    assert fewer.dtype == np.uint8
+    assert np.array_equal(fewer, np.minimum(ids - 1000, 255))
+    small = np.array([[3, 255]])
+    assert np.array_equal(fewer_clusters(small), small)

@@ -170,6 +170,14 @@ class TestUploads:
         assert canvas.shape == (256, 256)
         assert (canvas[120, 100], canvas[220, 220]) == (1, 0)
 
+    def test_annotations_of_several_images_are_refused_in_words(self, avatars: TestClient):
+        images = [{"id": number, "file_name": f"{number}.png", "width": 64, "height": 64} for number in range(3)]
+        coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "skin"}]}
+        found = self.upload(avatars, json.dumps(coco).encode(), "faces.json")
+        assert found["error"] == "faces.json holds 3 images, and one mask is needed: keep one image in the file"
+        alone = self.upload(avatars, json.dumps(coco | {"images": images[:1]}).encode(), "faces.json")
+        assert alone["status"] == 200, alone
+
     def test_drawings_come_back_as_the_canvas_holds_them(self, avatars: TestClient):
         lines = np.full((512, 512, 3), 255, np.uint8)
         lines[100:400, 150:158] = lines[100:400, 350:358] = lines[100:108, 150:358] = 20

@@ -40,15 +40,15 @@ SeedStyle = Annotated[
 
 @dataclass(frozen=True)
 class Seeded(Checked):
-    """Options of all verbs."""
+    """Options of the verbs that draw random numbers."""
 
     seed: Seed = 0
     """Seed of all random numbers: the same seed gives the same files on the same machine."""
 
 
 @dataclass(frozen=True)
-class Computing(Seeded):
-    """Options of the verbs that run networks."""
+class Devices(Checked):
+    """Where and how networks run."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device to compute on; auto takes an NVIDIA GPU, else an Apple GPU, else the CPU."""
@@ -56,6 +56,12 @@ class Computing(Seeded):
     """Floating-point format; auto is bf16 where the hardware has it, fp32 elsewhere."""
 
 
+@dataclass(frozen=True)
+class Computing(Devices, Seeded):
+    """Options of the verbs that run networks."""
+
+
+CommonDevice = Annotated[Devices, tyro.conf.arg(name="")]
 Common = Annotated[Computing, tyro.conf.arg(name="")]
 CommonSeed = Annotated[Seeded, tyro.conf.arg(name="")]
 

@@ -10,8 +10,15 @@ import tyro
 
 from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
-from .options import BundleName, Common, Computing, OptionalName
+from ..training.presets import DEFAULT_PRESET
+from .options import BundleName, CommonDevice, Devices, OptionalName
 
+Preset = Annotated[
+    str,
+    tyro.conf.arg(
+        help="Settings of the trainings: auto (ours at the size of the pictures), demo, ours-SIZE, or a JSON file that changes one."
+    ),
+]
 NEEDED = ("fastapi", "uvicorn", "websockets")
 
 
@@ -35,9 +42,10 @@ class Studio(Checked):
     """Secret of 16 or more letters and digits that a browser must know; it is part of the address that is printed."""
     workspace: Path = Path("proxymask-studio")
     """Folder for labels, and for the models that are trained on them; made when the first label set is."""
+    preset: Preset = DEFAULT_PRESET
     no_browser: bool = False
     """Do not open a browser."""
-    common: Common = field(default_factory=Computing)
+    common: CommonDevice = field(default_factory=Devices)
 
     def run(self) -> None:
         """Serve until Ctrl-C."""
@@ -48,7 +56,8 @@ class Studio(Checked):
         from ..studio.config import DEFAULT_PORT, StudioConfig, is_loopback
 
         token = self.token or (None if is_loopback(self.host) else server.make_token())
-        config = StudioConfig(self.bundle, self.host, self.port, token, self.common.device, self.common.precision, self.workspace)
+        common = self.common
+        config = StudioConfig(self.bundle, self.host, self.port, token, common.device, common.precision, self.workspace, self.preset)
         listening = server.listen(config.host, config.port)
         port = listening.getsockname()[1]
         if self.port is None and port != DEFAULT_PORT:

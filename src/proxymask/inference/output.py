@@ -25,7 +25,7 @@ class Result:
 
     picture: Image.Image
     proxy_mask: np.ndarray
-    """Clusters (h, w) uint8, the most likely one where the mapper gave probabilities."""
+    """Clusters (h, w), the most likely one where the mapper gave probabilities; uint8, int32 where there are more than 256."""
     mask: np.ndarray | None
     """The mask as it was read, ids (H, W) uint8; None for a transfer and for other conditions."""
     notes: tuple[str, ...] = ()

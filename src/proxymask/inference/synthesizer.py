@@ -403,7 +403,8 @@ class Synthesizer(ConditionSteps):
     ) -> Result:
         pixels = to_uint8(pictures)[0]
         ids = proxy if proxy.ndim == 3 else proxy.argmax(dim=1)
-        return Result(from_pixels(pixels), ids[0].to(torch.uint8).cpu().numpy(), mask, notes)
+        dtype = torch.uint8 if self.bundle.clusters.num_clusters <= 256 else torch.int32
+        return Result(from_pixels(pixels), ids[0].to(dtype).cpu().numpy(), mask, notes)
 
     @checked
     @inference

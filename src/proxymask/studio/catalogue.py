@@ -30,6 +30,7 @@ from .turns import Pause
 BUFFER_SIDE = 256  # the canvas is at least this large
 SAMPLE_BYTES = 64 * 2**20  # of the samples that are kept
 MOST_REGIONS = 2  # sets of a style for each label that are kept
+MOST_PAINTED = 256  # clusters whose ids fit a canvas or a palette
 CLUSTERS = "clusters"
 """The condition of painting with the clusters themselves. It needs no mapper, so every bundle has it."""
 CENSUS, CENSUS_SECONDS = 64, 3.0  # samples in which labels are counted, and the time after which no more are made
@@ -44,7 +45,7 @@ def buffer_size(size: Size) -> tuple[int, int]:
 
 @dataclass
 class Sample:
-    """A style's own picture (H, W, C) uint8, its clusters (h, w) uint8, and its labels (H, W) uint8 where there is a segmenter."""
+    """A style's own picture (H, W, C) uint8, its clusters (h, w) int32, and its labels (H, W) uint8 where there is a segmenter."""
 
     picture: np.ndarray
     clusters: np.ndarray
@@ -143,7 +144,7 @@ class Model:
         if found is None:
             pictures, proxy, labels = self.synth.sample(self.synth.w([seed], truncation))
             ids = None if labels is None else labels[0].to(torch.uint8).cpu().numpy()
-            found = Sample(to_uint8(pictures)[0], proxy[0].to(torch.uint8).cpu().numpy(), ids)
+            found = Sample(to_uint8(pictures)[0], proxy[0].int().cpu().numpy(), ids)
         self._samples[key] = found
         while len(self._samples) > max(1, SAMPLE_BYTES // found.nbytes):
             self._samples.popitem(last=False)
@@ -176,7 +177,7 @@ class Model:
     @property
     def has_clusters(self) -> bool:
         """Whether clusters can be painted: their ids fit a canvas, and no mapper has the name of the condition."""
-        return self.synth.bundle.clusters.num_clusters <= 256 and CLUSTERS not in self.synth.bundle.mappers
+        return self.synth.bundle.clusters.num_clusters <= MOST_PAINTED and CLUSTERS not in self.synth.bundle.mappers
 
     def reads(self, condition: str) -> str:
         """What a condition reads ("mask", "sketch", :data:`CLUSTERS` ...); ``condition``: its name, or the kind itself.
@@ -317,10 +318,10 @@ class Catalogue:
 
 
 def palette_picture(ids: np.ndarray, colors: np.ndarray, size: tuple[int, int] | None = None) -> Image.Image:
-    """Ids (H, W) uint8 as a palette picture whose indices are the ids; enlarged to (height, width) ``size`` by nearest neighbour."""
+    """Ids (H, W), 0 to 255, as a palette picture whose indices are the ids; enlarged to (height, width) ``size`` by nearest neighbour."""
     if size is not None:
         ids = resize_mask(ids, size)
-    picture = Image.fromarray(np.ascontiguousarray(ids))
+    picture = Image.fromarray(np.ascontiguousarray(ids, dtype=np.uint8))
     flat = [int(value) for value in colors.reshape(-1)][:768]
     picture.putpalette(flat + [0] * (768 - len(flat)))
     return picture

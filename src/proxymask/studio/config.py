@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import ProxymaskError
+from ..training.presets import DEFAULT_PRESET, load_preset
 
 DEFAULT_PORT = 8765
 WEB = Path(__file__).parent / "web"
@@ -44,7 +45,8 @@ class StudioConfig:
     """How the studio is started.
 
     Raises:
-        ProxymaskError: a port that is none, a host other than this machine without a token, or a token of other characters.
+        ProxymaskError: a port that is none, a host other than this machine without a token, a token of other characters, or a preset
+            that is none.
     """
 
     bundle: str = "avatars"
@@ -59,11 +61,15 @@ class StudioConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workspace: Path = Path("proxymask-studio")
     """Folder for labels, trained bundles and trainings; made when the first label set is."""
+    preset: str = DEFAULT_PRESET
+    """Settings of the trainings: a name or a JSON file, as :func:`~proxymask.training.presets.load_preset` reads it."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.port is not None and not 0 < self.port < 65536:
             raise ProxymaskError(f"--port {self.port}: a port is a number from 1 to 65535")
+        if self.preset != DEFAULT_PRESET:
+            load_preset(self.preset)
         if self.token is not None and not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", self.token):
             raise ProxymaskError("--token: a token is 16 to 128 letters, digits, - or _; leave it out and one is made")
         if self.token is None and not is_loopback(self.host):

@@ -30,7 +30,7 @@ class Painted:
     small: np.ndarray
     """A mask at the size of the pictures (H, W); clusters at that of the grid (h, w); of other kinds the canvas itself."""
     proxy: np.ndarray
-    """Clusters (h, w)."""
+    """Clusters (h, w) int32."""
     pixels: np.ndarray
     """The picture, uint8 (H, W, C)."""
 

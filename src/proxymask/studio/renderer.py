@@ -72,7 +72,7 @@ class Renderer:
                 said += style_notes(model, painted.small, seeds_of_labels(model, request, spec), request.truncation)
             if painted.kind == CLUSTERS:
                 said += substitute_notes(painted.small, ids[0].cpu().numpy())
-            what = Painted(painted.kind, painted.canvas, painted.small, ids[0].to(torch.uint8).cpu().numpy(), pixels)
+            what = Painted(painted.kind, painted.canvas, painted.small, ids[0].int().cpu().numpy(), pixels)
             found(Rendered(index, png, what, proxy, ms, said))
             yield Pause.REST
             begun = time.perf_counter()

@@ -54,7 +54,7 @@ class Studio:
             Sessions(limits.sessions, limits.idle_seconds),
             Reader(limits.pixels),
             workspace,
-            Jobs(workspace, catalogue.add),
+            Jobs(workspace, config.preset, config.device, catalogue.add),
         )
 
     def start(self) -> None:

@@ -116,23 +116,26 @@ class Reader:
         with tempfile.TemporaryDirectory(prefix="proxymask-") as folder:
             path = Path(folder) / ("upload" + (suffix.group() if suffix else ""))
             path.write_bytes(data)
-            count = max(pixel_count(path), annotated_pixels(data) if path.suffix.lower() == ".json" else 0)
+            images = annotated_images(data) if path.suffix.lower() == ".json" else []
+            count = max(pixel_count(path), *images, 0)
             if count > self._pixels:
                 raise ProxymaskError(f"{name} has {count:,} pixels, and the studio takes up to {self._pixels:,}: make it smaller")
+            if len(images) > 1:
+                raise ProxymaskError(f"{name} holds {len(images)} images, and one mask is needed: keep one image in the file")
             try:
                 yield path
             except ProxymaskError as error:
                 raise ProxymaskError(_named(error.message, path, name)) from None
 
 
-def annotated_pixels(data: bytes) -> int:
-    """Pixels of the largest picture that annotations, JSON of labelme or COCO, say they are for; 0 where they say none."""
+def annotated_images(data: bytes) -> list[int]:
+    """Pixels of each picture that annotations, JSON of labelme or COCO, say they are for; empty where they say none."""
     try:
         stored = json.loads(data)
-        images = [*stored.get("images", []), {"width": stored.get("imageWidth", 0), "height": stored.get("imageHeight", 0)}]
-        return max(int(image["width"]) * int(image["height"]) for image in images)
+        images = stored.get("images") or [{"width": stored.get("imageWidth", 0), "height": stored.get("imageHeight", 0)}]
+        return [int(image["width"]) * int(image["height"]) for image in images]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):  # said when it is read
-        return 0
+        return []
 
 
 def display_name(name: str) -> str:

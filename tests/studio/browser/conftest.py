@@ -1,6 +1,7 @@
 """A headless Chromium, and a small server for the page's own files. All tests here skip, with the reason, where there is no browser.
 
-``BROWSER_TESTS=required`` in the environment makes a missing browser an error. ``SCREENSHOTS=folder`` keeps the screenshots.
+``BROWSER_TESTS=required`` in the environment makes a missing browser an error. Screenshots of the main states are kept in
+``screenshots/``, or in the folder ``$SCREENSHOTS``.
 """
 
 import functools
@@ -12,9 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from studio_driver import StudioPage, StudioServer, missing
+from studio_driver import WAIT_SECONDS, StudioPage, StudioServer, missing
 
-WEB = Path(__file__).parents[3] / "src" / "proxymask" / "studio" / "web"
+ROOT = Path(__file__).parents[3]
+WEB = ROOT / "src" / "proxymask" / "studio" / "web"
+SCREENSHOTS = ROOT / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
     "--no-sandbox",
@@ -88,6 +91,7 @@ def open_page(browser, static_site) -> Iterator[Callable]:
         context = browser.new_context(viewport={"width": 640, "height": 540}, **options)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(1000 * WAIT_SECONDS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(static_site + address)
@@ -101,12 +105,12 @@ def open_page(browser, static_site) -> Iterator[Callable]:
 
 @pytest.fixture
 def keep_screenshot() -> Callable:
-    """``keep_screenshot(page, name)`` writes ``$SCREENSHOTS/name.png`` where that is set."""
+    """``keep_screenshot(page, name)`` writes ``screenshots/name.png``, in the folder ``$SCREENSHOTS`` where that is set."""
 
     def keep(page, name: str) -> None:
-        if folder := os.environ.get("SCREENSHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=str(Path(folder) / f"{name}.png"))
+        folder = Path(os.environ.get("SCREENSHOTS") or SCREENSHOTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(folder / f"{name}.png"))
 
     return keep
 
@@ -133,6 +137,7 @@ def open_studio(browser, studio_server) -> Iterator[Callable]:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options})
             contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(1000 * WAIT_SECONDS)
         page.on("pageerror", lambda error: errors.append(f"{error} {error.stack}"))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         return StudioPage(page, server)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ SETTLED = """() => document.body.dataset.ready && studio.state.bundle && studio.
 STRIP_DONE = "() => document.querySelectorAll('.thumb.stale').length === 0"
 STATE = """() => ({ open: studio.socket.open, waiting: studio.renders.waiting?.id, shown: studio.renders.shown?.request.id,
   behind: studio.renders.behind, error: studio.renders.error, work: studio.state.work })"""
-START_SECONDS, WAIT_SECONDS = 120.0, 60.0
+START_SECONDS, WAIT_SECONDS = 300.0, 120.0  # of a busy machine; an idle one takes a few
 
 
 def missing(reason: str) -> NoReturn:
@@ -33,6 +34,11 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("BROWSER_TESTS") == "required":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where two pictures (H, W, 3) differ visibly, bool (H, W)."""
+    return np.abs(before.astype(int) - after).max(axis=2) > 24
 
 
 class StudioServer:
@@ -164,7 +170,7 @@ class StudioPage:
     def keep(self, item: str) -> bytes:
         """What is handed out by an item of the menu of what to keep: "picture", "mask" or "project"."""
         self.page.locator("#keep-button").click()
-        with self.page.expect_download(timeout=60_000) as download:
+        with self.page.expect_download() as download:
             self.page.locator(f"[data-item={item}]").click()
         return Path(download.value.path()).read_bytes()
 
@@ -198,9 +204,10 @@ class LabelMode:
         """A new label set, with the labels that are proposed, and its first sample on the canvas."""
         if not self.page.locator(self.FORM).is_visible():
             self.page.get_by_role("button", name="New label set").click()
+        before = self.studio.get("studio.labelling.set?.id ?? null")
         self.page.get_by_label("Name of the label set").fill(name)
         self.page.get_by_role("button", name="Begin to label").click()
-        self.opened(f"studio.labelling.set?.name === {name!r}")
+        self.opened(f"studio.labelling.set && studio.labelling.set.id !== {json.dumps(before)} && studio.labelling.set.name === {name!r}")
 
     def opened(self, condition: str = "true") -> None:
         """Wait until a sample is on the canvas."""
@@ -252,7 +259,7 @@ class LabelMode:
         """The box of a training."""
         return self.page.locator(".job").filter(has=self.page.get_by_text(name, exact=True))
 
-    def wait_for_job(self, name: str, *states: str, seconds: float = 600.0) -> None:
+    def wait_for_job(self, name: str, *states: str, seconds: float = 900.0) -> None:
         """Wait until a training is in one of these states."""
         end = time.monotonic() + seconds
         while (state := self.job(name).get_attribute("data-state")) not in states:

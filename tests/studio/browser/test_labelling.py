@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quick import quick_preset
 from studio_driver import LabelMode, StudioServer
 
 from proxymask.imaging.labels import LabelSet
@@ -18,7 +19,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def labelling_server(browser, tiny_bundle: Path, workspace: Path) -> Iterator[StudioServer]:
-    server = StudioServer("--bundle", str(tiny_bundle), "--workspace", str(workspace))
+    preset = quick_preset(workspace.parent)
+    server = StudioServer("--bundle", str(tiny_bundle), "--workspace", str(workspace), "--preset", str(preset))
     server.start()
     yield server
     server.stop()
@@ -91,6 +93,33 @@ def test_super_pixels_brush_and_reload(open_label_mode, workspace):
     again.opened()
     assert (again.seed, again.samples) == (seed, [seed])
     assert np.array_equal(again.ids(), ids)
+
+
+def test_locks_hold_over_the_sample(open_label_mode):
+    mode = open_label_mode()
+    page = mode.page
+    page.keyboard.press("3")
+    mode.click(100, 60)
+    region = mode.ids() == 3
+    lock = page.locator(".label-row").nth(3).locator("[data-lock]")
+    lock.click()
+    assert lock.get_attribute("data-lock") == "only"
+    lock.click()
+    assert "never painting over" in lock.get_attribute("aria-label")
+    mode.tool("Rectangle")
+    page.keyboard.press("5")
+    page.mouse.move(*mode.at(2, 2))
+    page.mouse.down()
+    page.mouse.move(*mode.at(250, 250), steps=3)
+    page.mouse.up()
+    assert np.array_equal(mode.ids() == 3, region)
+    assert (mode.ids()[4:248, 4:248][~region[4:248, 4:248]] == 5).all()
+    mode.kept()
+    seed = mode.seed
+    page.locator(".label-sample").nth(2).click()
+    mode.opened(f"studio.labelling.seed !== {seed}")
+    assert lock.get_attribute("data-lock") == "never", "as the tools, locks stay for the next sample"
+    assert mode.studio.get("studio.labelling.canvas.getLock(3)") == "never"
 
 
 def test_keyboard_alone(open_label_mode):

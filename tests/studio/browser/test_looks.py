@@ -1,4 +1,4 @@
-"""The main states of the page, light and dark: axe-core finds nothing serious, and a screenshot of each is kept (``$SCREENSHOTS``)."""
+"""The main states of the page, light and dark: axe-core finds nothing serious, and a screenshot of each is kept."""
 
 from pathlib import Path
 

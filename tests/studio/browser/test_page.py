@@ -6,16 +6,12 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from studio_driver import changed
 
 from proxymask import Synthesizer
 from proxymask.imaging.masks import read_mask
 
 TOP, SKIN, CLOTHES = 7, 1, 5
-
-
-def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Where two pictures (H, W, 3) differ visibly, bool (H, W)."""
-    return np.abs(before.astype(int) - after).max(axis=2) > 24
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -95,6 +91,15 @@ def test_good_and_bad_upload(open_studio):
     assert abs(int((studio.ids() == SKIN).sum()) - 5 * 3 * 655.36) < 600
     before = studio.ids()
 
+    square = {"label": "skin", "shape_type": "rectangle", "points": [[0, 0], [31, 63]]}
+    labelme = {"version": "5.5.0", "shapes": [square], "imagePath": "x.png", "imageData": None, "imageWidth": 64, "imageHeight": 64}
+    studio.drop("shapes.json", json.dumps(labelme).encode(), "application/json")
+    studio.wait("studio.state.history.done.some((step) => step.name === 'upload shapes.json')")
+    assert studio.ids()[:, :120].all(), "annotations are JSON, as projects are"
+    assert not studio.ids()[:, 136:].any()
+    studio.press("Control+z")
+    assert np.array_equal(studio.ids(), before)
+
     noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3), np.uint8)
     studio.drop("photo.png", png(noise), "image/png")
     alert = studio.page.locator(".toast.bad")
@@ -169,11 +174,11 @@ def test_renders_while_painting_where_pictures_are_quick(open_studio, ms, live):
     sent = studio.get("studio.renders.id")
     studio.press(str(TOP))
     studio.down((40, 40), (90, 60), (140, 60))
-    studio.page.wait_for_timeout(400)
-    during = studio.get("studio.renders.id") - sent
-    assert (during > 0) == live
     if live:
-        studio.wait("() => studio.renders.shown.request.id > " + str(sent))
+        studio.wait(f"() => studio.renders.shown.request.id > {sent}")
+    else:
+        studio.page.wait_for_timeout(400)
+        assert studio.get("studio.renders.id") == sent
     studio.page.mouse.up()
     studio.settle()
     assert studio.get("studio.renders.id") > sent
@@ -208,6 +213,7 @@ def test_only_one_picture_is_waited_for(open_studio):
 def test_reload_finds_the_work(open_studio):
     studio = open_studio()
     studio.start_from("long hair")
+    before, first = studio.ids(), studio.picture()
     studio.press(str(CLOTHES))
     studio.press("]")
     studio.press("]")
@@ -222,6 +228,21 @@ def test_reload_finds_the_work(open_studio):
     assert studio.get("studio.state.work.seed") == seed
     assert studio.get("studio.state.canvas.size") == size
     assert studio.get("studio.state.canvas.label") == CLOTHES
+    assert np.array_equal(studio.picture(), picture)
+
+    studio.press("Control+z")
+    assert studio.get("studio.state.work.seed") != seed
+    studio.press("Control+z")
+    studio.settle()
+    assert np.array_equal(studio.ids(), before), "the history is there too"
+    assert np.array_equal(studio.picture(), first)
+    studio.get("studio.state.saveNow()")
+    studio.page.reload()
+    studio.ready()
+    studio.press("Control+Shift+z")
+    studio.press("Control+Shift+z")
+    studio.settle()
+    assert np.array_equal(studio.ids(), ids)
     assert np.array_equal(studio.picture(), picture)
 
 
@@ -332,130 +353,3 @@ def test_why_in_words(open_studio):
     studio.stroke((100, 170), (156, 170))
     studio.settle()
     studio.page.locator("#notes").get_by_text("facial hair").wait_for()
-
-
-def test_locked_label_is_never_painted_over(open_studio):
-    studio = open_studio()
-    studio.start_from("short hair")
-    before = studio.ids()
-    studio.press(str(SKIN))
-    studio.press("t")
-    studio.press("t")  # only over it, then never
-    studio.press(str(TOP))
-    studio.stroke((20, 128), (236, 128))
-    after = studio.ids()
-    assert np.array_equal(after == SKIN, before == SKIN)
-    assert (after != before).any()
-
-
-def test_holes_and_specks(open_studio):
-    studio = open_studio()
-    studio.start_from("Blank")
-    studio.press(str(TOP))
-    studio.page.get_by_role("radio", name="Ellipse").click()
-    studio.page.get_by_label("outline only").check()
-    studio.stroke((60, 60), (180, 180))
-    studio.page.get_by_role("radio", name="Brush").click()
-    studio.press(str(SKIN))
-    studio.stroke((120, 120), (121, 120))
-    studio.press("g")
-    studio.press(str(TOP))
-    studio.page.get_by_role("button", name="Fill holes").click()
-    assert studio.ids()[100, 120] == TOP
-    assert studio.ids()[20, 20] == 0
-    studio.press("n")
-    assert studio.get("studio.state.canvas.patterns")
-    studio.page.get_by_label("Pixels below which").fill("999")
-    studio.press("Tab")
-    studio.page.get_by_role("button", name="Specks").click()
-    assert set(np.unique(studio.ids())) == {0, TOP}
-
-
-def test_palette_search(open_studio):
-    studio = open_studio()
-    studio.press("/")
-    studio.page.keyboard.type("acc")
-    assert studio.page.locator(".label-item:visible").count() == 1
-    studio.press("Enter")
-    assert studio.get("studio.state.canvas.label") == 8
-
-
-def test_shortcuts_sheet(open_studio):
-    studio = open_studio()
-    studio.press("?")
-    studio.page.locator("#sheet").get_by_text("Lasso").wait_for()
-    studio.press("Escape")
-    studio.page.wait_for_selector("#sheet", state="hidden")
-
-
-def test_label_under_the_cursor_is_announced(open_studio):
-    studio = open_studio()
-    studio.start_from("short hair")
-    rows, columns = np.nonzero(studio.ids() == CLOTHES)
-    studio.page.mouse.move(*studio.at(int(columns[len(columns) // 2]), int(rows[len(rows) // 2])))
-    studio.page.locator("#live-cursor").get_by_text("clothes").wait_for(state="attached")
-    assert "clothes" in studio.page.locator("#cursor").inner_text()
-
-
-def test_painting_by_keyboard_alone(open_studio):
-    studio = open_studio()
-    studio.start_from("short hair")
-    before = studio.ids()
-    studio.page.locator("#canvas .frame:visible").focus()
-    studio.press(str(TOP))
-    studio.press("ArrowRight")
-    studio.press("Enter")
-    for _ in range(3):
-        studio.press("Shift+ArrowDown")
-    studio.press("Enter")
-    studio.settle()
-    painted = studio.ids() != before
-    assert painted.any()
-    assert set(studio.ids()[painted]) == {TOP}
-
-
-def test_picture_is_moved_and_zoomed_with_the_mask(open_studio):
-    studio = open_studio()
-    box = studio.page.locator("#picture-frame").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    studio.page.mouse.move(x, y)
-    before = studio.get("studio.state.canvas.getView()")
-    studio.page.mouse.wheel(0, -200)
-    studio.page.wait_for_timeout(50)
-    zoomed = studio.get("studio.state.canvas.getView()")
-    assert zoomed["scale"] == pytest.approx(before["scale"] * np.exp(0.4))
-    studio.page.mouse.down()
-    studio.page.mouse.move(x + 40, y + 10, steps=4)
-    studio.page.mouse.up()
-    moved = studio.get("studio.state.canvas.getView()")
-    assert (moved["x"] - zoomed["x"], moved["y"] - zoomed["y"]) == (40, 10)
-    picture = studio.page.locator("#picture-frame canvas").bounding_box()
-    mask = studio.page.locator("#canvas .frame:visible").bounding_box()
-    assert picture["x"] - box["x"] == pytest.approx(moved["x"], abs=0.5)
-    assert (picture["width"], mask["width"]) == (pytest.approx(256 * moved["scale"], abs=0.5), box["width"])
-
-
-def test_narrow_window(open_studio):
-    studio = open_studio(viewport={"width": 360, "height": 740}, has_touch=True)
-    wide = studio.get("[document.documentElement.scrollWidth, document.querySelector('#header').scrollWidth]")
-    assert wide == [360, 360]
-    before = studio.ids()
-    studio.page.get_by_role("button", name="Labels").click()
-    studio.page.get_by_role("button", name="Labels").click()
-    studio.page.locator(".label-pick").nth(TOP).tap()
-    studio.page.touchscreen.tap(*studio.at(128, 200))
-    studio.settle()
-    assert (studio.ids() != before).sum() > 50
-    for name in ("Tools", "Style"):
-        studio.page.get_by_role("button", name=name, exact=True).click()
-        assert studio.get("document.documentElement.scrollWidth") == 360
-    box = studio.page.locator("#picture-frame canvas").bounding_box()
-    assert box["width"] > 150
-
-
-def test_page_is_small(open_studio):
-    studio = open_studio()
-    files = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/web/'))"
-    sizes = studio.get(f"{files}.map((one) => one.decodedBodySize)")
-    assert len(sizes) > 15
-    assert sum(sizes) < 300_000

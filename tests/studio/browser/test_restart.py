@@ -28,7 +28,7 @@ def test_server_killed_in_the_middle_of_a_stroke(open_studio, own_server):
     studio.stroke((40, 200), (90, 200))
     painted = studio.ids()
     own_server.start()
-    studio.page.get_by_text("The server is back").wait_for(timeout=30_000)
+    studio.page.get_by_text("The server is back").wait_for()
     studio.settle()
     assert np.array_equal(studio.ids(), painted)
     assert not np.array_equal(studio.picture(), picture)

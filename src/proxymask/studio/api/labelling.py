@@ -12,7 +12,7 @@ from ...core.errors import ProxymaskError
 from ...core.hashing import weights_hash
 from ...imaging.labels import LabelSet
 from ...imaging.masks import resize_mask
-from ..catalogue import Model, palette_picture
+from ..catalogue import MOST_PAINTED, Model, palette_picture
 from ..errors import NotFoundError
 from ..labelling.proposals import proposals, sample_choice
 from ..protocol import decode_frame, encode_frame
@@ -154,7 +154,7 @@ async def sample(identity: Identity, seed: Seed, request: Request) -> Response:
 
     def work(model: Model) -> dict[str, np.ndarray]:
         made = model.sample(seed, 1.0)
-        parts = {"clusters": made.clusters}
+        parts = {"clusters": fewer_clusters(made.clusters)}
         if made.labels is not None and model.labels is not None and model.labels.names == found.labels.names:
             parts["model"] = resize_mask(made.labels, model.buffer)
         return parts
@@ -165,6 +165,15 @@ async def sample(identity: Identity, seed: Seed, request: Request) -> Response:
     payloads = {name: encode_runs(ids) for name, ids in parts.items()}
     header = {name: {"height": ids.shape[0], "width": ids.shape[1], "bytes": len(payloads[name])} for name, ids in parts.items()}
     return Response(encode_frame({"seed": seed, "parts": header}, b"".join(payloads.values())), media_type="application/octet-stream")
+
+
+def fewer_clusters(ids: np.ndarray) -> np.ndarray:
+    """Clusters (h, w) as uint8. Larger ids are numbered anew, the most frequent first; those after the 255th share a number."""
+    if ids.max() < MOST_PAINTED:
+        return ids.astype(np.uint8)
+    _, kinds, counts = np.unique(ids, return_inverse=True, return_counts=True)
+    ranks = np.argsort(np.argsort(-counts, kind="stable"))
+    return np.minimum(ranks, MOST_PAINTED - 1).astype(np.uint8)[kinds].reshape(ids.shape)
 
 
 @router.put("/sets/{identity}/samples/{seed}/mask")
@@ -195,7 +204,7 @@ async def train(identity: Identity, body: NewJob, request: Request) -> dict[str,
     studio = studio_of(request)
     found = studio.workspace.open(identity)
     source = str(studio.catalogue.source(found.bundle))
-    return studio.jobs.add(found, body.name, source, body.steps_scale, studio.config.device)
+    return studio.jobs.add(found, body.name, source, body.steps_scale)
 
 
 @router.get("/jobs")

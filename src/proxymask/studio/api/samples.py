@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from ...imaging.mask_files import example_masks
 from ...imaging.pictures import from_pixels
-from ..catalogue import Model, palette_picture
+from ..catalogue import MOST_PAINTED, Model, palette_picture
 from ..errors import NotFoundError
 from ..renderer import encode_png
 from ..state import studio_of
@@ -34,7 +34,10 @@ async def clusters(name: str, seed: Seed, request: Request, truncation: Psi = 1.
     """Its proxy mask, as large as the grid."""
 
     def work(model: Model) -> bytes:
-        return encode_png(palette_picture(model.sample(seed, truncation).clusters, model.synth.bundle.clusters.colors()))
+        found = model.synth.bundle.clusters
+        if found.num_clusters > MOST_PAINTED:
+            raise NotFoundError(f"{name} has {found.num_clusters} clusters, and a palette has {MOST_PAINTED} colours at most")
+        return encode_png(palette_picture(model.sample(seed, truncation).clusters, found.colors()))
 
     return png(await studio_of(request).with_model(name, work))
 

@@ -221,7 +221,8 @@ class Connection:
             if rendered.index == 0 and "proxy" in request.want:
                 height, width = rendered.painted.proxy.shape
                 proxy = {"type": "proxy", "id": request.id, "width": width, "height": height}
-                self._hand_over(Outgoing(proxy, rendered.painted.proxy.tobytes()))
+                ids = rendered.painted.proxy
+                self._hand_over(Outgoing(proxy, ids.astype("u1" if ids.max() < 256 else "<u2").tobytes()))
 
         yield from self._studio.renderer.steps(request, payload, found)
 

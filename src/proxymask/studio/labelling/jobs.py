@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from ...core.errors import ProxymaskError
 from ...core.files import read_json, write_json
+from ...training.presets import DEFAULT_PRESET
 from ..errors import NotFoundError
 from .workspace import LabelFolder, Workspace
 
@@ -49,6 +50,8 @@ class Job:
     made: float
     state: State = "waiting"
     error: str | None = None
+    preset: str = DEFAULT_PRESET
+    """Settings of the stages: a name or a JSON file."""
 
 
 @dataclass
@@ -69,11 +72,13 @@ class Jobs:
 
     Args:
         workspace: where they are kept.
+        preset: settings of new trainings, a name or a JSON file.
+        device: where new trainings compute.
         finished: called with the folder of a bundle that is ready.
     """
 
-    def __init__(self, workspace: Workspace, finished: Callable[[Path], object]) -> None:
-        self._workspace, self._finished = workspace, finished
+    def __init__(self, workspace: Workspace, preset: str, device: str, finished: Callable[[Path], object]) -> None:
+        self._workspace, self._preset, self._device, self._finished = workspace, preset, device, finished
         self._lock, self._wake = threading.RLock(), threading.Event()
         self._jobs: dict[str, Job] = {}
         self._progress: dict[str, Progress] = {}
@@ -109,7 +114,7 @@ class Jobs:
             jobs = sorted(self._jobs.values(), key=lambda job: -job.made)[:MOST_KEPT]
             return [self._about(job) for job in jobs]
 
-    def add(self, labels: LabelFolder, name: str, source: str, steps_scale: float, device: str) -> dict[str, Any]:
+    def add(self, labels: LabelFolder, name: str, source: str, steps_scale: float) -> dict[str, Any]:
         """Train a bundle of a label set.
 
         Raises:
@@ -130,7 +135,9 @@ class Jobs:
             if out.exists():
                 raise ProxymaskError(f"name: there is a bundle {name} already: give another name")
             place = secrets.token_hex(4)
-            job = Job(place, labels.id, name, source, str(labels.folder), str(out), steps_scale, device, time.time())
+            job = Job(
+                place, labels.id, name, source, str(labels.folder), str(out), steps_scale, self._device, time.time(), preset=self._preset
+            )
             try:
                 (self._workspace.jobs / place).mkdir(parents=True)
                 out.parent.mkdir(parents=True, exist_ok=True)

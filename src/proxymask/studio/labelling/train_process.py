@@ -19,6 +19,7 @@ from ...core.files import read_json
 from ...training.fit.config import Count, FitConfig
 from ...training.fit.run import fit
 from ...training.loop import Stopped
+from ...training.presets import DEFAULT_PRESET
 
 EVERY = 0.5  # seconds between two reports of a stage
 
@@ -71,6 +72,7 @@ def main(folder: str) -> int:
         out=Path(job["out"]),
         steps_scale=float(job["steps_scale"]),
         name=str(job["name"]),
+        preset=str(job.get("preset", DEFAULT_PRESET)),
         device=job["device"],
     )
     try:

@@ -15,15 +15,16 @@ export class Files {
     Object.assign(this, { state, renders, openBundle });
   }
 
-  // ------------------------------------------------------------------ in
+  // ---- in
 
   /**
-   * A file that was dropped, pasted or chosen: a project, or what the shown canvas is for.
+   * A file that was dropped, pasted or chosen: a project, or what the shown canvas is for (annotations are JSON too).
    *
    * @returns {Promise<string[]>} notes on how it was read; throws an Error in words
    */
   async take(file) {
-    if (/\.json$/i.test(file.name ?? "") || file.type === "application/json") return this.openProject(file);
+    const json = /\.json$/i.test(file.name ?? "") || file.type === "application/json";
+    if (json && (await file.text()).includes('"proxymask-project"')) return this.openProject(file);
     const name = file.name ? `upload ${file.name}` : "upload";
     const { condition } = this.state;
     return condition.mode === "labels" ? this.takeMask(file, name) : this.takeDrawing(file, name);
@@ -128,7 +129,7 @@ export class Files {
     return file && this.attempt(() => this.take(file));
   }
 
-  // ------------------------------------------------------------------ out
+  // ---- out
 
   get stem() {
     const { work } = this.state;

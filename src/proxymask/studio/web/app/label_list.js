@@ -1,13 +1,15 @@
 // Labels to choose from and to edit: colour, name, remove, add.
 
 import { iconButton, make } from "./dom.js";
+import { say } from "./messages.js";
+import { LOCKS, showLock } from "./palette.js";
 
 export const COLORS = ["#8fa3ad", "#e0ac7e", "#2f6fde", "#d6334a", "#3fa35b", "#a86bd1", "#f2c230", "#22c3c9", "#7a4a21", "#c25e00", "#5b6ee1", "#8fb339", "#e377c2", "#5c5c5c", "#b5e0ff", "#ffd9b3"];
 
 export class LabelList {
-  /** `onChange(labels)`: the labels were edited; a label has the `id` that it had, or none. `onPick(id)`. */
-  constructor(onChange, onPick) {
-    Object.assign(this, { onChange, onPick, labels: [] });
+  /** `onChange(labels)`: the labels were edited; a label has the `id` that it had, or none. `onPick(id)`. `locks`: get(id), set(id, kind). */
+  constructor(onChange, onPick, locks = null) {
+    Object.assign(this, { onChange, onPick, locks, labels: [] });
     this.rows = make("ul", { class: "label-list", "aria-label": "Labels" });
     const add = iconButton("plus", "Add a label", { on: { click: () => this.#add() } }, "Add a label");
     this.element = make("div", { class: "label-edit" }, this.rows, add);
@@ -28,7 +30,16 @@ export class LabelList {
     const name = make("input", { class: "field", value: label.name, maxLength: 60, "aria-label": `Name of label ${i}`, on: { change: () => this.#edit(i, { name: name.value.trim() || label.name }), focus: () => this.onPick(i), keydown: (event) => event.key === "Enter" && (event.preventDefault(), name.blur()) } });
     const remove = iconButton("close", `Remove the label ${label.name}`, { disabled: this.labels.length <= 2, on: { click: () => this.#remove(i) } });
     const pick = make("button", { type: "button", class: "label-number", text: String(i), title: `Paint with ${label.name} (${i})`, "aria-label": `Paint with ${label.name}`, on: { click: () => this.onPick(i) } });
-    return make("li", { class: "label-row" }, pick, color, name, remove);
+    const lock = this.locks && iconButton("free", "", { on: { click: () => this.#turnLock(lock, i) } });
+    if (lock) showLock(lock, this.locks.get(i), label.name);
+    return make("li", { class: "label-row" }, pick, color, name, lock, remove);
+  }
+
+  #turnLock(button, i) {
+    const kind = LOCKS[button.dataset.lock];
+    showLock(button, kind, this.labels[i].name);
+    say(button.title.split(":")[0]);
+    this.locks.set(i, kind);
   }
 
   #edit(i, patch) {

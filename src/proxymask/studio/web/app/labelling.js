@@ -7,21 +7,12 @@ import { decodeFrame, encodeFrame } from "./frames.js";
 import { Jobs } from "./jobs.js";
 import { COLORS, LabelList } from "./label_list.js";
 import { say, toast } from "./messages.js";
+import { TOOLS } from "./tools.js";
 
 const ROOT = "api/labelling";
 const SAVE_WAIT = 600; // ms after a stroke
 const AT_ONCE = 9; // proposals
-/** Tool: [icon, name, hint]. */
-const TOOLS = {
-  cluster: ["clusters", "Regions", "A click gives a region that the generator draws as one to the label; Shift: all of its kind."],
-  brush: ["brush", "Brush", "Paints the label."],
-  lasso: ["lasso", "Lasso", "Draw around an area."],
-  polygon: ["polygon", "Polygon", "Click the corners; Enter closes it."],
-  fill: ["fill", "Fill", "Gives the label to the area that is clicked."],
-  eraser: ["eraser", "Eraser", "Back to the first label."],
-  picker: ["picker", "Pick label", "Takes the label that is clicked."],
-  pan: ["hand", "Move view", "With any tool: hold Space, or two fingers."],
-};
+const OWN_TOOLS = { cluster: ["clusters", "Regions", "A click gives a region that the generator draws as one to the label; Shift: all of its kind."], ...TOOLS };
 
 export class Labelling {
   /** `paintWith(name)`: open that bundle and paint. */
@@ -32,15 +23,18 @@ export class Labelling {
     addEventListener("pagehide", () => this.#save());
   }
 
-  // ------------------------------------------------------------------ frame
+  // ---- frame
 
   #build() {
     this.problem = make("div", { class: "problem", role: "alert" });
     this.which = make("select", { class: "field", "aria-label": "Label set", on: { change: () => this.#attempt(() => this.#open(this.which.value)) } });
     const add = iconButton("plus", "New label set", { on: { click: () => this.#showWelcome() } });
     this.remove = iconButton("trash", "Remove this label set (its files are kept)", { on: { click: () => this.#attempt(() => this.#removeSet()) } });
-    this.list = new LabelList((labels) => this.#attempt(() => this.#changeLabels(labels)), (id) => this.#pick(id));
-    this.toolButtons = Object.entries(TOOLS).map(([name, [icon, words, hint]]) =>
+    this.list = new LabelList((labels) => this.#attempt(() => this.#changeLabels(labels)), (id) => this.#pick(id), {
+      get: (id) => this.canvas?.getLock(id).replace("none", "free") ?? "free",
+      set: (id, kind) => this.canvas?.setLock(id, kind.replace("free", "none")),
+    });
+    this.toolButtons = Object.entries(OWN_TOOLS).map(([name, [icon, words, hint]]) =>
       iconButton(icon, `${words}. ${hint}`, { role: "radio", dataset: { tool: name }, "aria-label": words, on: { click: () => this.canvas?.setTool(name) } }),
     );
     const bar = make("div", { class: "label-tools", role: "radiogroup", "aria-label": "Tool" }, ...this.toolButtons);
@@ -61,8 +55,8 @@ export class Labelling {
     this.train = iconButton("train", "Train on the labelled samples", { class: "button main", on: { click: () => this.#askTrain() } }, "Train");
     this.trainHint = make("p", { class: "caption" });
     const left = make("div", { class: "label-left" }, make("div", { class: "row" }, this.which, add, this.remove), this.list.element);
-    const bars = make("div", { class: "stagebar" }, bar, make("div", { class: "slide" }, make("span", { class: "caption", text: "size" }), this.size), make("div", { class: "slide" }, make("span", { class: "caption", text: "labels" }), this.opacity), this.lines, make("span", { class: "grow" }), this.undo, this.redo, this.start, this.unlabel);
-    const middle = make("div", { class: "label-middle" }, bars, this.place, make("div", { class: "footline" }, this.kept, this.under));
+    const bars = make("div", { class: "stagebar" }, make("div", { class: "slide" }, make("span", { class: "caption", text: "size" }), this.size), make("div", { class: "slide" }, make("span", { class: "caption", text: "labels" }), this.opacity), this.lines, make("span", { class: "grow" }), this.undo, this.redo, this.start, this.unlabel);
+    const middle = make("div", { class: "label-middle" }, bar, bars, this.place, make("div", { class: "footline" }, this.kept, this.under));
     const right = make("div", { class: "label-right" }, make("h2", { class: "heading", text: "samples to label" }), this.samples, openOther, make("h2", { class: "heading", text: "train" }), this.train, this.trainHint, this.jobs.element);
     this.work = make("div", { class: "label-work", hidden: true }, left, middle, right);
     this.welcome = make("div", { class: "label-welcome" });
@@ -92,7 +86,7 @@ export class Labelling {
     }
   }
 
-  // ------------------------------------------------------------------ sets
+  // ---- sets
 
   async show() {
     await this.#attempt(async () => {
@@ -180,7 +174,7 @@ export class Labelling {
     if (["eraser", "picker", "pan"].includes(this.canvas?.tool)) this.canvas.setTool("cluster");
   }
 
-  // ------------------------------------------------------------------ a sample
+  // ---- a sample
 
   async #openSample(seed) {
     if (!Number.isInteger(seed) || seed < 0 || seed > 4294967295) throw new Error("a seed is a whole number from 0 to 4294967295");
@@ -264,7 +258,7 @@ export class Labelling {
     await this.#openSample(this.seed);
   }
 
-  // ------------------------------------------------------------------ keeping
+  // ---- keeping
 
   #changed() {
     this.dirty = true;
@@ -299,7 +293,7 @@ export class Labelling {
     return this.saving;
   }
 
-  // ------------------------------------------------------------------ gallery
+  // ---- gallery
 
   #showSamples() {
     const { bundle } = this.state;
@@ -318,7 +312,7 @@ export class Labelling {
     );
   }
 
-  // ------------------------------------------------------------------ training
+  // ---- training
 
   async #askTrain() {
     await this.#save();

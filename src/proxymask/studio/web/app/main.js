@@ -55,7 +55,7 @@ function takeToken() {
   return given ?? sessionStorage.getItem("token");
 }
 
-// -------------------------------------------------------------------- bundle
+// ---- bundle
 
 /** Open a bundle, with the work that was kept for it. */
 async function openBundle(name) {
@@ -103,7 +103,7 @@ async function begin() {
   document.body.dataset.ready = "yes";
 }
 
-// -------------------------------------------------------------------- labels and canvas
+// ---- labels and canvas
 
 function pickLabel(id) {
   if (state.condition.mode === "ink") return;
@@ -143,6 +143,7 @@ state.addEventListener("pen", ({ detail }) => detail.penMode && toast("Pen found
 state.addEventListener("settings", ({ detail }) => {
   if (detail.has("proxy") && state.settings.proxy) renders.now();
   if (detail.has("live")) renders.now();
+  if (detail.has("patterns")) palette.showPatterns();
 });
 state.addEventListener("unsaved", () => toast("This browser does not let the page keep your work: keep it as a project.", { bad: true, key: "unsaved" }));
 
@@ -155,7 +156,7 @@ function step(which) {
   }
 }
 
-// -------------------------------------------------------------------- server
+// ---- server
 
 let wasOpen = false;
 let lostTimer = 0;
@@ -176,7 +177,7 @@ socket.addEventListener("state", ({ detail }) => {
   result.status();
 });
 
-// -------------------------------------------------------------------- keys
+// ---- keys
 
 const ACTIONS = {
   undo: () => step("undo"),
@@ -228,7 +229,7 @@ document.addEventListener("pointerdown", () => delete document.body.dataset.keyb
 document.addEventListener("keydown", keyed);
 document.addEventListener("keyup", keyed);
 
-// -------------------------------------------------------------------- files by drag and paste
+// ---- files by drag and paste
 
 const veil = make("div", { class: "drop-veil", hidden: true, text: "Drop a mask, a picture or a project" });
 document.body.append(veil);
@@ -258,7 +259,7 @@ function takeFile(file) {
   else files.attempt(() => files.take(file));
 }
 
-// -------------------------------------------------------------------- leaving
+// ---- leaving
 
 addEventListener("pagehide", () => state.saveNow());
 document.addEventListener("visibilitychange", () => document.hidden && state.saveNow());

@@ -4,7 +4,7 @@ import { byId, iconButton, make } from "./dom.js";
 
 const LASTS = 6000; // ms
 
-/** A message over the page. `bad`: it stays until it is closed. A message with the same `key` replaces the former. */
+/** A message over the page. `bad`: it stays 20 seconds. A message with the same `key` replaces the former. */
 export function toast(text, { bad = false, key = null, lasts = LASTS } = {}) {
   const place = byId("toasts");
   if (key) for (const old of [...place.children]) if (old.dataset.key === key) old.remove();
@@ -13,7 +13,7 @@ export function toast(text, { bad = false, key = null, lasts = LASTS } = {}) {
   box.append(make("span", { text }), close);
   place.append(box);
   while (place.children.length > 3) place.firstChild.remove();
-  if (!bad) setTimeout(() => box.remove(), lasts);
+  setTimeout(() => box.remove(), bad ? 20_000 : lasts);
 }
 
 /** Take away the message of that key. */

@@ -3,12 +3,20 @@
 import { arrowKeys, byId, icon, iconButton, make, setIcon } from "./dom.js";
 import { say } from "./messages.js";
 
-const LOCKS = { free: "only", only: "never", never: "free" };
+export const LOCKS = { free: "only", only: "never", never: "free" };
 const LOCK_WORDS = {
   free: (name) => `${name} is not locked: press to paint only over it`,
   only: (name) => `painting only over ${name}: press to never paint over it`,
   never: (name) => `never painting over ${name}: press to unlock it`,
 };
+
+/** Show the kind of a label's lock on its button. */
+export function showLock(button, kind, name) {
+  button.dataset.lock = kind;
+  button.title = LOCK_WORDS[kind](name);
+  button.setAttribute("aria-label", button.title);
+  setIcon(button, kind);
+}
 
 export class Palette {
   /**
@@ -42,6 +50,7 @@ export class Palette {
     this.search.value = "";
     this.items = labels.map((label, i) => this.#item(label, i));
     this.list.replaceChildren(...this.items.map((item) => item.row));
+    this.showPatterns();
     this.search.parentElement.hidden = labels.length < 6;
     this.name.parentElement.hidden = !named;
     byId("palette").classList.toggle("few", labels.length <= 12 && !named);
@@ -69,12 +78,7 @@ export class Palette {
   }
 
   #showLock({ label, name, lock }) {
-    if (!lock) return;
-    const kind = this.locks[label.id] ?? "free";
-    lock.dataset.lock = kind;
-    lock.title = LOCK_WORDS[kind](name);
-    lock.setAttribute("aria-label", lock.title);
-    setIcon(lock, kind);
+    if (lock) showLock(lock, this.locks[label.id] ?? "free", name);
   }
 
   /** The next kind of lock of a label. */
@@ -87,6 +91,13 @@ export class Palette {
     this.#showLock(item);
     say(LOCK_WORDS[kind](item.name).split(":")[0]);
     this.onLocks({ ...this.locks });
+  }
+
+  /** The canvas's patterns on the swatches too, where it shows them. */
+  showPatterns() {
+    const { canvas, settings, condition } = this.state;
+    const on = settings.patterns && condition?.mode !== "ink";
+    for (const { label, pick } of this.items) pick.firstChild.style.backgroundImage = on ? `url(${canvas.patternOf(label.id)})` : "";
   }
 
   /** Mark the label that is painted with. */

@@ -152,7 +152,11 @@ export class Renders extends EventTarget {
 
   #receive({ header, payload }) {
     if (header.type === "picture") this.#picture(header, payload);
-    else if (header.type === "proxy") this.#emit("proxy", { width: header.width, height: header.height, ids: payload.slice() });
+    else if (header.type === "proxy") {
+      const { width, height } = header;
+      const ids = payload.slice();
+      this.#emit("proxy", { width, height, ids: ids.length > width * height ? new Uint16Array(ids.buffer) : ids }); // ids above 255 take two bytes
+    }
     else if (header.type === "attention") {
       if (header.id === this.originId) this.#emit("origin", { seed: header.seed, width: header.width, height: header.height, map: payload.slice() });
     } else if (header.type === "error") this.#refused(header);

@@ -44,7 +44,7 @@ export class Result {
     this.status();
   }
 
-  // ------------------------------------------------------------------ drawing
+  // ---- drawing
 
   #show(bitmap) {
     this.bitmap = bitmap;
@@ -99,7 +99,7 @@ export class Result {
     Object.assign(this.ghost.style, { width: `${side}px`, height: `${side}px`, left: `${x + place.x * scale - side / 2}px`, top: `${y + place.y * scale - side / 2}px` });
   }
 
-  // ------------------------------------------------------------------ times and notes
+  // ---- times and notes
 
   status() {
     const { renders } = this;
@@ -139,7 +139,7 @@ export class Result {
     place.title = shown ? `Computed in ${shown.ms.toFixed(1)} ms; ${Math.round(shown.took)} ms from request to picture` : "";
   }
 
-  // ------------------------------------------------------------------ where this comes from
+  // ---- where this comes from
 
   #buildOrigin() {
     this.originImage = make("img", { alt: "", class: "picture", draggable: false });

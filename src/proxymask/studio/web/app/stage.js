@@ -51,7 +51,7 @@ export class Stage {
     say(this.state.condition.reads);
   }
 
-  // ------------------------------------------------------------------ building
+  // ---- building
 
   #buildViews() {
     this.views = {};
@@ -142,7 +142,7 @@ export class Stage {
     }
   }
 
-  // ------------------------------------------------------------------ showing
+  // ---- showing
 
   /** Whether settings of that name are shown here; tools change with every stroke of a slider. */
   #concerns(names) {

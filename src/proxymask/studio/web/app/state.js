@@ -8,6 +8,7 @@ import { readSettings, saveWork, writeSettings } from "./saves.js";
 const SAVE_WAIT = 250; // ms after the last change
 export const STRIP = 6; // styles in the strip
 const FIRST_SEED = 2;
+const KEPT_HISTORY = 2 * 2 ** 20; // bytes of the history that outlast a reload
 export const MAX_SEED = 2 ** 32 - 1;
 const LINES = ["sketch", "edges", "hed", "photo-sketch"];
 
@@ -106,7 +107,7 @@ export class State extends EventTarget {
     return this.conditions.find(({ name }) => name === this.work.condition);
   }
 
-  // ------------------------------------------------------------------ settings
+  // ---- settings
 
   set(patch) {
     const changed = Object.keys(patch).filter((name) => this.settings[name] !== patch[name]);
@@ -116,7 +117,7 @@ export class State extends EventTarget {
     this.#emit("settings", new Set(changed));
   }
 
-  // ------------------------------------------------------------------ work, in the history
+  // ---- work, in the history
 
   /** Change the work as one step; steps of the same `merge` within a second are one. */
   change(patch, name, merge = undefined) {
@@ -124,7 +125,18 @@ export class State extends EventTarget {
     for (const key of Object.keys(patch)) before[key] = this.work[key];
     if (JSON.stringify(before) === JSON.stringify(patch)) return;
     this.#assign(patch);
-    this.history.push({ name, merge, bytes: 300, undo: () => this.#assign(before), redo: () => this.#assign(patch) });
+    this.history.push(this.#entry({ name, merge, bytes: 300, data: { before, after: patch } }));
+  }
+
+  /** A step of the history. Its data: the work `before` and `after`, and the drawings `was` and `is` of a canvas; or a canvas and a `diff`. */
+  #entry({ data, ...entry }) {
+    const { canvas, diff, was, is, before, after } = data;
+    if (diff) return { ...entry, ...this.canvases[canvas].entryOf(diff) };
+    const put = (drawing, values) => {
+      if (drawing) this.canvases[canvas].load(drawing, { undoable: false });
+      this.#assign(values);
+    };
+    return { ...entry, data, undo: () => put(was, before), redo: () => put(is, after) };
   }
 
   #assign(patch) {
@@ -143,12 +155,10 @@ export class State extends EventTarget {
     const [was, is] = [canvas.ids.slice(), ids.slice()];
     const before = {};
     for (const key of Object.keys(patch)) before[key] = this.work[key];
-    const put = (drawing, values) => {
-      canvas.load(drawing, { undoable: false });
-      this.#assign(values);
-    };
-    put(is, patch);
-    this.history.push({ name, bytes: 2 * is.length + 300, undo: () => put(was, before), redo: () => put(is, patch) });
+    const data = { canvas: this.work.condition, was, is, before, after: patch };
+    const entry = this.#entry({ name, bytes: 2 * is.length + 300, data });
+    entry.redo();
+    this.history.push(entry);
   }
 
   /** Undo or redo a step; returns its name, or null if there was none. */
@@ -180,6 +190,7 @@ export class State extends EventTarget {
     this.unstarted.clear();
     this.place.replaceChildren();
     for (const { name, mode, reads } of this.conditions) this.canvases[name] = this.#makeCanvas(name, mode, reads, kept?.drawings?.[name]);
+    if (kept?.steps) this.history.restore(...kept.steps.map((steps) => steps.map((step) => this.#entry(step))));
     this.#show();
     this.#emit("history");
     this.#emit("work", new Set(["bundle", ...Object.keys(this.work)]));
@@ -216,7 +227,7 @@ export class State extends EventTarget {
     this.#emit("canvas");
   }
 
-  // ------------------------------------------------------------------ keeping it
+  // ---- keeping it
 
   /** Keep the work in the browser soon. */
   save() {
@@ -230,9 +241,20 @@ export class State extends EventTarget {
     const drawings = {};
     for (const [name, canvas] of Object.entries(this.canvases)) if (!this.unstarted.has(name)) drawings[name] = canvas.ids.slice();
     const work = structuredClone(this.work);
-    const record = { key: `${this.key}/${work.bundle}`, bundle: work.bundle, buffer: this.bundle.buffer, saved: Date.now(), work, drawings };
+    const record = { key: `${this.key}/${work.bundle}`, bundle: work.bundle, buffer: this.bundle.buffer, saved: Date.now(), work, drawings, steps: this.#keptSteps() };
     this.saving = saveWork(record).catch((error) => this.#emit("unsaved", error));
     return this.saving;
+  }
+
+  /** The newest steps of the history, done and undone, as data. */
+  #keptSteps() {
+    let room = KEPT_HISTORY;
+    const names = new Map(Object.entries(this.canvases).map(([name, canvas]) => [canvas.ids, name]));
+    const { done, undone } = this.history;
+    return [done, undone].map((steps) => {
+      const kept = steps.slice(steps.findLastIndex(({ bytes }) => (room -= bytes) < 0) + 1);
+      return kept.map(({ name, bytes, data, diff, owner }) => ({ name, bytes, data: data ?? { canvas: names.get(owner), diff } }));
+    });
   }
 
   #emit(kind, detail = null) {

@@ -197,7 +197,7 @@ export class StylePanel {
     }
   }
 
-  // ------------------------------------------------------------------ the strip
+  // ---- the strip
 
   #drawThumbs() {
     const { work, settings, bundle } = this.state;

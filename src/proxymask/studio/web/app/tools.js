@@ -5,7 +5,7 @@ import { keyOf } from "./keys.js";
 import { toast } from "./messages.js";
 
 /** Tool: [icon, name, what it does]; null: a line between groups. */
-const TOOLS = {
+export const TOOLS = {
   brush: ["brush", "Brush", "Paints the chosen label."],
   eraser: ["eraser", "Eraser", "Paints the background."],
   line: ["line", "Line", "A straight line, as wide as the brush."],

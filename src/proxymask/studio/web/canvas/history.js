@@ -6,6 +6,7 @@
  * @property {() => void} redo
  * @property {number} [bytes] memory that the entry holds; at least 64 are counted
  * @property {string} [name] what the step is, for a person
+ * @property {*} [data] of the page: what undo and redo need, so that it can keep the step; of merged entries `before` and `after` are joined
  * @property {string} [merge] a further entry of the same `merge` within a second joins the last one (a slider is one step)
  */
 
@@ -41,6 +42,7 @@ export class History extends EventTarget {
     const now = Date.now();
     const last = this.done[this.done.length - 1];
     if (entry.merge && last && last.merge === entry.merge && now - last.time < 1000) {
+      if (last.data) last.data = { ...entry.data, before: last.data.before };
       last.redo = entry.redo;
       last.time = now;
     } else {
@@ -74,9 +76,14 @@ export class History extends EventTarget {
   }
 
   clear() {
-    this.done = [];
-    this.undone = [];
-    this.bytes = 0;
+    this.restore([], []);
+  }
+
+  /** Steps of an earlier history, the oldest first; of the undone ones that is the last to redo. */
+  restore(done, undone) {
+    this.done = done;
+    this.undone = undone;
+    this.bytes = [...done, ...undone].reduce((sum, { bytes }) => sum + bytes, 0);
     this.dispatchEvent(new Event("change"));
   }
 }

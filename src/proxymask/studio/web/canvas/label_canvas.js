@@ -194,6 +194,11 @@ export class LabelCanvas extends ToolState {
     this.#strokes.step(name, () => this.#buffer.replace(ids), undoable);
   }
 
+  /** An entry of the history from the `diff` of an earlier one of a canvas like this. */
+  entryOf(diff) {
+    return this.#strokes.entry(diff);
+  }
+
   /** Everything becomes background. */
   clear() {
     this.load(new Uint8Array(this.width * this.height).fill(this.background), { name: "clear" });
@@ -205,6 +210,11 @@ export class LabelCanvas extends ToolState {
   setPalette(palette) {
     this.palette = palette.map((entry) => ({ ...entry }));
     this.#view.setPalette(this.palette);
+  }
+
+  /** Address of a picture of an id's pattern, 8 pixels a side, transparent between: for a swatch. */
+  patternOf(id) {
+    return this.#view.patternOf(id);
   }
 
   get patterns() {

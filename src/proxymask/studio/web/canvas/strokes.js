@@ -86,16 +86,19 @@ export class Strokes {
     const diff = this.buffer.commit();
     if (!diff && this.buffer.blocked && name !== "cancel") this.blocked();
     this.drawn();
-    if (diff && undoable) {
-      const apply = (side, kind) => {
-        this.abort();
-        this.buffer.apply(diff, side);
-        this.drawn();
-        this.flush(true, kind);
-      };
-      this.history.push({ name, bytes: diff.bytes, undo: () => apply("before", "undo"), redo: () => apply("after", "redo") });
-    }
+    if (diff && undoable) this.history.push({ name, bytes: diff.bytes, ...this.entry(diff) });
     this.flush(true, name);
+  }
+
+  /** Undo and redo of a diff, which can be kept as `diff`. */
+  entry(diff) {
+    const apply = (side, kind) => {
+      this.abort();
+      this.buffer.apply(diff, side);
+      this.drawn();
+      this.flush(true, kind);
+    };
+    return { diff, owner: this.buffer.ids, undo: () => apply("before", "undo"), redo: () => apply("after", "redo") };
   }
 
   /** Takes note of changed pixels and has them drawn. */

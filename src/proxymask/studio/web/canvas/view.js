@@ -149,6 +149,14 @@ export class View {
     this.redraw();
   }
 
+  patternOf(id) {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
+    const pixels = new Uint32Array(64);
+    for (let i = 0; i < 64; i++) pixels[i] = (PATTERNS[this.pattern[id]][i >> 3] >> (i & 7)) & 1 && this.lut2[id];
+    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), 8), 0, 0);
+    return canvas.toDataURL();
+  }
+
   /** @param {"auto"|"light"|"dark"} theme */
   setTheme(theme) {
     this.dark = theme === "auto" ? null : theme === "dark";
