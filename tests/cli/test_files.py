@@ -124,7 +124,7 @@ def test_data_sets_go_into_folders(tmp_path: Path, capsys) -> None:
         assert "is the name of a file" in notes
     run(capsys, *drawn, "--count", 3, "--out", tmp_path / "set")
     _, notes = run(capsys, *drawn, "--count", 2, "--out", tmp_path / "set")
-    assert "also holds 1 avatars of an earlier call" in notes
+    assert "also holds 1 avatar of an earlier call" in notes
     (tmp_path / "set" / "images" / "000001.png").write_text("version https://git-lfs.github.com/spec/v1\n")
     said, notes = run(capsys, "data", "prepare", tmp_path / "set", "--size", 16, "--out", tmp_path / "prepared")
     assert "2 pictures of 16x16" in said
