@@ -218,7 +218,7 @@ def test_data_verbs_and_inspect(tmp_path, capsys):
         assert f"3 {kind} of 24x24" in capsys.readouterr().out
     (tmp_path / "avatars" / "images" / "000001.png").unlink()
     assert run("inspect", tmp_path / "avatars") == 2
-    assert "lacks 1 pictures" in capsys.readouterr().err
+    assert "lacks 1 picture:" in capsys.readouterr().err
     assert run("data", "avatars", "--count", 3, "--size", 24, "--seed", 5, "--out", tmp_path / "avatars", "--workers", 1) == 0
     assert run("data", "avatars", "--count", 2, "--size", 24, "--out", tmp_path / "full", "--framing", "full", "--workers", 1) == 0
     assert "another data set" in fails(capsys, "data", "avatars", "--count", 3, "--size", 32, "--out", tmp_path / "avatars")
@@ -238,7 +238,7 @@ def test_data_prepare_names_what_it_skips(tmp_path, capsys):
     assert run("data", "prepare", photos, "--size", 16, "--out", tmp_path / "set") == 0
     shown = capsys.readouterr()
     assert "cut.png" in shown.err
-    assert "1 pictures of 16x16" in shown.out
+    assert "1 picture of 16x16" in shown.out
     assert "1 skipped" in shown.out
     assert "does not exist" in fails(capsys, "data", "prepare", tmp_path / "none", "--size", 16, "--out", tmp_path / "other")
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from proxymask.cli import main
+from proxymask.cli.generate import Generate
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.mask_files import example_masks
 from proxymask.imaging.masks import colorize, read_mask
@@ -123,7 +124,7 @@ def test_data_sets_go_into_folders(tmp_path: Path, capsys) -> None:
         assert "is the name of a file" in notes
     run(capsys, *drawn, "--count", 3, "--out", tmp_path / "set")
     _, notes = run(capsys, *drawn, "--count", 2, "--out", tmp_path / "set")
-    assert "also holds 1 avatars of an earlier call" in notes
+    assert "also holds 1 avatar of an earlier call" in notes
     (tmp_path / "set" / "images" / "000001.png").write_text("version https://git-lfs.github.com/spec/v1\n")
     said, notes = run(capsys, "data", "prepare", tmp_path / "set", "--size", 16, "--out", tmp_path / "prepared")
     assert "2 pictures of 16x16" in said
@@ -142,6 +143,17 @@ def test_training_says_how_many_pictures_it_has(tmp_path: Path, capsys) -> None:
     _, notes = run(capsys, *words)
     assert "4 of 12 pictures can be used" in notes
     assert "Git LFS pointer" in notes
+
+
+def test_depth_maps_of_every_suffix_in_a_folder(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    np.save(tmp_path / "a.npy", values)
+    Image.fromarray(values).save(tmp_path / "b.pfm")
+    Image.fromarray(values).save(tmp_path / "c.tif")
+    (tmp_path / "notes.txt").touch()
+    groups, left_out = Generate(out=tmp_path / "o", condition=("depth",), input=(tmp_path,))._groups("depth")
+    assert [(name, paths[0].suffix) for name, paths in groups] == [("a", ".npy"), ("b", ".pfm"), ("c", ".tif")]
+    assert left_out == 0
 
 
 def test_drawings_in_a_folder(tmp_path: Path, capsys) -> None:

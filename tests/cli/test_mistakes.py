@@ -171,3 +171,9 @@ def test_inspect_sums_the_clusters_up(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(shown) < 40
     assert any("100 proxy clusters" in line for line in shown)
     assert any("in the largest" in line for line in shown)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--blocks", 0), ("--width", 1)])
+def test_judges_without_layers_are_refused(flag: str, value: int, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "judge", "--data", "photos", "--out", "r", flag, str(value)]) == 2
+    assert capsys.readouterr().err.startswith(f"proxymask: {flag} must be a whole number, {value + 1} to ")

@@ -11,6 +11,8 @@ from PIL import Image
 import proxymask
 from proxymask.cli import main
 from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.evaluation import EvaluationConfig
+from proxymask.evaluation.inputs import open_inputs
 from proxymask.imaging.masks import write_mask
 from proxymask.inference.bundle import Bundle
 
@@ -65,3 +67,40 @@ def test_a_set_that_cannot_be_prepared_leaves_the_earlier_one(tmp_path: Path, ca
     assert run("data", "prepare", tmp_path / "bad", "--size", 16, "--out", tmp_path / "set") == 2
     assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
     assert run("inspect", tmp_path / "set") == 0
+
+
+def test_train_judge_says_which_labels_no_mask_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    ids = np.zeros((16, 16), np.uint8)
+    ids[8:] = 1
+    for number in range(10):
+        Image.new("RGB", (16, 16), (20 * number, 0, 0)).save(tmp_path / "set" / "images" / f"{number}.png")
+        write_mask(tmp_path / "set" / "masks" / f"{number}.png", ids, AVATAR_LABELS)
+    AVATAR_LABELS.save(tmp_path / "set" / "labels.json")
+    words = ("--width", 8, "--blocks", 1, "--steps", 1, "--batch", 2, "--size", 16, *CPU)
+    capsys.readouterr()
+    assert run("train", "judge", "--data", tmp_path / "set", "--out", tmp_path / "judge", *words) == 0
+    absent = ", ".join(AVATAR_LABELS.names[2:])
+    assert f"note: no mask shows {absent}; a label that is in no mask cannot be learned" in capsys.readouterr().err
+    assert run("inspect", tmp_path / "judge") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{tmp_path / 'judge'}: a judge for pictures of 16x16, after 1 step"
+    assert said[1].startswith("mIoU ")
+    assert said[1].endswith(" on 1 picture")
+
+
+def test_evaluate_says_which_labels_no_labelled_sample_shows(tiny_bundle: Path, tmp_path: Path) -> None:
+    painted = tmp_path / "painted"
+    assert run("sample", "--bundle", tiny_bundle, "--count", 1, "--out", painted, *CPU) == 0
+    ids = np.zeros((32, 32), np.uint8)
+    ids[8:20] = 1
+    write_mask(painted / "000000.mask.png", ids, AVATAR_LABELS)
+    AVATAR_LABELS.save(painted / "labels.json")
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        Image.new("RGB", (32, 32), (90 * number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
+    config = EvaluationConfig(bundle=str(tiny_bundle), data=tmp_path / "photos", out=tmp_path / "out", count=2, labelled=painted)
+    absent = ", ".join(AVATAR_LABELS.names[2:])
+    wanted = f"baseline b: no labelled sample shows {absent}: there its table takes the clusters of background"
+    assert wanted in open_inputs(config, "cpu", "fp32").notes

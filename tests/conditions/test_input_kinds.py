@@ -271,8 +271,8 @@ def test_pictures_of_8192_pixels_are_read_as_small_ones_are(name: str, tmp_path:
         "depth": Image.fromarray((metres()[:, :96] * 1000).astype(np.uint16)),
         "picture": Image.fromarray(photo()[0]),
     }[name]
-    small.resize((side, side), Image.Resampling.NEAREST).save(tmp_path / "large.png", compress_level=1)
-    command = [sys.executable, "-c", LARGE, name, str(tmp_path / "large.png")]
+    small.resize((side, side), Image.Resampling.NEAREST).save(tmp_path / "large.tif")  # without compression, which would take seconds
+    command = [sys.executable, "-c", LARGE, name, str(tmp_path / "large.tif")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

@@ -63,6 +63,7 @@ def test_numbers_say_what_they_are(whole: tuple[Evaluation, Path]) -> None:
     result, out = whole
     stored = json.loads((out / "metrics.json").read_text())
     assert stored["numbers"] == result.numbers
+    assert stored["notes"] == result.messages
     assert all(row.keys() >= FIELDS for row in stored["numbers"])
     for key in ("frechet/judge", "kernel/judge", "precision/judge", "recall/judge"):
         assert {row["of"] for row in stored["numbers"] if row["key"] == key} == {"masks", "proxy", "generator", "floor"}
@@ -75,6 +76,16 @@ def test_numbers_say_what_they_are(whole: tuple[Evaluation, Path]) -> None:
     assert floor["count"] == floor["reference_count"] == COUNT
     assert "Inception" in " ".join(result.notes)
     assert "alexnet" in " ".join(result.notes)
+
+
+def test_notes_name_arguments_in_python() -> None:
+    said = "FID and KID proper need Inception's weights: --features inception (and --weights FOLDER)"
+    result = Evaluation({}, [], [said, "give --judge; proxymask train judge --data FOLDER makes one"], {}, None)
+    assert result.notes == [
+        "FID and KID proper need Inception's weights: features inception (and weights FOLDER)",
+        "give judge; proxymask train judge --data FOLDER makes one",
+    ]
+    assert result.messages[0] == said
 
 
 def test_report_is_one_file(whole: tuple[Evaluation, Path]) -> None:

@@ -36,7 +36,7 @@ class Condition(Checked):
     picture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
     """The picture; a mask for the conditions scribble and mask."""
     out: Path
-    """Picture to write (.png, .jpg or .webp)."""
+    """Picture to write (.png, .jpg, .webp, .bmp or .tif)."""
     bundle: BundleName = "avatars"
     drawn: bool = False
     """PICTURE is the condition itself, not a photo: show how it is read."""

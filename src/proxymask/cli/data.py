@@ -30,6 +30,7 @@ class _Drawn(Checked):
 
     def _make(self, kind: str, framing: str, depth: bool = False) -> None:
         from ..core.files import check_folder
+        from ..core.text import counted
         from ..data.drawn_dataset import make_dataset
 
         check_folder(self.out)
@@ -37,8 +38,8 @@ class _Drawn(Checked):
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
         older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
         if older > 0:
-            note(f"note: {self.out} also holds {older:,} {kind} of an earlier call with a larger --count")
-        print(f"{self.count:,} {kind} of {self.size}x{self.size} with their masks in {self.out}")
+            note(f"note: {self.out} also holds {counted(older, kind[:-1])} of an earlier call with a larger --count")
+        print(f"{counted(self.count, kind[:-1])} of {self.size}x{self.size} with their masks in {self.out}")
         side = 1 << self.size.bit_length() - 1
         size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
         print(f"next: {command_line('fit', '--images', self.out / 'images', *size, '--out', 'my-bundle')}")
@@ -102,22 +103,26 @@ class DataPrepare(Checked):
     """Side of the pictures in pixels; a power of two for training. With --height, the width."""
     height: Annotated[int | None, Range(8, 4096), _OPTIONAL] = None
     """Height of the pictures in pixels, for pictures that are not square."""
+    strict: bool = False
+    """Skip pictures whose mask holds colours that are not exactly those of the labels; otherwise edges are read, and a note has their
+    share."""
 
     def run(self) -> None:
         """Prepare them, and print what was skipped."""
         from ..core.sizes import short_text, size_text
+        from ..core.text import counted
         from ..data.prepare import prepare_folder
         from ..imaging.picture_files import others_text, skipped_lines
 
-        with progress("preparing") as report:
+        with progress("reading files") as report:
             size = self.size if self.height is None else (self.height, self.size)
-            done = prepare_folder(self.images, self.out, size, report)
+            done = prepare_folder(self.images, self.out, size, report, self.strict)
         for line in skipped_lines(done.skipped, SHOWN):
             note(line)
         for found in [*done.notes, others_text(done.others)] if done.others else done.notes:
             note(f"note: {found}")
-        print(f"{done.kept:,} pictures of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
+        print(f"{counted(done.kept, 'picture')} of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
         if done.upscaled:
-            print(
-                f"note: {done.upscaled:,} of them were smaller than {short_text(size)} and were enlarged; a smaller --size keeps them sharp"
-            )
+            were = "was" if done.upscaled == 1 else "were"
+            text = f"{done.upscaled:,} of them {were} smaller than {short_text(size)} and enlarged; a smaller --size keeps them sharp"
+            print(f"note: {text}")

@@ -1,13 +1,17 @@
 """The verb ``demo``."""
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from ..core.checks import Checked, Range
 from .hints import bundle_option, command_line, near
 from .options import BundleName, Common, Computing, OptionalPath, Truncation, open_synthesizer
 from .progress import progress
+
+if TYPE_CHECKING:
+    from ..imaging.labels import LabelSet
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,18 @@ class Demo(Checked):
             sheet = run_demo(synth, self.out, self.masks, self.styles, self.common.seed, self.truncation, report)
         print(f"\nThe contact sheet:  {sheet}")
         print(f"Every picture:      {self.out / 'pictures'}")
-        self._print_next()
+        assert synth.bundle.labels is not None  # run_demo needs them
+        self._print_next(synth.bundle.labels)
 
-    def _print_next(self) -> None:
-        from ..imaging.mask_files import example_masks
+    def _print_next(self, labels: "LabelSet") -> None:
+        from ..imaging.mask_files import example_masks, find_masks
 
-        mask = near(example_masks()) / "free-form" / "three-eyes.png" if self.masks is None else near(self.masks)
         bundle = bundle_option(self.bundle)
+        mask = near(example_masks()) / "free-form" / "three-eyes.png"
+        if self.masks is not None:
+            with warnings.catch_warnings():  # said before
+                warnings.simplefilter("ignore")
+                mask = near(find_masks(self.masks, labels)[0].path)
         print("\nWhat to try next:")
         print("  a mask in another style")
         print(f"    {command_line('generate', *bundle, '--mask', mask, '--style-seed', 7, '--out', 'picture.png')}")

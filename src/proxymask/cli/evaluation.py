@@ -47,7 +47,7 @@ class Evaluate(EvaluationConfig):
         for row in found.numbers:
             value = "undefined" if row["value"] is None else f"{row['value']:.4g}"
             terminal.say(f"{row['name'] + ', ' + row['title']:<110} {value:>9}  ({row['count']:,})")
-        for note in found.notes:
+        for note in found.messages:
             terminal.say(f"note: {note}")
         terminal.say(f"report: {self.out / 'report.html'}; numbers: {self.out / 'metrics.json'}")
 
@@ -72,6 +72,9 @@ class TrainJudge(Checked):
     """Data set to measure the accuracy on; if not given, a tenth of the data is kept out of the training for it."""
     size: Annotated[int | None, Range(8, 4096, kind="multiple of 8"), _OPTIONAL] = None
     """Side of the pictures that the judge reads, a multiple of 8; that of a prepared set if not given, else 64."""
+    strict: bool = False
+    """Leave out pictures whose mask holds colours that are not exactly those of labels.json; otherwise edges are read, and a note has
+    their share."""
     config: Annotated[JudgeConfig, tyro.conf.arg(name="")] = field(default_factory=JudgeConfig)
     common: Common = field(default_factory=Computing)
 
@@ -81,9 +84,9 @@ class TrainJudge(Checked):
             raise ProxymaskError(f"--out {self.out} holds other files: give another folder")
         with processes(self.common.device), main_lock(self.out), explain_stop(self.out):
             size = self.size or (None if (self.data / "index.json").is_file() else 64)
-            with progress("preparing pictures") as count:
-                data = ImageSet.open(self.data, size, count)
-                test = None if self.test is None else ImageSet.open(self.test, data.size, count)
+            with progress("reading files") as count:
+                data = ImageSet.open(self.data, size, count, self.strict)
+                test = None if self.test is None else ImageSet.open(self.test, data.size, count, self.strict)
             if any(side % 8 for side in height_width(data.size)):
                 raise ProxymaskError(f"--size {short_text(data.size)}: a judge reads pictures whose side is a multiple of 8")
             with progress("judge") as update:

@@ -220,12 +220,16 @@ class Generate(Checked):
         folder = self.input[0]
         if len(self.input) > 1 or not folder.is_dir() or first_kind == "mask":
             return [(folder.stem, self.input)], 0
-        found = list_pictures(folder, suffixes=SUFFIXES | {".npy"}).files
-        left_out = _say_left_out(folder, (".npy",))
+        found = list_pictures(folder, suffixes=SUFFIXES | set(NUMBERS)).files
+        left_out = _say_left_out(folder, NUMBERS)
         if not found:
-            raise ProxymaskError(f"--input {folder} holds no pictures ({picture_suffixes(('.npy',))})")
+            raise ProxymaskError(f"--input {folder} holds no pictures ({picture_suffixes(NUMBERS)})")
         names = distinct_names([(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found])
         return [(name, (path,)) for name, path in zip(names, found, strict=True)], left_out
+
+
+NUMBERS = (".npy", ".pfm")
+"""Suffixes of the files of numbers that are inputs of conditions, as those of pictures are."""
 
 
 def _say_left_out(folder: Path, more: Sequence[str]) -> int:

@@ -51,6 +51,7 @@ class Sample(Checked):
     def run(self) -> None:
         """Write the samples."""
         from ..core.files import check_folder
+        from ..core.text import counted
         from ..imaging.pictures import check_writable
         from ..inference.samples import other_files
 
@@ -61,11 +62,12 @@ class Sample(Checked):
         check_writable(self.out, self.out)
         with progress("sampling") as report:
             written = self._write(self.out, report)
-        print(f"{len(written):,} samples in {self.out}")
+        print(f"{counted(len(written), 'sample')} in {self.out}")
         older = other_files(self.out, written, self.with_proxy, self.with_labels)
         if older:
             listed = ", ".join(path.name for path in older[:3]) + (", ..." if len(older) > 3 else "")
-            note(f"note: {self.out} also holds {len(older):,} files that are not of these samples ({listed})")
+            of_others = "file that is" if len(older) == 1 else "files that are"
+            note(f"note: {self.out} also holds {len(older):,} {of_others} not of these samples ({listed})")
 
     def _is_one_picture(self) -> bool:
         """Whether ``--out`` names a picture, for one sample without masks."""
@@ -144,7 +146,7 @@ class Transfer(Checked):
     shape_seed: Seed
     """Seed of the sample that gives the layout."""
     out: Path
-    """Picture to write (.png, .jpg or .webp)."""
+    """Picture to write (.png, .jpg, .webp, .bmp or .tif)."""
     style_seed: OptionalSeed = None
     """Seed of the sample that gives the style; the value of --seed if not given."""
     bundle: BundleName = "avatars"

@@ -15,6 +15,7 @@ import tyro
 from ..core.checks import Checked, Range, flag
 from ..core.errors import ProxymaskError
 from ..core.sizes import as_size, short_text
+from ..core.text import counted
 from ..data.dataset import ImageSet
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
@@ -174,7 +175,7 @@ def pictures_of(path: Path | None, generator: Generator) -> ImageSet | None:
     if path is None:
         return None
     check_colours(generator)
-    with progress("preparing pictures") as count:
+    with progress("reading files") as count:
         return open_pictures(path, as_size(generator.picture_size), count)
 
 
@@ -210,6 +211,7 @@ def train_stage(definition: TrainedStage, out: Path, title: str) -> None:
     memory = "GPU memory" if definition.device.type == "cuda" else "memory"
     needs = f"; {memory} about {amount(cost.memory)}" if cost.memory else ""
     free = amount(shutil.disk_usage(folder).free)
-    say(f"{title}: {loop.steps:,} steps{of_them}: about {duration(cost.total(done))}{needs}; disk about {amount(cost.disk)} of {free} free")
+    steps, time = counted(loop.steps, "step"), duration(cost.total(done))
+    say(f"{title}: {steps}{of_them}: about {time}{needs}; disk about {amount(cost.disk)} of {free} free")
     with progress(title) as update:
         definition.run(out, TimeLeft(cost, update))

@@ -9,6 +9,7 @@ from ..core.checks import BatchSize, Checked, Steps
 from ..core.errors import ProxymaskError
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, short_text, size_text
+from ..core.text import counted
 from ..data.dataset import ImageSet
 from ..inference.samples import read_label_set, read_labelled
 from ..models.discriminator import Discriminator
@@ -94,7 +95,7 @@ class TrainGenerator(Checked):
             check_out(self.out)
             start, discriminator = self._start()
             size = self._size(start, preset.resolution)
-            with progress("preparing pictures") as count:
+            with progress("reading files") as count:
                 pictures = open_pictures(self.images, size, count)
             grow = self.grow_from is not None
             side = _square(pictures) if start is None or grow else start.resolution
@@ -275,7 +276,7 @@ class TrainSegmenter(Checked):
                 rearranger=rearranger,
             )
             train_stage(definition, self.out, "segmenter")
-        say(f"segmenter, of {len(names)} labelled samples: {self.out / 'segmenter'}")
+        say(f"segmenter, of {counted(len(names), 'labelled sample')}: {self.out / 'segmenter'}")
 
     def _for_style_transfer(self, source: Path) -> tuple[ProxyClusters, Rearranger]:
         """What style-transfer labelling needs."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, centre_box, height_width
+from ..imaging.arrays import split_masked
 from ..imaging.labels import LabelSet
 from ..imaging.raw_values import MAXIMUM, SIXTEEN_BITS
 from ..imaging.reader import as_picture, opacity, source_name, stored_array, to_rgba
@@ -131,10 +132,11 @@ class DepthMap(NamedTuple):
 def read_depth(source: Source) -> DepthMap:
     """Read a depth map from any picture, array or ``.npy`` file.
 
-    Unmeasured are transparent and non-finite values, one repeated negative value, and a saturated value: a repeated maximum far above
-    all others, as 65535. They are set aside first; the unit is that of the other values. Floating point is in metres where it exceeds 1.5
-    or has unmeasured values (or zeros with nothing near them), integers of 256 to 20,000 are millimetres; both become inverse distances,
-    in which 0 is unmeasured too. All other maps are relative depth, near is bright. A note says what was assumed.
+    Unmeasured are transparent and non-finite values, masked ones of masked arrays, one repeated negative value, and a saturated value: a
+    repeated maximum far above all others, as 65535. They are set aside first; the unit is that of the other values. Floating point is in
+    metres where it exceeds 1.5 or has unmeasured values (or zeros with nothing near them), integers of 256 to 20,000 are millimetres;
+    both become inverse distances, in which 0 is unmeasured too. All other maps are relative depth, near is bright. A note says what was
+    assumed.
 
     Raises:
         ProxymaskError: a colour picture, negative depths, or an empty map.
@@ -211,10 +213,12 @@ def _values(source: Source, name: str) -> tuple[np.ndarray, np.ndarray, bool, tu
     if stored is not None and stored.ndim == 2 and stored.size and stored.dtype not in (bool, np.uint8):
         if not np.issubdtype(stored.dtype, np.integer) and not np.issubdtype(stored.dtype, np.floating):
             raise ProxymaskError(f"{name} has numbers of type {stored.dtype}: depth is integers or floating point")
-        values = _every(stored).astype(np.float32)
-        return values, np.ones(values.shape, bool), bool(np.issubdtype(stored.dtype, np.integer)), stored.shape
+        numbers, masked = split_masked(stored)
+        values = _every(numbers).astype(np.float32)
+        visible = np.ones(values.shape, bool) if masked is None else ~_every(masked)
+        return values, visible, bool(np.issubdtype(stored.dtype, np.integer)), stored.shape
     picture = as_picture(source if stored is None else stored)
-    visible = opacity(picture)
+    opaque = opacity(picture)
     if picture.mode in ("L", "F", "I", "1") or picture.mode.startswith("I;16"):
         values = _every(np.asarray(picture)).astype(np.float32)
         values = values * 255 if picture.mode == "1" else values
@@ -233,7 +237,7 @@ def _values(source: Source, name: str) -> tuple[np.ndarray, np.ndarray, bool, tu
             raise ProxymaskError(
                 f"{name} has colours or alpha with 16 bits, of which 8 are read, and may be in millimetres: save it as 16-bit grey"
             )
-    known = np.ones(values.shape, bool) if visible is None else _every(visible) > 127
+    known = np.ones(values.shape, bool) if opaque is None else _every(opaque) > 127
     return values, known, picture.mode != "F", (picture.height, picture.width)
 
 

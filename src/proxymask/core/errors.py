@@ -24,8 +24,12 @@ class ProxymaskError(Exception):
         return super().__str__()
 
     def __str__(self) -> str:
-        parts = COMMAND.split(self.message)
-        return "".join(part if COMMAND.fullmatch(part) else FLAG.sub(_argument, part) for part in parts)
+        return with_arguments(self.message)
+
+
+def with_arguments(text: str) -> str:
+    """A message with arguments of Python in place of flags of the command line; whole commands stay as they are."""
+    return "".join(part if COMMAND.fullmatch(part) else FLAG.sub(_argument, part) for part in COMMAND.split(text))
 
 
 def _argument(found: re.Match[str]) -> str:

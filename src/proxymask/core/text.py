@@ -16,6 +16,11 @@ def without_controls(text: str, longest: int = 2000) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:longest])
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 picture``, ``2,031 pictures``; ``noun`` in the singular, with a plural in s."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def shell_word(word: object) -> str:
     """A word of a command, quoted for a shell; one with characters that cannot be shown, or bytes that are no text, as ``$'...'``, which
     bash, zsh and ksh read."""

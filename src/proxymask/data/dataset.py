@@ -42,7 +42,9 @@ class ImageSet:
         self.labels: LabelSet | None = LabelSet.load(folder / "labels.json") if index["masks"] else None
 
     @classmethod
-    def open(cls, path: str | Path, size: Size | None = None, progress: Callable[[int, int], None] | None = None) -> "ImageSet":
+    def open(
+        cls, path: str | Path, size: Size | None = None, progress: Callable[[int, int], None] | None = None, strict: bool = False
+    ) -> "ImageSet":
         """Open a prepared set, or prepare a folder of pictures first.
 
         Args:
@@ -50,9 +52,11 @@ class ImageSet:
                 ``<path>/.prepared-<size>``, once and again whenever their files change.
             size: side of the pictures in pixels, or (height, width). Required if ``path`` is not prepared, checked if it is.
             progress: called with (files done, files) while preparing.
+            strict: leave out pictures whose mask holds colours that are not exactly those of the labels.
 
         Raises:
-            ProxymaskError: missing folder, no pictures, another size or format, damaged files.
+            ProxymaskError: missing folder, no pictures, another size or format, damaged files; with ``strict``, a set whose masks were
+                prepared without it.
         """
         path = check_path(path, "path")
         if not path.is_dir():
@@ -60,7 +64,7 @@ class ImageSet:
         if not (path / "index.json").is_file():
             if size is None:
                 raise ProxymaskError(f"{path} is not a prepared set (no index.json): give the size to prepare it at, or prepare it first")
-            path = prepare_once(path, size, progress)
+            path = prepare_once(path, size, progress, strict)
         index = read_json(path / "index.json")
         if not isinstance(index, dict) or not {"format", "names", "size", "masks"} <= index.keys():
             raise ProxymaskError(f"{path / 'index.json'} is not the index of a prepared set")
@@ -71,6 +75,10 @@ class ImageSet:
         if size is not None and as_size(size) != as_size(index["size"]):
             have, wanted = short_text(index["size"]), short_text(size)
             raise ProxymaskError(f"{path} is prepared at {have} pixels, not {wanted}: prepare it again at {wanted}")
+        if strict and index["masks"] and not index.get("strict"):
+            raise ProxymaskError(
+                f"--strict: the masks in {path} were prepared without it: prepare them again with --strict, or leave it out"
+            )
         for note in _left_out_notes(path, index):
             warnings.warn(note, stacklevel=2)
         return cls(path, index)

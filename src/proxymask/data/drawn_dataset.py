@@ -165,7 +165,7 @@ def _start_folder(out: Path, about: dict[str, Any], count: int, art: LayerArt, k
         stored = read_json(record)
         found = {key: stored.get(key) for key in about} if isinstance(stored, dict) else {}
         if found != about:
-            raise ProxymaskError(f"{out} holds another dataset ({differences(found, about)}): choose a new folder with --out")
+            raise ProxymaskError(f"{out} holds another data set ({differences(found, about)}): choose a new folder with --out")
         count = max(count, int(stored.get("count", 0)))  # a smaller count does not shrink the dataset
     elif out.exists() and (not out.is_dir() or not all(is_lock(entry) or entry.name == f"{record.name}.tmp" for entry in out.iterdir())):
         what = "holds something else" if out.is_dir() else "is a file"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,11 +20,12 @@ from ..core.errors import ProxymaskError, os_reason
 from ..core.files import check_folder, check_path, read_json, write_json
 from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
+from ..core.text import counted
 from ..core.threads import available_cpus
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, full_scale
 from ..imaging.labels import LabelSet
-from ..imaging.masks import read_mask
-from ..imaging.picture_files import Listing, list_pictures, named, picture_suffixes, reason
+from ..imaging.masks import read_mask_notes
+from ..imaging.picture_files import NAMED, Listing, list_pictures, named, picture_suffixes, reason
 from ..imaging.reader import crop, is_deep, open_picture, pixel_count, read_picture
 
 SET_FORMAT = 1  # of prepared sets
@@ -51,7 +52,9 @@ class PrepareReport:
 
 
 @checked
-def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
+def prepare_folder(
+    images: str | Path, out: str | Path, size: Size, progress: Callable[[int, int], None] | None = None, strict: bool = False
+) -> PrepareReport:
     """Write the pictures of a folder as a prepared set: RGB, upright, cropped to the aspect ratio of ``size``, resized by Lanczos.
 
     All picture files below ``images`` are used, in the order of their paths, except in hidden folders. Transparency becomes white, colour
@@ -65,6 +68,7 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
         out: the prepared set; new, empty, or an older prepared set, which is replaced.
         size: side of the pictures in pixels, 8 to 4096, or their height and width.
         progress: called with (files done, files).
+        strict: skip pictures whose mask holds colours that are not exactly those of the labels, see :func:`read_mask`.
 
     Raises:
         ProxymaskError: missing folder, no readable picture, ``out`` has other content or is written by another process, a full disk.
@@ -72,10 +76,10 @@ def prepare_folder(images: str | Path, out: str | Path, size: Size, progress: Ca
     images, out = check_path(images, "images"), check_path(out, "out")
     check_folder(out)
     with folder_lock(out):
-        return _prepare_folder(images, out, size, progress)
+        return _prepare_folder(images, out, size, progress, strict)
 
 
-def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int, int], None] | None) -> PrepareReport:
+def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int, int], None] | None, strict: bool) -> PrepareReport:
     height, width = height_width(size)
     if not 8 <= min(height, width) <= max(height, width) <= 4096:
         raise ProxymaskError(f"size must be 8 to 4096 pixels, got {short_text(size)}")
@@ -88,15 +92,15 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
         raise ProxymaskError(f"{out} {'holds something else' if out.is_dir() else 'is a file'}: choose a new or empty folder")
     source = _source_hash(images)
     report, names = PrepareReport(skipped=list(listing.broken), others=listing.others), []
-    scales, said = _deep_scales(files, report.notes), Counter[str]()
+    scales, said, of_masks = _deep_scales(files, report.notes), Counter[str](), list[str]()
     one_large = threading.Lock()
 
-    def read(file: Path) -> tuple[np.ndarray, np.ndarray | None, bool, list[str]] | str:
+    def read(file: Path) -> _Pair | str:
         try:
             large = file.stat().st_size > LARGE_FILE and pixel_count(file) > LARGE_PICTURE
             with one_large if large else contextlib.nullcontext():
                 mask = masks / file.relative_to(root).with_suffix(".png") if masks else None
-                return _read_pair(file, mask, labels, size, scales.get(file))
+                return _read_pair(file, mask, labels, size, scales.get(file), strict)
         except ProxymaskError as error:
             return error.message
         except OSError as error:
@@ -112,11 +116,12 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
                 if isinstance(result, str):
                     report.skipped.append((file, reason(file, result)))
                 else:
-                    pictures.append(result[0])
-                    if result[1] is not None:
-                        ids.append(result[1])
-                    report.upscaled += result[2]
-                    said.update(result[3])
+                    pictures.append(result.picture)
+                    if result.mask is not None:
+                        ids.append(result.mask)
+                    report.upscaled += result.enlarged
+                    said.update(result.notes)
+                    of_masks += result.of_mask
                     names.append(file.relative_to(root).as_posix())
                 if progress:
                     progress(number, len(files))
@@ -125,10 +130,19 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
                 raise ProxymaskError(f"none of the {total} files in {images} can be used; {named(*report.skipped[0])}")
             (out / "index.json").unlink(missing_ok=True)  # the folder is no prepared set until the new index is written
         report.kept = len(names)
-        report.notes += [f"{count:,} {'picture' if count == 1 else 'pictures'}: {note}" for note, count in said.items()]
+        report.notes += [f"{counted(count, 'picture')}: {note}" for note, count in said.items()]
+        report.notes += of_masks[:NAMED] + (
+            [f"and {counted(len(of_masks) - NAMED, 'note')} of other masks"] if len(of_masks) > NAMED else []
+        )
         if labels:
             labels.save(out / "labels.json")
-        index: dict[str, Any] = {"format": SET_FORMAT, "size": as_size(size), "masks": masks is not None, "source": source}
+        index: dict[str, Any] = {
+            "format": SET_FORMAT,
+            "size": as_size(size),
+            "masks": masks is not None,
+            "strict": strict,
+            "source": source,
+        }
         write_json(out / "index.json", {**index, "left_out": _left_out(report, root), "names": names})
     except OSError as error:
         raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another folder") from None
@@ -198,34 +212,49 @@ def prepared_folder(folder: Path, size: Size) -> Path:
     return folder / f".prepared-{short_text(size)}"
 
 
-def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] | None = None) -> Path:
+def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] | None = None, strict: bool = False) -> Path:
     """Prepare ``folder`` into :func:`prepared_folder`, unless that exists and the files have not changed. Returns the prepared folder."""
     out = prepared_folder(folder, size)
     if (out / "index.json").is_file():
         index = read_json(out / "index.json")
-        if isinstance(index, dict) and index.get("format") == SET_FORMAT and index.get("source") == _source_hash(folder):
+        same = isinstance(index, dict) and index.get("format") == SET_FORMAT and index.get("source") == _source_hash(folder)
+        if same and (not index.get("masks") or index.get("strict", False) == strict):
             return out
-    prepare_folder(folder, out, size, progress)
+    prepare_folder(folder, out, size, progress, strict)
     return out
 
 
-def _read_pair(
-    file: Path, mask_file: Path | None, labels: LabelSet | None, size: Size, full: int | None
-) -> tuple[np.ndarray, np.ndarray | None, bool, list[str]]:
-    """A picture, uint8 (H, W, 3), its mask, uint8 (H, W) or None, whether the picture was smaller than ``size``, and notes."""
-    notes: list[str] = []
+class _Pair(NamedTuple):
+    """A picture that was read."""
+
+    picture: np.ndarray
+    """uint8 (H, W, 3)."""
+    mask: np.ndarray | None
+    """Ids, uint8 (H, W)."""
+    enlarged: bool
+    """The picture was smaller than the size of the set."""
+    notes: list[str]
+    """On the picture."""
+    of_mask: list[str]
+    """On its mask, with the name of the file."""
+
+
+def _read_pair(file: Path, mask_file: Path | None, labels: LabelSet | None, size: Size, full: int | None, strict: bool) -> _Pair:
+    """A picture and its mask, at ``size``."""
+    notes, of_mask = list[str](), list[str]()
     picture = read_picture(file, full, notes)
     height, width = height_width(size)
     box = centre_box(picture.height, picture.width, size)
     mask = None
     if mask_file is not None and labels is not None:
-        ids = read_mask(mask_file, labels)
+        found = read_mask_notes(mask_file, labels, strict=strict)
+        ids, of_mask = found.ids, [f"{mask_file}: {note}" for note in found.notes]
         if ids.shape != (picture.height, picture.width):
             raise ProxymaskError(f"its mask is {ids.shape[1]}x{ids.shape[0]}, the picture {picture.width}x{picture.height}")
         mask = np.asarray(Image.fromarray(ids).crop(box).resize((width, height), Image.Resampling.NEAREST))
     # Crop first: resize with a box would filter pixels from outside the box.
     resized = crop(picture, box).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(resized), mask, box[2] - box[0] < width, notes
+    return _Pair(np.asarray(resized), mask, box[2] - box[0] < width, notes, of_mask)
 
 
 def _layout(folder: Path) -> tuple[Path, Path | None, LabelSet | None]:

@@ -46,6 +46,8 @@ class EvaluationConfig(Checked):
     """standard measures everything; paper measures what the supplement's sections B.1 (distances) and C.1 (diversity) do."""
     parts: tuple[Part, ...] = ()
     """Measure only these parts; all parts of the protocol where not given."""
+    strict: bool = False
+    """Refuse masks whose colours are not exactly those of the labels: their pictures are left out, and of --labelled an error says so."""
     backend: Backend = "own"
     """Program that computes distances, precision and recall: own, or an installed torch-fidelity or clean-fid."""
 

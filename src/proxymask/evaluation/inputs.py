@@ -12,6 +12,7 @@ from ..core.files import read_json
 from ..core.hashing import json_hash
 from ..core.seeding import derive_rng
 from ..core.sizes import short_text
+from ..core.text import counted
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
 from ..inference.find import find_bundle
@@ -133,13 +134,13 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         raise ProxymaskError(f"{config.bundle} makes pictures of {channels} channels: only pictures in colours (3) can be evaluated")
     _check_mapper(config.mapper, synth)
     bundle = BundleSynthesis(synth, config.mapper, seed)
-    real = ImageSet.open(config.data, synth.size)
-    labelled = real if config.masks is None else ImageSet.open(config.masks, synth.size)
+    real = ImageSet.open(config.data, synth.size, strict=config.strict)
+    labelled = real if config.masks is None else ImageSet.open(config.masks, synth.size, strict=config.strict)
     judge = _open_judge(config, bundle, real, notes)
     networks = _open_networks(config, judge, synth.device, notes)
     order = torch.randperm(len(real), generator=derive_rng(seed, "reference")).tolist()
     if len(real) < count:
-        notes.append(f"--data has {len(real):,} pictures, so these are the reference, not {count:,}")
+        notes.append(f"--data has {counted(len(real), 'picture')}: the reference is these, not {count:,}")
     return Inputs(
         config=config,
         count=count,
@@ -153,7 +154,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         real=real,
         order=order,
         masks=_usable_masks(config, labelled, bundle, judge, notes),
-        table=_label_table(config, bundle),
+        table=_label_table(config, bundle, notes),
         backend=backend,
         notes=notes,
     )
@@ -227,11 +228,13 @@ def _usable_masks(
     return labelled
 
 
-def _label_table(config: EvaluationConfig, bundle: BundleSynthesis) -> LabelTable | None:
+def _label_table(config: EvaluationConfig, bundle: BundleSynthesis, notes: list[str]) -> LabelTable | None:
     labels = bundle.synth.bundle.labels
     if config.labelled is None:
         return None
     if labels is None:
         raise ProxymaskError(f"--labelled: the bundle {bundle.synth.bundle.name} has no labels; leave the flag out")
-    w, masks, _ = read_labelled(config.labelled, labels, None)
+    w, masks, _ = read_labelled(config.labelled, labels, None, strict=config.strict)
+    if absent := [label.name for label in labels.labels if not bool((masks == label.id).any())]:
+        notes.append(f"baseline b: no labelled sample shows {', '.join(absent)}: there its table takes the clusters of {labels.names[0]}")
     return LabelTable(masks, bundle.layout(w.to(bundle.synth.device))[0])

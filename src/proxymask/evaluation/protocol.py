@@ -190,9 +190,11 @@ def _evaluate(config: EvaluationConfig, device: str, precision: str, seed: int, 
     result = Evaluator(config, device=device, precision=precision, seed=seed, progress=progress).run()
     try:
         kept = keep_earlier(config.out, result)
-        write_json(config.out / "metrics.json", {"format": FORMAT, "about": result.about, "notes": result.notes, "numbers": result.numbers})
+        write_json(
+            config.out / "metrics.json", {"format": FORMAT, "about": result.about, "notes": result.messages, "numbers": result.numbers}
+        )
         write_report(config.out / "report.html", result)
     except OSError as error:
         raise ProxymaskError(f"cannot write {config.out} ({os_reason(error)}): make room and run the same command again") from None
-    result.notes.extend([kept] if kept else [])
+    result.messages.extend([kept] if kept else [])
     return result

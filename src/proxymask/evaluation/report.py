@@ -49,7 +49,7 @@ def write_report(path: Path, result: Evaluation) -> None:
     body = [
         f"<h1>{escape(title)}</h1>",
         _summary(result),
-        _notes(result.notes),
+        _notes(result.messages),
         _section("Does the picture follow the mask?", _scores(result)),
         _section("Is it like real pictures?", _distances(result)),
         _section("Without learning", _baselines(result)),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import with_arguments
 from ..imaging.labels import LabelSet
 
 FORMAT = 1  # of metrics.json
@@ -38,11 +39,16 @@ class Evaluation:
     """Bundle, data, judge, networks, settings and versions."""
     numbers: list[dict[str, Any]]
     """Each with ``key``, ``name``, ``of`` (a key of :data:`SETS`), ``value`` (None where undefined), ``count``, ``network`` ..."""
-    notes: list[str]
-    """What the reader must know, such as weights that are missing."""
+    messages: list[str]
+    """What the reader must know, such as weights that are missing, with flags of the command line, as in metrics.json and the report."""
     sheets: dict[str, list[np.ndarray]]
     """Picture sheets by title; the rows of each are (N, H, W, 3) uint8. Not in metrics.json."""
     labels: LabelSet | None
+
+    @property
+    def notes(self) -> list[str]:
+        """The messages with arguments of Python in place of flags."""
+        return [with_arguments(message) for message in self.messages]
 
     def find(self, key: str, of: str | None = None) -> dict[str, Any] | None:
         """The first number with this key, measured on this set where one is named; None where there is none."""

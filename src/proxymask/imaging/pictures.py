@@ -19,7 +19,7 @@ def picture_format(path: Path) -> str:
     """Pillow's name of the format for the suffix of ``path``; a :class:`ProxymaskError` for an unknown suffix."""
     formats = {suffix: name for suffix, name in Image.registered_extensions().items() if name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF")}
     if path.suffix.lower() not in formats:
-        raise ProxymaskError(f"{path}: pictures are written as .png, .jpg or .webp; end the name in one of these")
+        raise ProxymaskError(f"{path}: pictures are written as .png, .jpg, .webp, .bmp or .tif; end the name in one of these")
     return formats[path.suffix.lower()]
 
 

@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ..core.errors import ProxymaskError
+from .arrays import hide, split_masked, tensor_array
 from .bit_depth import DEEP_MODES, deep_maximum, full_scale, grey_picture
 from .raw_values import raw_values, repair
 
@@ -117,6 +118,7 @@ def as_picture(source: PictureSource, notes: list[str] | None = None) -> Image.I
     Args:
         source: a path, a ``.npy`` file, a file object, a PIL picture, or an array or tensor: (H, W) of any numbers, or colours
             (H, W, 3 or 4), integers 0 to 255 or floats 0 to 1; also (1, 3 or 4, H, W). Greys other than uint8 become mode "F".
+            Masked pixels of masked arrays are transparent.
         notes: see :func:`open_picture`.
 
     Raises:
@@ -135,9 +137,7 @@ def stored_array(source: PictureSource) -> np.ndarray | None:
         ProxymaskError: a damaged file, or a type that is no :data:`PictureSource`.
     """
     if isinstance(source, torch.Tensor):
-        tensor = source.detach().cpu()
-        tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-        return _channels_last(tensor.numpy())
+        return _channels_last(tensor_array(source))
     if isinstance(source, np.ndarray):
         return _channels_last(source)
     if isinstance(source, str | os.PathLike) and os.fspath(source).lower().endswith(".npy"):
@@ -428,12 +428,20 @@ def _from_pil(picture: Image.Image) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # a picture that is decoded only now
+        if getattr(picture, "fp", True) is None or "closed" in str(error):
+            raise ProxymaskError("the input is a PIL image that was closed before it was read: open it again") from None
         raise ProxymaskError(f"the input cannot be read ({_reason(error)}): it is truncated or damaged") from None
     repair(picture, raw, "the input")
     return _upright(picture)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
+    numbers, masked = split_masked(array)
+    picture = _from_numbers(numbers)
+    return picture if masked is None else hide(picture, masked)
+
+
+def _from_numbers(array: np.ndarray) -> Image.Image:
     shape = array.shape
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255

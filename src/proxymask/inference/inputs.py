@@ -16,6 +16,7 @@ from ..core.checks import check_value
 from ..core.errors import ProxymaskError
 from ..core.files import check_path
 from ..core.sizes import Size
+from ..imaging.arrays import tensor_array
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask
 
@@ -38,8 +39,7 @@ class Masks(NamedTuple):
 def as_source(source: object) -> str | Path | np.ndarray | Image.Image:
     """One input with tensors brought to numpy; a :class:`ProxymaskError` where its type is none of :data:`MaskLike`."""
     if isinstance(source, torch.Tensor):
-        source = source.detach().cpu()
-        return source.float().numpy() if source.dtype in (torch.bfloat16, torch.float16) else source.numpy()
+        return tensor_array(source)
     if isinstance(source, str):
         check_path(source, "the input")
     if isinstance(source, np.ndarray | Image.Image):
@@ -129,6 +129,7 @@ def _is_one_hot(planes: np.ndarray) -> bool:
 
 def _from_planes(planes: np.ndarray) -> np.ndarray:
     """One-hot planes (N, H, W) as ids (H, W)."""
+    planes = np.ma.filled(planes, 0)  # masked values: of no class
     if not _is_one_hot(planes):
         raise ProxymaskError("the planes are not one-hot (a 1 in exactly one of them at every pixel): take their argmax, ids (H, W)")
     return planes.argmax(axis=0).astype(np.uint8)

@@ -4,6 +4,7 @@ A judge's run folder is the judge itself: network, labels and accuracy lie in th
 """
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,9 +52,9 @@ class Part:
 class JudgeConfig(Checked):
     """A judge's size and schedule."""
 
-    width: Annotated[int, Range(1, 2**12)] = 32
+    width: Annotated[int, Range(2, 2**12)] = 32
     """Channels of the residual blocks."""
-    blocks: Annotated[int, Range(0, 64)] = 6
+    blocks: Annotated[int, Range(1, 64)] = 6
     """Residual blocks."""
     steps: Steps = 1200
     """Steps of training."""
@@ -76,6 +77,15 @@ def score_judge(judge_net: DilatedSegmenter, labels: LabelSet, data: Part, devic
             read = judge_net(data.images(part).to(place)).argmax(dim=1).cpu()
         score.update(read, data.masks(part))
     return _rounded(score.summary())
+
+
+def _shown(data: ImageSet) -> list[bool]:
+    """Whether a mask shows it, for each class of a set."""
+    assert data.labels is not None
+    there = torch.zeros(len(data.labels), dtype=torch.bool)
+    for start in range(0, len(data), 256):
+        there[data.masks(range(start, min(start + 256, len(data)))).unique()] = True
+    return there.tolist()
 
 
 def _rounded(value: Any) -> Any:
@@ -124,6 +134,8 @@ def _train_judge(
             raise ProxymaskError(f"--test {test.folder} has other labels or another size than {data.folder}")
         if test.fingerprint == data.fingerprint:
             raise ProxymaskError("--test holds the pictures of --data, which the judge is trained on: give other pictures")
+    if absent := [label.name for label, there in zip(labels.labels, _shown(data), strict=True) if not there]:
+        warnings.warn(f"no mask shows {', '.join(absent)}; a label that is in no mask cannot be learned", stacklevel=3)
     kept = 0 if test is not None else max(1, round(len(data) * HELD_OUT))
     training = Part(data, range(len(data) - kept))
     held_out = Part(test, range(min(SCORED, len(test)))) if test is not None else Part(data, range(len(data) - kept, len(data))[:SCORED])

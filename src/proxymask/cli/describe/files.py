@@ -13,7 +13,7 @@ from ...imaging.labels import LabelSet
 from ...imaging.mask_forms.coco import SEPARATOR, is_coco
 from ...imaging.mask_forms.labelme import is_labelme
 from ...imaging.masks import check_report, read_mask
-from ...imaging.reader import SUFFIXES, on_white, open_picture
+from ...imaging.reader import SUFFIXES, on_white, open_picture, stored_array
 from .evaluations import describe_metrics
 from .text import Description, count_tensors, label_lines, plain
 
@@ -35,10 +35,11 @@ def describe_file(file: Path, labels: LabelSet | None) -> Description:
         return plain(f"{file}: {count} tensors with {values:,} numbers")
     if file.suffix == ".json":
         return plain(_json(file, labels or _labels_near(file)))
+    numbers = file.suffix.lower() == ".npy"
     info = identify(file)
-    if info.is_checkpoint:
+    if info.is_checkpoint and not numbers:
         return _checkpoint(info.with_sha256())
-    if info.kind == "text" and file.suffix.lower() not in SUFFIXES:
+    if not numbers and info.kind == "text" and file.suffix.lower() not in SUFFIXES:
         raise ProxymaskError(f"{file} is a text file: inspect knows bundles, runs, checkpoints, data sets, samples and masks")
     near = labels or _labels_near(file)
     if near is not None:
@@ -47,7 +48,7 @@ def describe_file(file: Path, labels: LabelSet | None) -> Description:
         except ProxymaskError:
             if labels is not None:  # labels that only lie near may belong to other files
                 raise
-    return plain(_picture(file))
+    return plain(_array(file) if numbers else _picture(file))
 
 
 def _checkpoint(info: FileInfo) -> Description:
@@ -87,6 +88,15 @@ def _labels_near(file: Path) -> LabelSet | None:
         if (folder / "labels.json").is_file():
             return LabelSet.load(folder / "labels.json")
     return None
+
+
+def _array(file: Path) -> str:
+    """Numbers of NumPy: depth, or ids of a mask."""
+    array = stored_array(file)
+    assert array is not None
+    head = f"{file}: a NumPy array, {array.dtype} of shape {array.shape}"
+    finite = array[np.isfinite(array)] if np.issubdtype(array.dtype, np.number) else array[:0]
+    return f"{head}, from {finite.min():g} to {finite.max():g}" if finite.size else head
 
 
 def _picture(file: Path) -> str:

@@ -8,17 +8,19 @@ from ...checkpoints.loading import open_checkpoint
 from ...core.errors import ProxymaskError
 from ...core.files import read_json
 from ...core.sizes import size_text
+from ...core.text import counted
 from ...data.dataset import ImageSet
 from ...imaging.labels import LabelSet
 from ...imaging.mask_files import is_class_folder
 from ...imaging.masks import check_report, read_mask
-from ...imaging.picture_files import list_pictures
+from ...imaging.picture_files import list_pictures, named, reason
+from ...imaging.reader import open_picture, pixel_count
 from ...inference.bundle import Bundle, check_bundle
 from ...inference.samples import painted_masks, read_sidecar
 from ...training.checkpoint import checkpoints
 from ..hints import command_line
 from .evaluations import describe_metrics
-from .runs import describe_model, describe_run
+from .runs import describe_judge, describe_model, describe_run
 from .text import Description, json_lines, label_lines, plain
 
 
@@ -33,6 +35,8 @@ def describe_folder(folder: Path, labels: LabelSet | None) -> Description:
             return function(folder)
     if checkpoints(folder):
         return describe_run(folder)
+    if (folder / SHEET).is_file() and (folder / "pictures").is_dir():
+        return plain(_demo(folder))
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and _is_known(part)]
     if parts:
         described = [describe_folder(part, labels) for part in parts]
@@ -75,7 +79,7 @@ def _import(folder: Path) -> Description:
 
 def _prepared(folder: Path) -> Description:
     pictures = ImageSet.open(folder)
-    lines = [f"{folder}: a prepared set of {len(pictures):,} pictures of {size_text(pictures.size)}"]
+    lines = [f"{folder}: a prepared set of {counted(len(pictures), 'picture')} of {size_text(pictures.size)}"]
     lines += ["masks: none"] if pictures.labels is None else ["masks: one for each picture, with the labels", *label_lines(pictures.labels)]
     return plain("\n".join(lines))
 
@@ -94,7 +98,7 @@ def _dataset(folder: Path) -> Description:
     ]
     lines += ["labels:", *label_lines(LabelSet.load(folder / "labels.json")), *json_lines({"art": about.get("art", {})})]
     missing = about.get("count", there) - there
-    problems = [f"{folder} lacks {missing:,} pictures: run proxymask data with the same arguments again"] if missing > 0 else []
+    problems = [f"{folder} lacks {counted(missing, 'picture')}: run proxymask data with the same arguments again"] if missing > 0 else []
     return Description("\n".join(lines), problems)
 
 
@@ -108,16 +112,39 @@ def _checkpoint(folder: Path) -> Description:
 
 
 def _pictures(folder: Path, labels: LabelSet | None) -> str:
-    pictures = list_pictures(folder, below=False).files
-    if not pictures:
+    pictures, below = list_pictures(folder, below=False).files, list_pictures(folder).files
+    if not below:
         raise ProxymaskError(f"{folder} holds nothing that proxymask knows: no bundle, run, model, data set or pictures")
     samples = [file for file in pictures if file.with_suffix(".json").is_file()]
     if samples:
         return _samples(folder, samples)
     if labels is not None and is_class_folder(pictures, labels):
         return f"{folder}: a mask, one file for each class\n{check_report(read_mask(folder, labels), labels)}"
+    if (folder / "labels.json").is_file():
+        own = LabelSet.load(folder / "labels.json")
+        return "\n".join([f"{folder}: a folder of {_usable(below)} with labels.json:", *label_lines(own)])
     prepare = command_line("data", "prepare", folder, "--size", 128, "--out", "prepared")
-    return f"{folder}: a folder of {len(pictures):,} pictures; to make a prepared set of it: {prepare}"
+    return f"{folder}: a folder of {_usable(below)}; to make a prepared set of it: {prepare}"
+
+
+def _usable(pictures: list[Path]) -> str:
+    """``40 pictures``, or ``40 pictures, of which 30 cannot be opened (007.png is a Git LFS pointer, ...)``."""
+    bad = [file for file in pictures if not pixel_count(file)]
+    if not bad:
+        return counted(len(pictures), "picture")
+    try:
+        open_picture(bad[0])
+        why = ""
+    except ProxymaskError as error:
+        why = f" ({named(bad[0].name, reason(bad[0], error.message))})"
+    return f"{counted(len(pictures), 'picture')}, of which {len(bad):,} cannot be opened{why}"
+
+
+def _demo(folder: Path) -> str:
+    """What ``proxymask demo`` wrote."""
+    pictures, styles = (len(list_pictures(folder / name).files) for name in ("pictures", "styles"))
+    sheet = f"contact sheet: {folder / SHEET}"
+    return f"{folder}: what proxymask demo wrote, {counted(pictures, 'picture')} in {counted(styles, 'style')}\n{sheet}"
 
 
 def _samples(folder: Path, pictures: list[Path]) -> str:
@@ -125,19 +152,21 @@ def _samples(folder: Path, pictures: list[Path]) -> str:
     painted = painted_masks(folder)
     return "\n".join(
         [
-            f"{folder}: {len(pictures):,} samples of {size_text(first.resolution)}, with their latents",
+            f"{folder}: {counted(len(pictures), 'sample')} of {size_text(first.resolution)}, with their latents",
             f"generator: {first.generator[:12]}",
             f"painted masks: {', '.join(painted) or 'none; paint over NAME.png and save it as NAME.mask.png'}",
         ]
     )
 
 
+SHEET = "contact_sheet.png"  # of a demo
 KINDS: dict[str, Callable[[Path], Description]] = {
     "bundle.json": _bundle,
     IMPORT_JSON: _import,
     "metrics.json": _evaluation,
     "index.json": _prepared,
     "dataset.json": _dataset,
+    "judge.json": describe_judge,
     "stats.jsonl": describe_run,
     "stage.json": describe_run,
     "config.json": _model,

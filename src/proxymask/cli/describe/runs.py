@@ -6,11 +6,30 @@ from typing import Any
 
 from ...core.errors import ProxymaskError
 from ...core.files import read_json
+from ...core.sizes import as_size, size_text
+from ...core.text import counted
+from ...imaging.labels import LabelSet
 from ...models.proxy_clusters import ProxyClusters
 from ...training.checkpoint import checkpoints
-from .text import Description, count_tensors, json_lines
+from .text import Description, count_tensors, json_lines, label_lines, plain
 
 NOT_METRICS = ("step", "samples", "seconds", "samples_per_second", "bad_steps")  # of a line of stats.jsonl
+
+
+def describe_judge(folder: Path) -> Description:
+    """What ``proxymask train judge`` wrote."""
+    info = read_json(folder / "judge.json")
+    try:
+        accuracy = info["accuracy"]
+        lines = [
+            f"{folder}: a judge for pictures of {size_text(as_size(info['size']))}, after {counted(info['steps'], 'step')}",
+            f"mIoU {accuracy['miou']:.3f}, accuracy {accuracy['accuracy']:.3f} on {counted(accuracy['count'], 'picture')}",
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProxymaskError(f"{folder / 'judge.json'} is no judge's, or damaged ({error}): train it again") from None
+    count, values = count_tensors(folder / "model.safetensors")
+    lines.append(f"network: {values:,} numbers in {counted(count, 'tensor')}")
+    return plain("\n".join([*lines, "labels:", *label_lines(LabelSet.load(folder / "labels.json"))]))
 
 
 def describe_run(folder: Path) -> Description:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...core.errors import ProxymaskError
+from ..arrays import split_masked
 from ..labels import LabelSet
 from ..reader import DEEP_MODES, as_picture, opacity, to_rgba
 from .closeness import closeness, painted_colors
@@ -57,7 +58,7 @@ def from_array(array: np.ndarray, labels: LabelSet, notes: Notes) -> tuple[np.nd
 
     Args:
         array: ids, integers or bools (H, W), (1, H, W) or (H, W, 1); or colours, RGB or RGBA, (H, W, 3 or 4) or (3 or 4, H, W): integers
-            0 to 255, or floats 0 to 1.
+            0 to 255, or floats 0 to 1. Masked pixels of masked arrays are transparent.
         labels: the classes.
         notes: hold the name of the mask.
     """
@@ -69,6 +70,7 @@ def from_array(array: np.ndarray, labels: LabelSet, notes: Notes) -> tuple[np.nd
         array = np.moveaxis(array, 0, 2)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
+    array, masked = split_masked(array)
     if array.dtype == bool:
         array = array.astype(np.uint8)
     if np.issubdtype(array.dtype, np.floating):
@@ -76,12 +78,15 @@ def from_array(array: np.ndarray, labels: LabelSet, notes: Notes) -> tuple[np.nd
     if not np.issubdtype(array.dtype, np.integer):
         raise ProxymaskError(f"a mask is an array or tensor of integers, got {array.dtype}")
     if array.ndim == 2:
-        return _from_greys(array, None, labels, notes, Stored()), None
+        painted = None if masked is None else ~masked
+        return _from_greys(array, painted, labels, notes, Stored()), painted
     if int(array.min()) < 0 or int(array.max()) > 255:
         raise ProxymaskError(
             f"an array or tensor of colours holds 0 to 255, got {int(array.min())} to {int(array.max())} in shape {array.shape}"
         )
     alpha = array[..., 3].astype(np.uint8) if array.shape[2] == 4 else None
+    if masked is not None:
+        alpha = np.where(masked, np.uint8(0), np.uint8(255) if alpha is None else alpha)
     alpha = None if alpha is None or alpha.min() == 255 else alpha
     painted = _painted(alpha, notes)
     coded = code_array(array[..., :3], alpha, lambda colors, opaque: painted_colors(labels, colors, opaque))

@@ -11,6 +11,7 @@ import torch
 from ...core.errors import ProxymaskError
 from ...core.memory import reset_peak, used_memory
 from ...core.sizes import height_width, size_text
+from ...core.text import counted
 from ...data.prepare import source_files
 from ...models.split_generator import SplitGenerator
 from ...models.stylegan2 import Generator
@@ -98,7 +99,7 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
             done = min(_steps_done(state, stage), loop.steps) if number == 0 else 0  # later stages follow from what is made before
             amount_done = f", {done:,} of them done" if done else ""
             after_labels = "labels" in missing and stage in ("segmenter", "mapper")
-            rows.append(Row(stage, f"{loop.steps:,} steps{amount_done}", cost, done, after_labels))
+            rows.append(Row(stage, f"{counted(loop.steps, 'step')}{amount_done}", cost, done, after_labels))
     if state.device.type != "cuda":
         rows = _with_leftovers(rows, before)
     return Plan(tuple(rows), tuple(_lines(state, rows)))

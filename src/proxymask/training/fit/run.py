@@ -148,7 +148,7 @@ def _run_stage(state: FitState, stage: str) -> None:
 
 def _prepare_pictures(state: FitState) -> None:
     images = needed(state.config.images)
-    with state.report.progress("preparing pictures") as count:
+    with state.report.progress("reading files") as count:
         state.pictures = open_pictures(images, state.size, count)
     rest = f"; {state.pictures.skipped:,} files could not be used" if state.pictures.skipped else ""
     state.report.say(f"{len(state.pictures):,} pictures of {size_text(state.size)}{rest}")
