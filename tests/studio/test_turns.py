@@ -62,24 +62,6 @@ def test_a_running_job_stops_at_its_next_step_when_a_newer_one_comes(turns: Turn
     assert log == ["old 1", "new0"]
 
 
-def test_a_job_that_has_begun_may_end_first_and_of_those_behind_it_the_newest_runs(turns: Turns):
-    gate, log, done = Gate(), [], threading.Event()
-
-    def work() -> Work:
-        gate()
-        yield Pause.STEP
-        log.append("begun")
-        yield Pause.STEP
-
-    turns.put(Job("a", "render", work(), 0, fail))
-    assert gate.reached.wait(WAIT)
-    turns.put(Job("a", "render", recorded(log, "dropped"), 0, fail), after_begun=True)
-    turns.put(Job("a", "render", recorded(log, "new", done=done), 0, fail), after_begun=True)
-    gate.go.set()
-    assert done.wait(WAIT)
-    assert log == ["begun", "new0"]
-
-
 def test_a_stopped_job_is_closed_so_that_it_lets_go_of_what_it_holds(turns: Turns):
     gate, closed, done = Gate(), threading.Event(), threading.Event()
 

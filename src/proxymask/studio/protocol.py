@@ -113,8 +113,6 @@ class Render(Drawn):
 
     type: Literal["render"]
     id: Id
-    live: bool = False
-    """Sent while somebody paints: a picture that is being computed is finished first, so that there is one however quickly these come."""
     want: tuple[Literal["picture", "proxy"], ...] = Field(default=("picture",), max_length=2, strict=False)
 
 
@@ -187,6 +185,6 @@ _KINDS = ("hello", "render", "attention", "cancel", "ping")
 
 
 def request_digest(request: Render, payload: bytes) -> bytes:
-    """SHA-256 of all that decides the answer to a request: everything but its id, and whether it is live."""
-    text = request.model_dump_json(exclude={"id", "live"})
+    """SHA-256 of all that decides the answer to a request: everything but its id."""
+    text = request.model_dump_json(exclude={"id"})
     return hashlib.sha256(len(text).to_bytes(4, "little") + text.encode() + payload).digest()

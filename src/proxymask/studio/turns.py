@@ -45,12 +45,11 @@ class Job:
 
     Attributes:
         stopped: whether it was replaced or cancelled; what it finds is not wanted.
-        begun: whether it has had a turn.
     """
 
     def __init__(self, owner: str, slot: str, work: Work, urgency: int, failed: Callable[[Exception], None]) -> None:
         self.owner, self.slot, self.work, self.urgency, self.failed = owner, slot, work, urgency, failed
-        self.stopped = self.begun = False
+        self.stopped = False
 
 
 class Turns:
@@ -84,8 +83,8 @@ class Turns:
         if self._thread.is_alive():
             self._thread.join(seconds)
 
-    def put(self, job: Job, after_begun: bool = False) -> None:
-        """Add a job; the one in its slot is stopped, unless it has begun and ``after_begun`` says that it may end.
+    def put(self, job: Job) -> None:
+        """Add a job; the one in its slot is stopped.
 
         Raises:
             BusyError: too many jobs of its owner wait already, or the server is ending.
@@ -93,7 +92,7 @@ class Turns:
         with self._changed:
             if self._closing:
                 raise BusyError(ENDING)
-            self._stop(job.owner, job.slot, after_begun)
+            self._stop(job.owner, job.slot)
             jobs = self._jobs.setdefault(job.owner, [])
             if len(jobs) >= self._waiting:
                 raise BusyError("the server is busy: try again in a moment")
@@ -110,10 +109,10 @@ class Turns:
         with self._changed:
             return len(self._jobs.get(owner, ()))
 
-    def _stop(self, owner: str, slot: str | None = None, but_begun: bool = False) -> None:
+    def _stop(self, owner: str, slot: str | None = None) -> None:
         left = []
         for job in self._jobs.get(owner, ()):
-            if (slot is None or job.slot == slot) and not (but_begun and job.begun):
+            if slot is None or job.slot == slot:
                 job.stopped = True
             else:
                 left.append(job)
@@ -132,7 +131,6 @@ class Turns:
                     return
                 owner = next((name for name in self._jobs if name != IDLE), IDLE)
                 job = min(self._jobs[owner], key=lambda job: job.urgency)
-                job.begun = True
             done = self._turn(job)
             with self._changed:
                 jobs = self._jobs.get(owner)

@@ -205,7 +205,7 @@ class Connection:
             self._answer(picture_header(request.id, unchanged=True, same_as=session.done.request.id))
             return
         work = self._steps(session, request, payload, digest, time.perf_counter())
-        self._studio.turns.put(Job(session.id, "render", work, 0, lambda error: self._failed(request.id, error)), request.live)
+        self._studio.turns.put(Job(session.id, "render", work, 0, lambda error: self._failed(request.id, error)))
 
     def _steps(self, session: Session, request: Render, payload: bytes, digest: bytes, made: float) -> Work:
         queued, first = round(1e3 * (time.perf_counter() - made), 1), None

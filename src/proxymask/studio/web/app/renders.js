@@ -10,7 +10,7 @@ const MOST_STYLES = 12; // of a request
 const MOST_THUMBS = 60; // pictures of styles that are kept
 
 /**
- * The newest wins; while painting, one request waits behind the one that is computed. Nothing is sent where nothing changed.
+ * At most one picture is waited for; the newest wins. Nothing is sent where nothing changed.
  *
  * A request has the main style first. While painting it is alone; afterwards the strip's styles whose pictures are old come with it.
  *
@@ -21,7 +21,7 @@ export class Renders extends EventTarget {
     super();
     this.state = state;
     this.socket = socket;
-    this.id = this.answered = Date.now(); // ids rise, also over a reload
+    this.id = Date.now(); // ids rise, also over a reload
     this.originId = 0;
     this.known = new Map(); // id -> request
     this.timer = 0;
@@ -47,12 +47,6 @@ export class Renders extends EventTarget {
   forget() {
     this.last = this.waiting = null;
     this.again = false;
-    this.answered = this.id;
-  }
-
-  /** Whether a request waits behind another. */
-  get #full() {
-    return [...this.known.keys()].filter((id) => id > this.answered).length > 1;
   }
 
   /** ms that one picture takes, at first as the server measured it. */
@@ -81,7 +75,7 @@ export class Renders extends EventTarget {
     return this.runs;
   }
 
-  /** What a picture depends on but the main style, as text. */
+  /** Everything but the main style that a picture depends on, as text. */
   look() {
     const { bundle, condition, truncation, regions } = this.state.work;
     return JSON.stringify([digest(this.#payload()), bundle, condition, truncation, regions]);
@@ -94,14 +88,14 @@ export class Renders extends EventTarget {
     else this.soon();
   }
 
-  /** While something is being changed (a stroke, a slider), where pictures are quick. */
+  /** While something is being changed (a stroke, a slider): as soon as the last picture has come, where pictures are quick. */
   soon() {
     if (!this.live) return;
-    if (this.#full) this.again = true;
+    if (this.waiting) this.again = true;
     else this.#send(false);
   }
 
-  /** A change is done: no earlier picture is wanted any more. */
+  /** A change is done: the picture is wanted now, and one that is waited for is not wanted any more. */
   now() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.#send(true), 0); // several changes of one step are one request
@@ -141,7 +135,6 @@ export class Renders extends EventTarget {
     const { last } = this;
     if (last && last.subject === subject && equal(last.payload, payload) && others.every((seed) => last.seeds.includes(seed))) return;
     header.id = this.id += 1;
-    header.live = !final;
     const seeds = header.styles.map((style) => style.seed);
     const request = { id: header.id, seeds, seed: main, look: this.look(), subject, payload, sent: performance.now() };
     this.last = this.waiting = request;
@@ -173,7 +166,6 @@ export class Renders extends EventTarget {
     if (id !== null && id === this.originId) this.#emit("origin", { error });
     else if (id === null || this.last === null || id >= this.last.id) {
       this.waiting = this.last = null;
-      this.answered = this.id;
       this.error = error;
       this.#status();
     }
@@ -184,7 +176,6 @@ export class Renders extends EventTarget {
     if (!request) return;
     const arrived = performance.now();
     if (header.index === 0) {
-      this.answered = Math.max(this.answered, header.id);
       if (this.waiting && this.waiting.id <= header.id) this.waiting = null;
       this.notes = header.notes ?? [];
       this.why = header.why ?? null;
@@ -193,7 +184,7 @@ export class Renders extends EventTarget {
         if (this.shown) this.shown.request = request;
       } else this.#measure(header.ms);
     }
-    if (this.again && !this.#full) this.#send(false);
+    if (!this.waiting && this.again) this.#send(false); // before the picture is decoded: the server works meanwhile
     if (payload.length) {
       const blob = new Blob([payload], { type: `image/${header.format ?? "png"}` });
       const bitmap = await createImageBitmap(blob);
