@@ -205,7 +205,9 @@ def test_generate_refuses_in_one_line(trained: Path, drawing: Path, tmp_path: Pa
     assert "not both" in fails(capsys, *words, "--mask", MASK, "--condition", "sketch", "--input", drawing)
     assert "go with --input" in fails(capsys, *words, "--mask", MASK, "--invert")
     assert "no mapper for depth (it reads: mask, scribble, sketch)" in fails(capsys, *words, "--condition", "depth", "--input", drawing)
-    assert "--mapper mask reads mask, not sketch" in fails(capsys, *words, "--condition", "sketch", "--mapper", "mask", "--input", drawing)
+    assert "--mapper mask does not read sketch (it reads mask)" in fails(
+        capsys, *words, "--condition", "sketch", "--mapper", "mask", "--input", drawing
+    )
     blank = tmp_path / "blank.png"
     Image.new("L", (50, 50), 255).save(blank)
     assert "is empty" in fails(capsys, *words, "--condition", "sketch", "--input", blank)

@@ -45,7 +45,7 @@ def test_a_label_that_the_style_lacks_is_named(avatars: TestClient):
         said = " ".join(rendered(one, bearded(), without)["notes"])
         assert "this style has no" in said
         assert "facial hair" in said
-        assert "drawn" in said
+        assert "made up" in said
         assert "facial hair" not in " ".join(rendered(one, bearded(), with_beard)["notes"])
 
 

@@ -61,6 +61,7 @@ def test_other_machines_get_in_with_a_token_that_is_printed(tiny_bundle):
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
     assert found[2] not in out + errors, "it is printed once, with the address"
+    assert f"From other machines, put {socket.gethostname()} " in out
 
 
 def test_a_busy_port_is_said_and_another_one_taken():

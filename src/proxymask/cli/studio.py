@@ -2,9 +2,11 @@
 
 import dataclasses
 import importlib.util
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import tyro
 
@@ -65,7 +67,11 @@ class Studio(Checked):
         url = server.address(config, listening)
 
         def started() -> None:
-            print(f"The studio is at  {url}\nCtrl-C ends it.", flush=True)
+            print(f"The studio is at  {url}", flush=True)
+            if self.host in ("0.0.0.0", "::"):
+                local = urlsplit(url).hostname
+                print(f"From other machines, put {socket.gethostname()} or this machine's IP address in place of {local}.")
+            print("Ctrl-C ends it.", flush=True)
             if not self.no_browser:
                 server.open_browser(url)
 

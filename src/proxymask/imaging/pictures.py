@@ -1,5 +1,6 @@
 """Writing pictures, and drawing labelled sheets of them."""
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -24,17 +25,24 @@ def picture_format(path: Path) -> str:
 
 
 def check_writable(folder: Path, out: Path) -> None:
-    """Make ``folder`` and refuse one that cannot be written, before any work is done; ``out``: the path in the message.
+    """Refuse a folder that cannot be made or written, before any work is done; nothing is left of the trial.
+
+    ``out``: the path in the message.
 
     Raises:
         ProxymaskError: it cannot be made or written.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another --out") from None
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> Path:

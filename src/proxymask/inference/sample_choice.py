@@ -59,7 +59,7 @@ class SampleChoice:
         """Why a candidate is proposed after the chosen ones, in words."""
         seen = self.shown >= USUAL
         if not chosen:
-            return f"typical; shows {int(seen[index].sum())} of {seen.shape[1]} kinds of region"
+            return f"typical: {int(seen[index].sum())} of {seen.shape[1]} kinds of region"
         new = int((seen[index] & ~seen[list(chosen)].any(dim=0)).sum())
         if new:
             return f"adds {new} {'kind' if new == 1 else 'kinds'} of region"

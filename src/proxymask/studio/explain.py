@@ -56,9 +56,8 @@ def style_notes(model: Model, mask: np.ndarray, seeds: Sequence[int], truncation
     if not lacking:
         return []
     drawn = model.synth.bundle.rearranger.refinement is not None
-    what = f"{'it is' if len(lacking) == 1 else 'they are'} {'drawn' if drawn else 'made of what is most like it'}"
-    one = len(set(seeds)) == 1
-    return [f"this style has no {listed(lacking)}: {what}" if one else f"the style there has no {listed(lacking)}: {what}"]
+    style = "this style" if len(set(seeds)) == 1 else "the style chosen there"
+    return [f"{style} has no {listed(lacking)}: what is {'drawn there is made up' if drawn else 'most like it is drawn there'}"]
 
 
 def mask_notes(model: Model, canvas: np.ndarray, mask: np.ndarray) -> list[str]:

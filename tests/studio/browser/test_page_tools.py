@@ -151,6 +151,15 @@ def test_painting_by_keyboard_alone(open_studio):
     assert set(studio.ids()[painted]) == {TOP}
 
 
+def test_tab_begins_at_the_top(open_studio):
+    studio = open_studio(viewport={"width": 1280, "height": 500})
+    studio.press("8")
+    row, rows = (studio.page.locator(name).bounding_box() for name in (".label-item.chosen", "#palette .label-list"))
+    assert rows["y"] <= row["y"] <= rows["y"] + rows["height"] - row["height"], "the chosen label is in sight"
+    studio.press("Tab")
+    assert studio.get("document.activeElement.className") == "skip"
+
+
 def test_picture_is_moved_and_zoomed_with_the_mask(open_studio):
     studio = open_studio()
     box = studio.page.locator("#picture-frame").bounding_box()

@@ -21,7 +21,7 @@ export class Jobs {
     this.form = make(
       "form",
       { class: "label-form", method: "dialog" },
-      make("p", { text: "A segmenter learns your labels, then a mapper learns to paint with them. It runs in the background with low priority: you can go on painting, and it goes on when the server is started again." }),
+      make("p", { text: "A segmenter learns your labels, then a mapper to paint with them, in the background: paint on meanwhile. It goes on when the server is started again." }),
       make("label", { class: "field-row" }, make("span", { text: "Name" }), this.name),
       make("label", { class: "field-row" }, make("span", { text: "Length" }), this.length),
       make("button", { type: "submit", class: "button main", text: "Train" }),
@@ -78,7 +78,7 @@ export class Jobs {
     if (progress) {
       const bar = make("progress", { max: progress.total || 1, "aria-label": `Progress of ${job.name}` });
       if (progress.total) bar.value = progress.done;
-      const count = progress.total ? ` ${progress.done.toLocaleString("en")} of ${progress.total.toLocaleString("en")}` : "";
+      const count = progress.total ? `: ${progress.done.toLocaleString("en")} of ${progress.total.toLocaleString("en")}` : "";
       const left = progress.left === null ? "" : `, ${duration(progress.left)} left of this stage`;
       parts.push(bar, make("p", { class: "caption", text: `${progress.stage}${count}${left}` }));
       parts.push(this.#preview(job));

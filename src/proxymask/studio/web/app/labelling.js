@@ -141,6 +141,7 @@ export class Labelling {
     this.#use(set);
     this.which.replaceChildren(...this.sets.filter(({ bundle }) => bundle === set.bundle).map((each) => make("option", { value: each.id, text: each.name })));
     this.which.value = set.id;
+    this.kept.textContent = "Choosing samples to label…";
     this.proposed = await getJson(`${ROOT}/sets/${set.id}/proposals?count=${AT_ONCE}`);
     await this.#openSample(set.samples[0] ?? this.proposed[0].seed);
   }

@@ -130,7 +130,7 @@ state.addEventListener("canvas", () => {
   renders.drawn(true);
   if (!renders.held && state.unstarted.has(state.work.condition)) files.attempt(() => files.beginClusters());
 });
-state.addEventListener("work", () => palette.showRegions(state.bundle?.styles_per_label ? state.work.regions : {}));
+state.addEventListener("work", () => palette.showRegions(state.bundle?.styles_per_label && state.work.condition === "mask" ? state.work.regions : {}));
 state.addEventListener("tool", ({ detail }) => palette.mark(detail.label));
 state.addEventListener("change", ({ detail }) => {
   if (detail.kind === "load" && state.condition.mode === "clusters") showPalette();

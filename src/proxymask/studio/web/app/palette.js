@@ -108,8 +108,14 @@ export class Palette {
       row.classList.toggle("chosen", on);
       if (on) this.name.value = label.name;
       pick.setAttribute("aria-pressed", String(on));
-      if (on && !this.list.contains(document.activeElement)) row.scrollIntoView({ block: "nearest" });
+      if (on && !this.list.contains(document.activeElement)) this.#reveal(row);
     }
+  }
+
+  /** Scroll to a row. (`scrollIntoView` would also let Tab go on from there.) */
+  #reveal(row) {
+    const [at, all] = [row, this.list].map((element) => element.getBoundingClientRect());
+    this.list.scrollBy(Math.min(0, at.left - all.left) || Math.max(0, at.right - all.right), Math.min(0, at.top - all.top) || Math.max(0, at.bottom - all.bottom));
   }
 
   /** Show which labels have a style of their own: label id -> seed. */

@@ -167,7 +167,7 @@ export class StylePanel {
     this.scopeRow.hidden = !bundle.styles_per_label || work.condition !== "mask";
     for (const option of this.scope.options) {
       const own = work.regions[option.value];
-      const name = option.value === "" ? "the whole picture" : bundle.labels.find(({ id }) => String(id) === option.value).name;
+      const name = option.value === "" ? "the whole picture" : bundle.labels.find(({ id }) => String(id) === option.value).name.replaceAll("_", " ");
       option.text = own === undefined ? name : `${name} · ${own}`;
     }
     const seed = this.chosenSeed;
