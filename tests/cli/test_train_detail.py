@@ -43,5 +43,7 @@ def test_trained_added_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixtur
     other.save(tmp_path / "other")
     assert run("bundle", "add", out, "--bundle", tmp_path / "other", "--out", tmp_path / "x") == 2
     assert "was trained with another mapper" in capsys.readouterr().err
+    assert run(*train, "--steps", 4) == 0  # done already
+    assert run("inspect", out) == 0
     assert run(*train, "--mapper", "nope") == 2
     assert "has no such mapper" in capsys.readouterr().err

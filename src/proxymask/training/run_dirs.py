@@ -27,7 +27,7 @@ from .loop import LoopConfig, Progress, Stage, Stopped, train
 
 MARK = "stage.json"
 # the stages that leave a mark, each after those whose networks it may save too
-MARKED = ("clusters", "rearranger", "segmenter", "mapper", "depth", "generator")
+MARKED = ("clusters", "rearranger", "segmenter", "mapper", "detail", "depth", "generator")
 # beginnings of the names that a run folder may hold
 OURS = (
     LOCK,
@@ -47,6 +47,7 @@ OURS = (
     "segmenter",
     "mapper",
     "condition.json",
+    "detail",
     "depth",
 )
 
