@@ -18,6 +18,13 @@ from proxymask.models.stylegan2 import Generator, seed_to_z
 
 torch.set_num_threads(1)  # on such small networks more threads are slower
 
+SLOW_FILES = ("test_fit.py", "test_kill_resume.py", "test_stops.py", "test_ablations.py", "test_rectangles.py", "test_conditions.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that two processes end at the same time."""
+    items.sort(key=lambda item: SLOW_FILES.index(item.path.name) if item.path.name in SLOW_FILES else len(SLOW_FILES))
+
 
 def make_tiny_bundle(resolution: int = 32, cut: int = 16, clusters: int = 5) -> Bundle:
     """A complete bundle with random weights and the labels of avatars."""
