@@ -146,7 +146,7 @@ def test_masks_become_pictures_of_the_generators_size(
     assert run("demo", *bundle, "--masks", root / "mask.png", "--styles", 2, "--out", tmp_path / "demo", *CPU) == 0
     assert pixels(next((tmp_path / "demo" / "pictures").iterdir())).shape == (*size, 3)
     assert run("inspect", tmp_path / "s") == 0
-    assert f"samples of {size[1]}x{size[0]}" in capsys.readouterr().out
+    assert f"1 sample of {size[1]}x{size[0]}" in capsys.readouterr().out
 
 
 def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(

@@ -399,7 +399,7 @@ def test_verbs_make_what_fit_makes(copy, capsys):
     fit(config(copy))
     for ours, theirs in (("s/segmenter", "segmenter/segmenter"), ("m/mapper", "mapper/mapper")):
         assert file_hash(run / ours / "model.safetensors") == file_hash(work / theirs / "model.safetensors")
-    assert set(TRAIN) == {"generator", "rearranger", "segmenter", "mapper", "depth", "judge"}
+    assert set(TRAIN) == {"generator", "rearranger", "segmenter", "mapper", "detail", "depth", "judge"}
 
     TrainGenerator(images=copy / "pictures", out=run / "tuned", resume_from=copy / "model", **common).run()
     assert "start" in mark_of(run / "tuned")["identity"]
