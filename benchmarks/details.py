@@ -90,7 +90,7 @@ def main() -> None:
         w = synth.w([FIRST_STYLE + number for number in index])
         style = synth.encode_styles(w)
         proxy = synth.proxy_mask(synth.map(masks, args.mapper), style)
-        inputs = mask_inputs(masks, len(labels), args.mapper)
+        inputs = mask_inputs(masks, args.mapper)
         made = {
             "off": synth.render(proxy, style),
             "on": synth.render(proxy, style, inputs),

@@ -65,7 +65,7 @@ def test_batches_generate_and_steps_agree(synth: Synthesizer) -> None:
     assert np.array_equal(np.asarray(synth.generate(mask(), 3).picture), single)
     style, ids = synth.make_style(3), synth.read_mask(mask())
     proxy = synth.proxy_mask(synth.map(ids[None]), style)
-    pixels = synth.render(proxy, style, mask_inputs(ids[None], tiny.N))
+    pixels = synth.render(proxy, style, mask_inputs(ids[None]))
     assert torch.equal(pixels[0], synth(mask(), 3, output_type="tensor"))
     synth.batch_size = 2
     both = synth([mask(), mask().T.copy()], [3, 4], output_type="numpy")
@@ -81,7 +81,7 @@ def test_several_inputs_each_act_where_they_were_painted(synth: Synthesizer) -> 
     style, ids = synth.make_style(3), synth.read_mask(mask())
     proxy = synth.proxy_mask(synth.map(ids[None]), style)
     state = synth.rearrange(proxy, style)
-    [whole] = mask_inputs(ids[None], tiny.N)
+    [whole] = mask_inputs(ids[None])
     left = torch.zeros(tiny.SIZE, tiny.SIZE)
     left[:, :4] = 1
     parts = [whole._replace(where=left), whole._replace(where=1 - left)]

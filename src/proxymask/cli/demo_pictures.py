@@ -125,7 +125,7 @@ def _mask_inputs(
     for file, mask in zip(files, masks, strict=True):
         folder, _, name = file.name.rpartition("/")
         section = SECTIONS.get(folder, folder) if examples else folder or "masks"
-        painted = mask_inputs(mask[None], len(labels))
+        painted = mask_inputs(mask[None])
         found.append(Input(section, file.name, name, colorize(mask, labels), synth.map(mask[None]), painted))
     return found
 

@@ -165,7 +165,7 @@ class Generate(Checked):
                 for style_seed in self._styles():
                     style = synth.make_style(style_seed, truncation=self.truncation)
                     for name, ids, logits in mapped:
-                        painted = mask_inputs(ids[None], len(synth.bundle.labels), mapper)
+                        painted = mask_inputs(ids[None], mapper)
                         output.write(name, style_seed, synth, logits, style, painted)
                         done += 1
                         report(done, len(good) * self.count)

@@ -105,7 +105,7 @@ class BundleSynthesis:
     def from_masks(self, masks: torch.Tensor, styles: Style) -> torch.Tensor:
         """Pictures (B, 3, H, W) of label ids (B, H, W); one mask may serve all styles, or one style all masks."""
         proxy = self.map(masks, styles)
-        painted = mask_inputs(masks, len(self.synth.bundle.labels or ()), self.mapper)
+        painted = mask_inputs(masks, self.mapper)
         return self.synth.render(proxy, styles, painted)
 
     def generate(self, masks: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """What a person painted, as the detail networks read it.
 
-Shapes: B inputs of H x W pixels, P planes, N labels.
+Shapes: B inputs of H x W pixels, P planes.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..conditions import Reading
 
@@ -18,16 +17,15 @@ class DetailInput(NamedTuple):
 
     mapper: str
     """The mapper that reads it."""
-    planes: torch.Tensor
-    """(B, P, H, W), 0 to 1; or (1, P, H, W) for all pictures."""
+    given: torch.Tensor
+    """Label ids (B, H, W), or planes (B, P, H, W), 0 to 1; B 1: for all pictures."""
     where: torch.Tensor | None = None
     """(H, W): where it was painted, with values 0 and 1; None: it counts everywhere."""
 
 
-def mask_inputs(ids: np.ndarray | torch.Tensor, labels: int, mapper: str = "mask") -> tuple[DetailInput, ...]:
-    """Label ids (B, H, W) of ``labels`` classes as what was painted."""
-    each = ids if isinstance(ids, torch.Tensor) else torch.tensor(ids)
-    return (DetailInput(mapper, F.one_hot(each.long(), labels).permute(0, 3, 1, 2)),)
+def mask_inputs(ids: np.ndarray | torch.Tensor, mapper: str = "mask") -> tuple[DetailInput, ...]:
+    """Label ids (B, H, W) as what was painted."""
+    return (DetailInput(mapper, ids if isinstance(ids, torch.Tensor) else torch.tensor(ids)),)
 
 
 def reading_inputs(readings: Sequence[Reading], mappers: Sequence[str]) -> tuple[DetailInput, ...]:

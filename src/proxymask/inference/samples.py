@@ -62,6 +62,9 @@ class Sidecar:
     """Side of the picture; (height, width) where it is not square."""
 
 
+SIDECAR_FIELDS = {field.name for field in dataclasses.fields(Sidecar)}
+
+
 @dataclasses.dataclass(frozen=True)
 class SampleNetworks:
     """The networks that make samples and their masks."""
@@ -203,17 +206,16 @@ def read_sidecar(path: str | Path) -> Sidecar:
     """Read the sidecar of a sample; a :class:`ProxymaskError` says what is wrong with it."""
     path = Path(path)
     stored = read_json(path)
-    fields = {field.name for field in dataclasses.fields(Sidecar)}
     if isinstance(stored, dict) and "shapes" in stored:
         raise ProxymaskError(
             f"{path} is of labelme, which saved it over the sample's sidecar: rename it to {path.stem}.mask.json, and write the "
             "sample again with its seed (proxymask sample)"
         )
-    if not isinstance(stored, dict) or not fields <= stored.keys():
+    if not isinstance(stored, dict) or not stored.keys() >= SIDECAR_FIELDS:
         raise ProxymaskError(f"{path} is not the sidecar of a sample: proxymask sample writes those")
     if stored.get("format") != SIDECAR_FORMAT:
         raise ProxymaskError(f"{path} has sidecar format {stored.get('format')}, this version reads {SIDECAR_FORMAT}: sample again")
-    return Sidecar(**{name: stored[name] for name in fields})
+    return Sidecar(**{name: stored[name] for name in SIDECAR_FIELDS})
 
 
 def _is_sidecar(path: Path) -> bool:
@@ -222,7 +224,7 @@ def _is_sidecar(path: Path) -> bool:
         stored = read_json(path)
     except ProxymaskError:
         return False
-    return isinstance(stored, dict) and {"w", "seed", "generator"} <= stored.keys()
+    return isinstance(stored, dict) and stored.keys() >= SIDECAR_FIELDS
 
 
 def has_sidecars(folder: Path) -> bool:

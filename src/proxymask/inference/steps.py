@@ -245,10 +245,10 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def render_state(self, state: SplitState, w: torch.Tensor) -> torch.Tensor:
-        """G2: states at the split, with latents w of as many styles, -> pictures."""
+    def render_state(self, state: SplitState, w: torch.Tensor, change: torch.Tensor | None = None) -> torch.Tensor:
+        """G2: states at the split, with latents w of as many styles, and :meth:`change` -> pictures."""
         with autocast(self.device, self.dtype):
-            return self.cut.render(state, w).float().clamp_(-1, 1)
+            return self.cut.render(state, w, change=change).float().clamp_(-1, 1)
 
     @checked
     @inference
@@ -265,41 +265,44 @@ class SynthesisSteps:
         """G2: what :meth:`rearrange` made for a style, or for one each, and :meth:`change` -> pictures."""
         if style.fused_g2 is not None:
             return style.fused_g2(state, change).clamp_(-1, 1)
-        with autocast(self.device, self.dtype):
-            return self.cut.render(state, style.expanded(len(state.features)).w, change=change).float().clamp_(-1, 1)
+        return self.render_state(state, style.expanded(len(state.features)).w, change)
 
     @inference
-    def change(self, painted: Sequence[DetailInput], proxy: torch.Tensor, state: SplitState, style: Style) -> torch.Tensor | None:
+    def change(
+        self,
+        painted: Sequence[DetailInput],
+        proxy: torch.Tensor,
+        state: SplitState,
+        style: Style | RegionStyles,
+        shares: torch.Tensor | None = None,
+    ) -> torch.Tensor | None:
         """What the detail networks add to the features of G2's last block, (B, D, H, W); None where nothing is added.
 
         Args:
             painted: inputs, each for all pictures or for one; of several, each acts where it was painted.
             proxy: proxy masks, ids (B, h, w) or planes (B, K, h, w).
             state: rearranged to these.
-            style: one style, or one for each picture.
+            style: one style, or one for each picture; or, of one picture, a style for each label.
+            shares: with a style for each label, the share of each style, (S, H, W).
         """
         total: torch.Tensor | None = None
         for one in painted if self.use_details else ():
             network = self._detail(one.mapper)
             if network is None:
                 continue
+            given = one.given.to(self.device)
             with torch.autocast(self.device.type, enabled=False):
-                planes = one.planes.to(self.device, self.dtype)
-                mask = network.encode(planes.expand(len(proxy), -1, -1, -1), proxy)
-                change = network(mask, state.features, style.expanded(len(proxy)).w)
+                mask = network.encode(given.expand(len(proxy), *given.shape[1:]), proxy)
+                if isinstance(style, Style):
+                    change = network(mask, state.features, style.expanded(len(proxy)).w)
+                else:
+                    assert shares is not None
+                    each = torch.cat([network(mask, state.features, of_label.w) for of_label in style.styles])
+                    change = (each * shares[:, None].to(each)).sum(dim=0, keepdim=True)
             if one.where is not None:
                 change = change * one.where.to(change)
             total = change if total is None else total + change
         return total
-
-    @inference
-    def change_by_region(
-        self, painted: Sequence[DetailInput], proxy: torch.Tensor, state: SplitState, styles: RegionStyles, shares: torch.Tensor
-    ) -> torch.Tensor | None:
-        """:meth:`change` of one picture with a style for each label, whose shares are (S, H, W)."""
-        each = [self.change(painted, proxy, state, style) for style in styles.styles]
-        changes = [change * share for change, share in zip(each, shares.to(self.dtype), strict=True) if change is not None]
-        return torch.stack(changes).sum(dim=0) if changes else None
 
     def _detail(self, mapper: str) -> DetailNetwork | None:
         """The fused form of the detail network for what a mapper reads."""

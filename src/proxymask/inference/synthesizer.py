@@ -306,7 +306,7 @@ class Synthesizer(ConditionSteps):
             logits = self.map(np.stack(ids[part]), mapper)
             single_styles = [style for style in styles_of_part if isinstance(style, Style)]
             if len(single_styles) == len(styles_of_part):
-                style, painted = join_styles(single_styles), mask_inputs(np.stack(ids[part]), len(self._needed_labels()), mapper)
+                style, painted = join_styles(single_styles), mask_inputs(np.stack(ids[part]), mapper)
                 blocks.append(block_output(self.render(self.proxy_mask(logits, style), style, painted), output_type))
                 continue
             for row, mask, style_of_one in zip(logits, ids[part], styles_of_part, strict=True):
@@ -387,7 +387,7 @@ class Synthesizer(ConditionSteps):
             style: one for the whole picture, or one for each label.
             mapper: which made the logits.
         """
-        painted = mask_inputs(np.array(mask)[None], len(self._needed_labels()), mapper)
+        painted = mask_inputs(np.array(mask)[None], mapper)
         if isinstance(style, Style):
             proxy = self.proxy_mask(logits, style)
             return self.render(proxy, style, painted), proxy
@@ -396,7 +396,7 @@ class Synthesizer(ConditionSteps):
             grid = shrink(shares, logits.shape[2:])
             proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
             state = attend_by_region(self.rearranger, self.query_tokens(proxy), style.styles, grid)
-            return style.g2(state, shares, self.change_by_region(painted, proxy, state, style, shares)).clamp_(-1, 1), proxy
+            return style.g2(state, shares, self.change(painted, proxy, state, style, shares)).clamp_(-1, 1), proxy
 
     def _whole(self, style: StyleLike | None, truncation: float) -> Style:
         """As :meth:`_resolve`, where a style for each label cannot be used."""

@@ -106,13 +106,15 @@ class DetailNetwork(ConfigModel):
         edge[..., :-1] += columns
         return F.max_pool2d(edge.clamp_(max=1), 2 * self.reach + 1, 1, self.reach)
 
-    def encode(self, planes: torch.Tensor, proxy: torch.Tensor) -> MaskFeatures:
+    def encode(self, given: torch.Tensor, proxy: torch.Tensor) -> MaskFeatures:
         """What a style does not change.
 
         Args:
-            planes: (B, P, H, W), 0 to 1, in the dtype of the network: one-hot for masks.
+            given: the condition: label ids (B, H, W), or planes (B, P, H, W), 0 to 1.
             proxy: the proxy mask, ids (B, h, w) or planes (B, K, h, w).
         """
+        planes = F.one_hot(given.long(), self.planes).permute(0, 3, 1, 2) if given.ndim == 3 else given
+        planes = planes.to(self.enter.weight.dtype)
         if proxy.ndim == 3:
             embedded = F.embedding(proxy, self.embed.t()).permute(0, 3, 1, 2)
         else:

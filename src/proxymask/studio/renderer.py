@@ -100,7 +100,7 @@ class Renderer:
             state = attend_by_region(synth.rearranger, synth.query_tokens(proxy), style.styles, grid)
         yield Pause.STEP
         with torch.inference_mode():
-            change = synth.change_by_region(painted.inputs, proxy, state, style, shares)
+            change = synth.change(painted.inputs, proxy, state, style, shares)
             return proxy, to_uint8(style.g2(state, shares, change))[0]
 
     def layout(self, model: Model, request: Drawn, payload: bytes) -> tuple[torch.Tensor, Painted, list[str]]:
@@ -135,7 +135,7 @@ class Renderer:
         if unknown:
             raise FieldError(f"regions: {unknown[0]} is no label of {model.name}, which has 0 to {len(labels) - 1}", "regions")
         small = resize_mask(canvas, model.synth.size)
-        painted = Painted(kind, canvas, small, nothing, nothing, mask_inputs(small[None], len(labels), mapper))
+        painted = Painted(kind, canvas, small, nothing, nothing, mask_inputs(small[None], mapper))
         return model.synth.map(small[None], mapper), painted, mask_notes(model, canvas, small)
 
     def style(self, model: Model, request: Drawn, spec: StyleSpec) -> Style | RegionStyles:

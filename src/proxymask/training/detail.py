@@ -17,7 +17,6 @@ from collections.abc import Hashable, Iterator
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -161,13 +160,9 @@ class DetailStage:
             target = generator.synthesis(sample)
         return DetailBatch(w, given, labels, proxy, moved.features, moved.rgb, target, layers == 0)
 
-    def planes(self, given: torch.Tensor) -> torch.Tensor:
-        """What the mapper reads, as planes (B, P, H, W)."""
-        return given if given.ndim == 4 else F.one_hot(given, self.detail.planes).permute(0, 3, 1, 2).float()
-
     def paint(self, detail: nn.Module, batch: DetailBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures (B, img_channels, H, W) with a detail network, and the band (B, 1, H, W) in which it acts."""
-        mask = detail.encode(self.planes(batch.given), batch.proxy)  # type: ignore[operator]
+        mask = detail.encode(batch.given, batch.proxy)  # type: ignore[operator]
         change = detail(mask, batch.features, batch.w)
         return self.cut.render(SplitState(batch.features, batch.rgb), batch.w, change=change), mask.band
 
