@@ -23,13 +23,18 @@ def run(*words: object) -> int:
     return main([str(word) for word in words])
 
 
-def test_train_segmenter_says_which_labels_no_mask_shows(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    painted = tmp_path / "painted"
-    assert run("sample", "--bundle", tiny_bundle, "--count", 1, "--out", painted, *CPU) == 0
+def two_labels_painted(bundle: Path, folder: Path) -> Path:
+    """A sample with a mask of the first two labels."""
+    assert run("sample", "--bundle", bundle, "--count", 1, "--out", folder, *CPU) == 0
     ids = np.zeros((32, 32), np.uint8)
     ids[8:20] = 1
-    write_mask(painted / "000000.mask.png", ids, AVATAR_LABELS)
-    AVATAR_LABELS.save(painted / "labels.json")
+    write_mask(folder / "000000.mask.png", ids, AVATAR_LABELS)
+    AVATAR_LABELS.save(folder / "labels.json")
+    return folder
+
+
+def test_train_segmenter_says_which_labels_no_mask_shows(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    painted = two_labels_painted(tiny_bundle, tmp_path / "painted")
     words = ("train", "segmenter", "--bundle", tiny_bundle, "--labels", painted, "--steps", 1, "--style-transfer-max-labels", 0, *CPU)
     capsys.readouterr()
     assert run(*words, "--tensorboard", "False", "--out", tmp_path / "run") == 0
@@ -91,12 +96,7 @@ def test_train_judge_says_which_labels_no_mask_shows(tmp_path: Path, capsys: pyt
 
 
 def test_evaluate_says_which_labels_no_labelled_sample_shows(tiny_bundle: Path, tmp_path: Path) -> None:
-    painted = tmp_path / "painted"
-    assert run("sample", "--bundle", tiny_bundle, "--count", 1, "--out", painted, *CPU) == 0
-    ids = np.zeros((32, 32), np.uint8)
-    ids[8:20] = 1
-    write_mask(painted / "000000.mask.png", ids, AVATAR_LABELS)
-    AVATAR_LABELS.save(painted / "labels.json")
+    painted = two_labels_painted(tiny_bundle, tmp_path / "painted")
     (tmp_path / "photos").mkdir()
     for number in range(2):
         Image.new("RGB", (32, 32), (90 * number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
