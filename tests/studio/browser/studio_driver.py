@@ -251,6 +251,13 @@ class LabelMode:
         """A click of the mouse."""
         self.page.mouse.click(*self.at(x, y))
 
+    def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int) -> None:
+        """A stroke of the mouse, with so many moves."""
+        self.page.mouse.move(*self.at(*start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.at(*end), steps=steps)
+        self.page.mouse.up()
+
     def tool(self, name: str) -> None:
         """Choose a tool."""
         self.page.locator(".label-tools").get_by_role("radio", name=name, exact=True).click()
