@@ -1,5 +1,6 @@
 """Fixtures shared by all tests, for the whole session. A test that trains or changes one makes its own with ``tiny``."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
 
 torch.set_num_threads(1)  # on such small networks more threads are slower
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; tests interrupt themselves
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW_FILES = ("test_fit.py", "test_kill_resume.py", "test_stops.py", "test_ablations.py", "test_rectangles.py", "test_conditions.py")
 
