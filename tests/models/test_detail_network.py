@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from proxymask.core.errors import ProxymaskError
 from proxymask.inference.fused import fused_copy
-from proxymask.models.detail_network import DetailNetwork
+from proxymask.models.detail_network import DetailChange, DetailNetwork
 
 PLANES, CLUSTERS = 3, 5
 
@@ -20,63 +20,95 @@ def network(start: tuple[int, int] = (4, 4), resolution: int = 16, cut: int = 8)
     return made.eval()
 
 
+def zeros(height: int = 8, width: int = 8) -> torch.Tensor:
+    return torch.zeros(1, height, width, dtype=torch.int64)
+
+
 def square(height: int = 16, width: int = 16) -> torch.Tensor:
     ids = torch.zeros(1, height, width, dtype=torch.int64)
     ids[:, 6:10, 6:10] = 1
     return F.one_hot(ids, PLANES).permute(0, 3, 1, 2).float()
 
 
-def change(made: DetailNetwork, planes: torch.Tensor, proxy: torch.Tensor, w: torch.Tensor | None = None) -> torch.Tensor:
+def change(made: DetailNetwork, given: torch.Tensor, proxy: torch.Tensor, w: torch.Tensor | None = None) -> DetailChange:
     height, width = proxy.shape[-2:]
-    features = torch.randn(len(planes), 6, height, width, generator=torch.Generator().manual_seed(1))
-    return made(made.encode(planes, proxy), features, torch.ones(len(planes), 10) if w is None else w)
+    rng = torch.Generator().manual_seed(1)
+    features = torch.randn(len(given), 6, height, width, generator=rng)
+    last = torch.randn(len(given), 7, *given.shape[-2:], generator=rng)
+    return made(made.encode(given, proxy), features, torch.ones(len(given), 10) if w is None else w, last)
+
+
+def is_nothing(found: DetailChange) -> bool:
+    return bool((found.features == 0).all() and (found.neighbours == 0).all())
 
 
 def test_it_starts_as_no_change() -> None:
-    made = DetailNetwork(PLANES, CLUSTERS, 6, 10, 7, 16, 8)
-    assert (change(made, square(), torch.zeros(1, 8, 8, dtype=torch.int64)) == 0).all()
+    assert is_nothing(change(DetailNetwork(PLANES, CLUSTERS, 6, 10, 7, 16, 8), square(), zeros()))
 
 
-def test_it_acts_in_the_band_about_borders_only() -> None:
-    found = change(network(), square(), torch.zeros(1, 8, 8, dtype=torch.int64))
-    assert found.shape == (1, 7, 16, 16)
-    acts = found.abs().amax(dim=1)[0] > 0
-    rows = torch.arange(16)
-    near = ((rows >= 3) & (rows <= 12))[:, None] & ((rows >= 3) & (rows <= 12))[None, :]  # border pixels 5 to 10, and 2 more
-    for corner in ((3, 3), (3, 12), (12, 3), (12, 12)):  # of the square, which no pixel of the border has as a side
-        near[corner] = False
-    assert torch.equal(acts, near)
+def test_it_acts_about_borders_and_fades() -> None:
+    made, planes = network(resolution=32, cut=16), square(32, 32)  # border pixels 5 to 10; a cell is 2 pixels
+    found = change(made, planes, zeros(16, 16))
+    assert found.features.shape == (1, 7, 32, 32)
+    assert found.neighbours.shape == (1, 8, 32, 32)
+    gate = made.gate(planes)
+    assert (gate[0, 0, 8, [5, 6, 9, 10]] == 1).all()
+    assert (gate[0, 0, 8, 10:15].diff() < 0).all()
+    assert gate[0, 0, 8, 14] > 0
+    assert (gate[0, 0, :, 15:] == 0).all()
+    for part in (found.features, found.neighbours):
+        assert torch.equal(part.abs().amax(dim=1)[0] > 0, gate[0, 0] > 0)
+
+
+def test_the_gate_of_ids_is_that_of_their_planes() -> None:
+    planes = square()
+    assert torch.equal(network().gate(planes.argmax(dim=1)), network().gate(planes))
 
 
 def test_a_mask_without_borders_changes_nothing() -> None:
     flat = torch.zeros(1, PLANES, 16, 16)
     flat[:, 2] = 1
-    assert (change(network(), flat, torch.zeros(1, 8, 8, dtype=torch.int64)) == 0).all()
+    assert is_nothing(change(network(), flat, zeros()))
+
+
+def test_neighbours_take_their_share_of_a_pixel() -> None:
+    picture = torch.arange(2 * 9, dtype=torch.float32).view(1, 2, 3, 3)
+    weights = torch.zeros(1, 8, 3, 3)
+    weights[0, 1, 1, 1] = 0.25  # the one above the centre
+    weights[0, 3, 0, 0] = 1.0  # to the left of a corner: the corner itself
+    weights[0, 7, 1, 1] = 0.5  # to the lower right
+    mixed = DetailChange(torch.zeros(1, 1, 3, 3), weights, 1).on_picture(picture)
+    wanted = picture.clone()
+    wanted[:, :, 1, 1] = 0.25 * picture[:, :, 0, 1] + 0.5 * picture[:, :, 2, 2] + 0.25 * picture[:, :, 1, 1]
+    torch.testing.assert_close(mixed, wanted)
+
+
+def same(a: DetailChange, b: DetailChange) -> bool:
+    return torch.allclose(a.features, b.features, atol=1e-5) and torch.allclose(a.neighbours, b.neighbours, atol=1e-5)
 
 
 def test_ids_and_planes_of_the_proxy_mask_mean_the_same() -> None:
     ids = torch.randint(CLUSTERS, (1, 8, 8), generator=torch.Generator().manual_seed(2))
     planes = F.one_hot(ids, CLUSTERS).permute(0, 3, 1, 2).float()
-    torch.testing.assert_close(change(network(), square(), ids), change(network(), square(), planes))
+    assert same(change(network(), square(), ids), change(network(), square(), planes))
 
 
 def test_the_last_layers_w_counts() -> None:
     w = torch.randn(1, 4, 10, generator=torch.Generator().manual_seed(3))
-    proxy = torch.zeros(1, 8, 8, dtype=torch.int64)
-    assert torch.equal(change(network(), square(), proxy, w), change(network(), square(), proxy, w[:, -1]))
-    assert not torch.equal(change(network(), square(), proxy, w), change(network(), square(), proxy, w[:, 0]))
+    assert same(change(network(), square(), zeros(), w), change(network(), square(), zeros(), w[:, -1]))
+    assert not same(change(network(), square(), zeros(), w), change(network(), square(), zeros(), w[:, 0]))
 
 
 def test_the_fused_form_is_the_same_function() -> None:
-    made, proxy = network(), torch.zeros(1, 8, 8, dtype=torch.int64)
-    torch.testing.assert_close(change(fused_copy(made, torch.float32), square(), proxy), change(made, square(), proxy))
+    made = network()
+    assert same(change(fused_copy(made, torch.float32), square(), zeros()), change(made, square(), zeros()))
 
 
 def test_pictures_that_are_not_square_and_a_smaller_cut() -> None:
     made = network((4, 8), 32, 8)
-    found = change(made, square(32, 64), torch.zeros(1, 8, 16, dtype=torch.int64))
-    assert found.shape == (1, 7, 32, 64)
-    assert made.reach == 4
+    found = change(made, square(32, 64), zeros(8, 16))
+    assert found.features.shape == (1, 7, 32, 64)
+    assert (made.reach, found.spread) == (4, 2)
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:

@@ -30,7 +30,7 @@ def definition(steps: int = 6, **config: object) -> DetailDefinition:
 
 
 def test_it_learns_and_what_is_frozen_stays(tmp_path: Path) -> None:
-    """The band of samples in their own style comes nearer to the samples."""
+    """About borders, samples in their own style come nearer to the samples."""
     stage = definition(
         60, self_share=1.0, mix_share=0.0, lambda_label=0.0, lambda_adv=0.0, auxiliary_share=0.02, learning_rate=0.02
     ).build()
@@ -42,8 +42,8 @@ def test_it_learns_and_what_is_frozen_stays(tmp_path: Path) -> None:
         run.index = 10_000
         with torch.no_grad():
             batch = stage.batch(run)
-            picture, band = stage.paint(network, batch)
-        return float(((picture - batch.target).abs() * band).sum() / band.sum())
+            picture, gate = stage.paint(network, batch)
+        return float(((picture - batch.target).abs() * gate).sum() / gate.sum())
 
     first = off(stage.detail)
     tiny.run(stage, tmp_path, steps=60, batch=8)

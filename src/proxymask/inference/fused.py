@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ..core.errors import ProxymaskError
+from ..models.detail_network import DetailChange, Details
 from ..models.layers import EqualConv
 from ..models.rearranger import QueryTokens, Rearranger
 from ..models.split_generator import SplitGenerator, SplitState
@@ -223,22 +224,25 @@ class FusedG2:
     def _ready(self, weight: torch.Tensor) -> torch.Tensor:
         return weight.to(dtype=self.dtype, memory_format=torch.channels_last)
 
-    def __call__(self, state: SplitState, change: torch.Tensor | None = None) -> torch.Tensor:
-        """States (B, ...) at the split -> pictures (B, img_channels, H, W), float32, not clamped. ``change``: as in
+    def __call__(self, state: SplitState, details: Details | None = None) -> torch.Tensor:
+        """States (B, ...) at the split -> pictures (B, img_channels, H, W), float32, not clamped. ``details``: as in
         :meth:`SplitGenerator.render`."""
         with torch.autocast(state.features.device.type, enabled=False):
             x = state.features.to(dtype=self.dtype, memory_format=torch.channels_last)
             rgb = state.rgb
+            change: DetailChange | None = None
             for block in self.blocks:
                 for layer in block.layers:
                     x = self._conv(x, layer)
                 if block.layers:
                     rgb = upsample2_matmul(rgb, block.kernel)
-                if change is not None and block is self.blocks[-1]:
-                    x = x + change.to(x.dtype)
+                if details is not None and block is self.blocks[-1]:
+                    change = details(x)
+                    x = x + change.features.to(x.dtype)
                 y = F.conv2d(x, block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
-            return rgb.tanh() if self.final_tanh else rgb
+            rgb = rgb.tanh() if self.final_tanh else rgb
+            return rgb if change is None else change.on_picture(rgb)
 
     def _conv(self, x: torch.Tensor, layer: _Layer) -> torch.Tensor:
         if layer.kernel is None:

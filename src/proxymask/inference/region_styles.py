@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from ..core.errors import ProxymaskError
 from ..imaging.labels import LabelSet
+from ..models.detail_network import DetailChange, Details
 from ..models.layers import attention
 from ..models.rearranger import QueryTokens, Rearranger
 from ..models.split_generator import SplitGenerator, SplitState
@@ -170,12 +171,13 @@ class RegionG2:
         """Shares (S, h, w) and factors (S, C) -> their map (1, C, h, w), channels last."""
         return (weights.permute(1, 2, 0) @ factors)[None].permute(0, 3, 1, 2).to(self.dtype)
 
-    def __call__(self, state: SplitState, weights: torch.Tensor, change: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(self, state: SplitState, weights: torch.Tensor, details: Details | None = None) -> torch.Tensor:
         """The state at the split of one picture, and shares (S, H, W) at picture size -> picture (1, img_channels, H, W), not clamped.
-        ``change``: as in :meth:`SplitGenerator.render`."""
+        ``details``: as in :meth:`SplitGenerator.render`."""
         with torch.autocast(state.features.device.type, enabled=False):
             x = state.features.to(dtype=self.dtype, memory_format=torch.channels_last)
             rgb, shares = state.rgb, shrink(weights, state.features.shape[2:])
+            change: DetailChange | None = None
             for block in self.blocks:
                 here = shrink(weights, block.size)
                 for layer in block.layers:
@@ -183,11 +185,13 @@ class RegionG2:
                     shares = here
                 if block.layers:
                     rgb = upsample2_matmul(rgb, block.kernel)
-                if change is not None and block is self.blocks[-1]:
-                    x = x + change.to(x.dtype)
+                if details is not None and block is self.blocks[-1]:
+                    change = details(x)
+                    x = x + change.features.to(x.dtype)
                 y = F.conv2d(x * self._map(here, block.rgb_styles), block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
-            return rgb.tanh() if self.final_tanh else rgb
+            rgb = rgb.tanh() if self.final_tanh else rgb
+            return rgb if change is None else change.on_picture(rgb)
 
     def _conv(self, x: torch.Tensor, layer: _Layer, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         """A layer with shares at the size of its input and of its output."""

@@ -9,6 +9,7 @@ Shapes: B pictures of H x W pixels; proxy masks and features have h x w position
 (B, 3, H, W) float32 in [-1, 1] (a generator may have another number of channels than 3).
 """
 
+import functools
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +21,7 @@ from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..core.threads import inference
-from ..models.detail_network import DetailNetwork
+from ..models.detail_network import DetailChange, DetailNetwork, Details
 from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.rearranger import QueryTokens
@@ -245,10 +246,10 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def render_state(self, state: SplitState, w: torch.Tensor, change: torch.Tensor | None = None) -> torch.Tensor:
-        """G2: states at the split, with latents w of as many styles, and :meth:`change` -> pictures."""
+    def render_state(self, state: SplitState, w: torch.Tensor, details: Details | None = None) -> torch.Tensor:
+        """G2: states at the split, with latents w of as many styles, and :meth:`details` -> pictures."""
         with autocast(self.device, self.dtype):
-            return self.cut.render(state, w, change=change).float().clamp_(-1, 1)
+            return self.cut.render(state, w, details=details).float().clamp_(-1, 1)
 
     @checked
     @inference
@@ -258,25 +259,25 @@ class SynthesisSteps:
         ``painted``: what they were made of, for the detail networks; without it, or without such a network, G2 is not changed.
         """
         state = self.rearrange(proxy, style)
-        return self.render_rearranged(state, style, self.change(painted, proxy, state, style))
+        return self.render_rearranged(state, style, self.details(painted, proxy, state, style))
 
     @inference
-    def render_rearranged(self, state: SplitState, style: Style, change: torch.Tensor | None = None) -> torch.Tensor:
-        """G2: what :meth:`rearrange` made for a style, or for one each, and :meth:`change` -> pictures."""
+    def render_rearranged(self, state: SplitState, style: Style, details: Details | None = None) -> torch.Tensor:
+        """G2: what :meth:`rearrange` made for a style, or for one each, and :meth:`details` -> pictures."""
         if style.fused_g2 is not None:
-            return style.fused_g2(state, change).clamp_(-1, 1)
-        return self.render_state(state, style.expanded(len(state.features)).w, change)
+            return style.fused_g2(state, details).clamp_(-1, 1)
+        return self.render_state(state, style.expanded(len(state.features)).w, details)
 
     @inference
-    def change(
+    def details(
         self,
         painted: Sequence[DetailInput],
         proxy: torch.Tensor,
         state: SplitState,
         style: Style | RegionStyles,
         shares: torch.Tensor | None = None,
-    ) -> torch.Tensor | None:
-        """What the detail networks add to the features of G2's last block, (B, D, H, W); None where nothing is added.
+    ) -> Details | None:
+        """What the detail networks change in G2's last block; None where nothing is changed.
 
         Args:
             painted: inputs, each for all pictures or for one; of several, each acts where it was painted.
@@ -285,24 +286,30 @@ class SynthesisSteps:
             style: one style, or one for each picture; or, of one picture, a style for each label.
             shares: with a style for each label, the share of each style, (S, H, W).
         """
-        total: torch.Tensor | None = None
+        parts = []
         for one in painted if self.use_details else ():
             network = self._detail(one.mapper)
-            if network is None:
-                continue
-            given = one.given.to(self.device)
+            if network is not None:
+                given = one.given.to(self.device)
+                with torch.autocast(self.device.type, enabled=False):
+                    parts.append((network, network.encode(given.expand(len(proxy), *given.shape[1:]), proxy), one.where))
+        if not parts:
+            return None
+
+        def details(last: torch.Tensor) -> DetailChange:
+            changes = []
             with torch.autocast(self.device.type, enabled=False):
-                mask = network.encode(given.expand(len(proxy), *given.shape[1:]), proxy)
-                if isinstance(style, Style):
-                    change = network(mask, state.features, style.expanded(len(proxy)).w)
-                else:
-                    assert shares is not None
-                    each = torch.cat([network(mask, state.features, of_label.w) for of_label in style.styles])
-                    change = (each * shares[:, None].to(each)).sum(dim=0, keepdim=True)
-            if one.where is not None:
-                change = change * one.where.to(change)
-            total = change if total is None else total + change
-        return total
+                for network, mask, where in parts:
+                    if isinstance(style, Style):
+                        change = network(mask, state.features, style.expanded(len(proxy)).w, last)
+                    else:
+                        assert shares is not None
+                        each = [network(mask, state.features, of_label.w, last) for of_label in style.styles]
+                        change = functools.reduce(DetailChange.plus, (one.scaled(share) for one, share in zip(each, shares, strict=True)))
+                    changes.append(change if where is None else change.scaled(where))
+            return functools.reduce(DetailChange.plus, changes)
+
+        return details
 
     def _detail(self, mapper: str) -> DetailNetwork | None:
         """The fused form of the detail network for what a mapper reads."""

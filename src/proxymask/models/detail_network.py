@@ -1,8 +1,10 @@
-"""The detail network: what was painted, at full resolution, changes the last features of the generator (beyond the paper).
+"""The detail network: what was painted, at full resolution, changes the last steps of the generator (beyond the paper).
 
 A proxy mask has the resolution of the split, so that it loses thin parts and the exact place of borders (supplement D). The detail network
-reads the mask itself, or another condition, at picture size. It adds a change to the features of the generator's last block, before these
-become colours. It acts in a band about the borders that were painted, and starts as no change.
+reads the mask itself, or another condition, at picture size, and what the generator is about to draw: the features of its last block. It
+changes two things. It adds to these features, before they become colours. And it mixes each pixel of the picture with its neighbours, so
+that a border moves with the colours that stand there already. Both act about the borders that were painted, fade out with the distance to
+them, and start as no change.
 
 Most of it works at half the picture's size, where 2 x 2 pixels of the condition are channels. A narrow head of two layers at the full size
 draws: where 2 x 2 pixels were made of channels too, they showed as a pattern of dots (docs/decisions.md, detail-head).
@@ -12,7 +14,7 @@ generator's last block.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,6 +29,7 @@ from .stylegan2_layers import check_at_least
 
 FOLD = 2  # pixels a side that become channels
 STEP = 0.25  # change of a plane, 0 to 1, from a pixel to the next that counts as a border
+NEIGHBOURS = 8
 
 
 class MaskFeatures(NamedTuple):
@@ -36,12 +39,45 @@ class MaskFeatures(NamedTuple):
     """(B, hidden, H / 2, W / 2)."""
     fine: torch.Tensor
     """(B, head, H, W)."""
-    band: torch.Tensor
-    """(B, 1, H, W), 1 in the band about borders, else 0."""
+    gate: torch.Tensor
+    """(B, 1, H, W), 1 on borders, 0 far from them."""
+
+
+class DetailChange(NamedTuple):
+    """What a detail network changes in the pictures of a batch."""
+
+    features: torch.Tensor
+    """(B, D, H, W), added to the features of the generator's last block."""
+    neighbours: torch.Tensor
+    """(B, 8, H, W): how much of each neighbour's colour replaces a pixel's own, from the upper left one, row by row."""
+    spread: int
+    """Distance of the neighbours in pixels."""
+
+    def on_picture(self, picture: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, img_channels, H, W), their pixels mixed with their neighbours."""
+        around = F.unfold(F.pad(picture, [self.spread] * 4, mode="replicate"), 3, dilation=self.spread)
+        around = around.unflatten(2, picture.shape[2:]).unflatten(1, (picture.shape[1], NEIGHBOURS + 1))
+        half = NEIGHBOURS // 2
+        weights = self.neighbours.to(picture.dtype)
+        centre = torch.zeros_like(weights[:, :1])
+        weights = torch.cat([weights[:, :half], centre, weights[:, half:]], dim=1)
+        return picture + ((around - picture[:, :, None]) * weights[:, None]).sum(dim=2)
+
+    def scaled(self, share: torch.Tensor) -> "DetailChange":
+        """The change where it counts by ``share``, 0 to 1, (B, 1, H, W) or a shape that broadcasts to it."""
+        return self._replace(features=self.features * share.to(self.features), neighbours=self.neighbours * share.to(self.neighbours))
+
+    def plus(self, other: "DetailChange") -> "DetailChange":
+        """Both changes."""
+        return self._replace(features=self.features + other.features, neighbours=self.neighbours + other.neighbours)
+
+
+Details = Callable[[torch.Tensor], DetailChange]
+"""The change for features (B, D, H, W) of the generator's last block."""
 
 
 class DetailNetwork(ConfigModel):
-    """The change (B, D, H, W) of the features of the generator's last block.
+    """The :class:`DetailChange` of pictures.
 
     Args:
         planes: P, of the condition: one a label for masks.
@@ -91,20 +127,30 @@ class DetailNetwork(ConfigModel):
         self.modulation = EqualConv(w_dim, sum(self.widths), 1, zero=True)
         self.narrow = EqualConv(hidden, head, 1)
         self.enter_fine = EqualConv(planes, head)
+        self.drawn = EqualConv(out_channels, head, 1, bias=False)
         self.join = EqualConv(head, head)
-        self.leave = EqualConv(head, out_channels, 1, zero=True)
+        self.leave = EqualConv(head, out_channels + NEIGHBOURS, 1, bias=False, zero=True)
         self.register_buffer("level", torch.ones(()))
 
-    def band(self, planes: torch.Tensor) -> torch.Tensor:
-        """Planes (B, P, H, W), 0 to 1, -> (B, 1, H, W): 1 within the size of a cell of the proxy mask from a border, else 0."""
-        edge = torch.zeros_like(planes[:, :1])
-        rows = ((planes[:, :, 1:] - planes[:, :, :-1]).abs().amax(dim=1, keepdim=True) > STEP).to(edge.dtype)
-        columns = ((planes[..., 1:] - planes[..., :-1]).abs().amax(dim=1, keepdim=True) > STEP).to(edge.dtype)
-        edge[:, :, 1:] += rows
-        edge[:, :, :-1] += rows
-        edge[..., 1:] += columns
-        edge[..., :-1] += columns
-        return F.max_pool2d(edge.clamp_(max=1), 2 * self.reach + 1, 1, self.reach)
+    def gate(self, given: torch.Tensor) -> torch.Tensor:
+        """The condition, see :meth:`encode`, -> (B, 1, H, W): 1 on borders, 0 from two cells of the proxy mask on."""
+        if given.ndim == 3:
+            given = given[:, None]
+            rows, columns = given[:, :, 1:] != given[:, :, :-1], given[..., 1:] != given[..., :-1]
+        else:
+            rows = (given[:, :, 1:] - given[:, :, :-1]).abs().amax(dim=1, keepdim=True) > STEP
+            columns = (given[..., 1:] - given[..., :-1]).abs().amax(dim=1, keepdim=True) > STEP
+        edge = torch.zeros_like(given[:, :1], dtype=torch.bool)
+        edge[:, :, 1:] |= rows
+        edge[:, :, :-1] |= rows
+        edge[..., 1:] |= columns
+        edge[..., :-1] |= columns
+        near = self._mean_around(edge.float()) > 0
+        return self._mean_around(near.float())
+
+    def _mean_around(self, x: torch.Tensor) -> torch.Tensor:
+        """The mean over the pixels that are at most a cell of the proxy mask away, in rows and columns."""
+        return F.avg_pool2d(x, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
 
     def encode(self, given: torch.Tensor, proxy: torch.Tensor) -> MaskFeatures:
         """What a style does not change.
@@ -120,28 +166,32 @@ class DetailNetwork(ConfigModel):
         else:
             embedded = torch.einsum("bkhw,ck->bchw", proxy.to(self.embed.dtype), self.embed)
         coarse = self.enter(F.pixel_unshuffle(planes, FOLD))
-        return MaskFeatures(coarse + self._raised(embedded.to(coarse.dtype)), self.enter_fine(planes), self.band(planes))
+        coarse = coarse + self._raised(embedded.to(coarse.dtype))
+        return MaskFeatures(coarse, self.enter_fine(planes), self.gate(given).to(coarse.dtype))
 
-    def forward(self, mask: MaskFeatures, features: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """The change of the last block's features, (B, D, H, W).
+    def forward(self, mask: MaskFeatures, features: torch.Tensor, w: torch.Tensor, last: torch.Tensor) -> DetailChange:
+        """The change of pictures.
 
         Args:
             mask: of :meth:`encode`.
             features: (B, C, h, w), rearranged.
             w: (B, w_dim) or (B, num_ws, w_dim), of which the last layer's counts.
+            last: (B, D, H, W), the features of the generator's last block.
         """
-        last = w if w.ndim == 2 else w[:, -1]
-        modulation = self.modulation(last.to(mask.coarse.dtype)[:, :, None, None]).split(self.widths, dim=1)
+        own = w if w.ndim == 2 else w[:, -1]
+        kind = mask.coarse.dtype
+        modulation = self.modulation(own.to(kind)[:, :, None, None]).split(self.widths, dim=1)
         scale, shift, inner_scale, inner_shift, head_scale, head_shift = modulation
         level = features.float().square().mean(dim=(1, 2, 3), keepdim=True).add(1e-6).rsqrt()
-        moved = self.moved((features.float() * level).to(mask.coarse.dtype))
+        moved = self.moved((features.float() * level).to(kind))
         x = (mask.coarse + self._raised(moved)) * math.sqrt(1 / 3)
         x = _act(x * (1 + scale) + shift)
         x = _act(self.middle(x) * (1 + inner_scale) + inner_shift)
-        fine = F.interpolate(self.narrow(x), scale_factor=float(FOLD), mode="nearest")
-        fine = (fine + mask.fine) * math.sqrt(1 / 2)
-        fine = _act(self.join(_act(fine * (1 + head_scale) + head_shift)))
-        return self.leave(fine) * (mask.band * self.level.to(mask.band.dtype))
+        drawn = self.drawn(last.to(kind)) * (1 / self.level).to(kind)
+        fine = F.interpolate(self.narrow(x), scale_factor=float(FOLD), mode="nearest") + mask.fine + drawn
+        fine = _act(fine * ((1 + head_scale) * math.sqrt(1 / 3)) + head_shift)
+        out = self.leave(_act(self.join(fine)) * mask.gate)
+        return DetailChange(out[:, :-NEIGHBOURS] * self.level.to(out.dtype), out[:, -NEIGHBOURS:], max(1, self.reach // 2))
 
     def _raised(self, x: torch.Tensor) -> torch.Tensor:
         """From the size of the split to that of the network."""

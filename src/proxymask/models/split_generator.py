@@ -15,6 +15,7 @@ from torch import nn
 
 from ..core.errors import ProxymaskError
 from ..core.sizes import block_size
+from .detail_network import DetailChange, Details
 from .stylegan2 import Generator, NoiseMode
 from .stylegan2_ops import upsample2
 
@@ -65,14 +66,15 @@ class SplitGenerator(nn.Module):
         return SplitState(x, rgb)
 
     def render(
-        self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const", change: torch.Tensor | None = None
+        self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const", details: Details | None = None
     ) -> torch.Tensor:
         """G2: the state at the split and w or ws -> picture (B, img_channels, H, W).
 
-        ``change`` (B, D, H, W) is added to the features of the last block, see ``detail_network.py``.
+        ``details`` changes the last block, see ``detail_network.py``.
         """
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x, rgb = state.features, state.rgb
+        change: DetailChange | None = None
         for res in synthesis.block_resolutions:
             if res < self.resolution:
                 continue
@@ -80,10 +82,11 @@ class SplitGenerator(nn.Module):
             if res > self.resolution:
                 x = block.convs(x, part, noise_mode)
                 rgb = upsample2(rgb, block.kernel)
-            if change is not None and res == synthesis.resolution:
-                x = x + change.to(x.dtype)
+            if details is not None and res == synthesis.resolution:
+                change = details(x)
+                x = x + change.features.to(x.dtype)
             rgb = block.image(x, rgb, part)
-        return rgb
+        return rgb if change is None else change.on_picture(rgb)
 
     def g2_features(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
         """The state at the split and w or ws -> features of the blocks from the split on, the last ones of :meth:`feature_pyramid`."""

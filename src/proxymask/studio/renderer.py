@@ -89,8 +89,8 @@ class Renderer:
             yield Pause.STEP
             state = synth.rearrange(proxy, style)
             yield Pause.STEP
-            change = synth.change(painted.inputs, proxy, state, style)
-            return proxy, to_uint8(synth.render_rearranged(state, style, change))[0]
+            details = synth.details(painted.inputs, proxy, state, style)
+            return proxy, to_uint8(synth.render_rearranged(state, style, details))[0]
         with torch.inference_mode():
             shares = style.weights(torch.from_numpy(painted.small.copy()).to(synth.device))
             grid = shrink(shares, layout.shape[2:])
@@ -100,8 +100,8 @@ class Renderer:
             state = attend_by_region(synth.rearranger, synth.query_tokens(proxy), style.styles, grid)
         yield Pause.STEP
         with torch.inference_mode():
-            change = synth.change(painted.inputs, proxy, state, style, shares)
-            return proxy, to_uint8(style.g2(state, shares, change))[0]
+            details = synth.details(painted.inputs, proxy, state, style, shares)
+            return proxy, to_uint8(style.g2(state, shares, details))[0]
 
     def layout(self, model: Model, request: Drawn, payload: bytes) -> tuple[torch.Tensor, Painted, list[str]]:
         """The mapper's logits (1, K, h, w) of what was painted, of clusters their ids (1, h, w); what was painted, with nothing rendered

@@ -4,7 +4,7 @@ What is asked for is a label mask, or another condition, made of a generated sam
 gridded proxy mask, the detail network changes the last features. Three losses:
 
 * L_label: the auxiliary segmenter, which learns in the first steps, has to find the labels of the mask in the picture;
-* L_self: where the style is that of the sample itself, the picture in the band about borders has to be the sample;
+* L_self: where the style is that of the sample itself, the picture about borders has to be the sample;
 * L_adv: the picture has to look like one of the generator's.
 
 The sample is the style's own, or a style-mixed one (its coarse layers from another latent, so that it has another layout), or another one.
@@ -22,7 +22,7 @@ from torch import nn
 
 from ..core.checks import Checked, Range, Rate, Share, Weight, Width
 from ..imaging.grids import tile, to_uint8
-from ..models.detail_network import DetailNetwork
+from ..models.detail_network import DetailChange, DetailNetwork
 from ..models.discriminator import Discriminator
 from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
@@ -161,10 +161,13 @@ class DetailStage:
         return DetailBatch(w, given, labels, proxy, moved.features, moved.rgb, target, layers == 0)
 
     def paint(self, detail: nn.Module, batch: DetailBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pictures (B, img_channels, H, W) with a detail network, and the band (B, 1, H, W) in which it acts."""
+        """Pictures (B, img_channels, H, W) with a detail network, and the gate (B, 1, H, W) by which it acts."""
         mask = detail.encode(batch.given, batch.proxy)  # type: ignore[operator]
-        change = detail(mask, batch.features, batch.w)
-        return self.cut.render(SplitState(batch.features, batch.rgb), batch.w, change=change), mask.band
+
+        def details(last: torch.Tensor) -> DetailChange:
+            return detail(mask, batch.features, batch.w, last)
+
+        return self.cut.render(SplitState(batch.features, batch.rgb), batch.w, details=details), mask.gate
 
     # One step.
 
@@ -196,9 +199,9 @@ class DetailStage:
         """The weighted sum of all losses, and the pictures (B, img_channels, H, W)."""
         c = self.config
         with run.autocast():
-            picture, band = self.paint(self.detail, batch)
+            picture, gate = self.paint(self.detail, batch)
         label = self.auxiliary.loss(run, picture, batch.labels)
-        own = losses.picture_l1(picture, batch.target, band * batch.own[:, None, None, None])
+        own = losses.picture_l1(picture, batch.target, gate * batch.own[:, None, None, None])
         run.log("loss/label", label)
         run.log("loss/self", own)
         loss = c.lambda_label * label + c.lambda_self * own
