@@ -8,20 +8,16 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.inference.fused import fused_copy
 from proxymask.models.detail_network import DetailChange, DetailNetwork
 
-PLANES, CLUSTERS = 3, 5
+PLANES = 3
 
 
 def network(start: tuple[int, int] = (4, 4), resolution: int = 16, cut: int = 8) -> DetailNetwork:
     torch.manual_seed(0)
-    made = DetailNetwork(PLANES, CLUSTERS, 6, 10, 7, resolution, cut, 8, 4, start)
+    made = DetailNetwork(PLANES, 10, 7, resolution, cut, 8, 4, start)
     with torch.no_grad():
         made.leave.weight.normal_()
         made.modulation.weight.normal_()
     return made.eval()
-
-
-def zeros(height: int = 8, width: int = 8) -> torch.Tensor:
-    return torch.zeros(1, height, width, dtype=torch.int64)
 
 
 def square(height: int = 16, width: int = 16) -> torch.Tensor:
@@ -30,12 +26,9 @@ def square(height: int = 16, width: int = 16) -> torch.Tensor:
     return F.one_hot(ids, PLANES).permute(0, 3, 1, 2).float()
 
 
-def change(made: DetailNetwork, given: torch.Tensor, proxy: torch.Tensor, w: torch.Tensor | None = None) -> DetailChange:
-    height, width = proxy.shape[-2:]
-    rng = torch.Generator().manual_seed(1)
-    features = torch.randn(len(given), 6, height, width, generator=rng)
-    last = torch.randn(len(given), 7, *given.shape[-2:], generator=rng)
-    return made(made.encode(given, proxy), features, torch.ones(len(given), 10) if w is None else w, last)
+def change(made: DetailNetwork, given: torch.Tensor, w: torch.Tensor | None = None) -> DetailChange:
+    last = torch.randn(len(given), 7, *given.shape[-2:], generator=torch.Generator().manual_seed(1))
+    return made(made.encode(given), torch.ones(len(given), 10) if w is None else w, last)
 
 
 def is_nothing(found: DetailChange) -> bool:
@@ -43,14 +36,14 @@ def is_nothing(found: DetailChange) -> bool:
 
 
 def test_it_starts_as_no_change() -> None:
-    assert is_nothing(change(DetailNetwork(PLANES, CLUSTERS, 6, 10, 7, 16, 8), square(), zeros()))
+    assert is_nothing(change(DetailNetwork(PLANES, 10, 7, 16, 8), square()))
 
 
 def test_it_acts_about_borders_and_fades() -> None:
     made, planes = network(resolution=32, cut=16), square(32, 32)  # border pixels 5 to 10; a cell is 2 pixels
-    found = change(made, planes, zeros(16, 16))
+    found = change(made, planes)
     assert found.features.shape == (1, 7, 32, 32)
-    assert found.neighbours.shape == (1, 8, 32, 32)
+    assert found.neighbours.shape == (1, 4, 32, 32)
     gate = made.gate(planes)
     assert (gate[0, 0, 8, [5, 6, 9, 10]] == 1).all()
     assert (gate[0, 0, 8, 10:15].diff() < 0).all()
@@ -68,18 +61,18 @@ def test_the_gate_of_ids_is_that_of_their_planes() -> None:
 def test_a_mask_without_borders_changes_nothing() -> None:
     flat = torch.zeros(1, PLANES, 16, 16)
     flat[:, 2] = 1
-    assert is_nothing(change(network(), flat, zeros()))
+    assert is_nothing(change(network(), flat))
 
 
 def test_neighbours_take_their_share_of_a_pixel() -> None:
     picture = torch.arange(2 * 9, dtype=torch.float32).view(1, 2, 3, 3)
-    weights = torch.zeros(1, 8, 3, 3)
-    weights[0, 1, 1, 1] = 0.25  # the one above the centre
-    weights[0, 3, 0, 0] = 1.0  # to the left of a corner: the corner itself
-    weights[0, 7, 1, 1] = 0.5  # to the lower right
+    weights = torch.zeros(1, 4, 3, 3)
+    weights[0, :, 1, 1] = torch.tensor([0.25, 0.125, 0.0625, 0.5])  # above, below, left, right
+    weights[0, 0, 0, 0] = 1.0  # nothing is above a corner
     mixed = DetailChange(torch.zeros(1, 1, 3, 3), weights, 1).on_picture(picture)
     wanted = picture.clone()
-    wanted[:, :, 1, 1] = 0.25 * picture[:, :, 0, 1] + 0.5 * picture[:, :, 2, 2] + 0.25 * picture[:, :, 1, 1]
+    p = picture[0, :]
+    wanted[0, :, 1, 1] = 0.25 * p[:, 0, 1] + 0.125 * p[:, 2, 1] + 0.0625 * p[:, 1, 0] + 0.5 * p[:, 1, 2] + 0.0625 * p[:, 1, 1]
     torch.testing.assert_close(mixed, wanted)
 
 
@@ -87,32 +80,36 @@ def same(a: DetailChange, b: DetailChange) -> bool:
     return torch.allclose(a.features, b.features, atol=1e-5) and torch.allclose(a.neighbours, b.neighbours, atol=1e-5)
 
 
-def test_ids_and_planes_of_the_proxy_mask_mean_the_same() -> None:
-    ids = torch.randint(CLUSTERS, (1, 8, 8), generator=torch.Generator().manual_seed(2))
-    planes = F.one_hot(ids, CLUSTERS).permute(0, 3, 1, 2).float()
-    assert same(change(network(), square(), ids), change(network(), square(), planes))
+def test_ids_and_planes_mean_the_same() -> None:
+    assert same(change(network(), square().argmax(dim=1)), change(network(), square()))
+
+
+def test_one_mask_serves_several_styles() -> None:
+    made, w = network(), torch.randn(2, 10, generator=torch.Generator().manual_seed(2))
+    last = torch.randn(2, 7, 16, 16, generator=torch.Generator().manual_seed(1))
+    assert same(made(made.encode(square()), w, last), made(made.encode(square().expand(2, -1, -1, -1)), w, last))
 
 
 def test_the_last_layers_w_counts() -> None:
     w = torch.randn(1, 4, 10, generator=torch.Generator().manual_seed(3))
-    assert same(change(network(), square(), zeros(), w), change(network(), square(), zeros(), w[:, -1]))
-    assert not same(change(network(), square(), zeros(), w), change(network(), square(), zeros(), w[:, 0]))
+    assert same(change(network(), square(), w), change(network(), square(), w[:, -1]))
+    assert not same(change(network(), square(), w), change(network(), square(), w[:, 0]))
 
 
 def test_the_fused_form_is_the_same_function() -> None:
     made = network()
-    assert same(change(fused_copy(made, torch.float32), square(), zeros()), change(made, square(), zeros()))
+    assert same(change(fused_copy(made, torch.float32), square()), change(made, square()))
 
 
 def test_pictures_that_are_not_square_and_a_smaller_cut() -> None:
     made = network((4, 8), 32, 8)
-    found = change(made, square(32, 64), zeros(8, 16))
+    found = change(made, square(32, 64))
     assert found.features.shape == (1, 7, 32, 64)
     assert (made.reach, found.spread) == (4, 2)
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:
     with pytest.raises(ProxymaskError, match="at least 2 times the cut"):
-        DetailNetwork(PLANES, CLUSTERS, 6, 10, 7, 16, 16)
+        DetailNetwork(PLANES, 10, 7, 16, 16)
     with pytest.raises(ProxymaskError, match="planes"):
-        DetailNetwork(0, CLUSTERS, 6, 10, 7, 16, 8)
+        DetailNetwork(0, 10, 7, 16, 8)

@@ -3,7 +3,7 @@
     z --mapping--> w --G1--> state --assign--> proxy mask           of a sample
     label mask --mapper--> logits --proxy_mask--> proxy mask        of a mask
     proxy mask, style --rearrange--> state --G2--> picture
-    what was painted, proxy mask, state --detail network--> change in G2 (where the bundle has one)
+    what was painted, features of G2 --detail network--> change in G2 (where the bundle has one)
 
 Shapes: B pictures of H x W pixels; proxy masks and features have h x w positions; K clusters, C channels, N labels. Pictures are
 (B, 3, H, W) float32 in [-1, 1] (a generator may have another number of channels than 3).
@@ -259,7 +259,7 @@ class SynthesisSteps:
         ``painted``: what they were made of, for the detail networks; without it, or without such a network, G2 is not changed.
         """
         state = self.rearrange(proxy, style)
-        return self.render_rearranged(state, style, self.details(painted, proxy, state, style))
+        return self.render_rearranged(state, style, self.details(painted, style))
 
     @inference
     def render_rearranged(self, state: SplitState, style: Style, details: Details | None = None) -> torch.Tensor:
@@ -269,20 +269,11 @@ class SynthesisSteps:
         return self.render_state(state, style.expanded(len(state.features)).w, details)
 
     @inference
-    def details(
-        self,
-        painted: Sequence[DetailInput],
-        proxy: torch.Tensor,
-        state: SplitState,
-        style: Style | RegionStyles,
-        shares: torch.Tensor | None = None,
-    ) -> Details | None:
+    def details(self, painted: Sequence[DetailInput], style: Style | RegionStyles, shares: torch.Tensor | None = None) -> Details | None:
         """What the detail networks change in G2's last block; None where nothing is changed.
 
         Args:
             painted: inputs, each for all pictures or for one; of several, each acts where it was painted.
-            proxy: proxy masks, ids (B, h, w) or planes (B, K, h, w).
-            state: rearranged to these.
             style: one style, or one for each picture; or, of one picture, a style for each label.
             shares: with a style for each label, the share of each style, (S, H, W).
         """
@@ -290,9 +281,8 @@ class SynthesisSteps:
         for one in painted if self.use_details else ():
             network = self._detail(one.mapper)
             if network is not None:
-                given = one.given.to(self.device)
                 with torch.autocast(self.device.type, enabled=False):
-                    parts.append((network, network.encode(given.expand(len(proxy), *given.shape[1:]), proxy), one.where))
+                    parts.append((network, network.encode(one.given.to(self.device)), one.where))
         if not parts:
             return None
 
@@ -301,10 +291,10 @@ class SynthesisSteps:
             with torch.autocast(self.device.type, enabled=False):
                 for network, mask, where in parts:
                     if isinstance(style, Style):
-                        change = network(mask, state.features, style.expanded(len(proxy)).w, last)
+                        change = network(mask, style.w, last)
                     else:
                         assert shares is not None
-                        each = [network(mask, state.features, of_label.w, last) for of_label in style.styles]
+                        each = [network(mask, of_label.w, last) for of_label in style.styles]
                         change = functools.reduce(DetailChange.plus, (one.scaled(share) for one, share in zip(each, shares, strict=True)))
                     changes.append(change if where is None else change.scaled(where))
             return functools.reduce(DetailChange.plus, changes)

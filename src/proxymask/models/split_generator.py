@@ -65,9 +65,7 @@ class SplitGenerator(nn.Module):
         assert rgb is not None
         return SplitState(x, rgb)
 
-    def render(
-        self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const", details: Details | None = None
-    ) -> torch.Tensor:
+    def render(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const", details: Details | None = None) -> torch.Tensor:
         """G2: the state at the split and w or ws -> picture (B, img_channels, H, W).
 
         ``details`` changes the last block, see ``detail_network.py``.

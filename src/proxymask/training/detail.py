@@ -73,8 +73,6 @@ class DetailBatch:
     """What the mapper reads: label ids (B, H, W), or planes (B, P, H, W)."""
     labels: torch.Tensor
     """(B, H, W) label ids of the samples."""
-    proxy: torch.Tensor
-    """The mapper's proxy mask in the style, (B, K, h, w)."""
     features: torch.Tensor
     """(B, C, h, w), rearranged."""
     rgb: torch.Tensor
@@ -158,14 +156,14 @@ class DetailStage:
             proxy = logits_to_proxy_mask(self.mapper(given), self.mode, self.frozen.clusters.prior(style.counts))
             moved = self.frozen.rearranger.attend(self.frozen.rearranger.encode_mask(proxy), style)
             target = generator.synthesis(sample)
-        return DetailBatch(w, given, labels, proxy, moved.features, moved.rgb, target, layers == 0)
+        return DetailBatch(w, given, labels, moved.features, moved.rgb, target, layers == 0)
 
     def paint(self, detail: nn.Module, batch: DetailBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures (B, img_channels, H, W) with a detail network, and the gate (B, 1, H, W) by which it acts."""
-        mask = detail.encode(batch.given, batch.proxy)  # type: ignore[operator]
+        mask = detail.encode(batch.given)  # type: ignore[operator]
 
         def details(last: torch.Tensor) -> DetailChange:
-            return detail(mask, batch.features, batch.w, last)
+            return detail(mask, batch.w, last)
 
         return self.cut.render(SplitState(batch.features, batch.rgb), batch.w, details=details), mask.gate
 

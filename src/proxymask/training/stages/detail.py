@@ -69,20 +69,18 @@ class DetailDefinition(TrainedStage):
         cut = self.frozen.cut
         generator = cut.generator
         planes = len(self.labels) if isinstance(self.mapper, OasisMapper) else self.mapper.in_channels
+        level = self._level()
         with seeded(self.loop.seed, "init", "detail"):
-            network = DetailNetwork(
+            return DetailNetwork(
                 planes=planes,
-                num_clusters=self.frozen.clusters.num_clusters,
-                channels=cut.channels,
                 w_dim=generator.w_dim,
                 out_channels=generator.synthesis.block(generator.resolution).conv1.weight.shape[0],
                 resolution=generator.resolution,
                 cut=cut.resolution,
                 hidden=self.config.hidden,
+                level=level,
                 start=cut.start,
             )
-        network.level.fill_(self._level())
-        return network
 
     @torch.no_grad()
     def _level(self) -> float:
