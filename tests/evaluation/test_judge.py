@@ -76,6 +76,24 @@ def test_train_judge(avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.
     assert main(["train", "judge", "--data", str(avatars), "--size", "36", "--out", str(tmp_path / "odd")]) == 2
 
 
+def test_a_judge_of_the_other_design(avatars: Path, tmp_path: Path) -> None:
+    """A U-Net that reads pictures at twice their size."""
+    config = JudgeConfig(width=4, steps=2, batch=4, network="unet", smallest=0.5)
+    data = ImageSet.open(avatars, 64)
+    made = train_judge(data, tmp_path / "judge", config, device="cpu", precision="fp32")
+    judge = Judge.load(tmp_path / "judge")
+    assert (judge.info.network, judge.info.size) == ("unet", 64)
+    pictures = ImageSet.open(avatars, 32).images(range(2))
+    found, features = judge.predict(pictures)
+    assert found.shape == (2, 64, 64)
+    assert features.shape == (2, judge.dim)
+    assert torch.equal(found, made.predict(pictures)[0])
+    assert judge.perceptual()(pictures, pictures.flip(0)).min() > 0
+    (tmp_path / "judge" / "judge.json").write_text((tmp_path / "judge" / "judge.json").read_text().replace('"unet"', '"dilated"'))
+    with pytest.raises(ProxymaskError, match="holds a UNetSegmenter"):
+        Judge.load(tmp_path / "judge")
+
+
 def test_damaged_judges(tmp_path: Path) -> None:
     folder = Judge.load(SHIPPED / "avatars").save(tmp_path / "judge", half=True)
     stored = json.loads((folder / "judge.json").read_text())

@@ -15,6 +15,7 @@ from proxymask.training.segmentation import (
     augment,
     class_weights,
     evaluate_segmentation_net,
+    resample,
     train_segmentation_net,
 )
 
@@ -213,3 +214,13 @@ def test_empty_set():
 
     with pytest.raises(ProxymaskError, match="empty"):
         train_segmentation_net(small(), Empty(), LoopConfig(steps=1, **CPU))
+
+
+def test_resampled_pictures_lose_detail_every_second_one() -> None:
+    pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found = resample(pictures, 0.25, torch.Generator().manual_seed(1))
+    assert torch.equal(found[1::2], pictures[1::2])
+    assert (found[::2].var(dim=(1, 2, 3)) < 0.8 * pictures[::2].var(dim=(1, 2, 3))).all()
+    assert torch.equal(found, resample(pictures, 0.25, torch.Generator().manual_seed(1)))
+    flat = torch.full((2, 3, 32, 32), 0.5)
+    torch.testing.assert_close(resample(flat, 0.25, torch.Generator().manual_seed(1)), flat)

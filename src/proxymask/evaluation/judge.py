@@ -3,15 +3,16 @@
 It is trained on pictures with exact masks (:mod:`proxymask.training.judge`) and takes no part in the training of a bundle, so that its
 scores do not flatter one. Its pooled activations also serve as features of the Frechet and kernel distances.
 
-A judge is a folder: ``config.json`` and ``model.safetensors`` (a :class:`~proxymask.models.segmentation_nets.DilatedSegmenter`),
-``labels.json``, and ``judge.json`` (:class:`JudgeInfo`). One for avatars is shipped in :data:`SHIPPED`.
+A judge is a folder: ``config.json`` and ``model.safetensors`` (a :class:`~proxymask.models.segmentation_nets.DilatedSegmenter` or a
+:class:`~proxymask.models.segmentation_nets.UNetSegmenter`), ``labels.json``, and ``judge.json`` (:class:`JudgeInfo`). One for avatars is
+shipped in :data:`SHIPPED`.
 
 Shapes: B pictures, H x W pixels, N classes, D feature dimensions, h x w the judge's own size.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from ..core.sizes import Size, as_size, height_width, short_text
 from ..imaging.labels import LabelSet
 from ..metrics.features.base import FeatureNetwork
 from ..metrics.lpips import PerceptualDistance
-from ..models.segmentation_nets import DilatedSegmenter
+from ..models.segmentation_nets import DilatedSegmenter, SegmentationNet, UNetSegmenter
 
 SHIPPED = Path(__file__).parents[1] / "judges"
 """Folder of the shipped judges, one folder each."""
@@ -43,6 +44,8 @@ class JudgeInfo:
     accuracy: dict[str, Any]
     """On real pictures outside its training set: count, data (their fingerprint), miou, accuracy, iou by class, boundary F-scores."""
     licence: str = ""
+    network: Literal["dilated", "unet"] = "dilated"
+    """Its design."""
 
 
 class Judge(FeatureNetwork):
@@ -60,7 +63,7 @@ class Judge(FeatureNetwork):
     key = "judge"
     label = "judge"
 
-    def __init__(self, net: DilatedSegmenter, labels: LabelSet, info: JudgeInfo) -> None:
+    def __init__(self, net: SegmentationNet, labels: LabelSet, info: JudgeInfo) -> None:
         super().__init__()
         if net.config["num_classes"] != len(labels):
             raise ProxymaskError(f"a judge of {net.config['num_classes']} classes does not fit {len(labels)} labels")
@@ -86,7 +89,8 @@ class Judge(FeatureNetwork):
             info = dataclasses.replace(info, size=as_size(info.size))
         except TypeError as error:
             raise ProxymaskError(f"{folder / 'judge.json'} is damaged: {error}") from None
-        return cls(DilatedSegmenter.from_pretrained(folder), LabelSet.load(folder / "labels.json"), info)
+        kind = UNetSegmenter if info.network == "unet" else DilatedSegmenter
+        return cls(kind.from_pretrained(folder), LabelSet.load(folder / "labels.json"), info)
 
     def save(self, folder: str | Path, half: bool = False) -> Path:
         """Write the folder, ``judge.json`` last; ``half`` stores the weights as float16."""

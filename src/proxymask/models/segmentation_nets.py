@@ -1,9 +1,9 @@
 """Two small semantic segmentation networks of different design, so that they make different mistakes.
 
 :class:`UNetSegmenter` is the pseudo-label network: it labels generated samples, from which mappers learn. :class:`DilatedSegmenter` is the
-judge: it scores results. A judge of the same design would accept what the pseudo-label network gets wrong. Both use GroupNorm, so the
-result for a picture does not depend on the others in its batch. Both have a path at full resolution, because eyes, eyebrows and mouths
-are 1 to 3 pixels thick at 64 x 64.
+judge: it scores results. A judge of the same design would accept what the pseudo-label network gets wrong. A second judge, which reads
+larger pictures, is a U-Net nevertheless: two designs find more than one. Both use GroupNorm, so the result for a picture does not depend on
+the others in its batch. Both have a path at full resolution, because eyes, eyebrows and mouths are 1 to 3 pixels thick at 64 x 64.
 
 Shapes: B pictures, N classes, H x W the size of the pictures.
 """
@@ -27,6 +27,34 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
 
 
+class SegmentationNet(ConfigModel):
+    """A segmentation network whose activations can serve as features of pictures."""
+
+    head: nn.Conv2d
+
+    def feature_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Pictures (B, 3, H, W) in [-1, 1] -> feature maps, from the last of which the head makes the logits."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] -> logits (B, N, H, W). Raises :class:`ProxymaskError` on a size that does not fit."""
+        return self.head(self.feature_maps(x)[-1])
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] -> features (B, D), float32: mean and standard deviation over the positions of each channel of
+        :meth:`feature_maps`; for a :class:`DilatedSegmenter` D = 288 at the default width.
+
+        Only features of pictures of one size can be compared. Raises :class:`ProxymaskError` on a size that does not fit.
+        """
+        return self.pooled(self.feature_maps(x))
+
+    @staticmethod
+    def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
+        """:meth:`features` of the result of :meth:`feature_maps`."""
+        maps = [m.float() for m in maps]
+        return torch.cat([part for m in maps for part in (m.mean((2, 3)), m.std((2, 3), correction=0))], dim=1)
+
+
 class _ConvNorm(nn.Sequential):
     """3x3 convolution, GroupNorm, ReLU."""
 
@@ -35,7 +63,7 @@ class _ConvNorm(nn.Sequential):
         super().__init__(conv, _norm(fout), nn.ReLU(inplace=True))
 
 
-class UNetSegmenter(ConfigModel):
+class UNetSegmenter(SegmentationNet):
     """The pseudo-label network: encoder and decoder with a skip connection at every resolution.
 
     Args:
@@ -58,18 +86,18 @@ class UNetSegmenter(ConfigModel):
         self.up = nn.ModuleList(_ConvNorm(2 * a, a) for a in widths[:-1])
         self.head = nn.Conv2d(width, num_classes, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] -> logits (B, N, H, W). Raises :class:`ProxymaskError` on a size that does not fit."""
+    def feature_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Pictures (B, 3, H, W) -> feature maps: of the encoder, from the full resolution down, and the decoder's last one."""
         _check_input(x, 2**self.depth)
         x = self.stem(x)
-        skips = []
+        encoded = [x]
         for down in self.down:
-            skips.append(x)
             x = down(x)
+            encoded.append(x)
         for level in reversed(range(self.depth)):
             x = F.interpolate(self.reduce[level](x), scale_factor=2.0, mode="nearest")
-            x = self.up[level](torch.cat([skips[level], x], dim=1))
-        return self.head(x)
+            x = self.up[level](torch.cat([encoded[level], x], dim=1))
+        return [*encoded, x]
 
 
 class _DilatedBlock(nn.Module):
@@ -85,7 +113,7 @@ class _DilatedBlock(nn.Module):
         return x + self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
 
 
-class DilatedSegmenter(ConfigModel):
+class DilatedSegmenter(SegmentationNet):
     """The judge: a branch of dilated residual blocks at half resolution and a branch at full resolution.
 
     Context comes from dilation, not from a low resolution as in :class:`UNetSegmenter`. Both branches are joined at full resolution.
@@ -122,21 +150,3 @@ class DilatedSegmenter(ConfigModel):
         fused = self.fuse(torch.cat([fine, raised], dim=1))
         picks = sorted({max(len(coarse) * part // 3 - 1, 0) for part in (1, 2, 3)})
         return [fine, *(coarse[p] for p in picks), fused]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] -> logits (B, N, H, W). Raises :class:`ProxymaskError` on a size that does not fit."""
-        return self.head(self.feature_maps(x)[-1])
-
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] -> features (B, D), float32: mean and standard deviation over the positions of each channel of
-        :meth:`feature_maps`; D = 288 at the default width.
-
-        Only features of pictures of one size can be compared. Raises :class:`ProxymaskError` on a size that does not fit.
-        """
-        return self.pooled(self.feature_maps(x))
-
-    @staticmethod
-    def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
-        """:meth:`features` of the result of :meth:`feature_maps`."""
-        maps = [m.float() for m in maps]
-        return torch.cat([part for m in maps for part in (m.mean((2, 3)), m.std((2, 3), correction=0))], dim=1)

@@ -7,7 +7,7 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -19,7 +19,7 @@ from ..data.dataset import ImageSet
 from ..evaluation.judge import Judge, JudgeInfo
 from ..imaging.labels import LabelSet
 from ..metrics.segmentation import SegmentationScore
-from ..models.segmentation_nets import DilatedSegmenter
+from ..models.segmentation_nets import DilatedSegmenter, SegmentationNet, UNetSegmenter
 from .distributed import main_lock
 from .loop import LoopConfig, Progress
 from .segmentation import SegmentationConfig, train_segmentation_net
@@ -53,18 +53,23 @@ class JudgeConfig(Checked):
     """A judge's size and schedule."""
 
     width: Annotated[int, Range(2, 2**12)] = 32
-    """Channels of the residual blocks."""
+    """Channels of the residual blocks; of a U-Net, at full resolution."""
     blocks: Annotated[int, Range(1, 64)] = 6
-    """Residual blocks."""
+    """Residual blocks; a U-Net has none."""
     steps: Steps = 1200
     """Steps of training."""
     batch: BatchSize = 32
     """Pictures a step."""
     learning_rate: Rate = 0.005
     """Adam; warm-up, then a cosine to zero."""
+    network: Literal["dilated", "unet"] = "dilated"
+    """Design. Two judges of different designs tell more than one."""
+    smallest: Annotated[float, Range(0.125, 1)] = 1.0
+    """Half of the training pictures are reduced to a random size, at least this share of their side, and enlarged again, so that the judge
+    also reads blurred pictures; 1: none."""
 
 
-def score_judge(judge_net: DilatedSegmenter, labels: LabelSet, data: Part, device: str = "auto", precision: str = "auto") -> dict[str, Any]:
+def score_judge(judge_net: SegmentationNet, labels: LabelSet, data: Part, device: str = "auto", precision: str = "auto") -> dict[str, Any]:
     """Accuracy of a judge on real pictures with exact masks: the rounded summary of a
     :class:`~proxymask.metrics.segmentation.SegmentationScore`."""
     place = resolve_device(device)
@@ -143,7 +148,11 @@ def _train_judge(
         raise ProxymaskError(f"{data.folder} has {len(data)} pictures: too few to train a judge")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed + SEED, "judge"))
-        net = DilatedSegmenter(len(labels), config.width, config.blocks)
+        net: SegmentationNet = (
+            UNetSegmenter(len(labels), config.width)
+            if config.network == "unet"
+            else DilatedSegmenter(len(labels), config.width, config.blocks)
+        )
     loop = LoopConfig(
         steps=config.steps,
         batch=config.batch,
@@ -153,10 +162,10 @@ def _train_judge(
         checkpoint_every=500,
         grid_every=500,
     )
-    segmentation = SegmentationConfig(learning_rate=config.learning_rate)
+    segmentation = SegmentationConfig(learning_rate=config.learning_rate, smallest=config.smallest)
     net = train_segmentation_net(net, training, loop, out=out, progress=progress, config=segmentation)
     accuracy = score_judge(net, labels, held_out, device, precision)
     accuracy["data"] = (test or data).fingerprint
-    judge = Judge(net.cpu(), labels, JudgeInfo(data.size, data.fingerprint, config.steps, accuracy))
+    judge = Judge(net.cpu(), labels, JudgeInfo(data.size, data.fingerprint, config.steps, accuracy, network=config.network))
     judge.save(out)
     return judge

@@ -87,6 +87,16 @@ def augment(images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator) -> 
     return (images + grain).clamp(-1, 1), masks
 
 
+def resample(images: torch.Tensor, smallest: float, rng: torch.Generator) -> torch.Tensor:
+    """Pictures (B, 3, H, W) of which every second is reduced to a random size, at least ``smallest`` of its side, and enlarged again."""
+    shares = torch.rand(len(images) // 2, generator=rng) * (1 - smallest) + smallest
+    images, size = images.clone(), images.shape[2:]
+    for index, share in enumerate(shares.tolist()):
+        small = F.interpolate(images[2 * index, None], [max(1, round(side * share)) for side in size], mode="bilinear", antialias=True)
+        images[2 * index] = F.interpolate(small, size, mode="bilinear")[0]
+    return images
+
+
 def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sample: int = 1000, power: float = 0.5) -> torch.Tensor:
     """Cross-entropy weights (N,) proportional to ``frequency ** -power``, their mean over pixels 1; 0 for classes never seen.
 
@@ -121,6 +131,8 @@ class SegmentationConfig(Checked):
     """Classes weigh as frequency to the minus this power (see :func:`class_weights`)."""
     batch: BatchSize | None = None
     """Pictures a step; None: the loop's batch."""
+    smallest: Annotated[float, Range(0.125, 1)] = 1.0
+    """Half of the pictures are reduced to a random size, at least this share of their side, and enlarged again; 1: none."""
 
 
 class SegmentationStage:
@@ -167,6 +179,8 @@ class SegmentationStage:
         """This process' part of a step's augmented pictures and their masks."""
         indices = torch.randint(len(self.dataset), (self.config.batch or run.config.batch,), generator=run.rng("pictures"))
         images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), run.rng("augment"))
+        if self.config.smallest < 1:
+            images = resample(images, self.config.smallest, run.rng("resample"))
         return run.local_shard(images), run.local_shard(masks)
 
     def step_kind(self, index: int) -> Hashable:
@@ -230,7 +244,8 @@ def train_segmentation_net(
     config = config or SegmentationConfig()
     if out is None:
         loop = dataclasses.replace(loop, grid_every=0, tensorboard=False)
-    identity = {"net": type(net).__name__, **net.config, **dataclasses.asdict(config), "steps": loop.steps, "pictures": len(dataset)}
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "smallest" or value < 1}
+    identity = {"net": type(net).__name__, **net.config, **settings, "steps": loop.steps, "pictures": len(dataset)}
     stage = SegmentationStage(net, dataset, config, loop.steps, loop.seed)
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as folder:
         run = train(stage, loop, Path(folder), identity=identity, progress=progress)
