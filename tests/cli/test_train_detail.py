@@ -19,7 +19,7 @@ def run(*words: object) -> int:
 def test_trained_added_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle, out = tmp_path / "tiny", tmp_path / "run"
     tiny.make_bundle().save(bundle)
-    train = ("train", "detail", "--bundle", bundle, "--out", out, "--batch", 2, "--hidden", 4, "--learning-rate", 0.5, *CPU)
+    train = ("train", "detail", "--bundle", bundle, "--out", out, "--batch", 2, "--width", 4, "--learning-rate", 0.5, *CPU)
     assert run(*train, "--steps", 4) == 0
     assert "bundle add" in capsys.readouterr().out
     assert run("bundle", "add", out, "--bundle", bundle, "--out", tmp_path / "with") == 0

@@ -20,7 +20,7 @@ FAR = 11  # rows and columns that no border of the mask reaches
 def trained() -> DetailNetwork:
     """One that changes something."""
     torch.manual_seed(7)
-    made = DetailNetwork(tiny.N, tiny.Z, 8, tiny.SIZE, tiny.CUT, 8)
+    made = DetailNetwork(tiny.N, 8, tiny.SIZE, tiny.CUT, 8)
     with torch.no_grad():
         made.leave.weight.normal_()
     return made.eval().requires_grad_(False)
@@ -47,7 +47,7 @@ def test_off_is_the_picture_of_a_bundle_without_them(synth: Synthesizer) -> None
 
 def test_an_untrained_one_changes_nothing(synth: Synthesizer) -> None:
     plain = Synthesizer(tiny.make_bundle(), device="cpu", precision="fp32")(mask(), 3, output_type="tensor")
-    synth.bundle.details["mask"] = DetailNetwork(tiny.N, tiny.Z, 8, tiny.SIZE, tiny.CUT, 8).eval()
+    synth.bundle.details["mask"] = DetailNetwork(tiny.N, 8, tiny.SIZE, tiny.CUT, 8).eval()
     assert torch.equal(synth(mask(), 3, output_type="tensor"), plain)
 
 
@@ -77,13 +77,13 @@ def test_a_style_for_each_label_of_one_style_is_that_style(synth: Synthesizer) -
 
 
 def test_several_inputs_each_act_where_they_were_painted(synth: Synthesizer) -> None:
-    style, ids = synth.make_style(3), synth.read_mask(mask())
+    ids = synth.read_mask(mask())
     [whole] = mask_inputs(ids[None])
     left = torch.zeros(tiny.SIZE, tiny.SIZE)
     left[:, :4] = 1
     parts = [whole._replace(where=left), whole._replace(where=1 - left)]
     last = torch.randn(1, 8, tiny.SIZE, tiny.SIZE, generator=torch.Generator().manual_seed(4))
-    found = {name: synth.details(inputs, style) for name, inputs in {"both": parts, "one": [whole], "half": parts[:1]}.items()}
+    found = {name: synth.details(inputs) for name, inputs in {"both": parts, "one": [whole], "half": parts[:1]}.items()}
     change = {name: details(last) for name, details in found.items() if details is not None}
     for part in ("features", "neighbours"):
         torch.testing.assert_close(getattr(change["both"], part), getattr(change["one"], part))

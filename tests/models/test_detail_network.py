@@ -11,12 +11,11 @@ from proxymask.models.detail_network import DetailChange, DetailNetwork
 PLANES = 3
 
 
-def network(start: tuple[int, int] = (4, 4), resolution: int = 16, cut: int = 8) -> DetailNetwork:
+def network(resolution: int = 16, cut: int = 8) -> DetailNetwork:
     torch.manual_seed(0)
-    made = DetailNetwork(PLANES, 10, 7, resolution, cut, 8, 4, start)
+    made = DetailNetwork(PLANES, 7, resolution, cut, 8, 2.0)
     with torch.no_grad():
         made.leave.weight.normal_()
-        made.modulation.weight.normal_()
     return made.eval()
 
 
@@ -26,9 +25,9 @@ def square(height: int = 16, width: int = 16) -> torch.Tensor:
     return F.one_hot(ids, PLANES).permute(0, 3, 1, 2).float()
 
 
-def change(made: DetailNetwork, given: torch.Tensor, w: torch.Tensor | None = None) -> DetailChange:
+def change(made: DetailNetwork, given: torch.Tensor) -> DetailChange:
     last = torch.randn(len(given), 7, *given.shape[-2:], generator=torch.Generator().manual_seed(1))
-    return made(made.encode(given), torch.ones(len(given), 10) if w is None else w, last)
+    return made(made.encode(given), last)
 
 
 def is_nothing(found: DetailChange) -> bool:
@@ -36,7 +35,7 @@ def is_nothing(found: DetailChange) -> bool:
 
 
 def test_it_starts_as_no_change() -> None:
-    assert is_nothing(change(DetailNetwork(PLANES, 10, 7, 16, 8), square()))
+    assert is_nothing(change(DetailNetwork(PLANES, 7, 16, 8), square()))
 
 
 def test_it_acts_about_borders_and_fades() -> None:
@@ -84,16 +83,22 @@ def test_ids_and_planes_mean_the_same() -> None:
     assert same(change(network(), square().argmax(dim=1)), change(network(), square()))
 
 
-def test_one_mask_serves_several_styles() -> None:
-    made, w = network(), torch.randn(2, 10, generator=torch.Generator().manual_seed(2))
+def test_one_mask_serves_several_pictures() -> None:
+    made = network()
     last = torch.randn(2, 7, 16, 16, generator=torch.Generator().manual_seed(1))
-    assert same(made(made.encode(square()), w, last), made(made.encode(square().expand(2, -1, -1, -1)), w, last))
+    assert same(made(made.encode(square()), last), made(made.encode(square().expand(2, -1, -1, -1)), last))
 
 
-def test_the_last_layers_w_counts() -> None:
-    w = torch.randn(1, 4, 10, generator=torch.Generator().manual_seed(3))
-    assert same(change(network(), square(), w), change(network(), square(), w[:, -1]))
-    assert not same(change(network(), square(), w), change(network(), square(), w[:, 0]))
+def test_the_level_of_the_features_is_a_unit() -> None:
+    """Features that are twice as large, in a network for such, get twice the change, and neighbours the same."""
+    one, two = network(), network()
+    two.level *= 2
+    two.drawn.gain /= 2
+    two.leave.gain *= 2
+    last = torch.randn(1, 7, 16, 16, generator=torch.Generator().manual_seed(1))
+    found, twice = one(one.encode(square()), last), two(two.encode(square()), 2 * last)
+    torch.testing.assert_close(2 * found.features, twice.features)
+    torch.testing.assert_close(found.neighbours, twice.neighbours)
 
 
 def test_the_fused_form_is_the_same_function() -> None:
@@ -102,7 +107,7 @@ def test_the_fused_form_is_the_same_function() -> None:
 
 
 def test_pictures_that_are_not_square_and_a_smaller_cut() -> None:
-    made = network((4, 8), 32, 8)
+    made = network(32, 8)
     found = change(made, square(32, 64))
     assert found.features.shape == (1, 7, 32, 64)
     assert (made.reach, found.spread) == (4, 2)
@@ -110,6 +115,6 @@ def test_pictures_that_are_not_square_and_a_smaller_cut() -> None:
 
 def test_sizes_that_cannot_be_are_refused() -> None:
     with pytest.raises(ProxymaskError, match="at least 2 times the cut"):
-        DetailNetwork(PLANES, 10, 7, 16, 16)
+        DetailNetwork(PLANES, 7, 16, 16)
     with pytest.raises(ProxymaskError, match="planes"):
-        DetailNetwork(0, 10, 7, 16, 8)
+        DetailNetwork(0, 7, 16, 8)

@@ -20,7 +20,7 @@ def definition(steps: int = 6, **config: object) -> DetailDefinition:
     cut = tiny.make_cut()
     clusters = tiny.make_clusters(cut)
     return DetailDefinition(
-        config=DetailConfig(**{"hidden": 8, **config}),
+        config=DetailConfig(**{"width": 8, **config}),
         loop=tiny.loop_config(steps=steps),
         frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
         segmenter=tiny.make_segmenter(cut),
@@ -32,7 +32,7 @@ def definition(steps: int = 6, **config: object) -> DetailDefinition:
 def test_it_learns_and_what_is_frozen_stays(tmp_path: Path) -> None:
     """About borders, samples in their own style come nearer to the samples."""
     stage = definition(
-        60, self_share=1.0, mix_share=0.0, lambda_label=0.0, lambda_adv=0.0, auxiliary_share=0.02, learning_rate=0.02
+        60, self_share=1.0, mix_share=0.0, lambda_label=0.0, lambda_adv=0.0, auxiliary_share=0.02, learning_rate=0.05
     ).build()
     frozen = dict(enumerate((*stage.frozen.modules, stage.mapper)))
     before = {name: {k: v.clone() for k, v in module.state_dict().items()} for name, module in frozen.items()}

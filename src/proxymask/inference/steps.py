@@ -29,7 +29,7 @@ from ..models.split_generator import SplitState
 from .bundle import Bundle
 from .detail_inputs import DetailInput
 from .fused import FusedG2, MaskQuery, fused_copy
-from .style import RegionStyles, Style, check_seed, check_truncation
+from .style import Style, check_seed, check_truncation
 
 
 class SynthesisSteps:
@@ -259,7 +259,7 @@ class SynthesisSteps:
         ``painted``: what they were made of, for the detail networks; without it, or without such a network, G2 is not changed.
         """
         state = self.rearrange(proxy, style)
-        return self.render_rearranged(state, style, self.details(painted, style))
+        return self.render_rearranged(state, style, self.details(painted))
 
     @inference
     def render_rearranged(self, state: SplitState, style: Style, details: Details | None = None) -> torch.Tensor:
@@ -269,13 +269,11 @@ class SynthesisSteps:
         return self.render_state(state, style.expanded(len(state.features)).w, details)
 
     @inference
-    def details(self, painted: Sequence[DetailInput], style: Style | RegionStyles, shares: torch.Tensor | None = None) -> Details | None:
+    def details(self, painted: Sequence[DetailInput]) -> Details | None:
         """What the detail networks change in G2's last block; None where nothing is changed.
 
         Args:
             painted: inputs, each for all pictures or for one; of several, each acts where it was painted.
-            style: one style, or one for each picture; or, of one picture, a style for each label.
-            shares: with a style for each label, the share of each style, (S, H, W).
         """
         parts = []
         for one in painted if self.use_details else ():
@@ -287,17 +285,9 @@ class SynthesisSteps:
             return None
 
         def details(last: torch.Tensor) -> DetailChange:
-            changes = []
             with torch.autocast(self.device.type, enabled=False):
-                for network, mask, where in parts:
-                    if isinstance(style, Style):
-                        change = network(mask, style.w, last)
-                    else:
-                        assert shares is not None
-                        each = [network(mask, of_label.w, last) for of_label in style.styles]
-                        change = functools.reduce(DetailChange.plus, (one.scaled(share) for one, share in zip(each, shares, strict=True)))
-                    changes.append(change if where is None else change.scaled(where))
-            return functools.reduce(DetailChange.plus, changes)
+                changes = [(network(mask, last), where) for network, mask, where in parts]
+            return functools.reduce(DetailChange.plus, (one if where is None else one.scaled(where) for one, where in changes))
 
         return details
 

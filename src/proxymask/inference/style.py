@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from ..core.checks import Seed, Truncation, check_value
 from ..core.errors import ProxymaskError
+from ..models.detail_network import Details
 from ..models.rearranger import StyleKV
 from ..models.split_generator import SplitState
 from .fused import FusedG2
@@ -75,7 +76,7 @@ class RegionStyles:
     """The S different styles, single ones."""
     of_label: tuple[int, ...]
     """For each label id, which of the styles it has."""
-    g2: Callable[[SplitState, torch.Tensor, torch.Tensor | None], torch.Tensor]
+    g2: Callable[[SplitState, torch.Tensor, Details | None], torch.Tensor]
     """G2 of all the styles, a :class:`~proxymask.inference.region_styles.RegionG2`."""
 
     def __repr__(self) -> str:

@@ -396,7 +396,7 @@ class Synthesizer(ConditionSteps):
             grid = shrink(shares, logits.shape[2:])
             proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
             state = attend_by_region(self.rearranger, self.query_tokens(proxy), style.styles, grid)
-            return style.g2(state, shares, self.details(painted, style, shares)).clamp_(-1, 1), proxy
+            return style.g2(state, shares, self.details(painted)).clamp_(-1, 1), proxy
 
     def _whole(self, style: StyleLike | None, truncation: float) -> Style:
         """As :meth:`_resolve`, where a style for each label cannot be used."""

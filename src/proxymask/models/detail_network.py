@@ -6,13 +6,13 @@ changes two things. It adds to these features, before they become colours. And i
 that a border moves with the colours that stand there already. Both act about the borders that were painted, fade out with the distance to
 them, and start as no change.
 
-A trunk at half the picture's size sees the surroundings. A narrow head of two layers at the full size draws: where 2 x 2 pixels were made
-of channels, they showed as a pattern of dots (docs/decisions.md, detail-head).
+It is small, because it stands in the way of every picture: four convolutions at the picture's size. The style is not among its inputs:
+the features of the last block are the style's already.
 
 Shapes: B pictures of H x W pixels; P planes of the condition; D channels of the generator's last block.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -20,11 +20,9 @@ import torch.nn.functional as F
 
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
-from ..core.sizes import START, block_size, check_start
 from .layers import EqualConv
 from .stylegan2_layers import check_at_least
 
-FOLD = 2  # pixels a side that are one position of the trunk
 STEP = 0.25  # change of a plane, 0 to 1, from a pixel to the next that counts as a border
 NEIGHBOURS = 4
 
@@ -32,10 +30,8 @@ NEIGHBOURS = 4
 class MaskFeatures(NamedTuple):
     """What depends on the condition alone."""
 
-    coarse: torch.Tensor
-    """(B, hidden, H / 2, W / 2)."""
-    fine: torch.Tensor
-    """(B, head, H, W)."""
+    layout: torch.Tensor
+    """(B, width, H, W)."""
     gate: torch.Tensor
     """(B, 1, H, W), 1 on borders, 0 far from them."""
 
@@ -79,47 +75,26 @@ class DetailNetwork(ConfigModel):
 
     Args:
         planes: P, of the condition: one a label for masks.
-        w_dim: width of the generator's latents w.
         out_channels: D.
         resolution, cut: of the generator, and of its split.
-        hidden: width at half the picture's size.
-        head: width at the full size.
+        width: channels of the hidden layers.
         level: root mean square of the last block's features; what is read of them is divided by it, what is added multiplied.
-        start: (height, width) of the generator's learned constant.
 
     Raises:
         ProxymaskError: sizes that cannot be.
     """
 
-    def __init__(
-        self,
-        planes: int,
-        w_dim: int,
-        out_channels: int,
-        resolution: int = 256,
-        cut: int = 64,
-        hidden: int = 32,
-        head: int = 16,
-        level: float = 1.0,
-        start: Sequence[int] = START,
-    ) -> None:
+    def __init__(self, planes: int, out_channels: int, resolution: int = 256, cut: int = 64, width: int = 16, level: float = 1.0) -> None:
         super().__init__()
-        check_at_least(1, planes=planes, w_dim=w_dim, out_channels=out_channels, hidden=hidden, head=head)
-        if cut < 4 or resolution < FOLD * cut or resolution % cut:
-            raise ProxymaskError(f"a detail network needs pictures of at least {FOLD} times the cut, not {resolution} and {cut}")
-        self.start = check_start(start)
-        self.picture_size = block_size(resolution, self.start)
-        self.planes, self.reach = planes, resolution // cut
-        self.level, self.widths = level, [hidden, hidden, head, head]  # of scales and shifts
-        self.modulation = EqualConv(w_dim, sum(self.widths), 1, zero=True)
-        self.enter = EqualConv(planes, hidden, 5, stride=FOLD)
-        self.surroundings = EqualConv(out_channels, hidden, stride=FOLD, bias=False)
-        self.middle = EqualConv(hidden, head)
-        self.enter_fine = EqualConv(planes, head)
-        self.drawn = EqualConv(out_channels, head, 1, bias=False)
-        self.join = EqualConv(head, head)
-        self.leave = EqualConv(head, out_channels + NEIGHBOURS, 1, bias=False, zero=True)
-        self.surroundings.gain /= level
+        check_at_least(1, planes=planes, out_channels=out_channels, width=width)
+        if cut < 4 or resolution < 2 * cut or resolution % cut:
+            raise ProxymaskError(f"a detail network needs pictures of at least 2 times the cut, not {resolution} and {cut}")
+        self.planes, self.level, self.reach = planes, level, resolution // cut
+        self.enter = EqualConv(planes, width)
+        self.drawn = EqualConv(out_channels, width, 1, bias=False)
+        self.around = EqualConv(width, width, dilation=self.reach)
+        self.join = EqualConv(width, width)
+        self.leave = EqualConv(width, out_channels + NEIGHBOURS, 1, bias=False, zero=True)
         self.drawn.gain /= level
         self.leave.gain *= level
 
@@ -144,27 +119,16 @@ class DetailNetwork(ConfigModel):
         return F.avg_pool2d(x, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
 
     def encode(self, given: torch.Tensor) -> MaskFeatures:
-        """What a style does not change, of the condition: label ids (B, H, W), or planes (B, P, H, W), 0 to 1."""
+        """What a style does not change: the condition, label ids (B, H, W), or planes (B, P, H, W), 0 to 1."""
         planes = F.one_hot(given.long(), self.planes).permute(0, 3, 1, 2) if given.ndim == 3 else given
         planes = planes.to(self.enter.weight.dtype)
-        return MaskFeatures(self.enter(planes), self.enter_fine(planes), self.gate(given).to(planes.dtype))
+        return MaskFeatures(self.enter(planes), self.gate(given).to(planes.dtype))
 
-    def forward(self, mask: MaskFeatures, w: torch.Tensor, last: torch.Tensor) -> DetailChange:
-        """The change of pictures.
-
-        Args:
-            mask: of :meth:`encode`.
-            w: (B, w_dim) or (B, num_ws, w_dim), of which the last layer's counts.
-            last: (B, D, H, W), the features of the generator's last block.
-        """
-        kind = mask.coarse.dtype
-        own, last = (w if w.ndim == 2 else w[:, -1]).to(kind), last.to(kind)
-        scale, shift, head_scale, head_shift = self.modulation(own[:, :, None, None]).split(self.widths, dim=1)
-        x = mask.coarse + self.surroundings(last)
-        x = self.middle(_act(x * (1 + scale) + shift))
-        fine = F.interpolate(x, scale_factor=float(FOLD), mode="nearest") + mask.fine + self.drawn(last)
-        fine = self.join(_act(fine * (1 + head_scale) + head_shift))
-        out = self.leave(_act(fine)) * mask.gate
+    def forward(self, mask: MaskFeatures, last: torch.Tensor) -> DetailChange:
+        """The change of pictures, of :meth:`encode` and of the features of the generator's last block, (B, D, H, W)."""
+        x = _act(mask.layout + self.drawn(last.to(mask.layout.dtype)))
+        x = _act(self.join(_act(self.around(x))))
+        out = self.leave(x) * mask.gate
         return DetailChange(out[:, :-NEIGHBOURS], out[:, -NEIGHBOURS:] / self.level, max(1, self.reach // 2))
 
 

@@ -20,25 +20,36 @@ class EqualConv(nn.Module):
 
     Args:
         size: kernel size, odd.
+        dilation: distance of the kernel's taps.
         zero: weights start at zero, so that a residual branch starts as the identity.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, bias: bool = True, zero: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int = 3,
+        stride: int = 1,
+        bias: bool = True,
+        zero: bool = False,
+        dilation: int = 1,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, size, size))
         if not zero:
             nn.init.normal_(self.weight)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.gain, self.stride = 1 / math.sqrt(in_channels * size * size), stride
+        self.gain, self.stride, self.dilation = 1 / math.sqrt(in_channels * size * size), stride, dilation
+        self.padding = dilation * (size // 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.conv2d(x, (self.weight * self.gain).to(x.dtype), bias, self.stride, self.weight.shape[-1] // 2)
+        return F.conv2d(x, (self.weight * self.gain).to(x.dtype), bias, self.stride, self.padding, self.dilation)
 
     def fused(self) -> nn.Conv2d:
         """The same function as a plain convolution, with the gain multiplied into its weights. For inference only."""
         out, inside, size, _ = self.weight.shape
-        conv = nn.Conv2d(inside, out, size, self.stride, size // 2, bias=self.bias is not None)
+        conv = nn.Conv2d(inside, out, size, self.stride, self.padding, self.dilation, bias=self.bias is not None)
         conv.weight.copy_(self.weight * self.gain)
         if self.bias is not None and conv.bias is not None:
             conv.bias.copy_(self.bias)

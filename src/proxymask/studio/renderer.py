@@ -89,7 +89,7 @@ class Renderer:
             yield Pause.STEP
             state = synth.rearrange(proxy, style)
             yield Pause.STEP
-            details = synth.details(painted.inputs, style)
+            details = synth.details(painted.inputs)
             return proxy, to_uint8(synth.render_rearranged(state, style, details))[0]
         with torch.inference_mode():
             shares = style.weights(torch.from_numpy(painted.small.copy()).to(synth.device))
@@ -100,7 +100,7 @@ class Renderer:
             state = attend_by_region(synth.rearranger, synth.query_tokens(proxy), style.styles, grid)
         yield Pause.STEP
         with torch.inference_mode():
-            details = synth.details(painted.inputs, style, shares)
+            details = synth.details(painted.inputs)
             return proxy, to_uint8(style.g2(state, shares, details))[0]
 
     def layout(self, model: Model, request: Drawn, payload: bytes) -> tuple[torch.Tensor, Painted, list[str]]:

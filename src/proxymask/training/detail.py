@@ -39,7 +39,7 @@ from .parts import Frozen
 class DetailConfig(Checked):
     """The detail network's width and its training recipe."""
 
-    hidden: Width = 32
+    width: Width = 16
     """Channels of the network."""
     learning_rate: Rate = 0.01
     """Adam's learning rate; it falls to 0 as a cosine."""
@@ -163,7 +163,7 @@ class DetailStage:
         mask = detail.encode(batch.given)  # type: ignore[operator]
 
         def details(last: torch.Tensor) -> DetailChange:
-            return detail(mask, batch.w, last)
+            return detail(mask, last)
 
         return self.cut.render(SplitState(batch.features, batch.rgb), batch.w, details=details), mask.gate
 

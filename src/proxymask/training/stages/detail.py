@@ -73,13 +73,11 @@ class DetailDefinition(TrainedStage):
         with seeded(self.loop.seed, "init", "detail"):
             return DetailNetwork(
                 planes=planes,
-                w_dim=generator.w_dim,
                 out_channels=generator.synthesis.block(generator.resolution).conv1.weight.shape[0],
                 resolution=generator.resolution,
                 cut=cut.resolution,
-                hidden=self.config.hidden,
+                width=self.config.width,
                 level=level,
-                start=cut.start,
             )
 
     @torch.no_grad()
