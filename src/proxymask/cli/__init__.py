@@ -85,6 +85,7 @@ SECTIONS: dict[str, Tree] = {
             lambda: {
                 "avatars": _verb("draw portraits with exact masks", "data", "DataAvatars"),
                 "cats": _verb("draw cats with exact masks", "data", "DataCats"),
+                "churches": _verb("render churches with exact masks", "data", "DataChurches"),
                 "prepare": _verb("crop and resize a folder of pictures once", "data", "DataPrepare"),
             },
         ),

@@ -1,4 +1,4 @@
-"""The verbs ``data avatars``, ``data cats`` and ``data prepare``: data sets."""
+"""The verbs ``data avatars``, ``data cats``, ``data churches``, ``data bedrooms`` and ``data prepare``: data sets."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ class _Drawn(Checked):
     """Number of processes; all cores if not given."""
     common: CommonSeed = field(default_factory=Seeded)
 
-    def _make(self, kind: str, framing: str, depth: bool = False) -> None:
+    def _make(self, kind: str, one: str, framing: str | None, depth: bool) -> None:
         from ..core.files import check_folder
         from ..core.text import counted
         from ..data.drawn_dataset import make_dataset
@@ -38,8 +38,8 @@ class _Drawn(Checked):
             make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
         older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
         if older > 0:
-            note(f"note: {self.out} also holds {counted(older, kind[:-1])} of an earlier call with a larger --count")
-        print(f"{counted(self.count, kind[:-1])} of {self.size}x{self.size} with their masks in {self.out}")
+            note(f"note: {self.out} also holds {counted(older, one)} of an earlier call with a larger --count")
+        print(f"{counted(self.count, one)} of {self.size}x{self.size} with their masks in {self.out}")
         side = 1 << self.size.bit_length() - 1
         size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
         print(f"next: {command_line('fit', '--images', self.out / 'images', *size, '--out', 'my-bundle')}")
@@ -62,7 +62,7 @@ class DataAvatars(_Drawn):
 
     def run(self) -> None:
         """Draw them."""
-        self._make("avatars", self.framing, self.depth)
+        self._make("avatars", "avatar", self.framing, self.depth)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,25 @@ class DataCats(_Drawn):
 
     def run(self) -> None:
         """Draw them."""
-        self._make("cats", self.framing)
+        self._make("cats", "cat", self.framing, False)
+
+
+@dataclass(frozen=True)
+class DataChurches(_Drawn):
+    """Render churches with exact masks of twelve classes.
+
+    The scenes are made by this program, by chance: no art of others is in them. Needs the extra `scenes`, and no display.
+
+    Examples:
+      proxymask data churches --count 10000 --size 64 --out churches-64
+    """
+
+    depth: bool = False
+    """Also write the exact depth as 16-bit grey pictures (depth/000000.png), white is nearest."""
+
+    def run(self) -> None:
+        """Render them."""
+        self._make("churches", "church", None, self.depth)
 
 
 @dataclass(frozen=True)
