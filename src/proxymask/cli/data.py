@@ -26,16 +26,18 @@ class _Drawn(Checked):
     """Side of the pictures in pixels, 8 to 1024; a power of two for training."""
     workers: Annotated[int | None, Range(1, 1024), _OPTIONAL] = None
     """Number of processes; all cores if not given."""
+    depth: bool = False
+    """Also write the exact depth as 16-bit grey pictures (depth/000000.png), white is nearest."""
     common: CommonSeed = field(default_factory=Seeded)
 
-    def _make(self, kind: str, one: str, framing: str | None, depth: bool) -> None:
+    def _make(self, kind: str, one: str, framing: str | None = None) -> None:
         from ..core.files import check_folder
         from ..core.text import counted
         from ..data.drawn_dataset import make_dataset
 
         check_folder(self.out)
         with progress(f"drawing {kind}") as report:
-            make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
+            make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, self.depth)
         older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
         if older > 0:
             note(f"note: {self.out} also holds {counted(older, one)} of an earlier call with a larger --count")
@@ -57,12 +59,10 @@ class DataAvatars(_Drawn):
 
     framing: Literal["head", "full"] = "head"
     """Part of the drawing: head is head and shoulders, full is the whole drawing."""
-    depth: bool = False
-    """Also write the exact depth as 16-bit grey pictures (depth/000000.png), white is nearest."""
 
     def run(self) -> None:
         """Draw them."""
-        self._make("avatars", "avatar", self.framing, self.depth)
+        self._make("avatars", "avatar", self.framing)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class DataCats(_Drawn):
 
     def run(self) -> None:
         """Draw them."""
-        self._make("cats", "cat", self.framing, False)
+        self._make("cats", "cat", self.framing)
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,24 @@ class DataChurches(_Drawn):
       proxymask data churches --count 10000 --size 64 --out churches-64
     """
 
-    depth: bool = False
-    """Also write the exact depth as 16-bit grey pictures (depth/000000.png), white is nearest."""
+    def run(self) -> None:
+        """Render them."""
+        self._make("churches", "church")
+
+
+@dataclass(frozen=True)
+class DataBedrooms(_Drawn):
+    """Render bedrooms with exact masks of fourteen classes.
+
+    The scenes are made by this program, by chance: no art of others is in them. Needs the extra `scenes`, and no display.
+
+    Examples:
+      proxymask data bedrooms --count 10000 --size 64 --out bedrooms-64
+    """
 
     def run(self) -> None:
         """Render them."""
-        self._make("churches", "church", None, self.depth)
+        self._make("bedrooms", "bedroom")
 
 
 @dataclass(frozen=True)

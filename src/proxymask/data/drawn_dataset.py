@@ -21,10 +21,11 @@ from ..core.threads import available_cpus
 from .avatars import AVATARS
 from .cats import CATS
 from .drawing import Art, Composer
+from .scenes.bedrooms import BEDROOMS
 from .scenes.churches import CHURCHES
 
 DATASET_FORMAT = 1
-ARTS: dict[str, Art] = {art.kind: art for art in (AVATARS, CATS, CHURCHES)}
+ARTS: dict[str, Art] = {art.kind: art for art in (AVATARS, CATS, CHURCHES, BEDROOMS)}
 
 
 def find_art(kind: str) -> Art:

@@ -4,8 +4,13 @@ import math
 
 import numpy as np
 
-from .lighting import Lighting, Sky, Vector
+from .lighting import Lighting, Sky, Vector, as_vector
 from .materials import as_colour, linear
+
+
+def _floats(vector: np.ndarray) -> Vector:
+    x, y, z = (float(value) for value in vector)
+    return x, y, z
 
 
 def _vector(colour: str, strength: float = 1.0) -> Vector:
@@ -31,7 +36,7 @@ def random_daylight(rng: np.random.Generator, sun_from: float, haze: tuple[float
         haze: the least and the greatest range of sight in metres.
     """
     hour = str(rng.choice(list(_HOURS), p=_CHANCES))
-    zenith, horizon, clouds, ground, sun, strength, heights, cover, exposure = _HOURS[hour]
+    zenith, horizon, clouds, ground, sun, bright, heights, cover, exposure = _HOURS[hour]
     angle = sun_from + math.radians(rng.uniform(15, 80) * rng.choice([-1, 1]))
     height = math.radians(rng.uniform(*heights))
     tint = rng.normal(0, 0.04, 3)
@@ -43,12 +48,14 @@ def random_daylight(rng: np.random.Generator, sun_from: float, haze: tuple[float
         float(rng.uniform(*cover)),
         (float(rng.random()), float(rng.random())),
     )
+    strength = 1.5 if hour == "overcast" else 1.05
+    above = (as_vector(sky.zenith) * 0.45 + as_vector(sky.horizon) * 0.55) * strength
     lighting = Lighting(
         sky=sky,
         sun=(math.cos(height) * math.cos(angle), math.cos(height) * math.sin(angle), math.sin(height)),
-        sun_colour=(*(float(v) for v in linear(sun) * strength),),  # type: ignore[arg-type]
+        sun_colour=_floats(linear(sun) * bright),
         sun_spread=0.012 if hour != "overcast" else 0.35,
-        sky_strength=1.5 if hour == "overcast" else 1.05,
+        ambient=(_floats(above), _floats(as_vector(sky.ground) * strength)),
         nook=(3.0, 0.35),
         haze=float(rng.uniform(*haze)),
         exposure=exposure * float(rng.uniform(0.92, 1.08)),

@@ -79,22 +79,24 @@ class Lighting:
 
     Args:
         sun: unit direction towards the sun; ``sun_colour`` its linear colour, ``sun_spread`` the radius of its disc in radians.
-        sky_strength: how bright the sky shines on surfaces, as a multiple of its colour.
-        nook: metres within which other surfaces take the light of the sky away, and the share of it that they leave.
+        ambient: linear light that reaches surfaces from above, and from below.
+        nook: metres within which other surfaces take the ambient light away, and the share of it that they leave.
         haze: metres after which two thirds of a colour have become that of the horizon.
         exposure: multiple of all light before it is mapped to the range of a picture.
+        soft_nooks: whether nearer surfaces take more of the ambient light away, as large smooth walls need.
     """
 
     sky: Sky
     sun: Vector
     sun_colour: Vector
     sun_spread: float
-    sky_strength: float
+    ambient: tuple[Vector, Vector]
     nook: tuple[float, float]
     haze: float
     exposure: float
     areas: tuple[AreaLight, ...] = ()
     lamps: tuple[Lamp, ...] = ()
+    soft_nooks: bool = False
 
 
 def ball_points() -> np.ndarray:

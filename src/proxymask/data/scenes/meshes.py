@@ -5,7 +5,8 @@ edges are sharp. A triangle is seen from both sides; its normals point outwards.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -39,6 +40,17 @@ class MeshBuilder:
         self._surfaces: list[int] = []
         self._materials: dict[Material, int] = {}
         self._count = 0
+        self._frame: tuple[np.ndarray, np.ndarray] | None = None
+
+    @contextmanager
+    def moved(self, origin: Point, turn: float) -> Iterator[None]:
+        """Shapes that are added meanwhile are turned about the vertical axis by ``turn`` radians, then moved to ``origin``."""
+        c, s = math.cos(turn), math.sin(turn)
+        self._frame = np.array([(c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)]), np.array(origin)
+        try:
+            yield
+        finally:
+            self._frame = None
 
     def build(self) -> Mesh:
         """The mesh of all shapes that were added."""
@@ -58,6 +70,9 @@ class MeshBuilder:
 
     def add(self, vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, label: int, material: Material) -> None:
         """Add triangles ``faces`` (T, 3) of ``vertices`` and ``normals`` (V, 3)."""
+        if self._frame is not None:
+            turn, origin = self._frame
+            vertices, normals = vertices @ turn.T + origin, normals @ turn.T
         self._vertices.append(vertices)
         self._normals.append(normals)
         self._faces.append(faces + self._count)
@@ -94,6 +109,15 @@ class MeshBuilder:
         corners = np.asarray(points, dtype=np.float64)
         back = -thickness * _normals(corners[:3])
         self.prism(corners + back, tuple(-back), label, material)
+
+    def sheet(self, points: np.ndarray, label: int, material: Material) -> None:
+        """A smooth surface through a grid of points (N, M, 3). Its front is where the second index runs to the right and the first up."""
+        normals = _cross(np.gradient(points, axis=1), np.gradient(points, axis=0))
+        normals /= np.sqrt((normals**2).sum(-1, keepdims=True)) + 1e-12
+        n, m = points.shape[:2]
+        first = (np.arange(n - 1)[:, None] * m + np.arange(m - 1)).reshape(-1)
+        faces = np.concatenate([np.stack([first, first + 1, first + m + 1], 1), np.stack([first, first + m + 1, first + m], 1)])
+        self.add(points.reshape(-1, 3), normals.reshape(-1, 3), faces, label, material)
 
     def lathe(
         self,

@@ -197,12 +197,10 @@ class _Renderer:
         base = self._base_colour(point, normal, surface, self.pixel * distance / np.maximum(np.abs(facing), 0.12))
 
         start = point + normal * (0.01 + 0.0015 * distance)[:, None]
-        lit = self._open(start, normal + ball_points()[number] * np.float32(0.98), lighting.nook[0])
-        ambient = np.where(lit, np.float32(1), np.float32(lighting.nook[1]))[:, None]
+        ambient = self._ambient(start, normal + ball_points()[number] * np.float32(0.98))[:, None]
         share = (0.5 + 0.5 * normal[:, 2:]).astype(np.float32)
-        sky = lighting.sky
-        above = (as_vector(sky.zenith) * 0.45 + as_vector(sky.horizon) * 0.55) * lighting.sky_strength
-        light = ambient * (above * share + as_vector(sky.ground) * lighting.sky_strength * (1 - share))
+        above, below = (as_vector(light) for light in lighting.ambient)
+        light = ambient * (above * share + below * (1 - share))
 
         toward = self.sun_disc[number]
         slope = np.maximum(np.einsum("nk,nk->n", normal, toward), 0)
@@ -215,7 +213,8 @@ class _Renderer:
             way /= far[:, None]
             across = np.cross(*area.edges).astype(np.float32)
             strength = np.maximum(np.einsum("nk,nk->n", normal, way), 0) * np.abs(way @ across) / (far**2 + 0.3)
-            strength *= self._open(start, way, far * np.float32(0.97))
+            lit = np.flatnonzero(strength > 1e-3)
+            strength[lit] *= self._open(start[lit], way[lit], far[lit] * np.float32(0.97))
             light += strength[:, None] * as_vector(area.colour)
         for lamp in lighting.lamps:
             way = as_vector(lamp.place) - point
@@ -228,9 +227,18 @@ class _Renderer:
         shiny = np.flatnonzero(surfaces.gloss[surface] > 0)
         if len(shiny):
             mirrored = units[shiny] - 2 * facing[shiny, None] * normal[shiny]
-            colour[shiny] += surfaces.gloss[surface[shiny], None] * sky.colour(mirrored, self.sun, 0.1)
+            colour[shiny] += surfaces.gloss[surface[shiny], None] * lighting.sky.colour(mirrored, self.sun, 0.1)
         fade = np.exp(-distance / np.float32(lighting.haze))[:, None]
-        return np.asarray(colour * fade + as_vector(sky.horizon) * (1 - fade))
+        return np.asarray(colour * fade + as_vector(lighting.sky.horizon) * (1 - fade))
+
+    def _ambient(self, start: np.ndarray, way: np.ndarray) -> np.ndarray:
+        """Share of the ambient light that comes along rays, float32 (N,)."""
+        within, left = self.scene.lighting.nook
+        if not self.scene.lighting.soft_nooks:
+            return np.where(self._open(start, way, within), np.float32(1), np.float32(left))
+        way = _unit(way)
+        distance = self.embree.run(start, way, query="DISTANCE")
+        return np.float32(left) + np.float32(1 - left) * np.minimum(distance / np.float32(within), 1)
 
     def _base_colour(self, point: np.ndarray, normal: np.ndarray, surface: np.ndarray, footprint: np.ndarray) -> np.ndarray:
         """Colour of the surfaces without light; ``footprint`` is the width of a pixel on them in metres, (N,)."""

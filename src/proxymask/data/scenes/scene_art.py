@@ -36,7 +36,7 @@ class SceneArt:
     def composer(self, size: int, framing: str | None) -> "SceneComposer":
         """A :class:`SceneComposer`; ``framing`` must be None."""
         if framing is not None:
-            raise ProxymaskError(f"--framing {framing}: {self.kind} have no framings; leave it out")
+            raise ProxymaskError(f"framing is {framing!r}, but {self.kind} have no framings: leave it out")
         return SceneComposer(self, size)
 
 
