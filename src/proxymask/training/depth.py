@@ -58,7 +58,9 @@ class DepthImages:
         self.files = [self.folder / "depth" / Path(name).with_suffix(".png").name for name in self.set.names]
         missing = next((file for file in self.files if not file.is_file()), None)
         if missing is not None:
-            raise ProxymaskError(f"{missing} is missing: run the proxymask data that drew the set again, with --depth")
+            raise ProxymaskError(
+                f"{missing} is missing: run proxymask data avatars --depth (or cats, churches, bedrooms) with the same arguments again"
+            )
 
     def __len__(self) -> int:
         return len(self.set)

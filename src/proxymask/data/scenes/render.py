@@ -237,7 +237,8 @@ class _Renderer:
         if not self.scene.lighting.soft_nooks:
             return np.where(self._open(start, way, within), np.float32(1), np.float32(left))
         way = _unit(way)
-        distance = self.embree.run(start, way, query="DISTANCE")
+        limits = np.full(len(start), within, np.float32)
+        distance = self.embree.run(start, way, dists=limits, query="DISTANCE")  # the limit where nothing is nearer
         return np.float32(left) + np.float32(1 - left) * np.minimum(distance / np.float32(within), 1)
 
     def _base_colour(self, point: np.ndarray, normal: np.ndarray, surface: np.ndarray, footprint: np.ndarray) -> np.ndarray:
