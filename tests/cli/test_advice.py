@@ -52,6 +52,7 @@ def flags(verb: str) -> set[str]:
 ONES = [verb for verb in VERBS if verb.startswith("train ")]
 STEPS = ["train generator", "train rearranger", "train segmenter", "train mapper"]
 WITH_GENERATOR = ["sample", "cluster", *STEPS, "fit"]
+DRAWN = ["data avatars", "data cats", "data churches", "data bedrooms"]
 PRINTED_BY: dict[str, list[str]] = {
     "checkpoints/": ["import", "export", "inspect", *WITH_GENERATOR],
     "checkpoints/export.py": ["export"],
@@ -64,14 +65,15 @@ PRINTED_BY: dict[str, list[str]] = {
     "conditions/": ["generate"],
     "conditions/lines.py": ["generate"],
     "core/device.py": ["generate", "sample", "transfer", "demo", "evaluate", "cluster", "fit", *ONES],
-    "core/files.py": ["export", "sample", "mask check", "demo", "condition", "generate", "data avatars", "data cats", "data prepare"],
+    "core/files.py": ["export", "sample", "mask check", "demo", "condition", "generate", *DRAWN, "data prepare"],
     "data/dataset.py": ["data prepare", "evaluate", "train judge"],
-    "data/drawn_dataset.py": ["data avatars", "data cats"],
+    "data/drawn_dataset.py": DRAWN,
     "data/layers.py": ["data avatars", "data cats"],
+    "data/scenes/": ["data churches", "data bedrooms"],
     "evaluation/": ["evaluate"],
     "imaging/mask_forms/": ["generate", "mask check", "train segmenter", "fit", "data prepare", "evaluate", "train judge"],
     "imaging/mask_files.py": ["examples"],
-    "imaging/pictures.py": ["generate", "sample", "transfer", "demo", "condition", "mask check", "data avatars", "data cats"],
+    "imaging/pictures.py": ["generate", "sample", "transfer", "demo", "condition", "mask check", *DRAWN],
     "inference/bundle.py": ["bundle add", "fit", "generate", "demo"],
     "inference/conditions.py": ["generate"],
     "inference/mask_check.py": ["mask check", "inspect"],

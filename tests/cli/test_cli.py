@@ -81,7 +81,7 @@ def test_version_and_unknown_words(capsys):
     assert run("--version") == 0
     assert capsys.readouterr().out.strip() == f"proxymask {__version__}"
     assert "did you mean generate" in fails(capsys, "generte")
-    assert "there are: avatars, cats, prepare" in fails(capsys, "data", "xyz")
+    assert "there are: avatars, cats, churches, bedrooms, prepare" in fails(capsys, "data", "xyz")
     assert run("generate", "--mask", MASK) == 2  # --out is missing: tyro says so
     assert "--out" in capsys.readouterr().err
 
@@ -228,6 +228,19 @@ def test_data_verbs_and_inspect(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "3 pictures of 16x16" in shown
     assert "facial_hair" in shown
+
+
+@pytest.mark.parametrize("kind", ["churches", "bedrooms"])
+def test_data_of_scenes_and_inspect(kind, tmp_path, capsys):
+    pytest.importorskip("embreex")
+    assert run("data", kind, "--count", 2, "--size", 8, "--depth", "--out", tmp_path / "set", "--workers", 1) == 0
+    assert f"2 {kind} of 8x8 with their masks" in capsys.readouterr().out
+    assert len(list((tmp_path / "set/depth").iterdir())) == 2
+    assert run("inspect", tmp_path / "set") == 0
+    shown = capsys.readouterr().out
+    assert f"2 {kind} of 8x8" in shown
+    assert "framing" not in shown
+    assert "made by proxymask" in shown
 
 
 def test_data_prepare_names_what_it_skips(tmp_path, capsys):

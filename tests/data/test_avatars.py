@@ -112,7 +112,7 @@ def test_bad_arguments_are_refused():
         AvatarComposer(64, "feet")
     with pytest.raises(ProxymaskError, match="8 to 1024"):
         AvatarComposer(4)
-    with pytest.raises(ProxymaskError, match="avatars, cats"):
+    with pytest.raises(ProxymaskError, match="avatars, cats, churches, bedrooms"):
         make_dataset("x", "dogs")
 
 

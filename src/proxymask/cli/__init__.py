@@ -85,6 +85,8 @@ SECTIONS: dict[str, Tree] = {
             lambda: {
                 "avatars": _verb("draw portraits with exact masks", "data", "DataAvatars"),
                 "cats": _verb("draw cats with exact masks", "data", "DataCats"),
+                "churches": _verb("render churches with exact masks", "data", "DataChurches"),
+                "bedrooms": _verb("render bedrooms with exact masks", "data", "DataBedrooms"),
                 "prepare": _verb("crop and resize a folder of pictures once", "data", "DataPrepare"),
             },
         ),

@@ -1,4 +1,4 @@
-"""The verbs ``data avatars``, ``data cats`` and ``data prepare``: data sets."""
+"""The verbs ``data avatars``, ``data cats``, ``data churches``, ``data bedrooms`` and ``data prepare``: data sets."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,20 +26,22 @@ class _Drawn(Checked):
     """Side of the pictures in pixels, 8 to 1024; a power of two for training."""
     workers: Annotated[int | None, Range(1, 1024), _OPTIONAL] = None
     """Number of processes; all cores if not given."""
+    depth: bool = False
+    """Also write the exact depth as 16-bit grey pictures (depth/000000.png), white is nearest."""
     common: CommonSeed = field(default_factory=Seeded)
 
-    def _make(self, kind: str, framing: str, depth: bool = False) -> None:
+    def _make(self, kind: str, one: str, framing: str | None = None) -> None:
         from ..core.files import check_folder
         from ..core.text import counted
         from ..data.drawn_dataset import make_dataset
 
         check_folder(self.out)
         with progress(f"drawing {kind}") as report:
-            make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, depth)
+            make_dataset(self.out, kind, self.count, self.size, self.common.seed, framing, self.workers, report, self.depth)
         older = sum(1 for _ in (self.out / "images").glob("*.png")) - self.count
         if older > 0:
-            note(f"note: {self.out} also holds {counted(older, kind[:-1])} of an earlier call with a larger --count")
-        print(f"{counted(self.count, kind[:-1])} of {self.size}x{self.size} with their masks in {self.out}")
+            note(f"note: {self.out} also holds {counted(older, one)} of an earlier call with a larger --count")
+        print(f"{counted(self.count, one)} of {self.size}x{self.size} with their masks in {self.out}")
         side = 1 << self.size.bit_length() - 1
         size = () if side == self.size else ("--resolution", side)  # a generator makes pictures whose side is a power of two
         print(f"next: {command_line('fit', '--images', self.out / 'images', *size, '--out', 'my-bundle')}")
@@ -57,12 +59,10 @@ class DataAvatars(_Drawn):
 
     framing: Literal["head", "full"] = "head"
     """Part of the drawing: head is head and shoulders, full is the whole drawing."""
-    depth: bool = False
-    """Also write the exact depth as 16-bit grey pictures (depth/000000.png), white is nearest."""
 
     def run(self) -> None:
         """Draw them."""
-        self._make("avatars", self.framing, self.depth)
+        self._make("avatars", "avatar", self.framing)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,37 @@ class DataCats(_Drawn):
 
     def run(self) -> None:
         """Draw them."""
-        self._make("cats", self.framing)
+        self._make("cats", "cat", self.framing)
+
+
+@dataclass(frozen=True)
+class DataChurches(_Drawn):
+    """Render churches with exact masks of twelve classes.
+
+    The scenes are made by this program, by chance: no art of others is in them. Needs the extra `scenes`, and no display.
+
+    Examples:
+      proxymask data churches --count 10000 --size 64 --out churches-64
+    """
+
+    def run(self) -> None:
+        """Render them."""
+        self._make("churches", "church")
+
+
+@dataclass(frozen=True)
+class DataBedrooms(_Drawn):
+    """Render bedrooms with exact masks of fourteen classes.
+
+    The scenes are made by this program, by chance: no art of others is in them. Needs the extra `scenes`, and no display.
+
+    Examples:
+      proxymask data bedrooms --count 10000 --size 64 --out bedrooms-64
+    """
+
+    def run(self) -> None:
+        """Render them."""
+        self._make("bedrooms", "bedroom")
 
 
 @dataclass(frozen=True)

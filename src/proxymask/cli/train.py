@@ -301,7 +301,7 @@ class TrainDepth(Checked):
     """
 
     images: Path
-    """The folder that proxymask data avatars --depth wrote."""
+    """The folder that proxymask data avatars --depth wrote, or of another kind of drawn pictures."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
     steps: Steps = 1000

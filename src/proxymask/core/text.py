@@ -17,8 +17,9 @@ def without_controls(text: str, longest: int = 2000) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 picture``, ``2,031 pictures``; ``noun`` in the singular, with a plural in s."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    """``1 picture``, ``2,031 pictures``; ``noun`` in the singular, with a plural in s, or in es after ch."""
+    ending = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}" + ("" if number == 1 else ending)
 
 
 def shell_word(word: object) -> str:

@@ -20,17 +20,19 @@ from ..core.lock import folder_lock, is_lock
 from ..core.threads import available_cpus
 from .avatars import AVATARS
 from .cats import CATS
-from .layers import LayerArt, LayerComposer
+from .drawing import Art, Composer
+from .scenes.bedrooms import BEDROOMS
+from .scenes.churches import CHURCHES
 
 DATASET_FORMAT = 1
+ARTS: dict[str, Art] = {art.kind: art for art in (AVATARS, CATS, CHURCHES, BEDROOMS)}
 
 
-def find_art(kind: str) -> LayerArt:
-    """The drawings of ``kind``, "avatars" or "cats"; a :class:`ProxymaskError` for another."""
-    arts = {art.kind: art for art in (AVATARS, CATS)}
-    if kind not in arts:
-        raise ProxymaskError(f"unknown kind of drawings {kind!r}: use one of {', '.join(arts)}")
-    return arts[kind]
+def find_art(kind: str) -> Art:
+    """The drawings or scenes of ``kind``, a key of ``ARTS``; a :class:`ProxymaskError` for another."""
+    if kind not in ARTS:
+        raise ProxymaskError(f"unknown kind of drawings {kind!r}: use one of {', '.join(ARTS)}")
+    return ARTS[kind]
 
 
 @checked
@@ -52,9 +54,9 @@ def make_dataset(
 
     Args:
         out: the folder; new, empty, or of an earlier call with the same kind, size, seed and framing.
-        kind: "avatars" or "cats".
+        kind: a key of ``ARTS``: "avatars", "cats", "churches", "bedrooms".
         size: side of the pictures in pixels, 8 to 1024.
-        framing: a key of ``LayerArt.framings``; None: the first.
+        framing: one of ``Art.framings``; None: the first, where there are any.
         workers: number of processes; None: one for each core; 1: this process only.
         progress: called with (pictures done, ``count``).
         depth: also write the exact depth, ``depth/000000.png``: 16-bit grey, 65535 is nearest.
@@ -79,9 +81,9 @@ def _make_dataset(
     depth: bool,
 ) -> Path:
     art = find_art(kind)
-    framing = framing or next(iter(art.framings))
-    composer = LayerComposer(art, size, framing)  # checks the arguments before anything is written
-    about = {"kind": kind, "size": size, "seed": seed, "framing": framing}
+    framing = framing or next(iter(art.framings), None)
+    composer = art.composer(size, framing)  # checks the arguments before anything is written
+    about: dict[str, Any] = {"kind": kind, "size": size, "seed": seed, "framing": framing}
     kinds = ("images", "masks", *(("depth",) if depth else ()))
     _start_folder(out, about, count, art, kinds)
     missing = [i for i in range(count) if not all(_path(out, folder, i).exists() for folder in kinds)]
@@ -122,13 +124,13 @@ def _run_pool(chunks: list[list[int]], workers: int, job: tuple[Any, ...], repor
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_job: tuple[LayerComposer, Path, int, bool] | None = None  # of this worker process
+_job: tuple[Composer, Path, int, bool] | None = None  # of this worker process
 
 
-def _start_worker(kind: str, size: int, framing: str, out: str, seed: int, depth: bool) -> None:
+def _start_worker(kind: str, size: int, framing: str | None, out: str, seed: int, depth: bool) -> None:
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C, after the running chunks
-    _job = LayerComposer(find_art(kind), size, framing), Path(out), seed, depth
+    _job = find_art(kind).composer(size, framing), Path(out), seed, depth
 
 
 def _work(indices: list[int]) -> int:
@@ -142,7 +144,7 @@ def _path(out: Path, folder: str, index: int) -> Path:
     return out / folder / f"{index:06d}.png"
 
 
-def _write_pictures(composer: LayerComposer, out: Path, seed: int, indices: list[int], depth: bool) -> None:
+def _write_pictures(composer: Composer, out: Path, seed: int, indices: list[int], depth: bool) -> None:
     palette = composer.labels.palette()
     for index in indices:
         composed = composer.compose(seed, index, depth)
@@ -158,7 +160,7 @@ def _write_pictures(composer: LayerComposer, out: Path, seed: int, indices: list
             os.replace(temporary, path)  # a file that exists is complete
 
 
-def _start_folder(out: Path, about: dict[str, Any], count: int, art: LayerArt, kinds: tuple[str, ...]) -> None:
+def _start_folder(out: Path, about: dict[str, Any], count: int, art: Art, kinds: tuple[str, ...]) -> None:
     """Create the folder of the dataset and its JSON files; a :class:`ProxymaskError` if ``out`` has other content."""
     record = out / "dataset.json"
     if record.is_file():

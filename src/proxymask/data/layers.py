@@ -20,6 +20,7 @@ from ..core.errors import ProxymaskError
 from ..core.seeding import derive_seed
 from ..imaging.labels import LabelSet
 from ..imaging.reader import open_picture, to_rgba
+from .drawing import ComposedPicture
 
 CANVAS = 1024  # side of the drawings of both sets
 SUPERSAMPLE = 2  # layers are resampled at twice the size of the picture and averaged, for smooth edges
@@ -63,15 +64,9 @@ class LayerArt:
     framings: dict[str, tuple[int, int, int]]
     terms: dict[str, str]
 
-
-class ComposedPicture(NamedTuple):
-    """``image`` uint8 (H, W, 3); its exact ``mask`` uint8 (H, W); ``layers``, the name of the drawing of each label; its exact ``depth``
-    float32 (H, W), 0 background to 1 nearest, or None."""
-
-    image: np.ndarray
-    mask: np.ndarray
-    layers: dict[str, str]
-    depth: np.ndarray | None = None
+    def composer(self, size: int, framing: str | None) -> "LayerComposer":
+        """A :class:`LayerComposer` of these drawings; ``framing`` None is the first."""
+        return LayerComposer(self, size, framing or next(iter(self.framings)))
 
 
 class _Drawing(NamedTuple):

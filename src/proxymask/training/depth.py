@@ -41,7 +41,7 @@ class DepthImages:
     """Pictures with depth maps, read from the disk on access.
 
     Args:
-        folder: the output of ``proxymask data avatars --depth``.
+        folder: the output of ``proxymask data avatars --depth``, or of another kind of drawn pictures.
         size: side of the pictures; None: as they were drawn.
 
     Raises:
@@ -51,14 +51,16 @@ class DepthImages:
     def __init__(self, folder: str | Path, size: int | None = None) -> None:
         self.folder = Path(folder)
         if not (self.folder / "depth").is_dir():
-            raise ProxymaskError(f"{folder} has no depth/: draw it with proxymask data avatars --depth")
+            raise ProxymaskError(f"{folder} has no depth/: draw it with proxymask data avatars --depth (or cats, churches, bedrooms)")
         if size is None and (self.folder / "dataset.json").is_file():
             size = int(read_json(self.folder / "dataset.json")["size"])
         self.set = ImageSet.open(self.folder, size)
         self.files = [self.folder / "depth" / Path(name).with_suffix(".png").name for name in self.set.names]
         missing = next((file for file in self.files if not file.is_file()), None)
         if missing is not None:
-            raise ProxymaskError(f"{missing} is missing: run proxymask data avatars --depth with the same arguments again")
+            raise ProxymaskError(
+                f"{missing} is missing: run proxymask data avatars --depth (or cats, churches, bedrooms) with the same arguments again"
+            )
 
     def __len__(self) -> int:
         return len(self.set)

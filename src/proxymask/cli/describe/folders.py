@@ -92,9 +92,10 @@ def _evaluation(folder: Path) -> Description:
 def _dataset(folder: Path) -> Description:
     about = read_json(folder / "dataset.json")
     there = sum(1 for _ in (folder / "images").glob("*.png"))
+    framing = f", framing {about['framing']}" if about.get("framing") else ""
     lines = [
         f"{folder}: a data set of {there:,} {about.get('kind')} of {about.get('size')}x{about.get('size')} with exact masks "
-        f"(seed {about.get('seed')}, framing {about.get('framing')})"
+        f"(seed {about.get('seed')}{framing})"
     ]
     lines += ["labels:", *label_lines(LabelSet.load(folder / "labels.json")), *json_lines({"art": about.get("art", {})})]
     missing = about.get("count", there) - there
