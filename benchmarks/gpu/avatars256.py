@@ -26,11 +26,12 @@ import torch
 from carried import unpack
 from composed import ComposedAvatars, OnTheCpu
 from PIL import Image
+from start import start_networks
 from timed import Job, OutOfTime, train_stage
 
 from proxymask.core.device import resolve_device
 from proxymask.core.errors import ProxymaskError
-from proxymask.core.files import load_tensors, read_json, save_tensors, write_json
+from proxymask.core.files import load_tensors, save_tensors, write_json
 from proxymask.data.avatars import AVATAR_LABELS, AVATARS
 from proxymask.imaging.grids import tile, to_uint8
 from proxymask.inference.bundle import Bundle
@@ -41,9 +42,8 @@ from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.models.stylegan2 import Generator
-from proxymask.training.checkpoint import checkpoints
 from proxymask.training.loop import LoopConfig, Stage
-from proxymask.training.parts import Frozen, find_part, load_part
+from proxymask.training.parts import Frozen
 from proxymask.training.presets import load_preset
 from proxymask.training.segmentation import SegmentationConfig, SegmentationStage, unweight
 from proxymask.training.stages.clusters import cluster_features
@@ -62,30 +62,6 @@ SHOWN = 6  # pictures in a row of the sheet
 
 
 # ----------------------------------------------------------------------------------------------------------------- stages
-
-
-def start_networks(path: Path) -> tuple[Generator, Discriminator | None]:
-    """The smaller generator and its discriminator: of a run that is still training, else of a folder of saved networks.
-
-    A run gives the weights that were trained last, not their average, because the discriminator fits these.
-    """
-    found = checkpoints(path)
-    if not found:
-        folder = find_part(path, "generator").parent / "discriminator"
-        discriminator = load_part(folder, "discriminator", Discriminator) if folder.is_dir() else None
-        return load_part(path, "generator", Generator), discriminator
-    identity, tensors = read_json(found[-1] / "state.json")["identity"], load_tensors(found[-1] / "state.safetensors")
-
-    def part(name: str) -> dict[str, torch.Tensor]:
-        prefix = f"module.{name}."
-        return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-
-    widths = {name: identity[f"config.{name}"] for name in ("channel_base", "channel_max")} | {"resolution": identity["resolution"]}
-    z_dim, layers = identity["config.z_dim"], identity["config.mapping_layers"]
-    config = {"z_dim": z_dim, "w_dim": z_dim, "mapping_layers": layers, **widths}
-    return Generator.from_tensors(config, part("generator"), str(path)), Discriminator.from_tensors(
-        widths, part("discriminator"), str(path)
-    )
 
 
 def train_generator(job: Job, start: Path) -> None:
@@ -204,8 +180,7 @@ def train_mapper(job: Job) -> None:
 
 
 def write_bundle(job: Job) -> None:
-    """Write the bundle, and a sheet: samples; composed avatars, and pictures painted from their masks in other styles."""
-    assert job.pool is not None
+    """Write the bundle."""
     bundle = Bundle(
         generator=job.get("generator"),
         cut=job.preset.cut,
@@ -222,13 +197,19 @@ def write_bundle(job: Job) -> None:
         },
     )
     bundle.save(job.work / "bundle")
+    job.export()
+
+
+def write_sheet(job: Job) -> None:
+    """Write a sheet: samples; composed avatars, their masks, and pictures painted from these masks in two other styles."""
+    assert job.pool is not None
     synth = Synthesizer.from_pretrained(job.work / "bundle", device=job.device)
     real = job.pool.images(range(SHOWN)).cpu()
-    masks = job.pool.masks(range(SHOWN)).numpy().astype("uint8")
+    masks = AVATAR_LABELS.colors[job.pool.masks(range(SHOWN)).numpy()]
     with torch.no_grad():
         samples = synth.cut.generator(synth.cut.generator.z(range(SHOWN)).to(job.device))
     painted = [np.stack([np.asarray(synth.generate(mask, style=seed).picture) for mask in masks]) for seed in (1, 2)]
-    tile([to_uint8(samples), to_uint8(real), AVATAR_LABELS.colors[masks], *painted]).save(job.work / "sheet.jpg", quality=92)
+    tile([to_uint8(samples), to_uint8(real), masks, *painted]).save(job.work / "sheet.jpg", quality=92)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -263,6 +244,7 @@ def run(args: argparse.Namespace) -> int:
                 work()
                 job.say(f"{name}: done; {len(pool)} pictures are composed")
         write_bundle(job)
+        write_sheet(job)
         job.export()
         job.say(f"the bundle is written: {args.work / 'bundle'}, and in the files in {args.out}")
         return 0
@@ -362,6 +344,7 @@ def _fill_finished(job: Job) -> None:
     job.pool.wait(SHOWN)
     job.pool.stop()
     write_bundle(job)
+    write_sheet(job)
 
 
 def main(arguments: list[str] | None = None) -> int:

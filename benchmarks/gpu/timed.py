@@ -177,10 +177,14 @@ def seconds_a_step(stage: Stage, loop: LoopConfig) -> float:
 
 
 def measured(job: Job, make: Make, loop: LoopConfig, larger: bool) -> tuple[LoopConfig, float, bool]:
-    """The loop with its batch, the seconds of a step, and whether the contiguous format is the faster one."""
+    """The loop with its batch, the seconds of a step, and whether the contiguous format is the faster one.
+
+    The format is chosen in the generator stage, which has the time for it, and kept.
+    """
     trial = dataclasses.replace(loop, steps=PROBED)
-    seconds, plain = seconds_a_step(make(trial), trial), False
-    if job.device.type == "cuda":
+    plain = bool(job.report["stages"].get("generator", {}).get("plain", False))
+    seconds = seconds_a_step(in_plain_format(make(trial)) if plain else make(trial), trial)
+    if job.device.type == "cuda" and larger:
         other = seconds_a_step(in_plain_format(make(trial)), trial)
         job.say(f"  a step of {loop.batch}: {seconds * 1000:.0f} ms channels-last, {other * 1000:.0f} ms contiguous")
         seconds, plain = min(seconds, other), other < seconds
