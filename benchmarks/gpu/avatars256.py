@@ -15,7 +15,6 @@ Labels come from a network that learns from composed pictures with exact masks a
 import argparse
 import dataclasses
 import os
-import platform
 import shutil
 import sys
 import time
@@ -224,11 +223,11 @@ def run(args: argparse.Namespace) -> int:
     device = resolve_device(args.device)
     job = Job(args.work, args.out, preset, args.seconds, args.reserve, args.later, device)
     job.pool = pool
-    job.report |= {"torch": torch.__version__, "machine": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()}
+    job.report["torch"] = torch.__version__
     try:
         waited = pool.wait(args.first)
         pool.to(device)
-        job.say(f"{len(pool)} pictures are composed, {waited:.1f} s waited; {job.report['machine']}, torch {torch.__version__}")
+        job.say(f"{len(pool)} pictures are composed, {waited:.1f} s waited; {job.machine}, torch {torch.__version__}")
         stages = {
             "generator": lambda: train_generator(job, args.start),
             "clusters": lambda: make_clusters(job),

@@ -4,6 +4,7 @@ A stage that has used its share is finished with what it has. Where the time of 
 """
 
 import dataclasses
+import platform
 import shutil
 import signal
 import time
@@ -72,6 +73,7 @@ class Job:
         self.end = self.began + seconds - reserve
         self.pool: ComposedAvatars | None = None
         self.networks: dict[str, dict[str, ConfigModel]] = {}
+        self.machine = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
         self.report: dict[str, Any] = read_json(work / "report.json") if (work / "report.json").is_file() else {"stages": {}}
 
     def say(self, text: str) -> None:
@@ -245,13 +247,20 @@ def train_stage(job: Job, name: str, loop: LoopConfig, make: Make, larger: bool 
     loop = dataclasses.replace(loop, device=str(job.device), tensorboard=False, grid_every=0, log_every=20, keep=1)
     began, done = time.monotonic(), steps_of(folder)
     if done:  # a run goes on with its batch
-        loop, larger = dataclasses.replace(loop, batch=job.report["stages"][name]["batch"]), False
-    loop, seconds, plain = measured(job, make, loop, larger)
+        before = job.report["stages"][name]
+        loop = dataclasses.replace(loop, batch=before["batch"])
+        if before["machine"] == job.machine:
+            seconds, plain = before["ms_a_step"] / 1000, before["plain"]
+        else:
+            loop, seconds, plain = measured(job, make, loop, larger=False)
+    else:
+        loop, seconds, plain = measured(job, make, loop, larger)
     left = max(0.0, deadline - time.monotonic())
     steps = done + max(1, int(PLANNED * left / seconds))
     every = max(1, min(steps, int(EXPORTED / seconds)))
     loop = dataclasses.replace(loop, steps=steps, checkpoint_every=every)
-    job.report["stages"].setdefault(name, {}).update(steps=steps, batch=loop.batch, ms_a_step=round(1000 * seconds, 1), plain=plain)
+    found = {"steps": steps, "batch": loop.batch, "ms_a_step": round(1000 * seconds, 1), "plain": plain, "machine": job.machine}
+    job.report["stages"].setdefault(name, {}).update(found)
     job.say(f"{name}: {steps - done} steps of {loop.batch} at {1000 * seconds:.0f} ms in {left:.0f} s, after {done}")
     stage = make(loop)
     if raise_rates(folder, stage.optimizers):
