@@ -172,8 +172,8 @@ def seconds_a_step(stage: Stage, loop: LoopConfig) -> float:
 
     seconds = {}
     for kind, index in firsts.items():
-        warm = spent(index)  # the first one also chooses algorithms and allocates
-        seconds[kind] = min(warm, (spent(index) + spent(index)) / 2)
+        spent(index)  # the first one also chooses algorithms and allocates
+        seconds[kind] = spent(index)
     counts = Counter(order)
     return sum(seconds[kind] * count for kind, count in counts.items()) / len(order)
 
