@@ -270,6 +270,7 @@ def prepare(args: argparse.Namespace) -> int:
         shutil.rmtree(temporary, ignore_errors=True)
         _smaller_drawings(temporary)
         os.replace(temporary, target)
+    (args.out / "site" / "robohash" / "__init__.py").write_text("")  # so that it goes before an installed one
     total = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"{args.out}: {total / MIB:.1f} MiB")
     return 0
