@@ -11,9 +11,10 @@ from typing import Literal
 import torch
 
 from ...core.errors import ProxymaskError
+from ...core.hashing import file_hash
 from .weights import WeightFile, find_weights, weights_folder
 
-__all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "weights_folder"]
+__all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "terms_of", "weights_folder"]
 
 Extractor = Callable[[torch.Tensor], torch.Tensor]
 Output = Literal["lines", "depth"]
@@ -35,6 +36,8 @@ class ExtractorSpec:
     weights: WeightFile | None = None
     extra: str | None = None
     """The extra that it needs, ``pip install proxymask[EXTRA]``."""
+    other_weights: tuple[WeightFile, ...] = ()
+    """Further published files that ``weights`` may name."""
 
 
 def _pidinet(file: WeightFile) -> Callable[[Path | None], Extractor]:
@@ -61,7 +64,7 @@ def _hed(given: Path | None) -> Extractor:
     if given is not None and given.is_file() and not is_hdf5(given):
         path = find_weights("HED", HED_CONVERSION, given)
     else:
-        path = find_weights("HED", HED_FILE, given, exact=True)
+        path = find_weights("HED", HED_FILE, given, exact=True)  # HDF5 is parsed in C
     return EnlargedInput(load_hed(path), side=256, multiple=16)
 
 
@@ -173,6 +176,7 @@ SPECS: dict[str, ExtractorSpec] = {
             _hed,
             HED_FILE,
             extra="hed",
+            other_weights=(HED_CONVERSION,),
         ),
         ExtractorSpec(
             "pidinet",
@@ -249,3 +253,22 @@ def get_extractor(name: str, output: Output, weights: Path | None = None) -> Ext
     if name not in able:
         raise ProxymaskError(f"--extractor {name}: not an extractor of {output}; use one of {', '.join(able)}")
     return SPECS[name].open(weights)
+
+
+def terms_of(name: str, weights: Path | None = None) -> str:
+    """Source and licence of the extractor ``name`` and of its weights, for the model card of a mapper that learned from it.
+
+    Args:
+        name: a key of ``SPECS``.
+        weights: the file or folder that was given, as in :func:`get_extractor`.
+    """
+    spec = SPECS[name]
+    if spec.weights is None:
+        return f"{spec.source}; {spec.licence}"
+    file: WeightFile | None = spec.weights
+    if weights is not None:
+        found = file_hash(weights)
+        file = next((file for file in (spec.weights, *spec.other_weights) if file.sha256 == found), None)
+    if file is None:
+        return f"{spec.source}; weights of your own ({weights.name if weights else ''}): add their licence"
+    return f"{spec.source}; weights {file.name}: {file.licence}"
