@@ -43,7 +43,8 @@ where the truth is known. A row of fewer than 10,000 rearranger steps is marked 
 command below its table. Commands of the ablations are run in the folder `benchmarks`; all of them go on after a stop.
 
 Distances are in the features of the shipped judge unless a row says otherwise. They are no FID: Inception's weights are not part of
-this project (`proxymask evaluate --features inception` computes FID and KID where they are).
+this project (`proxymask evaluate --features inception` computes FID and KID where they are; `efficientnet-lite0`, extra `features`, is another
+network, trained on ImageNet).
 
 The judge is a segmentation network that took no part in making the model. What was decided by these and other measurements is in
 [decisions.md](decisions.md).
