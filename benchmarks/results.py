@@ -43,7 +43,8 @@ where the truth is known. A row of fewer than 10,000 rearranger steps is marked 
 command below its table. Commands of the ablations are run in the folder `benchmarks`; all of them go on after a stop.
 
 Distances are in the features of the shipped judge unless a row says otherwise. They are no FID: Inception's weights are not part of
-this project (`proxymask evaluate --features inception` computes FID and KID where they are).
+this project (`proxymask evaluate --features inception` computes FID and KID where they are; `efficientnet-lite0`, extra `features`, is
+another network, trained on ImageNet).
 
 The judge is a segmentation network that took no part in making the model. What was decided by these and other measurements is in
 [decisions.md](decisions.md).
@@ -361,17 +362,23 @@ def baselines(folder: Path) -> str:
 ROBUST = {"wider_px": "Strokes wider, pixels", "removed": "Share of the input removed", "jitter_px": "Warped, pixels"}
 
 
+def made_by(name: str, row: dict[str, Any]) -> str:
+    """A mapper's name, with its extractor and what is special in its training."""
+    more = [str(row[key]) for key in ("extractor", "training") if row.get(key)]
+    return f"{name} ({', '.join(more)})" if more else name
+
+
 def conditions(folder: Path) -> str:
     """Scribbles, drawings and depth, compared with masks; what rough ones cost; quality over the time of a training."""
-    files = [found for name in ("conditions", "conditions-hed", "conditions-photo-sketch") if (found := load(folder / f"{name}.json"))]
+    names = ("conditions", "conditions-hed", "conditions-photo-sketch", "conditions-hed-by-hed", "conditions-hed-by-pidinet")
+    files = [found for name in names if (found := load(folder / f"{name}.json"))]
     if not files:
         return ""
-    mappers = {name: row for found in files for name, row in found["mappers"].items()}
+    mappers = {made_by(name, row): row for found in files for name, row in found["mappers"].items()}
     rows = [["mask", f"{files[0]['mask']['count']:,}", number(files[0]["mask"]["miou"]), number(files[0]["mask"]["accuracy"]), "", ""]]
     for name, row in mappers.items():
-        made = f"{name} ({row['extractor']})" if row.get("extractor") else name
         share = f"{100 * row['miou'] / files[0]['mask']['miou']:.0f} %"  # the mask mapper may be newer than the row
-        rows.append([made, f"{row['count']:,}", number(row["miou"]), number(row["accuracy"]), share, number(row["miou_of_nothing"])])
+        rows.append([name, f"{row['count']:,}", number(row["miou"]), number(row["accuracy"]), share, number(row["miou_of_nothing"])])
     reached = sorted(row["miou"] / files[0]["mask"]["miou"] for row in mappers.values())
     out = f"Other inputs reach {100 * reached[0]:.0f} to {100 * reached[-1]:.0f} % of the mIoU that masks reach.\n\n" if reached else ""
     out += markdown(["", "pictures", "mIoU", "accuracy", "of the masks'", "mIoU when shown nothing"], rows)

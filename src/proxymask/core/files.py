@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,19 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
             raise
         reason = printable(str(error), 200)
         raise ProxymaskError(f"{path} cannot be read as safetensors ({reason}); it is damaged or truncated: get it again") from None
+
+
+def installed_file(package: str, name: str) -> Path | None:
+    """The file ``name`` inside of an installed package, which is not imported; None where it is not installed, or has no such file.
+
+    Args:
+        package: its name on PyPI; a version after "==" is not looked at, because who reads the file checks its hash.
+    """
+    try:
+        found = Path(str(distribution(package.partition("==")[0]).locate_file(name)))
+    except PackageNotFoundError:
+        return None
+    return found if found.is_file() else None
 
 
 def restore_folder(folder: Path) -> None:

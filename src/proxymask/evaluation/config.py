@@ -37,7 +37,8 @@ class EvaluationConfig(Checked):
     count: Annotated[int | None, Range(2, 10**7)] = None
     """Number of pictures of each kind; if not given, 2,000, or 28,000 with --protocol paper."""
     features: tuple[str, ...] = ()
-    """Further feature networks: inception, inception-clean, squeezenet, or a weights file (append :clean for clean resizing)."""
+    """Further feature networks: inception, inception-clean, squeezenet, efficientnet-lite0 (also measures the diversity), or a weights file
+    (append :clean for clean resizing)."""
     weights: Path | None = None
     """Folder of the weights of named networks and of LPIPS; if not given, $PROXYMASK_WEIGHTS or ~/.cache/proxymask/weights."""
     labelled: Path | None = None

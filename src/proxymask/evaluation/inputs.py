@@ -19,7 +19,7 @@ from ..inference.find import find_bundle
 from ..inference.samples import read_labelled
 from ..inference.synthesizer import Synthesizer
 from ..metrics.backends import version_of
-from ..metrics.features import NAMES, FeatureNetwork, load_features
+from ..metrics.features import NAMES, EfficientNetFeatures, FeatureNetwork, load_features
 from ..metrics.lpips import PerceptualDistance, find_lpips
 from .baselines import LabelTable
 from .config import EvaluationConfig, Part
@@ -150,7 +150,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         bundle_digest=json_hash(read_json(find_bundle(config.bundle) / "bundle.json")["sha256"]),
         judge=judge,
         networks=networks,
-        perceptual=_open_perceptual(config, judge, notes),
+        perceptual=_open_perceptual(config, judge, networks, notes),
         real=real,
         order=order,
         masks=_usable_masks(config, labelled, bundle, judge, notes),
@@ -203,11 +203,15 @@ def _open_networks(config: EvaluationConfig, judge: Judge | None, device: torch.
     return networks
 
 
-def _open_perceptual(config: EvaluationConfig, judge: Judge | None, notes: list[str]) -> list[PerceptualDistance]:
+def _open_perceptual(
+    config: EvaluationConfig, judge: Judge | None, networks: dict[str, FeatureNetwork], notes: list[str]
+) -> list[PerceptualDistance]:
     lpips, missing = find_lpips(config.weights)
     if missing:
         notes.append(f"not computed: {missing}" if lpips is None else missing)
-    return [net for net in (lpips, None if judge is None else judge.perceptual()) if net is not None]
+    found = [net for net in (lpips, None if judge is None else judge.perceptual()) if net is not None]
+    deep = [net for net in networks.values() if isinstance(net, EfficientNetFeatures)]
+    return found + [PerceptualDistance(f"perceptual distance, {net.label} features", net.maps, net.digest) for net in deep]
 
 
 def _usable_masks(

