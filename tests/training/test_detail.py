@@ -63,13 +63,14 @@ def test_only_the_auxiliary_segmenter_learns_at_first() -> None:
 
 
 def test_shares_of_styles() -> None:
-    def own(**config: object) -> list[bool]:
+    def paired(**config: object) -> list[bool]:
         stage = definition(**config).build()
-        return stage.batch(loop.Run(tiny.loop_config(steps=6, batch=64), stage)).own.tolist()
+        return stage.batch(loop.Run(tiny.loop_config(steps=6, batch=64), stage)).paired.tolist()
 
-    assert all(own(self_share=1.0, mix_share=0.0))
-    assert not any(own(self_share=0.0, mix_share=1.0))
-    assert 0 < sum(own(self_share=0.5, mix_share=0.25)) < 64
+    assert all(paired(self_share=1.0, mix_share=0.0))
+    assert all(paired(self_share=0.0, mix_share=1.0))
+    assert not any(paired(self_share=0.0, mix_share=0.0))
+    assert 0 < sum(paired(self_share=0.5, mix_share=0.25)) < 64
 
 
 def test_resumes_exactly(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ What is asked for is a label mask, or another condition, made of a generated sam
 gridded proxy mask, the detail network changes the last features. Three losses:
 
 * L_label: the auxiliary segmenter, which learns in the first steps, has to find the labels of the mask in the picture;
-* L_self: where the style is that of the sample itself, the picture about borders has to be the sample;
+* L_self: where the style is that of the sample itself, or the sample is style-mixed, the picture about borders has to be the sample;
 * L_adv: the picture has to look like one of the generator's.
 
 The sample is the style's own, or a style-mixed one (its coarse layers from another latent, so that it has another layout), or another one.
@@ -45,16 +45,16 @@ class DetailConfig(Checked):
     """Adam's learning rate; it falls to 0 as a cosine."""
     discriminator_learning_rate: Rate = 0.002
     """Adam's learning rate of the discriminator (StyleGAN2: 0.002)."""
-    lambda_label: Weight = 10.0
+    lambda_label: Weight = 2.0
     """Weight of L_label."""
-    lambda_self: Weight = 60.0
+    lambda_self: Weight = 20.0
     """Weight of L_self."""
     lambda_adv: Weight = 1.0
     """Weight of L_adv."""
     self_share: Share = 0.25
     """Share of the samples, 0 to 1, that are painted in their own style."""
     mix_share: Share = 0.5
-    """Share of the samples, 0 to 1, that are style-mixed ones of the style."""
+    """Share of the samples, 0 to 1, that are style-mixed with the style."""
     mix_layers: Annotated[tuple[int, ...], Range(1, 64, filled=True)] = (2, 3)
     """First layers of a style-mixed sample that follow another latent, one of these numbers a sample."""
     auxiliary_share: Share = 0.3
@@ -79,8 +79,8 @@ class DetailBatch:
     """(B, img_channels, h, w), the RGB so far, rearranged."""
     target: torch.Tensor
     """(B, img_channels, H, W) the sample."""
-    own: torch.Tensor
-    """(B,) bool: the style is the sample's own."""
+    paired: torch.Tensor
+    """(B,) bool: the sample is in the style: its own, or style-mixed."""
 
 
 class DetailStage:
@@ -156,7 +156,7 @@ class DetailStage:
             proxy = logits_to_proxy_mask(self.mapper(given), self.mode, self.frozen.clusters.prior(style.counts))
             moved = self.frozen.rearranger.attend(self.frozen.rearranger.encode_mask(proxy), style)
             target = generator.synthesis(sample)
-        return DetailBatch(w, given, labels, moved.features, moved.rgb, target, layers == 0)
+        return DetailBatch(w, given, labels, moved.features, moved.rgb, target, layers < generator.num_ws)
 
     def paint(self, detail: nn.Module, batch: DetailBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures (B, img_channels, H, W) with a detail network, and the gate (B, 1, H, W) by which it acts."""
@@ -199,7 +199,7 @@ class DetailStage:
         with run.autocast():
             picture, gate = self.paint(self.detail, batch)
         label = self.auxiliary.loss(run, picture, batch.labels)
-        own = losses.picture_l1(picture, batch.target, gate * batch.own[:, None, None, None])
+        own = losses.picture_l1(picture, batch.target, gate * batch.paired[:, None, None, None])
         run.log("loss/label", label)
         run.log("loss/self", own)
         loss = c.lambda_label * label + c.lambda_self * own
