@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from proxymask.core.errors import ProxymaskError
-from proxymask.data import layers
+from proxymask.data import drawn_dataset, layers
 from proxymask.data.avatars import AVATAR_LABELS, AVATARS, AvatarComposer
 from proxymask.data.dataset import ImageSet
 from proxymask.data.drawn_dataset import make_dataset
@@ -162,12 +162,13 @@ def test_dataset_continues_grows_and_refuses_other_settings(tmp_path):
     assert len(list((tmp_path / "b").iterdir())) == 1
 
 
-def test_any_number_of_processes_writes_the_same_files(tmp_path):
-    make_dataset(tmp_path / "one", "cats", count=51, size=16, workers=1)
+def test_any_number_of_processes_writes_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawn_dataset, "CHUNK", 4)
+    make_dataset(tmp_path / "one", "cats", count=6, size=16, workers=1)
     done = []
-    make_dataset(tmp_path / "two", "cats", count=51, size=16, workers=2, progress=lambda n, total: done.append(n))
+    make_dataset(tmp_path / "two", "cats", count=6, size=16, workers=2, progress=lambda n, total: done.append(n))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert done[-1] == 51
+    assert done[-1] == 6
 
 
 def test_an_incomplete_dataset_is_refused(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from proxymask.core.errors import ProxymaskError
+from proxymask.data import drawn_dataset
 from proxymask.data.drawn_dataset import ARTS, make_dataset
 from proxymask.data.scenes.materials import Material, atlas, read_texture
 from proxymask.data.scenes.meshes import MeshBuilder
@@ -150,18 +151,19 @@ def contents(folder):
     return {f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*.png"))}
 
 
-def test_dataset_continues_and_any_number_of_processes_writes_the_same_files(tmp_path):
+def test_dataset_continues_and_any_number_of_processes_writes_the_same_files(tmp_path, monkeypatch):
     pytest.importorskip("embreex")
-    make_dataset(tmp_path / "one", "churches", count=51, size=8, workers=1, depth=True)
-    make_dataset(tmp_path / "two", "churches", count=51, size=8, workers=2, depth=True)
+    monkeypatch.setattr(drawn_dataset, "CHUNK", 4)
+    make_dataset(tmp_path / "one", "churches", count=6, size=8, workers=1, depth=True)
+    make_dataset(tmp_path / "two", "churches", count=6, size=8, workers=2, depth=True)
     first = contents(tmp_path / "one")
-    assert len(first) == 153
+    assert len(first) == 18
     assert first == contents(tmp_path / "two")
     (tmp_path / "one/depth/000004.png").unlink()
-    make_dataset(tmp_path / "one", "churches", count=52, size=8, workers=1, depth=True)
-    assert {name: data for name, data in contents(tmp_path / "one").items() if "000051" not in name} == first
+    make_dataset(tmp_path / "one", "churches", count=7, size=8, workers=1, depth=True)
+    assert {name: data for name, data in contents(tmp_path / "one").items() if "000006" not in name} == first
     about = json.loads((tmp_path / "one/dataset.json").read_text())
-    assert (about["kind"], about["count"], about["framing"]) == ("churches", 52, None)
+    assert (about["kind"], about["count"], about["framing"]) == ("churches", 7, None)
     assert "free to use" in about["art"]["terms"]
     mask = read_mask(tmp_path / "one/masks/000003.png", ARTS["churches"].labels)
     done = ARTS["churches"].composer(8, None).compose(0, 3, True)

@@ -25,6 +25,7 @@ from .scenes.bedrooms import BEDROOMS
 from .scenes.churches import CHURCHES
 
 DATASET_FORMAT = 1
+CHUNK = 50  # pictures that a process writes between two reports
 ARTS: dict[str, Art] = {art.kind: art for art in (AVATARS, CATS, CHURCHES, BEDROOMS)}
 
 
@@ -88,7 +89,7 @@ def _make_dataset(
     _start_folder(out, about, count, art, kinds)
     missing = [i for i in range(count) if not all(_path(out, folder, i).exists() for folder in kinds)]
     done = count - len(missing)
-    chunks = [missing[i : i + 50] for i in range(0, len(missing), 50)]
+    chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
     workers = min(workers or available_cpus(), max(1, len(chunks)))
     try:
         if workers == 1:
