@@ -6,7 +6,7 @@ changes two things. It adds to these features, before they become colours. And i
 that a border moves with the colours that stand there already. Both act about the borders that were painted, fade out with the distance to
 them, and start as no change.
 
-It is small, because it stands in the way of every picture: four convolutions at the picture's size. The style is not among its inputs:
+It is small, because it stands in the way of every picture: five narrow convolutions. The style is not among its inputs:
 the features of the last block are the style's already.
 
 Shapes: B pictures of H x W pixels; P planes of the condition; D channels of the generator's last block.

@@ -1,7 +1,7 @@
 """Step of the detail stage (beyond the paper): a detail network against the frozen generator, rearranger and mapper.
 
-What is asked for is a label mask, or another condition, made of a generated sample, and a style. The frozen networks paint it from the
-gridded proxy mask, the detail network changes the last features. Three losses:
+The input is a label mask, or another condition, made of a generated sample, and a style. The frozen networks paint it from the
+gridded proxy mask, the detail network changes its last steps. Three losses:
 
 * L_label: the auxiliary segmenter, which learns in the first steps, has to find the labels of the mask in the picture;
 * L_self: where the style is that of the sample itself, or the sample is style-mixed, the picture about borders has to be the sample;
