@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import write_mask
 from proxymask.inference.samples import SampleNetworks, select_samples_to_label, write_samples
 from proxymask.models.proxy_clusters import ProxyClusters
@@ -38,6 +39,8 @@ class Label:
     """The pseudo-label network (benchmarks/segmentation_nets.py)."""
     out: Path
     """Folder for samples and masks."""
+    labels: Path | None = None
+    """Folder with the labels.json of the network's classes (the data that it learned from); those of avatars if not given."""
     count: int = 16
     """How many."""
     candidates: int = 512
@@ -72,12 +75,13 @@ def main() -> None:
     clusters = load_part(args.clusters, "clusters", ProxyClusters)
     net = UNetSegmenter.from_pretrained(args.pseudo_labels)
     cut = SplitGenerator(generator, clusters.resolution)
+    labels = AVATAR_LABELS if args.labels is None else LabelSet.load(args.labels / "labels.json")
     if args.random:
         seeds = list(range(args.seed, args.seed + args.count))
     else:
         candidates = list(range(args.seed, args.seed + args.candidates))
         masks = pseudo_label_masks(generator, net, candidates)
-        per_mask = np.stack([np.bincount(mask.ravel(), minlength=len(AVATAR_LABELS)) for mask in masks])
+        per_mask = np.stack([np.bincount(mask.ravel(), minlength=len(labels)) for mask in masks])
         usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 0 for column in per_mask.T])
         scores = [richness(mask, usual) for mask in masks]
         first = candidates[int(np.argmax(scores))] if args.first is None else args.first
@@ -86,9 +90,9 @@ def main() -> None:
     masks = pseudo_label_masks(generator, net, seeds)
     write_samples(SampleNetworks(cut, clusters), seeds, args.out, with_proxy=True)
     for index, mask in enumerate(masks):
-        write_mask(args.out / f"{index:06d}.mask.png", mask, AVATAR_LABELS)
-    AVATAR_LABELS.save(args.out / "labels.json")
-    shown = [sorted(AVATAR_LABELS.names[i] for i in np.unique(mask)) for mask in masks]
+        write_mask(args.out / f"{index:06d}.mask.png", mask, labels)
+    labels.save(args.out / "labels.json")
+    shown = [sorted(labels.names[i] for i in np.unique(mask)) for mask in masks]
     print(json.dumps({"seeds": seeds, "classes": [len(s) for s in shown]}))
 
 

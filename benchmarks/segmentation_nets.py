@@ -1,5 +1,5 @@
-"""Train the two segmentation networks of the avatar experiments: the pseudo-label network, which labels samples, and the judge, which
-scores.
+"""Train the two segmentation networks of the experiments with drawn data: the pseudo-label network, which labels samples, and the judge,
+which scores.
 
     python benchmarks/segmentation_nets.py pseudo-labels --data data/pseudo64 --test data/test64 --out runs/pseudo-labels
     python benchmarks/segmentation_nets.py judge         --data data/judge64  --test data/test64 --out runs/judge
@@ -29,7 +29,7 @@ class Train:
 
     kind: Annotated[Literal["pseudo-labels", "judge"], tyro.conf.Positional]
     data: Path
-    """Pictures with exact masks (proxymask data avatars)."""
+    """Pictures with exact masks (proxymask data avatars, churches, ...)."""
     test: Path
     """Others, for its accuracy."""
     out: Path

@@ -2,8 +2,8 @@
 
     python benchmarks/ship_judge.py --judge runs/judge --learnt-from data/judge64 --test data/test64 --out src/proxymask/judges/avatars
 
-``--judge`` is a folder of ``proxymask train judge`` or of ``benchmarks/segmentation_nets.py judge``. The accuracy is that of the float16
-weights that are shipped.
+``--judge`` is a folder of ``proxymask train judge``, ``--learnt-from`` and ``--test`` are data sets of ``proxymask data``, whose
+``dataset.json`` gives kind, source and terms. The accuracy is that of the float16 weights that are shipped.
 """
 
 import dataclasses
@@ -11,19 +11,20 @@ from pathlib import Path
 
 import tyro
 
+from proxymask.core.files import read_json
+from proxymask.core.sizes import short_text
 from proxymask.data.dataset import ImageSet
-from proxymask.evaluation.judge import Judge, JudgeInfo
-from proxymask.models.segmentation_nets import DilatedSegmenter
+from proxymask.evaluation.judge import Judge
 from proxymask.training.judge import Part, score_judge
 
-CARD = """# Judge of avatars
+CARD = """# Judge of {kind}, {network}
 
-A segmentation network (`DilatedSegmenter`, {parameters:,} parameters, float16, {size}x{size} pixels, {classes} classes) that reads pictures
-and scores them against masks. It learnt from {learnt:,} drawn avatars with exact masks (`proxymask data avatars`), augmented on the way
-in, in {steps:,} steps of 32; its class weights were taken back out of the last bias. It took no part in training, labelling or choosing
-anything that it scores, and shares neither architecture nor data with the pseudo-label network.
+A segmentation network (`{design}`, {parameters:,} parameters, float16, {size} pixels, {classes} classes) that reads pictures
+and scores them against masks. It learnt from {learnt:,} {kind} with exact masks (`proxymask data {kind}`), augmented on the way in, in
+{steps:,} steps; its class weights were taken back out of the last bias. It took no part in training, labelling or choosing anything that it
+scores, and shares no data with the pseudo-label network.
 
-Its own accuracy on {count:,} fresh avatars (another seed, never seen), which bounds what its scores can tell:
+Its own accuracy on {count:,} fresh {kind} (another seed, never seen), which bounds what its scores can tell:
 
 | | |
 |---|---|
@@ -32,9 +33,9 @@ Its own accuracy on {count:,} fresh avatars (another seed, never seen), which bo
 | boundary F-score at 1 and 2 pixels | {boundary_f_1px:.4f}, {boundary_f_2px:.4f} |
 {rows}
 
-Limits: it knows avatars of this framing at {size} pixels; other sizes are resized to it. A distance in its features is no FID.
+Limits: it knows these {kind} at {size} pixels; other sizes are resized to it. A distance in its features is no FID.
 
-Licence: weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use).
+Licence: {licence}.
 Made by: `{command}`
 """
 
@@ -51,30 +52,36 @@ class Ship:
     """Fresh pictures for its accuracy."""
     out: Path
     """Folder to write."""
-    size: int = 64
-    """Side of its pictures."""
-    steps: int = 1200
-    """Steps it was trained for."""
     count: int = 2000
     """Pictures of the test."""
 
 
 def main() -> None:
     args = tyro.cli(Ship)
-    learnt, test = ImageSet.open(args.learnt_from, args.size), ImageSet.open(args.test, args.size)
+    judge = Judge.load(args.judge)
+    learnt, test = ImageSet.open(args.learnt_from, judge.info.size), ImageSet.open(args.test, judge.info.size)
     assert test.labels is not None
-    net = DilatedSegmenter.from_pretrained(args.judge)
-    net.load_state_dict({name: value.half().float() for name, value in net.state_dict().items()})
-    score = score_judge(net, test.labels, Part(test, range(min(args.count, len(test)))), precision="fp32")
+    judge.net.load_state_dict({name: value.half().float() for name, value in judge.net.state_dict().items()})
+    score = score_judge(judge.net, test.labels, Part(test, range(min(args.count, len(test)))), precision="fp32")
     score["data"] = test.fingerprint
-    licence = "weights Apache-2.0; made from avatars by Pablo Stanley (avataaars.com, free for personal and commercial use)"
-    judge = Judge(net, test.labels, JudgeInfo(args.size, learnt.fingerprint, args.steps, score, licence))
-    judge.save(args.out, half=True)
+    about = read_json(args.learnt_from / "dataset.json")
+    licence = f"weights Apache-2.0; made from {about['kind']}, {about['art']['authors']} ({about['art']['terms']})"
+    info = dataclasses.replace(judge.info, data=learnt.fingerprint, accuracy=score, licence=licence)
+    Judge(judge.net, test.labels, info).save(args.out, half=True)
     rows = "\n".join(f"| IoU of {name} | {value:.3f} |" for name, value in score["iou"].items())
-    command = f"proxymask train judge --data AVATARS --steps {args.steps} --out JUDGE, then python benchmarks/ship_judge.py"
-    parameters = sum(p.numel() for p in net.parameters())
-    facts = {"size": args.size, "classes": len(test.labels), "learnt": len(learnt), "steps": args.steps}
-    text = CARD.format(**score, **facts, parameters=parameters, rows=rows, command=command)
+    facts = {
+        "kind": about["kind"],
+        "network": info.network,
+        "design": type(judge.net).__name__,
+        "parameters": sum(p.numel() for p in judge.net.parameters()),
+        "size": short_text(info.size),
+        "classes": len(test.labels),
+        "learnt": len(learnt),
+        "steps": info.steps,
+        "licence": licence,
+        "command": "proxymask train judge, then python benchmarks/ship_judge.py",
+    }
+    text = CARD.format(**score, **facts, rows=rows)
     (args.out / "README.md").write_text(text)
     print(f"{args.out}: {sum(p.stat().st_size for p in args.out.iterdir()):,} bytes, mIoU {score['miou']}")
 
