@@ -14,6 +14,7 @@ from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger, spread_unit_vectors
 from proxymask.models.split_generator import SplitGenerator, SplitState
 from proxymask.models.stylegan2_ops import downsample2, fir_kernel, upsample2
+from proxymask.training.rearranger import RearrangerConfig
 
 C, R, K = 12, 8, 5
 N = R * R
@@ -274,6 +275,10 @@ def test_residual_block() -> None:
         y = y if index == 0 else torch.where(y > 0, y, 0.2 * y) * math.sqrt(2)
         y = F.conv2d(y, conv.weight / (conv.weight[0].numel() ** 0.5), conv.bias, padding=1)
     assert torch.allclose(block(x), x + y, atol=1e-5)
+    with pytest.raises(ProxymaskError, match="2 or more layers, not 1"):
+        ResidualBlock(6, 4, layers=1)
+    with pytest.raises(ProxymaskError, match="layers"):
+        RearrangerConfig(layers=1)
 
 
 def test_equal_conv() -> None:
@@ -283,6 +288,10 @@ def test_equal_conv() -> None:
     assert float(conv(x).detach()[..., 1:-1, 1:-1].std()) == pytest.approx(1, rel=0.05)  # keeps the variance
     assert EqualConv(4, 4, 1, bias=False).bias is None
     assert EqualConv(4, 4, 3, stride=2)(torch.zeros(1, 4, 8, 8)).shape == (1, 4, 4, 4)
+    wide, picture = EqualConv(4, 4, 3, dilation=2), torch.zeros(1, 4, 9, 9)
+    picture[..., 4, 4] = 1
+    assert (wide(picture)[0].abs().amax(0) > 0).nonzero().tolist() == [[row, column] for row in (2, 4, 6) for column in (2, 4, 6)]
+    torch.testing.assert_close(wide.fused()(picture), wide(picture))
 
 
 def test_position_encoding() -> None:

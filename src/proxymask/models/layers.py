@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..core.errors import ProxymaskError
+
 ATTENTION_ROWS = 256
 """Number of queries whose logits are in memory at once."""
 
@@ -66,10 +68,15 @@ class ResidualBlock(nn.Module):
         hidden: width of the hidden layers.
         layers: number of convolutions, 2 or more.
         size: their kernel size.
+
+    Raises:
+        ProxymaskError: fewer than two layers.
     """
 
     def __init__(self, channels: int, hidden: int, layers: int = 4, size: int = 3) -> None:
         super().__init__()
+        if layers < 2:
+            raise ProxymaskError(f"a residual block has 2 or more layers, not {layers}")
         widths = [channels, *[hidden] * (layers - 1), channels]
         self.convs = nn.ModuleList(EqualConv(a, b, size, zero=index == layers - 1) for index, (a, b) in enumerate(pairwise(widths)))
 

@@ -44,7 +44,7 @@ class RearrangerConfig(Checked):
     """Add the position encoding to the embeddings (A.1). Off, it has channels of its own."""
     hidden: Width = 128
     """Channels inside the residual blocks."""
-    layers: Annotated[int, Range(1, 64)] = 4
+    layers: Annotated[int, Range(2, 64)] = 4
     """Convolutions of a residual block (A.1: 4)."""
     value: Value = "features"
     """What attention moves: the features themselves (A.1), or a learned projection of them (an ablation)."""
