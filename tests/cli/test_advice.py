@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def flags(verb: str) -> set[str]:
 ONES = [verb for verb in VERBS if verb.startswith("train ")]
 STEPS = ["train generator", "train rearranger", "train segmenter", "train mapper"]
 WITH_GENERATOR = ["sample", "cluster", *STEPS, "fit"]
+EXTRAS = set(tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 DRAWN = ["data avatars", "data cats", "data churches", "data bedrooms"]
 PRINTED_BY: dict[str, list[str]] = {
     "checkpoints/": ["import", "export", "inspect", *WITH_GENERATOR],
@@ -152,6 +154,9 @@ def test_every_command_in_a_message_exists() -> None:
     found = 0
     for name, line, text in library_texts():
         for command in COMMAND.findall(text):
+            if command.startswith("pip "):
+                assert set(re.findall(r"proxymask\[(\w+)\]", command)) <= EXTRAS, f"{name}:{line}: no such extra: {command}"
+                continue
             words = re.sub(r"\.\.\.|X", " ", command).split()[1:]
             verb = next((" ".join(words[:count]) for count in (2, 1) if " ".join(words[:count]) in VERBS), None)
             if verb is None:
