@@ -210,6 +210,17 @@ def test_only_one_picture_is_waited_for(open_studio):
     studio.settle()
 
 
+def test_a_reload_right_after_a_stroke_loses_nothing(open_studio):
+    studio = open_studio()
+    studio.press(str(CLOTHES))
+    for row in range(40, 200, 40):
+        studio.stroke((30, row), (200, row + 10))
+        painted = studio.ids()
+        studio.page.reload()
+        studio.ready()
+        assert np.array_equal(studio.ids(), painted)
+
+
 def test_reload_finds_the_work(open_studio):
     studio = open_studio()
     studio.start_from("long hair")

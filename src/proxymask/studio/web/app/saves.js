@@ -11,26 +11,26 @@ function request(action) {
   });
 }
 
-let opening = null;
+let opening, opened;
 
 function database() {
-  opening ??= new Promise((resolve, reject) => {
-    const asked = indexedDB.open(DATABASE, 1);
-    asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: "key" });
-    asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = () => reject(asked.error);
-  });
-  return opening;
+  const asked = indexedDB.open(DATABASE, 1);
+  asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: "key" });
+  return request(asked);
 }
 
 async function store(mode) {
-  return (await database()).transaction(STORE, mode).objectStore(STORE);
+  opened ??= await (opening ??= database());
+  return opened.transaction(STORE, mode).objectStore(STORE);
 }
 
-/** Keep a work; `work.key` names it. Older ones than the newest MOST are dropped. */
+/** Keep a work; `work.key` names it. Older ones than the newest MOST are dropped. It is written even if the page closes now. */
 export async function saveWork(work) {
+  const first = opened?.transaction(STORE, "readwrite").objectStore(STORE) ?? (await store("readwrite"));
+  const put = request(first.put(work));
+  first.transaction.commit(); // else it would wait for an answer, which a closed page never gets
+  await put;
   const kept = await store("readwrite");
-  await request(kept.put(work));
   const all = await request(kept.getAll());
   all.sort((a, b) => b.saved - a.saved);
   for (const old of all.slice(MOST)) kept.delete(old.key);
