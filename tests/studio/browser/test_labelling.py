@@ -91,6 +91,15 @@ def test_super_pixels_brush_and_reload(open_label_mode, workspace):
     assert (again.seed, again.samples) == (seed, [seed])
     assert np.array_equal(again.ids(), ids)
 
+    again.tool("Brush")
+    again.drag((40, 150), (180, 150), 6)
+    ids = again.ids()
+    page.reload()  # at once: the stroke is on its way to the server
+    mode.studio.ready()
+    last = LabelMode(mode.studio)
+    last.opened()
+    assert np.array_equal(last.ids(), ids)
+
 
 def test_locks_hold_over_the_sample(open_label_mode):
     mode = open_label_mode()

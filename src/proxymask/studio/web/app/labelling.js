@@ -276,7 +276,7 @@ export class Labelling {
     const frame = encodeFrame({ width: canvas.width, height: canvas.height }, encodeRle(canvas.ids));
     this.saving = this.saving
       .catch(() => {})
-      .then(() => ask(`${ROOT}/sets/${set.id}/samples/${seed}/mask`, { method: "PUT", body: frame, headers: { "Content-Type": "application/octet-stream" } }))
+      .then(() => ask(`${ROOT}/sets/${set.id}/samples/${seed}/mask`, { method: "PUT", body: frame, keepalive: frame.byteLength < 6e4, headers: { "Content-Type": "application/octet-stream" } }))
       .then((response) => response.json())
       .then((now) => {
         if (this.set?.id !== now.id) return;
