@@ -198,6 +198,8 @@ def test_end_to_end_with_labels_from_the_start(copy):
     log = Log()
     assert fit(config(copy, labels=labels, out=copy / "fresh"), log).to_label is None
     assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper"]
+    assert "\n  mapper " in log.text
+    assert "once labelled" not in log.text
     assert digests(copy / "fresh", *FROZEN) == digests(copy / "model", *FROZEN)
     log = Log()
     with pytest.raises(ProxymaskError, match="another generator"):

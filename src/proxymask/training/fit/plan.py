@@ -98,7 +98,8 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
             cost = measure(untrained_stage(stage, state.preset, generator, state.cut, *inputs), folder)
             done = min(_steps_done(state, stage), loop.steps) if number == 0 else 0  # later stages follow from what is made before
             amount_done = f", {done:,} of them done" if done else ""
-            after_labels = "labels" in missing and stage in ("segmenter", "mapper")
+            waits = state.labelled is None and state.config.labels is None
+            after_labels = waits and "labels" in missing and stage in ("segmenter", "mapper")
             rows.append(Row(stage, f"{counted(loop.steps, 'step')}{amount_done}", cost, done, after_labels))
     if state.device.type != "cuda":
         rows = _with_leftovers(rows, before)
