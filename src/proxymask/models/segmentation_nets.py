@@ -8,6 +8,7 @@ the others in its batch. Both have a path at full resolution, because eyes, eyeb
 Shapes: B pictures, N classes, H x W the size of the pictures.
 """
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 
 import torch
@@ -27,14 +28,14 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
 
 
-class SegmentationNet(ConfigModel):
+class SegmentationNet(ConfigModel, ABC):
     """A segmentation network whose activations can serve as features of pictures."""
 
     head: nn.Conv2d
 
+    @abstractmethod
     def feature_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Pictures (B, 3, H, W) in [-1, 1] -> feature maps, from the last of which the head makes the logits."""
-        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] -> logits (B, N, H, W). Raises :class:`ProxymaskError` on a size that does not fit."""
