@@ -68,7 +68,7 @@ def test_neighbours_take_their_share_of_a_pixel() -> None:
     weights = torch.zeros(1, 4, 3, 3)
     weights[0, :, 1, 1] = torch.tensor([0.25, 0.125, 0.0625, 0.5])  # above, below, left, right
     weights[0, 0, 0, 0] = 1.0  # nothing is above a corner
-    mixed = DetailChange(torch.zeros(1, 1, 3, 3), weights, 1).on_picture(picture)
+    mixed = DetailChange(torch.zeros(1, 1, 3, 3), weights, 1, 1.0).on_picture(picture)
     wanted = picture.clone()
     p = picture[0, :]
     wanted[0, :, 1, 1] = 0.25 * p[:, 0, 1] + 0.125 * p[:, 2, 1] + 0.0625 * p[:, 1, 0] + 0.5 * p[:, 1, 2] + 0.0625 * p[:, 1, 1]
@@ -94,11 +94,20 @@ def test_the_level_of_the_features_is_a_unit() -> None:
     one, two = network(), network()
     two.level *= 2
     two.drawn.gain /= 2
-    two.leave.gain *= 2
     last = torch.randn(1, 7, 16, 16, generator=torch.Generator().manual_seed(1))
     found, twice = one(one.encode(square()), last), two(two.encode(square()), 2 * last)
-    torch.testing.assert_close(2 * found.features, twice.features)
+    nothing = torch.zeros_like(last)
+    torch.testing.assert_close(2 * found.on_features(nothing), twice.on_features(nothing))
     torch.testing.assert_close(found.neighbours, twice.neighbours)
+
+
+def test_changes_of_two_networks_add_up() -> None:
+    one, two = network(), network()
+    two.level *= 2
+    last, given = torch.randn(1, 7, 16, 16, generator=torch.Generator().manual_seed(1)), square()
+    a, b = one(one.encode(given), last), two(two.encode(given), last)
+    torch.testing.assert_close(a.plus(b).on_features(last), b.on_features(a.on_features(last)))
+    torch.testing.assert_close(a.plus(b).neighbours, a.neighbours + b.neighbours)
 
 
 def test_the_fused_form_is_the_same_function() -> None:

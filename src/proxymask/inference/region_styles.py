@@ -187,7 +187,7 @@ class RegionG2:
                     rgb = upsample2_matmul(rgb, block.kernel)
                 if details is not None and block is self.blocks[-1]:
                     change = details(x)
-                    x = x + change.features.to(x.dtype)
+                    x = change.on_features(x)
                 y = F.conv2d(x * self._map(here, block.rgb_styles), block.rgb_weight).float() + block.rgb_bias
                 rgb = rgb + (y if block.rgb_clamp is None else y.clamp(-block.rgb_clamp, block.rgb_clamp))
             rgb = rgb.tanh() if self.final_tanh else rgb

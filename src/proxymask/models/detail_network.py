@@ -12,11 +12,13 @@ the features of the last block are the style's already.
 Shapes: B pictures of H x W pixels; P planes of the condition; D channels of the generator's last block.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
@@ -40,21 +42,27 @@ class DetailChange(NamedTuple):
     """What a detail network changes in the pictures of a batch."""
 
     features: torch.Tensor
-    """(B, D, H, W), added to the features of the generator's last block."""
+    """(B, D, H, W), added, times ``level``, to the features of the generator's last block."""
     neighbours: torch.Tensor
     """(B, 4, H, W): how much of the colour above, below, to the left and to the right replaces a pixel's own."""
     spread: int
     """Distance of the neighbours in pixels."""
+    level: float
+    """Root mean square of the features of the generator's last block."""
+
+    def on_features(self, x: torch.Tensor) -> torch.Tensor:
+        """Features (B, D, H, W) of the generator's last block, changed."""
+        return torch.add(x, self.features.to(x.dtype), alpha=self.level)
 
     def on_picture(self, picture: torch.Tensor) -> torch.Tensor:
         """Pictures (B, img_channels, H, W), their pixels mixed with their neighbours."""
-        d, weights = self.spread, self.neighbours.to(picture.dtype)
+        d, weights = self.spread, self.neighbours.to(picture.dtype, memory_format=torch.contiguous_format)
         mixed = picture.clone()
         down, right = picture[:, :, d:] - picture[:, :, :-d], picture[..., d:] - picture[..., :-d]
-        mixed[:, :, d:] -= weights[:, 0:1, d:] * down
-        mixed[:, :, :-d] += weights[:, 1:2, :-d] * down
-        mixed[..., d:] -= weights[:, 2:3, :, d:] * right
-        mixed[..., :-d] += weights[:, 3:4, :, :-d] * right
+        mixed[:, :, d:].addcmul_(weights[:, 0:1, d:], down, value=-1)
+        mixed[:, :, :-d].addcmul_(weights[:, 1:2, :-d], down)
+        mixed[..., d:].addcmul_(weights[:, 2:3, :, d:], right, value=-1)
+        mixed[..., :-d].addcmul_(weights[:, 3:4, :, :-d], right)
         return mixed
 
     def scaled(self, share: torch.Tensor) -> "DetailChange":
@@ -63,7 +71,8 @@ class DetailChange(NamedTuple):
 
     def plus(self, other: "DetailChange") -> "DetailChange":
         """Both changes."""
-        return self._replace(features=self.features + other.features, neighbours=self.neighbours + other.neighbours)
+        features = torch.add(self.features, other.features, alpha=other.level / self.level)
+        return self._replace(features=features, neighbours=self.neighbours + other.neighbours)
 
 
 Details = Callable[[torch.Tensor], DetailChange]
@@ -90,47 +99,62 @@ class DetailNetwork(ConfigModel):
         if cut < 4 or resolution < 2 * cut or resolution % cut:
             raise ProxymaskError(f"a detail network needs pictures of at least 2 times the cut, not {resolution} and {cut}")
         self.planes, self.level, self.reach = planes, level, resolution // cut
-        self.enter = EqualConv(planes, width)
-        self.drawn = EqualConv(out_channels, width, 1, bias=False)
+        self.enter = nn.Conv2d(planes, width, 1, bias=False)
+        nn.init.normal_(self.enter.weight)  # one label a pixel is 1: unit variance
+        self.drawn = EqualConv(out_channels, width, 1)
         self.around = EqualConv(width, width, dilation=self.reach)
         self.join = EqualConv(width, width)
         self.leave = EqualConv(width, out_channels + NEIGHBOURS, 1, bias=False, zero=True)
         self.drawn.gain /= level
-        self.leave.gain *= level
 
     def gate(self, given: torch.Tensor) -> torch.Tensor:
         """The condition, see :meth:`encode`, -> (B, 1, H, W): 1 on borders, 0 from two cells of the proxy mask on."""
-        if given.ndim == 3:
-            given = given[:, None]
-            rows, columns = given[:, :, 1:] != given[:, :, :-1], given[..., 1:] != given[..., :-1]
-        else:
-            rows = (given[:, :, 1:] - given[:, :, :-1]).abs().amax(dim=1, keepdim=True) > STEP
-            columns = (given[..., 1:] - given[..., :-1]).abs().amax(dim=1, keepdim=True) > STEP
-        edge = torch.zeros_like(given[:, :1], dtype=torch.bool)
+        x = given[:, None] if given.ndim == 3 else given
+        rows, columns = _differs(x[:, :, 1:], x[:, :, :-1]), _differs(x[..., 1:], x[..., :-1])
+        edge = torch.zeros_like(x[:, :1], dtype=torch.bool)
         edge[:, :, 1:] |= rows
         edge[:, :, :-1] |= rows
         edge[..., 1:] |= columns
         edge[..., :-1] |= columns
-        near = self._mean_around(edge.float()) > 0
-        return self._mean_around(near.float())
+        near = self._mean_around(edge[:, 0].float()) > 0
+        return self._mean_around(near.float())[:, None]
 
     def _mean_around(self, x: torch.Tensor) -> torch.Tensor:
-        """The mean over the pixels that are at most a cell of the proxy mask away, in rows and columns."""
-        return F.avg_pool2d(x, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
+        """The mean of (B, H, W) over the pixels that are at most a cell of the proxy mask away, in rows and columns."""
+        return _band(x.shape[1], self.reach, x.device) @ x @ _band(x.shape[2], self.reach, x.device).T
 
     def encode(self, given: torch.Tensor) -> MaskFeatures:
         """What a style does not change: the condition, label ids (B, H, W), or planes (B, P, H, W), 0 to 1."""
-        planes = F.one_hot(given.long(), self.planes).permute(0, 3, 1, 2) if given.ndim == 3 else given
-        planes = planes.to(self.enter.weight.dtype)
-        return MaskFeatures(self.enter(planes), self.gate(given).to(planes.dtype))
+        return MaskFeatures(self._layout(given), self.gate(given).to(self.enter.weight.dtype))
+
+    def _layout(self, given: torch.Tensor) -> torch.Tensor:
+        """The first convolution; of label ids a table, a row for each label."""
+        if given.ndim == 4:
+            return self.enter(given.to(self.enter.weight.dtype))
+        return F.embedding(given.long(), self.enter.weight[:, :, 0, 0].T.contiguous()).permute(0, 3, 1, 2)
 
     def forward(self, mask: MaskFeatures, last: torch.Tensor) -> DetailChange:
         """The change of pictures, of :meth:`encode` and of the features of the generator's last block, (B, D, H, W)."""
-        x = _act(mask.layout + self.drawn(last.to(mask.layout.dtype)))
+        x = _act(self.drawn(last.to(mask.layout.dtype)) + mask.layout)
         x = _act(self.join(_act(self.around(x))))
-        out = self.leave(x) * mask.gate
-        return DetailChange(out[:, :-NEIGHBOURS], out[:, -NEIGHBOURS:] / self.level, max(1, self.reach // 2))
+        # The last convolution has no bias: this is the change times the gate. A copy a channel multiplies faster than one for all channels.
+        gate = mask.gate.expand(-1, x.shape[1], -1, -1).contiguous(memory_format=torch.channels_last)
+        out = self.leave(x * gate)
+        return DetailChange(out[:, :-NEIGHBOURS], out[:, -NEIGHBOURS:], max(1, self.reach // 2), self.level)
 
 
 def _act(x: torch.Tensor) -> torch.Tensor:
-    return F.leaky_relu(x, 0.2)
+    return F.leaky_relu_(x, 0.2)
+
+
+def _differs(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Whether there is a border between pixels (B, P, H, W) and their neighbours: (B, 1, H, W)."""
+    return a != b if not a.is_floating_point() else (a - b).abs().amax(dim=1, keepdim=True) > STEP
+
+
+@functools.lru_cache(maxsize=16)
+def _band(size: int, reach: int, device: torch.device) -> torch.Tensor:
+    """(size, size): row i has the mean of the columns i - reach to i + reach."""
+    at = torch.arange(size, device=device)
+    near = ((at[:, None] - at).abs() <= reach).float()
+    return near / near.sum(dim=1, keepdim=True)

@@ -82,7 +82,7 @@ class SplitGenerator(nn.Module):
                 rgb = upsample2(rgb, block.kernel)
             if details is not None and res == synthesis.resolution:
                 change = details(x)
-                x = x + change.features.to(x.dtype)
+                x = change.on_features(x)
             rgb = block.image(x, rgb, part)
         return rgb if change is None else change.on_picture(rgb)
 
