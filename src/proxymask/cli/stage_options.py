@@ -181,8 +181,11 @@ def pictures_of(path: Path | None, generator: Generator) -> ImageSet | None:
 
 def discriminator_of(given: Path | None, default: Path, name: str, generator: Generator) -> Discriminator | None:
     """The discriminator of the flag --discriminator, else that of the network ``name`` in ``default``, if there is one."""
-    if given is None:
-        return matching_discriminator(default, name, generator)
+    return matching_discriminator(default, name, generator) if given is None else load_discriminator(given, generator)
+
+
+def load_discriminator(given: Path, generator: Generator) -> Discriminator:
+    """The discriminator of the flag --discriminator; a :class:`ProxymaskError` where it is for other pictures or classes."""
     found = load_part(given, "discriminator", Discriminator)
     if found.picture_size != generator.picture_size:
         theirs, ours = short_text(found.picture_size), short_text(generator.picture_size)

@@ -16,8 +16,8 @@ from ..training.parts import Frozen
 from ..training.run_dirs import check_out, run_lock
 from ..training.stages.detail import DetailDefinition
 from .hints import command_line
-from .options import BundleName, Common, Computing
-from .stage_options import Flat, say, train_stage
+from .options import BundleName, Common, Computing, OptionalPath
+from .stage_options import Flat, load_discriminator, say, train_stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,8 @@ class TrainDetail(Checked):
     bundle: BundleName = "avatars"
     mapper: str = "mask"
     """The mapper of the bundle whose input is to be drawn finer."""
+    discriminator: OptionalPath = None
+    """The discriminator to start from, of a run of the generator or the rearranger; by default an untrained one."""
     steps: Steps = 1400
     """Optimisation steps."""
     batch: BatchSize = 8
@@ -67,8 +69,10 @@ class TrainDetail(Checked):
             raise ProxymaskError(f"--mapper {self.mapper}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()})")
         about = bundle.condition_of(self.mapper)
         reads = None if about["condition"] == "mask" else get_condition(about["condition"], bundle.labels, about=about)
+        discriminator = None if self.discriminator is None else load_discriminator(self.discriminator, bundle.generator)
         return DetailDefinition(
             config=self.config,
+            discriminator=discriminator,
             loop=loop,
             frozen=Frozen(bundle.split_generator(), bundle.clusters, bundle.rearranger),
             segmenter=bundle.segmenter,

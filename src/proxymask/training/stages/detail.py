@@ -11,6 +11,7 @@ from ...core.hashing import short_hash
 from ...core.seeding import derive_rng
 from ...imaging.labels import LabelSet
 from ...models.detail_network import DetailNetwork
+from ...models.discriminator import Discriminator
 from ...models.few_shot_segmenter import FewShotSegmenter
 from ...models.logits_to_proxy_mask import ProxyMaskMode
 from ...models.mappers import Mapper
@@ -20,7 +21,7 @@ from ..auxiliary import WIDTH, AuxiliaryStage
 from ..detail import DetailConfig, DetailStage
 from ..pairs import ConditionPairs, MaskPairs, PairSource, SegmenterLabeler
 from ..parts import Frozen, check_compatible
-from .definition import BATCH, TrainedStage, hashes, new_discriminator, seeded
+from .definition import BATCH, TrainedStage, discriminator_to_train, hashes, seeded
 
 STATISTICS_SAMPLES = 64
 
@@ -36,6 +37,8 @@ class DetailDefinition(TrainedStage):
     segmenter: FewShotSegmenter
     mapper: Mapper
     labels: LabelSet
+    discriminator: Discriminator | None = None
+    """The discriminator to start from; None: an untrained one."""
     condition: Condition | None = None
     """What the mapper reads; None: label masks."""
     mode: ProxyMaskMode = "soft"
@@ -43,6 +46,8 @@ class DetailDefinition(TrainedStage):
 
     def inputs(self) -> dict[str, Any]:
         frozen = hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
+        if self.discriminator is not None:  # left out, so that runs from before there was a choice go on
+            frozen |= hashes(discriminator=self.discriminator)
         others = {"mapper": short_hash(self.mapper), "segmenter": short_hash(self.segmenter), "proxy_mask_mode": self.mode}
         return frozen | others | ({"condition": "mask"} if self.condition is None else self.condition.about())
 
@@ -56,7 +61,7 @@ class DetailDefinition(TrainedStage):
         with seeded(self.loop.seed, "init", "viewer"):
             net = UNetSegmenter(classes, WIDTH, depth=2)
         auxiliary = AuxiliaryStage(net, labeler, max(1, round(self.steps * self.config.auxiliary_share)))
-        discriminator = new_discriminator(self.frozen.cut.generator, self.loop.seed)
+        discriminator = discriminator_to_train(self.discriminator, self.frozen.cut.generator, self.loop.seed)
         parts = self.frozen, self.mapper, self._network(), discriminator, self._source(labeler), self.mode, auxiliary
         return DetailStage(*parts, self.config, self.steps)
 
