@@ -58,6 +58,7 @@ TOY: dict[str, Any] = {
     "rearranger_loop": {"steps": 8, "batch": 4, "checkpoint_every": 3, "log_every": 3, **QUIET},
     "segmenter_loop": {"steps": 8, "batch": 4, "checkpoint_every": 3, "log_every": 2, **QUIET},
     "mapper_loop": {"steps": 12, "batch": 4, "checkpoint_every": 3, "log_every": 5, **QUIET},
+    "detail_loop": {"steps": 12, "batch": 4, "checkpoint_every": 3, "log_every": 5, **QUIET},
 }
 COMMAND = ("fit", "--images", "pictures", "--preset", "toy.json", "--label-samples", "3", "--out", "disk/model", "--device", "cpu")
 STARTS = ("nothing", "generator", "painted", "segmenter")

@@ -41,6 +41,7 @@ OURS = {
     "rearranger_loop": LOOP,
     "segmenter_loop": LOOP,
     "mapper_loop": LOOP,
+    "detail_loop": LOOP,
 }
 PUBLISHED = OURS | {
     "rearranger": {

@@ -48,6 +48,7 @@ TOY = {
     "rearranger_loop": {"steps": 2, "grid_every": 2, **QUIET},
     "segmenter_loop": {"steps": 2, "grid_every": 0, **QUIET},
     "mapper_loop": {"steps": 2, "grid_every": 2, **QUIET},
+    "detail_loop": {"steps": 4, "grid_every": 4, **QUIET},
 }
 STARTS = {"wide": (4, 8), "tall": (5, 4), "large": (8, 8)}
 SIZES = {"wide": (16, 32), "tall": (20, 16), "large": (32, 32)}  # height, width

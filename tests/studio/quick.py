@@ -11,6 +11,7 @@ PRESET = {
     "segmenter_loop": LOOP,
     "mapper": {"widths": [4, 4, 4], "hidden": 4, "lambda_label": 0},
     "mapper_loop": LOOP | {"grid_every": 1},
+    "detail_loop": LOOP,
 }
 
 

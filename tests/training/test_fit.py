@@ -54,6 +54,8 @@ TOY = {
     "rearranger_loop": {"steps": 8, "batch": 4, "log_every": 2, **QUIET},
     "segmenter_loop": {"steps": 4, "batch": 2, **QUIET},
     "mapper_loop": {"steps": 12, "batch": 4, **QUIET},
+    "detail": {"width": 4},
+    "detail_loop": {"steps": 6, "batch": 4, **QUIET},
 }
 
 
@@ -167,13 +169,13 @@ def test_goes_on_when_the_masks_are_there(copy):
     mask = paint(copy / "model.work" / "to-label" / "000000.mask.png")
     log = Log()
     assert fit(config(copy), log).to_label is None
-    assert log.shown == ["segmenter", "mapper"]
+    assert log.shown == ["segmenter", "mapper", "detail"]
     assert "no mask shows part 3" in log.text
     assert "generate --bundle" in log.text
     assert check_bundle(copy / "model") == []
     assert digests(copy / "model", *FROZEN) == before
     bundle = Bundle.load(copy / "model")
-    assert list(bundle.mappers) == ["mask"]
+    assert list(bundle.mappers) == list(bundle.details) == ["mask"]
     assert bundle.about["labelled samples"] == ["000000"]
     synth = Synthesizer(bundle, device="cpu")
     synth.set_style(seed=1)
@@ -197,7 +199,7 @@ def test_end_to_end_with_labels_from_the_start(copy):
     shutil.move(copy / "model.work" / "to-label", labels)
     log = Log()
     assert fit(config(copy, labels=labels, out=copy / "fresh"), log).to_label is None
-    assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper"]
+    assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper", "detail"]
     assert "\n  mapper " in log.text
     assert "once labelled" not in log.text
     assert digests(copy / "fresh", *FROZEN) == digests(copy / "model", *FROZEN)
@@ -220,12 +222,16 @@ def test_retraining_keeps_the_hashes(copy):
     (labels / "labels.json").write_text(json.dumps({"labels": [{"id": i, "name": f"new {i}", "color": f"#0000{i:02x}"} for i in range(3)]}))
     log = Log()
     fit(config(copy, images=None, bundle=str(model), labels=labels, out=copy / "second"), log)
-    assert log.shown == ["segmenter", "mapper"]
+    assert log.shown == ["segmenter", "mapper", "detail"]
     assert digests(copy / "second", *FROZEN) == before
-    assert digests(copy / "second", "mappers", "segmenter") != old
+    for part in ("mappers", "segmenter", "details"):
+        assert digests(copy / "second", part) != digests(model, part)
     assert Bundle.load(copy / "second").labels.names == ["new 0", "new 1", "new 2"]
     assert mark_of(copy / "second.work" / "mapper")["identity"]["discriminator"] != "fresh"  # found in model.work
     assert digests(model, "mappers", "segmenter") == old
+    (copy / "off.json").write_text(json.dumps(TOY | {"with_detail": False}))
+    fit(config(copy, images=None, bundle=str(model), labels=labels, out=copy / "third", preset=str(copy / "off.json")))
+    assert Bundle.load(copy / "third").details == {}  # the one of the bundle is not for these labels
 
     fit(config(copy, images=None, bundle=str(model), labels=labels))  # in place
     assert digests(model, *FROZEN) == before

@@ -20,6 +20,7 @@ from proxymask.conditions import get_condition
 from proxymask.models.discriminator import Discriminator
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
+from proxymask.training.detail import DetailConfig
 from proxymask.training.presets import PRESETS, STAGES, UNSTATED, Preset
 from proxymask.training.stages.definition import new_discriminator
 from proxymask.training.stages.generator import new_generator
@@ -119,6 +120,11 @@ TABLE: list[tuple[tuple[str, ...], str, object, str]] = [
     (PAPER, "condition.unet_logit_adjustment", 0.0, "absent: no cluster is made likelier"),
     (PAPER, "condition.unet_recolor", 0.0, "absent: conditions are made of the pictures as they are"),
     (PAPER, "condition.unet_clean_share", 1.0, "absent: no condition is augmented"),
+    # the detail network
+    (PAPER, "with_detail", False, "absent: nothing is drawn finer than the proxy mask"),
+    *((PAPER, f"detail.{entry.name}", entry.default, "idle: with_detail") for entry in dataclasses.fields(DetailConfig)),
+    (PAPER, "detail_loop.steps", 1400, "idle: with_detail"),
+    (PAPER, "detail_loop.batch", 8, "idle: with_detail"),
 ]
 
 

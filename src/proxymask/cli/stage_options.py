@@ -21,6 +21,7 @@ from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
 from ..training.checkpoint import steps_done
 from ..training.cost import TimeLeft
+from ..training.detail import DetailConfig
 from ..training.estimate import measure
 from ..training.fit.inputs import existing_folder
 from ..training.fit.plan import amount, check_disk, duration
@@ -115,12 +116,15 @@ if TYPE_CHECKING:
     MapperOverrides = MapperConfig
     ConditionOverrides = ConditionConfig
     MapperLoop = LoopConfig
+    DetailOverrides = DetailConfig
+    DetailLoop = LoopConfig
 else:
     GeneratorOverrides, GeneratorLoop = overrides(GeneratorConfig, "generator"), overrides(LoopConfig, "generator_loop")
     RearrangerOverrides, RearrangerLoop = overrides(RearrangerConfig, "rearranger"), overrides(LoopConfig, "rearranger_loop")
     SegmenterOverrides, SegmenterLoop = overrides(SegmenterConfig, "segmenter"), overrides(LoopConfig, "segmenter_loop")
     MapperOverrides, MapperLoop = overrides(MapperConfig, "mapper"), overrides(LoopConfig, "mapper_loop")
     ConditionOverrides = overrides(ConditionConfig, "condition")
+    DetailOverrides, DetailLoop = overrides(DetailConfig, "detail"), overrides(LoopConfig, "detail_loop")
 
 Flat = tyro.conf.arg(name="")  # flags without prefix: --steps instead of --loop.steps
 PresetName = Annotated[

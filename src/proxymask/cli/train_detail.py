@@ -1,23 +1,21 @@
 """The verb ``train detail``."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from ..conditions import get_condition
-from ..core.checks import BatchSize, Checked, Steps
+from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from ..inference.bundle import Bundle
-from ..training.detail import DetailConfig
 from ..training.distributed import processes
-from ..training.loop import LoopConfig
 from ..training.parts import Frozen
+from ..training.presets import DEFAULT_PRESET
 from ..training.run_dirs import check_out, run_lock
 from ..training.stages.detail import DetailDefinition
 from .hints import command_line
 from .options import BundleName, Common, Computing, OptionalPath
-from .stage_options import Flat, load_discriminator, say, train_stage
+from .stage_options import DetailLoop, DetailOverrides, Flat, PresetName, load_discriminator, say, stage_settings, train_stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,25 +38,20 @@ class TrainDetail(Checked):
     """The mapper of the bundle whose input is to be drawn finer."""
     discriminator: OptionalPath = None
     """The discriminator to start from, of a run of the generator or the rearranger; by default an untrained one."""
-    steps: Steps = 1400
-    """Optimisation steps."""
-    batch: BatchSize = 8
-    """Pictures a step."""
-    config: Annotated[DetailConfig, Flat] = field(default_factory=DetailConfig)
+    preset: PresetName = DEFAULT_PRESET
+    config: Annotated[DetailOverrides, Flat] = field(default_factory=DetailOverrides)
+    loop: Annotated[DetailLoop, Flat] = field(default_factory=DetailLoop)
     common: Common = field(default_factory=Computing)
 
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device), run_lock(self.out):
             check_out(self.out)
-            every = max(1, min(200, self.steps))
-            loop = LoopConfig(steps=self.steps, batch=self.batch, checkpoint_every=every, grid_every=every)
-            loop = dataclasses.replace(loop, device=self.common.device, precision=self.common.precision, seed=self.common.seed)
-            train_stage(self._definition(loop), self.out, "detail network")
+            train_stage(self._definition(), self.out, "detail network")
         say(f"detail network: {self.out / 'detail'}")
         say(f"next: {command_line('bundle', 'add', self.out, '--bundle', self.bundle, '--name', self.mapper, '--out', 'my-bundle')}")
 
-    def _definition(self, loop: LoopConfig) -> DetailDefinition:
+    def _definition(self) -> DetailDefinition:
         bundle = Bundle.load(self.bundle)
         if bundle.segmenter is None or bundle.labels is None:
             raise ProxymaskError(
@@ -70,8 +63,10 @@ class TrainDetail(Checked):
         about = bundle.condition_of(self.mapper)
         reads = None if about["condition"] == "mask" else get_condition(about["condition"], bundle.labels, about=about)
         discriminator = None if self.discriminator is None else load_discriminator(self.discriminator, bundle.generator)
+        resolution = bundle.generator.resolution
+        config, loop = stage_settings("detail", self.preset, resolution, self.common, self.config, self.loop)
         return DetailDefinition(
-            config=self.config,
+            config=config,
             discriminator=discriminator,
             loop=loop,
             frozen=Frozen(bundle.split_generator(), bundle.clusters, bundle.rearranger),

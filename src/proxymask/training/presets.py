@@ -16,14 +16,15 @@ from ..core import legacy
 from ..core.checks import Checked, Range, checked, nearest
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
+from .detail import DetailConfig
 from .generator import GeneratorConfig
 from .loop import LoopConfig
 from .mapper import ConditionConfig, MapperConfig
 from .rearranger import RearrangerConfig
 from .segmenter import SegmenterConfig
 
-StageName = Literal["generator", "rearranger", "segmenter", "mapper"]
-STAGES: tuple[StageName, ...] = ("generator", "rearranger", "segmenter", "mapper")
+StageName = Literal["generator", "rearranger", "segmenter", "mapper", "detail"]
+STAGES: tuple[StageName, ...] = ("generator", "rearranger", "segmenter", "mapper", "detail")
 SMALLEST = 64  # pixels a side from which on ours is measured; smaller pictures take its widths
 MAX_CUT = 64  # the size of the feature maps in the paper (supplement A.2)
 
@@ -44,12 +45,17 @@ class Preset(Checked):
     rearranger_loop: LoopConfig
     segmenter_loop: LoopConfig
     mapper_loop: LoopConfig
+    detail_loop: LoopConfig
     num_clusters: Annotated[int, Range(1, 2**14)] = 25
     """K."""
     cluster_samples: Annotated[int, Range(1, 10**6)] = 256
     """Samples whose features are clustered."""
     condition: ConditionConfig = ConditionConfig()  # noqa: RUF009
     """The mapper of other conditions than masks."""
+    with_detail: bool = False
+    """Whether fit trains a detail network for masks."""
+    detail: DetailConfig = DetailConfig()  # noqa: RUF009
+    """The detail network."""
 
     def cut_for(self, resolution: int) -> int:
         """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
@@ -75,6 +81,9 @@ class Preset(Checked):
 
 
 # ---------------------------------------------------------------------------------------------------- the published method
+
+
+_DETAIL_LOOP = LoopConfig(steps=1400, batch=8, checkpoint_every=200, grid_every=200)
 
 
 def _paper(resolution: int, steps: int, adv_steps: int) -> Preset:
@@ -153,6 +162,7 @@ def _paper(resolution: int, steps: int, adv_steps: int) -> Preset:
         rearranger_loop=dataclasses.replace(often, steps=steps, batch=8),
         segmenter_loop=LoopConfig(steps=1000, batch=1, checkpoint_every=500, grid_every=0),
         mapper_loop=dataclasses.replace(often, steps=110_000, batch=8),
+        detail_loop=_DETAIL_LOOP,
     )
 
 
@@ -244,6 +254,8 @@ _DEMO = Preset(
     rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
     segmenter_loop=LoopConfig(steps=700, batch=4, checkpoint_every=200, grid_every=0),
     mapper_loop=LoopConfig(steps=2400, batch=8, checkpoint_every=500),
+    detail_loop=_DETAIL_LOOP,
+    with_detail=True,  # docs/decisions.md, detail-network
 )
 
 # what larger pictures change, besides the steps

@@ -4,6 +4,7 @@ So a stage can be measured before those that it builds on are done.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from ..models.stylegan2 import Generator
 from .parts import Frozen
 from .presets import Preset, StageName
 from .stages.definition import TrainedStage
+from .stages.detail import DetailDefinition
 from .stages.generator import GeneratorDefinition
 from .stages.mapper import MapperDefinition
 from .stages.rearranger import RearrangerDefinition
@@ -71,7 +73,7 @@ def untrained_stage(
         preset: settings of all stages.
         generator: the generator's config.
         cut: side of the features at the cut.
-        num_labels: classes, for the segmenter and the mapper.
+        num_labels: classes, for the segmenter, the mapper and the detail network.
         labelled: labelled samples, for the segmenter.
         pictures: real pictures for L_adv; 0: samples of the generator.
 
@@ -108,4 +110,9 @@ def untrained_stage(
     if name == "segmenter":
         return segmenting
     frozen, segmenter = Frozen(split, clusters, rearranger), segmenting.build().segmenter
-    return MapperDefinition(config=preset.mapper, loop=preset.mapper_loop, frozen=frozen, segmenter=segmenter, labels=labels, pictures=real)
+    shared: dict[str, Any] = {"frozen": frozen, "segmenter": segmenter, "labels": labels}
+    mapping = MapperDefinition(config=preset.mapper, loop=preset.mapper_loop, pictures=real, **shared)
+    if name == "mapper":
+        return mapping
+    mapper, mode = mapping.build().mapper, preset.mapper.proxy_mask_mode
+    return DetailDefinition(config=preset.detail, loop=preset.detail_loop, mapper=mapper, mode=mode, level=1.0, **shared)

@@ -8,6 +8,7 @@ from ...core.errors import ProxymaskError
 from ...core.files import read_json, replace_folder, write_json
 from ...core.hashing import file_hash
 from ...inference.bundle import Bundle, check_bundle
+from ...models.detail_network import DetailNetwork
 from ..presets import preset_title
 from .state import FitState, needed
 
@@ -29,6 +30,7 @@ def write_bundle(state: FitState) -> None:
         labels=needed(state.labelled).labels if state.mapper is not None else None,
         segmenter=state.segmenter,
         mappers=({} if source is None else dict(source.mappers)) | ({} if state.mapper is None else {"mask": state.mapper}),
+        details=_details(state),
         name=state.config.name or (source.name if source is not None else state.out.name),
         about=_about(state),
     )
@@ -41,6 +43,13 @@ def write_bundle(state: FitState) -> None:
     if problems:
         raise ProxymaskError(f"{staging}: {'; '.join(problems)}")
     replace_folder(staging, state.out)
+
+
+def _details(state: FitState) -> dict[str, DetailNetwork]:
+    """Those of other conditions, and that of the new mapper; one of the mapper that it replaces is left out."""
+    old = {} if state.source is None else state.source.details
+    kept = {name: one for name, one in old.items() if name != "mask" or state.mapper is None}
+    return kept | ({} if state.detail is None else {"mask": state.detail})
 
 
 def has_mapper(folder: Path) -> bool:

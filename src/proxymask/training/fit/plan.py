@@ -99,7 +99,7 @@ def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
             done = min(_steps_done(state, stage), loop.steps) if number == 0 else 0  # later stages follow from what is made before
             amount_done = f", {done:,} of them done" if done else ""
             waits = state.labelled is None and state.config.labels is None
-            after_labels = waits and "labels" in missing and stage in ("segmenter", "mapper")
+            after_labels = waits and "labels" in missing and stage in ("segmenter", "mapper", "detail")
             rows.append(Row(stage, f"{counted(loop.steps, 'step')}{amount_done}", cost, done, after_labels))
     if state.device.type != "cuda":
         rows = _with_leftovers(rows, before)

@@ -31,12 +31,12 @@ from .labels import folder_to_label, load_labels, write_samples_to_label
 from .plan import check_disk, make_plan
 from .state import FitState, needed
 
-ORDER = ("pictures", "generator", "clusters", "rearranger", "labels", "segmenter", "mapper")
+ORDER = ("pictures", "generator", "clusters", "rearranger", "labels", "segmenter", "mapper", "detail")
 
 
 @checked
 def fit(config: FitConfig, report: Report | None = None) -> FitResult:
-    """Run every missing stage: pictures, generator, clusters, rearranger, (samples to label,) segmenter, mapper, bundle.
+    """Run every missing stage: pictures, generator, clusters, rearranger, (samples to label,) segmenter, mapper, detail network, bundle.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM; the same call continues.
@@ -90,7 +90,7 @@ def _missing(state: FitState) -> list[str]:
     """The stages that are not done, in order; the networks of those before them are loaded."""
     for index, stage in enumerate(ORDER):
         if not _load(state, stage):
-            return list(ORDER[index:])
+            return [one for one in ORDER[index:] if one != "detail" or state.with_detail]
     return []
 
 
@@ -100,6 +100,8 @@ def _load(state: FitState, stage: str) -> bool:
         return _load_pictures(state)
     if stage == "labels":
         return load_labels(state)
+    if stage == "detail" and not state.with_detail:
+        return True
     done = state.load(stage)
     if stage == "generator" and done:
         load_labels(state)  # samples of another generator are reported before anything else is trained

@@ -13,6 +13,7 @@ from ...core.sizes import Size, as_size
 from ...data.dataset import ImageSet
 from ...imaging.labels import LabelSet
 from ...inference.bundle import Bundle
+from ...models.detail_network import DetailNetwork
 from ...models.discriminator import Discriminator
 from ...models.few_shot_segmenter import FewShotSegmenter
 from ...models.oasis_mapper import OasisMapper
@@ -25,6 +26,7 @@ from ..parts import Frozen
 from ..presets import Preset, resolve_preset
 from ..stages.clusters import ClustersDefinition
 from ..stages.definition import StageDefinition
+from ..stages.detail import DetailDefinition
 from ..stages.generator import GeneratorDefinition
 from ..stages.mapper import MapperDefinition
 from ..stages.rearranger import RearrangerDefinition
@@ -65,6 +67,7 @@ class FitState:
         self.rearranger: Rearranger | None = None
         self.segmenter: FewShotSegmenter | None = None
         self.mapper: OasisMapper | None = None
+        self.detail: DetailNetwork | None = None
         self.pictures: ImageSet | None = None
         self.labelled: Labelled | None = None
         self.num_labels, self.num_labelled = 10, 1  # as long as the labelled samples are unknown
@@ -79,6 +82,11 @@ class FitState:
     def set_resolution(self, resolution: int) -> None:
         """Set the side of the pictures, and with it the settings of the preset "auto"."""
         self.resolution, self.preset = resolution, _preset(self.config, resolution)
+
+    @property
+    def with_detail(self) -> bool:
+        """Whether a detail network is trained: where the preset has one, and there is something between the cut and the picture."""
+        return self.preset.with_detail and self.resolution >= 2 * self.cut
 
     @property
     def size(self) -> Size:
@@ -142,6 +150,18 @@ class FitState:
             pictures=self.pictures,
         )
 
+    def _define_detail(self) -> StageDefinition:
+        return DetailDefinition(
+            config=self.preset.detail,
+            loop=self.preset.detail_loop,
+            frozen=Frozen(self.split(), needed(self.clusters), needed(self.rearranger)),
+            segmenter=needed(self.segmenter),
+            mapper=needed(self.mapper),
+            labels=needed(self.labelled).labels,
+            discriminator=self.discriminator,
+            mode=self.preset.mapper.proxy_mask_mode,
+        )
+
     def load(self, stage: str) -> bool:
         """Load the networks of a finished stage, unless they are there; returns whether they are."""
         if getattr(self, stage) is not None:
@@ -157,8 +177,10 @@ class FitState:
             self.rearranger = Rearranger.from_pretrained(folder / "rearranger")
         elif stage == "segmenter":
             self.segmenter = FewShotSegmenter.from_pretrained(folder / "segmenter")
-        else:
+        elif stage == "mapper":
             self.mapper = OasisMapper.from_pretrained(folder / "mapper")
+        else:
+            self.detail = DetailNetwork.from_pretrained(folder / "detail")
         if stage in ("generator", "rearranger"):  # each is trained with a discriminator, which the next stage's L_adv starts from
             self.discriminator = Discriminator.from_pretrained(folder / "discriminator")
         return True

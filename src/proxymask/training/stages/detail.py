@@ -39,6 +39,8 @@ class DetailDefinition(TrainedStage):
     labels: LabelSet
     discriminator: Discriminator | None = None
     """The discriminator to start from; None: an untrained one."""
+    level: float | None = None
+    """Root mean square of the features of the generator's last block; None: it is measured over 64 samples."""
     condition: Condition | None = None
     """What the mapper reads; None: label masks."""
     mode: ProxyMaskMode = "soft"
@@ -74,7 +76,7 @@ class DetailDefinition(TrainedStage):
         cut = self.frozen.cut
         generator = cut.generator
         planes = len(self.labels) if isinstance(self.mapper, OasisMapper) else self.mapper.in_channels
-        level = self._level()
+        level = self._level() if self.level is None else self.level
         with seeded(self.loop.seed, "init", "detail"):
             return DetailNetwork(
                 planes=planes,
