@@ -49,7 +49,7 @@ class DetailConfig(Checked):
     """Weight of L_label."""
     lambda_self: Weight = 20.0
     """Weight of L_self."""
-    lambda_adv: Weight = 1.0
+    lambda_adv: Weight = 2.0
     """Weight of L_adv."""
     self_share: Share = 0.25
     """Share of the samples, 0 to 1, that are painted in their own style."""
