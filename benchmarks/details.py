@@ -3,10 +3,10 @@
     python benchmarks/details.py --masks fresh --real data/avatars64 [--count 2000] [--judge FOLDER ...] [--out F.json] [--sheet F.png]
 
 ``--masks`` is a data set with exact masks, which nothing was trained on; ``--real`` one of pictures, for the distance (without it the
-pictures of ``--masks``). Each judge reads both versions of every picture. Printed are mIoU, the IoU of each label, the boundary F-score
-at 1 and 2 pixels, the Frechet distance of the judge's features to those of the real pictures, and the time of a picture with a style
-that is made already (medians of the same run, off and on in turn; idle machines only). The sheet has rows of mask, picture without, and
-picture with the detail network, those masks first whose label picture changed most.
+pictures of ``--masks``). Each judge, by default the shipped ones, reads both versions of every picture. Printed are mIoU, the IoU of each
+label, the boundary F-score at 1 and 2 pixels, the Frechet distance of the judge's features to those of the real pictures, and the time of a
+picture with a style that is made already (medians of the same run, off and on in turn; idle machines only). The sheet has rows of mask,
+picture without, and picture with the detail network, those masks first whose label picture changed most.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from PIL import Image
 
 from proxymask.core.files import write_json
 from proxymask.data.dataset import ImageSet
-from proxymask.evaluation.judge import Judge, shipped_judge
+from proxymask.evaluation.judge import Judge, judge_names, shipped_judges
 from proxymask.imaging.masks import colorize
 from proxymask.inference.detail_inputs import mask_inputs
 from proxymask.inference.synthesizer import Synthesizer
@@ -77,8 +77,8 @@ def main() -> None:
     assert labels is not None
     if args.mapper not in synth.bundle.details:
         parser.error(f"{args.bundle} has no detail network for {args.mapper}")
-    shipped = shipped_judge(labels)
-    judges = {folder.name: Judge.load(folder) for folder in args.judge or ([shipped] if shipped else [])}
+    folders = args.judge or shipped_judges(labels)
+    judges = {name: Judge.load(folder) for name, folder in zip(judge_names(folders), folders, strict=True)}
     data = ImageSet.open(args.masks, synth.bundle.resolution)
     real = data if args.real is None else ImageSet.open(args.real, synth.bundle.resolution)
     count = min(args.count, len(data))

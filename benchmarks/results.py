@@ -136,6 +136,8 @@ def evaluations(folder: Path) -> str:
         title = f"{about['bundle']}, mapper {about['mapper']}" if about["mapper"] else f"{about['bundle']}, supplement B.1"
         judge = about["judge"]
         own = f" The judge's own mIoU on real pictures: {judge['accuracy'].get('miou', float('nan')):.3f}." if judge else ""
+        for other in about.get("judges", [])[1:]:
+            own += f" That of the judge {other['name']}: {other['accuracy'].get('miou', float('nan')):.3f}."
         parts.append(
             f"### {title}\n\n{about['count']:,} pictures of each kind, {about['resolution']} pixels, cut at {about['cut']}.{own}\n"
         )
@@ -194,18 +196,26 @@ def shares(found: Sequence[Mapping[str, Any]]) -> str:
     return text + "\n"
 
 
+def further_judges(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the judges after the main one that scored any of the rows."""
+    return list(dict.fromkeys(name for row in rows for name in row.get("judges", {})))
+
+
 def ablation(folder: Path, name: str, columns: Mapping[str, str]) -> str:
     """A table of an ablation's rows, its sheet, and the command that makes the full version."""
     found = load(folder / "ablations" / f"{name}.json")
     if found is None:
         return missing(name)
     toys = any(row["toy"] for row in found["rows"])
-    rows = []
+    rows, others = [], further_judges(found["rows"])
+    read = [(judge, key) for judge in others for key in columns if key.startswith("miou_")]
     for row in found["rows"]:
         budget = [f"{row['steps']:,}", *(["**toy**" if row["toy"] else ""] if toys else []), f"{row['count']:,}"]
-        rows.append([current(row["variant"]), *budget, *(cell(row, key) for key in columns)])
+        more = [cell(row.get("judges", {}).get(judge, {}), key) for judge, key in read]
+        rows.append([current(row["variant"]), *budget, *(cell(row, key) for key in columns), *more])
     trained = sorted({row["mapper_steps"] for row in found["rows"] if "mapper_steps" in row})
-    out = markdown(["", "steps", *(["toy"] if toys else []), "pictures", *columns.values()], rows)
+    heads = [*columns.values(), *(f"{columns[key]}, judge {judge}" for judge, key in read)]
+    out = markdown(["", "steps", *(["toy"] if toys else []), "pictures", *heads], rows)
     if trained:
         out += f"\nMappers of {', '.join(f'{steps:,}' for steps in trained)} steps.\n"
     if toys:
@@ -301,12 +311,14 @@ def wall_time(folder: Path) -> str:
     rows = found["rows"]
     names = list(dict.fromkeys(row["name"] for row in rows))
     last = [max((r for r in rows if r["name"] == name), key=lambda r: r["seconds"]) for name in names]
-    cells = []
+    cells, others = [], further_judges(rows)
     for r in last:
         spent = f"{r['seconds'] / 3600:.2f} h"
         toy = "**toy**" if r["step"] < TOY else ""
-        cells.append([r["name"], spent, f"{r['step']:,}", toy, f"{r['count']:,}", cell(r, "frechet_judge"), cell(r, "miou")])
-    out = at_equal_time(rows) + markdown(["", "wall time", "steps", "toy", "pictures", "distance", "mIoU"], cells)
+        scores = [cell(r, "miou"), *(cell(r.get("judges", {}).get(name, {}), "miou") for name in others)]
+        cells.append([r["name"], spent, f"{r['step']:,}", toy, f"{r['count']:,}", cell(r, "frechet_judge"), *scores])
+    heads = ["", "wall time", "steps", "toy", "pictures", "distance", "mIoU", *(f"mIoU, judge {name}" for name in others)]
+    out = at_equal_time(rows) + markdown(heads, cells)
     if any(r["step"] < TOY for r in last):
         out += f"\nFull version, queued: `{COMMANDS['wall-time']}`\n"
     for key, title in (("frechet_judge", "Distance"), ("miou", "mIoU")):

@@ -27,7 +27,7 @@ from proxymask.core.files import load_tensors, read_json, write_json
 from proxymask.core.hashing import short_hash
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
-from proxymask.evaluation.judge import Judge, shipped_judge
+from proxymask.evaluation.judge import Judge, judge_names, shipped_judges
 from proxymask.evaluation.synthesis import SHAPES, STYLES
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
@@ -45,8 +45,8 @@ class WallTime:
     """Real pictures."""
     masks: Path
     """Fresh pictures with exact masks."""
-    judge: Path | None = None
-    """The judge; the shipped one where not given."""
+    judge: tuple[Path, ...] = ()
+    """The judges, the main one first; the shipped ones where not given."""
     count: int = 500
     """Pictures a point."""
     rival: dict[str, Path] = dataclasses.field(default_factory=dict)
@@ -100,12 +100,12 @@ def run(args: WallTime) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     bundle = Bundle.load(args.bundle)
     assert bundle.labels is not None
-    folder = args.judge or shipped_judge(bundle.labels)
-    assert folder is not None, "give --judge"
-    judge = Judge.load(folder)
-    bench = MaskToImageBenchmark(
-        judge, ImageSet.open(args.data, bundle.resolution), ImageSet.open(args.masks, bundle.resolution), args.count
-    )
+    folders = args.judge or shipped_judges(bundle.labels)
+    assert folders, "give --judge"
+    judges = {name: Judge.load(folder) for name, folder in zip(judge_names(folders), folders, strict=True)}
+    judge, further = next(iter(judges.values())), dict(list(judges.items())[1:])
+    real, masks = (ImageSet.open(folder, bundle.resolution) for folder in (args.data, args.masks))
+    bench = MaskToImageBenchmark(judge, real, masks, args.count, further=further)
     common = {"judge": judge.digest[:16], "resolution": bundle.resolution}
 
     def add(name: str, phase: str, step: int, seconds: float, weights: str, score: Any) -> None:

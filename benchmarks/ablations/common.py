@@ -16,6 +16,7 @@ from proxymask.core.files import write_json
 from proxymask.core.hashing import short_hash
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, evaluate
+from proxymask.evaluation.results import judge_key
 from proxymask.evaluation.synthesis import SHAPES, STYLES
 from proxymask.imaging.grids import tile, to_uint8
 from proxymask.imaging.pictures import write_picture
@@ -51,8 +52,8 @@ class Settings:
     """The generator that everything is made of, with its labels and segmenter."""
     discriminator: Path | None = None
     """Where L_adv starts: the discriminator trained with the generator; a fresh one where not given."""
-    judge: Path | None = None
-    """The judge; the shipped one where not given."""
+    judge: tuple[Path, ...] = ()
+    """The judges, the main one first; the shipped ones where not given."""
     preset: str = "demo"
     """Settings of the stages."""
     steps: int = 10_000
@@ -186,6 +187,9 @@ class Lab:
                     row[f"{key.partition('/')[0]}_{of}"] = _short(number["value"])
             if (number := found.find("miou", of)) is not None:
                 row[f"iou_{of}"] = {name: _short(value) for name, value in number["classes"].items()}
+            for judge in found.about["judges"][1:]:
+                if (number := found.find(judge_key("miou", judge["name"]), of)) is not None:
+                    row.setdefault("judges", {}).setdefault(judge["name"], {})[f"miou_{of}"] = _short(number["value"])
         for key in ("agreement", "agreement_present", "identity_psnr", "style_consistency"):
             if (number := found.find(key)) is not None:
                 row[key] = _short(number["value"])

@@ -17,7 +17,7 @@ import torch
 import tyro
 from label_samples import pseudo_label_masks
 
-from proxymask.evaluation.judge import Judge, shipped_judge
+from proxymask.evaluation.judge import Judge, shipped_judges
 from proxymask.metrics.segmentation import SegmentationScore
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.rearranger import Rearranger
@@ -65,9 +65,9 @@ def accuracy(lab: Lab, segmenter: FewShotSegmenter, judge: Judge, count: int) ->
 def run(args: Labels) -> None:
     lab = Lab(args)
     assert lab.bundle.labels is not None
-    folder = args.judge or shipped_judge(lab.bundle.labels)
-    assert folder is not None, "give --judge"
-    judge, pseudo_net = Judge.load(folder).to(lab.device), UNetSegmenter.from_pretrained(args.pseudo_labels)
+    folders = args.judge or shipped_judges(lab.bundle.labels)
+    assert folders, "give --judge"
+    judge, pseudo_net = Judge.load(folders[0]).to(lab.device), UNetSegmenter.from_pretrained(args.pseudo_labels)
     net = load_part(args.rearranger, "rearranger", Rearranger) if args.rearranger else lab.rearranger("labels")[0]
     rows: list[dict[str, Any]] = []
     segmenters: list[dict[str, Any]] = []

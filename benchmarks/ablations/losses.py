@@ -13,7 +13,7 @@ from wall_time import averaged, proxy_driven, seconds_at
 from proxymask.core.files import read_json
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
-from proxymask.evaluation.judge import Judge, shipped_judge
+from proxymask.evaluation.judge import Judge, shipped_judges
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.rearranger import Rearranger
 from proxymask.training.checkpoint import checkpoints
@@ -54,10 +54,10 @@ def run(args: Losses) -> None:
     lab = Lab(args)
     rows, curves, folders = [], {}, {}
     assert lab.bundle.labels is not None
-    folder = args.judge or shipped_judge(lab.bundle.labels)
-    assert folder is not None, "give --judge"
+    folders = args.judge or shipped_judges(lab.bundle.labels)
+    assert folders, "give --judge"
     size = lab.bundle.resolution
-    bench = MaskToImageBenchmark(Judge.load(folder), lab.real, ImageSet.open(args.masks, size), args.point_count)
+    bench = MaskToImageBenchmark(Judge.load(folders[0]), lab.real, ImageSet.open(args.masks, size), args.point_count)
     for name, changes in VARIANTS.items():
         short = name.replace(" + ", "-").replace(" ", "-")
         net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **changes)

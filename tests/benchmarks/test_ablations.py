@@ -107,7 +107,9 @@ def test_wall_time(common: dict[str, object], drawn: Path, tmp_path: Path) -> No
     assert ["miou" in row for row in rows] == [True, True, False, False, True]
     wall_time.run(settings)  # every point is there already
     assert json.loads(settings.out.read_text())["rows"] == rows
+    assert all(0 <= row["judges"]["avatars-unet"]["miou"] <= 1 for row in rows if "miou" in row)
     text = results.document(args.results.parent)
+    assert "mIoU, judge avatars-unet" in text
     assert "rival" in text
     assert "with its generator" in (args.results.parent / "plots" / "wall-time-miou.svg").read_text()
 
@@ -119,6 +121,8 @@ def test_clusters(common: dict[str, object]) -> None:
     for row in rows:
         assert {"miou_masks", "miou_proxy", "mask_ignored_proxy", "agreement", "frechet_masks"} <= row.keys()
         assert "accessories" in row["iou_masks"]
+        assert row["judges"]["avatars-unet"].keys() == {"miou_masks", "miou_proxy"}
+    assert "mIoU with mapper, judge avatars-unet" in results.document(Path(str(common["results"])).parent)
 
 
 def test_labels(common: dict[str, object], tmp_path: Path) -> None:

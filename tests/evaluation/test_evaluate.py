@@ -44,7 +44,9 @@ def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(bundle: Path, data: Path, out: Path, **more: object) -> EvaluationConfig:
-    return EvaluationConfig(bundle=str(bundle), data=data, out=out, weights=out / "none", **{"count": COUNT, **more})
+    """By one judge, unless ``more`` names others."""
+    fixed = {"count": COUNT, "judge": SHIPPED / "avatars"}
+    return EvaluationConfig(bundle=str(bundle), data=data, out=out, weights=out / "none", **{**fixed, **more})
 
 
 def run(*args: object, **kwargs: object) -> Evaluation:
@@ -394,6 +396,7 @@ def test_the_verb(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path,
     assert main([*words, str(tmp_path / "out"), "--device", "cpu", "--weights", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "Frechet distance, judge features" in said
+    assert "mIoU, pooled over all pixels, judge avatars-unet, pictures from masks" in said
     assert "report.html" in said
     assert (tmp_path / "out" / "report.html").is_file()
     assert main(["evaluate", "--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2

@@ -11,7 +11,7 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.data.dataset import ImageSet
 from proxymask.data.drawn_dataset import make_dataset
-from proxymask.evaluation.judge import SHIPPED, Judge, shipped_judge
+from proxymask.evaluation.judge import SHIPPED, Judge, judge_names, shipped_judges
 from proxymask.imaging.labels import LabelSet
 from proxymask.metrics.segmentation import SegmentationScore, boundary_f_score, class_then_mean, per_image_iou
 from proxymask.training.judge import JudgeConfig, train_judge
@@ -19,8 +19,8 @@ from proxymask.training.judge import JudgeConfig, train_judge
 
 def test_shipped_judge_reads_fresh_avatars(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in (SHIPPED / "avatars").iterdir()) < 3e6
-    assert shipped_judge(AVATAR_LABELS) == SHIPPED / "avatars"
-    assert shipped_judge(LabelSet.of([("ground", "#000000")])) is None
+    assert shipped_judges(AVATAR_LABELS) == [SHIPPED / "avatars", SHIPPED / "avatars-unet"]
+    assert shipped_judges(LabelSet.of([("ground", "#000000")])) == []
     judge = Judge.load(SHIPPED / "avatars")
     make_dataset(tmp_path / "drawn", "avatars", 60, 64, 4711, "head", 1, None)
     real = ImageSet.open(tmp_path / "drawn", 64)
@@ -92,6 +92,16 @@ def test_a_judge_of_the_other_design(avatars: Path, tmp_path: Path) -> None:
     (tmp_path / "judge" / "judge.json").write_text((tmp_path / "judge" / "judge.json").read_text().replace('"unet"', '"dilated"'))
     with pytest.raises(ProxymaskError, match="holds a UNetSegmenter"):
         Judge.load(tmp_path / "judge")
+
+
+def test_names_of_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last part of the path, or as many parts as differ."""
+    assert judge_names([]) == []
+    assert judge_names([Path("runs/one"), Path("other/two/")]) == ["one", "two"]
+    assert judge_names([Path("a/judge"), Path("b/judge")]) == ["a/judge", "b/judge"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert judge_names([Path(".")]) == ["here"]
 
 
 def test_damaged_judges(tmp_path: Path) -> None:

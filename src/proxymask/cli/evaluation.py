@@ -31,6 +31,7 @@ class Evaluate(EvaluationConfig):
     Examples:
       proxymask evaluate --data avatars-64 --out evaluation
       proxymask evaluate --bundle my-bundle --data photos --masks labelled --judge my-judge --features inception --out evaluation
+      proxymask evaluate --bundle my-bundle --data labelled --judge my-judge my-other-judge --out evaluation
       proxymask evaluate --data avatars-64 --masks fresh-64 --parts baselines --labelled labelled --out baselines
       proxymask evaluate --bundle my-bundle --data photos --protocol paper --features pt_inception-2015-12-05-6726825d.pth --out paper
     """

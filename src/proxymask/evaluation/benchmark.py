@@ -1,6 +1,6 @@
 """Scores of any model that makes pictures from label masks, on equal terms: for other methods, ablations and curves over training time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,13 +9,14 @@ from ..data.dataset import ImageSet
 from ..metrics.backends import distances
 from ..metrics.segmentation import SegmentationScore
 from .judge import Judge
+from .results import SCORES
 from .synthesis import STYLES, BundleSynthesis, MaskToImage
 
 BATCH = 25
 
 
 class MaskToImageBenchmark:
-    """Real pictures, masks and a judge that several models are scored on.
+    """Real pictures, masks and judges that several models are scored on.
 
     Args:
         judge: segments the pictures; the distances are of its features.
@@ -23,9 +24,19 @@ class MaskToImageBenchmark:
         masks: pictures with exact masks; mask ``i % len(masks)`` is that of picture i.
         count: pictures of each model.
         seed: picture i has the style seed ``STYLES + seed + i``.
+        further: other judges by name, which segment the pictures too.
     """
 
-    def __init__(self, judge: Judge, real: ImageSet, masks: ImageSet, count: int = 500, seed: int = 0) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        real: ImageSet,
+        masks: ImageSet,
+        count: int = 500,
+        seed: int = 0,
+        further: Mapping[str, Judge] | None = None,
+    ) -> None:
+        self.further = dict(further or {})
         self.judge, self.masks, self.count, self.seed = judge, masks, count, seed
         self.device = next(judge.parameters()).device
         self.real = torch.cat([self.features(real.images(list(part))) for part in self._batches(min(count, len(real)))])
@@ -44,17 +55,22 @@ class MaskToImageBenchmark:
         return {name: None if value is None else round(float(value), 5) for name, value in numbers.items()}
 
     def score(self, generate: Callable[[torch.Tensor, range], torch.Tensor]) -> dict[str, Any]:
-        """Segmentation scores and distances; ``generate`` gets masks (B, H, W) and their numbers and returns pictures (B, 3, H, W)."""
+        """Segmentation scores and distances; ``generate`` gets masks (B, H, W) and their numbers and returns pictures (B, 3, H, W).
+
+        The segmentation scores of further judges are in ``judges``, by name.
+        """
         score, found = SegmentationScore(self.judge.labels.names), []
+        others = {name: SegmentationScore(judge.labels.names) for name, judge in self.further.items()}
         for index in self._batches(self.count):
             masks = self.masks.masks([i % len(self.masks) for i in index])
-            predicted, features = self.judge.predict(generate(masks, index).to(self.device))
+            pictures = generate(masks, index).to(self.device)
+            predicted, features = self.judge.predict(pictures)
             score.update(predicted, self.judge.resized_masks(masks))
             found.append(features.cpu())
-        summary = score.summary()
-        iou = {name: None if value != value else round(value, 4) for name, value in summary["iou"].items()}
-        keys = ("miou", "accuracy", "linear_gan_miou", "boundary_f_1px", "boundary_f_2px")
-        return {"count": self.count, **{key: round(summary[key], 4) for key in keys}, "iou": iou, **self.distance(torch.cat(found))}
+            for name, judge in self.further.items():
+                others[name].update(judge.predict(pictures)[0], judge.resized_masks(masks))
+        more = {"judges": {name: _rounded(other) for name, other in others.items()}} if others else {}
+        return {"count": self.count, **_rounded(score), **self.distance(torch.cat(found)), **more}
 
     def score_model(self, model: MaskToImage) -> dict[str, Any]:
         """:meth:`score` of a model, every picture in a style of its own."""
@@ -67,3 +83,10 @@ class MaskToImageBenchmark:
             styles = bundle.styles(bundle.synth.w([STYLES + self.seed + i for i in index]))
             found.append(self.features(bundle.sample(styles)))
         return {"count": self.count, **self.distance(torch.cat(found))}
+
+
+def _rounded(score: SegmentationScore) -> dict[str, Any]:
+    """Scores with four digits; None for the IoU of a class that no picture and no mask shows."""
+    summary = score.summary()
+    iou = {name: None if value != value else round(value, 4) for name, value in summary["iou"].items()}
+    return {**{key: round(summary[key], 4) for key in SCORES}, "iou": iou}

@@ -16,7 +16,8 @@ from ..metrics.segmentation import SegmentationScore
 from . import counts
 from .cache import Tensors
 from .inputs import Inputs
-from .results import SCORES, SETS, none_if_nan
+from .judge import Judge
+from .results import SCORES, SETS, judge_key, none_if_nan
 
 Found = Mapping[str, list[Any]]
 """Stored parts by kind: pictures, own-mask, diversity, reference, other-real, judged, baselines, style."""
@@ -33,9 +34,9 @@ def collect(inputs: Inputs, found: Found) -> list[dict[str, Any]]:
     return _Collector(inputs, found).run()
 
 
-def score_of(parts: list[Tensors], of: str, names: list[str]) -> SegmentationScore:
-    """The segmentation scores of a set, over all parts that have them."""
-    score, prefix = SegmentationScore(names), f"score/{of}/"
+def score_of(inputs: Inputs, parts: list[Tensors], of: str, judge: Judge) -> SegmentationScore:
+    """A judge's segmentation scores of a set, over all parts that have them."""
+    score, prefix = SegmentationScore(judge.labels.names), f"{inputs.stored_name('score', judge)}/{of}/"
     for part in parts:
         stored = {name.removeprefix(prefix): value for name, value in part.items() if name.startswith(prefix)}
         if stored:
@@ -77,8 +78,10 @@ class _Collector:
             self._baselines()
         return self.numbers
 
-    def _add(self, key: str, name: str, of: str, value: float | None, count: int, **more: Any) -> None:
-        """One number, with everything that is needed to interpret it."""
+    def _add(self, key: str, name: str, of: str, value: float | None, count: int, *, judge: str = "", **more: Any) -> None:
+        """One number, with everything that is needed to interpret it; with the name of its ``judge``, where it is not the main one."""
+        if judge and self.inputs.judges[judge] is not self.inputs.judge:
+            key, name, more = judge_key(key, judge), f"{name}, judge {judge}", more | {"judge": judge}
         row = {"key": key, "name": name, "of": of, "title": SETS[of], "value": value, "count": count, **more}
         row |= {"reference": self.inputs.real.fingerprint[:16], "seed": self.inputs.seed, "versions": versions()}
         self.numbers.append(row)
@@ -120,7 +123,7 @@ class _Collector:
                 self._add(f"frechet/{key}", net.frechet_name(), of, got.frechet, len(fake), **more)
                 if got.kernel is not None:
                     size = min(KERNEL_SIZE, len(real), len(fake))
-                    subsets = {"spread": got.kernel_std, "subsets": KERNEL_SUBSETS, "subset_size": size}
+                    subsets: dict[str, Any] = {"spread": got.kernel_std, "subsets": KERNEL_SUBSETS, "subset_size": size}
                     self._add(f"kernel/{key}", net.kernel_name(), of, got.kernel, len(fake), **more, **subsets)
                 if got.precision is not None:
                     for which, value in (("precision", got.precision), ("recall", got.recall)):
@@ -139,21 +142,20 @@ class _Collector:
 
     # -- segmentation scores ------------------------------------------------------------------------------------------
     def _scores(self, of: str, parts: list[Tensors]) -> None:
-        judge = self.inputs.judge
-        if judge is None:
-            return
-        score = score_of(parts, of, judge.labels.names)
-        if not int(score.matrix.counts.sum()):
-            return
-        summary = score.summary()
-        more: dict[str, Any] = {"network": judge.digest[:16], "network_name": "judge", "resize": judge.resize}
-        more["judge_own_miou"] = judge.info.accuracy.get("miou")
-        if of == "grid":
-            more = {"network": None, "resize": "nearest neighbour"}
-        for key, name in SCORES.items():
-            by_class = summary.get("iou" if key == "miou" else f"{key}_by_class")
-            extra = more if by_class is None else more | {"classes": {k: none_if_nan(v) for k, v in by_class.items()}}
-            self._add(key, name, of, none_if_nan(summary[key]), summary["count"], **extra)
+        """Of every judge; masks on the proxy grid need none, and are there once."""
+        for judge_name, judge in self.inputs.judges.items():
+            score = score_of(self.inputs, parts, of, judge)
+            if not int(score.matrix.counts.sum()):
+                continue
+            summary = score.summary()
+            more: dict[str, Any] = {"network": judge.digest[:16], "network_name": "judge", "resize": judge.resize}
+            more["judge_own_miou"] = judge.info.accuracy.get("miou")
+            if of == "grid":
+                more = {"network": None, "resize": "nearest neighbour"}
+            for key, name in SCORES.items():
+                by_class = summary.get("iou" if key == "miou" else f"{key}_by_class")
+                extra = more if by_class is None else more | {"classes": {k: none_if_nan(v) for k, v in by_class.items()}}
+                self._add(key, name, of, none_if_nan(summary[key]), summary["count"], judge=judge_name, **extra)
 
     # -- proxy masks and reconstruction -------------------------------------------------------------------------------
     def _agreement(self) -> None:
@@ -163,6 +165,9 @@ class _Collector:
         name = "mask agreement, missing clusters substituted"
         self._add("agreement", name, "proxy", agreement.overall, self.inputs.count, **PLAIN)
         self._unchanged(torch.stack([part["unchanged"] for part in drawn]).sum(dim=0), "proxy", self.inputs.count)
+        for judge_name, judge in list(self.inputs.judges.items())[1:]:
+            pixels = torch.stack([part[self.inputs.stored_name("unchanged", judge)] for part in drawn]).sum(dim=0)
+            self._mask_ignored(pixels, "proxy", self.inputs.count, judge_name)
 
     def _own_mask(self) -> None:
         parts: list[Tensors] = self.found["own-mask"]
@@ -188,20 +193,23 @@ class _Collector:
                 self._add("identity_perceptual", name, "samples", value, count, network=net.digest[:16], resize="none")
 
     def _unchanged(self, pixels: torch.Tensor, of: str, count: int) -> None:
-        same, total, same_there, total_there = (int(v) for v in pixels)
+        same, total = (int(v) for v in pixels[:2])
         self._add("unchanged", "pixels that stay when the mask is swapped", of, same / max(total, 1), count, **PLAIN)
-        if total_there:
+        self._mask_ignored(pixels, of, count)
+
+    def _mask_ignored(self, pixels: torch.Tensor, of: str, count: int, judge: str = "") -> None:
+        same, total = (int(v) for v in pixels[2:])
+        if total:
             name = "mask ignored: pixels that stay although their class changes"
-            self._add("mask_ignored", name, of, same_there / total_there, count, **PLAIN)
+            self._add("mask_ignored", name, of, same / total, count, judge=judge, **PLAIN)
 
     # -- style, diversity, baselines ----------------------------------------------------------------------------------
     def _style(self, found: Mapping[str, Any]) -> None:
-        judge = self.inputs.judge
-        assert judge is not None
         styles, masks = counts.CONSISTENT_STYLES, counts.CONSISTENT_MASKS
-        extra = {"network": judge.digest[:16], "resize": judge.resize, "chance": 1 / styles, "styles": styles, "masks": masks}
-        name = "colours nearest to those of the own style"
-        self._add("style_consistency", name, "masks", found["share"], styles * masks, **extra)
+        for judge_name, judge in self.inputs.judges.items():
+            extra = {"network": judge.digest[:16], "resize": judge.resize, "chance": 1 / styles, "styles": styles, "masks": masks}
+            name, share = "colours nearest to those of the own style", found[self.inputs.stored_name("share", judge)]
+            self._add("style_consistency", name, "masks", share, styles * masks, judge=judge_name, **extra)
 
     def _diversity(self) -> None:
         """Supplement C.1: the mean over pairs of groups of the mean distance of two pictures of one mask, one of each group."""
@@ -214,7 +222,8 @@ class _Collector:
                 return float(rows[mask, pairs[a, b]])
 
             got = group_diversity(distance, counts.GROUPS, rows.shape[0], counts.PAIRS, self.inputs.seed)
-            more = {"spread": got.std, "groups": got.groups, "pairs": len(pairs), "network": net.digest[:16], "resize": "none"}
+            more: dict[str, Any] = {"spread": got.std, "groups": got.groups, "pairs": len(pairs)}
+            more |= {"network": net.digest[:16], "resize": "none"}
             self._add("diversity", f"diversity, {net.label}", of, got.mean, got.masks * got.groups, **more)
 
     def _baselines(self) -> None:
@@ -253,6 +262,7 @@ def describe(inputs: Inputs) -> dict[str, Any]:
         "data": {"fingerprint": inputs.real.fingerprint, "pictures": len(inputs.real)},
         "masks": None if masks is None else {"fingerprint": masks.fingerprint, "pictures": len(masks)},
         "judge": None if judge is None else {"sha256": judge.digest, **dataclasses.asdict(judge.info)},
+        "judges": [{"name": name, "sha256": one.digest, **dataclasses.asdict(one.info)} for name, one in inputs.judges.items()],
         "features": [
             {"name": net.label, "key": key, "sha256": net.digest, "resize": net.resize, "is_fid": net.is_fid, "dimensions": net.dim}
             for key, net in inputs.networks.items()

@@ -1,8 +1,9 @@
 """The settings of an evaluation."""
 
 import dataclasses
+import os
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
@@ -30,8 +31,9 @@ class EvaluationConfig(Checked):
     """Folder for metrics.json and report.html; the same command resumes in it after a stop."""
     masks: Path | None = None
     """Data set with masks to make pictures from; best one that no part of the model was trained on."""
-    judge: Path | None = None
-    """Folder of the judge, as proxymask train judge writes it; if not given, the shipped one (avatars only)."""
+    judge: tuple[Path, ...] = ()
+    """Folders of one or more judges, as proxymask train judge writes them; if not given, the shipped ones (avatars only). All of them score
+    the pictures; the distances are in the features of the first, which the sheets show."""
     mapper: str = "mask"
     """Mapper of the bundle to measure; proxymask inspect BUNDLE lists them."""
     count: Annotated[int | None, Range(2, 10**7)] = None
@@ -51,6 +53,13 @@ class EvaluationConfig(Checked):
     """Refuse masks whose colours are not exactly those of the labels: their pictures are left out, and of --labelled an error says so."""
     backend: Backend = "own"
     """Program that computes distances, precision and recall: own, or an installed torch-fidelity or clean-fid."""
+
+    def __post_init__(self) -> None:
+        """Check every field; a single path as ``judge`` is one judge, None the shipped ones."""
+        judge: Any = self.judge
+        if judge is None or isinstance(judge, str | os.PathLike):
+            object.__setattr__(self, "judge", () if judge is None else (judge,))
+        super().__post_init__()
 
     def resolved_count(self) -> int:
         """``count``, or the protocol's own number; a :class:`ProxymaskError` where it is below 2."""

@@ -23,10 +23,12 @@ def keep_earlier(out: Path, result: Evaluation) -> str | None:
     try:
         earlier = read_json(out / FILES[0])
         about, numbers = dict(earlier["about"]), _counts(earlier["numbers"])
+        judges = _judges(about)
     except (ProxymaskError, KeyError, TypeError, ValueError):  # none, or damaged
         return None
     now = json.loads(json.dumps(result.about))
     other = any(about.get(key) != now.get(key) for key in SAME)
+    other = other or any(_judges(now).get(name, digest) != digest for name, digest in judges.items())
     fewer = any(count > _counts(result.numbers).get(name, 0) for name, count in numbers.items())
     if not other and not fewer:
         return None
@@ -41,6 +43,11 @@ def keep_earlier(out: Path, result: Evaluation) -> str | None:
 def _counts(numbers: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
     """Pictures of each number that is defined, by its key and what it was measured on."""
     return {(str(row["key"]), str(row["of"])): int(row["count"]) for row in numbers if row["value"] is not None}
+
+
+def _judges(about: dict[str, Any]) -> dict[str, str]:
+    """Digest of each judge by its name; the files of versions that knew one judge only have ``judge`` alone, which is compared already."""
+    return {str(judge["name"]): str(judge["sha256"]) for judge in about.get("judges", [])}
 
 
 def _numbered(name: str, number: int) -> str:

@@ -1,7 +1,8 @@
-"""What an evaluation works with: the bundle, real pictures, masks, judge and feature networks, opened and checked."""
+"""What an evaluation works with: the bundle, real pictures, masks, judges and feature networks, opened and checked."""
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from ..metrics.features import NAMES, EfficientNetFeatures, FeatureNetwork, load
 from ..metrics.lpips import PerceptualDistance, find_lpips
 from .baselines import LabelTable
 from .config import EvaluationConfig, Part
-from .judge import Judge, shipped_judge
+from .judge import Judge, judge_names, shipped_judges
 from .synthesis import BundleSynthesis
 
 CACHE_FORMAT = 1
@@ -41,11 +42,12 @@ class Inputs:
     seed: int
     bundle: BundleSynthesis
     bundle_digest: str
-    judge: Judge | None
+    judges: dict[str, Judge]
+    """Judges by name, the end of the path of their folder; the first is the main one. Empty where there is none."""
     networks: dict[str, FeatureNetwork]
-    """Feature networks of the distances by their key; the judge is the first where there is one."""
+    """Feature networks of the distances by their key; the main judge is the first where there is one."""
     perceptual: list[PerceptualDistance]
-    """Perceptual distances: LPIPS where its weights are found, then the judge's."""
+    """Perceptual distances: LPIPS where its weights are found, then the main judge's."""
     real: ImageSet
     order: list[int]
     """All numbers of ``real``, shuffled."""
@@ -61,6 +63,15 @@ class Inputs:
     def device(self) -> torch.device:
         """Where the networks compute."""
         return self.bundle.synth.device
+
+    @property
+    def judge(self) -> Judge | None:
+        """The main judge: its features are those of the distances, the sheets show its predictions. The others only score."""
+        return next(iter(self.judges.values()), None)
+
+    def stored_name(self, name: str, judge: Judge) -> str:
+        """Name of a tensor or number of a judge in the cache: ``name`` of the main judge's, with the digest of any other's."""
+        return name if judge is self.judge else f"{name}-{judge.digest[:16]}"
 
     @property
     def labels(self) -> LabelSet | None:
@@ -114,7 +125,7 @@ class Inputs:
             "seed": self.seed,
             "data": self.real.fingerprint,
             "masks": None if self.masks is None else self.masks.fingerprint,
-            "judge": None if self.judge is None else self.judge.digest,
+            "judge": " ".join(judge.digest for judge in self.judges.values()) or None,
             "features": {key: net.digest for key, net in self.networks.items()},
             "perceptual": {net.label: net.digest for net in self.perceptual},
         }
@@ -136,7 +147,8 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
     bundle = BundleSynthesis(synth, config.mapper, seed)
     real = ImageSet.open(config.data, synth.size, strict=config.strict)
     labelled = real if config.masks is None else ImageSet.open(config.masks, synth.size, strict=config.strict)
-    judge = _open_judge(config, bundle, real, notes)
+    judges = _open_judges(config, bundle, real, notes)
+    judge = next(iter(judges.values()), None)
     networks = _open_networks(config, judge, synth.device, notes)
     order = torch.randperm(len(real), generator=derive_rng(seed, "reference")).tolist()
     if len(real) < count:
@@ -148,12 +160,12 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         seed=seed,
         bundle=bundle,
         bundle_digest=json_hash(read_json(find_bundle(config.bundle) / "bundle.json")["sha256"]),
-        judge=judge,
+        judges=judges,
         networks=networks,
         perceptual=_open_perceptual(config, judge, networks, notes),
         real=real,
         order=order,
-        masks=_usable_masks(config, labelled, bundle, judge, notes),
+        masks=_usable_masks(config, labelled, bundle, judges, notes),
         table=_label_table(config, bundle, notes),
         backend=backend,
         notes=notes,
@@ -168,19 +180,28 @@ def _check_mapper(name: str, synth: Synthesizer) -> None:
         raise ProxymaskError(f"--mapper {name}: the bundle {synth.bundle.name} has no such mapper for masks ({have}){nearest(name, able)}")
 
 
-def _open_judge(config: EvaluationConfig, bundle: BundleSynthesis, real: ImageSet, notes: list[str]) -> Judge | None:
-    labels = bundle.synth.bundle.labels or real.labels
-    folder = config.judge or (None if labels is None else shipped_judge(labels))
-    if folder is None:
+def _open_judges(config: EvaluationConfig, bundle: BundleSynthesis, real: ImageSet, notes: list[str]) -> dict[str, Judge]:
+    """The judges by name, the first the main one; all know the classes of the masks, or, without masks, those of the first."""
+    labels, whose = bundle.synth.bundle.labels or real.labels, "the masks have"
+    folders = list(config.judge) or ([] if labels is None else shipped_judges(labels))
+    if not folders:
         notes.append("not computed: all that needs a judge (mIoU, boundaries, ...): give --judge; proxymask train judge makes one")
-        return None
-    judge = Judge.load(folder).to(bundle.synth.device)
-    if labels is not None and judge.labels.names != labels.names:
-        raise ProxymaskError(f"the judge in {folder} knows {', '.join(judge.labels.names)}; the masks have {', '.join(labels.names)}")
-    if judge.info.size != bundle.size:
-        ours, theirs = short_text(bundle.size), short_text(judge.info.size)
-        notes.append(f"the judge reads {theirs} pixels: pictures of {ours} and their masks are resized to that")
-    return judge
+    opened: dict[str, tuple[Path, Judge]] = {}  # by digest
+    for folder in folders:
+        judge = Judge.load(folder).to(bundle.synth.device)
+        if labels is not None and judge.labels.names != labels.names:
+            raise ProxymaskError(f"the judge in {folder} knows {', '.join(judge.labels.names)}; {whose} {', '.join(labels.names)}")
+        if judge.digest in opened:
+            raise ProxymaskError(f"--judge: {opened[judge.digest][0]} and {folder} hold the same network; give each judge once")
+        if labels is None:
+            labels, whose = judge.labels, f"the judge in {folder} knows"
+        opened[judge.digest] = folder, judge
+    judges = dict(zip(judge_names(folders), [judge for _, judge in opened.values()], strict=True))
+    for name, judge in judges.items():
+        if judge.info.size != bundle.size:
+            ours, theirs = short_text(bundle.size), short_text(judge.info.size)
+            notes.append(f"the judge {name} reads {theirs} pixels: pictures of {ours} and their masks are resized to that")
+    return judges
 
 
 def _open_networks(config: EvaluationConfig, judge: Judge | None, device: torch.device, notes: list[str]) -> dict[str, FeatureNetwork]:
@@ -215,9 +236,9 @@ def _open_perceptual(
 
 
 def _usable_masks(
-    config: EvaluationConfig, labelled: ImageSet, bundle: BundleSynthesis, judge: Judge | None, notes: list[str]
+    config: EvaluationConfig, labelled: ImageSet, bundle: BundleSynthesis, judges: dict[str, Judge], notes: list[str]
 ) -> ImageSet | None:
-    """The set if it has masks; the notes say what is not measured, and that the judge knows these masks."""
+    """The set if it has masks; the notes say what is not measured, and which judge knows these masks."""
     labels = bundle.synth.bundle.labels
     without = "the diversity is of proxy masks" if config.protocol == "paper" else "pictures from masks are not measured"
     if labelled.labels is None:
@@ -227,8 +248,9 @@ def _usable_masks(
         notes.append(f"the bundle has no mapper {config.mapper!r}: {without}")
     elif labelled.labels.names != labels.names:
         raise ProxymaskError(f"the masks in {labelled.folder} have the classes {labelled.labels.names}, the bundle {labels.names}")
-    if judge is not None and labelled.fingerprint == judge.info.data:
-        notes.append("the judge was trained on these very masks: its scores are too good; give others as --masks")
+    for name, judge in judges.items():
+        if labelled.fingerprint == judge.info.data:
+            notes.append(f"the judge {name} was trained on these very masks: its scores are too good; give others as --masks")
     return labelled
 
 

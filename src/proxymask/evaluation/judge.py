@@ -4,13 +4,15 @@ It is trained on pictures with exact masks (:mod:`proxymask.training.judge`) and
 scores do not flatter one. Its pooled activations also serve as features of the Frechet and kernel distances.
 
 A judge is a folder: ``config.json`` and ``model.safetensors`` (a :class:`~proxymask.models.segmentation_nets.DilatedSegmenter` or a
-:class:`~proxymask.models.segmentation_nets.UNetSegmenter`), ``labels.json``, and ``judge.json`` (:class:`JudgeInfo`). One for avatars is
-shipped in :data:`SHIPPED`.
+:class:`~proxymask.models.segmentation_nets.UNetSegmenter`), ``labels.json``, and ``judge.json`` (:class:`JudgeInfo`). Two for avatars are
+shipped in :data:`SHIPPED`, one of each design, so that an evaluation shows what depends on the judge.
 
 Shapes: B pictures, H x W pixels, N classes, D feature dimensions, h x w the judge's own size.
 """
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,9 +131,17 @@ class Judge(FeatureNetwork):
         return PerceptualDistance("perceptual distance, judge features", lambda x: self.net.feature_maps(self.resized(x)), self.digest)
 
 
-def shipped_judge(labels: LabelSet) -> Path | None:
-    """Folder of the shipped judge with the same class names in the same order; None where there is none."""
-    for path in sorted(SHIPPED.glob("*/judge.json")):
-        if LabelSet.load(path.with_name("labels.json")).names == labels.names:
-            return path.parent
-    return None
+def shipped_judges(labels: LabelSet) -> list[Path]:
+    """Folders of the shipped judges with the same class names in the same order, by name; empty where there is none."""
+    folders = [path.parent for path in sorted(SHIPPED.glob("*/judge.json"))]
+    return [folder for folder in folders if LabelSet.load(folder / "labels.json").names == labels.names]
+
+
+def judge_names(folders: Sequence[Path]) -> list[str]:
+    """Names of judges: the last part of their folders' paths, or as many parts as tell the folders apart."""
+    paths = [Path(os.path.abspath(folder)).parts for folder in folders]
+    for length in range(1, max(map(len, paths), default=1)):
+        names = ["/".join(path[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return ["/".join(path) for path in paths]

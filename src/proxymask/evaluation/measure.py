@@ -4,9 +4,13 @@ A part covers a range of picture numbers and returns tensors for the cache; :mod
 Picture i always has the same latents and the same mask, whatever the count, so a larger count extends a smaller one.
 
 Names of stored tensors: ``features/SET/NETWORK`` (B, D), ``score/SET/...`` (:meth:`SegmentationScore.tensors`), with the sets of
-:data:`proxymask.evaluation.results.SETS`. Shapes: B pictures of H x W pixels, h x w positions of the proxy mask.
+:data:`proxymask.evaluation.results.SETS`. Scores, and whatever else depends on the judge, are stored of every judge
+(:meth:`Inputs.stored_name <proxymask.evaluation.inputs.Inputs.stored_name>`).
+
+Shapes: B pictures of H x W pixels, h x w positions of the proxy mask.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -35,7 +39,7 @@ class Batches:
     """Features and segmentation scores of batches of pictures, by set.
 
     Args:
-        inputs: the judge and the other feature networks.
+        inputs: the judges and the other feature networks.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -43,34 +47,33 @@ class Batches:
         self.features: dict[str, list[torch.Tensor]] = {}
         self.scores: dict[str, SegmentationScore] = {}
 
-    def add(self, of: str, pictures: torch.Tensor) -> torch.Tensor | None:
-        """Compute and keep the features of pictures (B, 3, H, W); returns what the judge predicts, ids (B, h, w) at its own size."""
-        predicted = None
+    def add(self, of: str, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Compute and keep the features of pictures (B, 3, H, W); returns what each judge predicts, ids (B, h, w) at its own size."""
+        pictures = pictures.to(self.inputs.device)
+        predicted = []
         for key, net in self.inputs.networks.items():
             if isinstance(net, Judge):
-                predicted, found = net.predict(pictures.to(self.inputs.device))
+                ids, found = net.predict(pictures)
+                predicted.append(ids)
             else:
-                found = net(pictures.to(self.inputs.device))
+                found = net(pictures)
             self.features.setdefault(f"features/{of}/{key}", []).append(found.cpu())
-        return predicted
+        return predicted + [judge.predict(pictures)[0] for judge in list(self.inputs.judges.values())[1:]]
 
-    def score(self, of: str, predicted: torch.Tensor | None, target: torch.Tensor) -> None:
-        """Score predictions against targets, ids (B, H, W) of one size; nothing without a judge."""
-        if self.inputs.judge is None:
-            return
-        assert predicted is not None
-        names = self.inputs.judge.labels.names
-        self.scores.setdefault(of, SegmentationScore(names)).update(predicted, target)
+    def score(self, of: str, judge: Judge, predicted: torch.Tensor, target: torch.Tensor) -> None:
+        """Score a judge's predictions against targets, ids (B, H, W) of one size."""
+        name = f"{self.inputs.stored_name('score', judge)}/{of}"
+        self.scores.setdefault(name, SegmentationScore(judge.labels.names)).update(predicted, target)
 
-    def score_masks(self, of: str, predicted: torch.Tensor | None, masks: torch.Tensor) -> None:
-        """Score predictions against masks (B, H, W) of the pictures' size."""
-        if self.inputs.judge is not None:
-            self.score(of, predicted, self.inputs.judge.resized_masks(masks))
+    def score_masks(self, of: str, predicted: Sequence[torch.Tensor], masks: torch.Tensor) -> None:
+        """Score the predictions of every judge against masks (B, H, W) of the pictures' size; nothing without a judge."""
+        for judge, ids in zip(self.inputs.judges.values(), predicted, strict=True):
+            self.score(of, judge, ids, judge.resized_masks(masks))
 
     def tensors(self) -> Tensors:
         """All of it."""
         out = {name: torch.cat(values) for name, values in self.features.items()}
-        return out | {f"score/{of}/{name}": value for of, score in self.scores.items() for name, value in score.tensors().items()}
+        return out | {f"{of}/{name}": value for of, score in self.scores.items() for name, value in score.tensors().items()}
 
 
 class Measurement:
@@ -97,10 +100,11 @@ class Measurement:
         """The generator's samples, the same styles under proxy masks of other samples, and, with a mapper, under label masks.
 
         Also ``agreement`` (4,): :class:`MaskAgreement` of the proxy masks; ``unchanged`` (4,): pixels that stay when a sample gets the
-        proxy mask of another one, and all pixels; the same among those whose class differs (supplement B.2).
+        proxy mask of another one, and all pixels; the same among those whose class differs (supplement B.2), as each judge reads it.
         """
         b, kept = self.bundle, Batches(self.inputs)
-        agreement, unchanged = MaskAgreement(), torch.zeros(4, dtype=torch.int64)
+        agreement = MaskAgreement()
+        unchanged: dict[str, torch.Tensor] = collections.defaultdict(lambda: torch.zeros(4, dtype=torch.int64))
         for index in self._batches(part):
             styles, shape_w = b.styles(b.w(STYLES, index)), b.w(SHAPES, index)
             shape_ids, shape = b.layout(shape_w)
@@ -109,17 +113,19 @@ class Measurement:
             crossed = b.render(moved, styles.w)
             agreement += mask_agreement(moved.features, proxy, b.own_proxy(styles), b.clusters)
             predicted, predicted_crossed = kept.add("generator", sample), kept.add("proxy", crossed)
-            differs = None
-            if self.inputs.judge is not None:
-                assert predicted is not None
-                target, _ = self.inputs.judge.predict(b.render(shape, shape_w))
-                kept.score("proxy", predicted_crossed, target)
-                differs = resized_ids(target != predicted, b.size)
-            unchanged += unchanged_counts(sample, crossed, differs)
+            if not self.inputs.judges:
+                unchanged["unchanged"] += unchanged_counts(sample, crossed)
+            else:
+                shapes = b.render(shape, shape_w)
+                for judge, own, ids in zip(self.inputs.judges.values(), predicted, predicted_crossed, strict=True):
+                    target, _ = judge.predict(shapes)
+                    kept.score("proxy", judge, ids, target)
+                    differs = resized_ids(target != own, b.size)
+                    unchanged[self.inputs.stored_name("unchanged", judge)] += unchanged_counts(sample, crossed, differs)
             if self.inputs.measures_masks:
                 masks = self.inputs.masks_of(index)
                 kept.score_masks("masks", kept.add("masks", b.from_masks(masks, styles)), masks)
-        return kept.tensors() | {"agreement": torch.tensor(dataclasses.astuple(agreement)), "unchanged": unchanged}
+        return kept.tensors() | {"agreement": torch.tensor(dataclasses.astuple(agreement)), **unchanged}
 
     def real(self, source: ImageSet, numbers: Sequence[int]) -> Tensors:
         """Real pictures."""
@@ -129,17 +135,18 @@ class Measurement:
         return kept.tensors()
 
     def judged(self, part: range) -> Tensors:
-        """The judge on the real pictures of the masks, and the masks reduced to the size of the proxy mask and enlarged again."""
+        """The judges on the real pictures of the masks, and the masks reduced to the size of the proxy mask and enlarged again."""
+        main = self.inputs.judge
         assert self.inputs.masks is not None
-        assert self.inputs.judge is not None
+        assert main is not None
         kept = Batches(self.inputs)
         for index in self._batches(part):
             numbers = list(index)
             target = self.inputs.masks.masks(numbers)
-            predicted, _ = self.inputs.judge.predict(self.inputs.masks.images(numbers).to(self.inputs.device))
-            kept.score_masks("real", predicted, target)
+            pictures = self.inputs.masks.images(numbers).to(self.inputs.device)
+            kept.score_masks("real", [judge.predict(pictures)[0] for judge in self.inputs.judges.values()], target)
             small = F.interpolate(target[:, None].float(), size=self.bundle.clusters.size, mode="nearest-exact")
-            kept.score("grid", F.interpolate(small, size=height_width(self.bundle.size), mode="nearest-exact")[:, 0].long(), target)
+            kept.score("grid", main, F.interpolate(small, size=height_width(self.bundle.size), mode="nearest-exact")[:, 0].long(), target)
         return kept.tensors()
 
     def own_mask(self, part: range) -> Tensors:
@@ -192,19 +199,24 @@ class Measurement:
         return {"distances": torch.stack(rows, dim=1)}
 
     def style(self) -> Mapping[str, Any]:
-        """``share`` of the pictures whose colours are nearest to those of their own style sample (:func:`style_consistency`)."""
-        b, judge = self.bundle, self.inputs.judge
-        assert judge is not None
+        """``share`` of the pictures whose colours are nearest to those of their own style sample (:func:`style_consistency`).
+
+        One for each judge, by which the regions of the style samples are found.
+        """
+        b = self.bundle
         w = b.w(CONSISTENCY, range(counts.CONSISTENT_STYLES))
         samples = b.sample(b.styles(w))
-        predicted = resized_ids(judge.predict(samples)[0], b.size)
-        reference = region_colors(samples.cpu(), predicted, len(judge.labels))
         masks = self.inputs.masks_of(range(counts.CONSISTENT_MASKS))
         rows = []
         for index in range(counts.CONSISTENT_STYLES):
             rows.append(b.from_masks(masks, b.styles(w[index : index + 1])).cpu())
             self.progress.add(counts.CONSISTENT_MASKS)
-        return {"share": style_consistency(torch.stack(rows), masks, reference)}
+        found = {}
+        for judge in self.inputs.judges.values():
+            predicted = resized_ids(judge.predict(samples)[0], b.size)
+            reference = region_colors(samples.cpu(), predicted, len(judge.labels))
+            found[self.inputs.stored_name("share", judge)] = style_consistency(torch.stack(rows), masks, reference)
+        return found
 
     def baselines(self, part: range) -> Tensors:
         """The masks and styles of :meth:`pictures` without the rearranger (``copy``), and without the mapper (``table``)."""

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.sizes import short_text
 from ..imaging.grids import tile
-from .results import SCORES, SETS, Evaluation
+from .results import SCORES, SETS, Evaluation, judge_key
 from .svg import bars
 
 STYLE = """
@@ -51,6 +52,7 @@ def write_report(path: Path, result: Evaluation) -> None:
         _summary(result),
         _notes(result.messages),
         _section("Does the picture follow the mask?", _scores(result)),
+        _section("The same, by each judge", _by_judge(result)),
         _section("Is it like real pictures?", _distances(result)),
         _section("Without learning", _baselines(result)),
         _section("Style, reconstruction, diversity, and masks that are ignored", _others(result)),
@@ -142,6 +144,36 @@ def _scores(result: Evaluation) -> str:
     return out
 
 
+def _by_judge(result: Evaluation) -> str:
+    """Every score as each judge finds it, where there are several."""
+    names = [judge["name"] for judge in result.about["judges"]]
+    if len(names) < 2:
+        return ""
+
+    def found(key: str, of: str) -> list[dict[str, Any] | None]:
+        return [result.find(key if name == names[0] else judge_key(key, name), of) for name in names]
+
+    rows = []
+    for key in (*SCORES, "mask_ignored", "style_consistency"):
+        for of in ("masks", "proxy", "real", "copy", "table"):
+            first, *others = found(key, of)
+            if first is not None and any(others):
+                values = ["" if row is None else number(row["value"], key) for row in (first, *others)]
+                rows.append([escape(first["name"]), escape(HEADS[of]), *values])
+    if not rows:
+        return ""
+    heads = [f"{judge['name']}, {short_text(judge['size'])} pixels" for judge in result.about["judges"]]
+    out = table(["", "measured on", *heads], rows)
+    read = {
+        of: [row["classes"] if row else {} for row in found("miou", of)] for of in ("masks", "proxy", "real") if result.find("miou", of)
+    }
+    columns = [(f"{name}: {HEADS[of]}", classes) for of in read for name, classes in zip(names, read[of], strict=True)]
+    classes = list(columns[0][1]) if columns else []
+    by_class = [[escape(label), *(number(values.get(label)) for _, values in columns)] for label in classes]
+    out += "<h3>IoU</h3>" + table(["class", *(head for head, _ in columns)], by_class) if by_class else ""
+    return out + "<p class='faint'>Boundary F-scores are in pixels of each judge's own size.</p>"
+
+
 def _distances(result: Evaluation) -> str:
     out = []
     for net in result.about["features"]:
@@ -168,7 +200,7 @@ def _baselines(result: Evaluation) -> str:
 
 def _others(result: Evaluation) -> str:
     starts = ("agreement", "unchanged", "mask_ignored", "style_consistency", "identity_", "diversity")
-    shown = [row for row in result.numbers if row["key"].startswith(starts)]
+    shown = [row for row in result.numbers if row["key"].startswith(starts) and "judge" not in row]
     if not shown:
         return ""
     rows = []
@@ -204,12 +236,11 @@ def _about(result: Evaluation) -> str:
     ]
     if about["masks"]:
         rows.append(["masks", f"{about['masks']['fingerprint'][:16]} ({about['masks']['pictures']:,} there)"])
-    if about["judge"]:
-        judge = about["judge"]
+    for judge in about["judges"]:
         score = judge["accuracy"]
         parts = [f"{name} {score[key]:.3f}" for key, name in (("miou", "mIoU"), ("accuracy", "accuracy")) if key in score]
         own = f"its own: {', '.join(parts)} on {score.get('count', 0):,} real pictures outside its training set"
-        rows.append(["judge", f"{judge['sha256'][:16]}, {short_text(judge['size'])} pixels; {own}"])
+        rows.append([f"judge {escape(judge['name'])}", f"{judge['sha256'][:16]}, {short_text(judge['size'])} pixels; {own}"])
     rows += [[f"{escape(net['name'])} features", f"{net['sha256'][:16]}; {escape(net['resize'])}"] for net in about["features"]]
     rows += [
         ["distances by", escape(about["backend"])],

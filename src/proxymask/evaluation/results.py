@@ -36,7 +36,7 @@ class Evaluation:
     """The result of an evaluation."""
 
     about: dict[str, Any]
-    """Bundle, data, judge, networks, settings and versions."""
+    """Bundle, data, judges (the main one again as ``judge``), networks, settings and versions."""
     numbers: list[dict[str, Any]]
     """Each with ``key``, ``name``, ``of`` (a key of :data:`SETS`), ``value`` (None where undefined), ``count``, ``network`` ..."""
     messages: list[str]
@@ -58,6 +58,11 @@ class Evaluation:
         """Its value; NaN where it was not measured or is undefined."""
         row = self.find(key, of)
         return float("nan") if row is None or row["value"] is None else float(row["value"])
+
+
+def judge_key(key: str, judge: str) -> str:
+    """Key of a number of a further judge: ``miou/NAME``. The main judge's are ``miou``, as where there is one judge only."""
+    return f"{key}/{judge}"
 
 
 def none_if_nan(value: float) -> float | None:

@@ -19,7 +19,7 @@ def picture_sheets(inputs: Inputs, pictures: list[Tensors]) -> dict[str, list[np
     of = "masks" if inputs.measures_masks else "proxy"
     sheets = {"as they come": _sheet(inputs, range(min(counts.SHOWN, inputs.count)), of)}
     if inputs.judge is not None and pictures:
-        ranked = score_of(pictures, of, inputs.judge.labels.names).per_picture().argsort(descending=True).tolist()
+        ranked = score_of(inputs, pictures, of, inputs.judge).per_picture().argsort(descending=True).tolist()
         middle = max(0, len(ranked) // 2 - counts.SHOWN // 2)
         chosen = {"best": ranked[: counts.SHOWN], "median": ranked[middle:][: counts.SHOWN], "worst": ranked[-counts.SHOWN :]}
         sheets |= {title: _sheet(inputs, numbers, of) for title, numbers in chosen.items()}
