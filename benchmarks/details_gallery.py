@@ -44,7 +44,7 @@ def mouth(times: float) -> Callable[[np.ndarray, Ids], np.ndarray]:
 
 def strand(mask: np.ndarray, ids: Ids) -> np.ndarray:
     """A line of hair from the top of the head to the side, one pixel wide."""
-    left, top, _, bottom = box(mask, ids["top"])
+    left, top, _, _ = box(mask, ids["top"])
     canvas = Image.fromarray(mask.astype(np.uint8))
     size = mask.shape[0]
     ends = [(left + size // 8, top + size // 12), (left - size // 16, top - size // 32), (max(0, left - size // 7), top + size // 5)]

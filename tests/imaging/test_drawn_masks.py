@@ -1,0 +1,47 @@
+"""Exact masks of every kind of drawn pictures are read as they are, in each form; the same masks, resized smoothly as ids, are refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from proxymask.core.errors import ProxymaskError
+from proxymask.data.drawn_dataset import ARTS
+from proxymask.imaging.masks import read_mask
+
+SIZE, COUNT = 64, 40
+NEEDS = {"avatars": "robohash", "cats": "robohash", "churches": "embreex", "bedrooms": "embreex"}
+
+
+@pytest.fixture(scope="module", params=sorted(NEEDS))
+def drawn(request):
+    pytest.importorskip(NEEDS[request.param])
+    art = ARTS[request.param]
+    composer = art.composer(SIZE, None)
+    return art.labels, [composer.compose(56, index).mask.astype(np.uint8) for index in range(COUNT)]
+
+
+def test_exact_masks_are_read_as_they_are(drawn):
+    labels, masks = drawn
+    palette = labels.colors.reshape(-1).tobytes().ljust(768, b"\0")
+    for mask in masks:
+        indexed = Image.fromarray(mask)
+        indexed.putpalette(palette)
+        for form in (mask, Image.fromarray(mask), indexed, Image.fromarray(labels.colors[mask])):
+            assert np.array_equal(read_mask(form, labels, SIZE), mask)
+        larger = np.kron(mask, np.ones((2, 2), np.uint8))
+        assert np.array_equal(read_mask(larger, labels, 2 * SIZE), larger)
+
+
+@pytest.mark.parametrize("how", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+def test_ids_that_were_resized_smoothly_are_refused(drawn, how):
+    labels, masks = drawn
+    taken = 0
+    for mask in masks:
+        soft = np.asarray(Image.fromarray(mask).resize((2 * SIZE, 2 * SIZE), how)).clip(0, len(labels) - 1)
+        try:
+            read_mask(soft, labels, 2 * SIZE)
+        except ProxymaskError as error:
+            assert "mixed at the edges" in str(error)
+        else:
+            taken += 1
+    assert taken <= COUNT // 10
