@@ -32,16 +32,16 @@ def test_exact_masks_are_read_as_they_are(drawn):
         assert np.array_equal(read_mask(larger, labels, 2 * SIZE), larger)
 
 
+def is_refused(mask, labels):
+    try:
+        read_mask(mask, labels, 2 * SIZE)
+    except ProxymaskError as error:
+        return "mixed at the edges" in str(error)
+    return False
+
+
 @pytest.mark.parametrize("how", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
 def test_ids_that_were_resized_smoothly_are_refused(drawn, how):
     labels, masks = drawn
-    taken = 0
-    for mask in masks:
-        soft = np.asarray(Image.fromarray(mask).resize((2 * SIZE, 2 * SIZE), how)).clip(0, len(labels) - 1)
-        try:
-            read_mask(soft, labels, 2 * SIZE)
-        except ProxymaskError as error:
-            assert "mixed at the edges" in str(error)
-        else:
-            taken += 1
-    assert taken <= COUNT // 10
+    soft = [np.asarray(Image.fromarray(mask).resize((2 * SIZE, 2 * SIZE), how)).clip(0, len(labels) - 1) for mask in masks]
+    assert sum(is_refused(mask, labels) for mask in soft) >= 0.9 * COUNT

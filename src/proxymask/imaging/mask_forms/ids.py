@@ -91,8 +91,8 @@ def blurred(ids: np.ndarray) -> str:
     """Words on ids (H, W) that were mixed at the edges; empty where they were not.
 
     A smooth edge between areas of 1 and 7 has 2 to 6 on it. Drawn masks have that too, where a thin part lies between two areas, but at
-    few of their edges: at 64 pixels at most 0.13 (avatars) and 0.36 (churches) of the edges are slopes, of masks that were resized to 48 to 128
-    bilinearly 0.66 to 1, bicubically 0.46 to 1. A single id along an edge may be a drawn outline.
+    few of their edges: at 64 pixels at most 0.13 (avatars) and 0.36 (churches) of the edges are slopes; of masks that were resized to 48 to
+    128 pixels 0.66 to 1 (bilinear) and 0.46 to 1 (bicubic). A single id along an edge may be a drawn outline.
     """
     if int(ids.max()) - int(ids.min()) < STEP:
         return ""
@@ -109,7 +109,9 @@ def blurred(ids: np.ndarray) -> str:
 
 
 def _slopes(values: np.ndarray, inside: np.ndarray, marks: np.ndarray) -> tuple[int, int]:
-    """Slopes and edges along rows (H, W), where areas follow each other whose ids are ``STEP`` or more apart; ``marks`` gets the slopes' pixels.
+    """Slopes and edges along rows (H, W), where areas follow each other whose ids are ``STEP`` or more apart.
+
+    ``marks`` gets the slopes' pixels.
 
     A slope has, between the areas, at most ``LONGEST`` pixels, all with ids between those of the areas, or one beyond (as bicubic
     resizing leaves them).
