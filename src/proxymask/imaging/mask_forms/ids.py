@@ -13,7 +13,7 @@ from .notes import Notes, described, listed, pixels
 VOID = 255  # what VOC, Cityscapes and ADE20K masks hold where nothing is labelled
 STEP = 3  # classes whose ids differ by this much or more have two ids between them
 LONGEST = 6  # pixels of a slope between two areas
-BLURRED, BLURRED_PIXELS = 0.45, 24  # share of the edges that are slopes, and pixels on them, that are refused
+BLURRED, SLOPES = 0.45, 24  # share of the edges that are slopes, and their number, that are refused
 CHANGING = 0.2  # share of these pixels that touch another such id: along a blurred edge they change, along a drawn outline they do not
 MANY = 64  # with more values, most of them of no class, it is a photo
 
@@ -103,7 +103,7 @@ def blurred(ids: np.ndarray) -> str:
             some, all_ = _slopes(values[part].astype(np.int16), sure[part], marks[part])
             slopes, edges = slopes + some, edges + all_
     on = ids[slope]
-    if len(on) < BLURRED_PIXELS or slopes <= BLURRED * edges or _changing(ids, slope) <= CHANGING * len(on):
+    if slopes < SLOPES or slopes <= BLURRED * edges or _changing(ids, slope) <= CHANGING * len(on):
         return ""
     return f"{pixels(len(on))} of ids {on.min()} to {on.max()} between those of both sides"
 
