@@ -17,6 +17,7 @@ from proxymask.training.cost import SECONDS_LEFT, Cost, TimeLeft, schedule, time
 from proxymask.training.estimate import measure, measure_clusters
 from proxymask.training.pairs import SegmenterLabeler
 from proxymask.training.presets import Preset, StageName, load_preset
+from proxymask.training.stages.detail import DetailDefinition
 from proxymask.training.stages.generator import GeneratorDefinition
 from proxymask.training.stages.mapper import MapperDefinition
 from proxymask.training.untrained import NoisePictures, untrained_stage
@@ -121,7 +122,7 @@ def preset(tmp_path: Path) -> Preset:
         "generator": {"z_dim": 16, "channel_base": 128, "channel_max": 16},
         "rearranger": {"hidden": 8, "position_channels": 8, "narrow_channels": 8},
         "mapper": {"widths": [8, 8, 8], "hidden": 8},
-        **{f"{name}_loop": {"steps": 24, "batch": 4, **often} for name in ("generator", "rearranger", "segmenter", "mapper")},
+        **{f"{name}_loop": {"steps": 24, "batch": 4, **often} for name in ("generator", "rearranger", "segmenter", "mapper", "detail")},
     }
     (tmp_path / "toy.json").write_text(json.dumps(toy))
     return load_preset(str(tmp_path / "toy.json")).with_loops(device="cpu", precision="fp32")
@@ -132,7 +133,7 @@ def stage(name: StageName, preset: Preset, labelled: int = 1) -> Any:
     return untrained_stage(name, preset, generator, 8, 4, labelled, 50)
 
 
-@pytest.mark.parametrize("name", ["generator", "rearranger", "segmenter", "mapper"])
+@pytest.mark.parametrize("name", ["generator", "rearranger", "segmenter", "mapper", "detail"])
 def test_a_stage_takes_the_disk_that_is_said(name: StageName, preset: Preset, tmp_path: Path) -> None:
     cost = measure(stage(name, preset), tmp_path)
     stage(name, preset).run(tmp_path / "run")
@@ -152,7 +153,8 @@ def test_measuring_leaves_the_stage_as_it_was(preset: Preset, tmp_path: Path) ->
     assert all(torch.equal(value, before[name]) for name, value in tuned.start.state_dict().items())
 
 
-def test_pictures_of_the_auxiliary_segmenter_are_made_once_not_in_every_step(preset: Preset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [MapperDefinition, DetailDefinition])
+def test_pictures_of_the_auxiliary_segmenter_are_made_once_not_in_every_step(kind: Any, preset: Preset, tmp_path: Path) -> None:
     """Without this a mapper was said to take hours: the step that makes the first pictures stood for all steps."""
     made: list[int] = []
 
@@ -161,18 +163,18 @@ def test_pictures_of_the_auxiliary_segmenter_are_made_once_not_in_every_step(pre
             made.append(len(indices))
             return super()._made(indices)
 
-    class Definition(MapperDefinition):
+    class Definition(kind):
         def build(self) -> Any:
             built = super().build()
             assert built.auxiliary is not None
             built.auxiliary.generated.__class__ = Counted
             return built
 
-    mapper = stage("mapper", preset)
-    cost = measure(Definition(**{field.name: getattr(mapper, field.name) for field in dataclasses.fields(mapper)}), tmp_path)
+    trained = stage(kind.name, preset)
+    cost = measure(Definition(**{field.name: getattr(trained, field.name) for field in dataclasses.fields(trained)}), tmp_path)
     assert made == []
     assert cost.begin > 0
-    learning = round(24 * (1 - preset.mapper.label_phase))
+    learning = round(24 * ((1 - preset.mapper.label_phase) if kind is MapperDefinition else preset.detail.auxiliary_share))
     assert Counter(cost.kinds[:learning]).keys().isdisjoint(cost.kinds[learning:])
 
 

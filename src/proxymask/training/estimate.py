@@ -24,6 +24,7 @@ from .adversarial import Pictures
 from .auxiliary import BATCH, COUNTED, GeneratedImages
 from .checkpoint import _collect
 from .cost import Cost, schedule, times_due
+from .detail import DetailStage
 from .distillation import DistillationStage
 from .distributed import agreed, is_main
 from .generator import GeneratorStage
@@ -34,6 +35,7 @@ from .rearranger import RearrangerStage
 from .stages.clusters import MAX_CACHED_FEATURES
 from .stages.definition import BATCH as FORWARD_BATCH
 from .stages.definition import TrainedStage
+from .stages.detail import DetailDefinition
 from .stages.mapper import AnyMapperDefinition
 from .stages.rearranger import NARROW_SAMPLES, STATISTICS_SAMPLES, RearrangerDefinition
 from .untrained import NoiseLabels
@@ -66,7 +68,7 @@ def measure(definition: TrainedStage, folder: Path) -> Cost:
     build = time.perf_counter() - began
     generated = _generated(stage, loop)
     if generated is not None:  # otherwise each measured step would make pictures, as only the first ones of a run do
-        assert isinstance(definition, AnyMapperDefinition)
+        assert isinstance(definition, AnyMapperDefinition | DetailDefinition)
         assert definition.segmenter is not None
         size = generated[0].labeler.cut.generator.picture_size
         _replace_generated(stage, NoiseLabels(size, 3, definition.segmenter.out.out_channels))
@@ -206,7 +208,7 @@ class _Meter:
 
 def _generated(stage: Stage, loop: LoopConfig) -> tuple[GeneratedImages, float] | None:
     """The generated pictures that a stage keeps in memory, and how many it makes in all."""
-    if isinstance(stage, MapperStage) and stage.auxiliary is not None:
+    if isinstance(stage, MapperStage | DetailStage) and stage.auxiliary is not None:
         data, steps = stage.auxiliary.generated, stage.auxiliary.steps
         return data, data.expected(BATCH * steps, COUNTED) if steps else 0.0
     if isinstance(stage, DistillationStage):
@@ -215,7 +217,7 @@ def _generated(stage: Stage, loop: LoopConfig) -> tuple[GeneratedImages, float] 
 
 
 def _replace_generated(stage: Stage, noise: NoiseLabels) -> None:
-    if isinstance(stage, MapperStage) and stage.auxiliary is not None:
+    if isinstance(stage, MapperStage | DetailStage) and stage.auxiliary is not None:
         stage.auxiliary.dataset = noise
     elif isinstance(stage, DistillationStage):
         stage.dataset = noise  # type: ignore[assignment]
