@@ -54,7 +54,8 @@ def test_it_acts_about_borders_and_fades() -> None:
 
 def test_the_gate_of_ids_is_that_of_their_planes() -> None:
     planes = square()
-    assert torch.equal(network().gate(planes.argmax(dim=1)), network().gate(planes))
+    for same_planes in (planes, planes.to(torch.uint8), planes.bool()):
+        assert torch.equal(network().gate(planes.argmax(dim=1)), network().gate(same_planes))
 
 
 def test_a_mask_without_borders_changes_nothing() -> None:

@@ -10,9 +10,9 @@ from .progress import Terminal
 class Fit(FitConfig):
     """Everything: from a folder of pictures, or a generator, to a bundle that paints with your masks.
 
-    First estimates time, memory and disk space. Then runs every stage that is missing: generator, clusters, rearranger, segmenter, mapper.
-    It can be stopped at any time; the same command continues. On the way samples are written for you to label: paint over one of them, or
-    several, and run the same command again.
+    First estimates time, memory and disk space. Then runs every stage that is missing: generator, clusters, rearranger, segmenter, mapper,
+    detail network. It can be stopped at any time; the same command continues. On the way samples are written for you to label: paint over
+    one of them, or several, and run the same command again.
 
     Examples:
       proxymask fit --images photos --out my-bundle

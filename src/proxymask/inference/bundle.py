@@ -197,7 +197,8 @@ class Bundle:
     def card(self) -> str:
         """A plain model card from what the bundle knows of itself."""
         lines = [f"# {self.name}", "", f"A Proxymask bundle: {size_text(self.size)} pictures, cut at {self.cut}."]
-        lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {self.mappers_text()}.", ""]
+        details = f" Detail networks: {', '.join(sorted(self.details))}." if self.details else ""
+        lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {self.mappers_text()}.{details}", ""]
         if self.labels is not None:
             lines += ["Labels: " + ", ".join(f"{label.id} {label.name}" for label in self.labels.labels), ""]
         lines += [f"- {key}: {value}" for key, value in self.about.items()]

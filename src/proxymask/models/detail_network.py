@@ -6,8 +6,8 @@ changes two things. It adds to these features, before they become colours. And i
 that a border moves with the colours that stand there already. Both act about the borders that were painted, fade out with the distance to
 them, and start as no change.
 
-It is small, because it stands in the way of every picture: five narrow convolutions. The style is not among its inputs:
-the features of the last block are the style's already.
+It is small, because it stands in the way of every picture: a table of the labels and four narrow convolutions. The style is not among its
+inputs: the features of the last block are the style's already.
 
 Shapes: B pictures of H x W pixels; P planes of the condition; D channels of the generator's last block.
 """
@@ -149,7 +149,7 @@ def _act(x: torch.Tensor) -> torch.Tensor:
 
 def _differs(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Whether there is a border between pixels (B, P, H, W) and their neighbours: (B, 1, H, W)."""
-    return a != b if not a.is_floating_point() else (a - b).abs().amax(dim=1, keepdim=True) > STEP
+    return (a != b).any(dim=1, keepdim=True) if not a.is_floating_point() else (a - b).abs().amax(dim=1, keepdim=True) > STEP
 
 
 @functools.lru_cache(maxsize=16)

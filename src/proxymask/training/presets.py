@@ -45,7 +45,6 @@ class Preset(Checked):
     rearranger_loop: LoopConfig
     segmenter_loop: LoopConfig
     mapper_loop: LoopConfig
-    detail_loop: LoopConfig
     num_clusters: Annotated[int, Range(1, 2**14)] = 25
     """K."""
     cluster_samples: Annotated[int, Range(1, 10**6)] = 256
@@ -56,6 +55,7 @@ class Preset(Checked):
     """Whether fit trains a detail network for masks."""
     detail: DetailConfig = DetailConfig()  # noqa: RUF009
     """The detail network."""
+    detail_loop: LoopConfig = LoopConfig(steps=1400, batch=8, checkpoint_every=200, grid_every=200)  # noqa: RUF009
 
     def cut_for(self, resolution: int) -> int:
         """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
@@ -81,9 +81,6 @@ class Preset(Checked):
 
 
 # ---------------------------------------------------------------------------------------------------- the published method
-
-
-_DETAIL_LOOP = LoopConfig(steps=1400, batch=8, checkpoint_every=200, grid_every=200)
 
 
 def _paper(resolution: int, steps: int, adv_steps: int) -> Preset:
@@ -162,7 +159,6 @@ def _paper(resolution: int, steps: int, adv_steps: int) -> Preset:
         rearranger_loop=dataclasses.replace(often, steps=steps, batch=8),
         segmenter_loop=LoopConfig(steps=1000, batch=1, checkpoint_every=500, grid_every=0),
         mapper_loop=dataclasses.replace(often, steps=110_000, batch=8),
-        detail_loop=_DETAIL_LOOP,
     )
 
 
@@ -254,7 +250,6 @@ _DEMO = Preset(
     rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
     segmenter_loop=LoopConfig(steps=700, batch=4, checkpoint_every=200, grid_every=0),
     mapper_loop=LoopConfig(steps=2400, batch=8, checkpoint_every=500),
-    detail_loop=_DETAIL_LOOP,
     with_detail=True,  # docs/decisions.md, detail-network
 )
 

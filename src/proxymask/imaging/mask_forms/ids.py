@@ -7,14 +7,18 @@ import numpy as np
 
 from ...core.errors import ProxymaskError
 from ..labels import LabelSet
-from .neighbours import NONE, parts, solid
+from .neighbours import parts, solid
 from .notes import Notes, described, listed, pixels
 
 VOID = 255  # what VOC, Cityscapes and ADE20K masks hold where nothing is labelled
 STEP = 3  # classes whose ids differ by this much or more have two ids between them
-LONGEST = 6  # pixels of a slope between two areas
-BLURRED, SLOPES = 0.45, 24  # share of the edges that are slopes, and their number, that are refused
-CHANGING = 0.2  # share of these pixels that touch another such id: along a blurred edge they change, along a drawn outline they do not
+LONGEST = 6  # pixels of a slope between two areas, or 1/32 of the side
+SLOPES, SHARE, RISING = (
+    16,
+    0.7,
+    0.5,
+)  # slopes of an edge that is mixed, their share of all that separates its sides, and the share that rises
+FEW = 3  # ids between two sides, all of which, and twice as many slopes, a mixed edge then has
 MANY = 64  # with more values, most of them of no class, it is a photo
 
 SOFT = "save it as PNG without smoothing, resize it by nearest neighbour, or use the colours of labels.json, which survive both"
@@ -88,64 +92,69 @@ def _wrong_ids(values: np.ndarray, labels: LabelSet, name: str, lossy: str | Non
 
 
 def blurred(ids: np.ndarray) -> str:
-    """Words on ids (H, W) that were mixed at the edges; empty where they were not.
+    """Words on ids (H, W) that were mixed at the edges, in all of the mask or in a part of it; empty where they were not.
 
-    A smooth edge between areas of 1 and 7 has 2 to 6 on it. Drawn masks have that too, where a thin part lies between two areas, but at
-    few of their edges: at 64 pixels at most 0.13 (avatars) and 0.36 (churches) of the edges are slopes; of masks that were resized to 48 to
-    128 pixels 0.66 to 1 (bilinear) and 0.46 to 1 (bicubic). A single id along an edge may be a drawn outline.
+    A smooth edge between areas of 1 and 7 rises over 2 to 6. In drawn masks other ids lie between two areas too, as thin parts and
+    outlines, but they seldom rise from the one to the other, and along an edge they are few. So an edge is mixed if most of what separates
+    the two areas rises, and passes three fifths of the ids between them (docs/decisions.md, mixed-ids).
     """
     if int(ids.max()) - int(ids.min()) < STEP:
         return ""
-    inside = solid(ids)
-    slope, slopes, edges = np.zeros(ids.shape, bool), 0, 0
-    for values, sure, marks in ((ids, inside, slope), (ids.T, inside.T, slope.T)):
-        for part in parts(len(values), max(1, (1 << 20) // values.shape[1])):
-            some, all_ = _slopes(values[part].astype(np.int16), sure[part], marks[part])
-            slopes, edges = slopes + some, edges + all_
-    on = ids[slope]
-    if slopes < SLOPES or slopes <= BLURRED * edges or _changing(ids, slope) <= CHANGING * len(on):
-        return ""
-    return f"{pixels(len(on))} of ids {on.min()} to {on.max()} between those of both sides"
+    inside, longest = solid(ids), max(LONGEST, min(ids.shape) // 32)
+    found = [
+        _borders(values[part].astype(np.int16), sure[part], longest)
+        for values, sure in ((ids, inside), (ids.T, inside.T))
+        for part in parts(len(values), max(1, (1 << 20) // values.shape[1]))
+    ]
+    others = np.bincount(np.concatenate([other for other, _, _ in found]), minlength=1 << 16)
+    slopes, passed = np.concatenate([some for _, some, _ in found]), np.concatenate([pairs for _, _, pairs in found])
+    number, rising = np.bincount(slopes[:, 0], minlength=1 << 16), np.bincount(slopes[slopes[:, 1] > 0, 0], minlength=1 << 16)
+    for pair in np.flatnonzero((number >= SLOPES) & (number >= SHARE * (number + others)) & (rising >= RISING * number)):
+        between, low, high = np.unique(passed[passed[:, 0] == pair, 1]), int(pair) // 256, int(pair) % 256
+        few = high - low - 1 <= FEW  # drawn parts pass all of so few more easily
+        if len(between) >= 0.6 * (high - low - 1) and (not few or (len(between) == high - low - 1 and number[pair] >= 2 * SLOPES)):
+            return f"ids {between.min()} to {between.max()} on the edges between {low} and {high}"
+    return ""
 
 
-def _slopes(values: np.ndarray, inside: np.ndarray, marks: np.ndarray) -> tuple[int, int]:
-    """Slopes and edges along rows (H, W), where areas follow each other whose ids are ``STEP`` or more apart.
+def _borders(values: np.ndarray, inside: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What lies along rows (H, W) between areas that follow each other and whose ids are ``STEP`` or more apart.
 
-    ``marks`` gets the slopes' pixels.
+    A pair of areas is ``256 * low + high`` of their ids. A slope has, between the areas, at most ``longest`` pixels, all with ids between
+    those of the areas, or one beyond (as bicubic resizing leaves them). It rises if its ids go from the one to the other; pixels of one id
+    alone rise only if they are one.
 
-    A slope has, between the areas, at most ``LONGEST`` pixels, all with ids between those of the areas, or one beyond (as bicubic
-    resizing leaves them).
+    Returns: the pair (n,) of each border that is no slope; pair, and 1 if it rises, (m, 2) of each slope; pair and id (k, 2) of pixels of
+    slopes that rise.
     """
-    width = values.shape[1]
     sharp = inside[:, 1:] & inside[:, :-1] & (np.abs(values[:, 1:] - values[:, :-1]) >= STEP)
+    direct = _pair(values[:, 1:][sharp], values[:, :-1][sharp])
     rows, ends = np.nonzero(inside[:, 1:] & ~inside[:, :-1])
     ends += 1
-    starts = np.maximum.accumulate(np.where(inside, np.arange(width, dtype=np.int32), -1), axis=1)[rows, ends - 1]
+    starts = np.maximum.accumulate(np.where(inside, np.arange(values.shape[1], dtype=np.int32), -1), axis=1)[rows, ends - 1]
     one, other = values[rows, starts], values[rows, ends]
-    near = (starts >= 0) & (ends - starts <= LONGEST + 1) & (np.abs(one - other) >= STEP)
+    near = (starts >= 0) & (ends - starts <= longest + 1) & (np.abs(one - other) >= STEP)
     rows, starts, ends, one, other = rows[near], starts[near], ends[near], one[near], other[near]
-    low, high = np.minimum(one, other), np.maximum(one, other)
-    between, within = np.zeros(len(rows), bool), np.ones(len(rows), bool)
-    for step in range(1, LONGEST + 1):
+    low, high, up = np.minimum(one, other), np.maximum(one, other), np.sign(other - one)
+    between, within, rises = np.zeros(len(rows), bool), np.ones(len(rows), bool), np.ones(len(rows), bool)
+    changes, before = np.zeros(len(rows), int), one
+    for step in range(1, longest + 1):
         there = starts + step < ends
         here = values[rows, np.minimum(starts + step, ends)]
         between |= there & (here > low) & (here < high)
         within &= ~there | ((here >= low - 1) & (here <= high + 1))
-    found = between & within
-    for step in range(1, LONGEST + 1):
-        there = found & (starts + step < ends)
-        marks[rows[there], starts[there] + step] = True
-    return int(found.sum()), int(sharp.sum()) + len(rows)
+        rises &= ~there | ((here - before) * up >= -1)
+        changes += there & (here != before)
+        before = np.where(there, here, before)
+    slope, pair = between & within, _pair(one, other)
+    rises &= slope & ((changes > 1) | (ends - starts == 2))
+    passed = [np.zeros((0, 2), int)]
+    for step in range(1, longest + 1):
+        here = values[rows, np.minimum(starts + step, ends)]
+        there = rises & (starts + step < ends) & (here > low) & (here < high)
+        passed.append(np.unique(np.stack([pair[there], here[there].astype(int)], axis=1), axis=0))
+    return np.concatenate([direct, pair[~slope]]), np.stack([pair[slope], rises[slope].astype(int)], axis=1), np.concatenate(passed)
 
 
-def _changing(ids: np.ndarray, slope: np.ndarray) -> int:
-    """How many pixels of slopes touch another one that has a different id."""
-    rows, columns = np.nonzero(slope)
-    sketch = np.full((ids.shape[0] + 2, ids.shape[1] + 2), NONE, np.uint8)
-    sketch[rows + 1, columns + 1] = own = ids[rows, columns]
-    changing = np.zeros(len(rows), bool)
-    for down in range(3):
-        for right in range(3):
-            there = sketch[rows + down, columns + right]
-            changing |= (there != NONE) & (there != own)
-    return int(np.count_nonzero(changing))
+def _pair(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.minimum(one, other).astype(int) * 256 + np.maximum(one, other)

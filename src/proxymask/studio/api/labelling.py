@@ -200,7 +200,7 @@ async def unlabel(identity: Identity, seed: Seed, request: Request) -> dict[str,
 
 @router.post("/sets/{identity}/train", status_code=201)
 async def train(identity: Identity, body: NewJob, request: Request) -> dict[str, Any]:
-    """Train a segmenter and a mapper on a label set, in the background."""
+    """Train a segmenter, a mapper and a detail network on a label set, in the background."""
     studio = studio_of(request)
     found = studio.workspace.open(identity)
     source = str(studio.catalogue.source(found.bundle))

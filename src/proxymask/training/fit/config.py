@@ -32,7 +32,7 @@ class FitConfig(Checked):
     class_index: Annotated[int | None, Range(0, 10**6), tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None
     """The class of a class-conditional --generator. A bundle has its class already."""
     bundle: OptionalText = None
-    """A bundle whose generator, clusters and rearranger are kept: only segmenter and mapper are trained anew."""
+    """A bundle whose generator, clusters and rearranger are kept: only segmenter, mapper and detail network are trained anew."""
     labels: OptionalPath = None
     """Folder of painted samples (as proxymask sample writes them) with labels.json; without it, samples to paint are written."""
     samples: OptionalPath = None

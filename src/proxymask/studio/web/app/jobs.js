@@ -17,11 +17,11 @@ export class Jobs {
     const { box, body } = dialog("Train", "train");
     this.box = box;
     this.name = make("input", { class: "field", maxLength: 60, pattern: "[A-Za-z0-9][A-Za-z0-9_\\-]*", required: true, "aria-label": "Name of the model", title: "letters, digits, - and _" });
-    this.length = make("select", { class: "field", "aria-label": "Length" }, ...[["1", "normal"], ["0.25", "quick, to see whether the labels work"], ["0.01", "a trial run of a minute"]].map(([value, text]) => make("option", { value, text })));
+    this.length = make("select", { class: "field", "aria-label": "Length" }, ...[["1", "normal"], ["0.25", "quick, to see whether the labels work"], ["0.01", "a trial run of two minutes"]].map(([value, text]) => make("option", { value, text })));
     this.form = make(
       "form",
       { class: "label-form", method: "dialog" },
-      make("p", { text: "A segmenter learns your labels, then a mapper to paint with them, in the background: paint on meanwhile. It goes on when the server is started again." }),
+      make("p", { text: "A segmenter, a mapper and a detail network learn your labels in the background: paint on meanwhile. It goes on when the server is started again." }),
       make("label", { class: "field-row" }, make("span", { text: "Name" }), this.name),
       make("label", { class: "field-row" }, make("span", { text: "Length" }), this.length),
       make("button", { type: "submit", class: "button main", text: "Train" }),

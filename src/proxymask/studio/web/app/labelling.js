@@ -1,4 +1,4 @@
-// The mode "Label": samples of the generator are labelled, and a segmenter and a mapper are trained on them.
+// The mode "Label": samples of the generator are labelled, and networks are trained on them.
 
 import { LabelCanvas, decodeRle, encodeRle } from "../canvas/label_canvas.js";
 import { ask, getJson, sampleAddress, send } from "./api.js";
