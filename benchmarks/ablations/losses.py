@@ -54,10 +54,10 @@ def run(args: Losses) -> None:
     lab = Lab(args)
     rows, curves, folders = [], {}, {}
     assert lab.bundle.labels is not None
-    folders = args.judge or shipped_judges(lab.bundle.labels)
-    assert folders, "give --judge"
+    judges = args.judge or shipped_judges(lab.bundle.labels)
+    assert judges, "give --judge"
     size = lab.bundle.resolution
-    bench = MaskToImageBenchmark(Judge.load(folders[0]), lab.real, ImageSet.open(args.masks, size), args.point_count)
+    bench = MaskToImageBenchmark(Judge.load(judges[0]), lab.real, ImageSet.open(args.masks, size), args.point_count)
     for name, changes in VARIANTS.items():
         short = name.replace(" + ", "-").replace(" ", "-")
         net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **changes)
