@@ -13,11 +13,8 @@ from .notes import Notes, described, listed, pixels
 VOID = 255  # what VOC, Cityscapes and ADE20K masks hold where nothing is labelled
 STEP = 3  # classes whose ids differ by this much or more have two ids between them
 LONGEST = 6  # pixels of a slope between two areas, or 1/32 of the side
-SLOPES, SHARE, RISING = (
-    16,
-    0.7,
-    0.5,
-)  # slopes of an edge that is mixed, their share of all that separates its sides, and the share that rises
+# of a mixed edge: its slopes, their share of all that lies between its sides, and the share of them that rises
+SLOPES, SHARE, RISING = 16, 0.7, 0.5
 FEW = 3  # ids between two sides, all of which, and twice as many slopes, a mixed edge then has
 MANY = 64  # with more values, most of them of no class, it is a photo
 

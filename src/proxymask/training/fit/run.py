@@ -88,9 +88,10 @@ def _run(state: FitState) -> FitResult:
 
 def _missing(state: FitState) -> list[str]:
     """The stages that are not done, in order; the networks of those before them are loaded."""
-    for index, stage in enumerate(ORDER):
+    stages = [stage for stage in ORDER if stage != "detail" or state.with_detail]
+    for index, stage in enumerate(stages):
         if not _load(state, stage):
-            return [one for one in ORDER[index:] if one != "detail" or state.with_detail]
+            return stages[index:]
     return []
 
 
@@ -100,8 +101,6 @@ def _load(state: FitState, stage: str) -> bool:
         return _load_pictures(state)
     if stage == "labels":
         return load_labels(state)
-    if stage == "detail" and not state.with_detail:
-        return True
     done = state.load(stage)
     if stage == "generator" and done:
         load_labels(state)  # samples of another generator are reported before anything else is trained

@@ -48,8 +48,7 @@ class DetailDefinition(TrainedStage):
 
     def inputs(self) -> dict[str, Any]:
         frozen = hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
-        if self.discriminator is not None:  # left out, so that runs from before there was a choice go on
-            frozen |= hashes(discriminator=self.discriminator)
+        frozen |= hashes(discriminator=self.discriminator)
         others = {"mapper": short_hash(self.mapper), "segmenter": short_hash(self.segmenter), "proxy_mask_mode": self.mode}
         return frozen | others | ({"condition": "mask"} if self.condition is None else self.condition.about())
 
