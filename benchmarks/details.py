@@ -1,9 +1,11 @@
-"""Detail networks, on against off: the same masks and styles, every other weight the same.
+"""Detail networks, on against off: the same masks or other conditions, the same styles, every other weight the same.
 
-    python benchmarks/details.py --masks fresh --real data/avatars64 [--count 2000] [--judge FOLDER ...] [--out F.json] [--sheet F.png]
+    python benchmarks/details.py --masks fresh --real data/avatars64 [--mapper NAME] [--count 2000] [--judge FOLDER ...] [--out F.json]
+        [--sheet F.png]
 
 ``--masks`` is a data set with exact masks, which nothing was trained on; ``--real`` one of pictures, for the distance (without it the
-pictures of ``--masks``). Each judge, by default the shipped ones, reads both versions of every picture. Printed are mIoU, the IoU of each
+pictures of ``--masks``). A mapper of another condition gets it made of these masks (scribbles over 5 % of the pixels) or of their pictures
+(sketch, edges); the pictures are still compared with the masks. Each judge, by default the shipped ones, reads both versions of every picture. Printed are mIoU, the IoU of each
 label, the boundary F-score at 1 and 2 pixels, the Frechet distance of the judge's features to those of the real pictures, and the time of a
 picture with a style that is made already (medians of the same run, off and on in turn; idle machines only). The sheet has rows of mask,
 picture without, and picture with the detail network, those masks first whose label picture changed most.
@@ -13,6 +15,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from proxymask.conditions.scribble import COVERED, ScribbleCondition
 from proxymask.core.files import write_json
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation.judge import Judge, judge_names, shipped_judges
 from proxymask.imaging.masks import colorize
-from proxymask.inference.detail_inputs import mask_inputs
+from proxymask.inference.detail_inputs import DetailInput
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.segmentation import SegmentationScore
@@ -47,15 +51,37 @@ class Readings:
             self.score.update(ids, self.judge.resized_masks(masks))
 
 
-def times(synth: Synthesizer, masks: torch.Tensor) -> dict[str, float]:
+class Given:
+    """The condition that a mapper reads, made of exact masks or of their pictures."""
+
+    def __init__(self, synth: Synthesizer, mapper: str) -> None:
+        self.synth, self.mapper = synth, mapper
+        about = synth.bundle.condition_of(mapper)
+        self.kind = None if about["condition"] == "mask" else synth.condition(about["condition"])
+        if isinstance(self.kind, ScribbleCondition):
+            self.kind.covered = COVERED
+
+    def of(self, data: ImageSet, index: Sequence[int]) -> torch.Tensor:
+        """Label ids (B, H, W), or planes (B, P, H, W), of samples of ``data``."""
+        masks = data.masks(index)
+        if self.kind is None:
+            return masks
+        return self.kind.extract(data.images(index), masks, torch.Generator().manual_seed(index[0]))
+
+    def logits(self, given: torch.Tensor) -> torch.Tensor:
+        """The mapper's output for what :meth:`of` made."""
+        return self.synth.map(given, self.mapper) if self.kind is None else self.synth.map_planes(given, self.mapper)
+
+
+def times(synth: Synthesizer, condition: Given, given: torch.Tensor) -> dict[str, float]:
     """Median milliseconds of a picture with a style that is made already, off and on in turn."""
     style, found = synth.make_style(FIRST_STYLE), {"off": [], "on": []}  # type: dict[str, list[float]]
-    array = masks.numpy().astype(np.uint8)
     for index in range(ROUNDS + 5):
+        one = given[index % len(given)][None]
         for name in found:
-            synth.use_details = name == "on"
             start = time.perf_counter()
-            synth(array[index % len(array)], style)
+            proxy = synth.proxy_mask(condition.logits(one), style)
+            synth.render(proxy, style, (DetailInput(condition.mapper, one),) if name == "on" else ())
             found[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(rows[5:]) for name, rows in found.items()}
 
@@ -79,6 +105,7 @@ def main() -> None:
         parser.error(f"{args.bundle} has no detail network for {args.mapper}")
     folders = args.judge or shipped_judges(labels)
     judges = {name: Judge.load(folder) for name, folder in zip(judge_names(folders), folders, strict=True)}
+    condition = Given(synth, args.mapper)
     data = ImageSet.open(args.masks, synth.bundle.resolution)
     real = data if args.real is None else ImageSet.open(args.real, synth.bundle.resolution)
     count = min(args.count, len(data))
@@ -89,8 +116,9 @@ def main() -> None:
         masks = data.masks(index)
         w = synth.w([FIRST_STYLE + number for number in index])
         style = synth.encode_styles(w)
-        proxy = synth.proxy_mask(synth.map(masks, args.mapper), style)
-        inputs = mask_inputs(masks, args.mapper)
+        given = condition.of(data, index)
+        proxy = synth.proxy_mask(condition.logits(given), style)
+        inputs = (DetailInput(args.mapper, given),)
         made = {
             "off": synth.render(proxy, style),
             "on": synth.render(proxy, style, inputs),
@@ -124,7 +152,7 @@ def main() -> None:
             off, on = rows["off"]["iou"][label], rows["on"]["iou"][label]
             print(f"  IoU {label:<22}{off:8.3f}{on:8.3f}{on - off:+9.3f}")
         print(f"  {'distance':<26}{distances['off']:8.2f}{distances['on']:8.2f}   the generator's own {distances['generator']:.2f}")
-    result["milliseconds"] = times(synth, data.masks(range(min(count, 16))))
+    result["milliseconds"] = times(synth, condition, condition.of(data, range(min(count, 16))))
     off, on = result["milliseconds"]["off"], result["milliseconds"]["on"]
     print(f"a picture: {off:.2f} ms off, {on:.2f} ms on, {on / off:.2f} times")
     if args.out is not None:
