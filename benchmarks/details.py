@@ -5,10 +5,11 @@
 
 ``--masks`` is a data set with exact masks, which nothing was trained on; ``--real`` one of pictures, for the distance (without it the
 pictures of ``--masks``). A mapper of another condition gets it made of these masks (scribbles over 5 % of the pixels) or of their pictures
-(sketch, edges); the pictures are still compared with the masks. Each judge, by default the shipped ones, reads both versions of every picture. Printed are mIoU, the IoU of each
-label, the boundary F-score at 1 and 2 pixels, the Frechet distance of the judge's features to those of the real pictures, and the time of a
-picture with a style that is made already (medians of the same run, off and on in turn; idle machines only). The sheet has rows of mask,
-picture without, and picture with the detail network, those masks first whose label picture changed most.
+(sketch, edges); the pictures are still compared with the masks. Each judge, by default the shipped ones, reads both versions of every
+picture. Printed are mIoU, the IoU of each label, the boundary F-score at 1 and 2 pixels, the Frechet distance of the judge's features to
+those of the real pictures, and the time from the condition to a picture with a style that is made already (medians of the same run, off and
+on in turn; idle machines only). The sheet has rows of mask, picture without, and picture with the detail network, those masks first whose
+label picture changed most.
 """
 
 import argparse
