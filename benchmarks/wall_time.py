@@ -76,10 +76,13 @@ def seconds_at(run: Path, step: int | None = None) -> float:
 
 def averaged(kind: type[ConfigModel], name: str, run: Path, checkpoint: Path) -> ConfigModel:
     """The averaged network ``name`` of a checkpoint."""
-    net = kind(**read_json(find_part(run, name) / "config.json")["config"])
-    prefix = f"average.{name}."
+    config, prefix = read_json(find_part(run, name) / "config.json")["config"], f"average.{name}."
     tensors = load_tensors(checkpoint / "state.safetensors")
-    net.load_state_dict({key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
+    weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    if kind is Rearranger:  # while it trains, queries and keys have all their channels
+        config = config | {"key_channels": len(weights["to_query.weight"])}
+    net = kind(**config)
+    net.load_state_dict(weights)
     return net.eval().requires_grad_(False)
 
 
@@ -98,7 +101,7 @@ def run(args: WallTime) -> None:
     """Score what is not scored yet."""
     rows: list[dict[str, Any]] = read_json(args.out)["rows"] if args.out.is_file() else []
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    bundle = Bundle.load(args.bundle)
+    bundle = dataclasses.replace(Bundle.load(args.bundle), details={})  # trained with other mappers than those that are scored
     assert bundle.labels is not None
     folders = args.judge or shipped_judges(bundle.labels)
     assert folders, "give --judge"

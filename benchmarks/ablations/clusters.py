@@ -27,17 +27,17 @@ def run(args: Clusters) -> None:
     lab = Lab(args)
     if lab.bundle.segmenter is None:
         raise ProxymaskError(f"the bundle {args.bundle} has no segmenter, from which mappers learn")
-    rows, folders = [], {}
-    for number in args.numbers:
+    rows = []
+    for number in map(int, lab.chosen([str(number) for number in args.numbers])):
         clusters = lab.clusters(number)
         net, _ = lab.rearranger(f"clusters-{number}", clusters)
         mapper = lab.mapper(f"clusters-{number}", clusters, net, lab.bundle.segmenter)
         name = f"clusters-{number}"
-        folders[name] = lab.variant(name, clusters=clusters, rearranger=net, mappers={"mask": mapper})
-        found = lab.evaluated(name, folders[name], mapped=True)
+        place = lab.variant(name, clusters=clusters, rearranger=net, mappers={"mask": mapper})
+        found = lab.evaluated(name, place, mapped=True)
         rows.append(lab.row("clusters", f"K = {number}", found, clusters=number, mapper_steps=args.mapper_steps))
-        lab.write("clusters", rows)
-    lab.sheet("clusters", folders)
+        lab.write("clusters", rows, [f"K = {number}" for number in args.numbers])
+    lab.sheet("clusters", [f"clusters-{number}" for number in args.numbers])
 
 
 if __name__ == "__main__":

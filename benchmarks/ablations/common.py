@@ -2,23 +2,28 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 
 from proxymask.cli.progress import progress
-from proxymask.core.config_model import ConfigModel
+from proxymask.core.checks import nearest
 from proxymask.core.device import resolve_device
-from proxymask.core.files import write_json
+from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import read_json, write_json
 from proxymask.core.hashing import short_hash
+from proxymask.core.lock import InUse, folder_lock
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, evaluate
+from proxymask.evaluation.config import Part
 from proxymask.evaluation.results import judge_key
 from proxymask.evaluation.synthesis import SHAPES, STYLES
 from proxymask.imaging.grids import tile, to_uint8
+from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.pictures import write_picture
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
@@ -27,20 +32,26 @@ from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.training.parts import Frozen, load_part
 from proxymask.training.presets import Preset, load_preset
 from proxymask.training.stages.clusters import ClustersDefinition
 from proxymask.training.stages.definition import StageDefinition
+from proxymask.training.stages.distillation import DistillationDefinition
 from proxymask.training.stages.mapper import MapperDefinition
 from proxymask.training.stages.rearranger import RearrangerDefinition
 from proxymask.training.stages.segmenter import SegmenterDefinition
 
 TOY = 10_000  # rearranger steps below which a row is called a toy
+WAIT = 5.0  # seconds between two looks at a folder that another process writes
+SCORES = ("frechet/judge", "precision/judge", "recall/judge", "miou", "boundary_f_1px", "accuracy", "mask_ignored", "unchanged")
+OF_EVERY_JUDGE = ("miou", "boundary_f_1px")
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings that all ablations have."""
+class Budget:
+    """Settings that all ablations have: data, judges, lengths."""
 
     data: Path
     """Real pictures: the reference of the distances, and the reals of L_adv where real ones are taken."""
@@ -48,8 +59,6 @@ class Settings:
     """Fresh pictures with exact masks."""
     work: Path
     """Folder for the trainings and evaluations; the same command goes on in it."""
-    bundle: str = "avatars"
-    """The generator that everything is made of, with its labels and segmenter."""
     discriminator: Path | None = None
     """Where L_adv starts: the discriminator trained with the generator; a fresh one where not given."""
     judge: tuple[Path, ...] = ()
@@ -64,115 +73,169 @@ class Settings:
     """Budget: steps of each segmenter."""
     count: int = 2000
     """Pictures an evaluation."""
+    only: tuple[str, ...] = ()
+    """Do these variants alone; rows of the others stay as they are. All where not given. Processes with different variants may run at the
+    same time with the same --work."""
     seed: int = 0
+    """Of the trainings and of the evaluation's styles. Each seed has rows and folders of its own."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Budget):
+    """Settings of the ablations of one bundle."""
+
+    bundle: str = "avatars"
+    """The generator that everything is made of, with its labels and segmenter."""
     results: Path = Path(__file__).parents[2] / "docs" / "results" / "ablations"
     """Where rows and sheets go."""
 
 
-class Lab:
-    """The parts that all variants share, and the stages on them."""
+class Stages:
+    """The trainings of the parts around one generator, each in a folder of its own, and the evaluation of what they make.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.bundle = Bundle.load(settings.bundle)
+    Args:
+        settings: budget and places.
+        cut: the generator.
+        labels: classes of the masks; None where no segmenter or mapper is trained.
+    """
+
+    def __init__(self, settings: Budget, cut: SplitGenerator, labels: LabelSet | None) -> None:
+        self.settings, self.labels = settings, labels
         self.device = resolve_device(settings.device)
-        self.cut = self.bundle.split_generator().to(self.device)
+        self.cut = cut.to(self.device)
         self.preset: Preset = load_preset(settings.preset).with_loops(
             device=settings.device, precision=settings.precision, seed=settings.seed
         )
-        self.real = ImageSet.open(settings.data, self.bundle.resolution)
+        self.real = ImageSet.open(settings.data, cut.generator.resolution)
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """The variants of --only, in the order of ``names``; all of them where it is not given."""
+        for name in self.settings.only:
+            if name not in names:
+                raise ProxymaskError(f"--only {name}: there are {', '.join(names)}{nearest(name, names)}")
+        return [name for name in names if not self.settings.only or name in self.settings.only]
+
+    def named(self, name: str) -> str:
+        """The name with the seed, unless that is 0."""
+        return f"{name}-seed-{self.settings.seed}" if self.settings.seed else name
 
     def discriminator(self) -> Discriminator | None:
         """A fresh copy of the one that L_adv starts from."""
         place = self.settings.discriminator
         return None if place is None else load_part(place, "discriminator", Discriminator)
 
-    def clusters(self, number: int) -> ProxyClusters:
-        """K clusters of the generator, made as the bundle's own were; those themselves for their own K."""
-        if number == self.bundle.clusters.num_clusters:
-            return self.bundle.clusters
-        out = self.settings.work / f"clusters-{number}"
+    def clustered(self, number: int) -> ProxyClusters:
+        """K clusters of the generator's features."""
+        out = self.settings.work / self.named(f"clusters-{number}")
         sizes = {"num_clusters": number, "samples": self.preset.cluster_samples}
         self._run(ClustersDefinition(cut=self.cut, seed=self.settings.seed, device=self.device, **sizes), out, f"{number} clusters, pass")
         return load_part(out, "clusters", ProxyClusters)
 
-    def rearranger(
-        self, name: str, clusters: ProxyClusters | None = None, real: bool = False, points: int = 0, **changes: Any
+    def trained_rearranger(
+        self, name: str, clusters: ProxyClusters, real: bool = False, points: int = 0, **changes: Any
     ) -> tuple[Rearranger, Path]:
-        """Train (on) a rearranger with ``changes`` of the preset's settings; ``points`` checkpoints are kept on the way."""
-        clusters = clusters or self.bundle.clusters
+        """Train (on) a rearranger with ``changes`` of the preset's settings; ``points`` checkpoints are kept on the way.
+
+        ``real``: L_adv takes real pictures, not samples of the generator.
+        """
         config = dataclasses.replace(self.preset.rearranger, **changes)
         steps = self.settings.steps
         every = max(1, steps // points) if points else min(500, steps)
         loop = dataclasses.replace(
             self.preset.rearranger_loop, steps=steps, checkpoint_every=every, keep=10_000 if points else 2, grid_every=0, tensorboard=False
         )
-        out = self.settings.work / f"rearranger-{name}-{steps}"
+        out = self.settings.work / self.named(f"rearranger-{name}-{steps}")
         given = {"discriminator": self.discriminator(), "pictures": self.real if real else None}
         self._run(RearrangerDefinition(config=config, loop=loop, cut=self.cut, clusters=clusters, **given), out, f"rearranger {name}")
         return load_part(out, "rearranger", Rearranger), out
 
-    def segmenter(self, name: str, ws: torch.Tensor, masks: torch.Tensor) -> FewShotSegmenter:
+    def trained_segmenter(
+        self, name: str, ws: torch.Tensor, masks: torch.Tensor, clusters: ProxyClusters, rearranger: Rearranger, **changes: Any
+    ) -> FewShotSegmenter:
         """Train (on) a few-shot segmenter of labelled samples."""
-        assert self.bundle.labels is not None
+        assert self.labels is not None
         steps = self.settings.segmenter_steps
         loop = dataclasses.replace(self.preset.segmenter_loop, steps=steps, checkpoint_every=steps, grid_every=0, tensorboard=False)
-        out = self.settings.work / f"segmenter-{name}-{steps}"
+        out = self.settings.work / self.named(f"segmenter-{name}-{steps}")
         definition = SegmenterDefinition(
-            config=self.preset.segmenter,
+            config=dataclasses.replace(self.preset.segmenter, **changes),
             loop=loop,
             cut=self.cut,
-            labels=self.bundle.labels,
+            labels=self.labels,
             ws=ws,
             masks=masks,
-            clusters=self.bundle.clusters,
-            rearranger=self.bundle.rearranger,
+            clusters=clusters,
+            rearranger=rearranger,
         )
         self._run(definition, out, f"segmenter {name}")
         return load_part(out, "segmenter", FewShotSegmenter)
 
-    def mapper(self, name: str, clusters: ProxyClusters, rearranger: Rearranger, segmenter: FewShotSegmenter) -> OasisMapper:
-        """Train (on) a mapper."""
-        assert self.bundle.labels is not None
+    def mapper(
+        self,
+        name: str,
+        clusters: ProxyClusters,
+        rearranger: Rearranger,
+        segmenter: FewShotSegmenter,
+        real: bool = False,
+        teacher: OasisMapper | None = None,
+        **changes: Any,
+    ) -> OasisMapper:
+        """Train (on) a mapper with ``changes`` of the preset's settings, from a ``teacher`` alone where one is given."""
         steps = self.settings.mapper_steps
-        loop = dataclasses.replace(self.preset.mapper_loop, steps=steps, checkpoint_every=min(500, steps), grid_every=0, tensorboard=False)
-        out = self.settings.work / f"mapper-{name}-{steps}"
-        definition = MapperDefinition(
-            config=self.preset.mapper,
-            loop=loop,
-            frozen=Frozen(self.cut, clusters, rearranger),
-            segmenter=segmenter,
-            labels=self.bundle.labels,
-            discriminator=self.discriminator(),
-        )
+        given = {
+            "config": dataclasses.replace(self.preset.mapper, **changes),
+            "loop": dataclasses.replace(
+                self.preset.mapper_loop, steps=steps, checkpoint_every=min(500, steps), grid_every=0, tensorboard=False
+            ),
+            "frozen": Frozen(self.cut, clusters, rearranger),
+            "segmenter": segmenter,
+            "labels": self.labels,
+        }
+        if teacher is not None:
+            definition: StageDefinition = DistillationDefinition(teachers=[teacher], **given)
+        else:
+            definition = MapperDefinition(discriminator=self.discriminator(), pictures=self.real if real else None, **given)
+        out = self.settings.work / self.named(f"mapper-{name}-{steps}")
         self._run(definition, out, f"mapper {name}")
         return load_part(out, "mapper", OasisMapper)
 
     def _run(self, definition: StageDefinition, out: Path, title: str) -> None:
-        """Run a stage, unless it is done."""
-        if not definition.is_done(out):
-            with progress(title) as update:
-                definition.run(out, update)
+        """Run a stage, unless it is done; where another process is running it, wait for that one."""
 
-    def variant(self, name: str, **parts: Any) -> Path:
-        """The bundle with other parts, saved in the work folder for the evaluation."""
-        cpu = {key: value.cpu() if isinstance(value, ConfigModel) else value for key, value in parts.items()}
-        made = dataclasses.replace(self.bundle, name=name, **cpu)
-        return made.save(self.settings.work / "bundles" / name, half=False)
+        def run() -> None:
+            if not definition.is_done(out):
+                with progress(title) as update:
+                    definition.run(out, update)
 
-    def evaluated(self, name: str, folder: Path, mapped: bool) -> Evaluation:
-        """The package's own evaluation of a variant; its report stays in the work folder."""
+        when_free(run)
+
+    def folder(self, name: str) -> Path:
+        """Where the bundle of a variant is saved for its evaluation."""
+        return self.settings.work / "bundles" / self.named(name)
+
+    def saved(self, name: str, bundle: Bundle) -> Path:
+        """Save the bundle of a variant in the work folder, without detail networks, which belong to the parts they were trained with."""
+        made = dataclasses.replace(bundle, name=name, details={})
+        for part in made.parts().values():
+            part.cpu()
+        out = made.save(self.folder(name), half=False)
+        self.cut.to(self.device)
+        return out
+
+    def evaluated(self, name: str, folder: Path, mapped: bool, parts: tuple[Part, ...] = ()) -> Evaluation:
+        """The package's own evaluation of a variant, all ``parts`` where none are given; what is done of it stays in the work folder."""
         s = self.settings
         config = EvaluationConfig(
             bundle=str(folder),
             data=s.data,
             masks=s.masks,
             judge=s.judge,
-            out=s.work / "evaluations" / name,
+            out=s.work / "evaluations" / self.named(name),
             count=s.count,
             protocol="standard" if mapped else "paper",
+            parts=parts,
         )
         with progress(f"evaluating {name}, pictures") as update:
             return evaluate(config, device=s.device, precision=s.precision, seed=s.seed, progress=lambda done, total: update(done, total))
@@ -180,34 +243,88 @@ class Lab:
     def row(self, ablation: str, variant: str, found: Evaluation, **more: Any) -> dict[str, Any]:
         """One row: what it is, its budget, whether it is a toy, and its numbers."""
         s = self.settings
-        row: dict[str, Any] = {"ablation": ablation, "variant": variant, "steps": s.steps, "toy": s.steps < TOY, "count": s.count, **more}
+        row: dict[str, Any] = {"ablation": ablation, "variant": variant, "seed": s.seed, "steps": s.steps, "toy": s.steps < TOY}
+        row |= {"count": s.count, **more}
         for of in ("masks", "proxy", "generator", "floor"):
-            for key in ("frechet/judge", "precision/judge", "recall/judge", "miou", "accuracy", "mask_ignored", "unchanged"):
+            for key in SCORES:
                 if (number := found.find(key, of)) is not None:
                     row[f"{key.partition('/')[0]}_{of}"] = _short(number["value"])
             if (number := found.find("miou", of)) is not None:
                 row[f"iou_{of}"] = {name: _short(value) for name, value in number["classes"].items()}
             for judge in found.about["judges"][1:]:
-                if (number := found.find(judge_key("miou", judge["name"]), of)) is not None:
-                    row.setdefault("judges", {}).setdefault(judge["name"], {})[f"miou_{of}"] = _short(number["value"])
+                for key in OF_EVERY_JUDGE:
+                    if (number := found.find(judge_key(key, judge["name"]), of)) is not None:
+                        row.setdefault("judges", {}).setdefault(judge["name"], {})[f"{key}_{of}"] = _short(number["value"])
         for key in ("agreement", "agreement_present", "identity_psnr", "style_consistency"):
             if (number := found.find(key)) is not None:
                 row[key] = _short(number["value"])
         return row | {"reference": found.about["data"]["fingerprint"][:16], "versions": found.about["versions"]}
 
-    def write(self, ablation: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> Path:
-        """Store the rows found so far."""
-        path = self.settings.results / f"{ablation}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        about = {"resolution": self.bundle.resolution, "cut": self.bundle.cut, "generator": short_hash(self.bundle.generator)}
-        write_json(path, {"ablation": ablation, **about, "rows": list(rows), **more})
-        print(json.dumps(rows[-1]) if rows else "", flush=True)
-        return path
+    def store(self, path: Path, found: dict[str, Any], order: Sequence[str], derived: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Merge what was ``found`` into the JSON file: rows that are there stay, unless they are of the same variant and seed.
 
-    def sheet(self, ablation: str, folders: Mapping[str, Path], columns: int = 10) -> Path:
-        """A picture sheet: samples that give the shape, samples that give the style, then one row a variant."""
+        Args:
+            path: of the file.
+            found: ``rows``, and further lists or objects by variant.
+            order: variants, as the rows shall stand.
+            derived: more of the file, made from all that is in it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        generator = self.cut.generator
+        about = {"resolution": generator.resolution, "cut": self.cut.resolution, "generator": short_hash(generator)}
+
+        def write() -> None:
+            with folder_lock(path.parent):
+                old = read_json(path) if path.is_file() else {}
+                if old.get("rows") and old["generator"] != about["generator"]:
+                    raise ProxymaskError(f"{path} holds rows of another generator: move it away, or write to another place")
+                merged = {**about, **{key: merge(old.get(key), value, order) for key, value in found.items()}}
+                write_json(path, merged | derived(merged))
+
+        when_free(write)
+        print(json.dumps(found["rows"][-1]) if found["rows"] else "", flush=True)
+
+
+class Lab(Stages):
+    """The parts of a bundle, which all variants share, and the stages on them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bundle, self.results = Bundle.load(settings.bundle), settings.results
+        super().__init__(settings, self.bundle.split_generator(), self.bundle.labels)
+
+    def clusters(self, number: int) -> ProxyClusters:
+        """K clusters of the generator, made as the bundle's own were; those themselves for their own K."""
+        return self.bundle.clusters if number == self.bundle.clusters.num_clusters else self.clustered(number)
+
+    def rearranger(self, name: str, clusters: ProxyClusters | None = None, **more: Any) -> tuple[Rearranger, Path]:
+        """As :meth:`trained_rearranger`, by default with the bundle's clusters."""
+        return self.trained_rearranger(name, clusters or self.bundle.clusters, **more)
+
+    def segmenter(self, name: str, ws: torch.Tensor, masks: torch.Tensor) -> FewShotSegmenter:
+        """As :meth:`trained_segmenter`, with the bundle's clusters and rearranger."""
+        return self.trained_segmenter(name, ws, masks, self.bundle.clusters, self.bundle.rearranger)
+
+    def variant(self, name: str, **parts: Any) -> Path:
+        """The bundle with other parts, saved in the work folder for the evaluation."""
+        return self.saved(name, dataclasses.replace(self.bundle, **parts))
+
+    def write(
+        self,
+        ablation: str,
+        rows: Sequence[Mapping[str, Any]],
+        order: Sequence[str] = (),
+        derived: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: {},
+        **more: Any,
+    ) -> None:
+        """Store the rows found so far, see :meth:`store`."""
+        found = {"rows": list(rows), **more}
+        self.store(self.results / f"{ablation}.json", found, order, lambda merged: {"ablation": ablation, **derived(merged)})
+
+    def sheet(self, ablation: str, variants: Sequence[str], columns: int = 10) -> Path:
+        """A picture sheet: samples that give the shape, samples that give the style, then a row for each variant that is there."""
         rows: list[np.ndarray] = []
-        for number, folder in enumerate(folders.values()):
+        folders = [folder for folder in map(self.folder, variants) if (folder / "bundle.json").is_file()]
+        for number, folder in enumerate(folders):
             subject = BundleSynthesis(
                 Synthesizer.from_pretrained(folder, self.settings.device, self.settings.precision), seed=self.settings.seed
             )
@@ -217,7 +334,36 @@ class Lab:
             if number == 0:
                 rows += [to_uint8(subject.render(shape, shape_w)), to_uint8(subject.sample(style))]
             rows.append(to_uint8(subject.from_proxy(subject.substitute(ids, style), style)))
-        return write_picture(self.settings.results / f"{ablation}.png", tile(rows))
+        return write_picture(self.results / f"{ablation}.png", tile(rows))
+
+
+def when_free(work: Callable[[], T]) -> T:
+    """The result of ``work``; while another process writes the folder that it needs, wait and try again."""
+    told = False
+    while True:
+        try:
+            return work()
+        except InUse as error:
+            if not told:
+                print(f"waiting: {error.message}", flush=True)
+            told = True
+            time.sleep(WAIT)
+
+
+def merge(old: Any, new: Any, order: Sequence[str]) -> Any:
+    """The rows of a list, or the entries of an object, that are in ``old`` or ``new``; those of ``new`` where both have them."""
+    if isinstance(new, Mapping):
+        both = {**(old or {}), **new}
+        return {name: both[name] for name in [*(name for name in order if name in both), *(name for name in both if name not in order)]}
+
+    def which(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row.get("variant"), row.get("labels"), row.get("draw"), row.get("seed", 0)
+
+    def place(row: Mapping[str, Any]) -> int:
+        return order.index(row["variant"]) if row.get("variant") in order else len(order)
+
+    mine = {which(row) for row in new}
+    return sorted([*(row for row in old or [] if which(row) not in mine), *new], key=lambda row: (place(row), row.get("seed", 0)))
 
 
 def _short(value: float | None) -> float | None:

@@ -34,7 +34,7 @@ FRESH = 6_000_000  # and of the samples on which segmenters are scored
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labels(Settings):
-    """Vary the number of labelled samples."""
+    """Vary the number of labelled samples. The variants are 1-draw-0, 1-draw-1, ..."""
 
     pseudo_labels: Path
     """The pseudo-label network (benchmarks/segmentation_nets.py)."""
@@ -71,23 +71,25 @@ def run(args: Labels) -> None:
     net = load_part(args.rearranger, "rearranger", Rearranger) if args.rearranger else lab.rearranger("labels")[0]
     rows: list[dict[str, Any]] = []
     segmenters: list[dict[str, Any]] = []
-    for number in args.numbers:
-        for draw in range(args.draws):
-            seeds = [FIRST + 100 * draw + i for i in range(number)]
-            masks = torch.from_numpy(pseudo_label_masks(lab.bundle.generator.cpu(), pseudo_net, seeds)).long()
-            lab.cut.to(lab.device)
-            ws = lab.cut.w(seed_to_z(seeds, lab.cut.generator.z_dim).to(lab.device)).detach().cpu()
-            name = f"labels-{number}-draw-{draw}"
-            segmenter = lab.segmenter(name, ws, masks)
-            scored = accuracy(lab, segmenter, judge, args.scored)
-            segmenters.append({"labels": number, "draw": draw, "count": args.scored, "steps": args.segmenter_steps, **scored})
-            if draw == 0 or (number == min(args.numbers) and draw <= args.more):
-                mapper = lab.mapper(name, lab.bundle.clusters, net, segmenter)
-                place = lab.variant(name, rearranger=net, segmenter=segmenter, mappers={"mask": mapper})
-                found = lab.evaluated(name, place, mapped=True)
-                extra = {"labels": number, "draw": draw, "mapper_steps": args.mapper_steps, **scored}
-                rows.append(lab.row("labels", f"{number} labelled, draw {draw}", found, **extra))
-            lab.write("labels", rows, segmenters=segmenters, spread=spread(segmenters))
+    names = {f"{number}-draw-{draw}": (number, draw) for number in args.numbers for draw in range(args.draws)}
+    order = [f"{number} labelled, draw {draw}" for number, draw in names.values()]
+    for number, draw in (names[name] for name in lab.chosen(list(names))):
+        seeds = [FIRST + 100 * draw + i for i in range(number)]
+        masks = torch.from_numpy(pseudo_label_masks(lab.bundle.generator.cpu(), pseudo_net, seeds)).long()
+        lab.cut.to(lab.device)
+        ws = lab.cut.w(seed_to_z(seeds, lab.cut.generator.z_dim).to(lab.device)).detach().cpu()
+        name = f"labels-{number}-draw-{draw}"
+        segmenter = lab.segmenter(name, ws, masks)
+        scored = accuracy(lab, segmenter, judge, args.scored)
+        about = {"labels": number, "draw": draw, "seed": args.seed, "count": args.scored, "steps": args.segmenter_steps}
+        segmenters.append({**about, **scored})
+        if draw == 0 or (number == min(args.numbers) and draw <= args.more):
+            mapper = lab.mapper(name, lab.bundle.clusters, net, segmenter)
+            place = lab.variant(name, rearranger=net, segmenter=segmenter, mappers={"mask": mapper})
+            found = lab.evaluated(name, place, mapped=True)
+            extra = {"labels": number, "draw": draw, "mapper_steps": args.mapper_steps, **scored}
+            rows.append(lab.row("labels", f"{number} labelled, draw {draw}", found, **extra))
+        lab.write("labels", rows, order, lambda found: {"spread": spread(found["segmenters"])}, segmenters=segmenters)
 
 
 def spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -40,7 +40,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Losses(Settings):
-    """Ablate the rearranger's losses."""
+    """Ablate the rearranger's losses. The variants are L_adv, L_adv-L_self, L_adv-L_self-L_mask, L_adv-L_self-L_mask-L_mix and
+    refinement-block."""
 
     init: Literal["centroids", "random"] = "random"
     """Start of the attention. random is the paper's; a start from the centroids follows masks before anything is learnt."""
@@ -52,26 +53,28 @@ class Losses(Settings):
 
 def run(args: Losses) -> None:
     lab = Lab(args)
-    rows, curves, folders = [], {}, {}
+    rows: list[dict[str, Any]] = []
+    curves: dict[str, list[dict[str, Any]]] = {}
     assert lab.bundle.labels is not None
     judges = args.judge or shipped_judges(lab.bundle.labels)
     assert judges, "give --judge"
     size = lab.bundle.resolution
     bench = MaskToImageBenchmark(Judge.load(judges[0]), lab.real, ImageSet.open(args.masks, size), args.point_count)
-    for name, changes in VARIANTS.items():
-        short = name.replace(" + ", "-").replace(" ", "-")
-        net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **changes)
+    names = {name.replace(" + ", "-").replace(" ", "-"): name for name in VARIANTS}
+    for short in lab.chosen(list(names)):
+        name = names[short]
+        net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **VARIANTS[name])
         curve = []
         for path in checkpoints(out):
             step = read_json(path / "state.json")["step"]
             at = averaged(Rearranger, "rearranger", out, path)
             subject = BundleSynthesis(Synthesizer(dataclasses.replace(lab.bundle, rearranger=at), args.device, args.precision))
             curve.append({"step": step, "seconds": round(seconds_at(out, step), 1), **proxy_driven(bench, subject)})
-        curves[name] = curve
-        folders[name] = lab.variant(f"losses-{short}", rearranger=net)
-        rows.append(lab.row("losses", name, lab.evaluated(f"losses-{short}-{args.init}", folders[name], mapped=False), init=args.init))
-        lab.write("losses", rows, curves=curves)
-    lab.sheet("losses", folders)
+        curves[lab.named(name)] = curve
+        place = lab.variant(f"losses-{short}", rearranger=net)
+        rows.append(lab.row("losses", name, lab.evaluated(f"losses-{short}-{args.init}", place, mapped=False), init=args.init))
+        lab.write("losses", rows, list(VARIANTS), curves=curves)
+    lab.sheet("losses", [f"losses-{short}" for short in names])
 
 
 if __name__ == "__main__":

@@ -12,19 +12,22 @@ from .common import Lab, Settings
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reals(Settings):
-    """Compare the reals of L_adv."""
+    """Compare the reals of L_adv. The variants are own-samples and real-pictures."""
+
+
+VARIANTS = {"own-samples": False, "real-pictures": True}
 
 
 def run(args: Reals) -> None:
     lab = Lab(args)
-    rows, folders = [], {}
-    for name, real in (("own samples", False), ("real pictures", True)):
-        short = "reals-" + name.replace(" ", "-")
-        net, _ = lab.rearranger(short, real=real)
-        folders[name] = lab.variant(short, rearranger=net)
-        rows.append(lab.row("reals", name, lab.evaluated(short, folders[name], mapped=False)))
-        lab.write("reals", rows)
-    lab.sheet("reals", folders)
+    rows = []
+    for variant in lab.chosen(list(VARIANTS)):
+        short = f"reals-{variant}"
+        net, _ = lab.rearranger(short, real=VARIANTS[variant])
+        found = lab.evaluated(short, lab.variant(short, rearranger=net), mapped=False)
+        rows.append(lab.row("reals", variant.replace("-", " "), found))
+        lab.write("reals", rows, [name.replace("-", " ") for name in VARIANTS])
+    lab.sheet("reals", [f"reals-{variant}" for variant in VARIANTS])
 
 
 if __name__ == "__main__":
