@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import results_parts
 import tyro
 from ablations.common import TOY
 
@@ -212,7 +213,8 @@ def ablation(folder: Path, name: str, columns: Mapping[str, str]) -> str:
     for row in found["rows"]:
         budget = [f"{row['steps']:,}", *(["**toy**" if row["toy"] else ""] if toys else []), f"{row['count']:,}"]
         more = [cell(row.get("judges", {}).get(judge, {}), key) for judge, key in read]
-        rows.append([current(row["variant"]), *budget, *(cell(row, key) for key in columns), *more])
+        name_of_row = current(row["variant"]) + (f", seed {row['seed']}" if row.get("seed") else "")
+        rows.append([name_of_row, *budget, *(cell(row, key) for key in columns), *more])
     trained = sorted({row["mapper_steps"] for row in found["rows"] if "mapper_steps" in row})
     heads = [*columns.values(), *(f"{columns[key]}, judge {judge}" for judge, key in read)]
     out = markdown(["", "steps", *(["toy"] if toys else []), "pictures", *heads], rows)
@@ -406,6 +408,22 @@ def conditions(folder: Path) -> str:
     return out + "\nHow each was trained: [decisions](decisions.md#condition-mappers).\n"
 
 
+def parts(folder: Path) -> str:
+    """What each part beyond the paper is worth; empty where nothing was measured."""
+    worths = results_parts.found(folder)
+    if not worths:
+        return ""
+    out = f"{results_parts.sentences(worths)}\n\n{markdown(*results_parts.table(worths))}\n"
+    out += f"{results_parts.trained(folder)}\n\n{results_parts.RULE}\n"
+    if any(one.toy for one in worths):
+        out += "\nFull version: `python -m ablations.parts` with `--steps 10000`, see benchmarks/README.md.\n"
+    for domain, rows in results_parts.domains(folder).items():
+        if (folder / "ablations" / f"parts-{domain}.png").is_file():
+            arms = ", ".join(dict.fromkeys(row["variant"] for row in rows))
+            out += f"\nMasks, styles, then the arms {arms}:\n\n![parts-{domain}](results/ablations/parts-{domain}.png)\n"
+    return out
+
+
 def document(folder: Path) -> str:
     """The whole of ``results.md``; plots are written to ``plots`` in the folder of the JSON files."""
     speed = load(folder / "evaluation-speed.json")
@@ -427,6 +445,8 @@ def document(folder: Path) -> str:
         text = f"{speed['count']:,} pictures at {speed['resolution']} pixels, cut at {speed['cut']}: {speed['seconds']:,} s on "
         cores = f"{speed['cores']} core" + ("s" if speed["cores"] > 1 else "")
         sections["9. How long an evaluation takes"] = f"{text}{cores} ({speed['processor_seconds']:,} processor seconds).\n"
+    if drawn := parts(folder):
+        sections["10. What each part beyond the paper is worth"] = drawn
     body = HEAD + "\n" + "\n".join(f"## {title}\n\n{content}" for title, content in sections.items())
     return re.sub(r"\n{3,}", "\n\n", body)
 

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +12,18 @@ import torch
 pytest.importorskip("tyro")
 import results
 import wall_time
-from ablations import clusters, labels, losses, reals
-from ablations.common import Lab
+from ablations import clusters, labels, losses, parts, reals
+from ablations import common as shared
+from ablations.common import OF_EVERY_JUDGE, Lab
 from baselines.oasis import train
 from baselines.oasis.stage import OasisConfig
 from baselines.oasis.train import TrainOasis, train_oasis
 
+from proxymask.core.errors import ProxymaskError
+from proxymask.core.lock import folder_lock
 from proxymask.evaluation import counts
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.samples import SampleNetworks, write_samples
 from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.training.presets import PRESETS
 from proxymask.training.run_dirs import mark_of
@@ -24,7 +31,7 @@ from proxymask.training.run_dirs import mark_of
 TINY = {
     "base": "demo",
     "cluster_samples": 8,
-    "rearranger": {"position_channels": 8, "hidden": 8, "layers": 2},
+    "rearranger": {"position_channels": 8, "hidden": 8, "layers": 2, "narrow_channels": 4},
     "mapper": {"widths": [8, 8, 8], "hidden": 8},
     "rearranger_loop": {"batch": 4},
     "segmenter_loop": {"batch": 2},
@@ -65,7 +72,9 @@ def test_losses(common: dict[str, object]) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert stored(common, "losses") == found
     assert (args.results / "losses.png").stat().st_size > 1000
-    reals.run(reals.Reals(**common))
+    reals.run(reals.Reals(**common, only=("real-pictures",)))
+    assert [row["variant"] for row in stored(common, "reals")["rows"]] == ["real pictures"]
+    reals.run(reals.Reals(**common, only=("own-samples",)))
     both = stored(common, "reals")["rows"]
     assert [row["variant"] for row in both] == ["own samples", "real pictures"]
     text = results.document(args.results.parent)
@@ -121,7 +130,7 @@ def test_clusters(common: dict[str, object]) -> None:
     for row in rows:
         assert {"miou_masks", "miou_proxy", "mask_ignored_proxy", "agreement", "frechet_masks"} <= row.keys()
         assert "accessories" in row["iou_masks"]
-        assert row["judges"]["avatars-unet"].keys() == {"miou_masks", "miou_proxy"}
+        assert row["judges"]["avatars-unet"].keys() == {f"{key}_{of}" for key in OF_EVERY_JUDGE for of in ("masks", "proxy")}
     assert "mIoU with mapper, judge avatars-unet" in results.document(Path(str(common["results"])).parent)
 
 
@@ -135,6 +144,113 @@ def test_labels(common: dict[str, object], tmp_path: Path) -> None:
     assert [(row["labels"], row["draws"]) for row in found["spread"]] == [(1, 2), (2, 2)]
     assert len(found["segmenters"]) == 4
     assert "labelled" in results.document(args.results.parent)
+
+
+LEFT_OUT = ("no-refinement", "no-attention-start", "25-clusters", "no-L_label")
+
+
+@pytest.fixture
+def settings(common: dict[str, object], tiny_bundle: Path, tmp_path: Path) -> dict[str, Any]:
+    """Settings of the parts: the tiny bundle's generator with two labelled samples."""
+    bundle = Bundle.load(tiny_bundle)
+    assert bundle.labels is not None
+    networks = SampleNetworks(bundle.split_generator(), bundle.clusters, bundle.segmenter, bundle.labels)
+    write_samples(networks, [1, 2], tmp_path / "labelled", with_labels=True)
+    for found in (tmp_path / "labelled").glob("*.labels.png"):
+        found.rename(found.with_name(found.name.replace("labels", "mask")))
+    bundle.labels.save(tmp_path / "labelled" / "labels.json")
+    given = {key: value for key, value in common.items() if key not in ("bundle", "results")}
+    places = {"labels": tmp_path / "labelled", "out": Path(str(common["results"])) / "parts-tiny.json"}
+    return {**given, "generator": tiny_bundle, "clusters": tiny_bundle, **places}
+
+
+def test_parts(settings: dict[str, Any]) -> None:
+    out, work = settings["out"], settings["work"]
+    parts.run(parts.Parts(**settings, only=("no-narrowing", "full")))
+    first = json.loads(out.read_text())["rows"]
+    assert [row["variant"] for row in first] == ["full", "no-narrowing"]
+    assert all(row["style_consistency"] is not None and 0 <= row["agreement"] <= 1 for row in first)
+    assert len(list(work.glob("rearranger-*"))) == len(list(work.glob("segmenter-*"))) == 1  # both arms share them
+    widths = {name: Bundle.load(work / "bundles" / name).rearranger.key_dim for name in ("full", "no-narrowing")}
+    assert widths["full"] == 4 < widths["no-narrowing"]
+    trained = {path: path.stat().st_mtime_ns for path in work.glob("*/stage.json")}
+    parts.run(parts.Parts(**settings, only=("student", "no-style-prior", "one-label", "one-label-no-style-transfer", "no-L_mix")))
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["variant"] for row in rows] == [name for name in parts.ARMS if name not in LEFT_OUT]
+    assert [row for row in rows if row["variant"] in ("full", "no-narrowing")] == first
+    assert trained == {path: path.stat().st_mtime_ns for path in trained}  # nothing is trained again
+    assert {path.name for path in work.glob("rearranger-*")} == {"rearranger-full-2", "rearranger-no-L_mix-2"}
+    without = mark_of(work / "rearranger-no-L_mix-2")
+    assert without is not None
+    assert (without["identity"]["config.lambda_mix"], without["identity"]["config.lambda_self"]) == (0, 10)
+    modes = {name: Bundle.load(work / "bundles" / name).about["proxy_mask_mode"] for name in ("full", "no-style-prior")}
+    assert modes == {"full": "style-prior", "no-style-prior": "hard"}
+    assert [row["labels"] for row in rows if row["variant"].startswith("one-label")] == [1, 1]
+    text = results.document(out.parents[1])
+    assert "## 10. What each part beyond the paper is worth" in text
+    assert "| L_mix (off: L_self) | 2 | **toy** |" in text
+    assert "refinement block" not in text.partition("## 10.")[2].partition("not run yet")[0]
+    assert out.with_suffix(".png").stat().st_size > 1000
+    with pytest.raises(ProxymaskError, match="did you mean student"):
+        parts.run(parts.Parts(**settings, only=("studnt",)))
+
+
+def row_of(variant: str, miou: float, distance: float, seed: int = 0, steps: int = 10_000) -> dict[str, Any]:
+    scores = {"miou_masks": miou, "frechet_masks": distance, "judges": {"second": {"miou_masks": miou - 0.1}}}
+    return {"variant": variant, "seed": seed, "steps": steps, "toy": steps < 10_000, "judge": "first", **scores}
+
+
+def test_which_parts_pay(tmp_path: Path) -> None:
+    budget = {"mapper_steps": 2400, "count": 2000}
+    off = {"no-refinement": (0.5, 10.0), "no-L_mix": (0.65, 5.1), "no-style-prior": (0.67, 7.0), "no-narrowing": (0.651, 5.0)}
+    churches = {**off, "no-L_mix": (0.55, 5.0), "no-narrowing": (0.68, 5.0)}
+    for domain, arms in (("avatars", off), ("churches", churches)):
+        rows = [row_of("full", 0.65, 5.0), *(row_of(name, *scores) for name, scores in arms.items())]
+        rows += [row_of("full", 0.69, 5.0, 1), row_of("no-L_mix", rows[2]["miou_masks"] + 0.04, 5.0, 1)]
+        (tmp_path / "ablations").mkdir(exist_ok=True)
+        (tmp_path / "ablations" / f"parts-{domain}.json").write_text(json.dumps({"rows": [{**row, **budget} for row in rows]}))
+    text = results.parts(tmp_path)
+    assert (
+        "Parts that pay on avatars and churches: refinement block; on avatars alone: none; on churches alone: L_mix (off: L_self)" in text
+    )
+    assert "; trades: style prior (avatars), style prior (churches)" in text
+    assert "cost nothing: none; that cost something: narrowing of queries and keys." in text
+    assert "need a second seed: style prior (avatars)" not in text  # 0.02 itself is enough
+    assert "need a second seed: narrowing of queries and keys (avatars)" in text  # L_mix has two
+    assert "| refinement block | 10,000 | 0.500 | +0.150 | +0.150 | 10.0 | -5.00 | 0.500 |" in text
+    assert "toy" not in text
+    assert results.parts(tmp_path / "none") == ""
+
+
+def test_rows_are_merged() -> None:
+    old = [{"variant": "b", "value": 1}, {"variant": "b", "seed": 1, "value": 2}, {"variant": "gone", "value": 3}]
+    new = [{"variant": "b", "seed": 0, "value": 4}, {"variant": "a", "seed": 0, "value": 5}]
+    assert [row["value"] for row in shared.merge(old, new, ["a", "b"])] == [5, 4, 2, 3]
+    assert shared.merge({"x": 1, "y": 2}, {"y": 3, "a": 4}, ["a", "y"]) == {"a": 4, "y": 3, "x": 1}
+
+
+def test_a_folder_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(shared, "WAIT", 0.05)
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with folder_lock(tmp_path / "run"):
+            (tmp_path / "run" / "begun").touch()
+            held.set()
+            free.wait(10)
+            (tmp_path / "run" / "done").touch()
+
+    def read() -> list[str]:
+        free.set()
+        with folder_lock(tmp_path / "run"):
+            return sorted(path.name for path in (tmp_path / "run").glob("[a-z]*"))
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(10)
+    assert shared.when_free(read) == ["begun", "done"]
+    other.join()
+    assert "waiting: " in capsys.readouterr().out
 
 
 def test_results_are_made_of_what_is_committed(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""The section of ``docs/results.md`` about what each part beyond the paper is worth, from ``ablations/parts-DOMAIN.json``."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablations.parts import ARMS, PARTS, Part
+
+from proxymask.core.files import read_json
+from proxymask.evaluation.report import number
+
+MIOU, DISTANCE = 0.01, 0.05  # changes that count: of the mIoU by every judge, and of the distance as a share of it without the part
+SECOND_SEED = 0.02  # mIoU differences below which one seed is not enough
+RULE = f"""A difference is on minus off, with every other setting and the seed the same, and without detail networks. A part pays where it
+makes mIoU (by every judge, {MIOU} or more) or distance ({100 * DISTANCE:.0f} % or more) better and the other no worse by as much; where
+one gets better and the other worse, it is a trade. A part for speed has to cost nothing of either."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Worth:
+    """A part on one domain: means over the seeds that both arms have."""
+
+    part: Part
+    domain: str
+    seeds: int
+    steps: int
+    """Rearranger steps of the shortest row."""
+    toy: bool
+    miou: float
+    """Without the part, by the main judge."""
+    gains: Mapping[str, float]
+    """On minus off of the mIoU, by judge, the main one first."""
+    distance: float
+    """Without the part."""
+    distance_gain: float
+
+    @property
+    def better(self) -> bool:
+        """Whether mIoU or distance is better with the part."""
+        return min(self.gains.values()) >= MIOU or self.distance_gain <= -DISTANCE * self.distance
+
+    @property
+    def worse(self) -> bool:
+        """Whether mIoU, by any judge, or distance is worse with the part."""
+        return min(self.gains.values()) <= -MIOU or self.distance_gain >= DISTANCE * self.distance
+
+
+def worth(part: Part, domain: str, rows: Sequence[Mapping[str, Any]]) -> Worth | None:
+    """What ``part`` is worth by the rows of a domain; None where an arm is missing."""
+    arms = {(row["variant"], row["seed"]): row for row in rows}
+    seeds = sorted({seed for _, seed in arms if (part.on, seed) in arms and (part.off, seed) in arms})
+    if not seeds:
+        return None
+    both = [(arms[part.on, seed], arms[part.off, seed]) for seed in seeds]
+    gains = {both[0][0]["judge"]: statistics.fmean(on["miou_masks"] - off["miou_masks"] for on, off in both)}
+    for judge in both[0][0].get("judges", {}):
+        gains[judge] = statistics.fmean(on["judges"][judge]["miou_masks"] - off["judges"][judge]["miou_masks"] for on, off in both)
+    return Worth(
+        part=part,
+        domain=domain,
+        seeds=len(seeds),
+        steps=min(row["steps"] for pair in both for row in pair),
+        toy=any(row["toy"] for pair in both for row in pair),
+        miou=statistics.fmean(off["miou_masks"] for _, off in both),
+        gains=gains,
+        distance=statistics.fmean(off["frechet_masks"] for _, off in both),
+        distance_gain=statistics.fmean(on["frechet_masks"] - off["frechet_masks"] for on, off in both),
+    )
+
+
+def domains(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of every domain."""
+    files = sorted((folder / "ablations").glob("parts-*.json"))
+    return {path.stem.removeprefix("parts-"): read_json(path)["rows"] for path in files}
+
+
+def found(folder: Path) -> list[Worth]:
+    """What is known of every part on every domain, part by part."""
+    rows = domains(folder)
+    return [one for part in PARTS for domain in rows if (one := worth(part, domain, rows[domain])) is not None]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence; "none" where there are none."""
+    return ", ".join(names) or "none"
+
+
+def sentences(worths: Sequence[Worth]) -> str:
+    """Which parts pay where, which do not, and what is not sure yet."""
+    places = list(dict.fromkeys(one.domain for one in worths))
+    quality = [part for part in PARTS if part.purpose == "quality" and any(one.part == part for one in worths)]
+    paying = {part: [one.domain for one in worths if one.part == part and one.better and not one.worse] for part in quality}
+    text = [f"Parts that pay on {' and '.join(places)}: {listed(part.title for part in quality if paying[part] == places)}"]
+    if len(places) > 1:
+        for place in places:
+            text.append(f"on {place} alone: {listed(part.title for part in quality if paying[part] == [place])}")
+    text.append(f"nowhere: {listed(part.title for part in quality if not paying[part])}")
+    trades = [f"{one.part.title} ({one.domain})" for one in worths if one.part in quality and one.better and one.worse]
+    if trades:
+        text.append(f"trades: {', '.join(trades)}")
+    fast = [one for one in worths if one.part.purpose == "speed"]
+    if fast:
+        costly = list(dict.fromkeys(one.part.title for one in fast if one.worse))
+        free = dict.fromkeys(one.part.title for one in fast if one.part.title not in costly)
+        text.append(f"parts for speed that cost nothing: {listed(free)}; that cost something: {listed(costly)}")
+    out = "; ".join(text) + ("; with toys, so no result yet" if any(one.toy for one in worths) else "") + "."
+    small = [one for one in worths if one.seeds < 2 and abs(next(iter(one.gains.values()))) < SECOND_SEED]
+    unsure = ", ".join(f"{one.part.title} ({one.domain})" for one in small)
+    return out + (f" Differences below {SECOND_SEED} mIoU, which need a second seed: {unsure}." if unsure else "")
+
+
+def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows, one row a part."""
+    places: dict[str, list[str]] = {}
+    for one in worths:
+        places.setdefault(one.domain, list(one.gains))
+    toys = any(one.toy for one in worths)
+    heads, rows = ["", "steps", *(["toy"] if toys else [])], []
+    for domain, judges in places.items():
+        further = [f"{domain}: mIoU on − off, judge {judge}" for judge in judges[1:]]
+        heads += [f"{domain}: mIoU off", "on − off", *further, f"{domain}: distance off", "on − off"]
+    for part in PARTS:
+        mine = {one.domain: one for one in worths if one.part == part}
+        if not mine:
+            continue
+        steps = " / ".join(f"{count:,}" for count in sorted({one.steps for one in mine.values()}))
+        cells = [part.title, steps, *(["**toy**" if any(one.toy for one in mine.values()) else ""] if toys else [])]
+        for domain, judges in places.items():
+            if (at := mine.get(domain)) is None:
+                cells += ["–"] * (3 + len(judges))
+                continue
+            gains = [f"{at.gains[judge]:+.3f}" if judge in at.gains else "–" for judge in judges]
+            cells += [number(at.miou), *gains, number(at.distance, "frechet"), f"{at.distance_gain:+.2f}"]
+        rows.append(cells)
+    return heads, rows
+
+
+def trained(folder: Path) -> str:
+    """How long the mappers were trained, how many pictures scored, and what has not been run."""
+    text = []
+    for domain, rows in domains(folder).items():
+        mappers, counts = (" and ".join(f"{n:,}" for n in sorted({row[key] for row in rows})) for key in ("mapper_steps", "count"))
+        seeds = len({row["seed"] for row in rows})
+        said = f"{domain}: mappers of {mappers} steps, {counts} pictures, {seeds} seed{'s' if seeds > 1 else ''}"
+        left = [name for name in ARMS if name not in {row["variant"] for row in rows}]
+        text.append(said + (f"; not run yet: {', '.join(left)}" if left else ""))
+    return "; ".join(text) + "."
