@@ -90,7 +90,8 @@ def listed(names: Iterable[str]) -> str:
 def sentences(worths: Sequence[Worth]) -> str:
     """Which parts pay where, which do not, and what is not sure yet."""
     places = list(dict.fromkeys(one.domain for one in worths))
-    quality = [part for part in PARTS if part.purpose == "quality" and any(one.part == part for one in worths)]
+    known = {part: {one.domain for one in worths if one.part == part} for part in PARTS}
+    quality = [part for part in PARTS if part.purpose == "quality" and len(known[part]) == len(places)]
     paying = {part: [one.domain for one in worths if one.part == part and one.better and not one.worse] for part in quality}
     text = [f"Parts that pay on {' and '.join(places)}: {listed(part.title for part in quality if paying[part] == places)}"]
     if len(places) > 1:
@@ -100,6 +101,9 @@ def sentences(worths: Sequence[Worth]) -> str:
     trades = [f"{one.part.title} ({one.domain})" for one in worths if one.part in quality and one.better and one.worse]
     if trades:
         text.append(f"trades: {', '.join(trades)}")
+    partly = [part.title for part in PARTS if 0 < len(known[part]) < len(places)]
+    if partly:
+        text.append(f"not on every domain yet: {listed(partly)}")
     fast = [one for one in worths if one.part.purpose == "speed"]
     if fast:
         costly = list(dict.fromkeys(one.part.title for one in fast if one.worse))
