@@ -116,7 +116,7 @@ def test_noise(noise: bool) -> None:
     for index in range(3):
         run.index = index
         stage.step(run)
-    strengths = [float(p) for name, p in stage.generator.named_parameters() if name.endswith("noise_strength")]
+    strengths = [float(p.detach()) for name, p in stage.generator.named_parameters() if name.endswith("noise_strength")]
     assert strengths
     assert all(strengths) if noise else not any(strengths)
     z = torch.randn(2, tiny.Z, generator=torch.Generator().manual_seed(0))
