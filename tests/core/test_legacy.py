@@ -215,7 +215,6 @@ def age(out: Path, name: str, **changes: object) -> None:
     old = {f"config.{key}": value for key, value in (OLD_SETTINGS[name] | changes).items()}
     for file in [*out.glob("checkpoint-*/state.json"), *out.glob("stage.json")]:
         stored = read_json(file)
-        stored["identity"].pop("config.noise", None)  # a setting that came later
         stored["identity"] |= old
         write_json(file, stored)
 

@@ -123,7 +123,7 @@ def test_against_plain_computation(whole: tuple[Evaluation, Path], tiny_bundle: 
         frechet_distance(reference, FeatureStats(judge.dim).add(features)), rel=1e-3
     )
     # best, median and worst are that
-    ranks = SegmentationScore(judge.labels.names).update(predicted, wanted).per_picture()
+    ranks = SegmentationScore(judge.labels.names).update(predicted, masks).per_picture()
     best = result.sheets["best"][2][0].astype(int)
     shown = to_uint8(pictures[int(ranks.argmax())][None])[0].astype(int)
     assert np.abs(best - shown).max() <= 1

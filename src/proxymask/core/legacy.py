@@ -1,4 +1,4 @@
-"""Reading files of older versions: tables of removed, renamed and added settings and tensors, for each kind of file.
+"""Reading files of older versions: tables of removed and renamed settings and tensors, for each kind of file.
 
 A removed setting or part has a row with the value at which the current code does the same. If a file holds that value, the key is dropped.
 If it holds another value, a model, bundle or preset is refused by name, and a run folder counts as one with other settings. A renamed key
@@ -115,8 +115,6 @@ RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {
         "unet_clean": "unet_clean_share",
     },
 }
-# stage -> settings that came later, with the value at which a run is as before
-ADDED_SETTINGS: Mapping[str, Mapping[str, Any]] = {"generator": {"noise": True}}
 RENAMED_TENSORS: dict[str, Mapping[str, str]] = {"Rearranger": {"retouch.look.": "refinement.modulation.", "retouch.": "refinement."}}
 
 PARTS_OF_RUNS = re.compile(r"^(module\.|average\.|optimizer\.)viewer\.")  # the auxiliary segmenter of L_label
@@ -149,7 +147,7 @@ def run_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
     """The stored settings of a run of ``stage``, under the current names. A removed part in use stays, so that the run differs from every
     run of the current code."""
-    out = {f"config.{name}": value for name, value in ADDED_SETTINGS.get(stage, {}).items()} | dict(identity)
+    out = dict(identity)
     for row in SETTINGS.get(stage, ()):
         if _in_use(out, row, "config.") is None:
             out = _dropped(out, row, "config.")

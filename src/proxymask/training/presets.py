@@ -180,7 +180,6 @@ UNSTATED: Mapping[str, str] = {
     "generator.channel_max": _TRAINED_ELSEWHERE,
     "generator.path_weight": _TRAINED_ELSEWHERE,
     "generator.style_mixing": _TRAINED_ELSEWHERE,
-    "generator.noise": _TRAINED_ELSEWHERE,
     "generator.augment": _TRAINED_ELSEWHERE,
     "generator.flip": _TRAINED_ELSEWHERE,
     "generator.discriminator_first": _TRAINED_ELSEWHERE,
