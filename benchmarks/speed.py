@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py --bundle avatars            # the embedded size
     python benchmarks/speed.py --paper                     # 256 pixels, 512 channels at 64x64, random weights: time only
+    python benchmarks/speed.py --preset ours-128           # the sizes of any preset, or of a JSON file, random weights: time only
 
 Parts are timed one after the other in the same rounds, and medians are reported, so that a slow moment of the machine
 falls on all of them.
@@ -23,13 +24,18 @@ import tyro
 from proxymask.core.device import autocast
 from proxymask.imaging.labels import LabelSet
 from proxymask.inference.bundle import Bundle
+from proxymask.inference.detail_inputs import mask_inputs
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.detail_network import DetailNetwork
 from proxymask.models.layers import attention
 from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.stylegan2 import Generator
-from proxymask.training.presets import PRESETS
+from proxymask.training.presets import PRESETS, load_preset
+from proxymask.training.stages.generator import new_generator
+from proxymask.training.stages.mapper import MapperDefinition
+from proxymask.training.untrained import untrained_stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +45,13 @@ class Speed:
     bundle: str = "avatars"
     """Bundle to time."""
     paper: bool = False
-    """Instead: networks of the paper's sizes with random weights, and the rearranger's queries and keys as ours-256 has them."""
+    """Instead: networks of the paper's sizes with random weights, and the rearranger's queries and keys as ours-512 has them."""
+    preset: str | None = None
+    """Instead: networks of this preset's sizes with random weights."""
     hidden: int | None = None
     """With --paper: another width inside the rearranger's residual blocks, which the paper does not state."""
     key_channels: int | None = None
-    """With --paper: another width of queries and keys than ours-256 narrows them to once they are trained; 0: as they are trained."""
+    """With --paper: another width of queries and keys than ours-512 narrows them to once they are trained; 0: as they are trained."""
     rounds: int = 30
     """Rounds; the median counts."""
     device: str = "auto"
@@ -58,7 +66,7 @@ class Speed:
 
 def paper_bundle(hidden: int | None, key_channels: int | None) -> Bundle:
     """Networks of the paper's size, with random weights."""
-    preset, ours = PRESETS["paper-256"], PRESETS["ours-256"].rearranger
+    preset, ours = PRESETS["paper-256"], PRESETS["ours-512"].rearranger
     generator = Generator(resolution=256)
     clusters = ProxyClusters(num_clusters=25, channels=512, resolution=64)
     clusters.centroids.copy_(torch.nn.functional.normalize(torch.randn(25, 512), dim=1))
@@ -76,9 +84,30 @@ def paper_bundle(hidden: int | None, key_channels: int | None) -> Bundle:
     return Bundle(generator, 64, clusters, rearranger, labels=labels, mappers={"mask": mapper}, name="paper-256 (random weights)")
 
 
+def preset_bundle(name: str) -> Bundle:
+    """Networks of a preset's sizes, with random weights, 19 labels and, if the preset has one, a detail network."""
+    preset = load_preset(name)
+    config = new_generator(preset.generator, preset.resolution, seed=0).config
+    made = untrained_stage("mapper", preset, config, preset.cut, 19, 1, 0)
+    assert isinstance(made, MapperDefinition)
+    frozen, mapper = made.frozen, made.new_mask_mapper()
+    rearranger = Rearranger(**{**frozen.rearranger.config, "key_channels": preset.rearranger.narrow_channels})
+    rearranger.initialize(frozen.clusters.centroids, 1.0)
+    generator = frozen.cut.generator
+    details = {}
+    if preset.with_detail:
+        last = generator.synthesis.block(generator.resolution).conv1.weight.shape[0]
+        details["mask"] = DetailNetwork(19, last, generator.resolution, preset.cut, preset.detail.width)
+    parts = generator, preset.cut, frozen.clusters, rearranger
+    return Bundle(*parts, labels=made.labels, mappers={"mask": mapper}, details=details, name=f"{name} (random weights)")
+
+
 def main() -> None:
     args = tyro.cli(Speed)
-    bundle = paper_bundle(args.hidden, args.key_channels) if args.paper else Bundle.load(args.bundle)
+    if args.preset is not None:
+        bundle = preset_bundle(args.preset)
+    else:
+        bundle = paper_bundle(args.hidden, args.key_channels) if args.paper else Bundle.load(args.bundle)
     synth = Synthesizer(bundle, args.device, args.precision)
     style = synth.make_style(seed=1)
     ids = np.zeros((1, synth.size, synth.size), np.uint8)
@@ -92,6 +121,9 @@ def main() -> None:
 
     def whole() -> None:
         synth.render(synth.proxy_mask(synth.map(ids), style), style)
+
+    def detailed() -> None:
+        synth.render(synth.proxy_mask(synth.map(ids), style), style, mask_inputs(ids))
 
     def timed(job: Callable[[], object], dtype: torch.dtype) -> Callable[[], object]:
         def run() -> None:
@@ -109,6 +141,7 @@ def main() -> None:
     jobs: dict[str, Callable[[], object]] = {
         "generator, uncut": cast(lambda: bundle.generator.synthesis(bundle.generator.broadcast(style.w))),
         "mask to picture": whole,
+        **({"mask to picture, detail network": detailed} if "mask" in bundle.details else {}),
         "  mapper": lambda: synth.map(ids),
         "  logits to proxy mask": lambda: synth.proxy_mask(logits, style),
         "  query": cast(lambda: synth.query_tokens(proxy)),
@@ -134,7 +167,7 @@ def main() -> None:
         f"{synth.dtype}, {torch.get_num_threads()} threads, {args.rounds} rounds, {args.clock} time"
     )
     for name, value in middle.items():
-        print(f"{name:28s} {value * 1000:9.2f} ms   {value / base:5.2f} x")
+        print(f"{name:33s} {value * 1000:9.2f} ms   {value / base:5.2f} x")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process  {peak:9.0f} MiB")
     if args.out is not None:

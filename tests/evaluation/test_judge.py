@@ -42,9 +42,27 @@ def test_features_and_reading_are_one_pass() -> None:
     assert judge.predict(torch.rand(1, 3, 128, 128))[0].shape == (1, 64, 64)
     masks = torch.randint(0, 9, (2, 128, 128))
     assert torch.equal(judge.resized_masks(masks), masks[:, 1::2, 1::2])
+    assert torch.equal(judge.resized_masks(masks[:, ::2, ::4]), masks[:, ::2, ::4])
     distance = judge.perceptual()
     assert distance(pictures, pictures).abs().max() == 0
     assert (distance(pictures, pictures.flip(0))[::2] > 0).all()
+
+
+def test_smaller_pictures_are_scored_at_their_own_size() -> None:
+    """A pixel has the class of the largest mean probability; a mask with steps is no error of a judge that sees smooth borders."""
+    judge = Judge.load(SHIPPED / "avatars-unet")
+    assert judge.info.size == 128
+    for height, width in ((64, 64), (32, 64), (48, 80)):
+        pictures = torch.rand(2, 3, height, width) * 2 - 1
+        probabilities = judge.net(judge.resized(pictures)).softmax(1)
+        predicted = judge.predict(pictures)[0]
+        assert predicted.shape == (2, height, width)
+        whole = torch.nn.functional.adaptive_avg_pool2d(probabilities, (height, width)).argmax(1)
+        assert torch.equal(predicted, whole)
+        assert torch.equal(judge.resized_masks(predicted), predicted)
+    assert judge.scored_size(64, 256) == (128, 128)
+    same = torch.rand(1, 3, 128, 128)
+    assert torch.equal(judge.predict(same)[0], judge.net(same).argmax(1))
 
 
 def test_train_judge(avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +103,7 @@ def test_a_judge_of_the_other_design(avatars: Path, tmp_path: Path) -> None:
     assert (judge.info.network, judge.info.size) == ("unet", 64)
     pictures = ImageSet.open(avatars, 32).images(range(2))
     found, features = judge.predict(pictures)
-    assert found.shape == (2, 64, 64)
+    assert found.shape == (2, 32, 32)
     assert features.shape == (2, judge.dim)
     assert torch.equal(found, made.predict(pictures)[0])
     assert judge.perceptual()(pictures, pictures.flip(0)).min() > 0

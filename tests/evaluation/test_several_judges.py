@@ -77,7 +77,7 @@ def test_each_judge_finds_what_it_finds_alone(
     assert stored["numbers"] == both.numbers
     said = [(judge["name"], judge["sha256"], judge["size"], judge["accuracy"]["miou"]) for judge in stored["about"]["judges"]]
     assert said == [("small", small.about["judge"]["sha256"], 32, 0.25), ("large", large.about["judge"]["sha256"], 48, 0.25)]
-    assert "the judge large reads 48 pixels: pictures of 32 and their masks are resized to that" in both.notes
+    assert "the judge large reads 48 pixels: pictures of 32 are resized to that and scored at their own size" in both.notes
     text = (tmp_path / "both" / "report.html").read_text()
     value = "<td class='n'>([^<]*)</td>"
     cells = re.findall(f"<td>pixel accuracy</td><td class='n'>baseline a: no rearranger</td>{value}{value}", text)
@@ -95,7 +95,7 @@ def test_parts_on_the_disk_belong_to_their_judges(judges: tuple[Path, Path], tin
     assert len({evaluator.cache.folder for evaluator in made}) == 4
     digest = Judge.load(small).digest
     assert made[0].inputs.identity()["judge"] == digest
-    assert made[1].inputs.identity()["judge"] == f"{digest} {Judge.load(large).digest}"
+    assert made[1].inputs.identity()["judge"] == f"{digest} {Judge.load(large).digest}@32"  # scored at the pictures' size
 
 
 def test_results_of_more_judges_are_kept(judges: tuple[Path, Path], tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:

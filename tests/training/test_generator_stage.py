@@ -10,7 +10,6 @@ import tiny
 from proxymask.training import losses
 from proxymask.training.adversarial import discriminator_update, lazy_adam
 from proxymask.training.augment import diff_augment
-from proxymask.training.generator import GeneratorConfig, GeneratorStage
 
 
 def test_lazy_adam() -> None:
@@ -105,24 +104,6 @@ def test_the_discriminator_may_learn_alone_first() -> None:
         )
     assert [m["generator"] for m in moved] == [False, False, True]
     assert all(m["discriminator"] for m in moved)
-
-
-@pytest.mark.parametrize("noise", [True, False])
-def test_noise(noise: bool) -> None:
-    """On, its strength is learnt; off, it is 0 and stays 0, and pictures are the same with every kind of noise."""
-    recipe = GeneratorConfig(z_dim=tiny.Z, noise=noise)
-    stage = GeneratorStage(tiny.make_generator(), tiny.make_discriminator(mbstd_group=1), tiny.Pictures(), recipe)
-    run = run_of(stage)
-    for index in range(3):
-        run.index = index
-        stage.step(run)
-    strengths = [float(p) for name, p in stage.generator.named_parameters() if name.endswith("noise_strength")]
-    assert strengths
-    assert all(strengths) if noise else not any(strengths)
-    z = torch.randn(2, tiny.Z, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.equal(stage.generator(z, noise_mode="const"), stage.generator(z, noise_mode="none")) != noise
-        assert torch.equal(stage.generator(z, noise_mode="random"), stage.generator(z, noise_mode="none")) != noise
 
 
 def test_generator_weights() -> None:

@@ -53,12 +53,13 @@ def test_ours_at_64_is_the_demo():
 def test_ours_follows_from_the_size(size):
     ours, demo = PRESETS[f"ours-{size}"], PRESETS["demo"]
     assert ours == ours_preset(size)
-    assert (ours.resolution, ours.cut, ours.num_clusters) == (size, 64, 100)
+    side = 32 if size == 128 else 64
+    assert (ours.resolution, ours.cut, ours.num_clusters) == (size, side, 100)
     cut, rearranger, mapper, unet = built(ours)
     assert mapper.first == (8, 8)
     assert ours.rearranger.narrow_channels < rearranger.dim
-    assert unet.down_sides[0] == 64  # folded to the size of the proxy mask
-    assert cut.channels == (64 if size == 128 else 512)
+    assert unet.down_sides[0] == side  # folded to the size of the proxy mask
+    assert cut.channels == {128: 128, 256: 256}.get(size, 512)
     seen = ours.generator_loop.steps * ours.generator_loop.batch
     assert seen == min(128_000 * (size // 64) ** 2, 25_000_000)
     for stage in STAGES:
@@ -102,7 +103,7 @@ def test_paper_generator_on_meta():
     assert count(generator) == 30_034_338  # config-F at 256 pixels
 
 
-@pytest.mark.parametrize("name", ["ours-256", "paper-256"])
+@pytest.mark.parametrize("name", ["ours-512", "paper-256"])
 def test_rearranger_on_meta(name):
     preset = PRESETS[name]
     _, r, *_ = built(preset)
@@ -137,7 +138,7 @@ def test_paper_mapper_on_meta():
 
 def test_cut_scale_and_loops():
     demo = PRESETS["demo"]
-    assert (demo.cut_for(64), demo.cut_for(128), demo.cut_for(256), demo.cut_for(16)) == (32, 64, 64, 8)
+    assert (demo.cut_for(64), demo.cut_for(128), demo.cut_for(256), demo.cut_for(16)) == (32, 32, 64, 8)
     half = demo.scaled(0.5).with_loops(seed=7, device="cpu")
     for stage in STAGES:
         assert half.loop(stage).steps == round(demo.loop(stage).steps / 2)

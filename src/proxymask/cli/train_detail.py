@@ -27,7 +27,7 @@ class TrainDetail(Checked):
 
     Examples:
       proxymask train detail --bundle my-bundle --out runs/detail
-      proxymask train detail --bundle my-bundle --mapper sketch --out runs/detail-sketch
+      proxymask train detail --bundle my-bundle --mapper mask-1 --out runs/detail-1
       proxymask bundle add runs/detail --bundle my-bundle --out my-bundle
     """
 
@@ -35,7 +35,7 @@ class TrainDetail(Checked):
     """Run folder; training resumes from the checkpoints in it."""
     bundle: BundleName = "avatars"
     mapper: str = "mask"
-    """The mapper of the bundle whose input is to be drawn finer."""
+    """The mapper of the bundle whose input is to be drawn finer. It pays for masks, hardly for sketches, not for scribbles."""
     discriminator: OptionalPath = None
     """The discriminator to start from, of a run of the generator or the rearranger; by default an untrained one."""
     preset: PresetName = DEFAULT_PRESET

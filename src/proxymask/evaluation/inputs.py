@@ -12,7 +12,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import json_hash
 from ..core.seeding import derive_rng
-from ..core.sizes import short_text
+from ..core.sizes import height_width, short_text
 from ..core.text import counted
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
@@ -113,6 +113,11 @@ class Inputs:
         assert self.masks is not None
         return self.masks.masks([index % len(self.masks) for index in indices])
 
+    def _scoring(self, judge: Judge) -> str:
+        """What a judge's scores depend on besides the pictures: its digest, and the size at which it scores if it is not its own."""
+        size = judge.scored_size(*height_width(self.bundle.size))
+        return judge.digest if size == height_width(judge.info.size) else f"{judge.digest}@{short_text(size)}"
+
     def identity(self) -> dict[str, Any]:
         """What stored parts depend on: with another identity nothing of the cache is used."""
         return {
@@ -125,7 +130,7 @@ class Inputs:
             "seed": self.seed,
             "data": self.real.fingerprint,
             "masks": None if self.masks is None else self.masks.fingerprint,
-            "judge": " ".join(judge.digest for judge in self.judges.values()) or None,
+            "judge": " ".join(map(self._scoring, self.judges.values())) or None,
             "features": {key: net.digest for key, net in self.networks.items()},
             "perceptual": {net.label: net.digest for net in self.perceptual},
         }
@@ -199,8 +204,13 @@ def _open_judges(config: EvaluationConfig, bundle: BundleSynthesis, real: ImageS
     judges = dict(zip(judge_names(folders), [judge for _, judge in opened.values()], strict=True))
     for name, judge in judges.items():
         if judge.info.size != bundle.size:
-            ours, theirs = short_text(bundle.size), short_text(judge.info.size)
-            notes.append(f"the judge {name} reads {theirs} pixels: pictures of {ours} and their masks are resized to that")
+            ours, theirs, size = short_text(bundle.size), short_text(judge.info.size), height_width(bundle.size)
+            how = (
+                "are resized to that and scored at their own size"
+                if judge.scored_size(*size) == size
+                else "and their masks are resized to that"
+            )
+            notes.append(f"the judge {name} reads {theirs} pixels: pictures of {ours} {how}")
     return judges
 
 

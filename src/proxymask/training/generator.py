@@ -14,7 +14,7 @@ from torch import nn
 from ..core.checks import Checked, Natural, Range, Rate, Share, Weight, Width
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
-from ..models.stylegan2 import Generator, NoiseMode, SynthesisLayer
+from ..models.stylegan2 import Generator
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight
 from .augment import Augmentation, diff_augment
@@ -43,8 +43,6 @@ class GeneratorConfig(Checked):
     """Weight of path length regularisation; 0 turns it off (StyleGAN2)."""
     style_mixing: Share = 0.9
     """Share of samples, 0 to 1, that are drawn from two latents (StyleGAN2)."""
-    noise: bool = True
-    """Whether layers add noise, whose strength is learnt (StyleGAN2). Off, the strengths are set to 0."""
     augment: tuple[Augmentation, ...] = ()
     """Augmentations of all pictures that the discriminator sees: color, translation, cutout. For small sets (Zhao et al. 2020)."""
     flip: bool = False
@@ -70,17 +68,11 @@ class GeneratorStage:
     ) -> None:
         self.config, self.pictures, self.warmup = config, pictures, warmup
         self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
-        self.noise_mode: NoiseMode = "random" if config.noise else "none"
-        if not config.noise:
-            for layer in [m for m in generator.modules() if isinstance(m, SynthesisLayer)]:
-                nn.init.zeros_(layer.noise_strength.requires_grad_(False))
         path = _PathMean()
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator, "path": path}
         self.path = path
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": lazy_adam(
-                [p for p in generator.parameters() if p.requires_grad], config.learning_rate, self.path_every if config.path_weight else 0
-            ),
+            "generator": lazy_adam(generator.parameters(), config.learning_rate, self.path_every if config.path_weight else 0),
             "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, self.r1_every),
         }
         self.rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
@@ -137,7 +129,7 @@ class GeneratorStage:
             run.update("generator", lambda: self.path_terms(run))
         self.discriminator.requires_grad_(True)
         with torch.no_grad(), run.autocast():
-            fakes = torch.cat([self.generator.synthesis(ws, self.noise_mode) for ws in self.latents(run, "d")])
+            fakes = torch.cat([self.generator.synthesis(ws, "random") for ws in self.latents(run, "d")])
         real, fake = self.augmented(run, self.real(run), "real"), self.augmented(run, fakes, "fake")
         penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
         discriminator_update(run, self.discriminator, real, fake, penalty)
@@ -152,7 +144,7 @@ class GeneratorStage:
         """L_adv of the generator."""
         for ws in self.latents(run, "g"):
             with run.autocast():
-                fake = self.generator.synthesis(ws, self.noise_mode)
+                fake = self.generator.synthesis(ws, "random")
                 logits = self.discriminator(self.augmented(run, fake, "g"))
             loss = losses.adversarial_g(logits)
             run.log("g/loss", loss)
@@ -163,7 +155,7 @@ class GeneratorStage:
         rng = run.rng(f"path-noise/{run.rank}")
         for ws in self.latents(run, "path"):
             ws = ws[: max(1, ws.shape[0] // 2)]
-            picture = self.generator.synthesis(ws, self.noise_mode)
+            picture = self.generator.synthesis(ws, "random")
             lengths = losses.path_length(picture, ws, torch.randn(picture.shape, generator=rng).to(picture.device))
             with torch.no_grad():
                 self.path.mean.lerp_(run.mean(lengths.mean()), 0.01 / run.config.accumulate)

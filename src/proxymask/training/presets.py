@@ -8,6 +8,7 @@ addition of ours and off, or it is named in :data:`UNSTATED`; ``tests/training/t
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +27,7 @@ from .segmenter import SegmenterConfig
 StageName = Literal["generator", "rearranger", "segmenter", "mapper", "detail"]
 STAGES: tuple[StageName, ...] = ("generator", "rearranger", "segmenter", "mapper", "detail")
 SMALLEST = 64  # pixels a side from which on ours is measured; smaller pictures take its widths
-MAX_CUT = 64  # the size of the feature maps in the paper (supplement A.2)
+MIN_CUT, MAX_CUT = 32, 64  # the paper's feature maps are 64 x 64, a quarter of its smallest pictures (supplement A.2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Preset(Checked):
     detail_loop: LoopConfig = LoopConfig(steps=1400, batch=8, checkpoint_every=200, grid_every=200)  # noqa: RUF009
 
     def cut_for(self, resolution: int) -> int:
-        """The cut of a generator of another size: half its pictures, at most 64 (the paper's)."""
-        return self.cut if resolution == self.resolution else min(MAX_CUT, resolution // 2)
+        """The cut of a generator of another size, see :func:`default_cut`."""
+        return self.cut if resolution == self.resolution else default_cut(resolution)
 
     def loop(self, stage: StageName) -> LoopConfig:
         """The loop of a stage."""
@@ -78,6 +79,14 @@ class Preset(Checked):
             f"{stage}_loop": dataclasses.replace(self.loop(stage), steps=max(1, round(self.loop(stage).steps * factor))) for stage in STAGES
         }
         return dataclasses.replace(self, **loops)
+
+
+def default_cut(resolution: int) -> int:
+    """Side of the features at the cut for pictures of ``resolution``: a quarter, from 32 to 64 (the paper's), and at most half.
+
+    docs/decisions.md, cut-at-128.
+    """
+    return min(resolution // 2, max(MIN_CUT, resolution // 4), MAX_CUT)
 
 
 # ---------------------------------------------------------------------------------------------------- the published method
@@ -171,7 +180,6 @@ UNSTATED: Mapping[str, str] = {
     "generator.channel_max": _TRAINED_ELSEWHERE,
     "generator.path_weight": _TRAINED_ELSEWHERE,
     "generator.style_mixing": _TRAINED_ELSEWHERE,
-    "generator.noise": _TRAINED_ELSEWHERE,
     "generator.augment": _TRAINED_ELSEWHERE,
     "generator.flip": _TRAINED_ELSEWHERE,
     "generator.discriminator_first": _TRAINED_ELSEWHERE,
@@ -256,28 +264,27 @@ _DEMO = Preset(
 
 # what larger pictures change, besides the steps
 _FROM_128: Mapping[str, Any] = {
-    "generator": {"channel_base": 4096},  # as many channels at the cut as at 64 pixels
-    "mapper": {"widths": [64, 64, 64, 48, 32]},
-    "condition": {"unet_base": 3072},
+    "generator": {"channel_base": 4096},  # as many channels in the last block as at 64 pixels
 }
 _FROM_256: Mapping[str, Any] = {
-    "generator": {  # as the paper's
+    "generator": {  # as the paper's, with half the channels: StyleGAN2-ADA's at this size
         "z_dim": 512,
         "mapping_layers": 8,
-        "channel_base": 32768,
+        "channel_base": 16384,
         "channel_max": 512,
         "path_weight": 2.0,
         "style_mixing": 0.9,
         "r1_gamma": 10.0,
     },
-    "rearranger": {
-        "position_channels": 64,
-        "hidden": 128,  # docs/decisions.md, hidden-width-at-paper-size
-        "refinement_width": 128,
-        "narrow_channels": 320,  # docs/decisions.md, narrow-at-paper-size
-    },
+    "rearranger": {"position_channels": 64, "hidden": 64, "refinement_width": 128, "narrow_channels": 160},
     # the paper's learning rate: four times that was measured with narrow networks only
-    "mapper": {"widths": [256, 256, 256, 128, 64], "hidden": 64, "learning_rate": 0.002, "discriminator_lr_multiplier": 1.0},
+    "mapper": {"widths": [128, 128, 128, 64, 32], "hidden": 32, "learning_rate": 0.002, "discriminator_lr_multiplier": 1.0},
+    "condition": {"unet_base": 4096, "unet_max": 128},
+}
+_FROM_512: Mapping[str, Any] = {
+    "generator": {"channel_base": 32768},
+    "rearranger": {"hidden": 128, "narrow_channels": 320},  # docs/decisions.md, hidden-width-at-paper-size, narrow-at-paper-size
+    "mapper": {"widths": [256, 256, 256, 128, 64], "hidden": 64},
     "condition": {"unet_base": 8192, "unet_max": 256},
 }
 _PAPER_PICTURES = 25_000_000  # that StyleGAN2 is trained on
@@ -288,25 +295,27 @@ def ours_preset(resolution: int) -> Preset:
 
     Measured at 64 pixels (``demo``); smaller pictures take the same widths. Rules above that, which no run has checked yet:
 
-    * The cut is half the pictures, at most 64.
-    * Up to 128 pixels the cut has the same channels; from 256 on the generator is the paper's (StyleGAN2 config-F), and all is wider.
+    * The cut is :func:`default_cut`.
+    * At 128 pixels the last block has the channels of the last one at 64; from 512 on the generator is the paper's (StyleGAN2 config-F), at
+      256 half as wide, and the other networks are wider in proportion (docs/decisions.md, half-widths-at-256).
     * The generator sees pictures in proportion to their pixels, 128,000 at 64, at most StyleGAN2's 25 million.
-    * The rearranger's steps are four times as many for twice the side, the mapper's twice as many, up to 256 pixels: above, the features at
-      the cut are no larger.
+    * The mapper's steps are in proportion to the side, the rearranger's also to the cells of the proxy mask, up to 256 pixels: above, the
+      features at the cut are no larger.
     * The encoder of other conditions starts at the size of the proxy mask.
     """
-    cut = min(MAX_CUT, resolution // 2)
+    cut = default_cut(resolution)
     ours = dataclasses.replace(_DEMO, resolution=resolution, cut=cut)
     if resolution < 2 * SMALLEST:
         return ours
     times = min(resolution, 256) // SMALLEST
     pictures = min(_DEMO.generator_loop.steps * _DEMO.generator_loop.batch * (resolution // SMALLEST) ** 2, _PAPER_PICTURES)
     often = {"log_every": 100, "checkpoint_every": 2000, "grid_every": 2000}
-    ours = _changed(ours, _FROM_256 if resolution >= 256 else _FROM_128, "ours")
+    wider = {128: (_FROM_128,), 256: (_FROM_256,)}.get(resolution, (_FROM_256, _FROM_512))
+    ours = functools.reduce(lambda preset, widths: _changed(preset, widths, "ours"), wider, ours)
     changes: dict[str, Any] = {
         "condition": {"unet_space_to_depth": max(2, resolution // cut)},
         "generator_loop": often | {"steps": pictures // 32, "batch": 32},
-        "rearranger_loop": often | {"steps": _DEMO.rearranger_loop.steps * times**2},
+        "rearranger_loop": often | {"steps": _DEMO.rearranger_loop.steps * times * (cut // MIN_CUT) ** 2},
         "mapper_loop": often | {"steps": _DEMO.mapper_loop.steps * times},
     }
     return _changed(ours, changes, "ours")
