@@ -7,8 +7,8 @@
 pictures of ``--masks``). A mapper of another condition gets it made of these masks (scribbles over 5 % of the pixels) or of their pictures
 (sketch, edges); the pictures are still compared with the masks. Each judge, by default the shipped ones, reads both versions of every
 picture. Printed are mIoU, the IoU of each label, the boundary F-score at 1 and 2 pixels, the Frechet distance of the judge's features to
-those of the real pictures, and the time from the condition to a picture with a style that is made already (medians of the same run, off and
-on in turn; idle machines only). The sheet has rows of mask, picture without, and picture with the detail network, those masks first whose
+those of the real pictures, and the time of a picture with a style that is made already (medians of the same run, off and on in turn;
+idle machines only). The sheet has rows of mask, picture without, and picture with the detail network, those masks first whose
 label picture changed most.
 """
 
@@ -75,14 +75,21 @@ class Given:
 
 
 def times(synth: Synthesizer, condition: Given, given: torch.Tensor) -> dict[str, float]:
-    """Median milliseconds of a picture with a style that is made already, off and on in turn."""
+    """Median milliseconds of a picture with a style that is made already, off and on in turn.
+
+    Masks: the whole call. Other conditions: from the planes to the tensor of the picture.
+    """
     style, found = synth.make_style(FIRST_STYLE), {"off": [], "on": []}  # type: dict[str, list[float]]
     for index in range(ROUNDS + 5):
-        one = given[index % len(given)][None]
+        one = given[index % len(given)]
         for name in found:
+            synth.use_details = name == "on"
             start = time.perf_counter()
-            proxy = synth.proxy_mask(condition.logits(one), style)
-            synth.render(proxy, style, (DetailInput(condition.mapper, one),) if name == "on" else ())
+            if condition.kind is None:
+                synth(one.to(torch.uint8), style, mapper=condition.mapper)
+            else:
+                proxy = synth.proxy_mask(condition.logits(one[None]), style)
+                synth.render(proxy, style, (DetailInput(condition.mapper, one[None]),))
             found[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(rows[5:]) for name, rows in found.items()}
 
