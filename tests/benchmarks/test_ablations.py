@@ -1,5 +1,6 @@
 """A tiny version of every ablation, start to end, and the document that is made of them."""
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -22,6 +23,7 @@ from baselines.oasis.train import TrainOasis, train_oasis
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.lock import folder_lock
 from proxymask.evaluation import counts
+from proxymask.evaluation.judge import SHIPPED
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import SampleNetworks, write_samples
 from proxymask.models.segmentation_nets import UNetSegmenter
@@ -46,7 +48,7 @@ def common(tiny_bundle: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(counts, name, value)
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
     places = {"data": drawn, "masks": drawn, "work": tmp_path / "work", "results": tmp_path / "results" / "ablations"}
-    budget = {"steps": 2, "mapper_steps": 2, "segmenter_steps": 2, "count": 6}
+    budget = {"steps": 2, "mapper_steps": 2, "segmenter_steps": 2, "count": 6, "judge": (SHIPPED / "avatars",)}
     return {"bundle": str(tiny_bundle), "preset": str(tmp_path / "tiny.json"), "device": "cpu", "precision": "fp32", **places, **budget}
 
 
@@ -55,18 +57,20 @@ def stored(common: dict[str, object], name: str) -> dict:
 
 
 def test_losses(common: dict[str, object]) -> None:
-    args = losses.Losses(**common, points=2, point_count=6)
+    demo = PRESETS["demo"].rearranger
+    variants = [dataclasses.replace(demo, **changes) for changes in losses.VARIANTS.values()]
+    weights = [(v.lambda_self, v.lambda_mask, v.lambda_mix, v.refinement_width) for v in variants]
+    mask, mix, width = demo.lambda_mask, demo.lambda_mix, demo.refinement_width
+    assert weights == [(0, 0, 0, 0), (10, 0, 0, 0), (10, mask, 0, 0), (10, mask, mix, 0), (demo.lambda_self, mask, mix, width)]
+    args = losses.Losses(**common, points=2, point_count=6, only=("L_adv", "L_adv-L_self-L_mask", "refinement-block"))
     losses.run(args)
     found = stored(common, "losses")
-    assert [row["variant"] for row in found["rows"]] == list(losses.VARIANTS)
+    assert [row["variant"] for row in found["rows"]] == ["L_adv", "L_adv + L_self + L_mask", "refinement block"]
     assert all(row["toy"] and row["frechet_proxy"] > 0 for row in found["rows"])
-    assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 5
+    assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 3
     configs = [mark_of(path)["identity"] for path in sorted(Path(str(common["work"])).glob("rearranger-losses-*"))]
-    demo = PRESETS["demo"].rearranger
-    weights = sorted((c["config.lambda_self"], c["config.lambda_mask"], c["config.lambda_mix"]) for c in configs)
-    mask, mix = demo.lambda_mask, demo.lambda_mix
-    assert weights == [(0, 0, 0), (demo.lambda_self, mask, mix), (10, 0, 0), (10, mask, 0), (10, mask, mix)]
-    assert sorted(c["config.refinement_width"] for c in configs) == [0, 0, 0, 0, demo.refinement_width]
+    trained = sorted(tuple(c[f"config.{key}"] for key in ("lambda_self", "lambda_mask", "lambda_mix", "refinement_width")) for c in configs)
+    assert trained == sorted([weights[0], weights[2], weights[4]])
     before = {path: path.stat().st_mtime_ns for path in Path(str(common["work"])).glob("rearranger-*/stage.json")}
     losses.run(args)  # all is there: nothing is trained again
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -124,7 +128,7 @@ def test_wall_time(common: dict[str, object], drawn: Path, tmp_path: Path) -> No
 
 
 def test_clusters(common: dict[str, object]) -> None:
-    clusters.run(clusters.Clusters(**common, numbers=(3, 5)))
+    clusters.run(clusters.Clusters(**(common | {"judge": ()}), numbers=(3, 5)))  # by all shipped judges
     rows = stored(common, "clusters")["rows"]
     assert [row["clusters"] for row in rows] == [3, 5]
     for row in rows:
