@@ -43,6 +43,7 @@ from .untrained import NoiseLabels
 WHOLE = 5.0  # seconds that a step may take for the whole batch to be measured; else two smaller batches are
 PART = 2.0  # seconds that a step of the larger one of these may take
 ROUNDS = 5  # most rounds in which a step of each kind is measured
+MEASURED = 0.1  # share of a training's steps after which no further round begins either
 SPENT = 2.0  # seconds after which no further round begins
 QUICK = 1.0  # seconds a step of one sample, above which grids are left out: they take next to nothing of such a training
 RARE = 0.05  # share of the steps below which a kind is measured once
@@ -120,7 +121,7 @@ class _Meter:
         place(stage, self.run.device)
         self.run.averages = {name: copy.deepcopy(stage.modules[name]).requires_grad_(False).eval() for name in stage.averaged}
         self.unit = self.run.world * loop.accumulate
-        shares = Counter(kinds)
+        shares, self.count = Counter(kinds), len(kinds)
         self.order = [kind for kind, _ in shares.most_common()]  # the most frequent kind first
         self.rare = {kind for kind in self.order if shares[kind] < RARE * len(kinds)}
         self.alone = 0.0
@@ -166,7 +167,7 @@ class _Meter:
             if agreed(warm > WHOLE):  # what is compiled in the first one is little of it
                 times[kind].append(warm)
         began = time.perf_counter()
-        for _ in range(ROUNDS):
+        for _ in range(max(1, min(ROUNDS, round(MEASURED * self.count / len(self.order))))):
             for kind in self.order:
                 if not times[kind] or not (kind in self.rare or self.alone > WHOLE):
                     times[kind].append(self._step(run, kind))
