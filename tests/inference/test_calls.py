@@ -384,7 +384,10 @@ def test_what_it_holds(synth: Synthesizer) -> None:
     assert config.mappers == ("mask",)
     assert config.proxy_mask_mode == "soft"
     assert synth.labels is tiny.LABELS
-    assert repr(synth) == "Synthesizer('tiny': 16x16 pictures, split at 8, 5 clusters, 4 labels, mappers: mask; cpu, float32)"
+    assert (
+        repr(synth)
+        == "Synthesizer('tiny': 16x16 pictures, split at 8, 5 clusters, 4 labels, mappers: mask; detail networks: none; cpu, float32)"
+    )
     assert repr(synth.make_style(seed=1)) == "Style(1 of w (16,), cpu)"
 
 

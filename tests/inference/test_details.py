@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import tiny
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.detail_inputs import mask_inputs
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.detail_network import DetailNetwork
+from tiny import LABELS
 
 FAR = 11  # rows and columns that no border of the mask reaches
 
@@ -89,6 +91,27 @@ def test_several_inputs_each_act_where_they_were_painted(synth: Synthesizer) -> 
         torch.testing.assert_close(getattr(change["both"], part), getattr(change["one"], part))
         assert (getattr(change["half"], part)[..., 4:] == 0).all()
         assert (getattr(change["half"], part) != 0).any()
+
+
+def test_a_partial_mask_changes_painted_pixels_alone(synth: Synthesizer) -> None:
+    colors = LABELS.colors[mask()]
+    half = np.concatenate([colors, np.full((tiny.SIZE, tiny.SIZE, 1), 255, np.uint8)], axis=2)
+    half[:, 5:, 3] = 0  # the border at column 6 is not painted
+    partial = Image.fromarray(half)
+    made = []
+    for synth.use_details in (True, False):
+        made.append(np.asarray(synth.generate(partial, 3, condition="mask", unpainted="style").picture).astype(int))
+    changed = np.abs(made[0] - made[1]).max(axis=2) > 0
+    assert changed[:, :5].any()
+    assert not changed[:, 5:].any()
+
+
+def test_copies_keep_whether_they_are_used(synth: Synthesizer) -> None:
+    synth.use_details = False
+    wanted = synth(mask(), 3, output_type="tensor")
+    for other in (copy.deepcopy(synth), pickle.loads(pickle.dumps(synth))):
+        assert torch.equal(other(mask(), 3, output_type="tensor"), wanted)
+    assert "detail networks: mask;" in repr(synth)
 
 
 def test_it_is_saved_opened_copied_and_pickled(synth: Synthesizer, tmp_path: Path) -> None:

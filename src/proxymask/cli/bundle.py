@@ -59,7 +59,9 @@ class BundleAdd(Checked):
         if mode not in (None, ours):
             note(f"note: the mapper was trained for proxy masks of the mode {mode}, the bundle uses {ours}")
         if name in bundle.mappers:
-            note(f"note: {self.out} gets this mapper in place of the {name} of --bundle {self.bundle}; --name keeps both")
+            note(
+                f"note: {self.out} gets this mapper in place of the {name} of --bundle {self.bundle}; --name keeps both. Edit its README.md"
+            )
         if bundle.mappers.get(name) is not mapper and bundle.details.pop(name, None) is not None:
             note(f"note: the detail network of the old {name} is left out: train one for the new mapper (proxymask train detail)")
         bundle.mappers[name] = mapper
@@ -99,6 +101,8 @@ class BundleAdd(Checked):
                     f"{self.run_folder} was trained with another {part} than the one of --bundle {self.bundle} for {name}: give the "
                     "--bundle, and as --name the mapper, that it was trained with"
                 )
+        if name in bundle.details:
+            note(f"note: {self.out} gets this detail network in place of the one for {name} of --bundle {self.bundle}; edit its README.md")
         bundle.details[name] = network
         self._save(bundle)
         print(f"{self.out}: detail networks for {', '.join(sorted(bundle.details))}")

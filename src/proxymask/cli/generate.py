@@ -70,7 +70,7 @@ class Generate(Checked):
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     details: bool = True
-    """Draw thin parts and borders where the input has them, by the bundle's detail networks. Off: as the proxy mask alone gives them."""
+    """Whether detail networks draw thin parts and borders where the input has them; --no-details draws the proxy mask alone."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 

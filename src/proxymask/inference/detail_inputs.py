@@ -29,7 +29,6 @@ def mask_inputs(ids: np.ndarray | torch.Tensor, mapper: str = "mask") -> tuple[D
 
 
 def reading_inputs(readings: Sequence[Reading], mappers: Sequence[str]) -> tuple[DetailInput, ...]:
-    """Inputs of one or several conditions as what was painted; of several, each counts where it was painted."""
-    several = len(readings) > 1
+    """Inputs of one or several conditions as what was painted; each counts where it was painted."""
     pairs = zip(readings, mappers, strict=True)
-    return tuple(DetailInput(mapper, reading.planes[None], reading.painted if several else None) for reading, mapper in pairs)
+    return tuple(DetailInput(mapper, r.planes[None], None if bool(r.painted.all()) else r.painted) for r, mapper in pairs)

@@ -161,16 +161,17 @@ class Synthesizer(ConditionSteps):
         )
 
     def __repr__(self) -> str:
-        config = self.config
+        config, details = self.config, ", ".join(sorted(self.bundle.details)) or "none"
         return (
             f"Synthesizer({config.name!r}: {size_text(config.size)} pictures, split at {config.cut}, {config.num_clusters} clusters, "
-            f"{len(config.labels)} labels, mappers: {self.bundle.mappers_text()}; {self.device}, {str(self.dtype).removeprefix('torch.')})"
+            f"{len(config.labels)} labels, mappers: {self.bundle.mappers_text()}; detail networks: {details}; "
+            f"{self.device}, {str(self.dtype).removeprefix('torch.')})"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         style = self._set.get()
         w = None if style is None else style.w.cpu()
-        return _reopen, (self.bundle, str(self.device), self.dtype, self.proxy_mask_mode, self.batch_size, w)
+        return _reopen, (self.bundle, str(self.device), self.dtype, self.proxy_mask_mode, self.batch_size, w, self.use_details)
 
     # ------------------------------------------------------------------------------------------------------------- styles
 
@@ -462,11 +463,17 @@ class Synthesizer(ConditionSteps):
 
 
 def _reopen(
-    bundle: Bundle, device: str, dtype: torch.dtype, proxy_mask_mode: ProxyMaskMode, batch_size: int, w: torch.Tensor | None
+    bundle: Bundle,
+    device: str,
+    dtype: torch.dtype,
+    proxy_mask_mode: ProxyMaskMode,
+    batch_size: int,
+    w: torch.Tensor | None,
+    use_details: bool,
 ) -> Synthesizer:
     """A synthesizer from what a pickle or a copy carries; ``w``: of the style that was set."""
     synth = Synthesizer(bundle, device, dtype)
-    synth.proxy_mask_mode, synth.batch_size = proxy_mask_mode, batch_size
+    synth.proxy_mask_mode, synth.batch_size, synth.use_details = proxy_mask_mode, batch_size, use_details
     if w is not None:
         synth.set_style(w=w)
     return synth
