@@ -8,6 +8,7 @@ from PIL import Image
 
 import tiny
 from proxymask.cli import main
+from proxymask.core.files import read_json
 
 CPU = ("--device", "cpu")
 
@@ -45,5 +46,12 @@ def test_trained_added_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "was trained with another mapper" in capsys.readouterr().err
     assert run(*train, "--steps", 4) == 0  # done already
     assert run("inspect", out) == 0
+    tiny.make_segmenter(tiny.make_cut(), seed=9).save_pretrained(tmp_path / "segmenter")
+    theirs = ("--segmenter", tmp_path / "segmenter", "--steps", 1)
+    assert run("train", "detail", "--bundle", bundle, "--out", tmp_path / "one", "--batch", 2, "--width", 4, *theirs, *CPU) == 0
+    trained, ours = (read_json(folder / "stage.json")["identity"] for folder in (tmp_path / "one", out))
+    assert {key for key in trained if trained[key] != ours[key]} >= {"segmenter"}
+    assert run(*train, "--segmenter", tmp_path / "nothing") == 2
+    assert "nothing" in capsys.readouterr().err
     assert run(*train, "--mapper", "nope") == 2
     assert "has no such mapper" in capsys.readouterr().err

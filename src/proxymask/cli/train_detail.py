@@ -8,8 +8,9 @@ from ..conditions import get_condition
 from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from ..inference.bundle import Bundle
+from ..models.few_shot_segmenter import FewShotSegmenter
 from ..training.distributed import processes
-from ..training.parts import Frozen
+from ..training.parts import Frozen, load_part
 from ..training.presets import DEFAULT_PRESET
 from ..training.run_dirs import check_out, run_lock
 from ..training.stages.detail import DetailDefinition
@@ -36,6 +37,8 @@ class TrainDetail(Checked):
     bundle: BundleName = "avatars"
     mapper: str = "mask"
     """The mapper of the bundle whose input is to be drawn finer. It pays for masks, hardly for sketches, not for scribbles."""
+    segmenter: OptionalPath = None
+    """The few-shot segmenter to learn from: its run or its saved network; by default the bundle's. For mappers of fewer labels."""
     discriminator: OptionalPath = None
     """The discriminator to start from, of a run of the generator or the rearranger; by default an untrained one."""
     preset: PresetName = DEFAULT_PRESET
@@ -53,9 +56,11 @@ class TrainDetail(Checked):
 
     def _definition(self) -> DetailDefinition:
         bundle = Bundle.load(self.bundle)
-        if bundle.segmenter is None or bundle.labels is None:
+        segmenter = bundle.segmenter if self.segmenter is None else load_part(self.segmenter, "segmenter", FewShotSegmenter)
+        if segmenter is None or bundle.labels is None:
             raise ProxymaskError(
-                f"--bundle {self.bundle} has no segmenter, which the detail network learns from: make one with proxymask fit"
+                f"--bundle {self.bundle} has no segmenter, which the detail network learns from: give --segmenter, or make one with "
+                "proxymask fit"
             )
         mapper = bundle.mappers.get(self.mapper)
         if mapper is None:
@@ -70,7 +75,7 @@ class TrainDetail(Checked):
             discriminator=discriminator,
             loop=loop,
             frozen=Frozen(bundle.split_generator(), bundle.clusters, bundle.rearranger),
-            segmenter=bundle.segmenter,
+            segmenter=segmenter,
             mapper=mapper,
             labels=bundle.labels,
             condition=reads,
