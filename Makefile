@@ -31,7 +31,7 @@ BROWSER := $(PARALLEL) tests/studio/browser
 FUZZ ?= 10000
 KILLS ?= 100
 
-.PHONY: demo test test-browser setup lint fuzz kill-resume clean
+.PHONY: demo test test-units test-browser setup lint fuzz kill-resume clean
 
 demo: $(VENV)/.installed
 	$(BIN)/proxymask demo
@@ -39,9 +39,12 @@ demo: $(VENV)/.installed
 
 setup: $(VENV)/.installed-dev
 
-test: lint
-	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/studio/browser
+test: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory -j 2 lint test-units
 	$(BIN)/python -m pytest $(BROWSER)
+
+test-units: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/studio/browser
 
 test-browser: $(VENV)/.installed-dev
 	.ci/chromium

@@ -91,7 +91,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     root, start, size = tmp_path_factory.mktemp(request.param), STARTS[request.param], SIZES[request.param]
     tiny.make_generator(start=start).save_pretrained(root / "run" / "generator")
     tiny.make_discriminator(start=start).save_pretrained(root / "run" / "discriminator")
-    (root / "toy.json").write_text(json.dumps(TOY))
+    (root / "toy.json").write_text(json.dumps(TOY | {"with_detail": request.param == "wide"}))
     words = ("fit", "--generator", root / "run", "--preset", root / "toy.json", "--cut", 8, "--label-samples", 1, *CPU)
     assert run(*words, "--out", root / "bundle") == 0
     waiting = root / "bundle.work" / "to-label"

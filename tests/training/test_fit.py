@@ -54,6 +54,7 @@ TOY = {
     "rearranger_loop": {"steps": 8, "batch": 4, "log_every": 2, **QUIET},
     "segmenter_loop": {"steps": 4, "batch": 2, **QUIET},
     "mapper_loop": {"steps": 12, "batch": 4, **QUIET},
+    "with_detail": False,  # it takes a third of a fit's time
     "detail": {"width": 4},
     "detail_loop": {"steps": 6, "batch": 4, **QUIET},
 }
@@ -167,6 +168,7 @@ def test_without_labels_up_to_the_rearranger(world):
 def test_goes_on_when_the_masks_are_there(copy):
     before = digests(copy / "model", *FROZEN)
     mask = paint(copy / "model.work" / "to-label" / "000000.mask.png")
+    (copy / "toy.json").write_text(json.dumps(TOY | {"with_detail": True}))
     log = Log()
     assert fit(config(copy), log).to_label is None
     assert log.shown == ["segmenter", "mapper", "detail"]
@@ -199,7 +201,7 @@ def test_end_to_end_with_labels_from_the_start(copy):
     shutil.move(copy / "model.work" / "to-label", labels)
     log = Log()
     assert fit(config(copy, labels=labels, out=copy / "fresh"), log).to_label is None
-    assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper", "detail"]
+    assert log.shown == ["generator", "clusters, pass", "rearranger", "segmenter", "mapper"]
     assert "\n  mapper " in log.text
     assert "once labelled" not in log.text
     assert digests(copy / "fresh", *FROZEN) == digests(copy / "model", *FROZEN)
@@ -212,6 +214,7 @@ def test_end_to_end_with_labels_from_the_start(copy):
 
 def test_retraining_keeps_the_hashes(copy):
     paint(copy / "model.work" / "to-label" / "000000.mask.png")
+    (copy / "toy.json").write_text(json.dumps(TOY | {"with_detail": True}))
     fit(config(copy))
     model, work = copy / "model", copy / "model.work"
     before = digests(model, *FROZEN)
