@@ -105,7 +105,7 @@ class BundleAdd(Checked):
             note(f"note: {self.out} gets this detail network in place of the one for {name} of --bundle {self.bundle}; edit its README.md")
         bundle.details[name] = network
         self._save(bundle)
-        print(f"{self.out}: detail networks for {', '.join(sorted(bundle.details))}")
+        print(f"{self.out}: detail networks for {bundle.details_text()}")
 
     def _check(self, bundle: "Bundle", mapper: "Mapper", trained_with: dict[str, Any]) -> None:
         """The mapper must have been trained with the bundle's own generator and clusters."""

@@ -194,10 +194,14 @@ class Bundle:
             shown.append(name if condition == name else f"{name} (reads: {condition})")
         return ", ".join(shown) or "none"
 
+    def details_text(self) -> str:
+        """The names of the mappers that have a detail network."""
+        return ", ".join(sorted(self.details)) or "none"
+
     def card(self) -> str:
         """A plain model card from what the bundle knows of itself."""
         lines = [f"# {self.name}", "", f"A Proxymask bundle: {size_text(self.size)} pictures, cut at {self.cut}."]
-        details = f" Detail networks: {', '.join(sorted(self.details))}." if self.details else ""
+        details = f" Detail networks: {self.details_text()}." if self.details else ""
         lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {self.mappers_text()}.{details}", ""]
         if self.labels is not None:
             lines += ["Labels: " + ", ".join(f"{label.id} {label.name}" for label in self.labels.labels), ""]

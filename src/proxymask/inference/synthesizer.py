@@ -161,10 +161,10 @@ class Synthesizer(ConditionSteps):
         )
 
     def __repr__(self) -> str:
-        config, details = self.config, ", ".join(sorted(self.bundle.details)) or "none"
+        config = self.config
         return (
             f"Synthesizer({config.name!r}: {size_text(config.size)} pictures, split at {config.cut}, {config.num_clusters} clusters, "
-            f"{len(config.labels)} labels, mappers: {self.bundle.mappers_text()}; detail networks: {details}; "
+            f"{len(config.labels)} labels, mappers: {self.bundle.mappers_text()}; detail networks: {self.bundle.details_text()}; "
             f"{self.device}, {str(self.dtype).removeprefix('torch.')})"
         )
 
