@@ -1,3 +1,4 @@
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from proxymask.cli.contact_sheet import CAPTION, CELL, GAP, MARGIN, TITLE
 from proxymask.cli.demo_pictures import run_demo, varied_styles
 from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.data.scenes.churches import CHURCH_LABELS
 from proxymask.imaging.labels import LabelSet
-from proxymask.imaging.mask_files import example_masks, find_masks
+from proxymask.imaging.mask_files import example_masks, examples_with, find_masks, write_example_masks
 from proxymask.imaging.masks import read_mask
 from proxymask.imaging.pictures import legend, write_picture
 from proxymask.inference.find import EMBEDDED
@@ -26,18 +28,39 @@ def synth(tiny_bundle):
     return Synthesizer.from_pretrained(tiny_bundle, "cpu", "fp32")
 
 
-def test_examples_are_masks_of_avatars():
-    masks = find_masks(example_masks(), AVATAR_LABELS)
+@pytest.mark.parametrize(
+    ("name", "labels", "drawn"),
+    [
+        ("avatars", AVATAR_LABELS, {"rectangular-head", "three-eyes", "giant-mouth", "half-off-canvas"}),
+        ("churches", CHURCH_LABELS, {"rectangle", "three-towers", "slender-tower", "half-off-the-picture"}),
+    ],
+)
+def test_examples_are_masks(name, labels, drawn):
+    assert examples_with(labels) == example_masks(name)
+    assert LabelSet.load(example_masks(name) / "labels.json") == labels
+    masks = find_masks(example_masks(name), labels)
     free = [mask.name for mask in masks if mask.name.startswith("free-form/")]
-    assert {f"free-form/{n}" for n in ("rectangular-head", "three-eyes", "giant-mouth", "half-off-canvas")} <= set(free)
+    assert {f"free-form/{one}" for one in drawn} <= set(free)
     assert len(masks) - len(free) >= 4
     for mask in masks:
-        ids = read_mask(mask.path, AVATAR_LABELS)
+        ids = read_mask(mask.path, labels)
         assert ids.shape == (256, 256)
         with Image.open(mask.path) as picture:
             assert picture.mode == "P"
             np.testing.assert_array_equal(np.asarray(picture), ids)  # index = id
-            assert picture.getpalette()[: 3 * len(AVATAR_LABELS)] == AVATAR_LABELS.palette()[: 3 * len(AVATAR_LABELS)]
+            assert picture.getpalette()[: 3 * len(labels)] == labels.palette()[: 3 * len(labels)]
+
+
+def test_classes_without_examples(synth, tmp_path):
+    """Examples of other classes would be read as masks of these, with the wrong classes."""
+    renamed = LabelSet(tuple(dataclasses.replace(label, name=label.name.upper()) for label in AVATAR_LABELS.labels))
+    assert examples_with(renamed) is None
+    with pytest.raises(ProxymaskError, match=r"no example masks with the classes of the bundle .BACKGROUND, .*proxymask sample"):
+        write_example_masks(tmp_path / "examples", renamed)
+    bundle = dataclasses.replace(synth.bundle, labels=renamed)
+    with pytest.raises(ProxymaskError, match=r"no example masks .*: give masks MASKS"):
+        run_demo(Synthesizer(bundle), tmp_path / "out")
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_examples_are_written_once(tmp_path, capsys):

@@ -9,6 +9,8 @@ from faces import COLORS, FACE, LABELS
 from PIL import Image
 
 from proxymask.core.errors import ProxymaskError
+from proxymask.data.avatars import AVATAR_LABELS
+from proxymask.data.scenes.churches import CHURCH_LABELS
 from proxymask.imaging.mask_files import find_masks, write_example_masks
 from proxymask.imaging.masks import read_mask
 
@@ -89,10 +91,12 @@ def test_annotations_in_a_folder(tmp_path):
         assert {mask.name: read_mask(mask.path, LABELS).shape for mask in masks}["many/two"] == (8, 8)
 
 
-def test_the_example_masks_are_masks(tmp_path):
-    written = write_example_masks(tmp_path / "examples", LABELS)
-    masks = find_masks(tmp_path / "examples", LABELS)
+@pytest.mark.parametrize("labels", [AVATAR_LABELS, CHURCH_LABELS], ids=["avatars", "churches"])
+def test_the_example_masks_are_masks(labels, tmp_path):
+    written = write_example_masks(tmp_path / "examples", labels)
+    masks = find_masks(tmp_path / "examples", labels)
     assert sorted(mask.path for mask in masks) == sorted(written)
+    assert len(masks) == 9
 
 
 def test_nothing_there(tmp_path):

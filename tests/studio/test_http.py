@@ -1,8 +1,11 @@
 """The HTTP interface of a running studio."""
 
 import base64
+import dataclasses
+import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +77,24 @@ def test_bad_samples_are_refused_in_words(avatars: TestClient, path: str):
 
 
 def test_the_examples_are_those_of_the_library(avatars: TestClient):
-    listed = avatars.get("/api/examples").json()
+    listed = avatars.get("/api/bundles/avatars/examples").json()
     assert {one["name"] for one in listed} >= {"beard", "free-form/three-eyes"}
     for one in listed:
         answer = avatars.get("/" + one["url"])
         assert answer.content == (example_masks() / f"{one['name']}.png").read_bytes()
-    assert "no example 'nothing'" in avatars.get("/api/examples/nothing.png").json()["error"]
+    assert "no example 'nothing'" in avatars.get("/api/bundles/avatars/examples/nothing.png").json()["error"]
+
+
+def test_other_classes_have_no_examples(tiny_bundle: Path, tmp_path: Path):
+    other = shutil.copytree(tiny_bundle, tmp_path / "other")
+    labels = LabelSet.load(other / "labels.json").labels
+    LabelSet(tuple(dataclasses.replace(label, name=label.name.upper()) for label in labels)).save(other / "labels.json")
+    about = json.loads((other / "bundle.json").read_text())
+    about["sha256"]["labels.json"] = hashlib.sha256((other / "labels.json").read_bytes()).hexdigest()
+    (other / "bundle.json").write_text(json.dumps(about))
+    with running(StudioConfig(str(other))) as client:
+        assert client.get("/api/bundles/other/examples").json() == []
+        assert client.get("/api/bundles/other/examples/beard.png").json()["error"] == "no example 'beard': there are none"
 
 
 class TestUploads:

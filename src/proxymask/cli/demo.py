@@ -29,7 +29,7 @@ class Demo(Checked):
     """Folder for the results."""
     bundle: BundleName = "avatars"
     masks: OptionalPath = None
-    """A mask file or a folder of masks to render instead of the examples."""
+    """A mask file or a folder of masks to render instead of the examples; needed where there are no examples with the bundle's classes."""
     styles: Annotated[int, Range(1, 64)] = 6
     """Number of styles; styles that differ are chosen."""
     truncation: Truncation = 1.0
@@ -50,14 +50,14 @@ class Demo(Checked):
         self._print_next(synth.bundle.labels)
 
     def _print_next(self, labels: "LabelSet") -> None:
-        from ..imaging.mask_files import example_masks, find_masks
+        from ..imaging.mask_files import examples_with, find_masks
 
         bundle = bundle_option(self.bundle)
-        mask = near(example_masks()) / "free-form" / "three-eyes.png"
-        if self.masks is not None:
-            with warnings.catch_warnings():  # said before
-                warnings.simplefilter("ignore")
-                mask = near(find_masks(self.masks, labels)[0].path)
+        masks = self.masks or examples_with(labels)
+        assert masks is not None  # run_demo needs them
+        with warnings.catch_warnings():  # said before
+            warnings.simplefilter("ignore")
+            mask = near(find_masks(masks, labels)[0 if self.masks else -1].path)  # the last example is a free-form one
         print("\nWhat to try next:")
         print("  a mask in another style")
         print(f"    {command_line('generate', *bundle, '--mask', mask, '--style-seed', 7, '--out', 'picture.png')}")
@@ -65,6 +65,6 @@ class Demo(Checked):
         print(f"    {command_line('mask', 'check', 'my-mask.png', *bundle)}")
         if self.masks is None:
             print("  the example masks in a folder of yours")
-            print(f"    {command_line('examples', '--out', 'my-masks')}")
+            print(f"    {command_line('examples', *bundle, '--out', 'my-masks')}")
         print("  pictures without a mask")
         print(f"    {command_line('sample', *bundle, '--count', 16, '--out', 'samples', '--with-proxy')}")

@@ -16,7 +16,7 @@ from ..core.sizes import size_text
 from ..core.threads import inference
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
-from ..imaging.mask_files import MaskFile, example_masks, find_masks
+from ..imaging.mask_files import MaskFile, examples_with, find_masks, no_examples
 from ..imaging.masks import colorize
 from ..imaging.pictures import check_writable, from_pixels, write_picture
 from ..inference.detail_inputs import DetailInput, mask_inputs
@@ -76,7 +76,7 @@ def run_demo(
     Args:
         synth: an opened bundle with a mapper for masks.
         out: folder; files of an earlier demo are replaced.
-        masks: a mask file or a folder of masks; the examples where None.
+        masks: a mask file or a folder of masks; the examples with the bundle's classes where None.
         styles: number of styles.
         seed: first of the style seeds to choose from.
         truncation: psi of the styles.
@@ -86,14 +86,17 @@ def run_demo(
         The path of the contact sheet.
 
     Raises:
-        ProxymaskError: no masks or bad ones, a bundle without labels, a folder that cannot be written.
+        ProxymaskError: no masks, no examples with these classes, or bad masks, a bundle without labels, a folder that cannot be written.
     """
     out, labels = Path(out), synth.bundle.labels
     if labels is None:
         raise ProxymaskError(f"--bundle {synth.bundle.name} has no labels yet, so it cannot read masks: train its mapper first")
     if styles < 1:
         raise ProxymaskError(f"--styles must be 1 or more, got {styles}")
-    files = find_masks(masks or example_masks(), labels)
+    folder = masks or examples_with(labels)
+    if folder is None:
+        raise no_examples(labels, "give --masks MASKS")
+    files = find_masks(folder, labels)
     real = Path(os.path.realpath(out))  # unlike Path.resolve, it takes links to themselves
     paths = [Path(os.path.realpath(file.path)) for file in files if masks is not None]
     if any(path.is_relative_to(real) and path != real and path.relative_to(real).parts[0] in FOLDERS for path in paths):

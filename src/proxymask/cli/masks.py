@@ -8,7 +8,7 @@ import tyro
 
 from ..core.checks import Checked
 from ..core.errors import ProxymaskError
-from .hints import command_line
+from .hints import bundle_option, command_line
 from .options import BundleName, OptionalPath
 
 
@@ -77,7 +77,7 @@ class MaskCheck(Checked):
 
 @dataclass(frozen=True)
 class Examples(Checked):
-    """Write the example masks of the embedded bundle, with their labels, to start painting from.
+    """Write the example masks of an embedded bundle, with their labels, to start painting from.
 
     OUT gets the masks as palette PNGs, labels.json with the id, name and colour of every class, and a README.md. A folder that
     holds files is refused.
@@ -88,12 +88,15 @@ class Examples(Checked):
 
     out: Path
     """Folder for the masks; a new or an empty one."""
+    bundle: BundleName = "avatars"
 
     def run(self) -> None:
         """Write the files, and print what to try next."""
-        from ..data.avatars import AVATAR_LABELS
         from ..imaging.mask_files import write_example_masks
+        from ..inference.mask_check import read_target
 
-        written = write_example_masks(self.out, AVATAR_LABELS)
+        bundle = bundle_option(self.bundle)
+        written = write_example_masks(self.out, read_target(self.bundle).labels, "".join(f" {word}" for word in bundle))
         print(f"{len(written)} masks with their labels in {self.out}")
-        print(f"next: {command_line('generate', '--mask', self.out / 'beard.png', '--out', 'picture.png')}")
+        first = next((mask for mask in written if mask.stem == "beard"), written[0])
+        print(f"next: {command_line('generate', *bundle, '--mask', first, '--out', 'picture.png')}")

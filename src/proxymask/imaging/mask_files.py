@@ -20,8 +20,8 @@ PLACES = (Path(__file__).parents[1] / "examples" / "masks", Path(__file__).paren
 
 OWN_FILES = ("labels.json", "README.md")  # of a folder of masks
 
-README = """Example masks of the embedded bundle avatars: palette PNGs whose indices are the ids in labels.json. Paint over one with the
-colours of the classes, in any image editor, save it as PNG, and run: proxymask mask check MASK
+README = """Example masks of {name}: palette PNGs whose indices are the ids in labels.json. Paint over one with the colours of the
+classes, in any image editor, save it as PNG, and run: proxymask mask check MASK{bundle}
 """
 
 
@@ -33,34 +33,47 @@ class MaskFile(NamedTuple):
     path: Path
 
 
-def example_masks() -> Path:
-    """The folder of the example masks of avatars.
+def example_masks(name: str = "avatars") -> Path:
+    """The folder of the example masks of an embedded bundle.
 
     Raises:
         ProxymaskError: neither in the installed package nor in a checkout.
     """
     for place in PLACES:
-        if place.is_dir():
-            return place
-    raise ProxymaskError(f"{PLACES[0]} is missing: install proxymask again")
+        if (place / name).is_dir():
+            return place / name
+    raise ProxymaskError(f"{PLACES[0] / name} is missing: install proxymask again")
 
 
-def write_example_masks(out: Path, labels: LabelSet) -> list[Path]:
-    """Copy the example masks to ``out``, with labels.json and a README.md.
+def examples_with(labels: LabelSet) -> Path | None:
+    """The folder of the example masks whose classes have the ids and names of ``labels``; None: there are none with these classes."""
+    wanted = [(label.id, label.name) for label in labels.labels]
+    for place in PLACES:
+        for file in sorted(place.glob("*/labels.json")):
+            if [(label.id, label.name) for label in LabelSet.load(file).labels] == wanted:
+                return file.parent
+    return None
+
+
+def write_example_masks(out: Path, labels: LabelSet, options: str = "") -> list[Path]:
+    """Copy the example masks with the classes ``labels`` to ``out``, with labels.json and a README.md.
 
     Args:
         out: a new or empty folder.
         labels: the classes of the masks.
+        options: further options of the command in README.md.
 
     Returns:
         The masks that were written.
 
     Raises:
-        ProxymaskError: ``out`` is a file or holds files, or cannot be written.
+        ProxymaskError: ``out`` is a file or holds files, or cannot be written; there are no examples with these classes.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ProxymaskError(f"--out {out} {'is a file' if out.is_file() else 'holds files'}: give a new or an empty folder")
-    source = example_masks()
+    source = examples_with(labels)
+    if source is None:
+        raise no_examples(labels, "write samples with proxymask sample, and paint over them")
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -69,10 +82,16 @@ def write_example_masks(out: Path, labels: LabelSet) -> list[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             written.append(Path(shutil.copyfile(mask.path, target)))
         labels.save(out / "labels.json")
-        (out / "README.md").write_text(README, encoding="utf-8")
+        (out / "README.md").write_text(README.format(name=source.name, bundle=options), encoding="utf-8")
     except OSError as error:
         raise ProxymaskError(f"cannot write to --out {out} ({os_reason(error)}): make room or give another folder") from None
     return written
+
+
+def no_examples(labels: LabelSet, advice: str) -> ProxymaskError:
+    """The error where no example masks have the classes ``labels``; ``advice``: what to do."""
+    names = ", ".join(labels.names[:6]) + (", ..." if len(labels) > 6 else "")
+    return ProxymaskError(f"there are no example masks with the classes of the bundle ({names}): {advice}")
 
 
 def find_masks(path: str | Path, labels: LabelSet) -> list[MaskFile]:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from ...imaging.mask_files import example_masks
+from ...imaging.mask_files import examples_with
 from ...imaging.pictures import from_pixels
 from ..catalogue import MOST_PAINTED, Model, palette_picture
 from ..errors import NotFoundError
@@ -49,21 +50,25 @@ async def picture(name: str, seed: Seed, request: Request, truncation: Psi = 1.0
     return png(await work)
 
 
-@router.get("/examples")
-def examples() -> list[dict[str, Any]]:
-    """The example masks of the library."""
-    return [{"name": name, "url": f"api/examples/{name}.png"} for name in _examples()]
+@router.get("/bundles/{name}/examples")
+async def examples(name: str, request: Request) -> list[dict[str, Any]]:
+    """The example masks of the library with the classes of the bundle; none for other classes."""
+    found = await studio_of(request).with_model(name, _examples)
+    base = f"api/bundles/{quote(name, safe='')}/examples"
+    return [{"name": example, "url": f"{base}/{example}.png"} for example in found]
 
 
-@router.get("/examples/{name:path}.png", response_class=Response)
-def example(name: str) -> Response:
+@router.get("/bundles/{name}/examples/{example:path}.png", response_class=Response)
+async def example(name: str, example: str, request: Request) -> Response:
     """One of them."""
-    found = _examples().get(name)
-    if found is None:
-        raise NotFoundError(f"no example {name[:80]!r}: there are {', '.join(_examples())}")
-    return png(found.read_bytes())
+    found = await studio_of(request).with_model(name, _examples)
+    if example not in found:
+        raise NotFoundError(f"no example {example[:80]!r}: there are {', '.join(found) or 'none'}")
+    return png(found[example].read_bytes())
 
 
-def _examples() -> dict[str, Path]:
-    folder = example_masks()
+def _examples(model: Model) -> dict[str, Path]:
+    folder = examples_with(model.labels) if model.labels is not None else None
+    if folder is None:
+        return {}
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.png"))}

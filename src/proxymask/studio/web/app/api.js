@@ -48,7 +48,7 @@ export const paths = {
   sample: (name, seed, truncation) => `${bundlePath(name)}/samples/${seed}.png?truncation=${truncation}`,
   sampleMask: (name, seed, truncation) => `${bundlePath(name)}/samples/${seed}.mask.png?truncation=${truncation}`,
   sampleClusters: (name, seed, truncation) => `${bundlePath(name)}/samples/${seed}.clusters.png?truncation=${truncation}`,
-  examples: () => "api/examples",
+  examples: (name) => `${bundlePath(name)}/examples`,
   mask: (name) => `${bundlePath(name)}/mask`,
   drawing: (name, condition) => `${bundlePath(name)}/drawing?condition=${encodeURIComponent(condition)}`,
   keepPicture: () => "api/keep/picture",

@@ -91,10 +91,10 @@ export class Start {
     const tile = make("span", { class: "tile" }, icon("blank"));
     blank.append(tile, make("span", { text: "Blank" }));
     this.first.replaceChildren(blank);
-    const { condition } = this.state;
+    const { bundle, condition } = this.state;
     if (condition.mode !== "labels") return;
     try {
-      for (const example of await getJson(paths.examples())) {
+      for (const example of await getJson(paths.examples(bundle.name))) {
         const words = example.name.split("/").at(-1).replaceAll(/[-_]/g, " ");
         const { image, button } = this.#choice(example.name, words, () => this.files.startFromExample(example));
         this.first.append(button);
