@@ -255,7 +255,7 @@ _DEMO = Preset(
         unet_recolor=1.0,  # docs/decisions.md, recoloured-lines
         unet_clean_share=0.5,
     ),
-    generator_loop=LoopConfig(steps=8000, batch=16),
+    generator_loop=LoopConfig(steps=16_000, batch=16),  # docs/decisions.md, generator-steps
     rearranger_loop=LoopConfig(steps=4000, batch=8, checkpoint_every=500),
     segmenter_loop=LoopConfig(steps=700, batch=4, checkpoint_every=200, grid_every=0),
     mapper_loop=LoopConfig(steps=2400, batch=8, checkpoint_every=500),
@@ -298,7 +298,7 @@ def ours_preset(resolution: int) -> Preset:
     * The cut is :func:`default_cut`.
     * At 128 pixels the last block has the channels of the last one at 64; from 512 on the generator is the paper's (StyleGAN2 config-F), at
       256 half as wide, and the other networks are wider in proportion (docs/decisions.md, half-widths-at-256).
-    * The generator sees pictures in proportion to their pixels, 128,000 at 64, at most StyleGAN2's 25 million.
+    * The generator sees pictures in proportion to their pixels, 256,000 at 64, at most StyleGAN2's 25 million.
     * The mapper's steps are in proportion to the side, the rearranger's also to the cells of the proxy mask, up to 256 pixels: above, the
       features at the cut are no larger.
     * The encoder of other conditions starts at the size of the proxy mask.
