@@ -262,7 +262,17 @@ def test_data_prepare_names_what_it_skips(tmp_path, capsys):
 def test_inspect_bundle(tiny_bundle, capsys):
     assert run("inspect", tiny_bundle) == 0
     shown = capsys.readouterr().out
-    for text in ("complete bundle", "32x32", "cut at 16", "mappers: mask", "facial_hair", "5 proxy clusters", "licences", "personal"):
+    for text in (
+        "complete bundle",
+        "32x32",
+        "cut at 16",
+        "mappers: mask",
+        "detail networks: none",
+        "facial_hair",
+        "5 proxy clusters",
+        "licences",
+        "personal",
+    ):
         assert text in shown, text
     assert run("inspect", tiny_bundle / "generator") == 0
     assert "a saved Generator" in capsys.readouterr().out
@@ -327,6 +337,9 @@ def test_inspect_masks_pictures_and_samples(tiny_bundle, bundle, tmp_path, capsy
     assert run("inspect", MASK, "--bundle", tiny_bundle) == 0
     assert "256x256 pixels, 8 of 9 classes" in capsys.readouterr().out
     assert run("inspect", MASK) == 0
+    assert "256x256 pixels, 8 of 9 classes" in capsys.readouterr().out  # labels.json lies next to it
+    alone = shutil.copy(MASK, tmp_path)
+    assert run("inspect", alone) == 0
     assert "palette picture" in capsys.readouterr().out
     assert run("sample", "--count", 2, "--out", tmp_path / "samples", *bundle) == 0
     capsys.readouterr()

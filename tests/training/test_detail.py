@@ -73,6 +73,15 @@ def test_shares_of_styles() -> None:
     assert 0 < sum(paired(self_share=0.5, mix_share=0.25)) < 64
 
 
+def test_shares_and_layers_that_cannot_be() -> None:
+    with pytest.raises(ProxymaskError, match=r"self.share 0.6 and .*mix.share 0.5 are more than 1 together"):
+        DetailConfig(self_share=0.6, mix_share=0.5)
+    layers = tiny.make_cut().generator.num_ws
+    definition(mix_layers=(1, layers)).build()
+    with pytest.raises(ProxymaskError, match=f"mix.layers {layers + 1}: the generator has {layers} layers"):
+        definition(mix_layers=(1, layers + 1)).build()
+
+
 def test_resumes_exactly(tmp_path: Path) -> None:
     """2N steps = N + resume + N, from within either phase."""
     whole = tiny.state(tiny.run(definition(8).build(), tmp_path / "whole", steps=8, checkpoint_every=8))

@@ -230,6 +230,7 @@ def test_retraining_keeps_the_hashes(copy):
     for part in ("mappers", "segmenter", "details"):
         assert digests(copy / "second", part) != digests(model, part)
     assert Bundle.load(copy / "second").labels.names == ["new 0", "new 1", "new 2"]
+    assert Bundle.load(copy / "second").name == "second"
     assert mark_of(copy / "second.work" / "mapper")["identity"]["discriminator"] != "fresh"  # found in model.work
     assert digests(model, "mappers", "segmenter") == old
     (copy / "off.json").write_text(json.dumps(TOY | {"with_detail": False}))
@@ -239,7 +240,7 @@ def test_retraining_keeps_the_hashes(copy):
     fit(config(copy, images=None, bundle=str(model), labels=labels))  # in place
     assert digests(model, *FROZEN) == before
     assert check_bundle(model) == []
-    assert Bundle.load(model).labels.names == ["new 0", "new 1", "new 2"]
+    assert (Bundle.load(model).labels.names, Bundle.load(model).name) == (["new 0", "new 1", "new 2"], "model")
     assert len(list(work.glob("mapper.*"))) == 1  # the earlier one is kept
 
 

@@ -38,6 +38,12 @@ def definition(stage: RearrangerStage, width: int) -> RearrangerDefinition:
     return RearrangerDefinition(config=config, loop=tiny.loop_config(steps=2), cut=stage.cut, clusters=stage.clusters, rms=(1.0, 1.0))
 
 
+def test_more_mixed_layers_than_there_are(stage: RearrangerStage) -> None:
+    config = dataclasses.replace(stage.config, mix_layers=(2, 40))
+    with pytest.raises(ProxymaskError, match="mix.layers 40: the generator has"):
+        dataclasses.replace(definition(stage, 0), config=config).build()
+
+
 def samples(stage: RearrangerStage, seed: int) -> torch.Tensor:
     return torch.randn(NUMBER, stage.cut.generator.z_dim, generator=torch.Generator().manual_seed(seed))
 

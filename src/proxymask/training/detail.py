@@ -21,6 +21,7 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import Checked, Range, Rate, Share, Weight, Width
+from ..core.errors import ProxymaskError
 from ..imaging.grids import tile, to_uint8
 from ..models.detail_network import DetailChange, DetailNetwork
 from ..models.discriminator import Discriminator
@@ -61,6 +62,11 @@ class DetailConfig(Checked):
     """Share of the steps, at the start, in which only the auxiliary segmenter learns."""
     r1_gamma: Weight = 1.0
     """gamma of R1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.self_share + self.mix_share > 1:
+            raise ProxymaskError(f"--self-share {self.self_share} and --mix-share {self.mix_share} are more than 1 together: lower one")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ Shapes: B samples, C feature channels, h x w positions at the cut, K clusters, H
 """
 
 import dataclasses
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -21,11 +21,13 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import Channels, Checked, Count, Range, Rate, Share, Weight, Width
+from ..core.errors import ProxymaskError
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Init, Rearranger, Skip, StyleKV, Value
 from ..models.split_generator import SplitGenerator, SplitState
+from ..models.stylegan2 import Generator
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .loop import Run
@@ -125,6 +127,12 @@ class CrossPass(NamedTuple):
     """(B, h, w) the proxy mask that they were rearranged to, int64, with absent clusters substituted."""
     whole_mix: torch.Tensor
     """(B, 1, 1) bool: samples whose mask is a style-mixed one without substitution."""
+
+
+def check_mix_layers(layers: Sequence[int], generator: Generator) -> None:
+    """A :class:`ProxymaskError` where style mixing reaches beyond the layers of ``generator``."""
+    if max(layers) > generator.num_ws:
+        raise ProxymaskError(f"--mix-layers {max(layers)}: the generator has {generator.num_ws} layers: give at most that many")
 
 
 def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:

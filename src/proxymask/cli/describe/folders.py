@@ -59,6 +59,7 @@ def _bundle(folder: Path) -> Description:
         f"name: {bundle.name}",
         f"pictures: {size_text(bundle.size)}, the generator cut at {bundle.cut}",
         f"mappers: {bundle.mappers_text() if bundle.mappers else 'none yet: it cannot read masks'}",
+        f"detail networks: {bundle.details_text()}",
         "parameters:",
     ]
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in bundle.parts().items()}

@@ -1,5 +1,6 @@
 """The bundle that a ``fit`` writes."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def write_bundle(state: FitState) -> None:
         segmenter=state.segmenter,
         mappers=({} if source is None else dict(source.mappers)) | ({} if state.mapper is None else {"mask": state.mapper}),
         details=_details(state),
-        name=state.config.name or (source.name if source is not None else state.out.name),
+        name=state.config.name or (source.name if source is not None and _is_folder_of(source, state) else state.out.name),
         about=_about(state),
     )
     if source is None:
@@ -43,6 +44,11 @@ def write_bundle(state: FitState) -> None:
     if problems:
         raise ProxymaskError(f"{staging}: {'; '.join(problems)}")
     replace_folder(staging, state.out)
+
+
+def _is_folder_of(source: Bundle, state: FitState) -> bool:
+    """Whether --out is the folder of --bundle."""
+    return os.path.realpath(needed(source.folder)) == os.path.realpath(state.out)
 
 
 def _details(state: FitState) -> dict[str, DetailNetwork]:

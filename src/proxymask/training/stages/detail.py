@@ -21,6 +21,7 @@ from ..auxiliary import WIDTH, AuxiliaryStage
 from ..detail import DetailConfig, DetailStage
 from ..pairs import ConditionPairs, MaskPairs, PairSource, SegmenterLabeler
 from ..parts import Frozen, check_compatible
+from ..rearranger import check_mix_layers
 from .definition import BATCH, TrainedStage, discriminator_to_train, hashes, seeded
 
 STATISTICS_SAMPLES = 64
@@ -55,6 +56,7 @@ class DetailDefinition(TrainedStage):
     def build(self) -> DetailStage:
         """Raises :class:`ProxymaskError` where networks do not fit, or the pictures are no larger than the features at the cut."""
         check_compatible(self.frozen.cut, self.frozen.clusters, self.frozen.rearranger)
+        check_mix_layers(self.config.mix_layers, self.frozen.cut.generator)
         classes = self.segmenter.out.out_channels
         if classes != len(self.labels):
             raise ProxymaskError(f"the segmenter knows {classes} classes, the labels are {len(self.labels)}: train it with these labels")

@@ -16,7 +16,7 @@ from ...models.split_generator import SplitGenerator
 from ..adversarial import Pictures
 from ..narrow_keys import narrow_keys
 from ..parts import check_compatible, pictures_id
-from ..rearranger import RearrangerConfig, RearrangerStage
+from ..rearranger import RearrangerConfig, RearrangerStage, check_mix_layers
 from ..run_dirs import Networks
 from .definition import BATCH, TrainedStage, discriminator_to_train, hashes, seeded
 
@@ -51,6 +51,7 @@ class RearrangerDefinition(TrainedStage):
 
     def build(self) -> RearrangerStage:
         check_compatible(self.cut, self.clusters)
+        check_mix_layers(self.config.mix_layers, self.cut.generator)
         width = self.config.narrow_channels
         if width < 0:
             raise ProxymaskError(f"queries and keys cannot be narrowed to {width} channels: give a width, or 0 to leave them as trained")
