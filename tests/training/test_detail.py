@@ -78,7 +78,7 @@ def test_shares_and_layers_that_cannot_be() -> None:
         DetailConfig(self_share=0.6, mix_share=0.5)
     layers = tiny.make_cut().generator.num_ws
     definition(mix_layers=(1, layers)).build()
-    with pytest.raises(ProxymaskError, match=f"mix.layers {layers + 1}: the generator has {layers} layers"):
+    with pytest.raises(ProxymaskError, match=rf"mix.layers {layers + 1}: the generator has {layers} layers"):
         definition(mix_layers=(1, layers + 1)).build()
 
 

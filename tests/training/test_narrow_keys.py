@@ -40,7 +40,7 @@ def definition(stage: RearrangerStage, width: int) -> RearrangerDefinition:
 
 def test_more_mixed_layers_than_there_are(stage: RearrangerStage) -> None:
     config = dataclasses.replace(stage.config, mix_layers=(2, 40))
-    with pytest.raises(ProxymaskError, match="mix.layers 40: the generator has"):
+    with pytest.raises(ProxymaskError, match=r"mix.layers 40: the generator has"):
         dataclasses.replace(definition(stage, 0), config=config).build()
 
 
