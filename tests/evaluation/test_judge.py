@@ -11,25 +11,31 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.data.dataset import ImageSet
 from proxymask.data.drawn_dataset import make_dataset
+from proxymask.data.scenes.churches import CHURCH_LABELS
 from proxymask.evaluation.judge import SHIPPED, Judge, judge_names, shipped_judges
 from proxymask.imaging.labels import LabelSet
 from proxymask.metrics.segmentation import SegmentationScore, boundary_f_score, class_then_mean, per_image_iou
 from proxymask.training.judge import JudgeConfig, train_judge
 
 
-def test_shipped_judge_reads_fresh_avatars(tmp_path: Path) -> None:
-    assert sum(path.stat().st_size for path in (SHIPPED / "avatars").iterdir()) < 3e6
+def test_shipped_judges() -> None:
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 3e6
     assert shipped_judges(AVATAR_LABELS) == [SHIPPED / "avatars", SHIPPED / "avatars-unet"]
+    assert shipped_judges(CHURCH_LABELS) == [SHIPPED / "churches", SHIPPED / "churches-unet"]
     assert shipped_judges(LabelSet.of([("ground", "#000000")])) == []
-    judge = Judge.load(SHIPPED / "avatars")
-    make_dataset(tmp_path / "drawn", "avatars", 60, 64, 4711, "head", 1, None)
+
+
+@pytest.mark.parametrize("kind", ["avatars", "churches"])
+def test_shipped_judge_reads_fresh_pictures(kind: str, tmp_path: Path) -> None:
+    judge = Judge.load(SHIPPED / kind)
+    make_dataset(tmp_path / "drawn", kind, 60, 64, 4711, "head" if kind == "avatars" else None, 1, None)
     real = ImageSet.open(tmp_path / "drawn", 64)
     score = SegmentationScore(judge.labels.names).update(judge.predict(real.images(range(60)))[0], real.masks(range(60))).summary()
     assert score["miou"] > 0.8
-    # what the card and judge.json say is what it does on other avatars, within what 60 pictures can tell
+    # what the card and judge.json say is what it does on other pictures, within what 60 pictures can tell
     assert score["miou"] == pytest.approx(judge.info.accuracy["miou"], abs=0.06)
     assert score["accuracy"] == pytest.approx(judge.info.accuracy["accuracy"], abs=0.01)
-    assert f"{judge.info.accuracy['miou']:.4f}" in (SHIPPED / "avatars" / "README.md").read_text()
+    assert f"{judge.info.accuracy['miou']:.4f}" in (SHIPPED / kind / "README.md").read_text()
 
 
 def test_features_and_reading_are_one_pass() -> None:

@@ -4,8 +4,8 @@ It is trained on pictures with exact masks (:mod:`proxymask.training.judge`) and
 scores do not flatter one. Its pooled activations also serve as features of the Frechet and kernel distances.
 
 A judge is a folder: ``config.json`` and ``model.safetensors`` (a :class:`~proxymask.models.segmentation_nets.DilatedSegmenter` or a
-:class:`~proxymask.models.segmentation_nets.UNetSegmenter`), ``labels.json``, and ``judge.json`` (:class:`JudgeInfo`). Two for avatars are
-shipped in :data:`SHIPPED`, one of each design, so that an evaluation shows what depends on the judge.
+:class:`~proxymask.models.segmentation_nets.UNetSegmenter`), ``labels.json``, and ``judge.json`` (:class:`JudgeInfo`). Two for avatars and
+two for churches are shipped in :data:`SHIPPED`, one of each design, so that an evaluation shows what depends on the judge.
 
 Shapes: B pictures, H x W pixels, N classes, D feature dimensions, h x w the judge's own size.
 """
