@@ -96,7 +96,8 @@ def _stats_lines(last: dict[str, Any]) -> list[str]:
     done, took = f"{last.get('samples', 0):,} samples", _duration(float(last.get("seconds", 0)))
     head = f"last statistics: step {last.get('step', 0):,}, {done} in {took}, {last.get('samples_per_second', 0)} samples/s"
     metrics = {key: value for key, value in last.items() if key not in NOT_METRICS and isinstance(value, int | float)}
-    return [head, *(f"  {key:<32}{value:.5g}" for key, value in metrics.items())]
+    wide = max([32, *(len(key) + 1 for key in metrics)])
+    return [head, *(f"  {key:<{wide}}{value:.5g}" for key, value in metrics.items())]
 
 
 def _last_stats(path: Path) -> dict[str, Any]:

@@ -146,13 +146,14 @@ def _lines(state: FitState, rows: Sequence[Row]) -> list[str]:
         first = f"fit: {config.generator or config.images} -> {state.out}"
     lines = [f"{first} ({size_text(state.size)} pictures, cut at {state.cut}, on {state.device.type}; work in {state.work})"]
     memory_of = "GPU memory" if state.device.type == "cuda" else "memory"
+    wide = max([32, *(len(row.amount) + 1 for row in rows)])
     for row in rows:
         later = ", once labelled" if row.after_labels else ""
         needs = (f", {memory_of} {amount(row.cost.memory)}" if row.cost.memory else "") + (f", disk {amount(row.disk)}" if row.disk else "")
-        lines.append(f"  {row.stage:<17}{row.amount:<32}about {duration(row.seconds)}{needs}{later}")
+        lines.append(f"  {row.stage:<17}{row.amount:<{wide}}about {duration(row.seconds)}{needs}{later}")
     now = sum(row.seconds for row in rows if not row.after_labels)
     then = sum(row.seconds for row in rows if row.after_labels)
-    total = f"  {'in all':<17}{'':<32}about {duration(now)}" + (f", and {duration(then)} once labelled" if then else "")
+    total = f"  {'in all':<17}{'':<{wide}}about {duration(now)}" + (f", and {duration(then)} once labelled" if then else "")
     memory, disk = max((row.cost.memory for row in rows), default=0), sum(row.disk for row in rows)
     if memory:
         total += f"; {memory_of} about {amount(memory)}"
