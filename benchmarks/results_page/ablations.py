@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from proxymask.evaluation.report import number
 from proxymask.evaluation.svg import lines
 
-from .form import COMMANDS, Section, cell, current, further_judges, joined, load, markdown, missing, only_toys, plot
+from .form import Section, cell, current, further_judges, joined, listed, load, markdown, missing, only_toys, plot
 
 PROXY = {"frechet_proxy": "distance", "mask_ignored_proxy": "mask ignored", "agreement": "agreement", "identity_psnr": "PSNR of self"}
 CLUSTERS = {
@@ -41,11 +42,11 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
 
 
 def extremes(rows: Sequence[Mapping[str, Any]], key: str, name: str, least: bool = False) -> str:
-    """The best and the worst row that is no toy, in a sentence; of toys alone, that they are no result."""
-    if all(row["toy"] for row in rows):
-        return only_toys([row["steps"] for row in rows])
+    """The best and the worst row that is no toy, in a sentence."""
     scored = sorted((row for row in rows if row.get(key) is not None and not row["toy"]), key=lambda row: row[key] if least else -row[key])
     best, worst = scored[0], scored[-1]
+    if len(scored) == 1:
+        return f"So far only {current(best['variant'])} is measured: {name} {cell(best, key)}."
     return f"Best {name}: {current(best['variant'])} ({cell(best, key)}); worst: {current(worst['variant'])} ({cell(worst, key)})."
 
 
@@ -64,13 +65,13 @@ def ablation(folder: Path, name: str, title: str, columns: Mapping[str, str], ke
     found = load(folder / "ablations" / f"{name}.json")
     if found is None:
         return missing(title, name)
-    rows = found["rows"]
-    sentence, body = extremes(rows, key, of, least=key.startswith("frechet")), table(rows, columns)
+    rows, body = found["rows"], table(found["rows"], columns)
     sheet = f"![{name}](results/ablations/{name}.png)" if (folder / "ablations" / f"{name}.png").is_file() else ""
     pictures = f"Shapes, styles, then a row a variant:\n\n{sheet}" if sheet else ""
     if all(row["toy"] for row in rows):
-        return Section(title, sentence, COMMANDS[name], folded={"Numbers and pictures of the toys": joined([body, drawn, pictures])})
-    return Section(title, sentence, COMMANDS[name], table=body, plot=drawn, folded={"Pictures": pictures})
+        return only_toys(title, [row["steps"] for row in rows], name, {"Numbers and pictures of the toys": joined([body, drawn, pictures])})
+    sentence = extremes(rows, key, of, least=key.startswith("frechet"))
+    return Section(title, sentence, name, table=body, plot=drawn, folded={"Pictures": pictures})
 
 
 def losses(folder: Path) -> Section:
@@ -97,9 +98,11 @@ def reals(folder: Path) -> Section:
     return ablation(folder, "reals", "What L_adv takes for real", PROXY, "frechet_proxy", "distance")
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean, and standard deviation where there are several."""
-    return f"{statistics.fmean(values):.3f}" + (f" ± {statistics.pstdev(values):.3f}" if len(values) > 1 else "")
+def spread(values: Sequence[float], key: str = "") -> str:
+    """Mean, and standard deviation where there are several; empty where there is none."""
+    if not values:
+        return ""
+    return number(statistics.fmean(values), key) + (f" ± {number(statistics.pstdev(values), key)}" if len(values) > 1 else "")
 
 
 def label_curve(folder: Path) -> Section:
@@ -108,58 +111,58 @@ def label_curve(folder: Path) -> Section:
     if found is None:
         return missing(title, "labels")
     rows = [row for row in found["rows"] if row.get("miou_masks") is not None]
+    rows = [row for row in rows if not row["toy"]] or rows
     chains = {labels: [row for row in rows if row["labels"] == labels] for labels in sorted({row["labels"] for row in rows})}
-    toys = bool(rows) and all(row["toy"] for row in rows)
     alone = {row["labels"]: row for row in found["spread"]}
-    cells = []
-    for labels in sorted({*chains, *alone}):
-        ours = [[row[key] for row in chains.get(labels, [])] for key in ("miou_masks", "accuracy_masks", "frechet_masks")]
-        said = [str(len(ours[0])), *(spread(values) if values else "" for values in ours)] if ours[0] else ["", "", "", ""]
-        one = alone.get(labels)
-        means = (
-            [
-                f"{one[f'segmenter_{key}_mean']:.3f}" + (f" ± {one[f'segmenter_{key}_std']:.3f}" if one["draws"] > 1 else "")
-                for key in ("miou", "accuracy")
-            ]
-            if one
-            else ["", ""]
-        )
-        cells.append([str(labels), *said, str(one["draws"]) if one else "", *means])
-    heads = ["labelled", "draws", "mIoU", "accuracy", "distance", "draws of the segmenter", "its mIoU against the judge", "its accuracy"]
-    body = markdown(heads, cells)
+    body = curve_table(chains, alone)
     series = {
-        "segmenter, mean of the draws": [(row["labels"], row["segmenter_miou_mean"]) for row in found["spread"]],
-        "full chain, mean of the draws": [(n, statistics.fmean(row["miou_masks"] for row in of)) for n, of in chains.items()],
+        "segmenter, mean of the draws": [(labels, row["segmenter_miou_mean"]) for labels, row in alone.items()],
+        "full chain, mean of the draws": [(labels, statistics.fmean(row["miou_masks"] for row in of)) for labels, of in chains.items()],
     }
     drawn = plot(folder, "labels", lines("mIoU by labelled samples", series, "labelled samples", log_x=True))
     folded = {"Every chain": table(found["rows"], LABELS)}
-    if toys or not chains:
-        sentence = only_toys([row["steps"] for row in found["rows"]])
-        return Section(title, sentence, COMMANDS["labels"], folded={"Numbers of the toys": joined([body, drawn]), **folded})
-    return Section(title, curve_found(chains), COMMANDS["labels"], curve_notes(found["rows"], chains), body, drawn, folded)
+    if all(row["toy"] for row in rows):
+        return only_toys(title, [row["steps"] for row in found["rows"]], "labels", {"Numbers of the toys": joined([body, drawn]), **folded})
+    return Section(title, curve_found(chains), "labels", curve_notes(rows, chains), body, drawn, folded)
+
+
+def curve_table(chains: Mapping[int, Sequence[Mapping[str, Any]]], alone: Mapping[int, Mapping[str, Any]]) -> str:
+    """A row a number of labelled samples: means and spreads of the full chain and of the segmenter alone."""
+    cells = []
+    for labels in sorted({*chains, *alone}):
+        chain, one = chains.get(labels, []), alone.get(labels)
+        row = [str(labels), str(len(chain) or "")]
+        row += [spread([found[key] for found in chain], key) for key in ("miou_masks", "accuracy_masks", "frechet_masks")]
+        if one is not None:
+            row.append(str(one["draws"]))
+            for key in ("segmenter_miou", "segmenter_accuracy"):
+                row.append(f"{one[f'{key}_mean']:.3f}" + (f" ± {one[f'{key}_std']:.3f}" if one["draws"] > 1 else ""))
+        cells.append([*row, *[""] * (8 - len(row))])
+    heads = ["labelled samples", "draws", "mIoU", "accuracy", "distance", "draws of the segmenter", "its mIoU", "its accuracy"]
+    return markdown(heads, cells)
 
 
 def curve_found(chains: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
     """The mIoU with the fewest and with the most labelled samples."""
     means = {labels: [row["miou_masks"] for row in rows] for labels, rows in chains.items()}
     few, many = min(means), max(means)
+    start = f"With {few} labelled sample{'s' if few > 1 else ''}, drawn at random, pictures show their masks with mIoU {spread(means[few])}"
     if few == many:
-        return f"With {few} random labelled the mIoU of the full chain is {spread(means[few])}."
+        return f"{start}."
     share = 100 * statistics.fmean(means[few]) / statistics.fmean(means[many])
-    return f"The full chain goes from mIoU {spread(means[few])} with {few} random labelled to {spread(means[many])} with {many}: {few} reaches {share:.0f} % of {many}."
+    return f"{start}, {share:.0f} % of the {spread(means[many])} with {many}."
 
 
 def curve_notes(rows: Sequence[Mapping[str, Any]], chains: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
     """How many draws there are, what is not there yet, and which version measured it."""
+    text = []
     single = [str(labels) for labels, of in chains.items() if len(of) < 2]
-    text = (
-        f"Samples are drawn at random; spreads are standard deviations of the draws; with {', '.join(single)} labelled there is one draw."
-        if single
-        else ""
-    )
+    if single:
+        text.append(f"There is only one draw with {listed(single)} labelled samples.")
     wanted = [str(labels) for labels in (1, 4, 8, 16) if labels not in chains]
     if wanted:
-        text += f" Not measured yet: {', '.join(wanted)} labelled."
+        text.append(f"Not measured yet: {listed(wanted)} labelled samples.")
+    text.append("Spreads are standard deviations over the draws. The embedded mapper of 1 label learnt from a chosen sample instead.")
     versions = sorted({row["versions"].partition(",")[0] for row in rows if row.get("versions")})
-    trained = sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})
-    return f"{text} Measured with {', '.join(versions)}, mappers of {', '.join(f'{steps:,}' for steps in trained)} steps.".strip()
+    trained = [f"{steps:,}" for steps in sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})]
+    return " ".join([*text, f"Measured with {listed(versions)}, mappers of {listed(trained)} steps."])

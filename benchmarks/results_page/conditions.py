@@ -6,7 +6,7 @@ from typing import Any
 from proxymask.evaluation.report import number
 from proxymask.evaluation.svg import lines
 
-from .form import COMMANDS, Section, joined, load, markdown, plot
+from .form import Section, joined, load, markdown, plot
 
 TITLE = "Scribbles, drawings and depth"
 FILES = ("conditions", "conditions-hed", "conditions-photo-sketch", "conditions-hed-by-hed", "conditions-hed-by-pidinet")
@@ -41,9 +41,9 @@ def section(folder: Path) -> Section | None:
     return Section(
         TITLE,
         f"Other inputs reach {100 * worst[0]:.0f} to {100 * best[0]:.0f} % of the mIoU that masks reach: least {worst[1]}, most {best[1]}.",
-        COMMANDS["conditions"],
-        f"Where it loses: all of them follow the labels less well than masks.{rough(mappers)} None has a detail network. How each was trained: "
-        "[decisions](decisions.md#condition-mappers).",
+        "conditions",
+        f"Where it loses: pictures follow every one of them less well than masks.{rough(mappers)} Measured without detail networks. "
+        "How each was trained: [decisions](decisions.md#condition-mappers).",
         markdown(["", "pictures", "mIoU", "accuracy", "of the masks'", "mIoU when shown nothing"], rows),
         drawn,
         folded,
@@ -51,7 +51,7 @@ def section(folder: Path) -> Section | None:
 
 
 def rough(mappers: dict[str, Any]) -> str:
-    """What is left when the most of the input is removed."""
+    """What is left of the mIoU when most of the input is removed."""
     kept = []
     for row in mappers.values():
         scores = list(row["robustness"].get("removed", {}).items())
@@ -60,7 +60,7 @@ def rough(mappers: dict[str, Any]) -> str:
     if not kept:
         return ""
     least, most = min(share for _, share in kept), max(share for _, share in kept)
-    return f" With {kept[0][0]} of the input removed {100 * least:.0f} to {100 * most:.0f} % of their mIoU are left."
+    return f" With {kept[0][0].replace('%', ' %')} of the input removed {100 * least:.0f} to {100 * most:.0f} % of their mIoU are left."
 
 
 def robustness(key: str, title: str, mappers: dict[str, Any]) -> str:

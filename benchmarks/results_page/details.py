@@ -8,11 +8,10 @@ from typing import Any
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
-from .form import COMMANDS, Section, joined, listed, markdown, missing, words
+from .form import Section, by_judge, joined, listed, markdown, missing, words
 
 TITLE = "What does the detail network bring?"
-KEYS = {"miou": "mIoU", "boundary_f_1px": "boundary F-score, 1 pixel", "thin": "IoU of the thinnest class", "distance": "distance"}
-JUDGES = ("", ", second judge")
+KEYS = {"miou": "mIoU", "boundary_f_1px": "boundary F-score, 1 pixel", "weakest": "IoU of the weakest class", "distance": "distance"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Run:
     """What the file's name says after the domain, "seed 1"."""
     stored: Mapping[str, Any]
 
-    def thinnest(self) -> str:
+    def weakest(self) -> str:
         """The class with the lowest IoU without it."""
         classes = next(iter(self.stored["judges"].values()))["off"]["iou"]
         return min(classes, key=lambda name: classes[name])
@@ -33,7 +32,7 @@ class Run:
         """A number by a judge, off or on; None where the judge or the number is missing."""
         judges = list(self.stored["judges"].values())
         scores = judges[judge][state] if judge < len(judges) else {}
-        return scores.get("iou", {}).get(self.thinnest()) if key == "thin" else scores.get(key)
+        return scores.get("iou", {}).get(self.weakest()) if key == "weakest" else scores.get(key)
 
     def growth(self, key: str) -> list[float]:
         """On minus off, as a share of off, by every judge."""
@@ -49,8 +48,9 @@ def section(folder: Path) -> Section:
         return missing(TITLE, "details")
     firsts = [next(run for run in runs if run.domain == domain) for domain in dict.fromkeys(run.domain for run in runs)]
     gains = listed([f"{run.value(0, 'off', 'miou'):.3f} to {run.value(0, 'on', 'miou'):.3f} ({run.domain})" for run in firsts])
-    always = all(change > 0 for run in runs for key in ("miou", "boundary_f_1px", "thin") for change in run.growth(key))
-    whole = "mIoU, borders and the thinnest class are better in every run and by every judge"
+    always = all(change > 0 for run in runs for key in ("miou", "boundary_f_1px", "weakest") for change in run.growth(key))
+    whole = "mIoU, borders and the weakest class are better in every run and by every judge"
+    part = "some numbers are worse in some run or by some judge"
     worse = []
     for first in firsts:
         grown = [100 * change for run in runs if run.domain == first.domain for change in run.growth("distance")]
@@ -58,24 +58,24 @@ def section(folder: Path) -> Section:
             worse.append(f"on {first.domain} the distance to real pictures grows by up to {max(grown):.0f} %")
     slower = [run.stored["milliseconds"]["on"] / run.stored["milliseconds"]["off"] for run in runs]
     worse.append(f"a picture takes up to {max(slower):.2f} times as long")
-    thin = listed([f"{words(run.thinnest())} ({run.domain})" for run in firsts])
+    weakest = listed([f"{words(run.weakest())} ({run.domain})" for run in firsts])
     count = listed([f"{count:,}" for count in sorted({run.stored["count"] for run in runs})])
     return Section(
         TITLE,
-        f"It raises the mIoU from {gains}; {whole if always else 'not in every run and by every judge'}.",
-        COMMANDS["details"],
-        f"Where it loses: {'; '.join(worse)}. Thinnest class: {thin}. Every other weight is the same, {count} fresh masks.",
+        f"The detail network {'raises' if always else 'changes'} the mIoU from {gains}; {whole if always else part}.",
+        "details",
+        f"Where it loses: {'; '.join(worse)}. Weakest class without it: {weakest}. Every other weight is the same, {count} fresh masks.",
         table(runs),
         folded={"IoU of each class": of_classes(runs)},
     )
 
 
 def heads(runs: list[Run]) -> list[tuple[Run, str, str]]:
-    """Columns: off of a domain's first run, and on of every run."""
-    columns = []
+    """Columns: on of every run, and before it off where that is not the off of the run before, as with another mapper."""
+    columns: list[tuple[Run, str, str]] = []
     for run in runs:
-        if run.domain not in {one.domain for one, _, _ in columns}:
-            columns.append((run, "off", f"{run.domain}, off"))
+        if not columns or run.value(0, "off", "miou") != columns[-1][0].value(0, "off", "miou"):
+            columns.append((run, "off", ", ".join(filter(None, [run.domain, "off", run.rest]))))
         columns.append((run, "on", ", ".join(filter(None, [run.domain, "on", run.rest]))))
     return columns
 
@@ -83,7 +83,9 @@ def heads(runs: list[Run]) -> list[tuple[Run, str, str]]:
 def table(runs: list[Run]) -> str:
     """A row for each number and judge, and the time of a picture."""
     columns, rows = heads(runs), []
-    for judge, said in enumerate(JUDGES):
+    judges = max((list(run.stored["judges"]) for run in runs), key=len)
+    marks = [f", {mark}" if (mark := by_judge(judges, name)) else "" for name in judges]
+    for judge, said in enumerate(marks):
         for key, title in KEYS.items():
             cells = [number(run.value(judge, state, key), key.replace("distance", "frechet")) for run, state, _ in columns]
             rows.append([title + said, *cells])

@@ -11,7 +11,7 @@ from proxymask.core.files import read_json
 from proxymask.evaluation.report import HEADS, number
 from proxymask.evaluation.svg import bars
 
-from .form import COMMANDS, Section, current, fold, joined, listed, load, markdown, missing, plot, words
+from .form import COMMANDS, Section, by_judge, current, fold, joined, listed, load, markdown, missing, plot, words
 
 TITLE = "Pictures from masks, evaluated"
 COLUMNS = ("masks", "proxy", "generator", "floor", "grid", "real", "copy", "table")
@@ -26,11 +26,12 @@ ROWS = {
     "style_consistency": "colours of the own style",
     "diversity": "diversity",
 }
-LEGEND = """In the tables: *proxy masks, no mapper*: pictures from proxy masks of other samples. *Masks on the proxy grid and back*: masks
-made as coarse as a proxy mask, without any picture. *Real pictures*: for the distance other real ones (the floor), for the scores the
-judge's reading of them (its own accuracy). *Relative to the generator's own*: both distances less the floor. *Colours of the own style*:
-share of pictures whose colours are nearest to those of their own style, of 20 styles (chance 0.05). *Diversity*: perceptual distance between pictures of one
-mask in several styles."""
+LEGEND = """* Proxy masks, no mapper: pictures from proxy masks of other samples.
+* Masks on the proxy grid and back: masks made as coarse as a proxy mask, scored without any picture.
+* Real pictures: for the distance other real pictures, the floor; for the scores the judge's reading of them, its own accuracy.
+* Distance relative to the generator's own: both distances less the floor.
+* Colours of the own style: share of pictures whose colours are nearest to those of their own style, of 20 styles (by chance 0.05).
+* Diversity: perceptual distance between pictures of one mask in several styles, in the features of the judge."""
 WEIGHTS = ("FID and KID proper", "not computed:")  # notes about weights that are not here; what the page says of that is in its head
 
 
@@ -85,13 +86,13 @@ def section(folder: Path) -> Section:
     if not every:
         return missing(TITLE, "evaluation")
     domains = {domain: [one for one in every if one.domain == domain] for domain in dict.fromkeys(one.domain for one in every)}
-    blocks = [LEGEND]
+    blocks = [fold("What the rows and columns mean", LEGEND)]
     for domain, ones in domains.items():
         blocks += [f"### {domain.capitalize()}", *of_domain(folder, domain, ones)]
         if domain == "avatars":
             blocks.append(earlier(folder))
-    paper = f"; supplement B.1: `{COMMANDS['paper']}`" if any(one.about["protocol"] == "paper" for one in every) else ""
-    blocks.append(f"Command: `{COMMANDS['evaluation']}`{paper}")
+    paper = f"; supplement B.1: {COMMANDS['paper']}" if any(one.about["protocol"] == "paper" for one in every) else ""
+    blocks.append(f"Command: {COMMANDS['evaluation']}{paper}")
     return Section(TITLE, " ".join(filter(None, (headline(domain, ones) for domain, ones in domains.items()))), more=joined(blocks))
 
 
@@ -118,15 +119,17 @@ def losses(ones: Sequence[Evaluated]) -> str:
     ratios = [f"{one.at['frechet_ratio/judge', 'masks']:.2f} ({one.name})" for one in ones if ("frechet_ratio/judge", "masks") in one.at]
     if ratios:
         parts.append(f"the pictures are {listed(ratios)} times as far from real ones as the generator's own")
-    worst = []
+    worst, real = [], dict[str, float]()
     for one in ones:
-        classes, real = one.classes("miou", "masks"), one.classes("miou", "real")
+        classes = one.classes("miou", "masks")
         if classes:
             name = min(classes, key=lambda key: classes[key])
-            worst.append(f"{words(name)} at {classes[name]:.2f}" + (f" of {real[name]:.2f}" if name in real else "") + f" ({one.name})")
+            worst.append(f"{words(name)} {classes[name]:.2f} ({one.name})")
+            real |= {words(name): one.classes("miou", "real")[name]} if name in one.classes("miou", "real") else {}
     if worst:
-        parts.append(f"the class with the lowest IoU is {listed(worst)}, of what the judge reads in real pictures")
-    others = [f"{1 - v:.0%} ({one.name})" for one in ones if (v := one.at.get(("style_consistency", "masks"))) is not None]
+        on_real = listed([f"{name} {value:.2f}" for name, value in real.items()])
+        parts.append(f"the lowest IoU of a class is {listed(worst)}" + (f", on real pictures {on_real}" if real else ""))
+    others = [f"{100 - 100 * v:.0f} % ({one.name})" for one in ones if (v := one.at.get(("style_consistency", "masks"))) is not None]
     if others:
         parts.append(f"{listed(others)} of the pictures have colours nearer to those of another style")
     return f"Where it loses: {'; '.join(parts)}." if parts else ""
@@ -138,7 +141,7 @@ def second_opinion(ones: Sequence[Evaluated]) -> str:
     for judge in dict.fromkeys(name for one in ones for name in one.judges[1:]):
         said = [f"{one.at[f'miou/{judge}', 'masks']:.3f} ({one.name})" for one in ones if (f"miou/{judge}", "masks") in one.at]
         if said:
-            text.append(f"The judge {judge} finds mIoU {listed(said)}.")
+            text.append(f"The {by_judge(ones[0].judges, judge)} ({judge}) finds mIoU {listed(said)}.")
     return " ".join(text)
 
 
@@ -149,8 +152,8 @@ def remarks(ones: Sequence[Evaluated]) -> str:
         for note in one.notes:
             if not note.startswith(WEIGHTS):
                 by_note.setdefault(current(note), []).append(one.name)
-    text = [note + ("" if len(names) == len(ones) else f" ({listed(names)})") for note, names in by_note.items()]
-    return f"To be known: {'; '.join(text)}." if text else ""
+    text = [note[0].upper() + note[1:] + ("" if len(names) == len(ones) else f" ({listed(names)})") for note, names in by_note.items()]
+    return " ".join(f"{note}." for note in text)
 
 
 def of_domain(folder: Path, domain: str, ones: Sequence[Evaluated]) -> list[str]:
@@ -158,7 +161,7 @@ def of_domain(folder: Path, domain: str, ones: Sequence[Evaluated]) -> list[str]
     shown = mapped(ones) or list(ones[:1])
     about = shown[0].about
     how = f"{about['count']:,} pictures of each kind, {about['resolution']} pixels, cut at {about['cut']}, {about['clusters']} clusters."
-    blocks = [joined([" ".join(filter(None, [second_opinion(shown), losses(shown), how, remarks(shown)]))]), short(shown)]
+    blocks = [" ".join(filter(None, [second_opinion(shown), losses(shown)])), " ".join(filter(None, [how, remarks(shown)])), short(shown)]
     drawn = {one.name: one.classes("miou", "masks") for one in shown}
     drawn |= {head: shown[0].classes("miou", of) for head, of in (("masks on the proxy grid and back", "grid"), ("real pictures", "real"))}
     drawn = {head: classes for head, classes in drawn.items() if classes}
@@ -174,16 +177,13 @@ def of_domain(folder: Path, domain: str, ones: Sequence[Evaluated]) -> list[str]
 
 def short(ones: Sequence[Evaluated]) -> str:
     """The short table: both mappers side by side, then what they are compared with (of the first evaluation)."""
-    judges = ones[0].judges or [""]
+    judges = ones[0].judges
     keys = [row["key"] for one in ones for row in one.found]
     rows = []
     for start, title in ROWS.items():
         for key in dict.fromkeys(key for key in keys if key.split("/")[0] == start):
             which = key.partition("/")[2]
-            if start.startswith("frechet"):  # judge: the features of the main judge
-                which = judges[0] if which in ("", "judge") else which
-            elif start != "diversity":
-                which = which or judges[0]
+            which = by_judge(judges, which) if which in judges else which.removeprefix("judge")  # frechet/judge: by the first judge
             values = [one.at.get((key, "masks")) for one in ones]
             values += [next((ones[0].at[key, of] for of in sets if (key, of) in ones[0].at), None) for sets in SHARED.values()]
             if any(value is not None for value in values):
@@ -269,6 +269,7 @@ def earlier(folder: Path) -> str:
     if many is not None:
         at = {head: number(many[key], "frechet") for key, head in EARLIER.items()}
         distances.append([f"{many['count']:,}", *(at.get(head, "") for head in heads)])
-    text = "The model of that time had no detail networks, and one of its mappers had learnt from 4 labelled samples. 500 masks; measured with `benchmarks/quality.py` of commit ad2af9b."
+    text = """The model of that time had no detail networks, and one of its mappers had learnt from 4 labelled samples. 500 masks;
+measured with `benchmarks/quality.py` of commit ad2af9b."""
     blocks = [text, markdown(["", *scored], rows), "Distance to real pictures:", markdown(["pictures", *heads], distances)]
     return fold("An earlier measurement, also with 4 labels", joined(blocks))

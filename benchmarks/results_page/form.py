@@ -10,19 +10,20 @@ from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
 DATA = "--data data/avatars64 --masks data/test64"
-CHAIN = f"{DATA} --discriminator runs/g64 --work runs/ablations --steps 10000"
+FOLDERS = f"{DATA} --discriminator runs/g64 --work runs/ablations"
 COMMANDS = {
-    "evaluation": f"proxymask evaluate {DATA} --out runs/evaluation [--mapper mask-1]",
-    "paper": "proxymask evaluate --data data/avatars64 --protocol paper --out runs/paper",
-    "details": "python details.py --bundle avatars --masks fresh --real data/avatars64 --count 2000",
-    "speed": "OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60",
-    "parts": "python -m ablations.parts --steps 10000 (in full in benchmarks/README.md)",
-    "losses": f"python -m ablations.losses {CHAIN}",
-    "clusters": f"python -m ablations.clusters {CHAIN}",
-    "labels": f"python -m ablations.labels {CHAIN} --pseudo-labels runs/pseudo-labels",
-    "reals": f"python -m ablations.reals {CHAIN}",
-    "wall-time": "python wall_time.py (trainings first: benchmarks/README.md, rows rival to wall time)",
-    "conditions": "python conditions.py (trainings first: docs/decisions.md, condition-mappers)",
+    "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation [--mapper mask-1]`",
+    "paper": "`proxymask evaluate --data data/avatars64 --protocol paper --out runs/paper`",
+    "details": "`python details.py --bundle runs/with-detail --masks fresh --real data/avatars64 --count 2000`",
+    "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",
+    "parts": "`python -m ablations.parts ... --steps 10000`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
+    "losses": f"`python -m ablations.losses {FOLDERS} --steps 10000`",
+    "clusters": f"`python -m ablations.clusters {FOLDERS} --steps 10000`",
+    "labels": f"`python -m ablations.labels {FOLDERS} --pseudo-labels runs/pseudo-labels --rearranger avatars --steps 15900 "
+    "--mapper-steps 1200 --segmenter-steps 300 --count 500`",
+    "reals": f"`python -m ablations.reals {FOLDERS} --steps 10000`",
+    "wall-time": "`python wall_time.py`, after the trainings of [benchmarks/README.md](../benchmarks/README.md), rows rival to wall time",
+    "conditions": "`python conditions.py --judge ../src/proxymask/judges/avatars --fresh fresh --out ../docs/results/conditions.json`",
 }
 RENAMED = {"retouching block": "refinement block", "asked cluster": "queried cluster"}  # words of older JSON files, and today's
 
@@ -34,18 +35,20 @@ class Section:
     title: str
     found: str
     """What was found, in one sentence; it stands in the table of contents, too."""
-    command: str = ""
-    """The command that measures it, or measures it in full."""
+    measured_by: str = ""
+    """Name of the command that measures it, in :data:`COMMANDS`."""
     more: str = ""
     """Further sentences: where the method loses, and how it was measured."""
     table: str = ""
     plot: str = ""
     folded: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Title and Markdown of each folded part."""
+    toys: bool = False
+    """Whether all rows are toys: then the command is that of the full version."""
 
     def text(self) -> str:
         """The section in Markdown."""
-        command = f"Command: `{self.command}`" if self.command else ""
+        command = f"{'Full version' if self.toys else 'Command'}: {COMMANDS[self.measured_by]}" if self.measured_by else ""
         blocks = [f"## {self.title}", self.found, self.more, self.table, self.plot, *folds(self.folded), command]
         return joined(blocks)
 
@@ -76,7 +79,7 @@ def anchor(title: str) -> str:
 
 def missing(title: str, name: str) -> Section:
     """A section whose measurement is not there."""
-    return Section(title, "Not measured yet.", COMMANDS[name])
+    return Section(title, "Not measured yet.", name)
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -126,6 +129,13 @@ def further_judges(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.get("judges", {})))
 
 
-def only_toys(steps: Sequence[int]) -> str:
-    """What to say of a section whose rows are all toys of ``steps`` steps."""
-    return f"No result yet: all rows are toys of {listed([f'{count:,}' for count in sorted(set(steps))], 'or')} steps."
+def only_toys(title: str, steps: Sequence[int], name: str, folded: Mapping[str, str], more: str = "") -> Section:
+    """A section whose rows are all toys of ``steps`` steps; ``name`` is that of the command of the full version."""
+    sentence = f"No result yet: all rows are toys of {listed([f'{count:,}' for count in sorted(set(steps))], 'or')} steps."
+    return Section(title, sentence, name, more, folded=folded, toys=True)
+
+
+def by_judge(judges: Sequence[str], name: str) -> str:
+    """How a number by a judge is marked: not at all for the first one."""
+    position = judges.index(name) if name in judges else 0
+    return ("", "second judge")[position] if position < 2 else f"judge {name}"

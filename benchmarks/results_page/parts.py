@@ -11,7 +11,7 @@ from ablations.parts import ARMS, PARTS, Part
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
-from .form import COMMANDS, Section, joined, markdown, only_toys
+from .form import Section, joined, markdown, only_toys
 
 TITLE = "What is each part beyond the paper worth?"
 MIOU, DISTANCE = 0.01, 0.05  # changes that count: of the mIoU by every judge, and of the distance as a share of it without the part
@@ -136,9 +136,9 @@ def section(folder: Path) -> Section | None:
     grown = [one for one in worths if not one.toy]
     if not grown:
         folded = {"Numbers of the toys": joined([body, how]), **sheets}
-        return Section(TITLE, only_toys([one.steps for one in worths]), COMMANDS["parts"], folded=folded)
+        return only_toys(TITLE, [one.steps for one in worths], "parts", folded)
     sentence, more = sentences(grown)
-    return Section(TITLE, sentence, COMMANDS["parts"], more, body, folded={"How it was measured": how, **sheets})
+    return Section(TITLE, sentence, "parts", more, body, folded={"How it was measured": how, **sheets})
 
 
 def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:

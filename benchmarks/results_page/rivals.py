@@ -11,11 +11,18 @@ from proxymask.core.files import read_json
 from proxymask.evaluation.report import HEADS, number
 from proxymask.evaluation.svg import lines
 
-from .evaluation import evaluated
-from .form import COMMANDS, Section, cell, further_judges, joined, listed, load, markdown, missing, only_toys, plot
+from .evaluation import Evaluated, evaluated
+from .form import Section, cell, further_judges, joined, listed, load, markdown, missing, only_toys, plot, words
 
 RIVAL = "Against a supervised rival, over wall time (Figure S5)"
 BASELINES = "Without learning"
+EARLIER = "An earlier measurement, with baseline b"
+EQUAL, WITH_GENERATOR, AT_END = "when ours ends", "when ours with its generator ends", "at its end"
+MOMENTS = {
+    EQUAL: "At equal wall time, without the training of our generator,",
+    WITH_GENERATOR: "With the training of our generator counted,",
+    AT_END: "Against the rivals at their own ends",
+}
 INADE = "INADE, the paper's other rival, is not rebuilt here."
 
 
@@ -38,11 +45,15 @@ def wall_time(folder: Path) -> Section:
     body, drawn = markdown(heads, cells), {key: over_time(folder, rows, names, key) for key in ("miou", "frechet_judge")}
     toys = [name for name in names if budget[name] < TOY]
     if len(toys) == len(names):
-        sentence = only_toys(list(budget.values()))
         folded = {"Numbers and plots of the toys": joined([body, *drawn.values()])}
-        return Section(RIVAL, sentence, COMMANDS["wall-time"], INADE, folded=folded)
-    sentence = at_equal_time([(title, row) for title, row in points if row["name"] not in toys])
-    return Section(RIVAL, sentence, COMMANDS["wall-time"], INADE, body, drawn["miou"], {"Distance over wall time": drawn["frechet_judge"]})
+        return only_toys(RIVAL, list(budget.values()), "wall-time", folded, INADE)
+    trained = [row for row in rows if row["name"] not in toys]
+    if "ours" in toys or len(names) - len(toys) < 2:
+        sentence, more = "No result yet: ours and a rival have not both been trained for long enough.", ""
+    else:
+        sentence, more = at_equal_time(trained)
+    folded = {"Distance over wall time": drawn["frechet_judge"]}
+    return Section(RIVAL, sentence, "wall-time", f"{more} {INADE}".strip(), body, drawn["miou"], folded)
 
 
 def over_time(folder: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> str:
@@ -63,74 +74,96 @@ def moments(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, A
         return []
     end = max(ours, key=lambda row: row["seconds"])
     out: list[tuple[str, Mapping[str, Any]]] = [("ours at its end, without its generator's training", end)]
-    times = {"when ours ends": end["seconds"]}
+    times = {EQUAL: end["seconds"]}
     if "generator_seconds" in end:
-        times["when ours with its generator ends"] = end["seconds"] + end["generator_seconds"]
-        out.append(("ours at its end, with its generator's training", {**end, "spent": times["when ours with its generator ends"]}))
+        times[WITH_GENERATOR] = end["seconds"] + end["generator_seconds"]
+        out.append(("ours at its end, with its generator's training", {**end, "spent": times[WITH_GENERATOR]}))
     for name in dict.fromkeys(row["name"] for row in rows if row["name"] != "ours"):
         scored = sorted((row for row in rows if row["name"] == name and row.get("miou") is not None), key=lambda row: row["seconds"])
-        for when, seconds in {**times, "at its end": math.inf}.items():
-            if seconds > scored[-1]["seconds"] and when != "at its end":
+        for when, seconds in {**times, AT_END: math.inf}.items():
+            if seconds > scored[-1]["seconds"] and when != AT_END:
                 continue  # it had ended by then
             reached = [row for row in scored if row["seconds"] <= seconds] or scored[:1]
-            out.append((f"{name} {when}", reached[-1]))
+            out.append((f"{name}, {when}", reached[-1]))
     return out
 
 
-def at_equal_time(points: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """Which rivals ours is ahead of, and when."""
-    ours = [row for _, row in points if row["name"] == "ours"]
-    rivals = [(title, row) for title, row in points if row["name"] != "ours"]
-    if not ours or not rivals:
-        return "Ours and a rival have not both been trained long enough to be compared."
+def at_equal_time(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """How ours compares with the rivals when it ends; then with its generator's training counted, and with the rivals' own ends."""
+    compared = {when: verdict(moments(rows), when) for when in MOMENTS}
+    first, *more = (f"{MOMENTS[when]} {text}." for when, text in compared.items() if text)
+    return first, " ".join(more)
+
+
+def verdict(points: Sequence[tuple[str, Mapping[str, Any]]], when: str) -> str:
+    """Which rivals ours is ahead of at a moment, and which it is behind; empty where no rival has that moment."""
+    ours = points[0][1] if points else {}
+    rivals = [row for title, row in points if title.endswith(f", {when}")]
     text = []
     for key, name, sign in (("miou", "mIoU", 1), ("frechet_judge", "distance", -1)):
-        ahead = [title for title, row in rivals if sign * (ours[0][key] - row[key]) > 0]
-        behind = [title for title, _ in rivals if title not in ahead]
-        text.append(f"in {name} ours is ahead of {listed(ahead)}" + (f" and behind {listed(behind)}" if behind else ""))
-    return f"At its end, {'; '.join(text)}."
+        ahead = [row["name"] for row in rivals if sign * (ours[key] - row[key]) > 0]
+        behind = [row["name"] for row in rivals if row["name"] not in ahead]
+        said = [f"{word} {listed(names)}" for word, names in (("ahead of", ahead), ("behind", behind)) if names]
+        text.append(f"in {name} {' and '.join(said)}")
+    return f"ours is {', '.join(text)}" if rivals else ""
 
 
 def baselines(folder: Path) -> Section:
     """The method against baselines without learning: of the evaluations, and the older ones folded."""
-    rows, ahead = [], []
-    for one in evaluated(folder):
-        count = next((row["count"] for row in one.found if row["key"] == "miou" and row["of"] in ("copy", "table")), 0)
-        if not count or ("miou", "masks") not in one.at:
-            continue
-        name = f"{one.domain}, {one.name}"
-        known = [("ours", "masks"), *((HEADS[of], of) for of in ("copy", "table") if ("miou", of) in one.at)]
-        for title, of in known:
-            scores = [one.at.get((key, of)) for key in ("miou", *(f"miou/{judge}" for judge in one.judges[1:]), "boundary_f_1px")]
-            distance = one.at.get(("frechet_baseline/judge", of))
-            rows.append([name, title, *(number(score) for score in scores), number(distance, "frechet")])
-        ahead.append(all(one.at["miou", "masks"] > one.at["miou", of] for _, of in known[1:]))
-    old, old_ahead = earlier(folder)
-    if not rows and not old:
-        return missing(BASELINES, "evaluation")
-    judges = next((one.judges[1:] for one in evaluated(folder) if one.judges), [])
-    said = f"The mIoU is ahead of that of copied features in {sum(ahead)} of {len(ahead)} evaluations" if rows else old_ahead
-    if rows and old_ahead:
-        said = f"{said}; {old_ahead[0].lower()}{old_ahead[1:]}"
-    if not rows:
-        return Section(BASELINES, f"{said}.", COMMANDS["evaluation"], table=old)
-    heads = ["model", "", "mIoU", *(f"mIoU, judge {judge}" for judge in judges), "boundary F-score, 1 pixel", "distance, 500 pictures"]
-    more = "Baseline a copies the features of the nearest position of the same cluster; baseline b takes a cluster for each label from a table."
-    return Section(BASELINES, f"{said}.", COMMANDS["evaluation"], more, markdown(heads, rows), folded={"An earlier measurement": old})
+    every = [one for one in evaluated(folder) if ("miou", "masks") in one.at and {("miou", "copy"), ("miou", "table")} & one.at.keys()]
+    old = earlier(folder)
+    if not every:
+        found = Section(BASELINES, "Measured for older models only.", "evaluation", folded={EARLIER: old})
+        return found if old else missing(BASELINES, "evaluation")
+    rows, gains, behind = [], [], []
+    for one in every:
+        ours = compared(one, "masks")
+        rows.append([f"{one.domain}, {one.name}", "ours", *(number(value, name) for name, value in ours.items())])
+        for of in ("copy", "table"):
+            if ("miou", of) not in one.at:
+                continue
+            theirs = compared(one, of)
+            rows.append([f"{one.domain}, {one.name}", HEADS[of], *(number(value, name) for name, value in theirs.items())])
+            gains.append(ours["mIoU"] - theirs["mIoU"])
+            for name in ours:
+                if (ours[name] > theirs[name]) if name.startswith("frechet") else (ours[name] < theirs[name]):
+                    behind.append(f"{name} ({one.domain}, {one.name}, {HEADS[of]})")
+    said = f"The mIoU is {min(gains):.2f} to {max(gains):.2f} above that of baselines which learn no rearranger or no mapper."
+    if min(gains) < 0:
+        said = f"The mIoU is above that of baselines without learning in {sum(gain > 0 for gain in gains)} of {len(gains)} comparisons."
+    more = f"""Where it loses against a baseline: {listed(behind)}. Baseline a copies features from the nearest position of the style that
+has the wanted cluster; baseline b takes the clusters of each class from a table. Ours on {counted(every, "masks")} masks, the baselines
+on {counted(every, "copy", "table")}; the distance is of as few pictures for all."""
+    heads = ["model", "", *(name.replace("frechet", "distance") for name in compared(every[0], "masks"))]
+    return Section(BASELINES, said, "evaluation", more, markdown(heads, rows), folded={EARLIER: old})
 
 
-def earlier(folder: Path) -> tuple[str, str]:
-    """The table and the sentence of the older measurements."""
-    rows, ahead = [], []
+def compared(one: Evaluated, of: str) -> dict[str, float]:
+    """The numbers by which ours and the baselines are compared; NaN where one was not measured."""
+    second = f"miou/{one.judges[1]}" if len(one.judges) > 1 else ""
+    keys = {
+        "mIoU": "miou",
+        "mIoU, second judge": second,
+        "boundary F-score, 1 pixel": "boundary_f_1px",
+        "frechet": "frechet_baseline/judge",
+    }
+    return {name: one.at.get((key, of), math.nan) for name, key in keys.items()}
+
+
+def counted(every: Sequence[Evaluated], *sets: str) -> str:
+    """How many pictures were scored."""
+    found = {row["count"] for one in every for row in one.found if row["key"] == "miou" and row["of"] in sets}
+    return listed([f"{count:,}" for count in sorted(found)])
+
+
+def earlier(folder: Path) -> str:
+    """The table of the older measurements."""
+    rows = []
     for path in sorted(folder.glob("avatars-*.json")):
         stored = read_json(path)
-        scores = {name: stored["mask_to_picture"] if name == "ours" else found for name, found in stored.get("baselines", {}).items()}
         for name, found in stored.get("baselines", {}).items():
-            rows.append([path.stem, name, f"{found['count']:,}", f"{scores[name]['miou']:.3f}", f"{found['feature_distance']:.1f}"])
-        if "ours" in scores:
-            ahead.append(all(scores["ours"]["miou"] > found["miou"] for name, found in scores.items() if name != "ours"))
-    if not rows:
-        return "", ""
-    text = f"An earlier measurement: ahead of copying and of a table in mIoU in {sum(ahead)} of {len(ahead)} models"
+            scores = stored["mask_to_picture"] if name == "ours" else found
+            title = {"a_nearest_copy": HEADS["copy"], "b_label_table": HEADS["table"]}.get(name, name)
+            rows.append([words(path.stem), title, f"{found['count']:,}", number(scores["miou"]), f"{found['feature_distance']:.1f}"])
     note = "Ours: mIoU of all masks of that measurement. Measured with `benchmarks/quality.py` of commit ad2af9b."
-    return joined([markdown(["model", "", "pictures", "mIoU", "distance"], rows), note]), text
+    return joined([markdown(["model", "", "pictures", "mIoU", "distance"], rows), note]) if rows else ""

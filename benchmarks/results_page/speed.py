@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .form import COMMANDS, Section, joined, listed, load, markdown, missing
+from .form import Section, joined, load, markdown, missing
 
 TITLE = "How long does a new mask take?"
 FILES = {
@@ -13,7 +13,9 @@ FILES = {
     "speed-ours-256": "preset ours-256",
     "speed-paper-256": "paper's sizes, 256 pixels, queries and keys of 320 channels",
 }
-MACHINE = "One thread of an Intel Xeon (AMX) where the row names no other machine, bf16, processor time, the style cached; random weights from 128 pixels on."
+MACHINE = """One thread of an Intel Xeon (AMX) where the row names no other machine, bf16, processor time, the style cached; random weights
+from 128 pixels on."""
+WHOLE = ("generator, uncut", "mask to picture", "mask to picture, detail network")
 PARTS = {
     "mapper": "mapper",
     "query": "query",
@@ -41,14 +43,17 @@ def section(folder: Path) -> Section:
     found = measured(folder)
     if not found:
         return missing(TITLE, "speed")
-    ratios = [(name, stored["times"]["mask to picture"]["ratio"]) for name, stored in found]
     name, stored = found[0]
-    detail = stored["times"].get("mask to picture, detail network")
-    said = f"{name}: {ratios[0][1]:.2f} times the uncut generator" + (f", with the detail network {detail['ratio']:.2f}" if detail else "")
-    slower = [f"{name} ({ratio:.2f})" for name, ratio in ratios if ratio > 1]
+    times, detail = stored["times"], stored["times"].get("mask to picture, detail network")
+    said = f"A new mask takes {times['mask to picture']['ratio']:.2f} times as long as a picture of the uncut generator"
+    said += (f", with the detail network {detail['ratio']:.2f} times" if detail else "") + f" ({name})."
+    ratios = {name: one["times"]["mask to picture"]["ratio"] for name, one in found}
+    slower, slowest = sum(ratio > 1 for ratio in ratios.values()), max(ratios, key=lambda name: ratios[name])
+    loses = (
+        f"Where it loses: {slower} of {len(ratios)} rows are slower than the uncut generator, most {slowest}: {ratios[slowest]:.2f} times."
+    )
     rows = [
-        [name, ms(one, "generator, uncut"), ms(one, "mask to picture"), ms(one, "mask to picture, detail network")]
-        + [f"{one['times']['mask to picture']['ratio']:.2f}", f"{one['peak_mib']:,}" if "peak_mib" in one else ""]
+        [name, *(ms(one, key) for key in WHOLE), f"{ratios[name]:.2f}", f"{one['peak_mib']:,}" if "peak_mib" in one else ""]
         for name, one in found
     ]
     heads = [
@@ -62,9 +67,9 @@ def section(folder: Path) -> Section:
     split = [[name, *(ms(one, key) for key in PARTS)] for name, one in found if "mapper" in one["times"]]
     return Section(
         TITLE,
-        f"{said}.",
-        COMMANDS["speed"] + " [--preset ours-128 | --paper [--key-channels 0]]",
-        f"Where it loses, slower than the uncut generator: {listed(slower)}. {MACHINE}",
+        said,
+        "speed",
+        f"{loses} {MACHINE}",
         markdown(heads, rows),
         folded={
             "Time of each part": markdown(["", *(f"{title}, ms" for title in PARTS.values())], split),
