@@ -64,7 +64,8 @@ def section(folder: Path) -> Section:
         TITLE,
         f"The detail network {'raises' if always else 'changes'} the mIoU from {gains}; {whole if always else part}.",
         "details",
-        f"Where it loses: {'; '.join(worse)}. Weakest class without it: {weakest}. Every other weight is the same, {count} fresh masks.",
+        f"Where it loses: {'; '.join(worse)}. Weakest class without it: {weakest}. Every other weight is the same, {count} fresh masks. "
+        "More: [details](details.md).",
         table(runs),
         folded={"IoU of each class": of_classes(runs)},
     )

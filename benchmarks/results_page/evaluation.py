@@ -119,20 +119,35 @@ def losses(ones: Sequence[Evaluated]) -> str:
     ratios = [f"{one.at['frechet_ratio/judge', 'masks']:.2f} ({one.name})" for one in ones if ("frechet_ratio/judge", "masks") in one.at]
     if ratios:
         parts.append(f"the pictures are {listed(ratios)} times as far from real ones as the generator's own")
-    worst, real = [], dict[str, float]()
-    for one in ones:
-        classes = one.classes("miou", "masks")
-        if classes:
-            name = min(classes, key=lambda key: classes[key])
-            worst.append(f"{words(name)} {classes[name]:.2f} ({one.name})")
-            real |= {words(name): one.classes("miou", "real")[name]} if name in one.classes("miou", "real") else {}
-    if worst:
-        on_real = listed([f"{name} {value:.2f}" for name, value in real.items()])
-        parts.append(f"the lowest IoU of a class is {listed(worst)}" + (f", on real pictures {on_real}" if real else ""))
+    parts += weakest(ones)
     others = [f"{100 - 100 * v:.0f} % ({one.name})" for one in ones if (v := one.at.get(("style_consistency", "masks"))) is not None]
     if others:
         parts.append(f"{listed(others)} of the pictures have colours nearer to those of another style")
     return f"Where it loses: {'; '.join(parts)}." if parts else ""
+
+
+def weakest(ones: Sequence[Evaluated]) -> list[str]:
+    """The class with the lowest IoU, and how well the judge reads it in real pictures; a text a class."""
+    found: dict[str, list[Evaluated]] = {}
+    for one in ones:
+        classes = one.classes("miou", "masks")
+        if classes:
+            found.setdefault(min(classes, key=lambda name: classes[name]), []).append(one)
+    text = []
+    for name, of in found.items():
+        said = listed([f"{one.classes('miou', 'masks')[name]:.2f} ({one.name})" for one in of])
+        real = of[0].classes("miou", "real").get(name)
+        text.append(f"the weakest class is {words(name)}, IoU {said}" + ("" if real is None else f", in real pictures {real:.2f}"))
+    return text
+
+
+def supplement(one: Evaluated) -> str:
+    """What the protocol of the supplement found: proxy masks of other samples, without a mapper."""
+    scores = {of: [one.at.get((f"{key}/judge", of)) for key in ("frechet", "precision", "recall")] for of in ("proxy", "generator")}
+    if any(value is None for values in scores.values() for value in values):
+        return ""
+    said = [f"distance {distance:.2f}, precision {precision:.2f}, recall {recall:.2f}" for distance, precision, recall in scores.values()]
+    return f"Supplement B.1, {one.about['count']:,} pictures from proxy masks of other samples: {said[0]}; the generator's own: {said[1]}."
 
 
 def second_opinion(ones: Sequence[Evaluated]) -> str:
@@ -161,7 +176,9 @@ def of_domain(folder: Path, domain: str, ones: Sequence[Evaluated]) -> list[str]
     shown = mapped(ones) or list(ones[:1])
     about = shown[0].about
     how = f"{about['count']:,} pictures of each kind, {about['resolution']} pixels, cut at {about['cut']}, {about['clusters']} clusters."
-    blocks = [" ".join(filter(None, [second_opinion(shown), losses(shown)])), " ".join(filter(None, [how, remarks(shown)])), short(shown)]
+    paper = [supplement(one) for one in ones if one.about["protocol"] == "paper"]
+    blocks = [" ".join(filter(None, [second_opinion(shown), losses(shown)])), " ".join(filter(None, [how, *paper, remarks(shown)]))]
+    blocks.append(short(shown))
     drawn = {one.name: one.classes("miou", "masks") for one in shown}
     drawn |= {head: shown[0].classes("miou", of) for head, of in (("masks on the proxy grid and back", "grid"), ("real pictures", "real"))}
     drawn = {head: classes for head, classes in drawn.items() if classes}

@@ -49,9 +49,8 @@ def section(folder: Path) -> Section:
     said += (f", with the detail network {detail['ratio']:.2f} times" if detail else "") + f" ({name})."
     ratios = {name: one["times"]["mask to picture"]["ratio"] for name, one in found}
     slower, slowest = sum(ratio > 1 for ratio in ratios.values()), max(ratios, key=lambda name: ratios[name])
-    loses = (
-        f"Where it loses: {slower} of {len(ratios)} rows are slower than the uncut generator, most {slowest}: {ratios[slowest]:.2f} times."
-    )
+    loses = f"Where it loses: {slower} of {len(ratios)} rows are slower than the uncut generator. The slowest takes "
+    loses += f"{ratios[slowest]:.2f} times as long ({slowest})."
     rows = [
         [name, *(ms(one, key) for key in WHOLE), f"{ratios[name]:.2f}", f"{one['peak_mib']:,}" if "peak_mib" in one else ""]
         for name, one in found
