@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -19,6 +20,8 @@ from ablations.common import OF_EVERY_JUDGE, Lab
 from baselines.oasis import train
 from baselines.oasis.stage import OasisConfig
 from baselines.oasis.train import TrainOasis, train_oasis
+from results_page import parts as worth_of_parts
+from results_page.form import anchor
 
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.lock import folder_lock
@@ -82,9 +85,10 @@ def test_losses(common: dict[str, object]) -> None:
     both = stored(common, "reals")["rows"]
     assert [row["variant"] for row in both] == ["own samples", "real pictures"]
     text = results.document(args.results.parent)
-    assert "toy" in text
-    assert "L_adv + L_self + L_mask" in text
-    assert "real pictures" in text
+    assert "No result yet: all rows are toys of 2 steps." in text
+    assert "Best distance" not in text  # toys are no result
+    assert "| L_adv + L_self + L_mask | 2 | **toy** |" in text
+    assert "| real pictures | 2 | **toy** |" in text
 
 
 def test_wall_time(common: dict[str, object], drawn: Path, tmp_path: Path) -> None:
@@ -147,7 +151,9 @@ def test_labels(common: dict[str, object], tmp_path: Path) -> None:
     assert [(row["labels"], row["draw"]) for row in found["rows"]] == [(1, 0), (1, 1), (2, 0)]
     assert [(row["labels"], row["draws"]) for row in found["spread"]] == [(1, 2), (2, 2)]
     assert len(found["segmenters"]) == 4
-    assert "labelled" in results.document(args.results.parent)
+    text = results.document(args.results.parent)
+    assert "| 2 labelled, draw 0 | 2 | **toy** |" in text
+    assert "drawn at random" not in text  # toys are no result
 
 
 @pytest.fixture
@@ -187,9 +193,11 @@ def test_parts(settings: dict[str, Any]) -> None:
     assert [row["labels"] for row in rows] == [2, 2, 2, 2, 1]
     assert mark_of(work / "segmenter-1-labels-one-label-2")["identity"].keys() >= {"rearranger"}  # style-transfer labelling
     text = results.document(out.parents[1])
-    assert "## 10. What each part beyond the paper is worth" in text
-    assert "| L_mix (off: L_self) | 2 | **toy** |" in text
-    assert "refinement block" not in text.partition("## 10.")[2].partition("not run yet")[0]
+    mine = text.partition("## What is each part beyond the paper worth?")[2].partition("\n## ")[0]
+    assert mine.startswith("\n\nNo result yet: all rows are toys of 2 steps.\n")
+    assert "Parts that pay" not in text
+    assert "| L_mix (off: L_self) | 2 | **toy** |" in mine
+    assert "refinement block" not in mine.partition("not run yet")[0]
     assert out.with_suffix(".png").stat().st_size > 1000
     with pytest.raises(ProxymaskError, match="did you mean student"):
         parts.run(parts.Parts(**settings, only=("studnt",)))
@@ -209,18 +217,20 @@ def test_which_parts_pay(tmp_path: Path) -> None:
         rows += [row_of("full", 0.69, 5.0, 1), row_of("no-L_mix", rows[2]["miou_masks"] + 0.04, 5.0, 1)]
         (tmp_path / "ablations").mkdir(exist_ok=True)
         (tmp_path / "ablations" / f"parts-{domain}.json").write_text(json.dumps({"rows": [{**row, **budget} for row in rows]}))
-    text = results.parts(tmp_path)
+    section = worth_of_parts.section(tmp_path)
+    assert section is not None
+    text = section.text()
     assert (
         "Parts that pay on avatars and churches: refinement block; on avatars alone: none; on churches alone: L_mix (off: L_self)" in text
     )
-    assert "; not on every domain yet: L_label; " in text
-    assert "; trades: style prior (avatars), style prior (churches)" in text
+    assert " Not on every domain yet: L_label. " in text
+    assert "Trades: style prior (avatars), style prior (churches)." in text
     assert "cost nothing: none; that cost something: narrowing of queries and keys." in text
     assert "need a second seed: style prior (avatars)" not in text  # 0.02 itself is enough
     assert "need a second seed: narrowing of queries and keys (avatars)" in text  # L_mix has two
     assert "| refinement block | 10,000 | 0.500 | +0.150 | +0.150 | 10.0 | -5.00 | 0.500 |" in text
     assert "toy" not in text
-    assert results.parts(tmp_path / "none") == ""
+    assert worth_of_parts.section(tmp_path / "none") is None
 
 
 def test_rows_are_merged() -> None:
@@ -258,6 +268,46 @@ def test_results_are_made_of_what_is_committed(tmp_path: Path) -> None:
     shutil.copytree(results.DOCS / "results", tmp_path / "results")
     text = results.document(tmp_path / "results")
     assert text == (results.DOCS / "results.md").read_text()
-    assert "## 8. Scribbles, drawings and depth" in text
-    for plot in (results.DOCS / "results" / "plots").glob("*.svg"):
-        assert (tmp_path / "results" / "plots" / plot.name).read_text() == plot.read_text()
+    assert "\n## Scribbles, drawings and depth\n" in text
+    plots = {path.name: path.read_text() for path in (results.DOCS / "results" / "plots").glob("*.svg")}
+    assert plots.keys() == set(re.findall(r"results/plots/([\w.-]+)", text))  # none is left over
+    assert plots == {path.name: path.read_text() for path in (tmp_path / "results" / "plots").glob("*.svg")}
+
+
+def test_a_section_is_one_screen() -> None:
+    head, *sections = (results.DOCS / "results.md").read_text().split("\n## ")
+    lines = dict(re.findall(r"\* \[(.+?)\]\(#[\w-]+\): (.+)", head))
+    assert list(lines) == [section.partition("\n")[0] for section in sections]
+    for section in sections:
+        shown = re.sub(r"<details>.*?</details>", "", section, flags=re.DOTALL)
+        assert lines[section.partition("\n")[0]] == shown.split("\n\n")[1].strip()  # the sentence of the contents
+        for part in shown.split("\n### "):  # a domain each, where there are several
+            tables = re.findall(r"(?:^\|.*\n)+", part, flags=re.MULTILINE)
+            assert len(tables) <= 1
+            assert all(table.count("\n") <= 2 + 12 for table in tables)
+            assert part.count("![") <= 1
+
+
+def test_links_to_the_results_lead_somewhere() -> None:
+    text = (results.DOCS / "results.md").read_text()
+    anchors = {anchor(title) for title in re.findall(r"^##+ (.+)$", text, flags=re.MULTILINE)}
+    linked = set(re.findall(r"\]\(#([\w-]+)\)", text))
+    for page in [*results.DOCS.glob("*.md"), results.DOCS.parent / "README.md"]:
+        linked |= set(re.findall(r"results\.md#([\w-]+)", page.read_text()))
+    assert linked <= anchors
+
+
+def test_every_domain_has_its_table(tmp_path: Path) -> None:
+    stored = json.loads((results.DOCS / "results" / "evaluation-avatars-16-labels.json").read_text())
+    for name in ("avatars-4-labels", "avatars-16-labels", "churches-16-labels"):
+        (tmp_path / f"evaluation-{name}.json").write_text(json.dumps(stored))
+    text = results.document(tmp_path)
+    churches = text.partition("### Churches")[2].partition("<details>")[0]
+    assert "|  | 16 labels | proxy masks, no mapper |" in churches
+    assert "| mIoU, second judge | 0." in churches
+    assert "![evaluation-churches](results/plots/evaluation-churches.svg)" in churches
+    avatars = text.partition("### Avatars")[2].partition("<details>")[0]
+    assert "|  | 16 labels | 4 labels | proxy masks, no mapper |" in avatars  # most labels first
+    at = {(row["key"], row["of"]): row["value"] for row in stored["numbers"]}
+    assert f"(16 labels) and {at['miou', 'masks']:.3f} (4 labels)" in text
+    assert f"the pictures are {at['frechet_ratio/judge', 'masks']:.2f} (16 labels)" in churches

@@ -1,4 +1,4 @@
-"""The section of ``docs/results.md`` about what each part beyond the paper is worth, from ``ablations/parts-DOMAIN.json``."""
+"""What each part beyond the paper is worth, from ``ablations/parts-DOMAIN.json``."""
 
 import dataclasses
 import statistics
@@ -11,6 +11,9 @@ from ablations.parts import ARMS, PARTS, Part
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
+from .form import Section, joined, markdown, only_toys
+
+TITLE = "What is each part beyond the paper worth?"
 MIOU, DISTANCE = 0.01, 0.05  # changes that count: of the mIoU by every judge, and of the distance as a share of it without the part
 SECOND_SEED = 0.02  # mIoU differences below which one seed is not enough
 RULE = f"""A difference is on minus off, with every other setting and the seed the same, and without detail networks. A part pays where it
@@ -82,37 +85,60 @@ def found(folder: Path) -> list[Worth]:
     return [one for part in PARTS for domain in rows if (one := worth(part, domain, rows[domain])) is not None]
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names in a sentence; "none" where there are none."""
-    return ", ".join(names) or "none"
-
-
-def sentences(worths: Sequence[Worth]) -> str:
-    """Which parts pay where, which do not, and what is not sure yet."""
+def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
+    """Which parts pay where; then what is a trade, what costs, and what is not sure yet. Toys are left out."""
     places = list(dict.fromkeys(one.domain for one in worths))
     known = {part: {one.domain for one in worths if one.part == part} for part in PARTS}
     quality = [part for part in PARTS if part.purpose == "quality" and len(known[part]) == len(places)]
     paying = {part: [one.domain for one in worths if one.part == part and one.better and not one.worse] for part in quality}
-    text = [f"Parts that pay on {' and '.join(places)}: {listed(part.title for part in quality if paying[part] == places)}"]
+    text = [f"Parts that pay on {' and '.join(places)}: {titles(part for part in quality if paying[part] == places)}"]
     if len(places) > 1:
         for place in places:
-            text.append(f"on {place} alone: {listed(part.title for part in quality if paying[part] == [place])}")
-    text.append(f"nowhere: {listed(part.title for part in quality if not paying[part])}")
+            text.append(f"on {place} alone: {titles(part for part in quality if paying[part] == [place])}")
+    text.append(f"nowhere: {titles(part for part in quality if not paying[part])}")
+    more = []
     trades = [f"{one.part.title} ({one.domain})" for one in worths if one.part in quality and one.better and one.worse]
     if trades:
-        text.append(f"trades: {', '.join(trades)}")
-    partly = [part.title for part in PARTS if 0 < len(known[part]) < len(places)]
+        more.append(f"Trades: {', '.join(trades)}.")
+    partly = [part for part in PARTS if 0 < len(known[part]) < len(places)]
     if partly:
-        text.append(f"not on every domain yet: {listed(partly)}")
+        more.append(f"Not on every domain yet: {titles(partly)}.")
     fast = [one for one in worths if one.part.purpose == "speed"]
     if fast:
-        costly = list(dict.fromkeys(one.part.title for one in fast if one.worse))
-        free = dict.fromkeys(one.part.title for one in fast if one.part.title not in costly)
-        text.append(f"parts for speed that cost nothing: {listed(free)}; that cost something: {listed(costly)}")
-    out = "; ".join(text) + ("; with toys, so no result yet" if any(one.toy for one in worths) else "") + "."
+        costly = list(dict.fromkeys(one.part for one in fast if one.worse))
+        free = dict.fromkeys(one.part for one in fast if one.part not in costly)
+        more.append(f"Parts for speed that cost nothing: {titles(free)}; that cost something: {titles(costly)}.")
     small = [one for one in worths if one.seeds < 2 and abs(next(iter(one.gains.values()))) < SECOND_SEED]
     unsure = ", ".join(f"{one.part.title} ({one.domain})" for one in small)
-    return out + (f" Differences below {SECOND_SEED} mIoU, which need a second seed: {unsure}." if unsure else "")
+    if unsure:
+        more.append(f"Differences below {SECOND_SEED} mIoU, which need a second seed: {unsure}.")
+    return f"{'; '.join(text)}.", " ".join(more)
+
+
+def titles(parts: Iterable[Part]) -> str:
+    """Titles of parts in a sentence; "none" where there are none."""
+    return ", ".join(part.title for part in parts) or "none"
+
+
+def section(folder: Path) -> Section | None:
+    """What each part is worth; None where nothing was measured. Where all rows are toys, the table is folded."""
+    worths = found(folder)
+    if not worths:
+        return None
+    body = markdown(*table(worths))
+    sheets = {}
+    for domain, rows in domains(folder).items():
+        if (folder / "ablations" / f"parts-{domain}.png").is_file():
+            arms = ", ".join(dict.fromkeys(row["variant"] for row in rows))
+            pictures = f"Masks, styles, then the arms {arms}:\n\n![parts-{domain}](results/ablations/parts-{domain}.png)"
+            sheets[f"Pictures: {domain}"] = pictures
+    how = f"{trained(folder)}\n\n{RULE}"
+    grown = [one for one in worths if not one.toy]
+    if not grown:
+        folded = {"Numbers of the toys": joined([body, how]), **sheets}
+        return only_toys(TITLE, [one.steps for one in worths], "parts", folded)
+    sentence, more = sentences(grown)
+    return Section(TITLE, sentence, "parts", more, body, folded={"How it was measured": how, **sheets})
 
 
 def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:

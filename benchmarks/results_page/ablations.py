@@ -1,0 +1,168 @@
+"""Ablations as the paper has them: losses, number of clusters, what L_adv takes for real, and the curve of the labelled samples."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proxymask.evaluation.report import number
+from proxymask.evaluation.svg import lines
+
+from .form import Section, cell, current, further_judges, joined, listed, load, markdown, missing, only_toys, plot
+
+PROXY = {"frechet_proxy": "distance", "mask_ignored_proxy": "mask ignored", "agreement": "agreement", "identity_psnr": "PSNR of self"}
+CLUSTERS = {
+    "miou_masks": "mIoU with mapper",
+    "miou_proxy": "mIoU without",
+    "accessories": "IoU of accessories",
+    "mask_ignored_proxy": "mask ignored",
+    "agreement": "agreement",
+    "frechet_masks": "distance",
+    "frechet_proxy": "distance, no mapper",
+}
+LABELS = {"segmenter_miou": "segmenter mIoU", "miou_masks": "mIoU", "accuracy_masks": "accuracy", "frechet_masks": "distance"}
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    """A row a variant, by every judge where there is a second one; toys are marked."""
+    toys, read = (
+        any(row["toy"] for row in rows),
+        [(judge, key) for judge in further_judges(rows) for key in columns if key.startswith("miou_")],
+    )
+    cells = []
+    for row in rows:
+        budget = [f"{row['steps']:,}", *(["**toy**" if row["toy"] else ""] if toys else []), f"{row['count']:,}"]
+        more = [cell(row.get("judges", {}).get(judge, {}), key) for judge, key in read]
+        name = current(row["variant"]) + (f", seed {row['seed']}" if row.get("seed") else "")
+        cells.append([name, *budget, *(cell(row, key) for key in columns), *more])
+    heads = [*columns.values(), *(f"{columns[key]}, judge {judge}" for judge, key in read)]
+    out = markdown(["", "steps", *(["toy"] if toys else []), "pictures", *heads], cells)
+    trained = sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})
+    return out + (f"\nMappers of {', '.join(f'{steps:,}' for steps in trained)} steps.\n" if trained else "")
+
+
+def extremes(rows: Sequence[Mapping[str, Any]], key: str, name: str, least: bool = False) -> str:
+    """The best and the worst row that is no toy, in a sentence."""
+    scored = sorted((row for row in rows if row.get(key) is not None and not row["toy"]), key=lambda row: row[key] if least else -row[key])
+    best, worst = scored[0], scored[-1]
+    if len(scored) == 1:
+        return f"So far only {current(best['variant'])} is measured: {name} {cell(best, key)}."
+    return f"Best {name}: {current(best['variant'])} ({cell(best, key)}); worst: {current(worst['variant'])} ({cell(worst, key)})."
+
+
+def ablation(folder: Path, name: str, title: str, columns: Mapping[str, str], key: str, of: str, drawn: str = "") -> Section:
+    """The section of an ablation; where all rows are toys, table, plot and pictures are folded.
+
+    Args:
+        folder: of the JSON files.
+        name: of the ablation's JSON file and sheet.
+        title: the heading.
+        columns: keys of a row, and their heads.
+        key: what the best and the worst row are chosen by: distance (the least is best) or mIoU.
+        of: its name in the sentence.
+        drawn: the plot.
+    """
+    found = load(folder / "ablations" / f"{name}.json")
+    if found is None:
+        return missing(title, name)
+    rows, body = found["rows"], table(found["rows"], columns)
+    sheet = f"![{name}](results/ablations/{name}.png)" if (folder / "ablations" / f"{name}.png").is_file() else ""
+    pictures = f"Shapes, styles, then a row a variant:\n\n{sheet}" if sheet else ""
+    if all(row["toy"] for row in rows):
+        return only_toys(title, [row["steps"] for row in rows], name, {"Numbers and pictures of the toys": joined([body, drawn, pictures])})
+    sentence = extremes(rows, key, of, least=key.startswith("frechet"))
+    return Section(title, sentence, name, table=body, plot=drawn, folded={"Pictures": pictures})
+
+
+def losses(folder: Path) -> Section:
+    """The ablation of the losses, with the distances over the iterations."""
+    found, drawn = load(folder / "ablations" / "losses.json"), ""
+    if found is not None:
+        series = {current(name): [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
+        drawn = plot(folder, "losses", lines("Distance over iterations", series, "steps", "judge features"))
+    return ablation(folder, "losses", "Losses (Figures S2 and S3)", PROXY, "frechet_proxy", "distance", drawn)
+
+
+def clusters(folder: Path) -> Section:
+    """The ablation of K."""
+    found, drawn = load(folder / "ablations" / "clusters.json"), ""
+    if found is not None:
+        scored = {"with a mapper": "miou_masks", "proxy masks, no mapper": "miou_proxy"}
+        series = {name: [(row["clusters"], row[key]) for row in found["rows"] if row.get(key) is not None] for name, key in scored.items()}
+        drawn = plot(folder, "clusters", lines("mIoU by the number of clusters", series, "clusters", log_x=True))
+    return ablation(folder, "clusters", "Number of clusters (Figure S4)", CLUSTERS, "miou_masks", "mIoU with a mapper", drawn)
+
+
+def reals(folder: Path) -> Section:
+    """What L_adv takes for real."""
+    return ablation(folder, "reals", "What L_adv takes for real", PROXY, "frechet_proxy", "distance")
+
+
+def spread(values: Sequence[float], key: str = "") -> str:
+    """Mean, and standard deviation where there are several; empty where there is none."""
+    if not values:
+        return ""
+    return number(statistics.fmean(values), key) + (f" ± {number(statistics.pstdev(values), key)}" if len(values) > 1 else "")
+
+
+def label_curve(folder: Path) -> Section:
+    """What the number of labelled samples is worth: the segmenter alone, and the full chain."""
+    title, found = "Label curve", load(folder / "ablations" / "labels.json")
+    if found is None:
+        return missing(title, "labels")
+    rows = [row for row in found["rows"] if row.get("miou_masks") is not None]
+    rows = [row for row in rows if not row["toy"]] or rows
+    chains = {labels: [row for row in rows if row["labels"] == labels] for labels in sorted({row["labels"] for row in rows})}
+    alone = {row["labels"]: row for row in found["spread"]}
+    body = curve_table(chains, alone)
+    series = {
+        "segmenter, mean of the draws": [(labels, row["segmenter_miou_mean"]) for labels, row in alone.items()],
+        "full chain, mean of the draws": [(labels, statistics.fmean(row["miou_masks"] for row in of)) for labels, of in chains.items()],
+    }
+    drawn = plot(folder, "labels", lines("mIoU by labelled samples", series, "labelled samples", log_x=True))
+    folded = {"Every chain": table(found["rows"], LABELS)}
+    if all(row["toy"] for row in rows):
+        return only_toys(title, [row["steps"] for row in found["rows"]], "labels", {"Numbers of the toys": joined([body, drawn]), **folded})
+    return Section(title, curve_found(chains), "labels", curve_notes(rows, chains), body, drawn, folded)
+
+
+def curve_table(chains: Mapping[int, Sequence[Mapping[str, Any]]], alone: Mapping[int, Mapping[str, Any]]) -> str:
+    """A row a number of labelled samples: means and spreads of the full chain and of the segmenter alone."""
+    cells = []
+    for labels in sorted({*chains, *alone}):
+        chain, one = chains.get(labels, []), alone.get(labels)
+        row = [str(labels), str(len(chain) or "")]
+        row += [spread([found[key] for found in chain], key) for key in ("miou_masks", "accuracy_masks", "frechet_masks")]
+        if one is not None:
+            row.append(str(one["draws"]))
+            for key in ("segmenter_miou", "segmenter_accuracy"):
+                row.append(f"{one[f'{key}_mean']:.3f}" + (f" ± {one[f'{key}_std']:.3f}" if one["draws"] > 1 else ""))
+        cells.append([*row, *[""] * (8 - len(row))])
+    heads = ["labelled samples", "draws", "mIoU", "accuracy", "distance", "draws of the segmenter", "its mIoU", "its accuracy"]
+    return markdown(heads, cells)
+
+
+def curve_found(chains: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
+    """The mIoU with the fewest and with the most labelled samples."""
+    means = {labels: [row["miou_masks"] for row in rows] for labels, rows in chains.items()}
+    few, many = min(means), max(means)
+    start = f"With {few} labelled sample{'s' if few > 1 else ''}, drawn at random, pictures show their masks with mIoU {spread(means[few])}"
+    if few == many:
+        return f"{start}."
+    share = 100 * statistics.fmean(means[few]) / statistics.fmean(means[many])
+    return f"{start}, {share:.0f} % of the {spread(means[many])} with {many}."
+
+
+def curve_notes(rows: Sequence[Mapping[str, Any]], chains: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
+    """How many draws there are, what is not there yet, and which version measured it."""
+    text = []
+    single = [str(labels) for labels, of in chains.items() if len(of) < 2]
+    if single:
+        text.append(f"There is only one draw with {listed(single)} labelled samples.")
+    wanted = [str(labels) for labels in (1, 4, 8, 16) if labels not in chains]
+    if wanted:
+        text.append(f"Not measured yet: {listed(wanted)} labelled samples.")
+    text.append("Spreads are standard deviations over the draws. The embedded mapper of 1 label learnt from a chosen sample instead.")
+    versions = sorted({row["versions"].partition(",")[0] for row in rows if row.get("versions")})
+    trained = [f"{steps:,}" for steps in sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})]
+    return " ".join([*text, f"Measured with {listed(versions)}, mappers of {listed(trained)} steps."])
