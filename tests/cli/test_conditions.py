@@ -296,16 +296,15 @@ def test_a_depth_network_goes_into_the_bundle(tiny_bundle: Path, tmp_path: Path,
     assert "--weights" not in capsys.readouterr().err
     assert run("inspect", tmp_path / "b") == 0
     assert "extractors/depth" in capsys.readouterr().out
-    photo, half = tmp_path / "photo.png", tmp_path / "b" / "extractors" / "depth"
+    photo, stored = tmp_path / "photo.png", tmp_path / "b" / "extractors" / "depth"
     mask = read_mask(MASK, AVATAR_LABELS, 128)
     Image.fromarray(AVATAR_LABELS.colors[mask]).save(photo)
-    for name, given in {"own": (), "same": ("--weights", half), "other": weights}.items():
+    for name, given in {"own": (), "same": ("--weights", stored)}.items():
         assert run("condition", "depth", photo, "--bundle", tmp_path / "b", *given, "--out", tmp_path / f"{name}.png") == 0
         generate = ("generate", "--bundle", tmp_path / "b", "--condition", "depth", "--input", photo, "--from-photo", *given, *CPU)
         assert run(*generate, "--out", tmp_path / f"{name}-picture.png") == 0
     np.testing.assert_array_equal(pixels(tmp_path / "own.png"), pixels(tmp_path / "same.png"))
     np.testing.assert_array_equal(pixels(tmp_path / "own-picture.png"), pixels(tmp_path / "same-picture.png"))
-    assert (pixels(tmp_path / "own.png") != pixels(tmp_path / "other.png")).any()
     out = tmp_path / "demo"
     assert run("demo", "--bundle", tmp_path / "b", "--out", out, "--masks", MASK, "--styles", 2, *CPU) == 0
     assert len(list((out / "pictures" / "depth").iterdir())) == 4
