@@ -34,6 +34,7 @@ from proxymask.models.mappers import Mapper, load_mapper
 from proxymask.models.segmentation_nets import DilatedSegmenter
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.depth import DepthImages
+from proxymask.training.parts import load_extractor
 
 BATCH = 25
 Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
@@ -80,14 +81,19 @@ class Measure:
         self.depths = DepthImages(args.fresh, self.synth.size) if (args.fresh / "depth").is_dir() else None
         for run in args.add:
             mapper, about = load_mapper(run / "mapper"), read_json(run / "condition.json")
-            self.put(mapper, about)
+            self.put(mapper, about, run)
         assert self.synth.bundle.labels is not None
         self.names = self.synth.bundle.labels.names
 
-    def put(self, mapper: Mapper, about: dict[str, Any]) -> None:
-        """Let the bundle use ``mapper`` for its condition."""
+    def put(self, mapper: Mapper, about: dict[str, Any], run: Path) -> None:
+        """Let the bundle use ``mapper`` for its condition, with the extractor that its ``run`` keeps."""
         mapper.to(self.synth.device).to(memory_format=torch.channels_last)
-        self.synth.bundle.mappers[str(about["condition"])], self.synth.bundle.conditions[str(about["condition"])] = mapper, about
+        bundle, name = self.synth.bundle, str(about["condition"])
+        bundle.remove_mapper(name)
+        bundle.mappers[name], bundle.conditions[name] = mapper, about
+        extractor = load_extractor(run)
+        if extractor is not None:
+            bundle.extractors[name] = extractor
 
     def planes(self, kind: Condition, index: list[int]) -> torch.Tensor:
         """The condition without augmentation of fresh pictures."""
@@ -100,7 +106,7 @@ class Measure:
 
     def kind(self, mapper: str) -> Condition:
         about = self.synth.bundle.condition_of(mapper)
-        kind = self.synth.condition(about["condition"], weights=self.args.weights if about.get("extractor") else None)
+        kind = self.synth.condition(about["condition"], weights=self.args.weights if about.get("extractor") else None, mapper=mapper)
         if isinstance(kind, ScribbleCondition):
             kind.covered = COVERED
         return kind
@@ -196,7 +202,7 @@ def curve(args: Conditions, run: Path) -> dict[str, Any]:
         state = {k.removeprefix(start): v for k, v in load_tensors(folder / "state.safetensors").items() if k.startswith(start)}
         mapper = copy.deepcopy(mapper)  # the synthesizer keeps what it made of a mapper
         mapper.load_state_dict(state)
-        m.put(mapper, about)
+        m.put(mapper, about, run)
         line = min((line for line in lines if line["step"] >= step), key=lambda line: line["step"])
         found = m.score(name, m.kind(name), args.count)
         points.append({"step": step, "seconds": line["seconds"], "miou": found["miou"], "accuracy": found["accuracy"]})

@@ -58,7 +58,7 @@ class Given:
     def __init__(self, synth: Synthesizer, mapper: str) -> None:
         self.synth, self.mapper = synth, mapper
         about = synth.bundle.condition_of(mapper)
-        self.kind = None if about["condition"] == "mask" else synth.condition(about["condition"])
+        self.kind = None if about["condition"] == "mask" else synth.condition(about["condition"], mapper=mapper)
         if isinstance(self.kind, ScribbleCondition):
             self.kind.covered = COVERED
 

@@ -21,7 +21,7 @@ from proxymask.models.mappers import load_mapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.stylegan2 import Generator
-from proxymask.training.parts import find_part, load_part
+from proxymask.training.parts import find_part, load_extractor, load_part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,7 @@ def main() -> None:
     args = tyro.cli(Embed)
     generator = load_part(args.generator, "generator", Generator)
     clusters = load_part(args.clusters, "clusters", ProxyClusters)
+    extractors = {name: load_extractor(folder) for name, folder in args.mapper.items()}
     bundle = Bundle(
         generator=generator,
         cut=clusters.resolution,
@@ -62,6 +63,7 @@ def main() -> None:
         segmenter=load_part(args.segmenter, "segmenter", FewShotSegmenter),
         mappers={name: load_mapper(find_part(folder, "mapper")) for name, folder in args.mapper.items()},
         conditions={name: condition_of(folder) for name, folder in args.mapper.items() if (folder / "condition.json").is_file()},
+        extractors={name: network for name, network in extractors.items() if network is not None},
         name=args.name,
         about={
             "proxy_mask_mode": args.proxy_mask_mode,

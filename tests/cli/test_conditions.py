@@ -1,5 +1,6 @@
 """The verbs of conditions, run for real: train, bundle add, condition, generate --input, demo; and the API beneath."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from proxymask.imaging.masks import read_mask
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.conditions import cells, distance_to, join_logits
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.depth_net import DepthNet
 from proxymask.models.mappers import load_mapper
+from proxymask.training.parts import load_extractor
 
 CPU = ("--device", "cpu", "--precision", "fp32")
 MASK = example_masks() / "beard.png"
@@ -269,6 +272,53 @@ def test_train_depth(tmp_path: Path) -> None:
     assert len(list((data / "depth").iterdir())) == 4
     assert run("train", "depth", "--images", data, "--out", tmp_path / "r", "--steps", 2, "--batch", 2, "--width", 8, *CPU) == 0
     assert (tmp_path / "r" / "depth" / "model.safetensors").is_file()
+
+
+def test_a_depth_network_goes_into_the_bundle(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run keeps it, bundle add takes it, and then a photo needs no --weights; a mapper that takes the place brings its own or none."""
+    torch.manual_seed(0)
+    network = DepthNet(8)
+    network.save_pretrained(tmp_path / "depth-run" / "depth")
+    weights = ("--weights", tmp_path / "depth-run")
+    words = ("train", "mapper", "--bundle", tiny_bundle, "--condition", "depth", *TRAIN)
+    assert run(*words, "--extractor", "depth-net", *weights, "--out", tmp_path / "r") == 0
+    kept = load_extractor(tmp_path / "r")
+    assert kept is not None
+    assert tiny.differing(network.state_dict(), kept.state_dict()) == []
+    (tmp_path / "depth-run" / "depth").rename(tmp_path / "elsewhere")
+    DepthNet(8).save_pretrained(tmp_path / "depth-run" / "depth")
+    assert run(*words, "--extractor", "depth-net", *weights, "--out", tmp_path / "r") == 0  # finished: it keeps what it learned from
+    again = load_extractor(tmp_path / "r")
+    assert again is not None
+    assert tiny.differing(kept.state_dict(), again.state_dict()) == []
+    capsys.readouterr()
+    assert run("bundle", "add", tmp_path / "r", "--bundle", tiny_bundle, "--out", tmp_path / "b") == 0
+    assert "--weights" not in capsys.readouterr().err
+    assert run("inspect", tmp_path / "b") == 0
+    assert "extractors/depth" in capsys.readouterr().out
+    photo, stored = tmp_path / "photo.png", tmp_path / "b" / "extractors" / "depth"
+    mask = read_mask(MASK, AVATAR_LABELS, 128)
+    Image.fromarray(AVATAR_LABELS.colors[mask]).save(photo)
+    for name, given in {"own": (), "same": ("--weights", stored)}.items():
+        assert run("condition", "depth", photo, "--bundle", tmp_path / "b", *given, "--out", tmp_path / f"{name}.png") == 0
+        generate = ("generate", "--bundle", tmp_path / "b", "--condition", "depth", "--input", photo, "--from-photo", *given, *CPU)
+        assert run(*generate, "--out", tmp_path / f"{name}-picture.png") == 0
+    np.testing.assert_array_equal(pixels(tmp_path / "own.png"), pixels(tmp_path / "same.png"))
+    np.testing.assert_array_equal(pixels(tmp_path / "own-picture.png"), pixels(tmp_path / "same-picture.png"))
+    out = tmp_path / "demo"
+    assert run("demo", "--bundle", tmp_path / "b", "--out", out, "--masks", MASK, "--styles", 2, *CPU) == 0
+    assert len(list((out / "pictures" / "depth").iterdir())) == 4
+
+    assert run("bundle", "add", tmp_path / "r", "--bundle", tmp_path / "b", "--name", "second", "--out", tmp_path / "two") == 0
+    assert sorted(Bundle.load(tmp_path / "two").extractors) == ["depth", "second"]
+    shutil.rmtree(tmp_path / "r" / "extractor")  # as an earlier version left it
+    capsys.readouterr()
+    assert run("bundle", "add", tmp_path / "r", "--bundle", tmp_path / "b", "--out", tmp_path / "b") == 0
+    assert f"{tmp_path / 'r'} keeps no depth network" in capsys.readouterr().err
+    assert Bundle.load(tmp_path / "b").extractors == {}
+    assert not (tmp_path / "b" / "extractors").exists()
+    bare = fails(capsys, "condition", "depth", photo, "--bundle", tmp_path / "b", "--out", tmp_path / "x.png")
+    assert "depth-net is a network that you train (proxymask train depth): name its folder with --weights" in bare
 
 
 def test_demo_shows_every_condition(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

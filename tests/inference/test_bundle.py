@@ -11,17 +11,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import tiny
 from proxymask import __version__
+from proxymask.conditions import get_condition
+from proxymask.conditions.depth import DepthCondition
 from proxymask.core.config_model import ConfigModel
 from proxymask.core.errors import ProxymaskError
 from proxymask.inference import find as module
 from proxymask.inference.bundle import Bundle, check_bundle
 from proxymask.inference.find import find_bundle, list_bundles
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.depth_net import DepthNet
+from proxymask.models.unet_mapper import UNetMapper
 
 PARTS = ("clusters", "generator", "mappers/mask", "rearranger", "segmenter")
 
@@ -261,6 +267,63 @@ def test_pickle_and_deepcopy(bundle: Bundle) -> None:
         assert torch.equal(again.generator.z([3]), bundle.generator.z([3]))
         assert not any(p.requires_grad or p.data_ptr() == q.data_ptr() for p, q in zip(*map(parameters, (again, bundle)), strict=True))
     bundle.generator.seed_style = "nvidia"
+
+
+def with_extractor() -> Bundle:
+    """The tiny bundle with a mapper of depth that learned from a depth network, which the bundle carries."""
+    bundle = tiny.make_bundle()
+    torch.manual_seed(3)
+    bundle.mappers["depth"] = UNetMapper(1, tiny.K, tiny.CUT, tiny.SIZE, channel_base=128, channel_max=16).eval().requires_grad_(False)
+    bundle.conditions["depth"] = get_condition("depth", extractor="depth-net").about()
+    bundle.extractors["depth"] = DepthNet(8).eval().requires_grad_(False)
+    return bundle
+
+
+def photo() -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)).resize((40, 40), Image.Resampling.BICUBIC)
+
+
+def test_an_extractor_of_ones_own_is_carried(saved: Path, tmp_path: Path) -> None:
+    """On disk, in pickles and in copies; a bundle without one says nothing of it."""
+    bundle = with_extractor()
+    folder = bundle.save(tmp_path / "b", half=False)
+    about = json.loads((folder / "bundle.json").read_text())
+    assert about["extractors"] == ["depth"]
+    assert {"extractors/depth/config.json", "extractors/depth/model.safetensors"} <= about["sha256"].keys()
+    assert "extractors" not in json.loads((saved / "bundle.json").read_text())
+    assert Bundle.load(saved).extractors == {}
+    for again in (Bundle.load(folder), pickle.loads(pickle.dumps(bundle)), copy.deepcopy(bundle)):
+        assert list(again.extractors) == ["depth"]
+        assert tiny.differing(tensors(bundle), tensors(again)) == []
+        assert not any(p.requires_grad for p in again.extractors["depth"].parameters())
+    again.remove_mapper("depth")
+    again.save(folder)
+    assert not (folder / "extractors").exists()
+    assert Bundle.load(folder).conditions == again.extractors == {}
+
+
+def test_a_photo_is_read_with_the_extractor_of_the_bundle(tmp_path: Path) -> None:
+    """The planes are those of the same network by ``weights``; other mappers, extractors and weights are not affected."""
+    bundle = with_extractor()
+    bundle.mappers["far"], bundle.conditions["far"] = bundle.mappers["depth"], dict(bundle.conditions["depth"])
+    one, two = bundle.extractors["depth"].save_pretrained(tmp_path / "one"), DepthNet(8).save_pretrained(tmp_path / "two")
+    synth = Synthesizer(bundle, device="cpu", precision="fp32")
+    planes = synth.read_condition(photo(), "depth", from_photo=True).planes
+    assert torch.equal(planes, synth.read_condition(photo(), synth.condition("depth", weights=one), from_photo=True).planes)
+    assert not torch.equal(planes, synth.read_condition(photo(), synth.condition("depth", weights=two), from_photo=True).planes)
+    assert torch.equal(planes, synth.condition("depth", "depth-net").read_photo(photo(), tiny.SIZE).planes)
+    pictures = [synth.generate(photo(), 3, condition="depth", from_photo=True, mapper=name).picture for name in (None, "depth")]
+    assert np.array_equal(*map(np.asarray, pictures))
+    missing = "depth-net is a network that you train .proxymask train depth.: name its folder with weights"
+    with pytest.raises(ProxymaskError, match=missing):
+        synth.generate(photo(), 3, condition="depth", from_photo=True, mapper="far")  # has none of its own
+    other = synth.condition("depth", "midas")
+    assert isinstance(other, DepthCondition)
+    assert other.own_network() is None
+    del bundle.extractors["depth"]
+    with pytest.raises(ProxymaskError, match=missing):
+        synth.read_condition(photo(), "depth", from_photo=True)
 
 
 def parameters(bundle: Bundle) -> list[torch.nn.Parameter]:

@@ -29,11 +29,13 @@ from proxymask.imaging.masks import read_mask
 from proxymask.inference.bundle import Bundle, check_bundle
 from proxymask.inference.samples import SampleNetworks, write_samples
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.depth_net import DepthNet
 from proxymask.models.discriminator import Discriminator
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
+from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.cost import Cost
 from proxymask.training.fit import FitConfig, fit, plan
 from proxymask.training.fit.labels import TEMPLATE
@@ -236,8 +238,17 @@ def test_retraining_keeps_the_hashes(copy):
     assert mark_of(copy / "second.work" / "mapper")["identity"]["discriminator"] != "fresh"  # found in model.work
     assert digests(model, "mappers", "segmenter") == old
     (copy / "off.json").write_text(json.dumps(TOY | {"with_detail": False}))
-    fit(config(copy, images=None, bundle=str(model), labels=labels, out=copy / "third", preset=str(copy / "off.json")))
-    assert Bundle.load(copy / "third").details == {}  # the one of the bundle is not for these labels
+    more = Bundle.load(model)
+    more.mappers |= {"mask-1": more.mappers["mask"], "depth": UNetMapper(1, 5, 8, SIZE, channel_base=128, channel_max=16)}
+    more.conditions["depth"] = {"condition": "depth", "channels": 1, "extractor": "depth-net"}
+    more.extractors["depth"] = DepthNet(4)
+    more.save(copy / "more")
+    fit(config(copy, images=None, bundle=str(copy / "more"), labels=labels, out=copy / "third", preset=str(copy / "off.json")))
+    third = Bundle.load(copy / "third")
+    assert third.details == {}  # the one of the bundle is not for these labels
+    assert sorted(third.mappers) == ["depth", "mask"]  # nor is mask-1
+    assert third.conditions == more.conditions
+    assert digests(copy / "third", "extractors") == digests(copy / "more", "extractors") != {}
 
     fit(config(copy, images=None, bundle=str(model), labels=labels))  # in place
     assert digests(model, *FROZEN) == before

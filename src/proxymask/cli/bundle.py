@@ -35,10 +35,11 @@ class BundleAdd(Checked):
 
     def run(self) -> None:
         """Write the bundle."""
+        from ..conditions.extractors import DEPTH_NET
         from ..core.files import read_json, restore_folder
         from ..inference.bundle import MASK, Bundle
         from ..models.mappers import OasisMapper, load_mapper
-        from ..training.parts import find_part
+        from ..training.parts import find_part, load_extractor
         from ..training.run_dirs import mark_of
 
         restore_folder(self.out)
@@ -62,12 +63,17 @@ class BundleAdd(Checked):
             note(
                 f"note: {self.out} gets this mapper in place of the {name} of --bundle {self.bundle}; --name keeps both. Edit its README.md"
             )
-        if bundle.mappers.get(name) is not mapper and bundle.details.pop(name, None) is not None:
+        if name in bundle.details:
             note(f"note: the detail network of the old {name} is left out: train one for the new mapper (proxymask train detail)")
+        bundle.remove_mapper(name)
         bundle.mappers[name] = mapper
-        bundle.conditions.pop(name, None)
         if about["condition"] != "mask":
             bundle.conditions[name] = about
+        extractor = load_extractor(self.run_folder)
+        if extractor is not None:
+            bundle.extractors[name] = extractor
+        elif about.get("extractor") == DEPTH_NET:
+            note(f"note: {self.run_folder} keeps no depth network, so {self.out} has none for {name}: --from-photo needs --weights")
         self._save(bundle)
         print(f"{self.out}: mappers {bundle.mappers_text()}")
 

@@ -52,7 +52,6 @@ class Condition(Checked):
         """Write it."""
         from PIL import Image
 
-        from ..conditions import get_condition
         from ..core.files import check_not_input, files_in
         from ..core.threads import one_thread
         from ..imaging.pictures import check_writable, picture_format, write_picture
@@ -63,9 +62,8 @@ class Condition(Checked):
         if self.invert and not self.drawn:
             raise ProxymaskError("--invert is for drawings: add --drawn, or leave it out")
         check_writable(self.out.parent, self.out)
-        bundle = Synthesizer.from_pretrained(self.bundle, "cpu", "fp32").bundle
-        known = [about for about in bundle.conditions.values() if about["condition"] == self.name.rpartition(":")[2]]
-        condition = get_condition(self.name, bundle.labels, self.extractor, self.weights, known[0] if known else None)
+        synth = Synthesizer.from_pretrained(self.bundle, "cpu", "fp32")
+        bundle, condition = synth.bundle, synth.condition(self.name, self.extractor, self.weights)
         try:
             with one_thread():
                 planes, notes = self._read(condition, bundle)

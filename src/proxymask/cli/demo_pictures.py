@@ -168,7 +168,7 @@ def sample_conditions(
     """
     out = []
     for mapper in sorted(synth.bundle.conditions):
-        kind = synth.condition(synth.bundle.condition_of(mapper)["condition"])
+        kind = synth.condition(synth.bundle.condition_of(mapper)["condition"], mapper=mapper)
         if isinstance(kind, ScribbleCondition):
             kind.covered = COVERED
         for seed, sample in list(zip(seeds, samples, strict=True))[:SAMPLES_PER_CONDITION]:

@@ -177,7 +177,7 @@ class Generate(Checked):
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         synth.use_details = self.details
-        kinds = [synth.condition(name, self.extractor, self.weights) for name in self.condition or ("mask",)]
+        kinds = [synth.condition(name, self.extractor, self.weights, self.mapper) for name in self.condition or ("mask",)]
         mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
         for kind, mapper in zip(kinds, mappers, strict=True):
             self._check_mapper(synth, mapper, kind.name)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from ..conditions import get_condition
 from ..core.checks import Checked
 from ..core.errors import ProxymaskError
 from ..inference.bundle import Bundle
+from ..inference.conditions import condition_of_bundle
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..training.distributed import processes
 from ..training.parts import Frozen, load_part
@@ -66,7 +66,7 @@ class TrainDetail(Checked):
         if mapper is None:
             raise ProxymaskError(f"--mapper {self.mapper}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()})")
         about = bundle.condition_of(self.mapper)
-        reads = None if about["condition"] == "mask" else get_condition(about["condition"], bundle.labels, about=about)
+        reads = None if about["condition"] == "mask" else condition_of_bundle(bundle, about["condition"], mapper=self.mapper)
         discriminator = None if self.discriminator is None else load_discriminator(self.discriminator, bundle.generator)
         resolution = bundle.generator.resolution
         config, loop = stage_settings("detail", self.preset, resolution, self.common, self.config, self.loop)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..core.checks import Range, checked, nearest
+from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, as_size, centre_box, height_width, same_aspect_ratio, size_text
 from ..imaging.labels import LabelSet
@@ -63,6 +64,10 @@ class Condition(ABC):
 
     def terms(self) -> str | None:
         """Source and licence of the extractor, which stand on the card of a mapper that learned from it; None without an extractor."""
+        return None
+
+    def own_network(self) -> ConfigModel | None:
+        """The extractor where it is a network of the user's own making, which a bundle then carries; None otherwise."""
         return None
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """Depth maps: one plane, 0 farthest to 1 nearest in each picture."""
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ from ..imaging.arrays import split_masked
 from ..imaging.labels import LabelSet
 from ..imaging.raw_values import MAXIMUM, SIXTEEN_BITS
 from ..imaging.reader import as_picture, opacity, source_name, stored_array, to_rgba
+from ..models.depth_net import DepthNet
 from . import augmentations
 from .base import Condition, Reading, Source, crop_notes
-from .extractors import SPECS, Extractor, get_extractor, terms_of
+from .extractors import DEPTH_NET, SPECS, Extractor, get_extractor, terms_of
 
 MIN_METRES = 1.5  # a floating-point map with a larger maximum is in metres
 MAX_MILLIMETRES = 20_000  # a 16-bit map with a maximum up to this is in millimetres (20 m); above, it is relative depth
@@ -52,13 +54,29 @@ class DepthCondition(Condition):
     def terms(self) -> str:
         return terms_of(self.extractor, self.weights)
 
-    def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
+    def use(self, network: DepthNet) -> None:
+        """Extract with a copy of ``network``, which stays where it is, and not with weights from files."""
+        self._open = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def own_network(self) -> DepthNet | None:
+        """As :meth:`Condition.own_network`."""
+        if self.extractor != DEPTH_NET:
+            return None
+        network = self._opened()
+        assert isinstance(network, DepthNet)
+        return network
+
+    def _opened(self) -> Extractor:
         if self._open is None:
             self._open = get_extractor(self.extractor, "depth", self.weights)
-            if isinstance(self._open, torch.nn.Module):
-                self._open.to(pictures.device)
+        return self._open
+
+    def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
+        extractor = self._opened()
+        if isinstance(extractor, torch.nn.Module):
+            extractor.to(pictures.device)
         with torch.no_grad(), torch.autocast(pictures.device.type, enabled=False):
-            return stretch_range(self._open(pictures.float()).float())
+            return stretch_range(extractor(pictures.float()).float())
 
     def augment(self, planes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Random gamma (inverse depth is about a gamma of depth), displacement, blur, noise, coarse steps, holes."""

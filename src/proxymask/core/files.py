@@ -24,7 +24,7 @@ FILE_SUFFIXES = frozenset(
 )
 """Suffixes that no folder gets."""
 PARTS = frozenset(
-    "bundle.json import.json labels.json README.md generator discriminator clusters rearranger segmenter mappers".split()  # noqa: SIM905
+    "bundle.json import.json labels.json README.md generator discriminator clusters rearranger segmenter mappers details extractors".split()  # noqa: SIM905
 )
 """Names in bundles and imports that this package writes."""
 

@@ -3,8 +3,8 @@
 ``bundle.json``   format, name, sizes, conditions, licences, how it was made, and the SHA-256 of every file
 ``labels.json``   the label set of the masks (where a mapper is there)
 ``README.md``     the model card
-``generator/``, ``clusters/``, ``rearranger/``, ``segmenter/``, ``mappers/<condition>/``, ``details/<condition>/``   ``config.json`` and
-``model.safetensors`` each
+``generator/``, ``clusters/``, ``rearranger/``, ``segmenter/``, ``mappers/<condition>/``, ``details/<condition>/``,
+``extractors/<condition>/``   ``config.json`` and ``model.safetensors`` each
 """
 
 import dataclasses
@@ -26,6 +26,7 @@ from ..core.hashing import file_hash
 from ..core.sizes import START, Size, as_size, size_text
 from ..core.version import __version__
 from ..imaging.labels import LabelSet
+from ..models.depth_net import DepthNet
 from ..models.detail_network import DetailNetwork
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.mappers import Mapper, load_mapper
@@ -39,6 +40,7 @@ from .find import find_bundle
 # written for no other reason
 BUNDLE_FORMAT = 3
 MASK: dict[str, Any] = {"condition": "mask"}
+SEVERAL = ("mappers", "details", "extractors")  # fields that hold networks by mapper
 TERMS = "## Extractors that the mappers learned from"  # heading in README.md
 
 
@@ -67,6 +69,8 @@ class Bundle:
     that is not in it reads masks."""
     details: dict[str, DetailNetwork] = dataclasses.field(default_factory=dict)
     """By mapper: the detail network for what that mapper reads, where there is one."""
+    extractors: dict[str, DepthNet] = dataclasses.field(default_factory=dict)
+    """By mapper: the extractor that it learned from, where that is a network of the user's own making (``depth-net``)."""
 
     @property
     def resolution(self) -> int:
@@ -82,6 +86,11 @@ class Bundle:
     def condition_of(self, mapper: str) -> dict[str, Any]:
         """What is known of the condition that a mapper reads: at least ``condition``, its name."""
         return self.conditions.get(mapper, MASK)
+
+    def remove_mapper(self, name: str) -> None:
+        """Remove a mapper, if there is one of this name, with all that belongs to it: condition, detail network, extractor."""
+        for belonging in (self.mappers, self.conditions, self.details, self.extractors):
+            belonging.pop(name, None)
 
     @checked
     def mapper_for(self, condition: str) -> str:
@@ -109,7 +118,8 @@ class Bundle:
         if self.segmenter is not None:
             out["segmenter"] = self.segmenter
         out |= {f"mappers/{name}": mapper for name, mapper in self.mappers.items()}
-        return out | {f"details/{name}": network for name, network in self.details.items()}
+        out |= {f"details/{name}": network for name, network in self.details.items()}
+        return out | {f"extractors/{name}": network for name, network in self.extractors.items()}
 
     def to(self, device: str | torch.device) -> "Bundle":
         """Move every network; returns this bundle itself. Raises :class:`ProxymaskError` where the device is not there."""
@@ -123,7 +133,7 @@ class Bundle:
         state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in ("generator", "clusters", "rearranger", "segmenter"):
             state[name] = None if state[name] is None else _network_state(state[name])
-        for several in ("mappers", "details"):
+        for several in SEVERAL:
             state[several] = {name: _network_state(network) for name, network in getattr(self, several).items()}
         return state | {"device": str(next(self.generator.parameters()).device)}
 
@@ -132,7 +142,7 @@ class Bundle:
         device = resolve_device(state.pop("device"))
         for name in ("generator", "clusters", "rearranger", "segmenter"):
             state[name] = None if state[name] is None else _network_from_state(state[name])
-        for several in ("mappers", "details"):
+        for several in SEVERAL:
             state[several] = {name: _network_from_state(stored) for name, stored in state[several].items()}
         self.__dict__.update(state)
         self.to(device)
@@ -173,6 +183,7 @@ class Bundle:
                     "mappers": sorted(self.mappers),
                     **({"conditions": dict(sorted(self.conditions.items()))} if self.conditions else {}),
                     **({"details": sorted(self.details)} if self.details else {}),
+                    **({"extractors": sorted(self.extractors)} if self.extractors else {}),
                     "segmenter": self.segmenter is not None,
                     "about": self.about,
                     "sha256": {p.relative_to(temporary).as_posix(): file_hash(p) for p in files},
@@ -258,6 +269,7 @@ class Bundle:
             mappers={name: load_mapper(folder / "mappers" / name) for name in about["mappers"]},
             conditions=about.get("conditions", {}),
             details={name: DetailNetwork.from_pretrained(folder / "details" / name) for name in about.get("details", [])},
+            extractors={name: DepthNet.from_pretrained(folder / "extractors" / name) for name in about.get("extractors", [])},
             name=str(about["name"]),
             about=said,
             folder=folder,

@@ -11,12 +11,15 @@ import torch
 import torch.nn.functional as F
 
 from ..conditions import Condition, Reading, get_condition
+from ..conditions.depth import DepthCondition
+from ..conditions.extractors import DEPTH_NET
 from ..core.checks import checked
 from ..core.errors import ProxymaskError
 from ..core.sizes import height_width
 from ..core.threads import one_thread
 from ..imaging.reader import stored_array
 from ..models.unet_mapper import UNetMapper
+from .bundle import Bundle
 from .inputs import MaskLike, as_source
 from .steps import SynthesisSteps
 from .style import Style
@@ -31,15 +34,9 @@ class ConditionSteps(SynthesisSteps):
     """The steps from inputs of a condition to the logits of a mapper."""
 
     @checked
-    def condition(self, name: str, extractor: str | None = None, weights: Path | None = None) -> Condition:
-        """The condition ``name`` (or ``FILE.py:NAME``) as this bundle's mapper for it takes it.
-
-        Raises:
-            ProxymaskError: no such condition, no labels where they are needed, an extractor of something else.
-        """
-        plain = name.rpartition(":")[2]
-        known = [about for mapper, about in self.bundle.conditions.items() if about["condition"] == plain and mapper in self.bundle.mappers]
-        return get_condition(name, self.bundle.labels, extractor, weights, known[0] if known else None)
+    def condition(self, name: str, extractor: str | None = None, weights: Path | None = None, mapper: str | None = None) -> Condition:
+        """:func:`condition_of_bundle` of this bundle."""
+        return condition_of_bundle(self.bundle, name, extractor, weights, mapper)
 
     @checked
     @one_thread()
@@ -86,6 +83,30 @@ class ConditionSteps(SynthesisSteps):
         clusters = self.bundle.clusters
         own = clusters.one_hot(clusters.assign(style.state.features)).to(logits)
         return keep_layout(logits, torch.stack(painted).any(dim=0), own)
+
+
+def condition_of_bundle(
+    bundle: Bundle, name: str, extractor: str | None = None, weights: Path | None = None, mapper: str | None = None
+) -> Condition:
+    """The condition ``name`` (or ``FILE.py:NAME``) as a mapper of the bundle takes it.
+
+    Args:
+        bundle: with or without a mapper for it.
+        name, extractor, weights: as in :func:`~proxymask.conditions.get_condition`. Without them, the extractor is that of the mapper;
+            its network is the one in the bundle, where there is one.
+        mapper: which; the bundle's for this condition where None, or where it reads something else.
+
+    Raises:
+        ProxymaskError: no such condition, no labels where they are needed, an extractor of something else.
+    """
+    plain = name.rpartition(":")[2]
+    able = [one for one in bundle.mappers if bundle.condition_of(one)["condition"] == plain]
+    chosen = mapper if mapper in able else bundle.mapper_for(plain) if able else ""
+    kind = get_condition(name, bundle.labels, extractor, weights, bundle.conditions.get(chosen))
+    network = bundle.extractors.get(chosen)
+    if network is not None and weights is None and isinstance(kind, DepthCondition) and kind.extractor == DEPTH_NET:
+        kind.use(network)
+    return kind
 
 
 def join_logits(logits: Sequence[torch.Tensor], painted: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -364,7 +364,7 @@ class Synthesizer(ConditionSteps):
             chosen = mapper or "mask"
             pictures, proxy = self.paint(self.map(ids[None], chosen), ids, self._resolve(style, truncation), chosen)
             return self._as_result(pictures, proxy, ids)
-        kind = self.condition(condition)
+        kind = self.condition(condition, mapper=mapper)
         chosen = mapper or self.bundle.mapper_for(kind.name)
         reads = self.bundle.condition_of(chosen)["condition"]
         if reads != kind.name:

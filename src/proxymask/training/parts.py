@@ -15,6 +15,7 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size, size_text
 from ..data.dataset import ImageSet
 from ..inference.find import EMBEDDED, list_bundles
+from ..models.depth_net import DepthNet
 from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
@@ -26,6 +27,7 @@ from .distributed import is_main, main_first
 from .run_dirs import mark_of
 
 Model = TypeVar("Model", bound=ConfigModel)
+EXTRACTOR = "extractor"  # folder of the extractor network in the run of a mapper that learned from one of the user's own making
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,11 @@ def find_part(path: str | Path, name: str) -> Path:
     if mark_of(folder) is None and checkpoints(folder):
         raise ProxymaskError(f"the run in {path} has not finished (step {steps_done(folder)}): run its command again first")
     raise ProxymaskError(f"{path} holds no {name}: give the folder of a run, of a saved network, or of a bundle")
+
+
+def load_extractor(run: Path) -> DepthNet | None:
+    """The extractor network that the run of a mapper keeps; None where it keeps none."""
+    return DepthNet.from_pretrained(run / EXTRACTOR) if (run / EXTRACTOR).is_dir() else None
 
 
 def load_part(path: str | Path, name: str, kind: type[Model]) -> Model:

@@ -47,6 +47,7 @@ OURS = (
     "segmenter",
     "mapper",
     "condition.json",
+    "extractor",
     "detail",
     "depth",
 )

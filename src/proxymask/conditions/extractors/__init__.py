@@ -14,10 +14,11 @@ from ...core.errors import ProxymaskError
 from ...core.hashing import file_hash
 from .weights import WeightFile, find_weights, weights_folder
 
-__all__ = ["SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "terms_of", "weights_folder"]
+__all__ = ["DEPTH_NET", "SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "terms_of", "weights_folder"]
 
 Extractor = Callable[[torch.Tensor], torch.Tensor]
 Output = Literal["lines", "depth"]
+DEPTH_NET = "depth-net"  # the extractor whose network the user trains
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ SPECS: dict[str, ExtractorSpec] = {
             "ldc", "lines", "thin strokes", "Soria et al. 2022, github.com/xavysp/LDC", "code: own; weights: see file", _ldc, LDC_FILE
         ),
         ExtractorSpec(
-            "depth-net",
+            DEPTH_NET,
             "depth",
             "depth of drawn avatars, by a small network that you train",
             "own (proxymask train depth)",

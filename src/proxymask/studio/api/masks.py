@@ -51,8 +51,9 @@ async def drawing(
 
     def needed(model: Model) -> tuple[Condition | int, Size, tuple[int, int]]:
         kind = model.reads(condition)
-        reads = model.synth.bundle.clusters.num_clusters if kind == CLUSTERS else model.synth.condition(kind)
-        return reads, model.synth.size, model.buffer
+        if kind == CLUSTERS:
+            return model.synth.bundle.clusters.num_clusters, model.synth.size, model.buffer
+        return model.synth.condition(kind, mapper=model.mapper(condition)), model.synth.size, model.buffer
 
     reads, size, canvas = await studio.with_model(bundle, needed)
     data, shown = await request.body(), display_name(name)

@@ -9,7 +9,6 @@ from ...core.errors import ProxymaskError
 from ...core.files import read_json, replace_folder, write_json
 from ...core.hashing import file_hash
 from ...inference.bundle import Bundle, check_bundle
-from ...models.detail_network import DetailNetwork
 from ..presets import preset_title
 from .state import FitState, needed
 
@@ -30,11 +29,10 @@ def write_bundle(state: FitState) -> None:
         rearranger=needed(state.rearranger),
         labels=needed(state.labelled).labels if state.mapper is not None else None,
         segmenter=state.segmenter,
-        mappers=({} if source is None else dict(source.mappers)) | ({} if state.mapper is None else {"mask": state.mapper}),
-        details=_details(state),
         name=state.config.name or (source.name if source is not None and _is_folder_of(source, state) else state.out.name),
         about=_about(state),
     )
+    _add_mappers(bundle, state)
     if source is None:
         bundle.save(state.out)
         return
@@ -51,11 +49,23 @@ def _is_folder_of(source: Bundle, state: FitState) -> bool:
     return os.path.realpath(needed(source.folder)) == os.path.realpath(state.out)
 
 
-def _details(state: FitState) -> dict[str, DetailNetwork]:
-    """Those of other conditions, and that of the new mapper; one of the mapper that it replaces is left out."""
-    old = {} if state.source is None else state.source.details
-    kept = {name: one for name, one in old.items() if name != "mask" or state.mapper is None}
-    return kept | ({} if state.detail is None else {"mask": state.detail})
+def _add_mappers(bundle: Bundle, state: FitState) -> None:
+    """Put in the mappers of --bundle with what belongs to them, and in the place of "mask" the new one.
+
+    Where the labels are others than those of --bundle, its mappers that read labels are left out.
+    """
+    source = state.source
+    if source is not None:
+        bundle.mappers, bundle.conditions = dict(source.mappers), dict(source.conditions)
+        bundle.details, bundle.extractors = dict(source.details), dict(source.extractors)
+        for name in source.mappers if state.mapper is not None else ():
+            of_labels = source.condition_of(name)["condition"] in ("mask", "scribble")
+            if name == "mask" or (of_labels and source.labels != bundle.labels):
+                bundle.remove_mapper(name)
+    if state.mapper is not None:
+        bundle.mappers["mask"] = state.mapper
+    if state.detail is not None:
+        bundle.details["mask"] = state.detail
 
 
 def has_mapper(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from ...models.unet_mapper import UNetMapper
 from ..mapper import ConditionConfig, MapperStage
 from ..pair_cache import probe_of
 from ..pairs import ConditionPairs, RealPairs
-from ..parts import check_compatible
+from ..parts import EXTRACTOR, check_compatible
 from .definition import seeded
 from .mapper import PairedMapperDefinition
 
@@ -48,11 +48,14 @@ class ConditionMapperDefinition(PairedMapperDefinition):
         return probe_of(self.condition, self.frozen.cut.generator.resolution)
 
     def save_more(self, out: Path) -> None:
-        """``labels.json``, if there are labels, and ``condition.json``, which ``bundle add`` reads."""
+        """``labels.json``, if there are labels, and ``condition.json`` and ``extractor/``, which ``bundle add`` reads."""
         super().save_more(out)
         terms = self.condition.terms()
         about = self.condition.about() | ({} if terms is None else {"terms": terms})
         write_json(out / "condition.json", about | {"proxy_mask_mode": self.config.proxy_mask_mode})
+        network = self.condition.own_network()
+        if network is not None and not (out / EXTRACTOR / "config.json").is_file():  # the mapper learned from the one that is there
+            network.save_pretrained(out / EXTRACTOR)
 
     def build(self) -> MapperStage:
         cut, clusters, unet = self.frozen.cut, self.frozen.clusters, self.unet
