@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from proxymask.models.stylegan2 import Generator
 from proxymask.training.auxiliary import GeneratedImages
 from proxymask.training.cost import SECONDS_LEFT, Cost, TimeLeft, schedule, times_due
 from proxymask.training.estimate import measure, measure_clusters
+from proxymask.training.fit import FitConfig, plan
 from proxymask.training.pairs import SegmenterLabeler
 from proxymask.training.presets import Preset, StageName, load_preset
 from proxymask.training.stages.detail import DetailDefinition
@@ -208,3 +210,15 @@ def test_noise_pictures_have_the_generators_size() -> None:
     pictures = NoisePictures(generator.picture_size, 3, 5)
     assert len(pictures) == 5
     assert pictures.images(torch.arange(2)).shape == (2, 3, SIDE, SIDE)
+
+
+def test_long_amounts_stay_in_their_column(tmp_path: Path) -> None:
+    state: Any = SimpleNamespace(
+        config=FitConfig(out=tmp_path / "model", images=tmp_path), source=None, out=tmp_path / "model", size=64, cut=32,
+        device=torch.device("cpu"), work=tmp_path,
+    )  # fmt: skip
+    amounts = ("256 samples", "16,000 steps, 16,000 of them done")
+    rows = [plan.Row("generator", amount, Cost(begin=1.0), 0, False) for amount in amounts]
+    found = [line for line in plan._lines(state, rows) if line.startswith("  ") and "about" in line]
+    assert len({line.index("about") for line in found}) == 1
+    assert all(f"{amount} " in "\n".join(found) for amount in amounts)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,8 +35,7 @@ from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator, seed_to_z
 from proxymask.models.unet_mapper import UNetMapper
-from proxymask.training.cost import Cost
-from proxymask.training.fit import FitConfig, fit, plan
+from proxymask.training.fit import FitConfig, fit
 from proxymask.training.fit.labels import TEMPLATE
 from proxymask.training.loop import Stopped
 from proxymask.training.losses import relative_l1
@@ -473,18 +471,6 @@ def test_two_processes_do_what_one_does(copy):
 
 
 # ------------------------------------------------------------------------------------------------------------ small things
-
-
-def test_long_amounts_stay_in_their_column(tmp_path):
-    state = SimpleNamespace(
-        config=FitConfig(out=tmp_path / "model", images=tmp_path), source=None, out=tmp_path / "model", size=64, cut=32,
-        device=torch.device("cpu"), work=tmp_path,
-    )  # fmt: skip
-    amounts = ("256 samples", "16,000 steps, 16,000 of them done")
-    rows = [plan.Row("generator", amount, Cost(begin=1.0), 0, False) for amount in amounts]
-    found = [line for line in plan._lines(state, rows) if line.startswith("  ") and "about" in line]
-    assert len({line.index("about") for line in found}) == 1
-    assert all(f"{amount} " in "\n".join(found) for amount in amounts)
 
 
 def test_command_line_takes_the_flags():
