@@ -1,6 +1,7 @@
 # Everything runs from a fresh clone with make and Python 3.11 or newer; all that is installed goes into .venv.
 #
-#   make demo         masks to pictures with the embedded model: writes demo/contact_sheet.png, and says how to start the studio
+#   make demo         masks to pictures with the embedded models: writes demo/contact_sheet.png (avatars) and
+#                     demo/churches/contact_sheet.png, and says how to start the studio
 #   make test         lint, types, tests; those in a browser are skipped, and counted, where there is no Chromium
 #   make test-browser the tests in a browser alone, and Chromium (by apt-get) where there is none
 #   make setup        install only: the package, editable, with all it needs for tests and development
@@ -36,6 +37,7 @@ KILLS ?= 100
 
 demo: $(VENV)/.installed
 	$(BIN)/proxymask demo
+	$(BIN)/proxymask demo --bundle churches --out demo/churches
 	@echo; echo 'Paint your own masks in the browser:'; echo '  $(BIN)/proxymask studio'
 
 setup: $(VENV)/.installed-dev
