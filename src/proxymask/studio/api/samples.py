@@ -11,7 +11,7 @@ from ...imaging.pictures import from_pixels
 from ..catalogue import MOST_PAINTED, Model, palette_picture
 from ..errors import NotFoundError
 from ..renderer import encode_png
-from ..state import studio_of
+from ..state import Studio, studio_of
 from .answers import Psi, Seed, png
 
 router = APIRouter(prefix="/api")
@@ -53,7 +53,7 @@ async def picture(name: str, seed: Seed, request: Request, truncation: Psi = 1.0
 @router.get("/bundles/{name}/examples")
 async def examples(name: str, request: Request) -> list[dict[str, Any]]:
     """The example masks of the library with the classes of the bundle; none for other classes."""
-    found = await studio_of(request).with_model(name, _examples)
+    found = await _examples(studio_of(request), name)
     base = f"api/bundles/{quote(name, safe='')}/examples"
     return [{"name": example, "url": f"{base}/{example}.png"} for example in found]
 
@@ -61,14 +61,16 @@ async def examples(name: str, request: Request) -> list[dict[str, Any]]:
 @router.get("/bundles/{name}/examples/{example:path}.png", response_class=Response)
 async def example(name: str, example: str, request: Request) -> Response:
     """One of them."""
-    found = await studio_of(request).with_model(name, _examples)
+    found = await _examples(studio_of(request), name)
     if example not in found:
         raise NotFoundError(f"no example {example[:80]!r}: there are {', '.join(found) or 'none'}")
     return png(found[example].read_bytes())
 
 
-def _examples(model: Model) -> dict[str, Path]:
-    folder = examples_with(model.labels) if model.labels is not None else None
+async def _examples(studio: Studio, name: str) -> dict[str, Path]:
+    """The files of the examples by name; they are read without waiting for pictures that are rendered."""
+    labels = studio.catalogue.model(await studio.opened(name)).labels
+    folder = None if labels is None else examples_with(labels)
     if folder is None:
         return {}
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.png"))}

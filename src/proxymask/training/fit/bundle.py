@@ -1,6 +1,5 @@
 """The bundle that a ``fit`` writes."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def write_bundle(state: FitState) -> None:
         rearranger=needed(state.rearranger),
         labels=needed(state.labelled).labels if state.mapper is not None else None,
         segmenter=state.segmenter,
-        name=state.config.name or (source.name if source is not None and _is_folder_of(source, state) else state.out.name),
+        name=state.config.name or (source.name if source is not None and state.in_place else state.out.name),
         about=_about(state),
     )
     _add_mappers(bundle, state)
@@ -42,11 +41,6 @@ def write_bundle(state: FitState) -> None:
     if problems:
         raise ProxymaskError(f"{staging}: {'; '.join(problems)}")
     replace_folder(staging, state.out)
-
-
-def _is_folder_of(source: Bundle, state: FitState) -> bool:
-    """Whether --out is the folder of --bundle."""
-    return os.path.realpath(needed(source.folder)) == os.path.realpath(state.out)
 
 
 def _add_mappers(bundle: Bundle, state: FitState) -> None:

@@ -77,8 +77,7 @@ def _open_bundle(state: FitState, name: str) -> None:
     if (folder / "config.json").is_file():
         found = Discriminator.from_pretrained(folder)
         state.discriminator = found if found.picture_size == bundle.generator.picture_size else None
-    same = os.path.realpath(state.out) == os.path.realpath(find_bundle(name))
-    if (state.out / "bundle.json").is_file() and not state.work.is_dir() and not same:
+    if (state.out / "bundle.json").is_file() and not state.work.is_dir() and not state.in_place:
         raise ProxymaskError(f"{state.out} holds another bundle: choose another --out")
 
 

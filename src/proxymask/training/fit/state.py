@@ -1,6 +1,7 @@
 """The state of a ``fit``: networks and data as far as they are there, and the definition of each stage made of them."""
 
 import dataclasses
+import os
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -82,6 +83,11 @@ class FitState:
     def set_resolution(self, resolution: int) -> None:
         """Set the side of the pictures, and with it the settings of the preset "auto"."""
         self.resolution, self.preset = resolution, _preset(self.config, resolution)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether --out is the folder of --bundle."""
+        return self.source is not None and os.path.realpath(self.out) == os.path.realpath(needed(self.source.folder))
 
     @property
     def with_detail(self) -> bool:
