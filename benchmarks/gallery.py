@@ -5,6 +5,7 @@
     python benchmarks/gallery.py eyes --bundle avatars --data fresh --out eyes.jpg                              (S13)
     python benchmarks/gallery.py rectangle --bundle runs/churches --data churches-fresh64 --out rectangle.jpg   (S13)
     python benchmarks/gallery.py failures --bundle avatars --data fresh --out failures.jpg                      (S6)
+    python benchmarks/gallery.py random --bundle churches --data churches-fresh64 --columns 10 --out random.jpg
 
 Nothing is chosen by hand. Styles are the seeds from ``--seed`` on. Inputs are the first of ``--data``, a data set of pictures, for all
 figures but ``condition`` with masks; without ``--data`` they are the generator's samples of the seeds from ``--seed`` + 1000 on, with the
@@ -19,6 +20,8 @@ labels that the bundle's segmenter reads. The first row has the styles, the firs
 * ``failures``: of the first ``--count`` masks, each in a style of its own, those whose pictures a judge reads worst (mean IoU over the
   classes that are in the mask or read). A column for each: mask, style, picture, the judge's reading. The red box, a quarter of the
   picture wide, is where most pixels are read as another class.
+* ``random``: inputs and styles drawn at random by ``--seed``, a column for each pair; the same inputs for every condition of the bundle,
+  and proxy masks of random samples. The first row has the styles; two rows for each kind: inputs and pictures.
 """
 
 import argparse
@@ -31,6 +34,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
+from proxymask.conditions.base import Condition
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.sizes import height_width
 from proxymask.data.dataset import ImageSet
@@ -217,16 +221,45 @@ def conditions(styles: Styles, inputs: Inputs, rows: int, scale: int, name: str,
     kind = synth.condition(name, weights=weights)
     if kind.needs_labels:
         raise ProxymaskError(f"--condition {name} is made of labels: give one that is found in pictures (sketch, edges, hed, depth ...)")
-    mapper = synth.bundle.mapper_for(kind.name)
     for index in range(min(rows, len(inputs))):
-        file = inputs.file(name, index)
-        if file is not None:
-            planes = synth.read_condition(file, kind).planes[None]
-        else:
-            planes = kind.extract(inputs.picture(index), None, torch.Generator().manual_seed(index)).cpu()
-        made = styles.row(synth.map_planes(planes, mapper), (DetailInput(mapper, planes),))
-        found.append(([kind.show(planes)[0]], made))
+        picture, logits, painted = from_condition(inputs, kind, index)
+        found.append(([picture], styles.row(logits, painted)))
     return styles.sheet(found, scale)
+
+
+def from_condition(inputs: Inputs, kind: Condition, index: int) -> tuple[np.ndarray, torch.Tensor, tuple[DetailInput, ...]]:
+    """One input, by a condition: its picture (H, W, 3), the mapper's logits (1, K, h, w), the input of the detail network."""
+    synth = inputs.synth
+    if kind.name == "mask":
+        mask = inputs.mask(index)
+        return colorize(mask, inputs.labels), synth.map(mask[None]), mask_inputs(mask[None])
+    mapper, file = synth.bundle.mapper_for(kind.name), inputs.file(kind.name, index)
+    if file is not None:
+        planes = synth.read_condition(file, kind).planes[None]
+    else:
+        labels = torch.from_numpy(inputs.mask(index)[None]).long() if kind.needs_labels else None
+        planes = kind.extract(inputs.picture(index), labels, torch.Generator().manual_seed(index)).cpu()
+    return kind.show(planes)[0], synth.map_planes(planes, mapper), (DetailInput(mapper, planes),)
+
+
+def random_cases(inputs: Inputs, seed: int, columns: int, scale: int) -> Image.Image:
+    """Figure ``random``."""
+    synth, draw = inputs.synth, np.random.default_rng(seed)
+    chosen = draw.choice(len(inputs), min(columns, len(inputs)), replace=False).tolist()
+    seeds = draw.integers(10_000, 100_000, len(chosen)).tolist()
+    styles = [synth.make_style(one) for one in seeds]
+    rows = [[shown(synth.sample(synth.w([one]))[0]) for one in seeds]]
+    for name in sorted({synth.bundle.condition_of(mapper)["condition"] for mapper in synth.bundle.mappers}):
+        kind, shows, made = synth.condition(name), [], []
+        for index, style in zip(chosen, styles, strict=True):
+            picture, logits, painted = from_condition(inputs, kind, index)
+            shows.append(picture)
+            made.append(shown(synth.render(synth.proxy_mask(logits, style), style, painted)))
+        rows += [shows, made]
+    shapes = [synth.sample(synth.w([inputs.seed + index]))[:2] for index in chosen]
+    rows.append([shown(picture) for picture, _ in shapes])
+    rows.append([shown(synth.render(synth.substitute(ids, style), style)) for (_, ids), style in zip(shapes, styles, strict=True)])
+    return tile([np.stack(row) for row in rows], scale, gap=1)
 
 
 def edited_masks(styles: Styles, inputs: Inputs, rows: int, scale: int, edits: Sequence[Edit]) -> Image.Image:
@@ -284,13 +317,13 @@ def failures(synth: Synthesizer, inputs: Inputs, judge: Judge, seed: int, count:
 def main() -> None:
     """Make one figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=("proxy", "condition", "eyes", "rectangle", "failures"))
+    parser.add_argument("figure", choices=("proxy", "condition", "eyes", "rectangle", "failures", "random"))
     parser.add_argument("--bundle", default="avatars")
     parser.add_argument("--data", type=Path, help="a data set; without it, the generator's samples")
     parser.add_argument("--out", type=Path, required=True, help="PNG or JPEG")
     parser.add_argument("--seed", type=int, default=1, help="of the first style")
     parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--columns", type=int, default=6, help="styles, or failures")
+    parser.add_argument("--columns", type=int, default=6, help="styles, failures, or pairs of input and style")
     parser.add_argument("--scale", type=int, default=2, help="enlargement")
     parser.add_argument("--condition", default="sketch")
     parser.add_argument("--weights", type=Path, help="of the condition's extractor")
@@ -314,6 +347,8 @@ def draw(args: argparse.Namespace) -> Image.Image:
         if not folders:
             raise ProxymaskError(f"no judge has the classes of {args.bundle}: give one with --judge (proxymask train judge)")
         return failures(synth, inputs, Judge.load(folders[0]), args.seed, args.count, args.columns, args.scale)
+    if args.figure == "random":
+        return random_cases(inputs, args.seed, args.columns, args.scale)
     styles = Styles(synth, args.seed, args.columns)
     if args.figure == "proxy":
         return proxy_masks(styles, inputs, args.rows, args.scale)

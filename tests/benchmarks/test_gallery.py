@@ -87,7 +87,7 @@ def draw(monkeypatch: pytest.MonkeyPatch, out: Path, figure: str, *flags: str | 
     return np.asarray(Image.open(out))
 
 
-SHAPES = {"proxy": (196, 261, 3), "condition": (196, 196, 3), "eyes": (196, 196, 3), "failures": (261, 131, 3)}
+SHAPES = {"proxy": (196, 261, 3), "condition": (196, 196, 3), "eyes": (196, 196, 3), "failures": (261, 131, 3), "random": (586, 131, 3)}
 
 
 @pytest.mark.parametrize("figure", SHAPES)
