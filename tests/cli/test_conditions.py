@@ -309,6 +309,13 @@ def test_a_depth_network_goes_into_the_bundle(tiny_bundle: Path, tmp_path: Path,
     assert run("demo", "--bundle", tmp_path / "b", "--out", out, "--masks", MASK, "--styles", 2, *CPU) == 0
     assert len(list((out / "pictures" / "depth").iterdir())) == 4
 
+    words = ("train", "mapper", "--bundle", tmp_path / "b", "--condition", "depth", *TRAIN)
+    assert run(*words, "--extractor", "depth-net", "--out", tmp_path / "next") == 0  # the network of the bundle, as nothing else is given
+    following = load_extractor(tmp_path / "next")
+    assert following is not None
+    bundled = Bundle.load(tmp_path / "b").extractors["depth"]
+    assert tiny.differing(bundled.half().state_dict(), following.half().state_dict()) == []
+
     assert run("bundle", "add", tmp_path / "r", "--bundle", tmp_path / "b", "--name", "second", "--out", tmp_path / "two") == 0
     assert sorted(Bundle.load(tmp_path / "two").extractors) == ["depth", "second"]
     shutil.rmtree(tmp_path / "r" / "extractor")  # as an earlier version left it

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..conditions import get_condition
+from ..conditions.extractors import DEPTH_NET
 from ..core import legacy
 from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
@@ -89,7 +90,7 @@ class TrainMapper(Checked):
     """What makes the condition from a picture: xdog, canny, sobel, hed, pidinet, pidinet-tiny, photo-sketch, ldc; depth-net,
     depth-anything-v2-small, midas."""
     weights: OptionalPath = None
-    """The extractor's weights, if they are not in the usual place."""
+    """The extractor's weights, if they are not in the usual place. For depth-net: by default the network in --bundle, if it has one."""
     images: OptionalPath = None
     """Real pictures for the adversarial loss; without them, samples of the generator are used. With --picture-mapper also for pairs."""
     picture_mapper: OptionalPath = None
@@ -163,7 +164,7 @@ class TrainMapper(Checked):
         if self.condition == "mask":
             return MapperDefinition(**shared)
         return ConditionMapperDefinition(
-            condition=get_condition(self.condition, labels, self.extractor, self.weights),
+            condition=get_condition(self.condition, labels, self.extractor, self._extractor_weights()),
             unet=changed(resolve_preset(self.preset, generator.resolution).condition, self.unet),
             picture_mapper=self._picture_mapper(frozen),
             real_share=self.real_share,
@@ -199,6 +200,13 @@ class TrainMapper(Checked):
         file = find_bundle(self.bundle) / "bundle.json"
         stored = legacy.bundle_about(read_json(file)["about"], file)
         return dataclasses.replace(config, proxy_mask_mode=stored.get("proxy_mask_mode", "soft"))
+
+    def _extractor_weights(self) -> Path | None:
+        """--weights; without it, for depth-net, the network of the bundle's mapper of depth, where --bundle has one."""
+        if self.weights is not None or self.extractor != DEPTH_NET or self.bundle is None:
+            return self.weights
+        networks = find_bundle(self.bundle) / "extractors"
+        return min(networks.glob("*"), key=lambda network: (network.name != self.condition, network.name), default=None)
 
     def _teachers(self) -> list[Mapper]:
         """The teachers, in the order of the flag; one that is named twice is loaded once."""
