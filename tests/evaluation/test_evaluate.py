@@ -28,6 +28,7 @@ from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.lpips import group_pairs
 from proxymask.metrics.segmentation import ConfusionMatrix, SegmentationScore
+from proxymask.models.detail_network import DetailNetwork
 from tiny import efficientnet_weights
 
 COUNT = 20
@@ -401,3 +402,23 @@ def test_the_verb(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path,
     assert "report.html" in said
     assert (tmp_path / "out" / "report.html").is_file()
     assert main(["evaluate", "--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
+
+
+def test_without_the_detail_network(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    """--no-details measures what a bundle without a detail network gives, in the same folder, and keeps the results with it."""
+    bundle = Bundle.load(tiny_bundle)
+    torch.manual_seed(0)
+    details = DetailNetwork(len(bundle.labels or ()), bundle.generator.synthesis.block(32).conv1.weight.shape[0], 32, bundle.cut, 8)
+    details.leave.weight.data.normal_()
+    bundle.details["mask"] = details.eval()
+    bundle.save(tmp_path / "with")
+    words = {"masks": fresh, "parts": ("pictures",)}
+    drawn = run(tmp_path / "with", avatars, tmp_path / "out", **words)
+    plain = run(tmp_path / "with", avatars, tmp_path / "out", details=False, **words)
+    before = run(tiny_bundle, avatars, tmp_path / "before", **words)
+    assert [one.about["details"] for one in (drawn, plain, before)] == [True, False, False]
+    assert plain.numbers == before.numbers
+    assert drawn.value("miou", "masks") != plain.value("miou", "masks")
+    assert json.loads((tmp_path / "out" / "metrics-1.json").read_text())["about"]["details"] is True
+    assert "mapper mask with its detail network;" in (tmp_path / "out" / "report-1.html").read_text()
+    assert "detail network" not in (tmp_path / "out" / "report.html").read_text()

@@ -36,6 +36,8 @@ class EvaluationConfig(Checked):
     the pictures; the distances are in the features of the first, which the sheets show."""
     mapper: str = "mask"
     """Mapper of the bundle to measure; proxymask inspect BUNDLE lists them."""
+    details: bool = True
+    """Whether the mapper's detail network draws thin parts and borders; --no-details measures the proxy mask alone."""
     count: Annotated[int | None, Range(2, 10**7)] = None
     """Number of pictures of each kind; if not given, 2,000, or 28,000 with --protocol paper."""
     features: tuple[str, ...] = ()

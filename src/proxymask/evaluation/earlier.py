@@ -27,7 +27,7 @@ def keep_earlier(out: Path, result: Evaluation) -> str | None:
     except (ProxymaskError, KeyError, TypeError, ValueError):  # none, or damaged
         return None
     now = json.loads(json.dumps(result.about))
-    other = any(about.get(key) != now.get(key) for key in SAME)
+    other = any(about.get(key) != now.get(key) for key in SAME) or about.get("details", now["details"]) != now["details"]
     other = other or any(_judges(now).get(name, digest) != digest for name, digest in judges.items())
     fewer = any(count > _counts(result.numbers).get(name, 0) for name, count in numbers.items())
     if not other and not fewer:

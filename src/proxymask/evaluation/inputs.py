@@ -89,6 +89,11 @@ class Inputs:
         return self.has_mask_pictures and self.config.protocol == "standard"
 
     @property
+    def details(self) -> bool:
+        """Whether pictures from masks are drawn with a detail network."""
+        return self.config.details and self.config.mapper in self.bundle.synth.bundle.details
+
+    @property
     def reference(self) -> list[int]:
         """Numbers of the ``count`` real pictures that the distances are measured to; fewer where ``real`` has fewer."""
         return self.order[: self.count]
@@ -120,7 +125,8 @@ class Inputs:
 
     def identity(self) -> dict[str, Any]:
         """What stored parts depend on: with another identity nothing of the cache is used."""
-        return {
+        left_out = not self.details and self.config.mapper in self.bundle.synth.bundle.details
+        return ({"details": False} if left_out else {}) | {
             "format": CACHE_FORMAT,
             "bundle": self.bundle_digest,
             "mapper": self.config.mapper,
@@ -149,6 +155,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
     if channels != 3:
         raise ProxymaskError(f"{config.bundle} makes pictures of {channels} channels: only pictures in colours (3) can be evaluated")
     _check_mapper(config.mapper, synth)
+    synth.use_details = config.details
     bundle = BundleSynthesis(synth, config.mapper, seed)
     real = ImageSet.open(config.data, synth.size, strict=config.strict)
     labelled = real if config.masks is None else ImageSet.open(config.masks, synth.size, strict=config.strict)

@@ -73,6 +73,7 @@ def _summary(result: Evaluation) -> str:
     about = result.about
     what = f"{short_text(about['resolution'])} pixels, cut at {about['cut']}, {about['clusters']} clusters"
     mapper = f", mapper {about['mapper']}" if about["mapper"] else ", without a mapper"
+    mapper += " with its detail network" if about.get("details") else ""
     protocol = "supplement B.1 and C.1" if about["protocol"] == "paper" else "standard"
     line = f"{what}{mapper}; {about['count']:,} pictures of each kind, protocol: {protocol}, seed {about['seed']}."
     return f"<p>{escape(line)}</p><p class='faint'>{escape(MEANING)}</p>"
