@@ -16,36 +16,6 @@ from proxymask.training.stages.depth import DepthDefinition
 from proxymask.training.stats import stat_lines
 
 
-def test_depth_of_avatars() -> None:
-    pytest.importorskip("robohash")
-    from proxymask.data.avatars import AVATAR_LABELS, AvatarComposer
-
-    composer, steps, inside = AvatarComposer(64), [], []
-    for index in range(7):
-        plain, avatar = composer.compose(5, index), composer.compose(5, index, with_depth=True)
-        assert plain.depth is None
-        assert np.array_equal(plain.image, avatar.image)  # depth is drawn beside the picture, not into it
-        depth, mask = avatar.depth, avatar.mask
-        assert depth is not None
-        assert depth.dtype == np.float32
-        assert 0 <= depth.min() <= depth.max() <= 1
-        assert not depth[mask == 0].any()
-        for part in ("eyes", "mouth"):  # lie on the face
-            at, skin = mask == AVATAR_LABELS.by_name(part).id, mask == AVATAR_LABELS.by_name("skin").id
-            if at.sum() > 3 and skin.sum() > 50:
-                rows, columns = np.nonzero(at)
-                near = np.zeros_like(skin)
-                near[max(0, rows.min() - 3) : rows.max() + 4, max(0, columns.min() - 3) : columns.max() + 4] = True
-                if (near & skin).sum() > 10:
-                    steps.append(depth[at].mean() - depth[near & skin].mean())
-        for label in np.unique(mask[mask > 0]):
-            if (mask == label).sum() > 100:
-                inside.append(len(np.unique(depth[mask == label].round(3))))
-    assert all(step > 0 for step in steps)
-    assert len(steps) > 4
-    assert min(inside) > 10  # a relief, not one number a class
-
-
 def test_depth_is_written_and_learned(tmp_path: Path) -> None:
     pytest.importorskip("robohash")
     from proxymask.data.drawn_dataset import make_dataset
