@@ -207,7 +207,7 @@ def test_out_of_memory_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(20):
         Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
-    line = f"ulimit -v 700000; {sys.executable} -m proxymask data prepare photos --out out --size "
+    line = f"ulimit -v 1000000; {sys.executable} -m proxymask data prepare photos --out out --size "
     env = {"PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["bash", "-c", line + "4096"], cwd=tmp_path, env=env, capture_output=True, text=True)
     said = done.stderr.strip().splitlines()[-1]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from PIL import Image
 from proxymask.core.errors import ProxymaskError
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.data.scenes.churches import CHURCH_LABELS
-from proxymask.imaging.mask_files import find_masks, write_example_masks
-from proxymask.imaging.masks import read_mask
+from proxymask.imaging.labels import LabelSet
+from proxymask.imaging.mask_files import example_masks, find_masks, write_example_masks
+from proxymask.imaging.masks import read_mask, read_mask_notes
 
 SMALL = FACE[::8, ::8].copy()
 PAINTED = Image.fromarray(COLORS[SMALL])
@@ -111,3 +114,35 @@ def test_names_of_any_bytes(tmp_path):
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/gesicht-\xe4.png")
     masks = find_masks(tmp_path, LABELS)
     assert np.array_equal(read_mask(masks[0].path, LABELS), SMALL)
+
+
+def test_masks_of_other_classes(tmp_path: Path) -> None:
+    """Ids are compared with the names in labels.json, in the folder of the mask or one above."""
+    for mask in find_masks(example_masks("avatars"), AVATAR_LABELS):
+        with pytest.raises(
+            ProxymaskError, match=r"classes: in .*avatars/labels.json its ids are background; skin; .*the model knows sky; "
+        ):
+            read_mask_notes(mask.path, CHURCH_LABELS)
+    lone = shutil.copy(example_masks("avatars") / "beard.png", tmp_path / "beard.png")
+    assert "if it was painted for another model, give that one" in " ".join(read_mask_notes(lone, CHURCH_LABELS).notes)
+
+    ids = np.zeros((16, 16), np.uint8)
+    ids[:8], ids[:4] = 1, 2
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(ids).save(tmp_path / "masks" / "a.png")
+    np.save(tmp_path / "masks" / "a.npy", ids)
+    here = LabelSet.of([("Sky", "#101010"), ("sea", "#202020"), ("sand", "#303030")])
+    for names in (("sky", "sea", "sand"), ("SKY", "Sea", "sand", "more")):
+        LabelSet.of([(name, f"#{i}0{i}0{i}0") for i, name in enumerate(names)]).save(tmp_path / "labels.json")
+        for file in ("a.png", "a.npy"):
+            read = read_mask_notes(tmp_path / "masks" / file, here)
+            assert (read.notes, read.ids.tolist()) == ((), ids.tolist())
+    LabelSet.of([("sky", "#000000"), ("sand", "#101010"), ("sea", "#202020")]).save(tmp_path / "labels.json")
+    read = read_mask_notes(tmp_path / "masks" / "a.png", here)
+    assert read.notes[0].endswith("were read as those of the model: 1 is sand there, sea here; 2 is sea there, sand here")
+    with pytest.raises(ProxymaskError, match="is refused with"):
+        read_mask_notes(tmp_path / "masks" / "a.png", here, strict=True)
+    Image.fromarray(here.colors[ids]).save(tmp_path / "masks" / "colours.png")
+    assert read_mask_notes(tmp_path / "masks" / "colours.png", here).notes == ()  # colours are those of the model
+    (tmp_path / "labels.json").write_text("[1, 2]")  # of another program
+    assert read_mask_notes(tmp_path / "masks" / "a.png", here).notes == ()

@@ -133,3 +133,9 @@ def parse_color(text: object) -> tuple[int, int, int]:
     if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise ProxymaskError(f"a colour is written #rrggbb, got {text!r}")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def labels_file_near(file: str | Path) -> Path | None:
+    """``labels.json`` of the data set that a file lies in, in its folder or one above; None where there is none."""
+    folder = Path(file).absolute().parent
+    return next((near for near in (folder / "labels.json", folder.parent / "labels.json") if near.is_file()), None)

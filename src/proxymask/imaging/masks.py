@@ -3,6 +3,7 @@
 Shapes: H x W the size of a mask; masks are ids, uint8 (H, W).
 """
 
+import functools
 import os
 import warnings
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, height_width, same_aspect_ratio, size_text
-from .labels import LabelSet
+from .labels import LabelSet, labels_file_near
 from .mask_forms.annotations import load
 from .mask_forms.class_files import from_folder
 from .mask_forms.coco import SEPARATOR, from_coco, is_coco
@@ -67,7 +68,7 @@ def read_mask(source: MaskSource, labels: LabelSet, size: Size | None = None, st
 
 def read_mask_notes(source: MaskSource, labels: LabelSet, size: Size | None = None, strict: bool = False) -> MaskReading:
     """As :func:`read_mask`; also returns where it is painted, and the notes."""
-    notes = Notes(mask_name(source), strict)
+    notes = Notes(mask_name(source), strict, _stored_labels(source))
     painted: np.ndarray | None = None
     if isinstance(source, str | os.PathLike) and Path(source).is_dir():
         mask = from_folder(Path(source), labels, notes)
@@ -83,6 +84,22 @@ def read_mask_notes(source: MaskSource, labels: LabelSet, size: Size | None = No
         mask = resize_mask(mask, size, notes.name)
         painted = None if painted is None else resize_mask(painted.astype(np.uint8), size, notes.name) > 0
     return MaskReading(mask, np.ones(mask.shape, bool) if painted is None else painted, tuple(notes.texts))
+
+
+def _stored_labels(source: MaskSource) -> tuple[LabelSet, Path] | None:
+    """The classes of the data set that a mask lies in, with their file; None where there is none that can be read."""
+    file = labels_file_near(source) if isinstance(source, str | os.PathLike) else None
+    if file is None:
+        return None
+    try:
+        return _load_labels(file, file.stat().st_mtime_ns), file
+    except (ProxymaskError, OSError):  # of another program
+        return None
+
+
+@functools.lru_cache(maxsize=16)
+def _load_labels(file: Path, modified: int) -> LabelSet:
+    return LabelSet.load(file)
 
 
 def mask_name(source: MaskSource) -> str:

@@ -9,7 +9,7 @@ from ...checkpoints.loading import open_checkpoint
 from ...core.errors import ProxymaskError
 from ...core.files import read_json
 from ...imaging.bit_depth import DEEP_MODES
-from ...imaging.labels import LabelSet
+from ...imaging.labels import LabelSet, labels_file_near
 from ...imaging.mask_forms.coco import SEPARATOR, is_coco
 from ...imaging.mask_forms.labelme import is_labelme
 from ...imaging.masks import check_report, read_mask
@@ -83,11 +83,9 @@ def _json(file: Path, labels: LabelSet | None) -> str:
 
 
 def _labels_near(file: Path) -> LabelSet | None:
-    """The labels of the data set that a file lies in: ``labels.json`` in its folder or one above."""
-    for folder in (file.parent, file.parent.parent):
-        if (folder / "labels.json").is_file():
-            return LabelSet.load(folder / "labels.json")
-    return None
+    """The labels of the data set that a file lies in."""
+    near = labels_file_near(file)
+    return None if near is None else LabelSet.load(near)
 
 
 def _array(file: Path) -> str:

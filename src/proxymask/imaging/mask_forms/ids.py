@@ -33,6 +33,7 @@ def check_ids(values: np.ndarray, labels: LabelSet, notes: Notes, lossy: str | N
     Raises:
         ProxymaskError: values of no class, or ids that were mixed by smooth resizing or lossy compression; the message has the cause.
     """
+    _check_names(values, labels, notes)
     if lossy or int(values.min()) < 0 or int(values.max()) >= len(labels):
         raise _wrong_ids(values, labels, notes.name, lossy)
     ids = values.astype(np.uint8)
@@ -42,6 +43,27 @@ def check_ids(values: np.ndarray, labels: LabelSet, notes: Notes, lossy: str | N
             f"{notes.name} has ids that were mixed at the edges ({between}), as smooth resizing and lossy compression leave them: {SOFT}"
         )
     return ids
+
+
+def _check_names(values: np.ndarray, labels: LabelSet, notes: Notes) -> None:
+    """Compare the classes with those of the data set that the mask lies in, for the ids (H, W) that it holds.
+
+    Raises:
+        ProxymaskError: none of two or more ids has the same name in both. Where some have, the others are noted.
+    """
+    if notes.stored_labels is None or notes.stored_labels[0].names == labels.names:
+        return
+    theirs, file = notes.stored_labels
+    used = [i for i in np.unique(values).tolist() if 0 <= i < len(theirs)]
+    other = [i for i in used if i >= len(labels) or labels.find(theirs.names[i]) != labels.labels[i]]
+    if len(other) == len(used) > 1:
+        raise ProxymaskError(
+            f"{notes.name} has other classes: in {file} its ids are {listed([theirs.names[i] for i in used], 4)}; the model knows "
+            f"{listed(labels.names, 4)}: use the model of its classes, or, if that file is of another set, move one of them"
+        )
+    if other:
+        named = [f"{i} is {theirs.names[i]} there, {labels.names[i] if i < len(labels) else 'no class'} here" for i in other]
+        notes.guess(f"{file} has other names for its ids, which were read as those of the model: {listed(named)}")
 
 
 def _wrong_ids(values: np.ndarray, labels: LabelSet, name: str, lossy: str | None) -> ProxymaskError:

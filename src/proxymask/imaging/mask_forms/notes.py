@@ -1,6 +1,7 @@
 """What is worth saying about a mask that was read, and the words in which classes and colours are listed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from ..labels import LabelSet
 class Notes:
     """Collects what a user should know about how a mask was read.
 
-    ``name``: of the mask in messages. ``strict``: a guess is an error instead of a note.
+    ``name``: of the mask in messages. ``strict``: a guess is an error instead of a note. ``stored_labels``: the classes of the data set
+    that the mask lies in, and their file, where there is one.
     """
 
-    def __init__(self, name: str, strict: bool = False) -> None:
-        self.name, self.strict = name, strict
+    def __init__(self, name: str, strict: bool = False, stored_labels: tuple[LabelSet, Path] | None = None) -> None:
+        self.name, self.strict, self.stored_labels = name, strict, stored_labels
         self.texts: list[str] = []
 
     def say(self, text: str) -> None:

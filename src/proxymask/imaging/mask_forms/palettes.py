@@ -64,7 +64,8 @@ def decide(palette: Palette, labels: LabelSet, notes: Notes) -> Literal["ids", "
     if valid:
         if exact.any():
             shared = [f"{hex_color(colors[i])} (index {used[i]})" for i in np.flatnonzero(exact)]
-            notes.guess(f"some colours of its palette are those of other classes, {listed(shared)}: its indices were read as ids")
+            what = f"some colours of its palette are those of other classes, {listed(shared)}"
+            notes.guess(f"{what}: its indices were read as ids; if it was painted for another model, give that one")
         return "ids"
     return "ids" if _is_void(used, len(labels)) else "colours"
 
