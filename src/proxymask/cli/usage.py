@@ -83,10 +83,10 @@ def _text(event: Any, words: Sequence[str], flags: Sequence[str]) -> str | None:
     """What is wrong; None for a kind of mistake that is not known here."""
     kind = type(event).__name__
     if kind == "UnrecognizedArgs":
-        return _unknown(event.tokens, flags)
+        return _unknown(event.tokens, words, flags)
     if kind == "MissingArgs":
         if event.unrecognized_tokens:
-            return _unknown(event.unrecognized_tokens, flags)
+            return _unknown(event.unrecognized_tokens, words, flags)
         names = [_name(found.arg) for found in event.missing_arguments]
         return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing: give {'it' if len(names) == 1 else 'them'}"
     if kind == "InvalidChoice":
@@ -104,10 +104,13 @@ def _text(event: Any, words: Sequence[str], flags: Sequence[str]) -> str | None:
     return None
 
 
-def _unknown(tokens: Sequence[str], flags: Sequence[str]) -> str:
+def _unknown(tokens: Sequence[str], words: Sequence[str], flags: Sequence[str]) -> str:
     """The first flag that does not exist, else the first word that belongs to no flag."""
     named = [token for token in tokens if token.startswith("--")]
     if not named:
+        before = words[words.index(tokens[0]) - 1] if tokens[0] in words[1:] else ""
+        if before.startswith("--") and "=" not in before:
+            return f"{before} takes no value, so {_quoted(tokens[:1])} belongs to no flag: put its own flag before it, or leave it out"
         return f"{_quoted(tokens[:1])} belongs to no flag: leave it out, or put the flag before it; quote names with spaces"
     flag = named[0].partition("=")[0]
     return f"there is no flag {without_controls(flag, 60)}{nearest(flag, flags)}"

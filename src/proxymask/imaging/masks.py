@@ -88,7 +88,7 @@ def read_mask_notes(source: MaskSource, labels: LabelSet, size: Size | None = No
 
 def _stored_labels(source: MaskSource) -> tuple[LabelSet, Path] | None:
     """The classes of the data set that a mask lies in, with their file; None where there is none that can be read."""
-    file = labels_file_near(source) if isinstance(source, str | os.PathLike) else None
+    file = labels_file_near(Path(source)) if isinstance(source, str | os.PathLike) else None
     if file is None:
         return None
     try:
