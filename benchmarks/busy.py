@@ -40,10 +40,10 @@ from proxymask.core.files import write_json
 from proxymask.core.threads import available_cpus
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.training.distributed import processes
-from proxymask.training.estimate import NoisePictures
 from proxymask.training.loop import Run, place
 from proxymask.training.presets import PRESETS
 from proxymask.training.stages.generator import GeneratorDefinition
+from proxymask.training.untrained import NoisePictures
 
 Place = Literal["python", "server", "command", "training"]
 PLACES: tuple[Place, ...] = ("python", "server", "command", "training")
