@@ -116,7 +116,7 @@ def headline(domain: str, ones: Sequence[Evaluated]) -> str:
 def losses(ones: Sequence[Evaluated]) -> str:
     """Where the pictures are worse than they could be."""
     parts = []
-    ratios = [f"{one.at['frechet_ratio/judge', 'masks']:.2f} ({one.name})" for one in ones if ("frechet_ratio/judge", "masks") in one.at]
+    ratios = [f"{v:.2f} ({one.name})" for one in ones if (v := one.at.get(("frechet_ratio/judge", "masks"))) is not None and v > 1]
     if ratios:
         parts.append(f"the pictures are {listed(ratios)} times as far from real ones as the generator's own")
     parts += weakest(ones)
