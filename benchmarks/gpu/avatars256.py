@@ -36,6 +36,7 @@ from proxymask.imaging.grids import tile, to_uint8
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import select_samples_to_label
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.detail_network import DetailNetwork
 from proxymask.models.discriminator import Discriminator
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.proxy_clusters import ProxyClusters
@@ -47,6 +48,7 @@ from proxymask.training.presets import load_preset
 from proxymask.training.segmentation import SegmentationConfig, SegmentationStage, unweight
 from proxymask.training.stages.clusters import cluster_features
 from proxymask.training.stages.definition import new_discriminator
+from proxymask.training.stages.detail import DetailDefinition
 from proxymask.training.stages.generator import GeneratorDefinition, new_generator
 from proxymask.training.stages.mapper import MapperDefinition
 from proxymask.training.stages.rearranger import RearrangerDefinition
@@ -175,6 +177,25 @@ def train_mapper(job: Job) -> None:
     job.save("mapper", networks)
 
 
+def train_detail(job: Job) -> None:
+    """Train the detail network of the mapper."""
+
+    def make(loop: LoopConfig) -> Stage:
+        return DetailDefinition(
+            config=job.preset.detail,
+            loop=loop,
+            frozen=Frozen(job.cut(), job.get("clusters"), job.get("rearranger")),
+            segmenter=job.get("segmenter"),
+            mapper=job.get("mapper"),
+            labels=AVATAR_LABELS,
+            discriminator=job.get("generator", "discriminator"),
+            mode=job.preset.mapper.proxy_mask_mode,
+        ).build()
+
+    _, networks = train_stage(job, "detail", job.preset.detail_loop, make)
+    job.save("detail", networks)
+
+
 # ----------------------------------------------------------------------------------------------------------------- results
 
 
@@ -188,6 +209,7 @@ def write_bundle(job: Job) -> None:
         labels=AVATAR_LABELS,
         segmenter=job.get("segmenter"),
         mappers={"mask": job.get("mapper")},
+        details={"mask": job.get("detail")},
         name=f"avatars-{job.preset.resolution}",
         about={
             "proxy_mask_mode": job.preset.mapper.proxy_mask_mode,
@@ -235,6 +257,7 @@ def run(args: argparse.Namespace) -> int:
             "annotator": lambda: train_annotator(job),
             "segmenter": lambda: train_segmenter(job),
             "mapper": lambda: train_mapper(job),
+            "detail": lambda: train_detail(job),
         }
         for name, work in stages.items():
             if job.is_done(name):
@@ -340,6 +363,7 @@ def _fill_finished(job: Job) -> None:
     frozen = Frozen(job.cut(), job.get("clusters"), job.get("rearranger"))
     mapper = MapperDefinition(config=preset.mapper, loop=loop, frozen=frozen, segmenter=job.get("segmenter"), labels=AVATAR_LABELS)
     job.save("mapper", {"mapper": mapper.new_mask_mapper()})
+    job.save("detail", {"detail": DetailNetwork(len(AVATAR_LABELS), widths[-1], preset.resolution, preset.cut, preset.detail.width)})
     job.pool = ComposedAvatars(job.work.with_name(f"{job.work.name}.composed"), preset.resolution, SHOWN, 1)
     job.pool.wait(SHOWN)
     job.pool.stop()

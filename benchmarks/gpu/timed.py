@@ -20,6 +20,7 @@ from torch import nn
 
 from proxymask.core.config_model import ConfigModel
 from proxymask.core.files import load_tensors, read_json, write_json
+from proxymask.models.detail_network import DetailNetwork
 from proxymask.models.discriminator import Discriminator
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper
@@ -32,7 +33,7 @@ from proxymask.training.checkpoint import checkpoints
 from proxymask.training.loop import LoopConfig, Run, Stage, Stopped, place, train
 from proxymask.training.presets import Preset
 
-SHARES = {"generator": 58, "clusters": 3, "rearranger": 18, "annotator": 5, "segmenter": 4, "mapper": 12}
+SHARES = {"generator": 54, "clusters": 3, "rearranger": 17, "annotator": 5, "segmenter": 4, "mapper": 11, "detail": 6}
 """Stages in their order, with the share of the time that each gets."""
 NETWORKS: dict[str, dict[str, type[ConfigModel]]] = {
     "generator": {"generator": Generator, "discriminator": Discriminator},
@@ -41,6 +42,7 @@ NETWORKS: dict[str, dict[str, type[ConfigModel]]] = {
     "annotator": {"net": UNetSegmenter},
     "segmenter": {"segmenter": FewShotSegmenter},
     "mapper": {"mapper": OasisMapper},
+    "detail": {"detail": DetailNetwork},
 }
 PROBED = 1000  # steps of the schedule from which the mean time of a step is taken
 PLANNED = 0.93  # share of a stage's time that its steps are planned to take

@@ -33,6 +33,8 @@ TOY = {
     "rearranger_loop": {"batch": 4},
     "segmenter_loop": {"batch": 2},
     "mapper_loop": {"batch": 2},
+    "detail": {"width": 8},
+    "detail_loop": {"batch": 2},
 }
 A_LOOK = 0.5  # seconds that pass whenever somebody looks at the clock
 
@@ -79,4 +81,5 @@ def test_calls_that_end_in_every_stage_give_a_bundle_that_paints(start, tmp_path
     assert stopped_in[:2] == ["generator", "generator"]  # in the middle of it, so that a checkpoint has travelled
     assert code == 0
     synth = Synthesizer.from_pretrained(work / "bundle", device="cpu")
+    assert list(synth.bundle.details) == ["mask"]
     assert synth.generate(torch.zeros(32, 32, dtype=torch.uint8).numpy(), style=1).picture.size == (32, 32)
