@@ -247,9 +247,11 @@ def test_a_folder_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monke
             (tmp_path / "run" / "done").touch()
 
     def read() -> list[str]:
-        free.set()
-        with folder_lock(tmp_path / "run"):
-            return sorted(path.name for path in (tmp_path / "run").glob("[a-z]*"))
+        try:
+            with folder_lock(tmp_path / "run"):
+                return sorted(path.name for path in (tmp_path / "run").glob("[a-z]*"))
+        finally:
+            free.set()  # after the first try, which so is always too early
 
     other = threading.Thread(target=hold)
     other.start()
