@@ -8,7 +8,7 @@ import numpy as np
 from ...core.errors import ProxymaskError
 from ..labels import LabelSet
 from .neighbours import parts, solid
-from .notes import Notes, described, listed, pixels
+from .notes import Notes, described, listed, other_classes, pixels
 
 VOID = 255  # what VOC, Cityscapes and ADE20K masks hold where nothing is labelled
 STEP = 3  # classes whose ids differ by this much or more have two ids between them
@@ -57,10 +57,7 @@ def _check_names(values: np.ndarray, labels: LabelSet, notes: Notes) -> None:
     used = [i for i in np.unique(values).tolist() if 0 <= i < len(theirs)]
     other = [i for i in used if i >= len(labels) or labels.find(theirs.names[i]) != labels.labels[i]]
     if len(other) == len(used) > 1:
-        raise ProxymaskError(
-            f"{notes.name} has other classes: in {file} its ids are {listed([theirs.names[i] for i in used], 4)}; the model knows "
-            f"{listed(labels.names, 4)}: use the model of its classes, or, if that file is of another set, move one of them"
-        )
+        raise other_classes(notes, [theirs.names[i] for i in used], labels)
     if other:
         named = [f"{i} is {theirs.names[i]} there, {labels.names[i] if i < len(labels) else 'no class'} here" for i in other]
         notes.guess(f"{file} has other names for its ids, which were read as those of the model: {listed(named)}")

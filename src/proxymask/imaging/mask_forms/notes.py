@@ -31,6 +31,15 @@ class Notes:
         self.texts.append(text)
 
 
+def other_classes(notes: Notes, names: Sequence[str], labels: LabelSet) -> ProxymaskError:
+    """The error for a mask of another set of classes, as the labels.json of its data set says; ``names``: the classes that it holds."""
+    file = None if notes.stored_labels is None else notes.stored_labels[1]
+    return ProxymaskError(
+        f"{notes.name} has other classes: by {file} it holds {listed(names, 4)}; the model knows {listed(labels.names, 4)}: use the model "
+        "of its classes, or, if that file is of another set, move one of them"
+    )
+
+
 def described(labels: LabelSet, i: int) -> str:
     """A class with its id, name and colour."""
     label = labels.labels[int(i)]
