@@ -138,9 +138,13 @@ def test_masks_of_other_classes(tmp_path: Path) -> None:
         for file in ("a.png", "a.npy"):
             read = read_mask_notes(tmp_path / "masks" / file, here)
             assert (read.notes, read.ids.tolist()) == ((), ids.tolist())
-    LabelSet.of([("sky", "#000000"), ("sand", "#101010"), ("sea", "#202020")]).save(tmp_path / "labels.json")
+    for names in (("sky", "sand", "sea"), ("sky", "tree", "path"), ("land", "tree", "path", "house")):
+        LabelSet.of([(name, f"#{i}0{i}0{i}0") for i, name in enumerate(names)]).save(tmp_path / "labels.json")
+        with pytest.raises(ProxymaskError, match=f"by .*labels.json it holds {'; '.join(names[:3])}; the model knows Sky; sea; sand: use"):
+            read_mask_notes(tmp_path / "masks" / "a.png", here)
+    LabelSet.of([("land", "#000000"), ("sea", "#101010"), ("beach", "#202020")]).save(tmp_path / "labels.json")
     read = read_mask_notes(tmp_path / "masks" / "a.png", here)
-    assert read.notes[0].endswith("were read as those of the model: 1 is sand there, sea here; 2 is sea there, sand here")
+    assert read.notes[0].endswith("were read as those of the model: 0 is land there, Sky here; 2 is beach there, sand here")
     with pytest.raises(ProxymaskError, match="is refused with"):
         read_mask_notes(tmp_path / "masks" / "a.png", here, strict=True)
     Image.fromarray(here.colors[ids]).save(tmp_path / "masks" / "colours.png")

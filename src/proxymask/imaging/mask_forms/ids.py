@@ -49,14 +49,15 @@ def _check_names(values: np.ndarray, labels: LabelSet, notes: Notes) -> None:
     """Compare the classes with those of the data set that the mask lies in, for the ids (H, W) that it holds.
 
     Raises:
-        ProxymaskError: none of two or more ids has the same name in both. Where some have, the others are noted.
+        ProxymaskError: two or more ids have other names, and none has the same but 0, which many sets call background. Otherwise the
+            differences are noted.
     """
     if notes.stored_labels is None or notes.stored_labels[0].names == labels.names:
         return
     theirs, file = notes.stored_labels
     used = [i for i in np.unique(values).tolist() if 0 <= i < len(theirs)]
     other = [i for i in used if i >= len(labels) or labels.find(theirs.names[i]) != labels.labels[i]]
-    if len(other) == len(used) > 1:
+    if len(other) > 1 and not set(used) - {0, *other}:
         raise other_classes(notes, [theirs.names[i] for i in used], labels)
     if other:
         named = [f"{i} is {theirs.names[i]} there, {labels.names[i] if i < len(labels) else 'no class'} here" for i in other]
