@@ -251,7 +251,7 @@ def describe(inputs: Inputs) -> dict[str, Any]:
         "bundle": inputs.config.bundle,
         "bundle_sha256": inputs.bundle_digest,
         "mapper": inputs.config.mapper if inputs.measures_masks else None,
-        "details": inputs.details if inputs.measures_masks else None,
+        "details": bool(inputs.details) if inputs.measures_masks else None,
         "proxy_mask_mode": synth.proxy_mask_mode,
         "resolution": synth.size,
         "cut": synth.bundle.cut,

@@ -89,9 +89,9 @@ class Inputs:
         return self.has_mask_pictures and self.config.protocol == "standard"
 
     @property
-    def details(self) -> bool:
-        """Whether pictures from masks are drawn with a detail network."""
-        return self.config.details and self.config.mapper in self.bundle.synth.bundle.details
+    def details(self) -> bool | None:
+        """Whether pictures from masks are drawn with the mapper's detail network; None where it has none."""
+        return self.config.details if self.config.mapper in self.bundle.synth.bundle.details else None
 
     @property
     def reference(self) -> list[int]:
@@ -125,8 +125,7 @@ class Inputs:
 
     def identity(self) -> dict[str, Any]:
         """What stored parts depend on: with another identity nothing of the cache is used."""
-        left_out = not self.details and self.config.mapper in self.bundle.synth.bundle.details
-        return ({"details": False} if left_out else {}) | {
+        return ({"details": False} if self.details is False else {}) | {
             "format": CACHE_FORMAT,
             "bundle": self.bundle_digest,
             "mapper": self.config.mapper,

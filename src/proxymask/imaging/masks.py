@@ -88,12 +88,12 @@ def read_mask_notes(source: MaskSource, labels: LabelSet, size: Size | None = No
 
 def _stored_labels(source: MaskSource) -> tuple[LabelSet, Path] | None:
     """The classes of the data set that a mask lies in, with their file; None where there is none that can be read."""
-    file = labels_file_near(Path(source)) if isinstance(source, str | os.PathLike) else None
-    if file is None:
+    if not isinstance(source, str | os.PathLike):
         return None
     try:
-        return _load_labels(file, file.stat().st_mtime_ns), file
-    except (ProxymaskError, OSError):  # of another program
+        file = labels_file_near(Path(source))
+        return None if file is None else (_load_labels(file, file.stat().st_mtime_ns), file)
+    except (ProxymaskError, OSError):  # of another program, or in a folder that may not be read
         return None
 
 

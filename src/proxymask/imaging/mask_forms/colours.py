@@ -261,10 +261,11 @@ def _refuse_foreign(
     together = np.bincount(np.unique(shades, axis=0, return_inverse=True)[1].reshape(-1), weights=counts)
     where = nearest_classes(coded.table[used], counts, labels)
     if area > max(9, FOREIGN_AREA * total) or together.max() > FOREIGN_COLOR * total or len(rows) > FOREIGN * total:
-        theirs = None if notes.stored_labels is None else notes.stored_labels[0]
-        stored = [] if theirs is None else [label.name for label in theirs.labels if (coded.table[used] == label.color).all(axis=1).any()]
-        if len(stored) == len(used):  # each is the colour of a class of the data set that the mask lies in
-            raise other_classes(notes, stored, labels)
+        if notes.stored_labels is not None:
+            theirs, file = notes.stored_labels
+            stored = [label.name for label in theirs.labels if (coded.table[used] == label.color).all(axis=1).any()]
+            if len(stored) == len(used):  # each is the colour of a class of the data set that the mask lies in
+                raise other_classes(notes.name, file, stored, labels)
         void = void_hint(coded.table[used], labels)
         raise ProxymaskError(f"{notes.name} holds colours that are no class: {where}; {void}paint with the colours of labels.json")
     often = counts >= max(9, 0.0005 * total)

@@ -58,7 +58,7 @@ def _check_names(values: np.ndarray, labels: LabelSet, notes: Notes) -> None:
     used = [i for i in np.unique(values).tolist() if 0 <= i < len(theirs)]
     other = [i for i in used if i >= len(labels) or labels.find(theirs.names[i]) != labels.labels[i]]
     if len(other) > 1 and not set(used) - {0, *other}:
-        raise other_classes(notes, [theirs.names[i] for i in used], labels)
+        raise other_classes(notes.name, file, [theirs.names[i] for i in used], labels)
     if other:
         named = [f"{i} is {theirs.names[i]} there, {labels.names[i] if i < len(labels) else 'no class'} here" for i in other]
         notes.guess(f"{file} has other names for its ids, which were read as those of the model: {listed(named)}")

@@ -31,11 +31,10 @@ class Notes:
         self.texts.append(text)
 
 
-def other_classes(notes: Notes, names: Sequence[str], labels: LabelSet) -> ProxymaskError:
-    """The error for a mask of another set of classes, as the labels.json of its data set says; ``names``: the classes that it holds."""
-    file = None if notes.stored_labels is None else notes.stored_labels[1]
+def other_classes(name: str, file: Path, names: Sequence[str], labels: LabelSet) -> ProxymaskError:
+    """The error for the mask ``name`` of another set of classes: by ``file``, the labels.json of its data set, it holds ``names``."""
     return ProxymaskError(
-        f"{notes.name} has other classes: by {file} it holds {listed(names, 4)}; the model knows {listed(labels.names, 4)}: use the model "
+        f"{name} has other classes: by {file} it holds {listed(names, 4)}; the model knows {listed(labels.names, 4)}: use the model "
         "of its classes, or, if that file is of another set, move one of them"
     )
 
