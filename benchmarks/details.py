@@ -88,8 +88,8 @@ def times(synth: Synthesizer, condition: Given, given: torch.Tensor) -> dict[str
             if condition.kind is None:
                 synth(one.to(torch.uint8), style, mapper=condition.mapper)
             else:
-                proxy = synth.proxy_mask(condition.logits(one[None]), style)
-                synth.render(proxy, style, (DetailInput(condition.mapper, one[None]),))
+                painted = (DetailInput(condition.mapper, one[None]),)
+                synth.render(synth.proxy_mask(condition.logits(one[None]), style, painted), style, painted)
             found[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(rows[5:]) for name, rows in found.items()}
 
@@ -125,8 +125,8 @@ def main() -> None:
         w = synth.w([FIRST_STYLE + number for number in index])
         style = synth.encode_styles(w)
         given = condition.of(data, index)
-        proxy = synth.proxy_mask(condition.logits(given), style)
         inputs = (DetailInput(args.mapper, given),)
+        proxy = synth.proxy_mask(condition.logits(given), style, inputs)
         made = {
             "off": synth.render(proxy, style),
             "on": synth.render(proxy, style, inputs),

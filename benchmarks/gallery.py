@@ -195,7 +195,7 @@ class Styles:
 
     def row(self, logits: torch.Tensor, painted: Sequence[DetailInput]) -> list[np.ndarray]:
         """The pictures of a mapper's logits (1, K, h, w) in every style."""
-        return [shown(self.synth.render(self.synth.proxy_mask(logits, style), style, painted)) for style in self.styles]
+        return [shown(self.synth.render(self.synth.proxy_mask(logits, style, painted), style, painted)) for style in self.styles]
 
     def sheet(self, rows: Sequence[tuple[Sequence[np.ndarray], Sequence[np.ndarray]]], scale: int) -> Image.Image:
         """The grid of rows of (inputs, pictures), below the samples of the styles."""
@@ -254,7 +254,7 @@ def random_cases(inputs: Inputs, seed: int, columns: int, scale: int) -> Image.I
         for index, style in zip(chosen, styles, strict=True):
             picture, logits, painted = from_condition(inputs, kind, index)
             shows.append(picture)
-            made.append(shown(synth.render(synth.proxy_mask(logits, style), style, painted)))
+            made.append(shown(synth.render(synth.proxy_mask(logits, style, painted), style, painted)))
         rows += [shows, made]
     shapes = [synth.sample(synth.w([inputs.seed + index]))[:2] for index in chosen]
     rows.append([shown(picture) for picture, _ in shapes])

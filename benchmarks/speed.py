@@ -114,16 +114,17 @@ def main() -> None:
     ids[:, synth.size // 4 : -synth.size // 4, synth.size // 4 : -synth.size // 4] = 1
     rearranger = synth.rearranger
     logits = synth.map(ids)
-    proxy = synth.proxy_mask(logits, style)
+    painted = mask_inputs(ids)
+    proxy = synth.proxy_mask(logits, style, painted)
     with torch.inference_mode():
         tokens = synth.query_tokens(proxy)
         moved = synth.rearrange(proxy, style)
 
     def whole() -> None:
-        synth.render(synth.proxy_mask(synth.map(ids), style), style)
+        synth.render(synth.proxy_mask(synth.map(ids), style, painted), style)
 
     def detailed() -> None:
-        synth.render(synth.proxy_mask(synth.map(ids), style), style, mask_inputs(ids))
+        synth.render(synth.proxy_mask(synth.map(ids), style, painted), style, painted)
 
     def timed(job: Callable[[], object], dtype: torch.dtype) -> Callable[[], object]:
         def run() -> None:
@@ -143,7 +144,7 @@ def main() -> None:
         "mask to picture": whole,
         **({"mask to picture, detail network": detailed} if "mask" in bundle.details else {}),
         "  mapper": lambda: synth.map(ids),
-        "  logits to proxy mask": lambda: synth.proxy_mask(logits, style),
+        "  logits to proxy mask": lambda: synth.proxy_mask(logits, style, painted),
         "  query": cast(lambda: synth.query_tokens(proxy)),
         "  attention": ready(lambda: attention(tokens.query, style.kv.key, style.kv.value)),
         "  attention and block behind": ready(lambda: rearranger.attend(tokens, style.kv)),

@@ -149,7 +149,7 @@ def _render(
         write_picture(out / "proxy" / f"{one.file}.png", Image.fromarray(proxy))
         pictures = []
         for seed, style in zip(seeds, styles, strict=True):
-            pixels = to_uint8(synth.render(synth.proxy_mask(one.logits, style), style, one.painted))[0]
+            pixels = to_uint8(synth.render(synth.proxy_mask(one.logits, style, one.painted), style, one.painted))[0]
             write_picture(out / "pictures" / f"{one.file}__{seed}.png", from_pixels(pixels))
             pictures.append(pixels)
             if progress:

@@ -288,7 +288,7 @@ class _Output(NamedTuple):
         from ..imaging.grids import to_uint8
         from ..imaging.pictures import from_pixels, write_picture
 
-        picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style), style, painted))[0])
+        picture = from_pixels(to_uint8(synth.render(synth.proxy_mask(logits, style, painted), style, painted))[0])
         write_picture(self.path(name, style_seed), picture)
 
     def report(self, done: int, bad: int, total: int, what: str) -> None:

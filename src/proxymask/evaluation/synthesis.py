@@ -96,7 +96,7 @@ class BundleSynthesis:
         """
         if not self.has_mapper:
             raise ProxymaskError(f"the bundle {self.synth.bundle.name} has no mapper {self.mapper!r}")
-        return self.synth.proxy_mask(self.synth.map(masks, self.mapper), styles)
+        return self.synth.proxy_mask(self.synth.map(masks, self.mapper), styles, mask_inputs(masks, self.mapper))
 
     def from_proxy(self, proxy: torch.Tensor, styles: Style) -> torch.Tensor:
         """Pictures (B, 3, H, W) of proxy masks, ids (B, h, w) or (B, K, h, w); one style may serve all masks."""

@@ -9,6 +9,7 @@ Shapes: B pictures of H x W pixels; proxy masks and features have h x w position
 (B, 3, H, W) float32 in [-1, 1] (a generator may have another number of channels than 3).
 """
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Iterable, Sequence
@@ -22,8 +23,10 @@ from ..core.errors import ProxymaskError
 from ..core.sizes import Size
 from ..core.threads import inference
 from ..models.detail_network import DetailChange, DetailNetwork, Details
+from ..models.label_prior import PICTURE_EXPONENT, clusters_by_label
 from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
 from ..models.mappers import Mapper
+from ..models.oasis_mapper import OasisMapper
 from ..models.rearranger import QueryTokens
 from ..models.split_generator import SplitState
 from .bundle import Bundle
@@ -146,7 +149,15 @@ class SynthesisSteps:
         key = kv.key.float() - kv.key.float().mean(dim=1, keepdim=True)
         kv = kv._replace(key=key.to(self.dtype), value=kv.value.to(self.dtype))
         clusters = self.bundle.clusters
-        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts))
+        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), self._by_label(w, ids))
+
+    def _by_label(self, w: torch.Tensor, proxy: torch.Tensor) -> torch.Tensor | None:
+        """:attr:`Style.by_label` of latents and their proxy masks."""
+        if self.bundle.segmenter is None or not any(_has_label_prior(mapper) for mapper in self.bundle.mappers.values()):
+            return None
+        labels = self.sample(w)[2]
+        assert labels is not None
+        return clusters_by_label(proxy, labels, self.bundle.clusters.num_clusters, self.bundle.segmenter.out.out_channels)
 
     @checked
     @inference
@@ -154,7 +165,7 @@ class SynthesisSteps:
         """A single style with the fused G2, which makes pictures of it faster."""
         with autocast(self.device, self.dtype):
             fused = FusedG2(self.cut, style.w, self.dtype)
-        return Style(style.w, style.state, style.kv, style.present, style.prior, fused)
+        return dataclasses.replace(style, fused_g2=fused)
 
     @checked
     def substitute(self, ids: torch.Tensor, style: Style) -> torch.Tensor:
@@ -213,12 +224,23 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def proxy_mask(self, logits: torch.Tensor, style: Style) -> torch.Tensor:
+    def proxy_mask(self, logits: torch.Tensor, style: Style, painted: Sequence[DetailInput] = ()) -> torch.Tensor:
         """A mapper's logits (B, K, h, w), or one for all styles, -> proxy masks for the styles: ids (B, h, w) int64 where the bundle takes
-        one cluster a position (:data:`ProxyMaskMode`), else probabilities (B, K, h, w)."""
+        one cluster a position (:data:`ProxyMaskMode`), else probabilities (B, K, h, w).
+
+        ``painted``: what the logits were made of. Of a mask, the style prior is then that of its labels
+        (:mod:`~proxymask.models.label_prior`); without it, that of :meth:`ProxyClusters.prior`.
+        """
         logits = logits.expand(max(len(logits), len(style)), -1, -1, -1)
         convert = logits_to_cluster_ids if is_hard(self.proxy_mask_mode) else logits_to_proxy_mask
-        return convert(logits, self.proxy_mask_mode, style.prior)
+        return convert(logits, self.proxy_mask_mode, self._prior(style, painted))
+
+    def _prior(self, style: Style, painted: Sequence[DetailInput]) -> torch.Tensor:
+        """The style prior, (B, K) or (B, K, h, w)."""
+        mapper = self.bundle.mappers.get(painted[0].mapper) if len(painted) == 1 else None
+        if style.by_label is None or not isinstance(mapper, OasisMapper) or not mapper.label_prior:
+            return style.prior
+        return PICTURE_EXPONENT * mapper.style_prior(style.by_label, painted[0].given.to(self.device))
 
     # ----------------------------------------------------------------------------------------------------------- pictures
 
@@ -301,3 +323,7 @@ class SynthesisSteps:
             if known is None or known[0] is not network:
                 known = self._details[mapper] = network, fused_copy(network, self.dtype)
             return known[1]
+
+
+def _has_label_prior(mapper: Mapper) -> bool:
+    return isinstance(mapper, OasisMapper) and mapper.label_prior

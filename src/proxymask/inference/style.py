@@ -41,6 +41,9 @@ class Style:
     """(B, K) bool: the clusters that each style has (:meth:`ProxyClusters.available`)."""
     prior: torch.Tensor
     """(B, K) float32: see :meth:`ProxyClusters.prior`."""
+    by_label: torch.Tensor | None = None
+    """(B, K, N) float32: positions of each cluster under each label in the style samples, as the segmenter reads them; None where no mapper
+    of the bundle needs it."""
     fused_g2: FusedG2 | None = None
     """G2 with the style multiplied into its weights; of one style only."""
 
@@ -65,7 +68,8 @@ class Style:
             return [t.expand(count, *t.shape[1:]) for t in tensors]
 
         w, present, prior = each((self.w, self.present, self.prior))
-        return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, self.fused_g2)
+        by_label = None if self.by_label is None else each((self.by_label,))[0]
+        return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, by_label, self.fused_g2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,9 @@ def join_styles(styles: Sequence[Style]) -> Style:
     layers = max(style.w.shape[1] if style.w.ndim == 3 else 0 for style in styles)
     ws = [style.w if style.w.ndim == 3 or not layers else style.w[:, None].expand(-1, layers, -1) for style in styles]
     w, present, prior = join([(w, style.present, style.prior) for w, style in zip(ws, styles, strict=True)])
-    return Style(w, SplitState(*join([s.state for s in styles])), StyleKV(*join([s.kv for s in styles])), present, prior)
+    counts = [style.by_label for style in styles if style.by_label is not None]
+    by_label = torch.cat(counts) if len(counts) == len(styles) else None
+    return Style(w, SplitState(*join([s.state for s in styles])), StyleKV(*join([s.kv for s in styles])), present, prior, by_label)
 
 
 def check_seed(seed: object) -> int:

@@ -308,7 +308,7 @@ class Synthesizer(ConditionSteps):
             single_styles = [style for style in styles_of_part if isinstance(style, Style)]
             if len(single_styles) == len(styles_of_part):
                 style, painted = join_styles(single_styles), mask_inputs(np.stack(ids[part]), mapper)
-                blocks.append(block_output(self.render(self.proxy_mask(logits, style), style, painted), output_type))
+                blocks.append(block_output(self.render(self.proxy_mask(logits, style, painted), style, painted), output_type))
                 continue
             for row, mask, style_of_one in zip(logits, ids[part], styles_of_part, strict=True):
                 blocks.append(block_output(self.paint(row[None], mask, style_of_one, mapper)[0], output_type))
@@ -375,8 +375,9 @@ class Synthesizer(ConditionSteps):
     def _of_readings(
         self, readings: Sequence[Reading], mappers: Sequence[str], style: Style, unpainted: Unpainted, notes: tuple[str, ...]
     ) -> Result:
-        proxy = self.proxy_mask(self.mixed_logits(readings, mappers, style, unpainted), style)
-        return self._as_result(self.render(proxy, style, reading_inputs(readings, mappers)), proxy, notes=notes)
+        painted = reading_inputs(readings, mappers)
+        proxy = self.proxy_mask(self.mixed_logits(readings, mappers, style, unpainted), style, painted)
+        return self._as_result(self.render(proxy, style, painted), proxy, notes=notes)
 
     def paint(
         self, logits: torch.Tensor, mask: np.ndarray, style: Style | RegionStyles, mapper: str = "mask"
@@ -390,12 +391,12 @@ class Synthesizer(ConditionSteps):
         """
         painted = mask_inputs(np.array(mask)[None], mapper)
         if isinstance(style, Style):
-            proxy = self.proxy_mask(logits, style)
+            proxy = self.proxy_mask(logits, style, painted)
             return self.render(proxy, style, painted), proxy
         with one_thread(), torch.inference_mode():
             shares = style.weights(torch.from_numpy(np.array(mask)).to(self.device))
             grid = shrink(shares, logits.shape[2:])
-            proxy = choose_by_region([self.proxy_mask(logits, one) for one in style.styles], grid)
+            proxy = choose_by_region([self.proxy_mask(logits, one, painted) for one in style.styles], grid)
             state = attend_by_region(self.rearranger, self.query_tokens(proxy), style.styles, grid)
             return style.g2(state, shares, self.details(painted)).clamp_(-1, 1), proxy
 

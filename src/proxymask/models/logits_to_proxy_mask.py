@@ -21,7 +21,8 @@ def logits_to_proxy_mask(logits: torch.Tensor, kind: ProxyMaskMode, prior: torch
     Args:
         logits: (B, K, h, w).
         kind: see :data:`ProxyMaskMode`.
-        prior: (B, K) or (1, K), :meth:`ProxyClusters.prior` of the style, which ``style-prior`` adds to the logits.
+        prior: of the style, which ``style-prior`` adds to the logits: (B, K) or (1, K), :meth:`ProxyClusters.prior`, the same at all
+            positions, or (B, K, h, w), :meth:`OasisMapper.style_prior`.
 
     Returns:
         (B, K, h, w) float32, summing to one over K.
@@ -47,4 +48,6 @@ def logits_to_cluster_ids(logits: torch.Tensor, kind: ProxyMaskMode, prior: torc
 
 def _add_prior(logits: torch.Tensor, kind: ProxyMaskMode, prior: torch.Tensor) -> torch.Tensor:
     """The logits, float32, plus the prior of the style where ``kind`` has one."""
-    return logits + prior[:, :, None, None].float() if kind == "style-prior" else logits.float()
+    if kind != "style-prior":
+        return logits.float()
+    return logits + (prior if prior.ndim == 4 else prior[:, :, None, None]).float()

@@ -19,8 +19,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
 from ..core.sizes import START, block_size, check_start, height_width, short_text
+from .label_prior import clusters_by_label, label_prior, prior_at
 
 Resize = Literal["nearest", "area"]
+COUNTS = ("cluster_counts", "counted")  # buffers of the label prior
 
 
 class PlainBatchNorm(nn.Module):
@@ -169,7 +171,15 @@ class OasisMapper(ConfigModel):
             a cell.
         start: (height, width) of the generator's first block; (h, w) is ``r / 4`` times that.
         tail: kernel size of the last convolution, odd (OASIS: 3).
+        label_prior: with the counts that :mod:`.label_prior` needs (beyond the paper).
+
+    Buffers, with ``label_prior``:
+        ``cluster_counts`` (K, N), positions of each cluster under each label in a sample, the mean over those counted;
+        ``counted`` (), samples that were counted.
     """
+
+    cluster_counts: torch.Tensor
+    counted: torch.Tensor
 
     def __init__(
         self,
@@ -181,6 +191,7 @@ class OasisMapper(ConfigModel):
         resize: Resize = "nearest",
         start: Sequence[int] = START,
         tail: int = 3,
+        label_prior: bool = False,
     ) -> None:
         super().__init__()
         blocks = len(widths) - 1
@@ -191,16 +202,39 @@ class OasisMapper(ConfigModel):
             size = short_text(self.size)
             what = "two at least, give more" if blocks < 1 else "too many halvings, give fewer"
             raise ProxymaskError(f"--widths: {len(widths)} do not fit a proxy mask of {size}: {what}")
-        self.num_labels, self.resolution, self.resize = num_labels, resolution, resize
+        self.num_labels, self.resolution, self.resize, self.label_prior = num_labels, resolution, resize, label_prior
         self.first = (self.size[0] // 2 ** (blocks - 1), self.size[1] // 2 ** (blocks - 1))
         self.head = nn.Conv2d(num_labels, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(SpadeBlock(a, b, num_labels, hidden) for a, b in pairwise(widths))
         self.tail = nn.Conv2d(widths[-1], num_clusters, tail, padding=tail // 2)
+        if label_prior:
+            self.register_buffer("cluster_counts", torch.zeros(num_clusters, num_labels))
+            self.register_buffer("counted", torch.zeros(()))
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             else:
                 nn.init.xavier_normal_(parameter, gain=1.0 if name.startswith("tail") else 0.02)
+
+    @torch.no_grad()
+    def count(self, proxy: torch.Tensor, labels: torch.Tensor) -> None:
+        """Count samples, of all processes: their proxy masks (B, h, w) and labels (B, H, W)."""
+        new = _over_processes(clusters_by_label(proxy, labels, *self.cluster_counts.shape).mean(dim=0))
+        samples = len(proxy) * (dist.get_world_size() if dist.is_initialized() else 1)
+        self.counted += samples
+        self.cluster_counts += (new - self.cluster_counts) * (samples / self.counted)
+
+    def style_prior(self, counts: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What a style adds to the logits of masks, (B, K, h, w) float32; times :data:`PICTURE_EXPONENT` in pictures.
+
+        Args:
+            counts: (B, K, N), :func:`clusters_by_label` of the style samples.
+            mask: as in :meth:`forward`.
+        """
+        planes = F.one_hot(mask.long(), self.num_labels).permute(0, 3, 1, 2) if mask.ndim == 3 else mask
+        with torch.autocast(mask.device.type, enabled=False):
+            shares = F.adaptive_avg_pool2d(planes.float(), self.size)
+            return prior_at(label_prior(counts.float(), self.cluster_counts), shares)
 
     def resize_planes(self, mask: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
         """Resize one-hot planes (B, N, H, W) to ``size``, a side or (height, width)."""

@@ -85,7 +85,7 @@ class Renderer:
         synth = model.synth
         if isinstance(style, Style):
             with torch.inference_mode():
-                proxy = synth.substitute(layout, style) if painted.kind == CLUSTERS else synth.proxy_mask(layout, style)
+                proxy = synth.substitute(layout, style) if painted.kind == CLUSTERS else synth.proxy_mask(layout, style, painted.inputs)
             yield Pause.STEP
             state = synth.rearrange(proxy, style)
             yield Pause.STEP
@@ -94,7 +94,7 @@ class Renderer:
         with torch.inference_mode():
             shares = style.weights(torch.from_numpy(painted.small.copy()).to(synth.device))
             grid = shrink(shares, layout.shape[2:])
-            proxy = choose_by_region([synth.proxy_mask(layout, one) for one in style.styles], grid)
+            proxy = choose_by_region([synth.proxy_mask(layout, one, painted.inputs) for one in style.styles], grid)
         yield Pause.STEP
         with torch.inference_mode():
             state = attend_by_region(synth.rearranger, synth.query_tokens(proxy), style.styles, grid)

@@ -31,6 +31,7 @@ from ..models.split_generator import SplitState
 from . import losses
 from .adversarial import R1_EVERY, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .auxiliary import AuxiliaryStage
+from .label_prior import LabelPrior, has_label_prior
 from .loop import Run, set_cosine_rate
 from .pairs import PairSource
 from .parts import Frozen
@@ -121,6 +122,7 @@ class DetailStage:
         self.mapper = mapper.eval().requires_grad_(False)
         self.detail, self.discriminator = detail.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         self.auxiliary = auxiliary
+        self.prior = LabelPrior(mapper, auxiliary.generated.labeler) if has_label_prior(mapper) else None
         self.modules: dict[str, nn.Module] = {"detail": detail, "discriminator": discriminator} | auxiliary.modules
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "detail": lazy_adam(detail.parameters(), config.learning_rate, 0),
@@ -158,8 +160,10 @@ class DetailStage:
             given, _, labels = self.source(sample, given_rng)
             given = self.source.augment(given, given_rng)
             state = self.cut.features(w)
-            style = self.frozen.rearranger.encode_style(state, self.frozen.clusters.assign(state.features))
-            proxy = logits_to_proxy_mask(self.mapper(given), self.mode, self.frozen.clusters.prior(style.counts))
+            own = self.frozen.clusters.assign(state.features)
+            style = self.frozen.rearranger.encode_style(state, own)
+            prior = self.frozen.clusters.prior(style.counts) if self.prior is None else self.prior.in_styles(own, w, given)
+            proxy = logits_to_proxy_mask(self.mapper(given), self.mode, prior)
             moved = self.frozen.rearranger.attend(self.frozen.rearranger.encode_mask(proxy), style)
             target = generator.synthesis(sample)
         return DetailBatch(w, given, labels, moved.features, moved.rgb, target, layers < generator.num_ws)

@@ -23,9 +23,10 @@ from ..models.oasis_mapper import Resize
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .auxiliary import AuxiliaryStage
+from .label_prior import LabelPrior, has_label_prior
 from .loop import Run, set_cosine_rate
 from .pair_cache import PairShards
-from .pairs import Pairs, PairSource, RealPairs
+from .pairs import MaskPairs, Pairs, PairSource, RealPairs
 from .parts import Frozen
 
 
@@ -148,6 +149,7 @@ class MapperStage:
                 discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier, self.r1_every
             ),
         }
+        self.prior = LabelPrior(mapper, source.labeler) if isinstance(source, MaskPairs) and has_label_prior(mapper) else None
         self.auxiliary, self.label_from = auxiliary, steps
         if auxiliary is not None:
             self.label_from = auxiliary.steps
@@ -212,6 +214,8 @@ class MapperStage:
         if self.config.cosine_decay:
             set_cosine_rate(self.optimizers["mapper"], self.rate, run.index, self.steps)
         pairs = self.pairs(run, "pairs")
+        if self.prior is not None:
+            self.prior.mapper.count(pairs.proxy, pairs.labels)
         if self.auxiliary is not None:
             self.auxiliary.before_step(run)
         w = self.cut.w(run.local_shard(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("style"))))
@@ -237,10 +241,10 @@ class MapperStage:
         adversarial, picture = self.adversarial_due(run.index), None
         with run.autocast():
             logits = self.mapper(given)
-        loss = (c.lambda_recon_adv if adversarial else c.lambda_recon) * self.recon_loss(run, logits, proxy)
+        loss = (c.lambda_recon_adv if adversarial else c.lambda_recon) * self.recon_loss(run, self.in_own_style(logits, batch.pairs), proxy)
         if adversarial or self.label_due(run.index):
             with run.autocast():
-                picture = self.render(logits, batch.w)
+                picture = self.render(logits, given, batch.w)
         if self.label_due(run.index):
             assert self.auxiliary is not None
             assert picture is not None
@@ -261,12 +265,19 @@ class MapperStage:
         run.log("loss/accuracy", ((logits + self.adjustment[:, None, None]).argmax(dim=1) == proxy).float().mean())
         return recon
 
-    def render(self, logits: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, C, H, W) of the mapper's logits (B, K, h, w) in the styles ``w`` (B, w_dim); gradients reach the logits alone."""
+    def in_own_style(self, logits: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+        """The logits (B, K, h, w) given the style of the samples themselves, if the mapper has a label prior."""
+        return logits if self.prior is None else logits.float() + self.prior.of(pairs.proxy, pairs.labels, pairs.given)
+
+    def render(self, logits: torch.Tensor, given: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, C, H, W) of the mapper's logits (B, K, h, w) of what was ``given``, in the styles ``w`` (B, w_dim); gradients reach
+        the logits alone."""
         with torch.no_grad():
             state = self.cut.features(w)
-            style = self.rearranger.encode_style(state, self.clusters.assign(state.features))
-        proxy = logits_to_proxy_mask(logits, self.config.proxy_mask_mode, self.clusters.prior(style.counts))
+            own = self.clusters.assign(state.features)
+            style = self.rearranger.encode_style(state, own)
+            prior = self.clusters.prior(style.counts) if self.prior is None else self.prior.in_styles(own, w, given)
+        proxy = logits_to_proxy_mask(logits, self.config.proxy_mask_mode, prior)
         return self.cut.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
 
     @torch.no_grad()
@@ -281,7 +292,7 @@ class MapperStage:
         given = _choose(torch.arange(len(given)) % 2 == 1, augmented, given)
         with run.autocast():
             logits = average(given)
-            rendered = self.render(logits.roll(-1, dims=0), w)
+            rendered = self.render(logits.roll(-1, dims=0), given.roll(-1, dims=0), w)
             rows = [to_uint8(self.cut.render(self.cut.features(w), w))]
             size = rows[0].shape[2]
             rows.append(self.source.show(given))

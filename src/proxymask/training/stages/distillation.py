@@ -25,8 +25,8 @@ class DistillationDefinition(AnyMapperDefinition):
         return super().inputs() | {"teacher": [short_hash(teacher) for teacher in self.teachers]}
 
     def build(self) -> DistillationStage:
-        mapper = self.new_mask_mapper()
         known = [teacher for teacher in self.teachers if isinstance(teacher, OasisMapper)]
+        mapper = self.new_mask_mapper(label_prior=all(teacher.label_prior for teacher in known))
         if len(known) < len(self.teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in SAME):
             raise ProxymaskError("a teacher is no mapper of masks with these labels and clusters: name those of this bundle with --teacher")
         return DistillationStage(mapper, known, GeneratedImages(self.labeler()), self.config, self.steps)

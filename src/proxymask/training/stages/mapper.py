@@ -16,7 +16,7 @@ from ...imaging.labels import LabelSet
 from ...models.discriminator import Discriminator
 from ...models.few_shot_segmenter import FewShotSegmenter
 from ...models.mappers import Mapper
-from ...models.oasis_mapper import OasisMapper
+from ...models.oasis_mapper import COUNTS, OasisMapper
 from ...models.segmentation_nets import UNetSegmenter
 from ...models.unet_mapper import UNetMapper
 from ..adversarial import Pictures
@@ -55,8 +55,8 @@ class AnyMapperDefinition(TrainedStage):
         if self.labels is not None:
             self.labels.save(out / "labels.json")
 
-    def new_mask_mapper(self) -> OasisMapper:
-        """An untrained mapper of masks.
+    def new_mask_mapper(self, label_prior: bool) -> OasisMapper:
+        """An untrained mapper of masks; ``label_prior``: with counts of clusters and labels.
 
         Raises:
             ProxymaskError: the segmenter has other labels.
@@ -76,6 +76,7 @@ class AnyMapperDefinition(TrainedStage):
                 resize=self.config.resize,
                 start=self.frozen.cut.start,
                 tail=self.config.tail,
+                label_prior=label_prior,
             )
 
     def labeler(self) -> SegmenterLabeler:
@@ -146,9 +147,10 @@ class PairedMapperDefinition(AnyMapperDefinition):
         """
         if self.start is None:
             return
-        if self.start.config != mapper.config:
+        if self.start.config | {"label_prior": False} != mapper.config | {"label_prior": False}:
             raise ProxymaskError("--start holds a mapper of other widths or planes: give the settings it was trained with")
-        mapper.load_state_dict(self.start.state_dict())
+        weights = {name: value for name, value in self.start.state_dict().items() if name not in COUNTS}
+        mapper.load_state_dict(mapper.state_dict() | weights)
         if isinstance(mapper, UNetMapper):
             mapper.forget()
 
@@ -163,7 +165,7 @@ class MapperDefinition(PairedMapperDefinition):
 
     def build(self) -> MapperStage:
         check_compatible(self.frozen.cut, self.frozen.clusters, self.frozen.rearranger)
-        mapper = self.new_mask_mapper()
+        mapper = self.new_mask_mapper(label_prior=self.config.proxy_mask_mode == "style-prior")
         self.load_start(mapper)
         assert self.labels is not None
         source = MaskPairs(self.frozen.clusters, self.labeler(), torch.from_numpy(self.labels.colors.copy()))

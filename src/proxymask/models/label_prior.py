@@ -1,0 +1,51 @@
+"""The style prior of masks: which clusters a style has under each label (beyond the paper).
+
+A mask says where skin is, not which skin. By Bayes' rule ``p(cluster | mask, style)`` is ``p(cluster | mask)``, which the mapper learns,
+times how much more frequent the cluster is in this style, under the label of that position, than in samples at large. Counting each label
+by itself removes how much of a label a style sample has, which is shape and not style.
+
+With it, the mapper learns only what the style leaves open. Without it, a mapper finds out colours from the mistakes of the few-shot
+segmenter, and L_label prefers those in which a mask is easily read: dark faces came out light (docs/decisions.md, label-prior). For inputs
+without labels, as drawings, the coarser :meth:`ProxyClusters.prior` takes its place.
+
+Shapes: B samples, K clusters, N labels, h x w the size of the proxy mask, H x W that of the picture.
+"""
+
+import torch
+import torch.nn.functional as F
+
+PICTURE_EXPONENT = 2.0  # in pictures; 1, as Bayes' rule has it, while the mapper learns from samples in their own styles
+ADDED_COUNT = 0.5  # added to every count, so that a missing cluster is unlikely and not impossible
+
+
+def clusters_by_label(proxy: torch.Tensor, labels: torch.Tensor, num_clusters: int, num_labels: int) -> torch.Tensor:
+    """Positions of each cluster under each label, (B, K, N) float32, of proxy masks (B, h, w) and labels (B, H, W)."""
+    small = F.interpolate(labels[:, None].float(), size=proxy.shape[1:], mode="nearest-exact")[:, 0].long()
+    pairs = (proxy.long() * num_labels + small).flatten(1)
+    counts = torch.zeros(len(pairs), num_clusters * num_labels, device=pairs.device)
+    return counts.scatter_add_(1, pairs, torch.ones_like(pairs, dtype=counts.dtype)).view(-1, num_clusters, num_labels)
+
+
+def label_prior(counts: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Log of how much more frequent each cluster is under each label in a style than in samples at large, (B, K, N) float32.
+
+    Near 0 for a label that the style sample lacks: there the mapper decides alone.
+
+    Args:
+        counts: (B, K, N), :func:`clusters_by_label` of the style samples.
+        mean: (K, N), its mean over samples.
+    """
+    cluster = ((counts + ADDED_COUNT) / (mean + ADDED_COUNT)).log()
+    label = ((counts.sum(dim=1, keepdim=True) + ADDED_COUNT) / (mean.sum(dim=0) + ADDED_COUNT)).log()
+    return cluster - label
+
+
+def prior_at(prior: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """The prior at every position, (B, K, h, w): that of the labels there, by their shares.
+
+    Args:
+        prior: (B, K, N) or (1, K, N), :func:`label_prior`.
+        shares: (B, N, h, w) or (1, N, h, w), share of each label in a position.
+    """
+    found = prior @ shares.flatten(2).to(prior.dtype)
+    return found.view(*found.shape[:2], *shares.shape[2:])
