@@ -8,7 +8,11 @@ from steps import run_of, totals
 
 import tiny
 from proxymask.inference.bundle import Bundle
+from proxymask.inference.detail_inputs import mask_inputs
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.label_prior import clusters_by_label, label_prior, prior_at
 from proxymask.training.auxiliary import BLOCK, COUNTED, GeneratedImages
+from proxymask.training.mapper import MapperStage
 from proxymask.training.pairs import SegmenterLabeler
 
 
@@ -142,3 +146,56 @@ def test_mapper_hears_what_is_painted(kind: str) -> None:
     if kind == "soft":
         assert run.take_stats()["loss/label"] < first
     assert not any(p.grad is not None for p in stage.auxiliary.net.parameters())
+
+
+def label_prior_stage(**config: object) -> MapperStage:
+    """A stage whose mapper has a label prior."""
+    stage = tiny.make_stage("mapper", steps=2, proxy_mask_mode="style-prior", **config)
+    parts = stage.frozen, tiny.make_mapper(label_prior=True), stage.discriminator, stage.source, stage.pictures, stage.config, 2
+    return MapperStage(*parts, auxiliary=stage.auxiliary)
+
+
+def test_label_prior_takes_colours_out_of_the_reconstruction() -> None:
+    """L_recon is that of the logits with what the sample's own style says; the mapper counts every sample that it sees."""
+    stage = label_prior_stage(lambda_adv=0.0)
+    run = run_of(stage, batch=16)
+    stage.step(run)
+    assert int(stage.mapper.counted) == 16
+    pairs = stage.pairs(run, "pairs")
+    assert torch.allclose(stage.mapper.cluster_counts.sum(), torch.tensor(float(pairs.proxy[0].numel())))
+    logits = torch.randn(16, tiny.K, *pairs.proxy.shape[1:])
+    counts = clusters_by_label(pairs.proxy, pairs.labels, tiny.K, tiny.N)
+    wanted = logits + prior_at(label_prior(counts, stage.mapper.cluster_counts), shares_of(pairs.labels, pairs.proxy))
+    assert torch.allclose(stage.in_own_style(logits, pairs), wanted, atol=1e-5)
+    plain = tiny.make_stage("mapper")
+    assert torch.equal(plain.in_own_style(logits, pairs), logits)
+
+
+def shares_of(labels: torch.Tensor, proxy: torch.Tensor) -> torch.Tensor:
+    """Share of each label (B, N, h, w) at the positions of proxy masks."""
+    planes = torch.nn.functional.one_hot(labels, tiny.N).permute(0, 3, 1, 2).float()
+    return torch.nn.functional.avg_pool2d(planes, labels.shape[-1] // proxy.shape[-1])
+
+
+def test_pictures_in_training_are_those_of_inference() -> None:
+    """Both weigh the clusters by the same prior in the same style."""
+    stage = label_prior_stage(lambda_adv=0.0)
+    run = run_of(stage, batch=16)
+    stage.step(run)
+    with torch.no_grad():
+        stage.mapper.tail.weight.mul_(30)
+    bundle = tiny.make_bundle()
+    bundle.mappers["mask"], bundle.about["proxy_mask_mode"] = stage.mapper.eval(), "style-prior"
+    bundle.generator, bundle.clusters, bundle.rearranger = stage.cut.generator, stage.clusters, stage.rearranger
+    bundle.segmenter = stage.source.labeler.segmenter
+    synth = Synthesizer(bundle, "cpu", "fp32")
+    w = synth.w([1, 2, 3])
+    masks = stage.source.labeler(synth.w([4, 5, 6]))
+    with torch.no_grad():
+        trained = stage.render(stage.mapper(masks), masks, w).clamp(-1, 1)
+        style = synth.encode_styles(w)
+        painted = mask_inputs(masks)
+        used = synth.render(synth.proxy_mask(synth.map(masks), style, painted), style, painted)
+        coarse = synth.render(synth.proxy_mask(synth.map(masks), style), style, painted)
+    assert torch.allclose(trained, used, atol=1e-4)
+    assert not torch.allclose(trained, coarse, atol=1e-2)  # without the mask: the prior that drawings have

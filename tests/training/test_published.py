@@ -107,6 +107,7 @@ TABLE: list[tuple[tuple[str, ...], str, object, str]] = [
     (PAPER, "mapper.adv_phase", 10 / 110, MAPPER_LAST),
     (PAPER, "mapper.momentum", 0.0, STYLEGAN2),
     (PAPER, "mapper.cosine_decay", False, "absent: no decay of the learning rate"),
+    (PAPER, "mapper.label_prior", False, "absent: clusters are those of the mapper alone"),
     (PAPER, "mapper.lambda_label", 0.0, "absent: no loss but L_recon and L_adv"),
     (PAPER, "mapper.label_phase", 0.5, "idle: mapper.lambda_label"),
     (PAPER, "mapper.flip", False, "absent: the flip is against shortcuts of L_self, which the mapper does not have"),

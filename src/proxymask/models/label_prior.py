@@ -29,7 +29,7 @@ def clusters_by_label(proxy: torch.Tensor, labels: torch.Tensor, num_clusters: i
 def label_prior(counts: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """Log of how much more frequent each cluster is under each label in a style than in samples at large, (B, K, N) float32.
 
-    Near 0 for a label that the style sample lacks: there the mapper decides alone.
+    What a style sample has of a label in all does not count, only how it is shared out among clusters.
 
     Args:
         counts: (B, K, N), :func:`clusters_by_label` of the style samples.

@@ -57,6 +57,9 @@ class MapperConfig(Checked):
     proxy_mask_mode: ProxyMaskMode = "hard"
     """How logits become the proxy mask that the rearranger gets. hard: the likeliest cluster. soft: probabilities. style-prior: the
     likeliest one given the style (beyond the paper)."""
+    label_prior: bool = False
+    """A mapper of masks learns only what the clusters of the style under each label leave open, and weighs by them in pictures; with
+    style-prior (beyond the paper)."""
     momentum: Annotated[float, Range(0, 1, below=True)] = 0.0
     """First beta of Adam, of the mapper (StyleGAN2: 0)."""
     cosine_decay: bool = False

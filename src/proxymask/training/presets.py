@@ -148,6 +148,7 @@ def _paper(resolution: int, steps: int, adv_steps: int) -> Preset:
             lambda_adv=1.0,
             adv_phase=10 / 110,
             proxy_mask_mode="hard",
+            label_prior=False,
             momentum=0.0,
             cosine_decay=False,
             lambda_label=0.0,
@@ -239,6 +240,7 @@ _DEMO = Preset(
         widths=(64, 64, 48, 32),  # docs/decisions.md, mapper-widths
         hidden=16,
         proxy_mask_mode="style-prior",  # docs/decisions.md, style-prior
+        label_prior=True,  # docs/decisions.md, label-prior
         learning_rate=0.008,  # docs/decisions.md, mask-mapper-learning-rate
         discriminator_lr_multiplier=0.25,
         momentum=0.9,

@@ -165,7 +165,7 @@ class MapperDefinition(PairedMapperDefinition):
 
     def build(self) -> MapperStage:
         check_compatible(self.frozen.cut, self.frozen.clusters, self.frozen.rearranger)
-        mapper = self.new_mask_mapper(label_prior=self.config.proxy_mask_mode == "style-prior")
+        mapper = self.new_mask_mapper(label_prior=self.config.label_prior and self.config.proxy_mask_mode == "style-prior")
         self.load_start(mapper)
         assert self.labels is not None
         source = MaskPairs(self.frozen.clusters, self.labeler(), torch.from_numpy(self.labels.colors.copy()))
