@@ -10,13 +10,14 @@ import dataclasses
 from pathlib import Path
 
 import tyro
-from results_page import ablations, conditions, details, evaluation, parts, rivals, speed
+from results_page import ablations, conditions, details, evaluation, parts, rivals, speed, style_colors
 from results_page.form import joined
 
 DOCS = Path(__file__).parents[1] / "docs"
 SECTIONS = (
     evaluation.section,
     details.section,
+    style_colors.section,
     speed.section,
     parts.section,
     ablations.losses,

@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation [--mapper mask-1]`",
     "paper": "`proxymask evaluate --data data/avatars64 --protocol paper --out runs/paper`",
     "details": "`python details.py --bundle runs/with-detail --masks fresh --real data/avatars64 --count 2000`",
+    "style-colors": "`python style_colors.py --labels skin top clothes --masks fresh --out ../docs/results/style-colors-avatars.json`",
     "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",
     "parts": "`python -m ablations.parts ... --steps 10000`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
     "losses": f"`python -m ablations.losses {FOLDERS} --steps 10000`",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from proxymask.models.label_prior import ADDED_COUNT, clusters_by_label, label_prior, prior_at
+from proxymask.models.label_prior import clusters_by_label, label_prior, prior_at
 from proxymask.models.oasis_mapper import COUNTS, OasisMapper
 
 
@@ -18,13 +18,24 @@ def test_counts_of_clusters_under_labels() -> None:
 
 def test_prior_compares_clusters_within_a_label() -> None:
     mean = torch.tensor([[30.0, 0.0], [10.0, 0.0], [0.0, 8.0]])
-    assert torch.allclose(label_prior(mean[None], mean), torch.zeros(1, 3, 2))
+    assert float(label_prior(mean[None], mean)[0, [0, 1, 2], [0, 0, 1]].abs().max()) < 0.01
     twice = label_prior(2 * mean[None], mean)  # a style with more of everything: how much there is of a label is no style
     assert float(twice[0, :2, 0].abs().max()) < 0.05
     dark = label_prior(torch.tensor([[[0.0, 0.0], [40.0, 0.0], [0.0, 8.0]]]), mean)[0]
-    assert float(dark[1, 0]) == pytest.approx(math.log(40.5 / 10.5), abs=1e-6)
-    assert float(dark[0, 0]) == pytest.approx(math.log(ADDED_COUNT / 30.5), abs=1e-6)
-    assert float(dark[2, 1]) == 0  # the other label is as it is at large
+    assert float(dark[1, 0]) == pytest.approx(math.log(4), abs=0.02)
+    assert float(dark[0, 0]) < -4
+    assert float(dark[2, 1]) == pytest.approx(0, abs=0.01)  # the other label is as it is at large
+    without = label_prior(torch.tensor([[[30.0, 0.0], [10.0, 0.0], [0.0, 0.0]]]), mean)[0]
+    assert float(without[2, 1]) == pytest.approx(0, abs=1e-5)  # nothing is known of a label that the style lacks
+
+
+def test_prior_is_that_of_shares() -> None:
+    """The same picture at twice the size has the same prior."""
+    mean, counts = 10 * torch.rand(5, 3), 10 * torch.rand(2, 5, 3)
+    assert torch.allclose(label_prior(counts, mean), label_prior(4 * counts, 4 * mean), atol=1e-5)
+    nothing = torch.zeros(5, 3)
+    nothing[:, 0] = 10  # labels that no sample has
+    assert bool(torch.isfinite(label_prior(nothing[None], nothing)).all())
 
 
 def test_prior_at_positions_is_that_of_their_labels() -> None:

@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 
 PICTURE_EXPONENT = 2.0  # in pictures; 1, as Bayes' rule has it, while the mapper learns from samples in their own styles
-ADDED_COUNT = 0.5  # added to every count, so that a missing cluster is unlikely and not impossible
+# added to the counts, as shares of all positions, so that a missing cluster is unlikely and not impossible
+ADDED_TO_CLUSTER = 0.0005  # to every cluster under every label
+ADDED_TO_LABEL = 0.005  # to every label, in its clusters as they are at large: a label that a style lacks has an ordinary share of each
 
 
 def clusters_by_label(proxy: torch.Tensor, labels: torch.Tensor, num_clusters: int, num_labels: int) -> torch.Tensor:
@@ -35,8 +37,10 @@ def label_prior(counts: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         counts: (B, K, N), :func:`clusters_by_label` of the style samples.
         mean: (K, N), its mean over samples.
     """
-    cluster = ((counts + ADDED_COUNT) / (mean + ADDED_COUNT)).log()
-    label = ((counts.sum(dim=1, keepdim=True) + ADDED_COUNT) / (mean.sum(dim=0) + ADDED_COUNT)).log()
+    positions, usual = mean.sum(), mean.sum(dim=0)
+    least, added = ADDED_TO_CLUSTER * positions, ADDED_TO_LABEL * positions
+    cluster = ((counts + added * mean / usual.clamp_min(1e-6) + least) / (mean + least)).log()
+    label = ((counts.sum(dim=1, keepdim=True) + added + least) / (usual + least)).log()
     return cluster - label
 
 
