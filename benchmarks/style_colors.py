@@ -2,10 +2,10 @@
 
     python style_colors.py --labels skin top clothes --masks fresh --out ../docs/results/style-colors-avatars.json
 
-Samples are drawn; the bundle's segmenter reads their labels. Pairs of a style and a mask are drawn at random and painted: the mask in the
-style, by the mapper; the style's own mask in the style; and the proxy mask of another sample in the style, without a mapper. The masks are
-those of a data set of exact masks, or, without one, what the segmenter reads in other samples: its mistakes depend on the colours of
-these, and a mapper can learn to see them.
+Samples are drawn; the bundle's segmenter reads their labels. Pairs of a style and an input (a mask, or what another mapper reads) are drawn
+at random and painted: the input in the style, by the mapper; that of the style's own sample in the style; and the proxy mask of another
+sample in the style, without a mapper. Inputs are made of a data set with exact masks, or, without one, of what the segmenter reads in other
+samples: its mistakes depend on the colours of these, and a mapper can learn to see them.
 
 For each label the styles are split into five groups of the same size by the lightness (CIE Lab, L of 0 to 100) of the label in the style
 sample. Reported for each group and each of the three: how much lighter the label is in the picture than in the style (mean), and how far
@@ -17,20 +17,23 @@ A region is that of the mask that was painted, also where the picture does not f
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from details import Given
 from label_colors import label_colors, to_lab
 
 from proxymask.data.dataset import ImageSet
+from proxymask.inference.detail_inputs import DetailInput
+from proxymask.inference.style import Style
 from proxymask.inference.synthesizer import Synthesizer
 
-WAYS = ("own mask", "mask", "proxy mask")
+WAYS = ("own input", "input", "proxy mask")
 GROUPS = 5
-BATCH = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +43,11 @@ class StyleColors:
     labels: tuple[str, ...]
     """Labels whose colours are compared."""
     bundle: str = "avatars"
-    """A bundle with a segmenter and a mapper of masks."""
+    """A bundle with a segmenter and a mapper."""
     masks: Path | None = None
     """A data set with exact masks (proxymask data); without it, masks are what the segmenter reads in samples."""
     mapper: str = "mask"
-    """Which mapper of masks."""
+    """Which mapper."""
     samples: int = 400
     """Samples: they are the styles and the layouts."""
     pairs: int = 800
@@ -62,49 +65,40 @@ def picture_tensor(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def samples(synth: Synthesizer, seeds: list[int], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Colours of the labels (S, N, 3) and masks (S, H, W) of samples, as the segmenter reads them."""
-    colors, masks = [], []
-    for start in range(0, len(seeds), BATCH):
-        pictures, _, read = synth.sample(synth.w(seeds[start : start + BATCH]))
-        if read is None:
+class Layouts:
+    """Pictures (B, 3, H, W) in [-1, 1] and masks (B, H, W) by number: the generator's samples, or a data set."""
+
+    def __init__(self, synth: Synthesizer, seeds: Sequence[int], data: ImageSet | None = None) -> None:
+        self.synth, self.seeds, self.data = synth, seeds, data
+
+    def of(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One picture and its mask."""
+        if self.data is not None:
+            index = [number % len(self.data)]
+            return self.data.images(index), self.data.masks(index)
+        pictures, _, labels = self.synth.sample(self.synth.w([self.seeds[number]]))
+        if labels is None:
             raise SystemExit("the bundle has no segmenter: take one that fit made with labels")
-        ids = read.cpu().numpy().astype(np.uint8)
-        colors.append(label_colors(to_lab(pictures), ids, count))
-        masks.append(ids)
-    return np.concatenate(colors), np.concatenate(masks)
+        return pictures, labels
 
 
-def exact_masks(path: Path, synth: Synthesizer, count: int) -> np.ndarray:
-    """Masks (count, H, W) of a data set; they start again where it has fewer."""
+def exact_masks(path: Path, synth: Synthesizer) -> ImageSet:
+    """A data set with the labels of the bundle."""
     data = ImageSet.open(path, synth.size)
     if data.labels is None or synth.labels is None or tuple(data.labels.names) != tuple(synth.labels.names):
         raise SystemExit(f"{path} has not the labels of the bundle: draw a data set of its domain (proxymask data)")
-    return data.masks([i % len(data) for i in range(count)]).numpy().astype(np.uint8)
+    return data
 
 
-def painted(
-    synth: Synthesizer, mapper: str, seeds: list[int], read: np.ndarray, masks: np.ndarray, pairs: np.ndarray, count: int
-) -> Mapping[str, np.ndarray]:
-    """Colours of the labels (P, N, 3) in the pictures of all pairs (style, layout), by way.
-
-    Args:
-        read: (S, H, W), masks of the samples.
-        masks: (S, H, W), masks to paint.
-    """
-    found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
-    for style, layout in pairs:
-        made = synth.make_style(seeds[style])
-        given = [read[style], masks[layout]]
-        both = synth(given, made, mapper=mapper, output_type="tensor")
-        moved = picture_tensor(np.asarray(synth.transfer(seeds[layout], made).picture))
-        colors = label_colors(to_lab(torch.cat([both.cpu(), moved])), np.stack([*given, read[layout]]), count)
-        for way, color in zip(WAYS, colors, strict=True):
-            found[way].append(color)
-    return {way: np.stack(colors) for way, colors in found.items()}
+def paint(condition: Given, pictures: torch.Tensor, masks: torch.Tensor, style: Style) -> torch.Tensor:
+    """The picture (1, 3, H, W), in a style, of the input that the mapper reads of a picture or its mask."""
+    synth = condition.synth
+    given = masks if condition.kind is None else condition.kind.extract(pictures.cpu(), masks.cpu(), torch.Generator().manual_seed(0))
+    painted = (DetailInput(condition.mapper, given),)
+    return synth.render(synth.proxy_mask(condition.logits(given), style, painted), style, painted).cpu()
 
 
-def of_label(style: np.ndarray, pictures: Mapping[str, np.ndarray]) -> dict[str, object]:
+def of_label(style: np.ndarray, pictures: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The groups and the slopes of one label; ``style`` (P, 3) and each of ``pictures`` (P, 3), NaN where the label is missing."""
     there = ~np.isnan(style[:, 0])
     for colors in pictures.values():
@@ -112,9 +106,9 @@ def of_label(style: np.ndarray, pictures: Mapping[str, np.ndarray]) -> dict[str,
     order = np.argsort(style[there, 0], kind="stable")
     own = style[there][order]
     sorted_by_style = {way: colors[there][order] for way, colors in pictures.items()}
-    groups: list[dict[str, object]] = []
+    groups: list[dict[str, Any]] = []
     for part in np.array_split(np.arange(len(own)), GROUPS):
-        row: dict[str, object] = {"count": len(part), "lightness": float(own[part, 0].mean())}
+        row: dict[str, Any] = {"count": len(part), "lightness": float(own[part, 0].mean())}
         for way, colors in sorted_by_style.items():
             row[way] = {
                 "lighter": float((colors[part, 0] - own[part, 0]).mean()),
@@ -133,17 +127,31 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"{args.bundle} has no label {', '.join(unknown)}: it has {', '.join(names)}")
     seeds = [200_000 + args.seed * args.samples + i for i in range(args.samples)]
-    colors, read = samples(synth, seeds, len(names))
-    masks = read if args.masks is None else exact_masks(args.masks, synth, args.samples)
+    own = Layouts(synth, seeds)
+    others = own if args.masks is None else Layouts(synth, seeds, exact_masks(args.masks, synth))
     rng = np.random.default_rng(args.seed)
-    pairs = np.array([rng.choice(args.samples, 2, replace=False) for _ in range(args.pairs)])
-    pictures = painted(synth, args.mapper, seeds, read, masks, pairs, len(names))
-    stored: dict[str, object] = {}
+    pairs = [rng.choice(args.samples, 2, replace=False).tolist() for _ in range(args.pairs)]
+    condition = Given(synth, args.mapper)
+    styles: list[np.ndarray] = []
+    found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
+    with torch.inference_mode():
+        for at, layout in pairs:
+            style, (sample, read) = synth.make_style(seeds[at]), own.of(at)
+            moved = picture_tensor(np.asarray(synth.transfer(seeds[layout], style).picture))
+            pictures = [paint(condition, sample, read, style), paint(condition, *others.of(layout), style), moved]
+            masks = [read, others.of(layout)[1], own.of(layout)[1]]
+            lab = to_lab(torch.cat([sample.cpu(), *pictures]))
+            colors = label_colors(lab, np.concatenate([mask.cpu().numpy() for mask in (read, *masks)]), len(names))
+            styles.append(colors[0])
+            for way, color in zip(WAYS, colors[1:], strict=True):
+                found[way].append(color)
+    of_styles, of_pictures = np.stack(styles), {way: np.stack(colors) for way, colors in found.items()}
+    stored: dict[str, Any] = {}
     for name in args.labels:
         label = names.index(name)
-        stored[name] = found = of_label(colors[pairs[:, 0], label], {way: got[:, label] for way, got in pictures.items()})
-        print(f"{name}: slope " + ", ".join(f"{slope:.2f} ({way})" for way, slope in found["slope"].items()))  # type: ignore[attr-defined]
-        for row in found["groups"]:  # type: ignore[attr-defined]
+        stored[name] = of_one = of_label(of_styles[:, label], {way: got[:, label] for way, got in of_pictures.items()})
+        print(f"{name}: slope " + ", ".join(f"{slope:.2f} ({way})" for way, slope in of_one["slope"].items()))
+        for row in of_one["groups"]:
             cells = [f"{way}: {row[way]['lighter']:+.1f}, distance {row[way]['distance']:.1f}" for way in WAYS]
             print(f"  L {row['lightness']:5.1f} ({row['count']} pairs)  " + "; ".join(cells))
     if args.out is not None:

@@ -10,7 +10,7 @@ from proxymask.evaluation.svg import lines
 from .form import Section, joined, listed, markdown, missing, plot, words
 
 TITLE = "Do the colours of dark and light styles survive?"
-WAYS = {"mask": "a mask", "own mask": "the style's own mask", "proxy mask": "proxy masks of other samples"}
+WAYS = {"input": "masks", "own input": "the style's own mask", "proxy mask": "proxy masks of other samples"}
 
 
 def section(folder: Path) -> Section:
@@ -19,16 +19,16 @@ def section(folder: Path) -> Section:
     if not files:
         return missing(TITLE, "style-colors")
     names = {(domain, label): f"{words(label)} ({words(domain)})" for domain, stored in files.items() for label in stored["labels"]}
-    slopes = {name: files[domain]["labels"][label]["slope"]["mask"] for (domain, label), name in names.items()}
+    slopes = {name: files[domain]["labels"][label]["slope"]["input"] for (domain, label), name in names.items()}
     worst = min(slopes, key=lambda name: slopes[name])
     shifts = {
-        f"{name}, {'darkest' if at == 0 else 'lightest'} fifth": files[domain]["labels"][label]["groups"][at]["mask"]["lighter"]
+        f"{name}, {'darkest' if at == 0 else 'lightest'} fifth": files[domain]["labels"][label]["groups"][at]["input"]["lighter"]
         for (domain, label), name in names.items()
         for at in (0, -1)
     }
     furthest = max(shifts, key=lambda name: abs(shifts[name]))
     series = {
-        name: [(row["lightness"], row["lightness"] + row["mask"]["lighter"]) for row in files[domain]["labels"][label]["groups"]]
+        name: [(row["lightness"], row["lightness"] + row["input"]["lighter"]) for row in files[domain]["labels"][label]["groups"]]
         for (domain, label), name in names.items()
     }
     drawn = lines("Lightness of a label in pictures of masks", series, "lightness in the style sample", "CIE Lab, L")
@@ -52,7 +52,7 @@ def slope_table(files: Mapping[str, Mapping[str, Any]]) -> str:
     for domain, stored in files.items():
         for label, found in stored["labels"].items():
             ends = [found["groups"][at] for at in (0, -1)]
-            cells = [f"{row['mask']['lighter']:+.1f} (from {row['lightness']:.0f})" for row in ends]
+            cells = [f"{row['input']['lighter']:+.1f} (from {row['lightness']:.0f})" for row in ends]
             rows.append([f"{words(label)}, {words(domain)}", *(f"{found['slope'][way]:.2f}" for way in WAYS), *cells])
     heads = ["", *(f"slope, {title}" for title in WAYS.values()), "darkest fifth, lighter by", "lightest fifth, lighter by"]
     return markdown(heads, rows)
