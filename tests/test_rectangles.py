@@ -20,7 +20,7 @@ from proxymask.data.prepare import prepare_folder
 from proxymask.imaging.masks import read_mask
 from proxymask.imaging.pictures import enlarged
 from proxymask.inference.bundle import Bundle
-from proxymask.inference.conditions import cells, distance_to
+from proxymask.inference.joining import cells, distance_to
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.oasis_mapper import OasisMapper

@@ -14,7 +14,8 @@ from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.imaging.mask_files import example_masks
 from proxymask.imaging.masks import read_mask
 from proxymask.inference.bundle import Bundle
-from proxymask.inference.conditions import cells, distance_to, join_logits
+from proxymask.inference.conditions import join_logits
+from proxymask.inference.joining import cells, distance_to
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.depth_net import DepthNet
 from proxymask.models.mappers import load_mapper

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import tiny
-from proxymask.inference.detail_inputs import mask_inputs
+from proxymask.inference.detail_inputs import DetailInput, mask_inputs
 from proxymask.inference.style import join_styles
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.label_prior import clusters_by_label
 
 
@@ -73,3 +74,48 @@ def test_regions_have_the_priors_of_their_own_styles(synth: Synthesizer) -> None
     names = synth.labels.names if synth.labels else ()
     one = synth(mask(1), 3, output_type="tensor")
     assert torch.allclose(synth(mask(1), {None: 3, names[0]: 3}, output_type="tensor"), one, atol=1e-3)
+
+
+def test_a_style_that_is_older_than_the_mapper(synth: Synthesizer) -> None:
+    """A mapper that comes later has its prior in styles that were made before."""
+    bundle = tiny.make_bundle()
+    bundle.about["proxy_mask_mode"] = "style-prior"
+    late = Synthesizer(bundle, "cpu", "fp32")
+    late(mask(1), 3)
+    early = late.make_style(4)
+    late.bundle.mappers["mask"] = synth.bundle.mappers["mask"]
+    for style in (3, early):
+        seed = style if isinstance(style, int) else 4
+        assert torch.allclose(late(mask(1), style, output_type="tensor"), synth(mask(1), seed, output_type="tensor"), atol=1e-4)
+    assert join_styles([early, late.make_style(5)]).by_label is None  # read again when they are used
+    together = late([mask(1), mask(2)], [early, 5], output_type="tensor")
+    assert torch.allclose(together[0], synth(mask(1), 4, output_type="tensor"), atol=1e-4)
+
+
+def test_a_segmenter_of_other_labels_is_not_asked(synth: Synthesizer) -> None:
+    bundle = tiny.make_bundle()
+    bundle.about["proxy_mask_mode"] = "style-prior"
+    bundle.mappers["mask"] = synth.bundle.mappers["mask"]
+    assert bundle.segmenter is not None
+    bundle.segmenter = FewShotSegmenter(**{**bundle.segmenter.config, "num_labels": tiny.N + 1}).eval()
+    assert Synthesizer(bundle, "cpu", "fp32").make_style(3).by_label is None
+
+
+def test_several_inputs_have_each_its_own_prior(synth: Synthesizer) -> None:
+    """Where the mask is painted its labels decide; elsewhere the prior of inputs without labels does."""
+    bundle = synth.bundle
+    style, size = synth.make_style(3), (tiny.SIZE, tiny.SIZE)
+    left, right = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
+    left[:, : tiny.SIZE // 2] = True
+    right[:, tiny.SIZE // 2 :] = True
+    ids = torch.from_numpy(mask(1)[None].copy()).long()
+    planes = torch.nn.functional.one_hot(ids, tiny.N).permute(0, 3, 1, 2).float() * left
+    painted = (DetailInput("mask", planes, left), DetailInput("sketch", torch.zeros(1, 1, *size), right))
+    found = synth._prior(style, painted)
+    alone = synth._prior(style, (DetailInput("mask", ids),))
+    assert found.shape == (1, tiny.K, *bundle.clusters.size)
+    assert torch.allclose(found[..., 0], alone[..., 0], atol=0.15 * float(alone.abs().max()))
+    coarse = style.prior[:, :, None].expand(-1, -1, found.shape[2])
+    assert torch.allclose(found[..., -1], coarse, atol=0.15 * float(alone.abs().max()))
+    partly = synth._prior(style, (DetailInput("mask", planes, left),))
+    assert torch.allclose(partly[..., -1], coarse, atol=1e-5)  # no label there

@@ -54,6 +54,10 @@ def test_a_mapper_counts_the_mean_over_all_samples(tmp_path) -> None:
     assert torch.allclose(mapper.cluster_counts, clusters_by_label(proxy, labels, tiny.K, tiny.N).mean(dim=0), atol=1e-5)
     again = OasisMapper.from_pretrained(mapper.save_pretrained(tmp_path / "mapper"))
     assert all(torch.equal(again.get_buffer(name), mapper.get_buffer(name)) for name in COUNTS)
+    mapper.counted.fill_(10**6)  # more than float16 holds
+    assert int(OasisMapper.from_pretrained(mapper.save_pretrained(tmp_path / "long", half=True)).counted) == 10**6
+    uncounted = tiny.make_mapper(label_prior=True).style_prior(torch.rand(1, tiny.K, tiny.N), labels[:1])
+    assert bool(torch.isfinite(uncounted).all())
     plain = OasisMapper.from_pretrained(tiny.make_mapper().save_pretrained(tmp_path / "plain"))  # as older versions wrote it
     assert not plain.label_prior
     assert not set(COUNTS) & plain.state_dict().keys()

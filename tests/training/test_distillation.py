@@ -114,3 +114,20 @@ def test_refuses_a_teacher_of_something_else() -> None:
     ):
         with pytest.raises(ProxymaskError, match="a teacher is no mapper of masks with these labels and clusters"):
             definition(MapperConfig(widths=(8, 4), hidden=4), [teacher(), other]).build()
+
+
+def test_the_student_has_the_mean_counts_of_its_teachers() -> None:
+    """Of a teacher that is named twice, twice; teachers with and without a label prior say different things."""
+    with_prior = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        one = OasisMapper(tiny.N, tiny.K, tiny.CUT, widths=(8, 8), hidden=8, label_prior=True).eval()
+        one.count(torch.randint(tiny.K, (4, 8, 8)), torch.randint(tiny.N, (4, 16, 16)))
+        with_prior.append(one)
+    stage = student(teachers=[with_prior[0], with_prior[0], with_prior[1]])
+    assert stage.mapper.label_prior
+    wanted = (2 * with_prior[0].cluster_counts + with_prior[1].cluster_counts) / 3
+    assert torch.allclose(stage.mapper.cluster_counts, wanted, atol=1e-5)
+    assert not student(label_prior=True).mapper.label_prior
+    with pytest.raises(ProxymaskError, match="name those of one kind"):
+        student(teachers=[with_prior[0], teacher()])

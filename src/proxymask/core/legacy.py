@@ -153,6 +153,8 @@ def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
             out = _dropped(out, row, "config.")
     names = {f"config.{old}": f"config.{new}" for old, new in RENAMED_SETTINGS.get(stage, {}).items()}
     if stage == "mapper":
+        if "config.lambda_recon" in out:
+            out.setdefault("config.label_prior", False)  # a setting that is younger
         names |= {f"unet.{old}": f"unet.{new}" for old, new in RENAMED_SETTINGS["condition"].items()}
     return _renamed(out, names)
 

@@ -8,25 +8,23 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 
 from ..conditions import Condition, Reading, get_condition
 from ..conditions.depth import DepthCondition
 from ..conditions.extractors import DEPTH_NET
 from ..core.checks import checked
 from ..core.errors import ProxymaskError
-from ..core.sizes import height_width
 from ..core.threads import one_thread
 from ..imaging.reader import stored_array
 from ..models.unet_mapper import UNetMapper
 from .bundle import Bundle
 from .inputs import MaskLike, as_source
+from .joining import cells, join_weights
 from .steps import SynthesisSteps
 from .style import Style
 
 Unpainted = Literal["style", "mapper"]
 """What stands where nothing was painted: the style sample's own layout, or what the mapper predicts."""
-JOIN_REACH = 2.0  # cells of the proxy mask over which one condition gives way to another
 CERTAIN_LOGIT = 30.0  # of a cluster that is certain
 
 
@@ -112,35 +110,17 @@ def condition_of_bundle(
 def join_logits(logits: Sequence[torch.Tensor], painted: Sequence[torch.Tensor]) -> torch.Tensor:
     """Several conditions' logits (1, K, h, w) as one.
 
-    At every cell the log probabilities are averaged, each condition with a weight that falls off with the distance to what is painted in
-    it, ``exp(-distance / JOIN_REACH)``. So a condition decides alone where only it is painted, and conditions share what lies between
-    and where several are painted.
+    At every cell the log probabilities are averaged by :func:`~proxymask.inference.joining.join_weights`.
 
     Args:
         logits: one for each condition.
         painted: where each is painted, bool (H, W).
     """
     size = logits[0].shape[-2:]
-    distances = torch.stack([distance_to(cells(where, size)) for where in painted]).to(logits[0].device)  # (conditions, h, w)
-    weights = (-distances / JOIN_REACH).softmax(dim=0)
+    weights = join_weights(painted, size).to(logits[0].device)
     return torch.stack([w * x.float().log_softmax(dim=1) for w, x in zip(weights, logits, strict=True)]).sum(dim=0)
 
 
 def keep_layout(logits: torch.Tensor, painted: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     """Logits (1, K, h, w) where ``painted`` (H, W) bool says so; elsewhere the one-hot proxy mask ``own`` (1, K, h, w) of the style."""
     return torch.where(cells(painted, logits.shape[-2:]).to(logits.device), logits, CERTAIN_LOGIT * own)
-
-
-def cells(painted: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
-    """Painted pixels (H, W) as cells (h, w) of ``size`` bool: a cell is painted where a pixel of it is."""
-    return F.adaptive_max_pool2d(painted[None, None].float(), height_width(size))[0, 0] > 0
-
-
-def distance_to(marks: torch.Tensor) -> torch.Tensor:
-    """Distance in cells to the nearest mark (h, w) bool, 0 on one; half the longer side everywhere where there is none."""
-    height, width = marks.shape
-    at = torch.nonzero(marks).float()
-    if not len(at):
-        return torch.full(marks.shape, max(height, width) / 2)
-    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.cdist(torch.stack([ys, xs], dim=-1).reshape(-1, 2).float(), at.cpu()).amin(dim=1).view(height, width)

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -26,13 +27,17 @@ from ..models.detail_network import DetailChange, DetailNetwork, Details
 from ..models.label_prior import PICTURE_EXPONENT, clusters_by_label
 from ..models.logits_to_proxy_mask import ProxyMaskMode, is_hard, logits_to_cluster_ids, logits_to_proxy_mask
 from ..models.mappers import Mapper
-from ..models.oasis_mapper import OasisMapper
+from ..models.oasis_mapper import OasisMapper, has_label_prior
 from ..models.rearranger import QueryTokens
 from ..models.split_generator import SplitState
 from .bundle import Bundle
 from .detail_inputs import DetailInput
 from .fused import FusedG2, MaskQuery, fused_copy
+from .joining import join_weights
 from .style import Style, check_seed, check_truncation
+
+STYLES_READ = 8
+"""Styles whose labels are read at once."""
 
 
 class SynthesisSteps:
@@ -149,15 +154,26 @@ class SynthesisSteps:
         key = kv.key.float() - kv.key.float().mean(dim=1, keepdim=True)
         kv = kv._replace(key=key.to(self.dtype), value=kv.value.to(self.dtype))
         clusters = self.bundle.clusters
-        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), self._by_label(w, ids))
+        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), by_label=self._by_label(w, ids))
+
+    def _needs_label_prior(self, mapper: Mapper | None) -> TypeGuard[OasisMapper]:
+        """Whether it is a mapper with a label prior that can be used: the segmenter reads its labels in styles."""
+        segmenter = self.bundle.segmenter
+        if self.proxy_mask_mode != "style-prior" or segmenter is None or mapper is None:
+            return False
+        return has_label_prior(mapper) and mapper.num_labels == segmenter.out.out_channels
 
     def _by_label(self, w: torch.Tensor, proxy: torch.Tensor) -> torch.Tensor | None:
-        """:attr:`Style.by_label` of latents and their proxy masks."""
-        if self.bundle.segmenter is None or not any(_has_label_prior(mapper) for mapper in self.bundle.mappers.values()):
+        """:attr:`Style.by_label` of latents and their proxy masks; None where no mapper needs it."""
+        needing = [mapper for mapper in self.bundle.mappers.values() if self._needs_label_prior(mapper)]
+        if not needing:
             return None
-        labels = self.sample(w)[2]
-        assert labels is not None
-        return clusters_by_label(proxy, labels, self.bundle.clusters.num_clusters, self.bundle.segmenter.out.out_channels)
+        counts = []
+        for some, of in zip(w.split(STYLES_READ), proxy.split(STYLES_READ), strict=True):
+            labels = self.sample(some)[2]
+            assert labels is not None
+            counts.append(clusters_by_label(of, labels, self.bundle.clusters.num_clusters, needing[0].num_labels))
+        return torch.cat(counts)
 
     @checked
     @inference
@@ -229,7 +245,8 @@ class SynthesisSteps:
         one cluster a position (:data:`ProxyMaskMode`), else probabilities (B, K, h, w).
 
         ``painted``: what the logits were made of. Of a mask, the style prior is then that of its labels
-        (:mod:`~proxymask.models.label_prior`); without it, that of :meth:`ProxyClusters.prior`.
+        (:mod:`~proxymask.models.label_prior`); of other inputs, and without it, that of :meth:`ProxyClusters.prior`. Of several inputs,
+        each has its own, joined as their logits are (:func:`~proxymask.inference.joining.join_weights`).
         """
         logits = logits.expand(max(len(logits), len(style)), -1, -1, -1)
         convert = logits_to_cluster_ids if is_hard(self.proxy_mask_mode) else logits_to_proxy_mask
@@ -237,10 +254,27 @@ class SynthesisSteps:
 
     def _prior(self, style: Style, painted: Sequence[DetailInput]) -> torch.Tensor:
         """The style prior, (B, K) or (B, K, h, w)."""
-        mapper = self.bundle.mappers.get(painted[0].mapper) if len(painted) == 1 else None
-        if style.by_label is None or not isinstance(mapper, OasisMapper) or not mapper.label_prior:
+        if not any(self._needs_label_prior(self.bundle.mappers.get(one.mapper)) for one in painted):
             return style.prior
-        return PICTURE_EXPONENT * mapper.style_prior(style.by_label, painted[0].given.to(self.device))
+        parts = [self._prior_of(style, one) for one in painted]
+        if len(parts) == 1:
+            return parts[0]
+        where = [torch.ones(one.given.shape[-2:]) if one.where is None else one.where for one in painted]
+        weights = join_weights([one.cpu() > 0 for one in where], self.bundle.clusters.size).to(style.prior.device)
+        return torch.stack([weight * part for weight, part in zip(weights, parts, strict=True)]).sum(dim=0)
+
+    def _prior_of(self, style: Style, one: DetailInput) -> torch.Tensor:
+        """The style prior of one input, (B, K, 1, 1) or (B, K, h, w); where no label is painted, that of inputs without labels."""
+        mapper, coarse = self.bundle.mappers.get(one.mapper), style.prior[:, :, None, None]
+        if not self._needs_label_prior(mapper):
+            return coarse
+        counts = style.by_label
+        if counts is None:  # the style is older than the mapper
+            counts = self._by_label(style.w, self.bundle.clusters.assign(style.state.features))
+            assert counts is not None
+        given = one.given.to(self.device)
+        prior = mapper.style_prior(counts, given, PICTURE_EXPONENT)
+        return prior if given.ndim == 3 else prior + coarse * (1 - mapper.label_shares(given).sum(dim=1, keepdim=True))
 
     # ----------------------------------------------------------------------------------------------------------- pictures
 
@@ -323,7 +357,3 @@ class SynthesisSteps:
             if known is None or known[0] is not network:
                 known = self._details[mapper] = network, fused_copy(network, self.dtype)
             return known[1]
-
-
-def _has_label_prior(mapper: Mapper) -> bool:
-    return isinstance(mapper, OasisMapper) and mapper.label_prior

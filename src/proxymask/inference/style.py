@@ -41,11 +41,11 @@ class Style:
     """(B, K) bool: the clusters that each style has (:meth:`ProxyClusters.available`)."""
     prior: torch.Tensor
     """(B, K) float32: see :meth:`ProxyClusters.prior`."""
-    by_label: torch.Tensor | None = None
-    """(B, K, N) float32: positions of each cluster under each label in the style samples, as the segmenter reads them; None where no mapper
-    of the bundle needs it."""
     fused_g2: FusedG2 | None = None
     """G2 with the style multiplied into its weights; of one style only."""
+    by_label: torch.Tensor | None = None
+    """(B, K, N) float32: positions of each cluster under each label in the style samples, as the segmenter reads them; None where no mapper
+    of the bundle needed it when the style was made."""
 
     def __len__(self) -> int:
         return len(self.w)
@@ -69,7 +69,7 @@ class Style:
 
         w, present, prior = each((self.w, self.present, self.prior))
         by_label = None if self.by_label is None else each((self.by_label,))[0]
-        return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, by_label, self.fused_g2)
+        return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, self.fused_g2, by_label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def join_styles(styles: Sequence[Style]) -> Style:
     w, present, prior = join([(w, style.present, style.prior) for w, style in zip(ws, styles, strict=True)])
     counts = [style.by_label for style in styles if style.by_label is not None]
     by_label = torch.cat(counts) if len(counts) == len(styles) else None
-    return Style(w, SplitState(*join([s.state for s in styles])), StyleKV(*join([s.kv for s in styles])), present, prior, by_label)
+    return Style(w, SplitState(*join([s.state for s in styles])), StyleKV(*join([s.kv for s in styles])), present, prior, by_label=by_label)
 
 
 def check_seed(seed: object) -> int:

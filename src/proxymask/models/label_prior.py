@@ -37,7 +37,7 @@ def label_prior(counts: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         counts: (B, K, N), :func:`clusters_by_label` of the style samples.
         mean: (K, N), its mean over samples.
     """
-    positions, usual = mean.sum(), mean.sum(dim=0)
+    positions, usual = mean.sum().clamp_min(1), mean.sum(dim=0)
     least, added = ADDED_TO_CLUSTER * positions, ADDED_TO_LABEL * positions
     cluster = ((counts + added * mean / usual.clamp_min(1e-6) + least) / (mean + least)).log()
     label = ((counts.sum(dim=1, keepdim=True) + added + least) / (usual + least)).log()
@@ -51,5 +51,5 @@ def prior_at(prior: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         prior: (B, K, N) or (1, K, N), :func:`label_prior`.
         shares: (B, N, h, w) or (1, N, h, w), share of each label in a position.
     """
-    found = prior @ shares.flatten(2).to(prior.dtype)
-    return found.view(*found.shape[:2], *shares.shape[2:])
+    found = shares.flatten(2).to(prior.dtype).transpose(1, 2) @ prior.transpose(1, 2)  # channels last, as logits are
+    return found.unflatten(1, shares.shape[2:]).permute(0, 3, 1, 2)

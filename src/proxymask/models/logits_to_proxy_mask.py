@@ -11,8 +11,8 @@ ProxyMaskMode = Literal["soft", "hard", "style-prior"]
 """How logits become a proxy mask.
 
 ``soft``: probabilities. ``hard``: the most likely cluster, as in the paper. ``style-prior``: the most likely cluster by Bayes' rule, where
-the prior is how often each cluster occurs in the style sample (beyond the paper): a mask does not determine the colour of the skin, the
-style does. It needs a rearranger with a refinement block, which draws what the style sample lacks."""
+the prior is how often each cluster occurs in the style sample, for masks under the label there (beyond the paper): a mask does not
+determine the colour of the skin, the style does. It needs a rearranger with a refinement block, which draws what the style sample lacks."""
 
 
 def logits_to_proxy_mask(logits: torch.Tensor, kind: ProxyMaskMode, prior: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ Shapes: B masks, N labels, K clusters, H x W the size of the mask, h x w that of
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 import torch.distributed as dist
@@ -158,6 +158,18 @@ class FusedSpadeBlock(nn.Module):
         return skip + self.conv1(F.leaky_relu_(modulated(x, 1), 0.2))
 
 
+def has_label_prior(mapper: nn.Module) -> TypeGuard["OasisMapper"]:
+    """Whether it is a mapper of masks with a label prior."""
+    return isinstance(mapper, OasisMapper) and mapper.label_prior
+
+
+def _shrink(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Means over areas of planes (B, N, H, W), at another size."""
+    times, rest = divmod(planes.shape[-1], size[1])
+    whole = not rest and planes.shape[-2] == size[0] * times
+    return F.avg_pool2d(planes, times) if whole else F.adaptive_avg_pool2d(planes, size)  # the same; the first is faster
+
+
 class OasisMapper(ConfigModel):
     """Semantic mask -> logits of the proxy mask (B, K, h, w).
 
@@ -209,7 +221,7 @@ class OasisMapper(ConfigModel):
         self.tail = nn.Conv2d(widths[-1], num_clusters, tail, padding=tail // 2)
         if label_prior:
             self.register_buffer("cluster_counts", torch.zeros(num_clusters, num_labels))
-            self.register_buffer("counted", torch.zeros(()))
+            self.register_buffer("counted", torch.zeros((), dtype=torch.int64))
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
@@ -224,17 +236,20 @@ class OasisMapper(ConfigModel):
         self.counted += samples
         self.cluster_counts += (new - self.cluster_counts) * (samples / self.counted)
 
-    def style_prior(self, counts: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """What a style adds to the logits of masks, (B, K, h, w) float32; times :data:`PICTURE_EXPONENT` in pictures.
+    def style_prior(self, counts: torch.Tensor, mask: torch.Tensor, exponent: float = 1.0) -> torch.Tensor:
+        """What a style adds to the logits of masks, (B, K, h, w) float32.
 
         Args:
             counts: (B, K, N), :func:`clusters_by_label` of the style samples.
             mask: as in :meth:`forward`.
+            exponent: by which it is multiplied; :data:`~proxymask.models.label_prior.PICTURE_EXPONENT` in pictures.
         """
-        planes = F.one_hot(mask.long(), self.num_labels).permute(0, 3, 1, 2) if mask.ndim == 3 else mask
         with torch.autocast(mask.device.type, enabled=False):
-            shares = F.adaptive_avg_pool2d(planes.float(), self.size)
-            return prior_at(label_prior(counts.float(), self.cluster_counts), shares)
+            return prior_at(exponent * label_prior(counts.float(), self.cluster_counts), self.label_shares(mask))
+
+    def label_shares(self, mask: torch.Tensor) -> torch.Tensor:
+        """Share of each label at every position of the proxy mask, (B, N, h, w) float32; ``mask`` as in :meth:`forward`."""
+        return _shrink((self.planes(mask.long()) if mask.ndim == 3 else mask).float(), self.size)
 
     def resize_planes(self, mask: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
         """Resize one-hot planes (B, N, H, W) to ``size``, a side or (height, width)."""
@@ -242,9 +257,7 @@ class OasisMapper(ConfigModel):
         if mask.shape[-2:] == size:
             return mask
         if self.resize == "area" and mask.shape[-1] > size[1]:
-            times, rest = divmod(mask.shape[-1], size[1])
-            whole = not rest and mask.shape[-2] == size[0] * times
-            return F.avg_pool2d(mask, times) if whole else F.adaptive_avg_pool2d(mask, size)  # the same; the first is faster
+            return _shrink(mask, size)
         return F.interpolate(mask, size=size, mode="nearest-exact")
 
     def _to_conv_format(self, planes: torch.Tensor) -> torch.Tensor:

@@ -231,7 +231,7 @@ def licence(about: dict[str, Any]) -> str:
 
 def style_bytes(style: Style) -> int:
     """Memory of a style in bytes."""
-    tensors = [style.w, *style.state, *style.kv, style.present, style.prior]
+    tensors = [style.w, *style.state, *style.kv, style.present, style.prior, style.by_label]
     if style.fused_g2 is not None:
         for block in style.fused_g2.blocks:
             tensors += [block.rgb_weight, *(layer.weight for layer in block.layers)]

@@ -27,11 +27,12 @@ from ..models.detail_network import DetailChange, DetailNetwork
 from ..models.discriminator import Discriminator
 from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
+from ..models.oasis_mapper import has_label_prior
 from ..models.split_generator import SplitState
 from . import losses
 from .adversarial import R1_EVERY, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .auxiliary import AuxiliaryStage
-from .label_prior import LabelPrior, has_label_prior
+from .label_prior import LabelPrior
 from .loop import Run, set_cosine_rate
 from .pairs import PairSource
 from .parts import Frozen

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from ..models.oasis_mapper import COUNTS, OasisMapper
+from ..models.oasis_mapper import OasisMapper
 from . import losses
 from .adversarial import lazy_adam
 from .auxiliary import GeneratedImages
@@ -44,8 +44,9 @@ class DistillationStage:
         for teacher in self.teachers:
             teacher.requires_grad_(False).eval()
         if mapper.label_prior:
-            for name in COUNTS:
-                mapper.get_buffer(name).copy_(self.teachers[0].get_buffer(name))
+            counts = sum(share * teacher.cluster_counts for share, teacher in zip(self.shares, self.teachers, strict=True))
+            mapper.cluster_counts.copy_(torch.as_tensor(counts))
+            mapper.counted.copy_(max(teacher.counted for teacher in self.teachers))
         self.dataset, self.config, self.steps = dataset, config, steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper}
         self.optimizers: dict[str, torch.optim.Optimizer] = {

@@ -19,11 +19,11 @@ from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
-from ..models.oasis_mapper import Resize
+from ..models.oasis_mapper import Resize, has_label_prior
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
 from .auxiliary import AuxiliaryStage
-from .label_prior import LabelPrior, has_label_prior
+from .label_prior import LabelPrior
 from .loop import Run, set_cosine_rate
 from .pair_cache import PairShards
 from .pairs import MaskPairs, Pairs, PairSource, RealPairs

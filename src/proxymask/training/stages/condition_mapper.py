@@ -38,6 +38,11 @@ class ConditionMapperDefinition(PairedMapperDefinition):
             found |= {"picture_mapper": short_hash(self.picture_mapper), "real_share": self.real_share}
         return found
 
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "config", dataclasses.replace(self.config, label_prior=False)
+        )  # labels are known everywhere in masks alone
+
     def cache_identity(self) -> dict[str, Any]:
         found = super().cache_identity() | self.condition.about()
         if self.condition.colour_invariant and self.unet.unet_recolor:

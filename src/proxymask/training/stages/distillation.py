@@ -26,7 +26,12 @@ class DistillationDefinition(AnyMapperDefinition):
 
     def build(self) -> DistillationStage:
         known = [teacher for teacher in self.teachers if isinstance(teacher, OasisMapper)]
-        mapper = self.new_mask_mapper(label_prior=all(teacher.label_prior for teacher in known))
+        priors = {teacher.label_prior for teacher in known}
+        if len(priors) > 1:
+            raise ProxymaskError(
+                "some teachers have a label prior and some have none, so that their logits cannot be averaged: name those of one kind"
+            )
+        mapper = self.new_mask_mapper(label_prior=True in priors)
         if len(known) < len(self.teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in SAME):
             raise ProxymaskError("a teacher is no mapper of masks with these labels and clusters: name those of this bundle with --teacher")
         return DistillationStage(mapper, known, GeneratedImages(self.labeler()), self.config, self.steps)

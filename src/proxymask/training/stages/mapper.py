@@ -149,6 +149,7 @@ class PairedMapperDefinition(AnyMapperDefinition):
             return
         if self.start.config | {"label_prior": False} != mapper.config | {"label_prior": False}:
             raise ProxymaskError("--start holds a mapper of other widths or planes: give the settings it was trained with")
+        # counts are of a segmenter and begin anew: the start may have learned from another one
         weights = {name: value for name, value in self.start.state_dict().items() if name not in COUNTS}
         mapper.load_state_dict(mapper.state_dict() | weights)
         if isinstance(mapper, UNetMapper):
