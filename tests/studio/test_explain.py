@@ -84,6 +84,8 @@ def test_where_the_model_draws_two_labels_alike_it_is_said(avatars: TestClient, 
     synth = studio(avatars).catalogue.model("avatars").synth
     plain = synth.map
     monkeypatch.setattr(synth, "map", lambda masks, mapper="mask": plain(np.where(masks == ACCESSORIES, 0, masks), mapper))
+    by_labels = synth.proxy_mask
+    monkeypatch.setattr(synth, "proxy_mask", lambda logits, style, painted=(): by_labels(logits, style))  # the label prior reads it, too
     monkeypatch.setattr(synth, "use_details", False)  # the detail network reads the mask itself
     canvas = portrait()
     with page(avatars) as one:
