@@ -45,7 +45,8 @@ def test_lines_span_a_stop(tmp_path: Path) -> None:
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
     assert run.bad_steps == 4
     states = [json.loads((tmp_path / name / "checkpoint-00000009" / "state.json").read_text()) for name in ("whole", "parts")]
-    assert [state.pop("seconds") > 0 for state in states] == [True, True]
+    for state in states:
+        state.pop("seconds")  # of the clock; rounded to 0 on a fast machine
     assert states[0] == states[1]
 
 
