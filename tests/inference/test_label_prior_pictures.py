@@ -92,7 +92,7 @@ def test_a_style_that_is_older_than_the_mapper(synth: Synthesizer) -> None:
     assert torch.allclose(together[0], synth(mask(1), 4, output_type="tensor"), atol=1e-4)
 
 
-def test_a_segmenter_of_other_labels_is_not_asked(synth: Synthesizer) -> None:
+def test_a_segmenter_of_other_labels_is_not_used(synth: Synthesizer) -> None:
     bundle = tiny.make_bundle()
     bundle.about["proxy_mask_mode"] = "style-prior"
     bundle.mappers["mask"] = synth.bundle.mappers["mask"]

@@ -58,8 +58,8 @@ class MapperConfig(Checked):
     """How logits become the proxy mask that the rearranger gets. hard: the likeliest cluster. soft: probabilities. style-prior: the
     likeliest one given the style (beyond the paper)."""
     label_prior: bool = False
-    """A mapper of masks learns only what the clusters of the style under each label leave open, and weighs by them in pictures; with
-    style-prior (beyond the paper)."""
+    """Weigh clusters by how often the style has them under each label of the mask, so that the mapper learns the rest alone. For masks,
+    with style-prior (beyond the paper)."""
     momentum: Annotated[float, Range(0, 1, below=True)] = 0.0
     """First beta of Adam, of the mapper (StyleGAN2: 0)."""
     cosine_decay: bool = False
