@@ -7,6 +7,7 @@ import torch
 from steps import run_of, totals
 
 import tiny
+from proxymask.core.errors import ProxymaskError
 from proxymask.training import losses
 from proxymask.training.adversarial import discriminator_update, lazy_adam
 from proxymask.training.augment import diff_augment
@@ -48,6 +49,23 @@ def test_w_avg_follows() -> None:
     before = stage.generator.mapping.w_avg.clone()
     (ws,) = stage.latents(run_of(stage, batch=16), "g")
     assert torch.allclose(stage.generator.mapping.w_avg, 0.995 * before + 0.005 * ws[:, 0].mean(dim=0).detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("path_weight", [0.0, 2.0])
+def test_frozen_blocks_keep_their_weights(path_weight: float, tmp_path: Path) -> None:
+    """Blocks above the frozen resolution learn; the mapping network, its mean and the other blocks stay to the last bit."""
+    stage = tiny.make_stage("generator", frozen_resolution=8, path_weight=path_weight)
+    before = {name: value.clone() for name, value in stage.generator.state_dict().items()}
+    tiny.run(stage, tmp_path, steps=3)
+    changed = {name for name, value in stage.generator.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("synthesis.b16.") for name in changed)
+    assert {name for name in before if "b16" in name and name.endswith("conv1.weight")} <= changed
+
+
+def test_freezing_every_block_is_refused() -> None:
+    with pytest.raises(ProxymaskError, match="leaves no block"):
+        tiny.make_stage("generator", frozen_resolution=16)
 
 
 @pytest.mark.parametrize("penalty", [0.0, 5.0])

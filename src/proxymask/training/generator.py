@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import Checked, Natural, Range, Rate, Share, Weight, Width
+from ..core.errors import ProxymaskError
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.stylegan2 import Generator
@@ -49,6 +50,9 @@ class GeneratorConfig(Checked):
     """Mirror half of the real pictures. For pictures whose left and right are alike."""
     discriminator_first: Natural = 0
     """Steps at the start in which the discriminator alone learns. For a trained generator whose own discriminator is lost."""
+    frozen_resolution: Natural = 0
+    """Blocks up to this resolution, and the mapping network, keep their weights (0: all learn). With the resolution at which a bundle's
+    generator is split, the clusters, the rearranger and the mappers of the bundle work with the new generator without a training."""
 
 
 class GeneratorStage:
@@ -68,11 +72,13 @@ class GeneratorStage:
     ) -> None:
         self.config, self.pictures, self.warmup = config, pictures, warmup
         self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
+        freeze(generator, config.frozen_resolution)
         path = _PathMean()
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator, "path": path}
         self.path = path
+        learning = [p for p in generator.parameters() if p.requires_grad]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": lazy_adam(generator.parameters(), config.learning_rate, self.path_every if config.path_weight else 0),
+            "generator": lazy_adam(learning, config.learning_rate, self.path_every if config.path_weight else 0),
             "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, self.r1_every),
         }
         self.rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
@@ -103,7 +109,8 @@ class GeneratorStage:
             w = g.mapping(z_.flatten(0, 1)).unflatten(0, (-1, 2))
             means.append(w[:, 0].detach().mean(dim=0))
             yield torch.where(layer < cut_[:, None, None], w[:, :1], w[:, 1:])
-        g.mapping.w_avg.lerp_(run.mean(torch.stack(means).mean(dim=0)), 0.005)
+        if not self.config.frozen_resolution:
+            g.mapping.w_avg.lerp_(run.mean(torch.stack(means).mean(dim=0)), 0.005)
 
     def real(self, run: Run) -> torch.Tensor:
         """This process' part of a batch of real pictures, half of them mirrored if the config says so."""
@@ -169,6 +176,24 @@ class GeneratorStage:
         z = torch.randn(40, average.z_dim, generator=torch.Generator().manual_seed(0)).to(run.device)
         x = to_uint8(torch.cat([average(part) for part in z.split(8)]))
         return tile([x[i : i + 8] for i in range(0, 40, 8)], scale=max(1, 128 // x.shape[1]))
+
+
+def freeze(generator: Generator, resolution: int) -> None:
+    """Let the blocks up to ``resolution`` (0: none), and the mapping network, learn nothing.
+
+    Raises:
+        ProxymaskError: no block would learn.
+    """
+    if not resolution:
+        return
+    if resolution >= generator.resolution:
+        raise ProxymaskError(
+            f"--frozen-resolution {resolution} leaves no block of a generator of {generator.resolution} pixels to train: give a smaller one"
+        )
+    generator.mapping.requires_grad_(False)
+    for res in generator.synthesis.block_resolutions:
+        if res <= resolution:
+            generator.synthesis.block(res).requires_grad_(False)
 
 
 class _PathMean(nn.Module):

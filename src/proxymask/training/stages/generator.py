@@ -11,6 +11,7 @@ from ...core.sizes import Size
 from ...models.discriminator import Discriminator
 from ...models.growing import grow_discriminator, grow_generator
 from ...models.stylegan2 import Generator
+from ...models.stylegan2_layers import channels_at
 from ..adversarial import Pictures
 from ..generator import GeneratorConfig, GeneratorStage
 from ..parts import pictures_id
@@ -72,9 +73,22 @@ class GeneratorDefinition(TrainedStage):
                 "the number of steps in which a new discriminator is trained alone"
             )
         widths = (self._side, self.config.channel_base, self.config.channel_max)
+        self._check_frozen_widths(smaller)
         with seeded(self.loop.seed, "init", "grow"):
             generator = grow_generator(smaller, *widths)
             return generator, None if self.discriminator is None else grow_discriminator(self.discriminator, *widths)
+
+    def _check_frozen_widths(self, smaller: Generator) -> None:
+        """Blocks that keep their weights must keep their widths as well."""
+        ours = (self.config.channel_base, self.config.channel_max)
+        theirs = (smaller.config["channel_base"], smaller.config["channel_max"])
+        for res in smaller.synthesis.block_resolutions:
+            if res <= self.config.frozen_resolution and channels_at(res, *ours) != channels_at(res, *theirs):
+                raise ProxymaskError(
+                    f"--frozen-resolution keeps the block at {res} pixels, which has {channels_at(res, *theirs)} channels and would get "
+                    f"{channels_at(res, *ours)}: give the widths of the smaller generator, --channel-base {theirs[0]} --channel-max "
+                    f"{theirs[1]}"
+                )
 
 
 def new_generator(config: GeneratorConfig, resolution: int, seed: int) -> Generator:
