@@ -22,6 +22,8 @@ from proxymask.models.mappers import load_mapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.unet_mapper import UNetMapper
+from proxymask.training.generator import GeneratorConfig
+from proxymask.training.mapper import MapperConfig
 from proxymask.training.presets import PRESETS, load_preset
 from proxymask.training.run_dirs import acquire_run_dir, identity_of, is_done, mark_of, run_stage
 
@@ -285,3 +287,16 @@ def test_renamed_keys_and_tensors_are_mapped(monkeypatch: pytest.MonkeyPatch, tm
     assert legacy.stage_settings("mapper", {"config.rate": 0.1, "batch": 4}) == {"config.learning_rate": 0.1, "batch": 4}
     changed = load_preset(preset_file(tmp_path, mapper={"rate": 0.5}))
     assert changed.mapper == dataclasses.replace(PRESETS["demo"].mapper, learning_rate=0.5)
+
+
+@pytest.mark.parametrize(("stage", "config"), [("generator", GeneratorConfig()), ("mapper", MapperConfig())])
+def test_a_run_from_before_a_setting_goes_on(stage: str, config: object) -> None:
+    """A run that was stored before a setting was added is the same run as one of today with that setting off."""
+    always, younger = legacy.YOUNGER[stage]
+    now = {f"config.{key}": value for key, value in dataclasses.asdict(config).items()}  # type: ignore[call-overload]
+    assert f"config.{always}" in now
+    before = {key: value for key, value in now.items() if key.removeprefix("config.") not in younger}
+    assert len(before) == len(now) - len(younger)
+    assert legacy.stage_settings(stage, before) == now | {f"config.{key}": value for key, value in younger.items()}
+    kept = now | {f"config.{key}": 16 for key in younger}
+    assert legacy.stage_settings(stage, kept) == kept

@@ -14,19 +14,24 @@ from .streams import note
 if TYPE_CHECKING:
     from ..inference.bundle import Bundle
     from ..models.mappers import Mapper
+    from ..models.stylegan2 import Generator
 
 
 @dataclass(frozen=True)
 class BundleAdd(Checked):
-    """Add a trained mapper, or a detail network, to a bundle.
+    """Add a trained mapper, a detail network or a segmenter to a bundle, or put a grown generator into it.
+
+    A generator must have been grown from that of the bundle with --frozen-resolution, so that it differs after the split only. What the
+    larger pictures make invalid is left out, which is said: segmenter, detail networks, and mappers that read larger drawings.
 
     Examples:
       proxymask bundle add runs/sketch --bundle avatars --out my-bundle
+      proxymask bundle add runs/g128 --bundle my-bundle --out my-bundle-128
       proxymask generate --bundle my-bundle --condition sketch --input drawing.png --out picture.png
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder of proxymask train mapper or train detail."""
+    """Run folder of proxymask train mapper, train detail, train segmenter or train generator."""
     out: Path
     """Folder of the bundle to write; may be the folder of --bundle."""
     bundle: BundleName = "avatars"
@@ -35,18 +40,27 @@ class BundleAdd(Checked):
 
     def run(self) -> None:
         """Write the bundle."""
+        from ..core.files import restore_folder
+        from ..inference.bundle import Bundle
+
+        restore_folder(self.out)
+        bundle = Bundle.load(self.bundle)
+        if (self.run_folder / "mapper").is_dir():
+            self._add_mapper(bundle)
+            return
+        adders = {"detail": self._add_detail, "segmenter": self._add_segmenter, "generator": self._put_generator}
+        add = next((add for part, add in adders.items() if (self.run_folder / part).is_dir()), self._add_mapper)
+        add(bundle)
+
+    def _add_mapper(self, bundle: "Bundle") -> None:
+        """Add a mapper, with the condition that it reads and the extractor that it learned from."""
         from ..conditions.extractors import DEPTH_NET
-        from ..core.files import read_json, restore_folder
-        from ..inference.bundle import MASK, Bundle
+        from ..core.files import read_json
+        from ..inference.bundle import MASK
         from ..models.mappers import OasisMapper, load_mapper
         from ..training.parts import find_part, load_extractor
         from ..training.run_dirs import mark_of
 
-        restore_folder(self.out)
-        bundle = Bundle.load(self.bundle)
-        if (self.run_folder / "detail").is_dir() and not (self.run_folder / "mapper").is_dir():
-            self._add_detail(bundle)
-            return
         mapper = load_mapper(find_part(self.run_folder, "mapper"))
         file = self.run_folder / "condition.json"
         about = read_json(file) if file.is_file() else dict(MASK)
@@ -113,6 +127,66 @@ class BundleAdd(Checked):
         self._save(bundle)
         print(f"{self.out}: detail networks for {bundle.details_text()}")
 
+    def _add_segmenter(self, bundle: "Bundle") -> None:
+        """Add a segmenter of samples of the bundle's generator, and with it the label set where the bundle has none."""
+        from ..core.hashing import short_hash
+        from ..inference.samples import read_label_set
+        from ..models.few_shot_segmenter import FewShotSegmenter
+        from ..training.parts import load_part
+        from ..training.run_dirs import mark_of
+
+        segmenter = load_part(self.run_folder, "segmenter", FewShotSegmenter)
+        trained_with = (mark_of(self.run_folder) or {}).get("identity", {})
+        if trained_with.get("generator") != short_hash(bundle.generator):
+            raise ProxymaskError(
+                f"{self.run_folder} was trained with another generator than the one of --bundle {self.bundle}: give the --bundle that it "
+                "was trained with"
+            )
+        labels = read_label_set(self.run_folder)
+        if bundle.labels is not None and labels.names != bundle.labels.names:
+            raise ProxymaskError(
+                f"{self.run_folder} has the labels {', '.join(labels.names)}, the bundle {bundle.name} has "
+                f"{', '.join(bundle.labels.names)}: paint masks with the bundle's labels, or train its mappers for the new ones"
+            )
+        if bundle.segmenter is not None:
+            note(f"note: {self.out} gets this segmenter in place of that of --bundle {self.bundle}; edit its README.md")
+        bundle.segmenter, bundle.labels = segmenter, bundle.labels or labels
+        self._save(bundle)
+        print(f"{self.out}: a segmenter of {len(labels)} labels")
+
+    def _put_generator(self, bundle: "Bundle") -> None:
+        """Put a generator that was grown from the bundle's own into it, and leave out what no longer fits."""
+        from ..core.hashing import weights_hash
+        from ..models.stylegan2 import Generator
+        from ..models.unet_mapper import UNetMapper
+        from ..training.parts import load_part
+
+        generator = load_part(self.run_folder, "generator", Generator)
+        changed = _changed_up_to(bundle.generator, generator, bundle.cut)
+        if changed:
+            raise ProxymaskError(
+                f"the generator in {self.run_folder} differs from that of --bundle {self.bundle} before the split at {bundle.cut} "
+                f"({changed}), so that clusters and mappers do not fit: train it by proxymask train generator --grow-from "
+                f"{self.bundle} --frozen-resolution {bundle.cut}, or make a new bundle of it (proxymask fit --generator)"
+            )
+        sizes = {name: mapper.input_resolution for name, mapper in bundle.mappers.items() if isinstance(mapper, UNetMapper)}
+        drawings = sorted(name for name, side in sizes.items() if side != generator.resolution)
+        out = [name for name, there in (("the segmenter", bundle.segmenter), ("the detail networks", bundle.details)) if there]
+        if drawings:
+            out.append(f"the mapper{'s' if len(drawings) > 1 else ''} {', '.join(drawings)}")
+        for name in drawings:
+            bundle.remove_mapper(name)
+        bundle.generator, bundle.segmenter = generator, None
+        bundle.details.clear()
+        bundle.about["generator"] = weights_hash(generator)
+        if out:
+            note(
+                f"note: left out, as they were trained for the old pictures: {', '.join(out)}; train them with --bundle {self.out} and add "
+                "them (docs/bring-your-own-generator.md, Growing)"
+            )
+        self._save(bundle)
+        print(f"{self.out}: pictures of {generator.resolution} pixels; mappers {bundle.mappers_text()}")
+
     def _check(self, bundle: "Bundle", mapper: "Mapper", trained_with: dict[str, Any]) -> None:
         """The mapper must have been trained with the bundle's own generator and clusters."""
         from ..core.hashing import short_hash
@@ -129,3 +203,15 @@ class BundleAdd(Checked):
                 f"the mapper in {self.run_folder} makes proxy masks of another size or number of clusters than --bundle {self.bundle}: "
                 "train it with that bundle"
             )
+
+
+def _changed_up_to(old: "Generator", new: "Generator", resolution: int) -> str:
+    """The first tensor up to a block in which two generators differ (as float16, in which bundles are stored); "" where none does."""
+    kept = ("mapping.", *(f"synthesis.b{res}." for res in old.synthesis.block_resolutions if res <= resolution))
+    theirs = new.state_dict()
+    for name, value in old.state_dict().items():
+        if name.startswith(kept):
+            other = theirs.get(name)
+            if other is None or other.shape != value.shape or not other.half().equal(value.half()):
+                return name
+    return ""

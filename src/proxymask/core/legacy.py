@@ -115,6 +115,12 @@ RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {
         "unet_clean": "unet_clean_share",
     },
 }
+# fields of a stage's settings that are younger than runs are, each with the value at which the code did what it did before; by stage, with
+# a field that all its runs have
+YOUNGER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "generator": ("r1_gamma", {"frozen_resolution": 0}),
+    "mapper": ("lambda_recon", {"label_prior": False}),
+}
 RENAMED_TENSORS: dict[str, Mapping[str, str]] = {"Rearranger": {"retouch.look.": "refinement.modulation.", "retouch.": "refinement."}}
 
 PARTS_OF_RUNS = re.compile(r"^(module\.|average\.|optimizer\.)viewer\.")  # the auxiliary segmenter of L_label
@@ -151,10 +157,11 @@ def stage_settings(stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
     for row in SETTINGS.get(stage, ()):
         if _in_use(out, row, "config.") is None:
             out = _dropped(out, row, "config.")
+    always, younger = YOUNGER.get(stage, ("", {}))
+    if f"config.{always}" in out:
+        out = {f"config.{key}": value for key, value in younger.items()} | out
     names = {f"config.{old}": f"config.{new}" for old, new in RENAMED_SETTINGS.get(stage, {}).items()}
     if stage == "mapper":
-        if "config.lambda_recon" in out:
-            out.setdefault("config.label_prior", False)  # a setting that is younger
         names |= {f"unet.{old}": f"unet.{new}" for old, new in RENAMED_SETTINGS["condition"].items()}
     return _renamed(out, names)
 

@@ -1,0 +1,107 @@
+"""``bundle add`` of a grown generator and of a segmenter: what still fits stays, the rest is left out and named."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tiny
+from proxymask.cli import main
+from proxymask.inference.bundle import Bundle
+from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.detail_network import DetailNetwork
+from proxymask.models.unet_mapper import UNetMapper
+
+CPU = ("--device", "cpu")
+QUICK = ("--steps", 2, "--batch", 2, "--checkpoint-every", 2, *CPU)
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny bundle with a detail network and a mapper of drawings."""
+    bundle = tiny.make_bundle()
+    width = bundle.generator.synthesis.block(tiny.SIZE).conv1.weight.shape[0]
+    bundle.details["mask"] = DetailNetwork(len(tiny.LABELS), width, tiny.SIZE, tiny.CUT, width=4)
+    bundle.mappers["sketch"] = UNetMapper(1, tiny.K, tiny.CUT, tiny.SIZE, channel_base=128, channel_max=8)
+    bundle.conditions["sketch"] = {"condition": "sketch", "channels": 1}
+    return bundle.save(tmp_path_factory.mktemp("small") / "small")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    noise = np.random.default_rng(0).integers(0, 255, (8, 2 * tiny.SIZE, 2 * tiny.SIZE, 3), np.uint8)
+    for index, picture in enumerate(noise):
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    return folder
+
+
+def grow(small: Path, pictures: Path, out: Path, frozen: int) -> Path:
+    old = Bundle.load(small).generator.config
+    widths = ("--channel-base", old["channel_base"], "--channel-max", old["channel_max"], "--frozen-resolution", frozen)
+    words = ("train", "generator", "--images", pictures, "--grow-from", small, "--discriminator-first", 1, *widths, "--learning-rate", 0.1)
+    assert run(*words, "--out", out, "--steps", 3, "--batch", 2, "--checkpoint-every", 3, *CPU) == 0
+    return out
+
+
+def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grown = grow(small, pictures, tmp_path / "grown", tiny.CUT)
+    assert run("bundle", "add", grown, "--bundle", small, "--out", tmp_path / "large") == 0
+    said = capsys.readouterr().err
+    assert "the segmenter, the detail networks, the mapper sketch" in said
+    old, new = Bundle.load(small), Bundle.load(tmp_path / "large")
+    assert new.resolution == 2 * old.resolution
+    assert (sorted(new.mappers), new.segmenter, new.details, new.conditions) == (["mask"], None, {}, {})
+    for part in ("clusters", "rearranger"):
+        theirs, ours = getattr(old, part).state_dict(), getattr(new, part).state_dict()
+        assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+
+    # the same mask in the same style asks for the same proxy mask, and is drawn at twice the size
+    mask = np.zeros((old.resolution, old.resolution), np.uint8)
+    mask[4:9, 5:12] = 2
+    answers = [Synthesizer(bundle, "cpu", "fp32") for bundle in (old, new)]
+    answers[0].bundle.segmenter = None  # which the large one has not
+    first, second = (synth.generate(mask.repeat(scale, 0).repeat(scale, 1), 3) for synth, scale in zip(answers, (1, 2), strict=True))
+    assert second.picture.size == (2 * tiny.SIZE, 2 * tiny.SIZE)
+    assert np.array_equal(first.proxy_mask, second.proxy_mask)
+
+    # a segmenter for the new generator goes in by the same verb
+    labelled = tmp_path / "labelled"
+    assert run("sample", "--bundle", tmp_path / "large", "--count", 1, "--out", labelled, *CPU) == 0
+    stem = next(labelled.glob("*.json")).stem
+    painted = np.zeros((2 * tiny.SIZE, 2 * tiny.SIZE), np.uint8)
+    painted[8:16], painted[16:24], painted[24:] = 1, 2, 3
+    Image.fromarray(painted).save(labelled / f"{stem}.mask.png")
+    tiny.LABELS.save(labelled / "labels.json")
+    words = ("train", "segmenter", "--labels", labelled, "--style-transfer-max-labels", 0, *QUICK)
+    assert run(*words, "--bundle", tmp_path / "large", "--out", tmp_path / "segmenter") == 0
+    assert run("bundle", "add", tmp_path / "segmenter", "--bundle", small, "--out", tmp_path / "x") == 2
+    assert "another generator" in capsys.readouterr().err
+    assert run("bundle", "add", tmp_path / "segmenter", "--bundle", tmp_path / "large", "--out", tmp_path / "whole") == 0
+    whole = Bundle.load(tmp_path / "whole")
+    assert whole.segmenter is not None
+    assert whole.segmenter.resolution == 2 * tiny.SIZE
+    shutil.copytree(tmp_path / "segmenter", tmp_path / "other-labels")
+    text = (tmp_path / "other-labels" / "labels.json").read_text().replace(tiny.LABELS.names[1], "something")
+    (tmp_path / "other-labels" / "labels.json").write_text(text)
+    assert run("bundle", "add", tmp_path / "other-labels", "--bundle", tmp_path / "large", "--out", tmp_path / "x") == 2
+    assert "has the labels" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_generator_that_changed_before_the_split_is_refused(
+    small: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for frozen in (0, tiny.CUT // 2):
+        grown = grow(small, pictures, tmp_path / f"grown-{frozen}", frozen)
+        capsys.readouterr()
+        assert run("bundle", "add", grown, "--bundle", small, "--out", tmp_path / "x") == 2
+        assert f"--frozen-resolution {tiny.CUT}" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
