@@ -61,17 +61,18 @@ def test_a_stroke_finer_than_a_pixel_is_why_nothing_changed(avatars: TestClient)
     canvas = portrait()
     with page(avatars) as one:
         rendered(one, canvas)
-        canvas[101, 31] = ACCESSORIES  # nearest neighbour takes row 2 of every 4
+        canvas[100, 30] = ACCESSORIES  # nearest neighbour takes row 2 of every 4, or row 1 of every 2
         header = rendered(one, canvas)
+    pixel = len(canvas) // studio(avatars).catalogue.model("avatars").synth.size
     assert header["unchanged"]
-    assert header["why"] == "what was painted is finer than a pixel of the picture (4x4 on this canvas): paint it larger"
+    assert header["why"] == f"what was painted is finer than a pixel of the picture ({pixel}x{pixel} on this canvas): paint it larger"
     assert any("finer than a pixel" in note and "accessories" in note for note in header["notes"])
 
 
 def test_a_stroke_smaller_than_a_cell_is_noted(avatars: TestClient):
     canvas = portrait()
-    canvas[18:22, 18:22] = ACCESSORIES
-    small = resize_mask(canvas, 64)
+    canvas[18:20, 18:20] = ACCESSORIES
+    small = resize_mask(canvas, studio(avatars).catalogue.model("avatars").synth.size)
     assert (small == ACCESSORIES).any()
     assert not (resize_mask(small, 32) == ACCESSORIES).any()
     with page(avatars) as one:

@@ -43,7 +43,9 @@ def test_a_page_learns_what_there_is(avatars: TestClient):
     assert info["bundle"] == "avatars"
     assert "avatars" in info["bundles"]
     about = avatars.get("/api/bundles/avatars").json()
-    assert (about["size"], about["buffer"], about["grid"]) == ([64, 64], [256, 256], [32, 32])
+    synth = Synthesizer.from_pretrained("avatars")
+    assert about["size"] == [synth.size, synth.size]
+    assert (about["buffer"], about["grid"]) == ([256, 256], [32, 32])
     assert [label["name"] for label in about["labels"]][:3] == ["background", "skin", "eyes"]
     assert len(about["cluster_colors"]) == about["clusters"]
     reads = {one["name"]: one["reads"] for one in about["conditions"]}
@@ -61,8 +63,9 @@ def test_samples_are_those_of_the_library(avatars: TestClient):
     assert np.array_equal(np.asarray(picture), ((pictures[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy())
     mask = opened(avatars.get(f"{base}.mask.png?truncation=0.7").content)
     assert (mask.mode, mask.size) == ("P", (256, 256))
-    assert np.array_equal(np.asarray(mask)[2::4, 2::4], labels[0].numpy())
-    assert np.array_equal(read_mask(mask, synth.labels, 64), labels[0].numpy()), "it can be used as a mask"
+    scale = 256 // synth.size
+    assert np.array_equal(np.asarray(mask)[scale // 2 :: scale, scale // 2 :: scale], labels[0].numpy())
+    assert np.array_equal(read_mask(mask, synth.labels, synth.size), labels[0].numpy()), "it can be used as a mask"
     clusters = opened(avatars.get(f"{base}.clusters.png?truncation=0.7").content)
     assert np.array_equal(np.asarray(clusters), proxy[0].numpy())
 
@@ -118,7 +121,8 @@ class TestUploads:
     def test_the_examples_give_the_pictures_of_the_library(self, avatars: TestClient, path: Path):
         labels = avatar_labels()
         canvas = self.canvas(self.upload(avatars, path.read_bytes()))
-        assert np.array_equal(resize_mask(canvas, 64), read_mask(path, labels, 64))
+        side = avatars.get("/api/bundles/avatars").json()["size"][0]
+        assert np.array_equal(resize_mask(canvas, side), read_mask(path, labels, side))
 
     @pytest.mark.parametrize(
         ("data", "words"),
@@ -226,7 +230,8 @@ class TestKeep:
         answer = avatars.post("/api/keep/picture", content=encode_frame(header | {"id": 4}, encode_runs(portrait())))
         picture = opened(answer.content)
         assert isinstance(picture, PngImagePlugin.PngImageFile)
-        wanted = Synthesizer.from_pretrained("avatars").generate(resize_mask(portrait(), 64), 3, truncation=0.8)
+        synth = Synthesizer.from_pretrained("avatars")
+        wanted = synth.generate(resize_mask(portrait(), synth.size), 3, truncation=0.8)
         assert np.array_equal(np.asarray(picture), np.asarray(wanted.picture))
         text = picture.text
         assert text["Software"].startswith("proxymask ")

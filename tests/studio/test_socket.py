@@ -53,7 +53,7 @@ def test_the_picture_is_that_of_the_library(avatars: TestClient):
         number = one.render(portrait(), 3, truncation=0.8, want=["picture", "proxy"])
         picture, proxy = one.receive(), one.receive()
     synth = Synthesizer.from_pretrained("avatars")
-    wanted = synth.generate(resize_mask(portrait(), 64), 3, truncation=0.8)
+    wanted = synth.generate(resize_mask(portrait(), synth.size), 3, truncation=0.8)
     assert (picture.header["type"], picture.header["id"], picture.header["format"]) == ("picture", number, "png")
     assert picture.header["ms"] > 0
     assert np.array_equal(pixels(picture.payload), np.asarray(wanted.picture))
@@ -76,7 +76,7 @@ def test_a_style_for_a_label_is_the_librarys(avatars: TestClient):
         one.render(portrait(), 3, 4, regions=regions)
         first, second = one.receive(), one.receive()
         for seed, frame in ((3, first), (4, second)):
-            wanted = synth.generate(resize_mask(portrait(), 64), {None: seed, "top": 8, "clothes": 11})
+            wanted = synth.generate(resize_mask(portrait(), synth.size), {None: seed, "top": 8, "clothes": 11})
             assert np.array_equal(pixels(frame.payload), np.asarray(wanted.picture))
         one.drain()
         for x, y, seed in ((0.5, 0.28, 8), (0.5, 0.9, 11), (0.5, 0.55, 3)):
