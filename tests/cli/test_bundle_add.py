@@ -55,10 +55,10 @@ def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path
     grown = grow(small, pictures, tmp_path / "grown", tiny.CUT)
     assert run("bundle", "add", grown, "--bundle", small, "--out", tmp_path / "large") == 0
     said = capsys.readouterr().err
-    assert "the segmenter, the detail networks, the mapper sketch" in said
+    assert "gets no segmenter and no detail networks" in said
     old, new = Bundle.load(small), Bundle.load(tmp_path / "large")
     assert new.resolution == 2 * old.resolution
-    assert (sorted(new.mappers), new.segmenter, new.details, new.conditions) == (["mask"], None, {}, {})
+    assert (sorted(new.mappers), new.segmenter, new.details) == (["mask", "sketch"], None, {})
     for part in ("clusters", "rearranger"):
         theirs, ours = getattr(old, part).state_dict(), getattr(new, part).state_dict()
         assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
@@ -68,9 +68,13 @@ def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path
     mask[4:9, 5:12] = 2
     answers = [Synthesizer(bundle, "cpu", "fp32") for bundle in (old, new)]
     answers[0].bundle.segmenter = None  # which the large one has not
-    first, second = (synth.generate(mask.repeat(scale, 0).repeat(scale, 1), 3) for synth, scale in zip(answers, (1, 2), strict=True))
-    assert second.picture.size == (2 * tiny.SIZE, 2 * tiny.SIZE)
-    assert np.array_equal(first.proxy_mask, second.proxy_mask)
+    lines = np.full_like(mask, 255)
+    lines[4, 3:12] = lines[4:12, 3] = 0
+    for condition, drawing in (("mask", mask), ("sketch", lines)):
+        given = [(synth, drawing.repeat(scale, 0).repeat(scale, 1)) for synth, scale in zip(answers, (1, 2), strict=True)]
+        first, second = (synth.generate(one, 3, condition=condition) for synth, one in given)
+        assert second.picture.size == (2 * tiny.SIZE, 2 * tiny.SIZE)
+        assert np.array_equal(first.proxy_mask, second.proxy_mask), condition
 
     # a segmenter for the new generator goes in by the same verb
     labelled = tmp_path / "labelled"

@@ -5,9 +5,10 @@ import torch
 
 from proxymask.core.errors import ProxymaskError
 from proxymask.models.discriminator import Discriminator
-from proxymask.models.growing import grow_discriminator, grow_generator
+from proxymask.models.growing import grow_discriminator, grow_generator, grow_mapper
 from proxymask.models.stylegan2 import Generator
 from proxymask.models.stylegan2_ops import downsample2, upsample2
+from proxymask.models.unet_mapper import UNetMapper
 
 SMALL = {"resolution": 16, "channel_base": 512, "channel_max": 32}
 LARGER = [(32, 512, 32), (32, 1024, 32), (64, 1024, 48), (128, 2048, 40)]
@@ -81,3 +82,18 @@ def test_impossible_growth_is_refused() -> None:
         grow_generator(generator(), 32, 512, 16)
     with pytest.raises(ProxymaskError, match="to grow"):
         grow_discriminator(discriminator(), 256, 1024, 32)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("fold", [1, 2])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_grown_mapper_reads_the_reduced_drawing(planes: int, fold: int, factor: int) -> None:
+    torch.manual_seed(0)
+    small = UNetMapper(planes, 5, 8, 16, channel_base=128, channel_max=16, fold=fold).eval()
+    small.typical.normal_()
+    large = grow_mapper(small, factor)
+    assert (large.input_resolution, large.resolution, large.training) == (16 * factor, 8, False)
+    drawing = torch.rand(2, planes, 16 * factor, 16 * factor)
+    reduced = torch.nn.functional.avg_pool2d(drawing, factor)
+    torch.testing.assert_close(large(drawing), small(reduced), rtol=1e-4, atol=1e-5)
+    assert torch.equal(large.typical, small.typical)

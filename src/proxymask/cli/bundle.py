@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class BundleAdd(Checked):
     """Add a trained mapper, a detail network or a segmenter to a bundle, or put a grown generator into it.
 
-    A generator must have been grown from that of the bundle with --frozen-resolution, so that it differs after the split only. What the
-    larger pictures make invalid is left out, which is said: segmenter, detail networks, and mappers that read larger drawings.
+    A generator must have been grown from that of the bundle with --frozen-resolution, so that it differs after the split only. Mappers of
+    drawings then read larger ones. Segmenter and detail networks, which the larger pictures make invalid, are left out.
 
     Examples:
       proxymask bundle add runs/sketch --bundle avatars --out my-bundle
@@ -157,6 +157,7 @@ class BundleAdd(Checked):
     def _put_generator(self, bundle: "Bundle") -> None:
         """Put a generator that was grown from the bundle's own into it, and leave out what no longer fits."""
         from ..core.hashing import weights_hash
+        from ..models.growing import grow_mapper
         from ..models.stylegan2 import Generator
         from ..models.unet_mapper import UNetMapper
         from ..training.parts import load_part
@@ -169,20 +170,22 @@ class BundleAdd(Checked):
                 f"({changed}), so that clusters and mappers do not fit: train it by proxymask train generator --grow-from "
                 f"{self.bundle} --frozen-resolution {bundle.cut}, or make a new bundle of it (proxymask fit --generator)"
             )
-        sizes = {name: mapper.input_resolution for name, mapper in bundle.mappers.items() if isinstance(mapper, UNetMapper)}
-        drawings = sorted(name for name, side in sizes.items() if side != generator.resolution)
-        out = [name for name, there in (("the segmenter", bundle.segmenter), ("the detail networks", bundle.details)) if there]
-        if drawings:
-            out.append(f"the mapper{'s' if len(drawings) > 1 else ''} {', '.join(drawings)}")
-        for name in drawings:
-            bundle.remove_mapper(name)
+        factor, rest = divmod(generator.resolution, bundle.resolution)
+        if rest:
+            raise ProxymaskError(
+                f"{self.run_folder} makes smaller pictures than --bundle {self.bundle}: a generator of larger ones can be put into a bundle"
+            )
+        for name, mapper in bundle.mappers.items():
+            if isinstance(mapper, UNetMapper):
+                bundle.mappers[name] = grow_mapper(mapper, factor)
+        out = [name for name, there in (("segmenter", bundle.segmenter), ("detail networks", bundle.details)) if there]
         bundle.generator, bundle.segmenter = generator, None
         bundle.details.clear()
         bundle.about["generator"] = weights_hash(generator)
         if out:
             note(
-                f"note: left out, as they were trained for the old pictures: {', '.join(out)}; train them with --bundle {self.out} and add "
-                "them (docs/bring-your-own-generator.md, Growing)"
+                f"note: {self.out} gets no {' and no '.join(out)}, which were trained for the old pictures: train new ones with --bundle "
+                f"{self.out} and add them (docs/bring-your-own-generator.md, Growing)"
             )
         self._save(bundle)
         print(f"{self.out}: pictures of {generator.resolution} pixels; mappers {bundle.mappers_text()}")
