@@ -8,9 +8,11 @@ from steps import run_of, totals
 
 import tiny
 from proxymask.core.errors import ProxymaskError
+from proxymask.models.growing import grow_discriminator, grow_generator
 from proxymask.training import losses
 from proxymask.training.adversarial import discriminator_update, lazy_adam
 from proxymask.training.augment import diff_augment
+from proxymask.training.generator import GeneratorConfig, GeneratorStage
 
 
 def test_lazy_adam() -> None:
@@ -61,6 +63,28 @@ def test_frozen_blocks_keep_their_weights(path_weight: float, tmp_path: Path) ->
     assert changed
     assert all(name.startswith("synthesis.b16.") for name in changed)
     assert {name for name in before if "b16" in name and name.endswith("conv1.weight")} <= changed
+
+
+def test_a_frozen_growth_keeps_the_smaller_pictures(tmp_path: Path) -> None:
+    """L_keep is what pictures reduced by area differ from the smaller generator's; it has a gradient in the new blocks alone."""
+    smaller = tiny.make_generator(noise=0.0)
+    sizes = (2 * tiny.SIZE, smaller.config["channel_base"], smaller.config["channel_max"])
+    torch.manual_seed(0)
+    wider = (sizes[0], 2 * sizes[1], sizes[2])
+    grown, judge = grow_generator(smaller, *sizes), grow_discriminator(tiny.make_discriminator(mbstd_group=1), *wider)
+    config = GeneratorConfig(z_dim=tiny.Z, path_weight=0.0, frozen_resolution=tiny.SIZE)
+    stage = GeneratorStage(grown, judge, tiny.Pictures(), config, smaller=smaller)
+    ws = grown.broadcast(grown.mapping(torch.randn(3, tiny.Z)))
+    old = smaller.synthesis(ws[:, : smaller.num_ws], "none")
+    assert stage.keep_loss(old.repeat_interleave(2, 2).repeat_interleave(2, 3), ws).item() == pytest.approx(0, abs=1e-12)
+    picture = grown.synthesis(ws, "none")
+    loss = stage.keep_loss(picture, ws)
+    assert loss.item() == pytest.approx((torch.nn.functional.avg_pool2d(picture, 2) - old).square().mean().item(), rel=1e-5)
+    loss.backward()
+    torgb = grown.synthesis.block(2 * tiny.SIZE).torgb.weight
+    assert torgb.grad.abs().max() > 0
+    assert all(p.grad is None for name, p in grown.named_parameters() if f"b{2 * tiny.SIZE}." not in name)
+    assert tiny.make_stage("generator").keep_loss(picture, ws) is None
 
 
 def test_freezing_every_block_is_refused() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterator
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -21,6 +22,7 @@ from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1
 from .augment import Augmentation, diff_augment
 from .loop import Run
 
+KEEP = 30.0  # weight of L_keep: docs/decisions.md, frozen-growth
 PATH_EVERY = 4  # generator steps between path length terms: StyleGAN2's lazy regularisation
 
 
@@ -59,6 +61,7 @@ class GeneratorStage:
     """Generator and discriminator of StyleGAN2, updated in turn.
 
     Args:
+        smaller: the generator that ``generator`` was grown from, where its blocks are frozen; None elsewhere. See :meth:`keep_loss`.
         warmup: steps over which the learning rates rise to their full value. Adam's first steps move every weight by the whole rate,
             however small its gradient: trained networks would lose what they have learned.
     """
@@ -68,9 +71,16 @@ class GeneratorStage:
     r1_every, path_every = R1_EVERY, PATH_EVERY
 
     def __init__(
-        self, generator: Generator, discriminator: Discriminator, pictures: Pictures, config: GeneratorConfig, warmup: int = 0
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        pictures: Pictures,
+        config: GeneratorConfig,
+        warmup: int = 0,
+        smaller: Generator | None = None,
     ) -> None:
         self.config, self.pictures, self.warmup = config, pictures, warmup
+        self.smaller = None if smaller is None else smaller.requires_grad_(False).eval()
         self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         freeze(generator, config.frozen_resolution)
         path = _PathMean()
@@ -153,15 +163,34 @@ class GeneratorStage:
             with run.autocast():
                 fake = self.generator.synthesis(ws, "random")
                 logits = self.discriminator(self.augmented(run, fake, "g"))
+                kept = self.keep_loss(fake, ws)
             loss = losses.adversarial_g(logits)
             run.log("g/loss", loss)
+            if kept is not None:
+                run.log("g/keep", kept)
+                loss = loss + KEEP * kept
             yield loss
+
+    def keep_loss(self, picture: torch.Tensor, ws: torch.Tensor) -> torch.Tensor | None:
+        """L_keep of a grown generator whose lower blocks are frozen: the mean squared difference between its pictures, reduced by area, and
+        the smaller generator's pictures of the same latents. None for other generators.
+
+        The discriminator sees mistakes of layout, which the frozen blocks cannot mend. Without this term the others answer by changing
+        colours.
+        """
+        if self.smaller is None:
+            return None
+        with torch.no_grad():
+            old = self.smaller.synthesis(ws[:, : self.smaller.num_ws], "random")
+        reduced = F.interpolate(picture, size=old.shape[2:], mode="area")
+        return F.mse_loss(reduced.float(), old.float())
 
     def path_terms(self, run: Run) -> Iterator[torch.Tensor]:
         """Path length regularisation (StyleGAN2, equation 4) of half a batch, in float32, as it takes second derivatives."""
         rng = run.rng(f"path-noise/{run.rank}")
         for ws in self.latents(run, "path"):
             ws = ws[: max(1, ws.shape[0] // 2)]
+            ws = ws if ws.requires_grad else ws.requires_grad_()  # of a mapping network that does not learn
             picture = self.generator.synthesis(ws, "random")
             lengths = losses.path_length(picture, ws, torch.randn(picture.shape, generator=rng).to(picture.device))
             with torch.no_grad():

@@ -58,7 +58,9 @@ class GeneratorDefinition(TrainedStage):
         else:
             generator = self.start
         warmup = WARMUP if self.start is not None else 0
-        return GeneratorStage(generator, discriminator_to_train(discriminator, generator, seed), self.pictures, self.config, warmup)
+        discriminator = discriminator_to_train(discriminator, generator, seed)
+        smaller = self.start.to(self.device) if self.start is not None and self.grow and self.config.frozen_resolution else None
+        return GeneratorStage(generator, discriminator, self.pictures, self.config, warmup, smaller)
 
     @cached_property
     def _side(self) -> int:
