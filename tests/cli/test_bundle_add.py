@@ -68,6 +68,7 @@ def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path
     mask[4:9, 5:12] = 2
     answers = [Synthesizer(bundle, "cpu", "fp32") for bundle in (old, new)]
     answers[0].bundle.segmenter = None  # which the large one has not
+    answers[0].bundle.details.clear()
     lines = np.full_like(mask, 255)
     lines[4, 3:12] = lines[4:12, 3] = 0
     for condition, drawing in (("mask", mask), ("sketch", lines)):
@@ -75,6 +76,17 @@ def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path
         first, second = (synth.generate(one, 3, condition=condition) for synth, one in given)
         assert second.picture.size == (2 * tiny.SIZE, 2 * tiny.SIZE)
         assert np.array_equal(first.proxy_mask, second.proxy_mask), condition
+
+    # the smaller generator can be put back, without mappers of drawings
+    shutil.copytree(small / "generator", tmp_path / "old" / "generator")
+    assert run("bundle", "add", small, "--bundle", tmp_path / "large", "--out", tmp_path / "again") == 2
+    assert "is a bundle" in capsys.readouterr().err
+    assert run("bundle", "add", tmp_path / "old", "--bundle", tmp_path / "large", "--out", tmp_path / "again") == 0
+    assert "no mapper sketch" in capsys.readouterr().err
+    again = Bundle.load(tmp_path / "again")
+    assert (again.resolution, sorted(again.mappers), again.conditions) == (old.resolution, ["mask"], {})
+    synth = Synthesizer(again, "cpu", "fp32")
+    assert np.array_equal(np.asarray(synth.generate(mask, 3).picture), np.asarray(answers[0].generate(mask, 3).picture))
 
     # a segmenter for the new generator goes in by the same verb
     labelled = tmp_path / "labelled"

@@ -22,7 +22,8 @@ class BundleAdd(Checked):
     """Add a trained mapper, a detail network or a segmenter to a bundle, or put a grown generator into it.
 
     A generator must have been grown from that of the bundle with --frozen-resolution, so that it differs after the split only. Mappers of
-    drawings then read larger ones. Segmenter and detail networks, which the larger pictures make invalid, are left out.
+    drawings then read larger ones. Segmenter and detail networks, which the larger pictures make invalid, are left out. The smaller
+    generator can be put back in the same way.
 
     Examples:
       proxymask bundle add runs/sketch --bundle avatars --out my-bundle
@@ -44,6 +45,8 @@ class BundleAdd(Checked):
         from ..inference.bundle import Bundle
 
         restore_folder(self.out)
+        if (self.run_folder / "bundle.json").is_file():
+            raise ProxymaskError(f"{self.run_folder} is a bundle: give the run folder of the network that is to be added")
         bundle = Bundle.load(self.bundle)
         if (self.run_folder / "mapper").is_dir():
             self._add_mapper(bundle)
@@ -170,22 +173,24 @@ class BundleAdd(Checked):
                 f"({changed}), so that clusters and mappers do not fit: train it by proxymask train generator --grow-from "
                 f"{self.bundle} --frozen-resolution {bundle.cut}, or make a new bundle of it (proxymask fit --generator)"
             )
-        factor, rest = divmod(generator.resolution, bundle.resolution)
-        if rest:
-            raise ProxymaskError(
-                f"{self.run_folder} makes smaller pictures than --bundle {self.bundle}: a generator of larger ones can be put into a bundle"
-            )
-        for name, mapper in bundle.mappers.items():
-            if isinstance(mapper, UNetMapper):
-                bundle.mappers[name] = grow_mapper(mapper, factor)
+        factor = generator.resolution // bundle.resolution  # 0: smaller pictures
+        drawings = sorted(name for name, mapper in bundle.mappers.items() if isinstance(mapper, UNetMapper))
         out = [name for name, there in (("segmenter", bundle.segmenter), ("detail networks", bundle.details)) if there]
+        for name in drawings:
+            mapper = bundle.mappers[name]
+            assert isinstance(mapper, UNetMapper)
+            if factor:
+                bundle.mappers[name] = grow_mapper(mapper, factor)
+            else:
+                bundle.remove_mapper(name)
+                out.append(f"mapper {name}")
         bundle.generator, bundle.segmenter = generator, None
         bundle.details.clear()
         bundle.about["generator"] = weights_hash(generator)
         if out:
             note(
-                f"note: {self.out} gets no {' and no '.join(out)}, which were trained for the old pictures: train new ones with --bundle "
-                f"{self.out} and add them (docs/bring-your-own-generator.md, Growing)"
+                f"note: {self.out} gets no {' and no '.join(out)}, which were trained for pictures of the old size: train new ones with "
+                f"--bundle {self.out} and add them (docs/bring-your-own-generator.md, Growing)"
             )
         self._save(bundle)
         print(f"{self.out}: pictures of {generator.resolution} pixels; mappers {bundle.mappers_text()}")
