@@ -1,7 +1,7 @@
 """The verbs ``train generator``, ``rearranger``, ``segmenter`` and ``depth``, and the table of all that follow ``train``."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -99,7 +99,8 @@ class TrainGenerator(Checked):
                 pictures = open_pictures(self.images, size, count)
             grow = self.grow_from is not None
             side = _square(pictures) if start is None or grow else start.resolution
-            config, loop = stage_settings("generator", self.preset, side, self.common, self.config, self.loop)
+            given = _with_widths_of(start, self.config) if start is not None and grow else self.config
+            config, loop = stage_settings("generator", self.preset, side, self.common, given, self.loop)
             definition = GeneratorDefinition(
                 config=config,
                 loop=loop,
@@ -142,6 +143,14 @@ class TrainGenerator(Checked):
         if prepared:
             return None
         return default if start is None else 2 * start.resolution
+
+
+def _with_widths_of(smaller: Generator, given: GeneratorOverrides) -> GeneratorOverrides:
+    """The flags of a growth, with the widths of ``smaller`` where its blocks are frozen and no widths are given: others would not fit."""
+    if not given.frozen_resolution:
+        return given
+    widths = {name: smaller.config[name] for name in ("channel_base", "channel_max") if getattr(given, name) is None}
+    return replace(given, **widths)
 
 
 def _square(pictures: ImageSet) -> int:

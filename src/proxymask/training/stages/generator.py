@@ -78,7 +78,11 @@ class GeneratorDefinition(TrainedStage):
         self._check_frozen_widths(smaller)
         with seeded(self.loop.seed, "init", "grow"):
             generator = grow_generator(smaller, *widths)
-            return generator, None if self.discriminator is None else grow_discriminator(self.discriminator, *widths)
+            if self.discriminator is None:
+                return generator, None
+            # the widths of a frozen growth cannot be chosen; the discriminator's last block needs some channels
+            least = 2 * smaller.img_channels * self._side if self.config.frozen_resolution else 0
+            return generator, grow_discriminator(self.discriminator, self._side, max(widths[1], least), widths[2])
 
     def _check_frozen_widths(self, smaller: Generator) -> None:
         """Blocks that keep their weights must keep their widths as well."""
