@@ -91,6 +91,7 @@ PRINTED_BY: dict[str, list[str]] = {
     "training/detail.py": ["train detail"],
     "training/distributed.py": [*ONES, "fit"],
     "training/fit/": ["fit"],
+    "training/generator.py": ["train generator"],
     "training/judge.py": ["train judge"],
     "training/loop.py": STEPS,
     "training/pair": ["train mapper"],

@@ -13,6 +13,7 @@ from proxymask.cli import main
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.detail_network import DetailNetwork
+from proxymask.models.discriminator import Discriminator
 from proxymask.models.unet_mapper import UNetMapper
 
 CPU = ("--device", "cpu")
@@ -56,6 +57,12 @@ def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path
     assert run("bundle", "add", grown, "--bundle", small, "--out", tmp_path / "large") == 0
     said = capsys.readouterr().err
     assert "gets no segmenter and no detail networks" in said
+    assert "edit" in said
+    assert "without the labels of the style" not in said  # no mapper here reads them
+    assert run("bundle", "add", grown, "--bundle", tmp_path / "large", "--out", tmp_path / "x") == 2
+    assert "already" in capsys.readouterr().err
+    assert run("bundle", "add", grown, "--bundle", small, "--name", "new", "--out", tmp_path / "x") == 2
+    assert "leave --name out" in capsys.readouterr().err
     old, new = Bundle.load(small), Bundle.load(tmp_path / "large")
     assert new.resolution == 2 * old.resolution
     assert (sorted(new.mappers), new.segmenter, new.details) == (["mask", "sketch"], None, {})
@@ -95,9 +102,9 @@ def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path
     painted = np.zeros((2 * tiny.SIZE, 2 * tiny.SIZE), np.uint8)
     painted[8:16], painted[16:24], painted[24:] = 1, 2, 3
     Image.fromarray(painted).save(labelled / f"{stem}.mask.png")
-    tiny.LABELS.save(labelled / "labels.json")
     words = ("train", "segmenter", "--labels", labelled, "--style-transfer-max-labels", 0, *QUICK)
-    assert run(*words, "--bundle", tmp_path / "large", "--out", tmp_path / "segmenter") == 0
+    assert run(*words, "--bundle", tmp_path / "large", "--out", tmp_path / "segmenter") == 0  # labels.json is the bundle's
+    assert f"bundle add {tmp_path / 'segmenter'} --bundle {tmp_path / 'large'} --out {tmp_path / 'large'}" in capsys.readouterr().out
     assert run("bundle", "add", tmp_path / "segmenter", "--bundle", small, "--out", tmp_path / "x") == 2
     assert "another generator" in capsys.readouterr().err
     assert run("bundle", "add", tmp_path / "segmenter", "--bundle", tmp_path / "large", "--out", tmp_path / "whole") == 0
@@ -121,3 +128,27 @@ def test_a_generator_that_changed_before_the_split_is_refused(
         assert run("bundle", "add", grown, "--bundle", small, "--out", tmp_path / "x") == 2
         assert f"--frozen-resolution {tiny.CUT}" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_growths_that_cannot_be(small: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("train", "generator", "--images", pictures, "--out", tmp_path / "x", *QUICK)
+    assert run(*words, "--frozen-resolution", 8) == 2
+    assert "a new generator has none" in capsys.readouterr().err
+    tiny.make_generator(start=(4, 8)).save_pretrained(tmp_path / "wide" / "generator")
+    assert run(*words, "--grow-from", tmp_path / "wide", "--discriminator-first", 1) == 2
+    assert "only generators of square pictures grow" in capsys.readouterr().err
+    for folder, said in ((tmp_path / "nothing", "does not exist"), (pictures, "holds no mapper, detail network")):
+        assert run("bundle", "add", folder, "--bundle", small, "--out", tmp_path / "x") == 2
+        assert said in capsys.readouterr().err
+    assert run("bundle", "add", "churches", "--bundle", small, "--out", tmp_path / "x") == 2
+    assert "is a bundle" in capsys.readouterr().err
+
+
+def test_a_wider_discriminator_stays_as_wide(small: Path, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(small / "generator", tmp_path / "run" / "generator")
+    judge = Discriminator(tiny.SIZE, channel_base=1024, channel_max=32, mbstd_group=1)
+    judge.save_pretrained(tmp_path / "run" / "discriminator")
+    words = ("train", "generator", "--images", pictures, "--grow-from", tmp_path / "run", "--frozen-resolution", tiny.CUT, *QUICK)
+    assert run(*words, "--out", tmp_path / "grown") == 0
+    assert Discriminator.from_pretrained(tmp_path / "grown" / "discriminator").config["channel_max"] == 32
+    assert run(*words, "--steps", 4, "--out", tmp_path / "grown") == 0  # goes on

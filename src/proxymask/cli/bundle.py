@@ -43,17 +43,26 @@ class BundleAdd(Checked):
         """Write the bundle."""
         from ..core.files import restore_folder
         from ..inference.bundle import Bundle
+        from ..inference.find import list_bundles
 
         restore_folder(self.out)
-        if (self.run_folder / "bundle.json").is_file():
+        if (self.run_folder / "bundle.json").is_file() or str(self.run_folder) in list_bundles():
             raise ProxymaskError(f"{self.run_folder} is a bundle: give the run folder of the network that is to be added")
         bundle = Bundle.load(self.bundle)
         if (self.run_folder / "mapper").is_dir():
             self._add_mapper(bundle)
             return
         adders = {"detail": self._add_detail, "segmenter": self._add_segmenter, "generator": self._put_generator}
-        add = next((add for part, add in adders.items() if (self.run_folder / part).is_dir()), self._add_mapper)
-        add(bundle)
+        part = next((part for part in adders if (self.run_folder / part).is_dir()), None)
+        if part in ("segmenter", "generator") and self.name is not None:
+            raise ProxymaskError(f"--name {self.name}: a bundle has one {part}, without a name; leave --name out")
+        if part is None and not (self.run_folder / "config.json").is_file():
+            raise ProxymaskError(
+                f"{self.run_folder} holds no mapper, detail network, segmenter or generator: give the run folder of the training"
+                if self.run_folder.is_dir()
+                else f"{self.run_folder} does not exist: give the run folder of a training"
+            )
+        adders.get(part or "", self._add_mapper)(bundle)
 
     def _add_mapper(self, bundle: "Bundle") -> None:
         """Add a mapper, with the condition that it reads and the extractor that it learned from."""
@@ -160,12 +169,16 @@ class BundleAdd(Checked):
     def _put_generator(self, bundle: "Bundle") -> None:
         """Put a generator that was grown from the bundle's own into it, and leave out what no longer fits."""
         from ..core.hashing import weights_hash
+        from ..core.sizes import size_text
         from ..models.growing import grow_mapper
+        from ..models.oasis_mapper import has_label_prior
         from ..models.stylegan2 import Generator
         from ..models.unet_mapper import UNetMapper
         from ..training.parts import load_part
 
         generator = load_part(self.run_folder, "generator", Generator)
+        if weights_hash(generator) == weights_hash(bundle.generator):
+            raise ProxymaskError(f"--bundle {self.bundle} has the generator of {self.run_folder} already: nothing is to be done")
         changed = _changed_up_to(bundle.generator, generator, bundle.cut)
         if changed:
             raise ProxymaskError(
@@ -189,11 +202,14 @@ class BundleAdd(Checked):
         bundle.about["generator"] = weights_hash(generator)
         if out:
             note(
-                f"note: {self.out} gets no {' and no '.join(out)}, which were trained for pictures of the old size: train new ones with "
-                f"--bundle {self.out} and add them (docs/bring-your-own-generator.md, Growing)"
+                f"note: {self.out} gets no {' and no '.join(out)}: the old generator's do not fit. Train new ones with --bundle {self.out} "
+                "and add them (docs/bring-your-own-generator.md, Growing)"
             )
+        if any(has_label_prior(mapper) for mapper in bundle.mappers.values()):
+            note("note: until there is a segmenter, masks are read without the labels of the style, so that colours may differ")
+        note(f"note: edit {self.out / 'README.md'}: it describes the old generator")
         self._save(bundle)
-        print(f"{self.out}: pictures of {generator.resolution} pixels; mappers {bundle.mappers_text()}")
+        print(f"{self.out}: pictures of {size_text(bundle.size)}; mappers {bundle.mappers_text()}")
 
     def _check(self, bundle: "Bundle", mapper: "Mapper", trained_with: dict[str, Any]) -> None:
         """The mapper must have been trained with the bundle's own generator and clusters."""
@@ -214,8 +230,12 @@ class BundleAdd(Checked):
 
 
 def _changed_up_to(old: "Generator", new: "Generator", resolution: int) -> str:
-    """The first tensor up to a block in which two generators differ (as float16, in which bundles are stored); "" where none does."""
+    """The first setting, or tensor up to a block, in which two generators differ as float16, in which bundles are stored; "" for none."""
     kept = ("mapping.", *(f"synthesis.b{res}." for res in old.synthesis.block_resolutions if res <= resolution))
+    free = ("resolution", "channel_base", "channel_max", "num_fp16_res")
+    for name, setting in old.config.items():
+        if name not in free and new.config[name] != setting:
+            return name
     theirs = new.state_dict()
     for name, value in old.state_dict().items():
         if name.startswith(kept):

@@ -18,6 +18,12 @@ def bundle_option(bundle: str) -> tuple[str, ...]:
     return () if bundle == "avatars" else ("--bundle", bundle)
 
 
+def add_to_bundle(run: Path, bundle: str | Path, *words: object) -> str:
+    """The command that adds a run to a bundle: into its own folder; of an embedded one, or one on the hub, a new folder."""
+    out = bundle if (Path(bundle) / "bundle.json").is_file() else "my-bundle"
+    return command_line("bundle", "add", run, "--bundle", bundle, *words, "--out", out)
+
+
 def near(path: Path) -> Path:
     """``path`` relative to the working folder, where it is below it."""
     absolute = path.absolute()

@@ -8,9 +8,11 @@ from typing import Annotated
 from ..core.checks import BatchSize, Checked, Steps
 from ..core.errors import ProxymaskError
 from ..core.hashing import weights_hash
-from ..core.sizes import Size, as_size, short_text, size_text
+from ..core.sizes import START, Size, as_size, short_text, size_text
 from ..core.text import counted
 from ..data.dataset import ImageSet
+from ..imaging.labels import LabelSet
+from ..inference.find import find_bundle
 from ..inference.samples import read_label_set, read_labelled
 from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
@@ -29,7 +31,7 @@ from ..training.stages.generator import GeneratorDefinition
 from ..training.stages.rearranger import RearrangerDefinition
 from ..training.stages.segmenter import SegmenterDefinition, absent_labels
 from .evaluation import TrainJudge
-from .hints import command_line
+from .hints import add_to_bundle, command_line
 from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import progress
 from .stage_options import (
@@ -111,8 +113,15 @@ class TrainGenerator(Checked):
                 grow=grow,
             )
             train_stage(definition, self.out, "generator")
-        hint = command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
-        say(f"generator: {self.out / 'generator'}; next: {hint}")
+        say(f"generator: {self.out / 'generator'}; next: {self._next(config.frozen_resolution)}")
+
+    def _next(self, frozen: int) -> str:
+        """The command that uses the generator: it goes into the bundle that it was grown from, or gets one of its own."""
+        if self.grow_from is not None and frozen and (self.grow_from / "bundle.json").is_file():
+            return command_line("bundle", "add", self.out, "--bundle", self.grow_from, "--out", "larger-bundle")
+        if self.grow_from is not None and frozen:
+            return command_line("bundle", "add", self.out, "--bundle", "BUNDLE", "--out", "larger-bundle")
+        return command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
 
     def _start(self) -> tuple[Generator | None, Discriminator | None]:
         """The generator to fine-tune or to grow, if one is given, and its discriminator, if there is one."""
@@ -125,6 +134,12 @@ class TrainGenerator(Checked):
             return None, None
         start, discriminator = generator_of(given, self.class_index)
         check_colours(start)
+        if self.grow_from is not None and start.start != START:
+            made = short_text(start.picture_size)
+            raise ProxymaskError(
+                f"--grow-from {given} makes pictures of {made}, and only generators of square pictures grow: fine-tune it at its own size "
+                "(--resume-from)"
+            )
         return start, discriminator
 
     def _size(self, start: Generator | None, default: int) -> Size | None:
@@ -234,7 +249,7 @@ class TrainSegmenter(Checked):
     """
 
     labels: Path
-    """Folder of painted masks and labels.json."""
+    """Folder of painted masks and labels.json. Without that file, the classes are those of --bundle."""
     out: Path
     """Run folder; training resumes from the checkpoints in it."""
     bundle: OptionalPath = None
@@ -265,7 +280,7 @@ class TrainSegmenter(Checked):
             source = part_of(self.generator, self.bundle, "generator")
             generator, _ = generator_of(source, self.class_index)
             config, loop = stage_settings("segmenter", self.preset, generator.resolution, self.common, self.config, self.loop)
-            labels = read_label_set(self.labels)
+            labels = self._label_set()
             ws, masks, names = read_labelled(self.labels, labels, weights_hash(generator), self.samples, self.strict)
             for note in absent_labels(labels, masks):
                 say(f"note: {note}")
@@ -286,6 +301,16 @@ class TrainSegmenter(Checked):
             )
             train_stage(definition, self.out, "segmenter")
         say(f"segmenter, of {counted(len(names), 'labelled sample')}: {self.out / 'segmenter'}")
+        if self.bundle is not None:
+            say(f"next: {add_to_bundle(self.out, self.bundle)}")
+
+    def _label_set(self) -> LabelSet:
+        """The classes of the masks: those in their folder, else those of the bundle."""
+        if self.bundle is not None and not (self.labels / "labels.json").is_file():
+            ours = find_bundle(self.bundle)
+            if (ours / "labels.json").is_file():
+                return LabelSet.load(ours / "labels.json")
+        return read_label_set(self.labels)
 
     def _for_style_transfer(self, source: Path) -> tuple[ProxyClusters, Rearranger]:
         """What style-transfer labelling needs."""

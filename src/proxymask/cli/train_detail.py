@@ -14,7 +14,7 @@ from ..training.parts import Frozen, load_part
 from ..training.presets import DEFAULT_PRESET
 from ..training.run_dirs import check_out, run_lock
 from ..training.stages.detail import DetailDefinition
-from .hints import command_line
+from .hints import add_to_bundle
 from .options import BundleName, Common, Computing, OptionalPath
 from .stage_options import DetailLoop, DetailOverrides, Flat, PresetName, load_discriminator, say, stage_settings, train_stage
 
@@ -52,7 +52,7 @@ class TrainDetail(Checked):
             check_out(self.out)
             train_stage(self._definition(), self.out, "detail network")
         say(f"detail network: {self.out / 'detail'}")
-        say(f"next: {command_line('bundle', 'add', self.out, '--bundle', self.bundle, '--name', self.mapper, '--out', 'my-bundle')}")
+        say(f"next: {add_to_bundle(self.out, self.bundle, '--name', self.mapper)}")
 
     def _definition(self) -> DetailDefinition:
         bundle = Bundle.load(self.bundle)

@@ -32,7 +32,7 @@ from ..training.stages.condition_mapper import ConditionMapperDefinition
 from ..training.stages.definition import TrainedStage
 from ..training.stages.distillation import DistillationDefinition
 from ..training.stages.mapper import MapperDefinition, PairedMapperDefinition
-from .hints import command_line
+from .hints import add_to_bundle
 from .options import ClassIndex, Common, Computing, OptionalPath
 from .progress import progress
 from .stage_options import (
@@ -128,7 +128,7 @@ class TrainMapper(Checked):
             train_stage(definition, self.out, "mapper" if condition is None else f"mapper for {condition.name}")
         say(f"mapper: {self.out / 'mapper'}")
         if condition is not None and self.bundle is not None:
-            say(f"next: {command_line('bundle', 'add', self.out, '--bundle', self.bundle, '--out', 'my-bundle')}")
+            say(f"next: {add_to_bundle(self.out, self.bundle)}")
 
     def _check_flags(self) -> None:
         """A :class:`ProxymaskError` where flags are given that do nothing together."""

@@ -52,6 +52,10 @@ class GeneratorDefinition(TrainedStage):
     def build(self) -> GeneratorStage:
         seed, discriminator = self.loop.seed, self.discriminator
         if self.start is None:
+            if self.config.frozen_resolution:
+                raise ProxymaskError(
+                    "--frozen-resolution keeps trained blocks, and a new generator has none: give --grow-from or --resume-from"
+                )
             generator = new_generator(self.config, self._side, seed)
         elif self.grow:
             generator, discriminator = self._grown(self.start)
@@ -80,9 +84,12 @@ class GeneratorDefinition(TrainedStage):
             generator = grow_generator(smaller, *widths)
             if self.discriminator is None:
                 return generator, None
-            # the widths of a frozen growth cannot be chosen; the discriminator's last block needs some channels
-            least = 2 * smaller.img_channels * self._side if self.config.frozen_resolution else 0
-            return generator, grow_discriminator(self.discriminator, self._side, max(widths[1], least), widths[2])
+            base, most = widths[1:]
+            if self.config.frozen_resolution:  # whose widths cannot be chosen: a wider discriminator stays as wide, and its last block
+                theirs = self.discriminator.config  # needs some channels
+                base = max(base, theirs["channel_base"], 2 * smaller.img_channels * self._side)
+                most = max(most, theirs["channel_max"])
+            return generator, grow_discriminator(self.discriminator, self._side, base, most)
 
     def _check_frozen_widths(self, smaller: Generator) -> None:
         """Blocks that keep their weights must keep their widths as well."""
