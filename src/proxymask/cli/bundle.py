@@ -49,10 +49,12 @@ class BundleAdd(Checked):
         if (self.run_folder / "bundle.json").is_file() or str(self.run_folder) in list_bundles():
             raise ProxymaskError(f"{self.run_folder} is a bundle: give the run folder of the network that is to be added")
         bundle = Bundle.load(self.bundle)
-        if (self.run_folder / "mapper").is_dir():
-            self._add_mapper(bundle)
-            return
-        adders = {"detail": self._add_detail, "segmenter": self._add_segmenter, "generator": self._put_generator}
+        adders = {
+            "mapper": self._add_mapper,
+            "detail": self._add_detail,
+            "segmenter": self._add_segmenter,
+            "generator": self._put_generator,
+        }
         part = next((part for part in adders if (self.run_folder / part).is_dir()), None)
         if part in ("segmenter", "generator") and self.name is not None:
             raise ProxymaskError(f"--name {self.name}: a bundle has one {part}, without a name; leave --name out")
@@ -62,7 +64,7 @@ class BundleAdd(Checked):
                 if self.run_folder.is_dir()
                 else f"{self.run_folder} does not exist: give the run folder of a training"
             )
-        adders.get(part or "", self._add_mapper)(bundle)
+        adders[part or "mapper"](bundle)
 
     def _add_mapper(self, bundle: "Bundle") -> None:
         """Add a mapper, with the condition that it reads and the extractor that it learned from."""

@@ -117,10 +117,9 @@ class TrainGenerator(Checked):
 
     def _next(self, frozen: int) -> str:
         """The command that uses the generator: it goes into the bundle that it was grown from, or gets one of its own."""
-        if self.grow_from is not None and frozen and (self.grow_from / "bundle.json").is_file():
-            return command_line("bundle", "add", self.out, "--bundle", self.grow_from, "--out", "larger-bundle")
         if self.grow_from is not None and frozen:
-            return command_line("bundle", "add", self.out, "--bundle", "BUNDLE", "--out", "larger-bundle")
+            bundle = self.grow_from if (self.grow_from / "bundle.json").is_file() else "BUNDLE"
+            return command_line("bundle", "add", self.out, "--bundle", bundle, "--out", "larger-bundle")
         return command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
 
     def _start(self) -> tuple[Generator | None, Discriminator | None]:
