@@ -73,7 +73,6 @@ class BundleAdd(Checked):
         from ..inference.bundle import MASK
         from ..models.mappers import OasisMapper, load_mapper
         from ..training.parts import find_part, load_extractor
-        from ..training.run_dirs import mark_of
 
         mapper = load_mapper(find_part(self.run_folder, "mapper"))
         file = self.run_folder / "condition.json"
@@ -82,7 +81,7 @@ class BundleAdd(Checked):
             raise ProxymaskError(
                 f"{self.run_folder} is no run of proxymask train mapper: its condition.json does not fit its mapper; train it again"
             )
-        self._check(bundle, mapper, (mark_of(self.run_folder) or {}).get("identity", {}))
+        self._check(bundle, mapper, self._trained_with())
         name = self.name or about["condition"]
         mode, ours = about.pop("proxy_mask_mode", None), bundle.about.get("proxy_mask_mode", "soft")
         if mode not in (None, ours):
@@ -105,6 +104,12 @@ class BundleAdd(Checked):
         self._save(bundle)
         print(f"{self.out}: mappers {bundle.mappers_text()}")
 
+    def _trained_with(self) -> dict[str, Any]:
+        """The settings and inputs of the run, see ``identity_of``; empty where the run says nothing."""
+        from ..training.run_dirs import mark_of
+
+        return (mark_of(self.run_folder) or {}).get("identity", {})
+
     def _save(self, bundle: "Bundle") -> None:
         from ..inference.bundle import find_bundle
 
@@ -116,13 +121,12 @@ class BundleAdd(Checked):
         from ..core.hashing import short_hash
         from ..models.detail_network import DetailNetwork
         from ..training.parts import find_part
-        from ..training.run_dirs import mark_of
 
         name = self.name or "mask"
         if name not in bundle.mappers:
             raise ProxymaskError(f"--name {name}: the bundle {bundle.name} has no such mapper (it has: {bundle.mappers_text()})")
         network = DetailNetwork.from_pretrained(find_part(self.run_folder, "detail"))
-        trained_with = (mark_of(self.run_folder) or {}).get("identity", {})
+        trained_with = self._trained_with()
         parts = {
             "generator": bundle.generator,
             "clusters": bundle.clusters,
@@ -147,10 +151,9 @@ class BundleAdd(Checked):
         from ..inference.samples import read_label_set
         from ..models.few_shot_segmenter import FewShotSegmenter
         from ..training.parts import load_part
-        from ..training.run_dirs import mark_of
 
         segmenter = load_part(self.run_folder, "segmenter", FewShotSegmenter)
-        trained_with = (mark_of(self.run_folder) or {}).get("identity", {})
+        trained_with = self._trained_with()
         if trained_with.get("generator") != short_hash(bundle.generator):
             raise ProxymaskError(
                 f"{self.run_folder} was trained with another generator than the one of --bundle {self.bundle}: give the --bundle that it "
