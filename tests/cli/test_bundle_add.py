@@ -10,6 +10,7 @@ from PIL import Image
 
 import tiny
 from proxymask.cli import main
+from proxymask.core.errors import ProxymaskError
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.detail_network import DetailNetwork
@@ -116,6 +117,38 @@ def test_a_grown_generator_keeps_what_fits(small: Path, pictures: Path, tmp_path
     assert run("bundle", "add", tmp_path / "other-labels", "--bundle", tmp_path / "large", "--out", tmp_path / "x") == 2
     assert "has the labels" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_new_blocks_alone_leave_nothing_to_train(small: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where all old blocks are frozen, segmenter and detail networks read the same features as before."""
+    grown = grow(small, pictures, tmp_path / "grown", tiny.SIZE)
+    capsys.readouterr()
+    assert run("bundle", "add", grown, "--bundle", small, "--out", tmp_path / "large") == 0
+    said = capsys.readouterr().err
+    assert "gets no" not in said
+    assert "edit" in said
+    old, new = (Synthesizer(Bundle.load(place), "cpu", "fp32") for place in (small, tmp_path / "large"))
+    assert new.bundle.segmenter is not None
+    assert new.bundle.segmenter.resolution == 2 * tiny.SIZE
+    w = old.w([1, 2, 3])
+    theirs, ours = old.sample(w)[2], new.sample(w)[2]
+    assert theirs is not None
+    assert ours is not None
+    assert (ours[:, ::2, ::2] == theirs).float().mean() > 0.9
+    before, after = old.bundle.details["mask"], new.bundle.details["mask"]
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+    mask = np.zeros((tiny.SIZE, tiny.SIZE), np.uint8)
+    mask[4:9, 5:12] = 2
+    answers = [synth.generate(mask.repeat(scale, 0).repeat(scale, 1), 3) for synth, scale in ((old, 1), (new, 2))]
+    assert np.array_equal(answers[0].proxy_mask, answers[1].proxy_mask)
+    assert answers[1].picture.size == (2 * tiny.SIZE, 2 * tiny.SIZE)
+
+
+def test_a_detail_network_of_other_features_is_refused(small: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(small)
+    bundle.details["mask"] = DetailNetwork(len(tiny.LABELS), 3, tiny.SIZE, tiny.CUT, width=4)
+    with pytest.raises(ProxymaskError, match="proxymask train detail"):
+        Bundle.load(bundle.save(tmp_path / "bundle"))
 
 
 def test_a_generator_that_changed_before_the_split_is_refused(

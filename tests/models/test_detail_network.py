@@ -26,7 +26,8 @@ def square(height: int = 16, width: int = 16) -> torch.Tensor:
 
 
 def change(made: DetailNetwork, given: torch.Tensor) -> DetailChange:
-    last = torch.randn(len(given), 7, *given.shape[-2:], generator=torch.Generator().manual_seed(1))
+    size = [side // made.factor for side in given.shape[-2:]]
+    last = torch.randn(len(given), 7, *size, generator=torch.Generator().manual_seed(1))
     return made(made.encode(given), last)
 
 
@@ -76,6 +77,15 @@ def test_neighbours_take_their_share_of_a_pixel() -> None:
     torch.testing.assert_close(mixed, wanted)
 
 
+def test_neighbours_of_larger_pictures_are_further_away() -> None:
+    picture = torch.arange(64, dtype=torch.float32).view(1, 1, 8, 8)
+    weights = torch.zeros(1, 4, 4, 4)
+    weights[:, 0] = 0.5  # above
+    mixed = DetailChange(torch.zeros(1, 1, 4, 4), weights, 2, 1.0).on_picture(picture)
+    torch.testing.assert_close(mixed[:, :, 2:], picture[:, :, 2:] - 8)  # half of what stands two rows of 8 above
+    assert torch.equal(mixed[:, :, :2], picture[:, :, :2])
+
+
 def same(a: DetailChange, b: DetailChange) -> bool:
     return torch.allclose(a.features, b.features, atol=1e-5) and torch.allclose(a.neighbours, b.neighbours, atol=1e-5)
 
@@ -119,8 +129,8 @@ def test_the_fused_form_is_the_same_function() -> None:
 def test_pictures_that_are_not_square_and_a_smaller_cut() -> None:
     made = network(32, 8)
     found = change(made, square(32, 64))
-    assert found.features.shape == (1, 7, 32, 64)
-    assert (made.reach, found.spread) == (4, 2)
+    assert found.features.shape == (1, 7, 16, 32)
+    assert (made.cell, found.factor) == (4, 2)
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:

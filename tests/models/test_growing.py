@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from proxymask.core.errors import ProxymaskError
+from proxymask.models.detail_network import DetailNetwork
 from proxymask.models.discriminator import Discriminator
-from proxymask.models.growing import grow_discriminator, grow_generator, grow_mapper
+from proxymask.models.few_shot_segmenter import FewShotSegmenter
+from proxymask.models.growing import grow_detail_network, grow_discriminator, grow_generator, grow_mapper, grow_segmenter
 from proxymask.models.stylegan2 import Generator
 from proxymask.models.stylegan2_ops import downsample2, upsample2
 from proxymask.models.unet_mapper import UNetMapper
@@ -97,3 +99,45 @@ def test_a_grown_mapper_reads_the_reduced_drawing(planes: int, fold: int, factor
     reduced = torch.nn.functional.avg_pool2d(drawing, factor)
     torch.testing.assert_close(large(drawing), small(reduced), rtol=1e-4, atol=1e-5)
     assert torch.equal(large.typical, small.typical)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_grown_segmenter_finds_the_same_areas(factor: int) -> None:
+    """Logits of smooth features are those of the smaller one, interpolated; the features of new blocks do not count."""
+    torch.manual_seed(0)
+    small = FewShotSegmenter((6, 6, 5), 16, 3, width=8, dilations=(1, 2)).eval()
+    small.calibrate([2 * torch.randn(4, 6, 4, 4), torch.randn(4, 6, 8, 8), torch.randn(4, 5, 16, 16)])
+    new = [4] if factor == 2 else [4, 2]
+    large = grow_segmenter(small, [6, 6, 5, *new])
+    assert (large.resolution, large.training) == (16 * factor, False)
+    flat = [torch.randn(2, c, 1, 1).expand(-1, -1, size, size).clone() for c, size in ((6, 4), (6, 8), (5, 16))]
+    flat[2][..., 8:] += 1.0  # and a border
+    others = [torch.randn(2, c, 16 * 2 ** (i + 1), 16 * 2 ** (i + 1)) for i, c in enumerate(new)]
+    found, wanted = large([*flat, *others]), small(flat)
+    torch.testing.assert_close(found, large([*flat, *(5 * x for x in others)]))
+    middle = slice(6 * factor, 10 * factor)  # far from the frame
+    for at in (2, 13):  # and from the border
+        torch.testing.assert_close(
+            found[:, :, middle, at * factor], wanted[:, :, 6:10, at].repeat_interleave(factor, dim=2), rtol=1e-3, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_grown_detail_network_reads_the_reduced_mask(factor: int) -> None:
+    torch.manual_seed(0)
+    small = DetailNetwork(3, 7, 16, 8, 8, 2.0).eval()
+    torch.nn.init.normal_(small.leave.weight)
+    large = grow_detail_network(small, factor)
+    assert (large.factor, large.training) == (factor, False)
+    mask = torch.zeros(1, 16, 16, dtype=torch.int64)
+    mask[:, :, 7:] = 1
+    theirs, ours = small.encode(mask), large.encode(mask.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2))
+    torch.testing.assert_close(ours.layout, theirs.layout)
+    assert (ours.gate - theirs.gate).abs().max() < 0.3  # a border is two pixels wide, here smaller ones
+    full = torch.ones_like(ours.gate)
+    features = torch.randn(1, 7, 16, 16)
+    changes = [net(code._replace(gate=full), features) for net, code in ((small, theirs), (large, ours))]
+    torch.testing.assert_close(changes[0].features, changes[1].features)
+    torch.testing.assert_close(changes[0].neighbours, changes[1].neighbours)
+    # a mask with half as large a detail is neither of the two labels
+    assert large.encode(torch.arange(16 * factor).remainder(2).expand(1, 16 * factor, -1)).layout.std(dim=3).max() < 1e-5

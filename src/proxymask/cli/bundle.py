@@ -22,7 +22,7 @@ class BundleAdd(Checked):
     """Add a trained mapper, a detail network or a segmenter to a bundle, or put a grown generator into it.
 
     A generator must have been grown from that of the bundle with --frozen-resolution, so that it differs after the split only. Mappers of
-    drawings then read larger ones. Segmenter and detail networks, which the larger pictures make invalid, are left out. The smaller
+    drawings then read larger ones. Segmenter and detail networks stay where all old blocks were frozen, else they are left out. The smaller
     generator can be put back in the same way.
 
     Examples:
@@ -175,7 +175,7 @@ class BundleAdd(Checked):
         """Put a generator that was grown from the bundle's own into it, and leave out what no longer fits."""
         from ..core.hashing import weights_hash
         from ..core.sizes import size_text
-        from ..models.growing import grow_mapper
+        from ..models.growing import grow_detail_network, grow_mapper, grow_segmenter
         from ..models.oasis_mapper import has_label_prior
         from ..models.stylegan2 import Generator
         from ..models.unet_mapper import UNetMapper
@@ -193,7 +193,15 @@ class BundleAdd(Checked):
             )
         factor = generator.resolution // bundle.resolution  # 0: smaller pictures
         drawings = sorted(name for name, mapper in bundle.mappers.items() if isinstance(mapper, UNetMapper))
-        out = [name for name, there in (("segmenter", bundle.segmenter), ("detail networks", bundle.details)) if there]
+        out: list[str] = []
+        if factor and not _changed_up_to(bundle.generator, generator, bundle.resolution):  # new blocks alone have learnt
+            bundle.details = {name: grow_detail_network(network, factor) for name, network in bundle.details.items()}
+            if bundle.segmenter is not None:
+                blocks = map(generator.synthesis.block, generator.synthesis.block_resolutions)
+                bundle.segmenter = grow_segmenter(bundle.segmenter, [block.conv1.weight.shape[0] for block in blocks])
+        else:
+            out += [name for name, there in (("segmenter", bundle.segmenter), ("detail networks", bundle.details)) if there]
+            bundle.segmenter, bundle.details = None, {}
         for name in drawings:
             mapper = bundle.mappers[name]
             assert isinstance(mapper, UNetMapper)
@@ -202,15 +210,14 @@ class BundleAdd(Checked):
             else:
                 bundle.remove_mapper(name)
                 out.append(f"mapper {name}")
-        bundle.generator, bundle.segmenter = generator, None
-        bundle.details.clear()
+        bundle.generator = generator
         bundle.about["generator"] = weights_hash(generator)
         if out:
             note(
                 f"note: {self.out} gets no {' and no '.join(out)}: the old generator's do not fit. Train new ones with --bundle {self.out} "
                 "and add them (docs/bring-your-own-generator.md, Growing)"
             )
-        if any(has_label_prior(mapper) for mapper in bundle.mappers.values()):
+        if bundle.segmenter is None and any(has_label_prior(mapper) for mapper in bundle.mappers.values()):
             note("note: until there is a segmenter, masks are read without the labels of the style, so that colours may differ")
         note(f"note: edit {self.out / 'README.md'}: it describes the old generator")
         self._save(bundle)

@@ -259,20 +259,35 @@ class Bundle:
         clusters = ProxyClusters.from_pretrained(folder / "clusters")
         rearranger = Rearranger.from_pretrained(folder / "rearranger")
         rearranger.centroids.copy_(clusters.centroids)  # its own copy may have been rounded to float16, which moves ties
+        generator, cut = Generator.from_pretrained(folder / "generator"), int(about["cut"])
+        details = {name: DetailNetwork.from_pretrained(folder / "details" / name) for name in about.get("details", [])}
+        for name, network in details.items():
+            _check_detail_network(network, generator, cut, folder / "details" / name)
         return cls(
-            generator=Generator.from_pretrained(folder / "generator"),
-            cut=int(about["cut"]),
+            generator=generator,
+            cut=cut,
             clusters=clusters,
             rearranger=rearranger,
             labels=LabelSet.load(folder / "labels.json") if (folder / "labels.json").is_file() else None,
             segmenter=FewShotSegmenter.from_pretrained(folder / "segmenter") if about["segmenter"] else None,
             mappers={name: load_mapper(folder / "mappers" / name) for name in about["mappers"]},
             conditions=about.get("conditions", {}),
-            details={name: DetailNetwork.from_pretrained(folder / "details" / name) for name in about.get("details", [])},
+            details=details,
             extractors={name: DepthNet.from_pretrained(folder / "extractors" / name) for name in about.get("extractors", [])},
             name=str(about["name"]),
             about=said,
             folder=folder,
+        )
+
+
+def _check_detail_network(network: DetailNetwork, generator: Generator, cut: int, place: Path) -> None:
+    """It must read what the first block after the split makes."""
+    here = generator.resolution, cut, generator.synthesis.block(2 * cut).conv1.weight.shape[0]
+    reads = tuple(network.config[name] for name in ("resolution", "cut", "out_channels"))
+    if reads != here:
+        raise ProxymaskError(
+            f"{place} is for pictures of {reads[0]} pixels, a split at {reads[1]} and {reads[2]} channels; the bundle has {here[0]}, "
+            f"{here[1]} and {here[2]}: take {place.name} out of details in bundle.json, and train a new one (proxymask train detail)"
         )
 
 

@@ -178,14 +178,14 @@ class RegionG2:
             x = state.features.to(dtype=self.dtype, memory_format=torch.channels_last)
             rgb, shares = state.rgb, shrink(weights, state.features.shape[2:])
             change: DetailChange | None = None
-            for block in self.blocks:
+            for number, block in enumerate(self.blocks):
                 here = shrink(weights, block.size)
                 for layer in block.layers:
                     x = self._conv(x, layer, shares, here)
                     shares = here
                 if block.layers:
                     rgb = upsample2_matmul(rgb, block.kernel)
-                if details is not None and block is self.blocks[-1]:
+                if details is not None and number == 1:  # the first block after the split
                     change = details(x)
                     x = change.on_features(x)
                 y = F.conv2d(x * self._map(here, block.rgb_styles), block.rgb_weight).float() + block.rgb_bias

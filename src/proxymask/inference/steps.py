@@ -326,7 +326,7 @@ class SynthesisSteps:
 
     @inference
     def details(self, painted: Sequence[DetailInput]) -> Details | None:
-        """What the detail networks change in G2's last block; None where nothing is changed.
+        """What the detail networks change in G2; None where nothing is changed.
 
         Args:
             painted: inputs, each for all pictures or for one; of several, each acts where it was painted.
@@ -340,9 +340,9 @@ class SynthesisSteps:
         if not parts:
             return None
 
-        def details(last: torch.Tensor) -> DetailChange:
+        def details(features: torch.Tensor) -> DetailChange:
             with torch.autocast(self.device.type, enabled=False):
-                changes = [(network(mask, last), where) for network, mask, where in parts]
+                changes = [(network(mask, features), where) for network, mask, where in parts]
             return functools.reduce(DetailChange.plus, (one if where is None else one.scaled(where) for one, where in changes))
 
         return details

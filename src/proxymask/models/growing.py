@@ -1,20 +1,25 @@
-"""Grow a StyleGAN2 generator, its discriminator and a U-Net mapper to a higher resolution, starting from the weights of smaller ones.
+"""Grow a StyleGAN2 generator, its discriminator, and the networks of a bundle to a higher resolution, from the weights of smaller ones.
 
 At the start the grown generator makes the smaller one's pictures, upsampled by the filter of the skip connection: at the old resolution
 its skip image is the old picture. The grown discriminator gives a picture the logit that the smaller one gives the downsampled picture.
 Both hold up to rounding, except that a wider 4x4 block changes the discriminator's minibatch standard deviation a little.
 
-A grown mapper answers a drawing as the smaller one answers the drawing reduced by area.
+A grown U-Net mapper answers a drawing as the smaller one answers the drawing reduced by area. A grown segmenter or detail network reads the
+blocks that the smaller one reads, which have to be the same in the grown generator.
 
 Blocks that exist in both networks are copied. Where they get wider, the new channels start with random weights, and the weights of the
 next layer for these channels start at zero (Net2Net, Chen et al. 2016): the function stays the same, and the zeros get a gradient from
 the first step on. A new block starts with a toRGB layer of zeros (generator), or passes the downsampled picture on (discriminator).
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from ..core.errors import ProxymaskError
+from .detail_network import DetailNetwork
 from .discriminator import Conv, Discriminator, DiscriminatorBlock
+from .few_shot_segmenter import FewShotSegmenter
 from .stylegan2 import Generator, SynthesisBlock, SynthesisLayer, ToRGB
 from .stylegan2_layers import FullyConnected, channels_at
 from .stylegan2_ops import SQRT2
@@ -101,6 +106,41 @@ def grow_mapper(smaller: UNetMapper, factor: int) -> UNetMapper:
     if theirs.bias is not None:
         assert ours.bias is not None
         ours.bias.copy_(theirs.bias)
+    return grown.train(smaller.training)
+
+
+@torch.no_grad()
+def grow_segmenter(smaller: FewShotSegmenter, level_channels: Sequence[int]) -> FewShotSegmenter:
+    """A segmenter of larger pictures, from the features that ``smaller`` reads, interpolated twice as finely for each new block.
+
+    ``level_channels``: feature channels of all blocks of the grown generator. The new blocks have weight 0.
+    """
+    old, new = len(smaller.level_rms), len(level_channels)
+    factor = 2 ** (new - old)
+    config = smaller.config
+    changed = {
+        "level_channels": [*config["level_channels"], *level_channels[old:]],
+        "resolution": smaller.resolution * factor,
+        "dilations": [d * factor for d in config["dilations"]],
+    }
+    grown = FewShotSegmenter(**config | changed)
+    state, theirs = grown.state_dict(), smaller.state_dict()
+    ratio = (len(grown.project) / len(smaller.project)) ** 0.5  # the sum of all blocks is divided by the root of their number
+    for name, value in state.items():
+        if name == "level_rms":
+            value[:old] = theirs[name]
+        elif name.startswith("project."):
+            value.copy_(theirs[name] * ratio if name in theirs else torch.zeros_like(value))
+        else:
+            value.copy_(theirs[name])
+    return grown.train(smaller.training)
+
+
+@torch.no_grad()
+def grow_detail_network(smaller: DetailNetwork, factor: int) -> DetailNetwork:
+    """A detail network of pictures ``factor`` times as large, which reads masks reduced by area, with the weights of ``smaller``."""
+    grown = DetailNetwork(**smaller.config | {"resolution": smaller.config["resolution"] * factor})
+    grown.load_state_dict(smaller.state_dict())
     return grown.train(smaller.training)
 
 

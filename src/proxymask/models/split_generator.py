@@ -68,7 +68,7 @@ class SplitGenerator(nn.Module):
     def render(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const", details: Details | None = None) -> torch.Tensor:
         """G2: the state at the split and w or ws -> picture (B, img_channels, H, W).
 
-        ``details`` changes the last block, see ``detail_network.py``.
+        ``details`` changes the first block after the split, see ``detail_network.py``.
         """
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
         x, rgb = state.features, state.rgb
@@ -80,7 +80,7 @@ class SplitGenerator(nn.Module):
             if res > self.resolution:
                 x = block.convs(x, part, noise_mode)
                 rgb = upsample2(rgb, block.kernel)
-            if details is not None and res == synthesis.resolution:
+            if details is not None and res == 2 * self.resolution:
                 change = details(x)
                 x = change.on_features(x)
             rgb = block.image(x, rgb, part)

@@ -1,7 +1,7 @@
 """Step of the detail stage (beyond the paper): a detail network against the frozen generator, rearranger and mapper.
 
 The input is a label mask, or another condition, made of a generated sample, and a style. The frozen networks paint it from the
-gridded proxy mask, the detail network changes its last steps. Three losses:
+gridded proxy mask, the detail network changes what the generator does after the split. Three losses:
 
 * L_label: the auxiliary segmenter, which learns in the first steps, has to find the labels of the mask in the picture;
 * L_self: where the style is that of the sample itself, or the sample is style-mixed, the picture about borders has to be the sample;
@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterator
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -173,10 +174,11 @@ class DetailStage:
         """Pictures (B, img_channels, H, W) with a detail network, and the gate (B, 1, H, W) by which it acts."""
         mask = detail.encode(batch.given)  # type: ignore[operator]
 
-        def details(last: torch.Tensor) -> DetailChange:
-            return detail(mask, last)
+        def details(features: torch.Tensor) -> DetailChange:
+            return detail(mask, features)
 
-        return self.cut.render(SplitState(batch.features, batch.rgb), batch.w, details=details), mask.gate
+        picture = self.cut.render(SplitState(batch.features, batch.rgb), batch.w, details=details)
+        return picture, F.interpolate(mask.gate, size=picture.shape[2:], mode="nearest")
 
     # One step.
 

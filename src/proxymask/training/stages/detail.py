@@ -41,7 +41,7 @@ class DetailDefinition(TrainedStage):
     discriminator: Discriminator | None = None
     """The discriminator to start from; None: an untrained one."""
     level: float | None = None
-    """Root mean square of the features of the generator's last block; None: it is measured over 64 samples."""
+    """Root mean square of the features of the first block after the split; None: it is measured over 64 samples."""
     condition: Condition | None = None
     """What the mapper reads; None: label masks."""
     mode: ProxyMaskMode = "soft"
@@ -81,7 +81,7 @@ class DetailDefinition(TrainedStage):
         with seeded(self.loop.seed, "init", "detail"):
             return DetailNetwork(
                 planes=planes,
-                out_channels=generator.synthesis.block(generator.resolution).conv1.weight.shape[0],
+                out_channels=generator.synthesis.block(2 * cut.resolution).conv1.weight.shape[0],
                 resolution=generator.resolution,
                 cut=cut.resolution,
                 width=self.config.width,
@@ -90,8 +90,9 @@ class DetailDefinition(TrainedStage):
 
     @torch.no_grad()
     def _level(self) -> float:
-        """Root mean square of the features of the generator's last block, over 64 samples."""
+        """Root mean square of the features of the first block after the split, over 64 samples."""
         cut = self.frozen.cut.to(self.device)
         z = torch.randn(STATISTICS_SAMPLES, cut.generator.z_dim, generator=derive_rng(self.loop.seed, "statistics"))
-        squares = [cut.feature_pyramid(cut.w(part.to(self.device)))[0][-1].float().square().mean() for part in z.split(BATCH)]
+        level = cut.generator.synthesis.block_resolutions.index(2 * cut.resolution)
+        squares = [cut.feature_pyramid(cut.w(part.to(self.device)))[0][level].float().square().mean() for part in z.split(BATCH)]
         return float(torch.stack(squares).mean().sqrt())
