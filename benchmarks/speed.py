@@ -96,8 +96,8 @@ def preset_bundle(name: str) -> Bundle:
     generator = frozen.cut.generator
     details = {}
     if preset.with_detail:
-        last = generator.synthesis.block(generator.resolution).conv1.weight.shape[0]
-        details["mask"] = DetailNetwork(19, last, generator.resolution, preset.cut, preset.detail.width)
+        channels = generator.synthesis.channels(2 * preset.cut)
+        details["mask"] = DetailNetwork(19, channels, generator.resolution, preset.cut, preset.detail.width)
     parts = generator, preset.cut, frozen.clusters, rearranger
     return Bundle(*parts, labels=made.labels, mappers={"mask": mapper}, details=details, name=f"{name} (random weights)")
 

@@ -358,12 +358,13 @@ def _fill_finished(job: Job) -> None:
     made = RearrangerDefinition(config=preset.rearranger, loop=loop, cut=cut, clusters=job.get("clusters"), rms=(1.0, 1.0)).build()
     job.save("rearranger", {"rearranger": made.rearranger, "discriminator": discriminator})
     job.save("annotator", {"net": UNetSegmenter(len(AVATAR_LABELS))})
-    widths = [generator.synthesis.block(side).conv1.weight.shape[0] for side in generator.synthesis.block_resolutions]
+    widths = [generator.synthesis.channels(side) for side in generator.synthesis.block_resolutions]
     job.save("segmenter", {"segmenter": FewShotSegmenter(widths, preset.resolution, len(AVATAR_LABELS))})
     frozen = Frozen(job.cut(), job.get("clusters"), job.get("rearranger"))
     mapper = MapperDefinition(config=preset.mapper, loop=loop, frozen=frozen, segmenter=job.get("segmenter"), labels=AVATAR_LABELS)
     job.save("mapper", {"mapper": mapper.new_mask_mapper()})
-    job.save("detail", {"detail": DetailNetwork(len(AVATAR_LABELS), widths[-1], preset.resolution, preset.cut, preset.detail.width)})
+    channels = generator.synthesis.channels(2 * preset.cut)
+    job.save("detail", {"detail": DetailNetwork(len(AVATAR_LABELS), channels, preset.resolution, preset.cut, preset.detail.width)})
     job.pool = ComposedAvatars(job.work.with_name(f"{job.work.name}.composed"), preset.resolution, SHOWN, 1)
     job.pool.wait(SHOWN)
     job.pool.stop()

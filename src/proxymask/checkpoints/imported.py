@@ -71,7 +71,7 @@ class Imported:
         """The generator in words, by name."""
         generator, config = self.generator, self.generator.config
         height, width = generator.picture_size
-        channels = {res: generator.synthesis.block(res).conv1.weight.shape[0] for res in generator.synthesis.block_resolutions}
+        channels = {res: generator.synthesis.channels(res) for res in generator.synthesis.block_resolutions}
         return {
             "architecture": "StyleGAN2, skip generator",
             "pictures": f"{width}x{height}, {generator.img_channels} channel{'s' if generator.img_channels > 1 else ''}",

@@ -197,8 +197,8 @@ class BundleAdd(Checked):
         if factor and not _changed_up_to(bundle.generator, generator, bundle.resolution):  # new blocks alone have learnt
             bundle.details = {name: grow_detail_network(network, factor) for name, network in bundle.details.items()}
             if bundle.segmenter is not None:
-                blocks = map(generator.synthesis.block, generator.synthesis.block_resolutions)
-                bundle.segmenter = grow_segmenter(bundle.segmenter, [block.conv1.weight.shape[0] for block in blocks])
+                channels = map(generator.synthesis.channels, generator.synthesis.block_resolutions)
+                bundle.segmenter = grow_segmenter(bundle.segmenter, list(channels))
         else:
             out += [name for name, there in (("segmenter", bundle.segmenter), ("detail networks", bundle.details)) if there]
             bundle.segmenter, bundle.details = None, {}

@@ -282,7 +282,7 @@ class Bundle:
 
 def _check_detail_network(network: DetailNetwork, generator: Generator, cut: int, place: Path) -> None:
     """It must read what the first block after the split makes."""
-    here = generator.resolution, cut, generator.synthesis.block(2 * cut).conv1.weight.shape[0]
+    here = generator.resolution, cut, generator.synthesis.channels(2 * cut)
     reads = tuple(network.config[name] for name in ("resolution", "cut", "out_channels"))
     if reads != here:
         raise ProxymaskError(

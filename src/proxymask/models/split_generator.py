@@ -43,7 +43,7 @@ class SplitGenerator(nn.Module):
             raise ProxymaskError(f"cannot cut a {generator.resolution}-pixel generator at {resolution}: choose one of {blocks[1:]}")
         self.generator, self.resolution, self.start = generator, resolution, generator.start
         self.size = block_size(resolution, self.start)
-        self.channels = generator.synthesis.block(resolution).conv1.weight.shape[0]
+        self.channels = generator.synthesis.channels(resolution)
 
     def w(self, z: torch.Tensor, truncation: float = 1.0, c: torch.Tensor | None = None) -> torch.Tensor:
         """z (B, z_dim) -> w (B, w_dim)."""

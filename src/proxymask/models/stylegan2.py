@@ -177,6 +177,10 @@ class SynthesisNetwork(nn.Module):
         assert isinstance(block, SynthesisBlock)
         return block
 
+    def channels(self, resolution: int) -> int:
+        """Feature channels of the block at ``resolution``."""
+        return self.block(resolution).conv1.weight.shape[0]
+
     def block_ws(self, ws: torch.Tensor, resolution: int) -> torch.Tensor:
         """The part of ``ws`` for the block at ``resolution``: one for each convolution and one for toRGB (shared with the next block)."""
         start = 0 if resolution == 4 else 2 * (resolution.bit_length() - 3) - 1

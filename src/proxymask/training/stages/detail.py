@@ -81,7 +81,7 @@ class DetailDefinition(TrainedStage):
         with seeded(self.loop.seed, "init", "detail"):
             return DetailNetwork(
                 planes=planes,
-                out_channels=generator.synthesis.block(2 * cut.resolution).conv1.weight.shape[0],
+                out_channels=generator.synthesis.channels(2 * cut.resolution),
                 resolution=generator.resolution,
                 cut=cut.resolution,
                 width=self.config.width,
