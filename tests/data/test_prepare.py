@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -145,6 +146,7 @@ def test_fingerprint_depends_on_the_content_and_not_on_the_folder(tmp_path):
     first, second = ImageSet.open(tmp_path / "x"), ImageSet.open(tmp_path / "elsewhere")
     assert first.fingerprint == second.fingerprint
     assert len(first.fingerprint) == 64
+    assert first.has_fingerprint(second.fingerprint)
     copied = pickle.loads(pickle.dumps(first))
     np.testing.assert_array_equal(copied.masks([1])[0].numpy(), masks[1])
     assert len(pickle.dumps(first)) < 1000
@@ -224,3 +226,27 @@ def test_missing_and_truncated_pictures_are_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:600])
     with pytest.raises(ProxymaskError, match="truncated"):
         read_picture(tmp_path / "a.jpg")
+
+
+def test_the_fingerprint_is_of_all_pictures_and_masks(tmp_path):
+    """One pixel of one mask of many; sets of earlier versions keep the fingerprint that they had."""
+    (tmp_path / "a/images").mkdir(parents=True)
+    (tmp_path / "a/masks").mkdir()
+    LABELS.save(tmp_path / "a/labels.json")
+    for number in range(100):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"a/images/{number:03d}.png")
+        write_mask(tmp_path / f"a/masks/{number:03d}.png", np.zeros((8, 8), np.uint8), LABELS)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    mask = np.zeros((8, 8), np.uint8)
+    mask[3, 3] = 1
+    write_mask(tmp_path / "b/masks/001.png", mask, LABELS)
+    sets = [ImageSet.open(tmp_path / name, 8) for name in "ab"]
+    assert sets[0].fingerprint != sets[1].fingerprint
+    assert not sets[0].has_fingerprint(sets[1].fingerprint)
+    folder = tmp_path / "a/.prepared-8"
+    index = json.loads((folder / "index.json").read_text())
+    del index["content"]
+    (folder / "index.json").write_text(json.dumps(index))
+    earlier = ImageSet.open(folder)
+    assert earlier.fingerprint != sets[0].fingerprint
+    assert sets[0].has_fingerprint(earlier.fingerprint)

@@ -57,7 +57,7 @@ def test_a_set_that_is_prepared_on_the_way_follows_strict(labelled: Path) -> Non
 
 
 def test_evaluate_reads_masks_strictly(labelled: Path, tiny_bundle: Path, tmp_path: Path) -> None:
-    config = EvaluationConfig(bundle=str(tiny_bundle), data=labelled, out=tmp_path / "out", count=2, strict=True)
+    config = EvaluationConfig(bundle=str(tiny_bundle), data=labelled, out=tmp_path / "out", count=2, parts=("own-mask",), strict=True)
     with pytest.warns(UserWarning, match="1 of 2 pictures can be used"):
         inputs = open_inputs(config, "cpu", "fp32")
     assert len(inputs.real) == 1

@@ -393,6 +393,38 @@ def test_few_pictures(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
     assert "48" in " ".join(result.notes)
 
 
+def test_few_pictures_beyond_the_reference(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    """The floor is not measured with the one or two pictures that are left, but with the halves of the reference."""
+    result = run(tiny_bundle, avatars, tmp_path / "out", count=46, protocol="paper")
+    row = result.find("frechet/judge", "floor")
+    assert row is not None
+    assert (row["count"], row["reference_count"]) == (23, 23)
+
+
+def test_too_few_pictures_are_refused_at_the_start(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for file in sorted((avatars / "images").glob("*.png"))[:3]:
+        shutil.copy(file, few)
+    with pytest.raises(ProxymaskError, match="has 3 pictures: distances need 4"):
+        run(tiny_bundle, few, tmp_path / "out", parts=("pictures",))
+
+
+def test_swapped_masks_are_different_ones(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    """Whatever their number is: the hundredth mask after the first of 20 would be the first again."""
+    for number, key in ((20, True), (1, False)):
+        some = tmp_path / f"masks-{number}"
+        for part in ("images", "masks"):
+            (some / part).mkdir(parents=True)
+            for file in sorted((fresh / part).glob("*.png"))[:number]:
+                shutil.copy(file, some / part)
+        shutil.copy(fresh / "labels.json", some)
+        result = run(tiny_bundle, avatars, tmp_path / f"out-{number}", masks=some, count=4, parts=("own-mask",))
+        assert (result.find("unchanged", "masks") is not None) is key
+        if key:
+            assert result.value("unchanged", "masks") < 0.9
+
+
 def test_the_verb(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluate", "--bundle", str(tiny_bundle), "--data", str(avatars), "--masks", str(fresh), "--count", "6", "--out"]
     assert main([*words, str(tmp_path / "out"), "--device", "cpu", "--weights", str(tmp_path)]) == 0

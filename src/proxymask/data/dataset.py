@@ -36,6 +36,8 @@ class ImageSet:
         self.size: Size = as_size(index["size"])
         self.skipped: int = (index.get("left_out") or {}).get("skipped", 0)
         """Picture files that could not be used when the set was prepared."""
+        self.content: str | None = index.get("content")
+        """SHA-256 (hex) of all pictures and masks; sets of earlier versions do not have it."""
         shape = (len(self.names), *height_width(self.size))
         self._images = _map(folder / "images.npy", (*shape, 3))
         self._masks = _map(folder / "masks.npy", shape) if index["masks"] else None
@@ -100,12 +102,28 @@ class ImageSet:
             raise ProxymaskError(f"{self.folder} has no masks")
         return torch.from_numpy(self._masks[_indices(indices)]).long()
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the names, the size, the labels and a sample of pictures and masks; independent of the folder."""
-        digest = hashlib.sha256()
+        """SHA-256 (hex) of the names, the size, the labels, and all pictures and masks; independent of the folder.
+
+        Of a set that an earlier version prepared: of a sample of the pictures and masks, as that version had it.
+        """
+        if self.content is None:
+            return self._sampled_fingerprint
+        return hashlib.sha256(f"{self._described} {self.content}".encode()).hexdigest()
+
+    def has_fingerprint(self, other: str | None) -> bool:
+        """Whether ``other`` is the fingerprint of this set, in the form of this version or of an earlier one."""
+        return other in (self.fingerprint, self._sampled_fingerprint)
+
+    @property
+    def _described(self) -> str:
         labels = [[label.id, label.name, label.hex] for label in self.labels.labels] if self.labels else None
-        digest.update(json.dumps([SET_FORMAT, self.size, self.names, labels]).encode())
+        return json.dumps([SET_FORMAT, self.size, self.names, labels])
+
+    @cached_property
+    def _sampled_fingerprint(self) -> str:
+        digest = hashlib.sha256(self._described.encode())
         sample = np.unique(np.linspace(0, len(self) - 1, FINGERPRINT_SAMPLES).round().astype(np.int64))
         for array in (self._images, self._masks):
             if array is not None:

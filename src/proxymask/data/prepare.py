@@ -142,6 +142,7 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
             "masks": masks is not None,
             "strict": strict,
             "source": source,
+            "content": hashlib.sha256(pictures.digest.digest() + ids.digest.digest()).hexdigest(),
         }
         write_json(out / "index.json", {**index, "left_out": _left_out(report, root), "names": names})
     except OSError as error:
@@ -306,7 +307,7 @@ class _NpyWriter:
     """
 
     def __init__(self, path: Path, row: tuple[int, ...], active: bool = True) -> None:
-        self.path, self.row, self.active, self.count = path, row, active, 0
+        self.path, self.row, self.active, self.count, self.digest = path, row, active, 0, hashlib.sha256()
         self.temporary = path.with_name(path.name + ".tmp")
 
     def __enter__(self) -> "_NpyWriter":
@@ -317,7 +318,9 @@ class _NpyWriter:
 
     def append(self, array: np.ndarray) -> None:
         assert (array.dtype, array.shape) == (np.uint8, self.row)
-        self.file.write(np.ascontiguousarray(array).tobytes())
+        values = np.ascontiguousarray(array).tobytes()
+        self.file.write(values)
+        self.digest.update(values)
         self.count += 1
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:

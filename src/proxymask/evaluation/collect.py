@@ -105,13 +105,8 @@ class _Collector:
         other = _features(self.found["other-real"], "real", key)
         assert other is not None
         # as many pictures on either side, and none on both
-        against = real[: len(real) - len(other)] if self._shares_reference() else real
+        against = real[: len(real) - len(other)] if self.inputs.shares_reference else real
         yield "floor", other, against[: len(other)]
-
-    def _shares_reference(self) -> bool:
-        """Whether the real pictures that are compared with the reference are part of it."""
-        source, numbers = self.inputs.other_real
-        return source is self.inputs.real and set(numbers) <= set(self.inputs.reference)
 
     def _distances(self) -> None:
         for key, net in self.inputs.networks.items():
@@ -183,7 +178,7 @@ class _Collector:
         same, total = torch.stack([part["unchanged"] for part in parts]).sum(dim=0)[:2].tolist()
         name = "pixels that stay when the mask is swapped, nothing substituted"
         self._add("unchanged_unsubstituted", name, "proxy", same / max(total, 1), count, **PLAIN)
-        if self.inputs.measures_masks:
+        if self.inputs.measures_masks and self.inputs.swapped_by:
             self._unchanged(torch.stack([part["swapped"] for part in parts]).sum(dim=0), "masks", count)
         self._add("identity_psnr", "a sample under its own proxy mask, PSNR (dB)", "samples", float(quality.mean()), count, **PLAIN)
         if self.inputs.perceptual:

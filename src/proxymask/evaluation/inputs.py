@@ -22,12 +22,13 @@ from ..inference.synthesizer import Synthesizer
 from ..metrics.backends import version_of
 from ..metrics.features import NAMES, EfficientNetFeatures, FeatureNetwork, load_features
 from ..metrics.lpips import PerceptualDistance, find_lpips
+from . import counts
 from .baselines import LabelTable
 from .config import EvaluationConfig, Part
 from .judge import Judge, judge_names, shipped_judges
 from .synthesis import BundleSynthesis
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 MASK_MAPPER = "mask"  # of every bundle that was fitted
 
 
@@ -102,16 +103,27 @@ class Inputs:
     def other_real(self) -> tuple[ImageSet, list[int]]:
         """Real pictures to compare with the reference, and their numbers.
 
-        They are of the same set where it has enough pictures, else of the set of the masks. Where nothing is left they are the second
-        half of the reference, which then is compared with its first half.
+        They are the pictures of the same set that are left, where those are as many, else those of the set of the masks, or the second half
+        of the reference, which then is compared with its first half: whichever are the most.
         """
-        rest = self.order[self.count : 2 * self.count]
-        other = self.masks
-        if len(rest) < self.count and other is not None and other.fingerprint != self.real.fingerprint and len(other) > len(rest):
-            return other, list(range(min(self.count, len(other))))
-        if len(rest) < 2:
-            return self.real, self.reference[len(self.reference) // 2 :]
-        return self.real, rest
+        rest, half = self.order[self.count : 2 * self.count], self.reference[len(self.reference) // 2 :]
+        found = [(self.real, rest)]
+        if self.masks is not None and self.masks.fingerprint != self.real.fingerprint:
+            found.append((self.masks, list(range(min(self.count, len(self.masks))))))
+        found.append((self.real, half))
+        return max(found, key=lambda each: len(each[1]))
+
+    @property
+    def shares_reference(self) -> bool:
+        """Whether :attr:`other_real` are part of the reference."""
+        source, numbers = self.other_real
+        return source is self.real and set(numbers) <= set(self.reference)
+
+    @property
+    def swapped_by(self) -> int:
+        """How many masks further stands the mask that another is swapped with; 0 where there is no other mask."""
+        there = 0 if self.masks is None else len(self.masks)
+        return 0 if there < 2 else counts.OWN_MASK if counts.OWN_MASK % there else there // 2
 
     def masks_of(self, indices: Sequence[int]) -> torch.Tensor:
         """Masks (B, H, W) int64 of the pictures ``indices``; after the last mask the first one comes again."""
@@ -164,7 +176,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
     order = torch.randperm(len(real), generator=derive_rng(seed, "reference")).tolist()
     if len(real) < count:
         notes.append(f"--data has {counted(len(real), 'picture')}: the reference is these, not {count:,}")
-    return Inputs(
+    inputs = Inputs(
         config=config,
         count=count,
         parts=parts,
@@ -181,6 +193,12 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         backend=backend,
         notes=notes,
     )
+    if "pictures" in parts and inputs.shares_reference and len(inputs.reference) < 4:
+        raise ProxymaskError(
+            f"--data has {counted(len(real), 'picture')}: distances need 4, two to compare with two others; give more, or --parts without "
+            "pictures"
+        )
+    return inputs
 
 
 def _check_mapper(name: str, synth: Synthesizer) -> None:
@@ -265,7 +283,7 @@ def _usable_masks(
     elif labelled.labels.names != labels.names:
         raise ProxymaskError(f"the masks in {labelled.folder} have the classes {labelled.labels.names}, the bundle {labels.names}")
     for name, judge in judges.items():
-        if labelled.fingerprint == judge.info.data:
+        if labelled.has_fingerprint(judge.info.data):
             notes.append(f"the judge {name} was trained on these very masks: its scores are too good; give others as --masks")
     return labelled
 

@@ -168,8 +168,8 @@ class Measurement:
             moved = b.rearrange(styles, other)
             agreement += mask_agreement(moved.features, other, own, b.clusters)
             unchanged += unchanged_counts(sample, b.render(moved, styles.w))
-            if self.inputs.measures_masks:
-                one, two = self.inputs.masks_of(index), self.inputs.masks_of([i + counts.OWN_MASK for i in index])
+            if self.inputs.measures_masks and self.inputs.swapped_by:
+                one, two = self.inputs.masks_of(index), self.inputs.masks_of([i + self.inputs.swapped_by for i in index])
                 swapped += unchanged_counts(b.from_masks(one, styles), b.from_masks(two, styles), one != two)
         out = {"psnr": torch.cat(quality), "agreement": torch.tensor(dataclasses.astuple(agreement)), "swapped": swapped}
         out["unchanged"] = unchanged

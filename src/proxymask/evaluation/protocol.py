@@ -154,7 +154,7 @@ class Evaluator:
         (source, numbers), reference = inputs.other_real, inputs.reference
         jobs = self._split("reference", "reference", len(reference), lambda p: m.real(inputs.real, reference[p.start : p.stop]))
         if "pictures" in inputs.parts:
-            name = f"floor-{inputs.count}" if source is inputs.real else "floor-fresh"
+            name = f"floor-{inputs.count}-{len(numbers)}" if source is inputs.real else "floor-fresh"
             jobs += self._split("other-real", name, len(numbers), lambda p: m.real(source, numbers[p.start : p.stop]))
         return jobs
 

@@ -4,6 +4,7 @@ Shapes: B pictures, H x W pixels.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from torch import nn
 from ..core.checks import Checked, Range, Rate
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
+from ..core.hashing import file_hash
 from ..core.seeding import derive_rng
 from ..core.sizes import height_width, size_text
 from ..data.dataset import ImageSet
@@ -67,8 +69,8 @@ class DepthImages:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the pictures, which determine the depth."""
-        return self.set.fingerprint
+        """SHA-256 (hex) of the pictures and the depth maps."""
+        return hashlib.sha256("".join([self.set.fingerprint, *map(file_hash, self.files)]).encode()).hexdigest()
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Indices (B,) -> pictures (B, 3, H, W), float32 in [-1, 1]."""
