@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import output
 import torch
 import torch.nn.functional as F
 import tyro
@@ -86,6 +87,7 @@ def ceiling(cut: SplitGenerator, clusters: ProxyClusters, given: list[tuple[torc
 
 def main() -> None:
     args = tyro.cli(Ceiling)
+    output.prepare(args.out)
     device = resolve_device(args.device)
     generator, judge = start_networks(args.generator, average=True)[0].to(device), Judge.load(args.judge).to(device)
     given = list(labelled_samples(generator, judge, args.samples, device))
@@ -97,8 +99,7 @@ def main() -> None:
             own, common = ceiling(cut, clusters, given, len(judge.labels))
             rows.append({"cut": side, "clusters": number, "label of each sample": round(own, 3), "one label": round(common, 3)})
             print(json.dumps(rows[-1]), flush=True)
-    if args.out is not None:
-        args.out.write_text(json.dumps({"samples": args.samples, "rows": rows}, indent=1) + "\n")
+    output.write(args.out, {"samples": args.samples, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ bundle yet, with the bundle's other parts. ``--run`` scores every checkpoint of 
 against the seconds it took.
 """
 
-import copy
 import dataclasses
 import json
 import time
@@ -19,20 +18,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import output
 import torch
 import tyro
+from wall_time import averaged, seconds_at
 
 from proxymask.conditions import Condition
 from proxymask.conditions import augmentations as by_hand
 from proxymask.conditions.scribble import COVERED, ScribbleCondition
-from proxymask.core.device import autocast
-from proxymask.core.files import load_tensors, read_json
+from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import read_json
+from proxymask.core.hashing import short_hash
 from proxymask.data.dataset import ImageSet
+from proxymask.evaluation.judge import Judge
+from proxymask.inference.detail_inputs import mask_inputs
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.segmentation import ConfusionMatrix
 from proxymask.models.mappers import Mapper, load_mapper
-from proxymask.models.segmentation_nets import DilatedSegmenter
 from proxymask.models.unet_mapper import UNetMapper
+from proxymask.training.checkpoint import checkpoints
 from proxymask.training.depth import DepthImages
 from proxymask.training.parts import load_extractor
 
@@ -45,7 +49,7 @@ class Conditions:
     """Measure a bundle's mappers."""
 
     judge: Path
-    """Folder of the judge (a DilatedSegmenter)."""
+    """Folder of the judge."""
     fresh: Path
     """Fresh pictures with exact masks (proxymask data avatars, with --depth for depth)."""
     bundle: str = "avatars"
@@ -76,8 +80,10 @@ class Measure:
     def __init__(self, args: Conditions) -> None:
         self.args = args
         self.synth = Synthesizer.from_pretrained(args.bundle, device=args.device)
-        self.judge = DilatedSegmenter.from_pretrained(args.judge).to(self.synth.device)
+        self.judge = Judge.load(args.judge).to(self.synth.device)
         self.fresh = ImageSet.open(args.fresh, self.synth.size)
+        if len(self.fresh) < max(args.count, args.robustness_count):
+            raise ProxymaskError(f"--fresh {args.fresh} has {len(self.fresh)} pictures: give more, or lower --count and --robustness-count")
         self.depths = DepthImages(args.fresh, self.synth.size) if (args.fresh / "depth").is_dir() else None
         for run in args.add:
             mapper, about = load_mapper(run / "mapper"), read_json(run / "condition.json")
@@ -122,10 +128,10 @@ class Measure:
                 planes = change(planes, torch.Generator().manual_seed(start))
             logits = synth.map_planes(planes, mapper)
             style = synth.encode_styles(synth.w([self.args.seed + i for i in index]))
-            pictures = synth.render(synth.proxy_mask(logits, style), style)
-            with autocast(synth.device, synth.dtype):
-                found = self.judge(pictures).argmax(dim=1).cpu()
-            matrix.update(found, self.fresh.masks(index))
+            painted = mask_inputs(self.fresh.masks(index), mapper) if kind.name == "mask" else ()
+            pictures = synth.render(synth.proxy_mask(logits, style, painted), style)
+            found, _ = self.judge.predict(pictures)
+            matrix.update(found.cpu(), self.judge.resized_masks(self.fresh.masks(index)))
         iou = {name: round(float(v), 3) for name, v in zip(self.names, matrix.iou(), strict=True)}
         return {"count": count, "miou": round(matrix.miou(), 4), "accuracy": round(matrix.pixel_accuracy(), 4), "iou": iou}
 
@@ -161,17 +167,24 @@ def tables(kind: Condition) -> dict[str, dict[str, Change]]:
 
 
 def measure(args: Conditions) -> dict[str, Any]:
-    """All numbers of a bundle's mappers."""
+    """All numbers of a bundle's mappers; those that are in ``args.out`` already are kept."""
     m = Measure(args)
     bundle = m.synth.bundle
-    out: dict[str, Any] = {"bundle": args.bundle, "fresh": m.fresh.fingerprint[:16], "seed": args.seed, "mappers": {}}
+    about = {"bundle": args.bundle, "fresh": m.fresh.fingerprint[:16], "judge": m.judge.digest[:16], "seed": args.seed, "count": args.count}
+    about |= {"robustness_count": args.robustness_count, "networks": short_hash(bundle.rearranger)}
+    earlier = read_json(args.out) if args.out.is_file() else {}
+    known = earlier["mappers"] if all(earlier.get(key) == value for key, value in about.items()) else {}
+    out: dict[str, Any] = {**about, "mappers": {}}
     reference = None
     if "mask" in bundle.mappers:
         reference = m.score("mask", m.kind("mask"), args.count)
         out["mask"] = reference | {"milliseconds": m.milliseconds("mask", m.kind("mask"))}
         print(f"mask: {json.dumps(out['mask'])}", flush=True)
     for name in args.only or [name for name in sorted(bundle.mappers) if name in bundle.conditions]:
-        kind = m.kind(name)
+        kind, weights = m.kind(name), short_hash(bundle.mappers[name])
+        if known.get(name, {}).get("weights") == weights:
+            out["mappers"][name] = known[name]
+            continue
         found = m.score(name, kind, args.count)
         if reference is not None:
             found["share_of_mask"] = round(found["miou"] / reference["miou"], 3)
@@ -182,7 +195,8 @@ def measure(args: Conditions) -> dict[str, Any]:
             title: {step: m.score(name, kind, args.robustness_count, change)["miou"] for step, change in row.items()}
             for title, row in tables(kind).items()
         }
-        out["mappers"][name] = bundle.condition_of(name) | found
+        out["mappers"][name] = bundle.condition_of(name) | {"weights": weights} | found
+        output.write(args.out, out)
         print(f"{name}: {json.dumps(out['mappers'][name])}", flush=True)
     return out
 
@@ -191,29 +205,24 @@ def curve(args: Conditions, run: Path) -> dict[str, Any]:
     """Quality against time of one training run."""
     m = Measure(args)
     about = read_json(run / "condition.json")
-    mapper = load_mapper(run / "mapper")
-    assert isinstance(mapper, UNetMapper)
     name = str(about["condition"])
-    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     points = []
-    for folder in sorted(run.glob("checkpoint-*")):
-        step = int(folder.name.rpartition("-")[2])
-        start = "average.mapper."
-        state = {k.removeprefix(start): v for k, v in load_tensors(folder / "state.safetensors").items() if k.startswith(start)}
-        mapper = copy.deepcopy(mapper)  # the synthesizer keeps what it made of a mapper
-        mapper.load_state_dict(state)
-        m.put(mapper, about, run)
-        line = min((line for line in lines if line["step"] >= step), key=lambda line: line["step"])
+    for folder in checkpoints(run):
+        step = read_json(folder / "state.json")["step"]
+        at = averaged(UNetMapper, "mapper", run, folder)
+        assert isinstance(at, UNetMapper)
+        m.put(at, about, run)
         found = m.score(name, m.kind(name), args.count)
-        points.append({"step": step, "seconds": line["seconds"], "miou": found["miou"], "accuracy": found["accuracy"]})
+        points.append({"step": step, "seconds": seconds_at(run, step), "miou": found["miou"], "accuracy": found["accuracy"]})
         print(json.dumps(points[-1]), flush=True)
     return {"condition": about, "count": args.count, "mask": m.score("mask", m.kind("mask"), args.count)["miou"], "points": points}
 
 
 def main() -> None:
     args = tyro.cli(Conditions)
+    output.prepare(args.out)
     found = measure(args) if args.run is None else curve(args, args.run)
-    args.out.write_text(json.dumps(found, indent=2) + "\n")
+    output.write(args.out, found)
     print(f"written to {args.out}")
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import output
 import torch
 import tyro
 
@@ -64,6 +65,7 @@ def random_bundle(folder: Path, cut: int) -> Path:
 
 def main() -> None:
     args = tyro.cli(Speed)
+    output.prepare(args.out)
     with tempfile.TemporaryDirectory() as folder:
         bundle = random_bundle(Path(folder) / "bundle", args.cut)
         make_dataset(Path(folder) / "real", "avatars", args.real, 128, 77, "head", None, None)
@@ -80,8 +82,7 @@ def main() -> None:
         "cores": len(os.sched_getaffinity(0)),
     }
     print(json.dumps(row))
-    if args.out is not None:
-        args.out.write_text(json.dumps(row, indent=2) + "\n")
+    output.write(args.out, row)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import output
 import torch
 import torch.nn.functional as F
 import tyro
@@ -162,6 +163,7 @@ def measure_pictures(resolution: int, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     args = tyro.cli(ImportSpeed)
+    output.prepare(args.out)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         result: dict[str, Any] = {
@@ -175,8 +177,7 @@ def main() -> None:
         result[str(resolution)] = measure_pictures(resolution, args.rounds)
         print(resolution, json.dumps(result[str(resolution)], indent=2))
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
-    if args.out is not None:
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
+    output.write(args.out, result)
 
 
 if __name__ == "__main__":

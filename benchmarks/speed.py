@@ -9,7 +9,6 @@ falls on all of them.
 """
 
 import dataclasses
-import json
 import resource
 import statistics
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import output
 import torch
 import tyro
 
@@ -104,6 +104,7 @@ def preset_bundle(name: str) -> Bundle:
 
 def main() -> None:
     args = tyro.cli(Speed)
+    output.prepare(args.out)
     if args.preset is not None:
         bundle = preset_bundle(args.preset)
     else:
@@ -183,7 +184,7 @@ def main() -> None:
             "keys": style.kv.key.shape[1],
         }
         numbers = {name.strip(): {"ms": round(v * 1000, 3), "ratio": round(v / base, 3)} for name, v in middle.items()}
-        args.out.write_text(json.dumps(result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers}, indent=2) + "\n")
+        output.write(args.out, result | {"rounds": args.rounds, "peak_mib": round(peak), "times": numbers})
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ A region is that of the mask that was painted, also where the picture does not f
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import output
 import torch
 import tyro
 from details import Given
@@ -121,6 +121,7 @@ def of_label(style: np.ndarray, pictures: Mapping[str, np.ndarray]) -> dict[str,
 
 def main() -> None:
     args = tyro.cli(StyleColors)
+    output.prepare(args.out)
     synth = Synthesizer.from_pretrained(args.bundle, device=args.device)
     names = list(synth.config.labels)
     unknown = [name for name in args.labels if name not in names]
@@ -154,16 +155,15 @@ def main() -> None:
         for row in of_one["groups"]:
             cells = [f"{way}: {row[way]['lighter']:+.1f}, distance {row[way]['distance']:.1f}" for way in WAYS]
             print(f"  L {row['lightness']:5.1f} ({row['count']} pairs)  " + "; ".join(cells))
-    if args.out is not None:
-        about = {
-            "bundle": Path(args.bundle).name,
-            "mapper": args.mapper,
-            "exact masks": args.masks is not None,
-            "samples": args.samples,
-            "pairs": args.pairs,
-            "seed": args.seed,
-        }
-        args.out.write_text(json.dumps({**about, "labels": stored}, indent=1) + "\n")
+    about = {
+        "bundle": Path(args.bundle).name,
+        "mapper": args.mapper,
+        "exact masks": args.masks is not None,
+        "samples": args.samples,
+        "pairs": args.pairs,
+        "seed": args.seed,
+    }
+    output.write(args.out, {**about, "labels": stored})
 
 
 if __name__ == "__main__":

@@ -109,16 +109,27 @@ def run(args: WallTime) -> None:
     judge, further = next(iter(judges.values())), dict(list(judges.items())[1:])
     real, masks = (ImageSet.open(folder, bundle.resolution) for folder in (args.data, args.masks))
     bench = MaskToImageBenchmark(judge, real, masks, args.count, further=further)
-    common = {"judge": judge.digest[:16], "resolution": bundle.resolution}
+    common = {
+        "judge": judge.digest[:16],
+        "resolution": bundle.resolution,
+        "count": args.count,
+        "data": real.fingerprint[:16],
+        "masks": masks.fingerprint[:16],
+        "bundle": short_hash(bundle.generator),
+    }
+    for row in rows:
+        other = next((key for key, value in common.items() if row.get(key, value) != value), None)
+        if other is not None:
+            raise ProxymaskError(f"{args.out} holds points of another {other}: move it away, or give another --out")
 
     def add(name: str, phase: str, step: int, seconds: float, weights: str, score: Any) -> None:
-        row = {"name": name, "phase": phase, "step": step, "seconds": round(seconds, 3), "weights": weights, **common, **score()}
+        row = {"name": name, "phase": phase, "step": step, "seconds": round(seconds, 3), "weights": weights, **score(), **common}
         rows.append(row)
         print(json.dumps(row), flush=True)
         write_json(args.out, {"rows": rows})
 
-    def known(weights: str) -> bool:
-        return any(row["weights"] == weights and row["count"] == args.count for row in rows)
+    def known(name: str, weights: str) -> bool:
+        return any((row["name"], row["weights"]) == (name, weights) for row in rows)
 
     for name, place in args.rival.items():
         taken = snapshots(place)
@@ -127,7 +138,7 @@ def run(args: WallTime) -> None:
         for path, about in taken:
             painter = OasisPainter(path, args.device)
             weights = short_hash(painter.generator)
-            if not known(weights):
+            if not known(name, weights):
                 add(name, about["pairs"], about["step"], about["seconds"], weights, lambda painter=painter: bench.score_model(painter))
     spent = 0.0
     offsets = {} if args.generator_seconds is None else {"generator_seconds": args.generator_seconds}
@@ -136,7 +147,7 @@ def run(args: WallTime) -> None:
             step = read_json(path / "state.json")["step"]
             net = averaged(Rearranger, "rearranger", args.rearranger, path)
             assert isinstance(net, Rearranger)
-            if not known(short_hash(net)):
+            if not known(args.name, short_hash(net)):
                 subject = BundleSynthesis(Synthesizer(dataclasses.replace(bundle, rearranger=net), args.device))
                 add(
                     args.name,
@@ -153,14 +164,15 @@ def run(args: WallTime) -> None:
             step = read_json(path / "state.json")["step"]
             net = averaged(OasisMapper, "mapper", args.mapper, path)
             assert isinstance(net, OasisMapper)
-            if not known(short_hash(net)):
+            weights = f"{short_hash(net)} {short_hash(bundle.rearranger)}"
+            if not known(args.name, weights):
                 subject = BundleSynthesis(Synthesizer(dataclasses.replace(bundle, mappers={"mask": net}), args.device))
                 add(
                     args.name,
                     "mapper",
                     step,
                     spent + seconds_at(args.mapper, step),
-                    short_hash(net),
+                    weights,
                     lambda s=subject: bench.score_model(s) | offsets,
                 )
 

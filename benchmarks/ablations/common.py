@@ -202,10 +202,14 @@ class Stages:
         return load_part(out, "mapper", OasisMapper)
 
     def _run(self, definition: StageDefinition, out: Path, title: str) -> None:
-        """Run a stage, unless it is done; where another process is running it, wait for that one."""
+        """Run a stage, unless it is done; where another process is running it, wait for that one. What the folder holds of other settings
+        is kept under another name."""
 
         def run() -> None:
             if not definition.is_done(out):
+                aside = definition.acquire(out)
+                if aside is not None:
+                    print(f"{out} held a run with other settings: it is {aside} now", flush=True)
                 with progress(title) as update:
                     definition.run(out, update)
 
@@ -261,7 +265,8 @@ class Stages:
         return row | {"reference": found.about["data"]["fingerprint"][:16], "versions": found.about["versions"]}
 
     def store(self, path: Path, found: dict[str, Any], order: Sequence[str], derived: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Merge what was ``found`` into the JSON file: rows that are there stay, unless they are of the same variant and seed.
+        """Merge what was ``found`` into the JSON file: rows that are there stay, unless they are of the same variant and seed, and
+        of no more steps.
 
         Args:
             path: of the file.
@@ -334,7 +339,7 @@ class Lab(Stages):
             if number == 0:
                 rows += [to_uint8(subject.render(shape, shape_w)), to_uint8(subject.sample(style))]
             rows.append(to_uint8(subject.from_proxy(subject.substitute(ids, style), style)))
-        return write_picture(self.results / f"{ablation}.png", tile(rows))
+        return write_picture(self.results / f"{self.named(ablation)}.png", tile(rows))
 
 
 def when_free(work: Callable[[], T]) -> T:
@@ -351,19 +356,37 @@ def when_free(work: Callable[[], T]) -> T:
 
 
 def merge(old: Any, new: Any, order: Sequence[str]) -> Any:
-    """The rows of a list, or the entries of an object, that are in ``old`` or ``new``; those of ``new`` where both have them."""
+    """The rows of a list, or the entries of an object, that are in ``old`` or ``new``; those of ``new`` where both have them.
+
+    A row of more steps than the new one stays: a trial takes the place of no result.
+    """
     if isinstance(new, Mapping):
-        both = {**(old or {}), **new}
+        known = old or {}
+        both = {**known, **{name: value for name, value in new.items() if _last_step(known.get(name)) <= _last_step(value)}}
         return {name: both[name] for name in [*(name for name in order if name in both), *(name for name in both if name not in order)]}
 
     def which(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return row.get("variant"), row.get("labels"), row.get("draw"), row.get("seed", 0)
+        return row.get("variant", row.get("labels")), row.get("draw"), row.get("seed", 0)
+
+    def steps(row: Mapping[str, Any]) -> tuple[int, int]:
+        return row.get("steps", 0), row.get("mapper_steps", 0)
 
     def place(row: Mapping[str, Any]) -> int:
         return order.index(row["variant"]) if row.get("variant") in order else len(order)
 
-    mine = {which(row) for row in new}
-    return sorted([*(row for row in old or [] if which(row) not in mine), *new], key=lambda row: (place(row), row.get("seed", 0)))
+    rows = {which(row): row for row in old or []}
+    for row in new:
+        known = rows.get(which(row))
+        if known is None or steps(known) <= steps(row):
+            rows[which(row)] = row
+        else:
+            print(f"not stored: {row.get('variant', '')} is there with more steps, {steps(known)} and not {steps(row)}", flush=True)
+    return sorted(rows.values(), key=lambda row: (place(row), row.get("seed", 0)))
+
+
+def _last_step(curve: Any) -> int:
+    """Of a list of points; 0 of anything else."""
+    return curve[-1]["step"] if isinstance(curve, list) and curve else 0
 
 
 def _short(value: float | None) -> float | None:

@@ -213,7 +213,7 @@ def run(args: Parts) -> None:
         }
         rows.append(domain.row("parts", name, found, **about))
         domain.store(args.out, {"rows": rows}, list(ARMS), lambda _: {"ablation": "parts"})
-    domain.sheet(args.out.with_suffix(".png"))
+    domain.sheet(args.out.with_name(f"{domain.named(args.out.stem)}.png"))
 
 
 if __name__ == "__main__":

@@ -121,6 +121,8 @@ def test_wall_time(common: dict[str, object], drawn: Path, tmp_path: Path) -> No
     assert ["miou" in row for row in rows] == [True, True, False, False, True]
     wall_time.run(settings)  # every point is there already
     assert json.loads(settings.out.read_text())["rows"] == rows
+    with pytest.raises(ProxymaskError, match="points of another count: move it away"):
+        wall_time.run(dataclasses.replace(settings, count=5))
     assert all(0 <= row["judges"]["avatars-unet"]["miou"] <= 1 for row in rows if "miou" in row)
     text = results.document(args.results.parent)
     assert "mIoU, judge avatars-unet" in text
@@ -233,6 +235,25 @@ def test_rows_are_merged() -> None:
     new = [{"variant": "b", "seed": 0, "value": 4}, {"variant": "a", "seed": 0, "value": 5}]
     assert [row["value"] for row in shared.merge(old, new, ["a", "b"])] == [5, 4, 2, 3]
     assert shared.merge({"x": 1, "y": 2}, {"y": 3, "a": 4}, ["a", "y"]) == {"a": 4, "y": 3, "x": 1}
+
+
+def test_a_trial_takes_the_place_of_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    long, short = {"variant": "a", "steps": 10_000, "labels": 16}, {"variant": "a", "steps": 10, "labels": 8}
+    assert shared.merge([long], [short], ["a"]) == [long]
+    assert "a is there with more steps" in capsys.readouterr().out
+    assert shared.merge([short], [long], ["a"]) == [long]
+    points = [[{"step": step}] for step in (10, 20)]
+    assert shared.merge({"a": points[1]}, {"a": points[0]}, ["a"]) == {"a": points[1]}
+    assert shared.merge({"a": points[0]}, {"a": points[1]}, ["a"]) == {"a": points[1]}
+
+
+def test_other_steps_in_the_same_work_folder(common: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    """Mappers of another rearranger are kept aside, and not taken, nor in the way."""
+    clusters.run(clusters.Clusters(**common, numbers=(5,)))
+    clusters.run(clusters.Clusters(**common | {"steps": 3}, numbers=(5,)))
+    assert "held a run with other settings" in capsys.readouterr().out
+    assert [row["steps"] for row in stored(common, "clusters")["rows"]] == [3]
+    assert len(list(Path(str(common["work"])).glob("mapper-clusters-5-2*"))) == 2
 
 
 def test_a_folder_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
