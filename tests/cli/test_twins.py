@@ -98,9 +98,9 @@ def test_train_judge_says_which_labels_no_mask_shows(tmp_path: Path, capsys: pyt
 def test_evaluate_says_which_labels_no_labelled_sample_shows(tiny_bundle: Path, tmp_path: Path) -> None:
     painted = two_labels_painted(tiny_bundle, tmp_path / "painted")
     (tmp_path / "photos").mkdir()
-    for number in range(2):
-        Image.new("RGB", (32, 32), (90 * number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
-    config = EvaluationConfig(bundle=str(tiny_bundle), data=tmp_path / "photos", out=tmp_path / "out", count=2, labelled=painted)
+    for number in range(4):
+        Image.new("RGB", (32, 32), (60 * number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
+    config = EvaluationConfig(bundle=str(tiny_bundle), data=tmp_path / "photos", out=tmp_path / "out", count=4, labelled=painted)
     absent = ", ".join(AVATAR_LABELS.names[2:])
     wanted = f"baseline b: no labelled sample shows {absent}: there its table takes the clusters of background"
     assert wanted in open_inputs(config, "cpu", "fp32").notes

@@ -130,7 +130,8 @@ def _identify_bytes(path: Path, data: memoryview) -> FileInfo:
         found = detect(file)
         if found is not None:
             return found
-    return file.info("unknown", problem="no kind of file that is known here: give a .pkl, .pt, .safetensors or a folder")
+    problem = "no kind of file that is known here, or damaged: give a .pkl, .pt or .safetensors of a generator, or a folder"
+    return file.info("unknown", problem=problem)
 
 
 class _File:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.checks import checked
-from ..core.errors import ProxymaskError, os_reason
+from ..core.errors import ProxymaskError, cannot_write
 from ..core.files import replace_folder, write_json
 from ..core.text import without_controls
 from ..core.version import __version__
@@ -153,5 +153,5 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         replace_folder(temporary, out)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise ProxymaskError(f"cannot write --out {out} ({os_reason(error)}): make room or choose another folder") from None
+        raise cannot_write(f"--out {out}", error, "another folder") from None
     return out

@@ -48,11 +48,11 @@ class Generate(Checked):
     condition: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="(mask)")] = ()
     """Kind of each --input: scribble, sketch, edges, hed, photo-sketch, depth, picture, mask, or FILE.py:NAME of your own."""
     input: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH ...", help_behavior_hint="(optional)")] = ()
-    """A drawing, edge map or depth map (or a folder of them) for each --condition."""
+    """A drawing, edge map or depth map for each --condition; with one --condition, folders of them too."""
     from_photo: bool = False
     """--input is a photo: extract the condition from it first."""
     invert: bool = False
-    """--input is white on black, or bright means far. Without this flag it is detected, and a line of output says so."""
+    """--input is white on black, or bright means far. Without this flag it is detected, and a note says so."""
     unpainted: Literal["mapper", "style"] = "mapper"
     """What decides where nothing is painted: the mapper, or the layout of the style's own sample."""
     extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the mapper's)")] = None
@@ -70,7 +70,7 @@ class Generate(Checked):
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     details: bool = True
-    """Whether detail networks draw thin parts and borders where the input has them; --no-details draws the proxy mask alone."""
+    """Detail networks draw thin parts and borders where the input has them; --no-details turns them off."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 

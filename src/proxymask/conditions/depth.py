@@ -27,6 +27,7 @@ SATURATED_CODES = {65535.0: 2.0, 65534.0: 2.0, 65.535: 2.0}  # values that many 
 REPEATED = 1e-4  # share of the pixels above which a maximum is repeated
 HOLE_GAP, HOLE_SHARE = 0.1, 1e-3  # zeros are holes where no value is between 0 and this share of the maximum, and they have this share
 LONGEST = 2048  # pixels of the longer side; of larger maps every second, third, ... pixel is read
+RELATIVE = "read as relative depth, near is bright"
 INVERTED_CORRELATION = -0.15  # with the mean condition of training; a map with less is inverted
 
 
@@ -97,14 +98,15 @@ class DepthCondition(Condition):
         near, known, holes = (part[upper:lower, left:right] for part in (found.near, found.known, found.holes))
         notes = found.notes + crop_notes(found.size, size)
         name = source_name(source)
+        others = tuple(note for note in notes if note != RELATIVE)
         planes, given = _planes(near, known & ~holes if invert else known, size, name, found.farthest)
         if invert:
-            return Reading((1 - planes) * given, given, notes)
+            return Reading((1 - planes) * given, given, (*others, "read as inverted: near is dark"))
         if mean_condition is not None:
             judged = _planes(near, known & ~holes, size, name, found.farthest) if holes.any() else (planes, given)
             if _correlation(*judged, mean_condition) < INVERTED_CORRELATION:
                 planes, given = 1 - judged[0], judged[1]
-                notes += ("near seems to be dark in it: read as inverted",)
+                notes = (*others, "near seems to be dark in it: read as inverted")
         return Reading(planes * given, given, notes)
 
 
@@ -172,7 +174,7 @@ def read_depth(source: Source) -> DepthMap:
     negative = known & (values < 0)
     if negative.any():
         if len(np.unique(values[negative])) > 1:
-            raise ProxymaskError(f"{name} has negative depths: shift it to 0 and above")
+            raise ProxymaskError(f"{name} has negative depths: shift it to 0 and above, or set what is no measurement to NaN")
         known, marked = known & ~negative, True
         notes += (f"its {float(values[negative][0]):g} is no measurement",)
     while (saturated := _saturated(values, known, integer)) is not None:
@@ -200,7 +202,7 @@ def read_depth(source: Source) -> DepthMap:
     spread = np.quantile(near[known], 0.99) - np.quantile(near[known], 0.01)
     if spread < (MIN_RANGE if integer and top <= 255 else 1e-6):
         raise ProxymaskError(f"{name} is empty: it has one depth all over")
-    return DepthMap(near, known, holes, size, (*notes, "read as relative depth, near is bright"))
+    return DepthMap(near, known, holes, size, (*notes, RELATIVE))
 
 
 def _saturated(values: np.ndarray, known: np.ndarray, integer: bool) -> float | None:

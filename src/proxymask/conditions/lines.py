@@ -151,12 +151,13 @@ def read_ink(source: Source, invert: bool, white_is_usual: bool = False) -> tupl
     inverted = dark or invert
     ink = (light - level) / max(1 - level, 1e-3) if inverted else (level - light) / max(level, 1e-3)
     ink = ((ink - PAPER_TOLERANCE / 2) / (1 - PAPER_TOLERANCE / 2)).clip(0, 1) * alpha
-    return _checked_ink(ink, name), opaque.astype(np.float32) if holes else None, notes
+    return _checked_ink(ink, name, inverted and not dark), opaque.astype(np.float32) if holes else None, notes
 
 
-def _checked_ink(ink: np.ndarray, name: str) -> np.ndarray:
+def _checked_ink(ink: np.ndarray, name: str, inverted: bool = False) -> np.ndarray:
     if float((ink > 0.2).mean()) < MIN_INK:
-        raise ProxymaskError(f"{name} is empty: nothing is drawn on it")
+        why = "read as inverted, all of it is paper; leave --invert out" if inverted else "nothing is drawn on it"
+        raise ProxymaskError(f"{name} is empty: {why}")
     return ink.astype(np.float32)
 
 

@@ -39,6 +39,15 @@ def _argument(found: re.Match[str]) -> str:
     return f"{found['adds'] or ''}{name}{value}"
 
 
+def cannot_write(what: object, error: OSError, other: str) -> "ProxymaskError":
+    """The error for results that cannot be written: why, and what to do.
+
+    ``other``: what to give in place of the path.
+    """
+    remedy = f"make room or choose {other}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"choose {other}"
+    return ProxymaskError(f"cannot write {what} ({os_reason(error)}): {remedy}")
+
+
 def os_reason(error: OSError) -> str:
     """Why a file cannot be written, in words."""
     if error.errno in (errno.EEXIST, errno.ENOTDIR):

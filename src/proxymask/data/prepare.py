@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.checks import checked
-from ..core.errors import ProxymaskError, os_reason
+from ..core.errors import ProxymaskError, cannot_write
 from ..core.files import check_folder, check_path, read_json, write_json
 from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
@@ -146,7 +146,7 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
         }
         write_json(out / "index.json", {**index, "left_out": _left_out(report, root), "names": names})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another folder") from None
+        raise cannot_write(out, error, "another folder") from None
     return report
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..core.errors import ProxymaskError, os_reason
+from ..core.errors import ProxymaskError, cannot_write, os_reason
 from ..core.files import load_tensors, read_json, save_tensors, write_json
 from ..core.hashing import json_hash
 
@@ -32,7 +32,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "identity.json", dict(identity))
         except OSError as error:
-            raise ProxymaskError(f"cannot write {self.folder} ({os_reason(error)}): make room or choose another --out") from None
+            raise cannot_write(self.folder, error, "another --out") from None
 
     def tensors(self, name: str, make: Callable[[], Tensors]) -> Tensors:
         """The tensors ``name``: read from the disk, or made by ``make`` and stored. A :class:`ProxymaskError` where the disk is full."""

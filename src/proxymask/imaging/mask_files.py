@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.errors import ProxymaskError, os_reason
+from ..core.errors import ProxymaskError, cannot_write
 from .labels import LabelSet
 from .mask_forms.annotations import load
 from .mask_forms.class_files import is_mask_file, is_two_valued
@@ -84,7 +84,7 @@ def write_example_masks(out: Path, labels: LabelSet, options: str = "") -> list[
         labels.save(out / "labels.json")
         (out / "README.md").write_text(README.format(name=source.name, bundle=options), encoding="utf-8")
     except OSError as error:
-        raise ProxymaskError(f"cannot write to --out {out} ({os_reason(error)}): make room or give another folder") from None
+        raise cannot_write(f"to --out {out}", error, "another folder") from None
     return written
 
 

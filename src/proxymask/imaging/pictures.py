@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..core.errors import ProxymaskError, os_reason
+from ..core.errors import ProxymaskError, cannot_write
 from .labels import LabelSet
 
 INK, FAINT, PAPER = (32, 36, 42), (108, 116, 128), (255, 255, 255)
@@ -38,7 +38,7 @@ def check_writable(folder: Path, out: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ProxymaskError(f"cannot write {out} ({os_reason(error)}): make room or choose another --out") from None
+        raise cannot_write(out, error, "another --out") from None
     finally:
         for path in made:
             with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
     except OSError as error:
         if temporary.is_file():
             temporary.unlink()
-        raise ProxymaskError(f"cannot write {path} ({os_reason(error)}): make room or choose another --out") from None
+        raise cannot_write(path, error, "another --out") from None
     return path
 
 

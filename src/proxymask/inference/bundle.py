@@ -34,7 +34,7 @@ from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator
-from .find import find_bundle
+from .find import find_bundle, list_bundles
 
 # 1: mappers of masks only, which is still written where there are no others, so that older versions read it; 3: not from 4x4, which is
 # written for no other reason
@@ -102,9 +102,11 @@ class Bundle:
         able = [name for name in sorted(self.mappers) if self.condition_of(name)["condition"] == condition]
         if not able:
             have = ", ".join(sorted({str(self.condition_of(name)["condition"]) for name in self.mappers})) or "none"
+            others = [name for name in list_bundles() if condition in read_json(find_bundle(name) / "bundle.json")["mappers"]]
+            more = f"; the embedded {' and '.join(others)} can read {condition}" if others else ""
             raise ProxymaskError(
                 f"the bundle {self.name} has no mapper for {condition} (it reads: {have}): train one with "
-                f"proxymask train mapper --condition {condition}, and put it in with proxymask bundle add"
+                f"proxymask train mapper --condition {condition}, and put it in with proxymask bundle add{more}"
             )
         return condition if condition in able else able[0]
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from ..core.checks import BatchSize, Seed, Truncation, checked
 from ..core.device import autocast
-from ..core.errors import ProxymaskError, os_reason
+from ..core.errors import ProxymaskError, cannot_write, os_reason
 from ..core.files import read_json, write_json
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
@@ -198,7 +198,7 @@ def _write_sample(stem: Path, networks: SampleNetworks, made: _Batch, i: int, ab
     try:
         write_json(Path(f"{stem}.json"), {"format": SIDECAR_FORMAT, **dataclasses.asdict(about)})
     except OSError as error:
-        raise ProxymaskError(f"cannot write {stem}.json ({os_reason(error)}): make room or choose another --out") from None
+        raise cannot_write(f"{stem}.json", error, "another --out") from None
     return write_picture(f"{stem}.png", from_pixels(made.pixels[i]))
 
 

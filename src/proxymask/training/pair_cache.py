@@ -20,7 +20,7 @@ from torch import nn
 from ..conditions.base import Condition
 from ..core.device import autocast
 from ..core.differences import differences
-from ..core.errors import ProxymaskError, os_reason
+from ..core.errors import ProxymaskError, cannot_write
 from ..core.files import read_json, save_tensors, write_json
 from ..core.lock import LOCK, folder_lock
 from ..core.seeding import derive_rng
@@ -140,7 +140,7 @@ class PairShards:
                 if progress:
                     progress(min(self.count, SHARD * (self.shards - len(missing) + number + 1)), self.count)
         except OSError as error:
-            raise ProxymaskError(f"cannot write {self.folder} ({os_reason(error)}): make room or choose another --cache") from None
+            raise cannot_write(self.folder, error, "another --cache") from None
 
     @torch.no_grad()
     def _made(self, shard: int, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -42,8 +42,8 @@ def explain_refusal(contents: Any) -> str:
         if all(any(part in name for name in names) for part in parts):
             return message
     if names:
-        shown = ", ".join(printable(name, 40) for name in names[:4])
-        return f"it holds no StyleGAN2 generator that is known here; it begins with {shown}: see docs/bring-your-own-generator.md"
+        shown = ", ".join(repr(printable(name, 40)) for name in names[:4])
+        return f"it holds no StyleGAN2 generator that is known here; its first keys are {shown}: see docs/bring-your-own-generator.md"
     return f"it holds a {printable(type(contents).__name__)}, no networks: give the checkpoint of a StyleGAN2 generator"
 
 

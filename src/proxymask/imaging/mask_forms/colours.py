@@ -267,7 +267,10 @@ def _refuse_foreign(
             if len(stored) == len(used):  # each is the colour of a class of the data set that the mask lies in
                 raise other_classes(notes.name, file, stored, labels)
         void = void_hint(coded.table[used], labels)
-        raise ProxymaskError(f"{notes.name} holds colours that are no class: {where}; {void}paint with the colours of labels.json")
+        raise ProxymaskError(
+            f"{notes.name} holds colours that are no class: {where}; {void}paint with the colours of the labels, which "
+            "proxymask inspect BUNDLE shows"
+        )
     often = counts >= max(9, 0.0005 * total)
     if often.any():
         where = nearest_classes(coded.table[used[often]], counts[often], labels)

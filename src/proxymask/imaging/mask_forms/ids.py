@@ -8,7 +8,7 @@ import numpy as np
 from ...core.errors import ProxymaskError
 from ..labels import LabelSet
 from .neighbours import parts, solid
-from .notes import Notes, described, listed, other_classes, pixels
+from .notes import Notes, listed, other_classes, pixels
 
 VOID = 255  # what VOC, Cityscapes and ADE20K masks hold where nothing is labelled
 STEP = 3  # classes whose ids differ by this much or more have two ids between them
@@ -100,12 +100,11 @@ def _wrong_ids(values: np.ndarray, labels: LabelSet, name: str, lossy: str | Non
         return ProxymaskError(
             f"{name} holds only multiples of {step}: ids that were stretched to be seen? Divide its values by {step} to get ids 0 to {last}"
         )
-    texts = [
-        f"{value} ({pixels(int(count))}; nearest is {described(labels, 0 if value < 0 else last)})"
-        for value, count in zip(unknown, counts[~known], strict=True)
-    ]
+    texts = [f"{value} ({pixels(int(count))})" for value, count in zip(unknown, counts[~known], strict=True)]
     void = f"; {VOID} means 'no label' (void) in VOC and Cityscapes masks" if VOID in unknown else ""
-    return ProxymaskError(f"{name} holds ids that are no class of 0 to {last}: {listed(texts)}{void}")
+    return ProxymaskError(
+        f"{name} holds ids that are no class of 0 to {last}: {listed(texts)}{void}; proxymask inspect BUNDLE shows the ids of the classes"
+    )
 
 
 def blurred(ids: np.ndarray) -> str:

@@ -95,6 +95,8 @@ def from_array(array: np.ndarray, labels: LabelSet, notes: Notes) -> tuple[np.nd
 
 def _from_fractions(array: np.ndarray) -> np.ndarray:
     """Colours in floats 0 to 1 as integers 0 to 255."""
+    if array.ndim == 2 and not np.isfinite(array.astype(np.float64)).all():
+        raise ProxymaskError("the mask holds NaN or infinity: set these pixels to the id of a class")
     if array.ndim == 2:
         raise ProxymaskError(
             f"ids are an array or tensor of integers, got {array.dtype}: round it first (mask.round().astype(int), in torch "
