@@ -131,8 +131,10 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
     """A stage with new networks; ``steps`` is what its schedule counts on. Every kind of step falls due within six."""
     if name == "generator":
         often = {key: config.pop(key, 2) for key in ("r1_every", "path_every")}
+        grown_from = config.pop("grown_from", 0)
         recipe = GeneratorConfig(**{"z_dim": Z, "flip": True, "augment": ("color",), **config})
-        return with_constants(GeneratorStage, **often)(make_generator(noise=noise), make_discriminator(mbstd_group=1), Pictures(), recipe)
+        networks = make_generator(noise=noise), make_discriminator(mbstd_group=1)
+        return with_constants(GeneratorStage, **often)(*networks, Pictures(), recipe, grown_from=grown_from)
     cut = make_cut(noise)
     if name == "segmenter":
         ws = cut.w(seed_to_z([0, 1], Z))

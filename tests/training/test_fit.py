@@ -432,12 +432,12 @@ def test_verbs_make_what_fit_makes(copy, capsys):
     assert "grown_from" in mark_of(run / "grown")["identity"]
     assert Generator.from_pretrained(run / "grown" / "generator").resolution == 2 * SIZE
     assert Discriminator.from_pretrained(run / "grown" / "discriminator").resolution == 2 * SIZE
-    frozen = grown | {"config": GeneratorOverrides(frozen_resolution=8)}  # whose widths are those of the smaller generator
+    frozen = grown | {"config": GeneratorOverrides(new_blocks_only=True)}  # whose widths are those of the smaller generator
     TrainGenerator(out=run / "frozen", **frozen).run()
     made, small = run / "frozen" / "generator", copy / "model" / "generator"
     assert Generator.from_pretrained(made).config == Generator.from_pretrained(small).config | {"resolution": 2 * SIZE}
     with pytest.raises(ProxymaskError, match="keeps the block at 16 pixels, which has 8 channels and would get 16"):
-        TrainGenerator(out=run / "x", **grown | {"config": GeneratorOverrides(channel_base=256, frozen_resolution=16)}).run()
+        TrainGenerator(out=run / "x", **grown | {"config": GeneratorOverrides(channel_base=256, new_blocks_only=True)}).run()
     with pytest.raises(ProxymaskError, match="discriminator_first 2000"):
         TrainGenerator(out=run / "x", **grown | {"grow_from": copy / "model"}).run()
     with pytest.raises(ProxymaskError, match="give one of them"):

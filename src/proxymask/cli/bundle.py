@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 class BundleAdd(Checked):
     """Add a trained mapper, a detail network or a segmenter to a bundle, or put a grown generator into it.
 
-    A generator must have been grown from that of the bundle with --frozen-resolution, so that it differs after the split only. Mappers of
-    drawings then read larger ones. Segmenter and detail networks stay where all old blocks were frozen, else they are left out. The smaller
-    generator can be put back in the same way.
+    A generator must have been grown from that of the bundle with --new-blocks-only. All other networks stay; those that read or make
+    pictures get the larger size.
 
     Examples:
       proxymask bundle add runs/sketch --bundle avatars --out my-bundle
@@ -172,53 +171,32 @@ class BundleAdd(Checked):
         print(f"{self.out}: a segmenter of {len(labels)} labels")
 
     def _put_generator(self, bundle: "Bundle") -> None:
-        """Put a generator that was grown from the bundle's own into it, and leave out what no longer fits."""
+        """Put a generator that was grown from the bundle's own into it. All else reads the old blocks, which have to be the same."""
         from ..core.hashing import weights_hash
         from ..core.sizes import size_text
         from ..models.growing import grow_detail_network, grow_mapper, grow_segmenter
-        from ..models.oasis_mapper import has_label_prior
         from ..models.stylegan2 import Generator
         from ..models.unet_mapper import UNetMapper
         from ..training.parts import load_part
 
         generator = load_part(self.run_folder, "generator", Generator)
-        if weights_hash(generator) == weights_hash(bundle.generator):
-            raise ProxymaskError(f"--bundle {self.bundle} has the generator of {self.run_folder} already: nothing is to be done")
-        changed = _changed_up_to(bundle.generator, generator, bundle.cut)
+        changed = "its pictures are no larger" if generator.resolution <= bundle.resolution else _changed(bundle.generator, generator)
         if changed:
             raise ProxymaskError(
-                f"the generator in {self.run_folder} differs from that of --bundle {self.bundle} before the split at {bundle.cut} "
-                f"({changed}), so that clusters and mappers do not fit: train it by proxymask train generator --grow-from "
-                f"{self.bundle} --frozen-resolution {bundle.cut}, or make a new bundle of it (proxymask fit --generator)"
+                f"the generator in {self.run_folder} was not grown from --bundle {self.bundle} by new blocks alone ({changed}), and "
+                f"clusters and mappers do not fit: train it by proxymask train generator --grow-from {self.bundle} --new-blocks-only True, "
+                "or make a new bundle of it (proxymask fit --generator)"
             )
-        factor = generator.resolution // bundle.resolution  # 0: smaller pictures
-        drawings = sorted(name for name, mapper in bundle.mappers.items() if isinstance(mapper, UNetMapper))
-        out: list[str] = []
-        if factor and not _changed_up_to(bundle.generator, generator, bundle.resolution):  # new blocks alone have learnt
-            bundle.details = {name: grow_detail_network(network, factor) for name, network in bundle.details.items()}
-            if bundle.segmenter is not None:
-                channels = map(generator.synthesis.channels, generator.synthesis.block_resolutions)
-                bundle.segmenter = grow_segmenter(bundle.segmenter, list(channels))
-        else:
-            out += [name for name, there in (("segmenter", bundle.segmenter), ("detail networks", bundle.details)) if there]
-            bundle.segmenter, bundle.details = None, {}
-        for name in drawings:
-            mapper = bundle.mappers[name]
-            assert isinstance(mapper, UNetMapper)
-            if factor:
+        factor = generator.resolution // bundle.resolution
+        for name, mapper in bundle.mappers.items():
+            if isinstance(mapper, UNetMapper):
                 bundle.mappers[name] = grow_mapper(mapper, factor)
-            else:
-                bundle.remove_mapper(name)
-                out.append(f"mapper {name}")
+        bundle.details = {name: grow_detail_network(network, factor) for name, network in bundle.details.items()}
+        if bundle.segmenter is not None:
+            channels = map(generator.synthesis.channels, generator.synthesis.block_resolutions)
+            bundle.segmenter = grow_segmenter(bundle.segmenter, list(channels))
         bundle.generator = generator
         bundle.about["generator"] = weights_hash(generator)
-        if out:
-            note(
-                f"note: {self.out} gets no {' and no '.join(out)}: the old generator's do not fit. Train new ones with --bundle {self.out} "
-                "and add them (docs/bring-your-own-generator.md, Growing)"
-            )
-        if bundle.segmenter is None and any(has_label_prior(mapper) for mapper in bundle.mappers.values()):
-            note("note: until there is a segmenter, masks are read without the labels of the style, so that colours may differ")
         note(f"note: edit {self.out / 'README.md'}: it describes the old generator")
         self._save(bundle)
         print(f"{self.out}: pictures of {size_text(bundle.size)}; mappers {bundle.mappers_text()}")
@@ -241,17 +219,16 @@ class BundleAdd(Checked):
             )
 
 
-def _changed_up_to(old: "Generator", new: "Generator", resolution: int) -> str:
-    """The first setting, or tensor up to a block, in which two generators differ as float16, in which bundles are stored; "" for none."""
-    kept = ("mapping.", *(f"synthesis.b{res}." for res in old.synthesis.block_resolutions if res <= resolution))
+def _changed(old: "Generator", new: "Generator") -> str:
+    """The first setting, or tensor of the blocks of ``old``, in which two generators differ as float16, in which bundles are stored; "" for
+    none."""
     free = ("resolution", "channel_base", "channel_max", "num_fp16_res")
     for name, setting in old.config.items():
         if name not in free and new.config[name] != setting:
             return name
     theirs = new.state_dict()
     for name, value in old.state_dict().items():
-        if name.startswith(kept):
-            other = theirs.get(name)
-            if other is None or other.shape != value.shape or not other.half().equal(value.half()):
-                return name
+        other = theirs.get(name)
+        if other is None or other.shape != value.shape or not other.half().equal(value.half()):
+            return name
     return ""

@@ -113,11 +113,11 @@ class TrainGenerator(Checked):
                 grow=grow,
             )
             train_stage(definition, self.out, "generator")
-        say(f"generator: {self.out / 'generator'}; next: {self._next(config.frozen_resolution)}")
+        say(f"generator: {self.out / 'generator'}; next: {self._next(config.new_blocks_only)}")
 
-    def _next(self, frozen: int) -> str:
+    def _next(self, new_blocks_only: bool) -> str:
         """The command that uses the generator: it goes into the bundle that it was grown from, or gets one of its own."""
-        if self.grow_from is not None and frozen:
+        if self.grow_from is not None and new_blocks_only:
             bundle = self.grow_from if (self.grow_from / "bundle.json").is_file() else "BUNDLE"
             return command_line("bundle", "add", self.out, "--bundle", bundle, "--out", "larger-bundle")
         return command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
@@ -160,8 +160,8 @@ class TrainGenerator(Checked):
 
 
 def _with_widths_of(smaller: Generator, given: GeneratorOverrides) -> GeneratorOverrides:
-    """The flags of a growth, with the widths of ``smaller`` where its blocks are frozen and no widths are given: others would not fit."""
-    if not given.frozen_resolution:
+    """The flags of a growth, with the widths of ``smaller`` where its blocks stay and no widths are given: others would not fit."""
+    if not given.new_blocks_only:
         return given
     widths = {name: smaller.config[name] for name in ("channel_base", "channel_max") if getattr(given, name) is None}
     return replace(given, **widths)

@@ -118,7 +118,7 @@ RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {
 # fields of a stage's settings that are younger than runs are, each with the value at which the code did what it did before; by stage, with
 # a field that all its runs have
 YOUNGER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "generator": ("r1_gamma", {"frozen_resolution": 0}),
+    "generator": ("r1_gamma", {"new_blocks_only": False}),
     "mapper": ("lambda_recon", {"label_prior": False}),
 }
 RENAMED_TENSORS: dict[str, Mapping[str, str]] = {"Rearranger": {"retouch.look.": "refinement.modulation.", "retouch.": "refinement."}}

@@ -86,6 +86,13 @@ class SplitGenerator(nn.Module):
             rgb = block.image(x, rgb, part)
         return rgb if change is None else change.on_picture(rgb)
 
+    def image(self, state: SplitState, w: torch.Tensor) -> torch.Tensor:
+        """The state at the split and w or ws -> the picture of the blocks up to the split (B, img_channels, h, w): what a generator without
+        the further blocks would make."""
+        synthesis = self.generator.synthesis
+        block, part = synthesis.block(self.resolution), synthesis.block_ws(self.generator.broadcast(w), self.resolution)
+        return block.image(state.features, state.rgb, part)
+
     def g2_features(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
         """The state at the split and w or ws -> features of the blocks from the split on, the last ones of :meth:`feature_pyramid`."""
         synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import Checked, Natural, Range, Rate, Share, Weight, Width
-from ..core.errors import ProxymaskError
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
+from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight
@@ -52,16 +52,16 @@ class GeneratorConfig(Checked):
     """Mirror half of the real pictures. For pictures whose left and right are alike."""
     discriminator_first: Natural = 0
     """Steps at the start in which the discriminator alone learns. For a trained generator whose own discriminator is lost."""
-    frozen_resolution: Natural = 0
-    """Blocks up to this resolution, and the mapping network, keep their weights (0: all learn). With the resolution at which a bundle's
-    generator is split, the clusters, the rearranger and the mappers of the bundle work with the new generator without a training."""
+    new_blocks_only: bool = False
+    """With --grow-from: the blocks of the smaller generator, and its mapping network, keep their weights. All other networks of a bundle
+    then work with the grown generator without a training."""
 
 
 class GeneratorStage:
     """Generator and discriminator of StyleGAN2, updated in turn.
 
     Args:
-        smaller: the generator that ``generator`` was grown from, where its blocks are frozen; None elsewhere. See :meth:`keep_loss`.
+        grown_from: resolution of the generator that ``generator`` was grown from; 0: it was not grown.
         warmup: steps over which the learning rates rise to their full value. Adam's first steps move every weight by the whole rate,
             however small its gradient: trained networks would lose what they have learned.
     """
@@ -77,12 +77,11 @@ class GeneratorStage:
         pictures: Pictures,
         config: GeneratorConfig,
         warmup: int = 0,
-        smaller: Generator | None = None,
+        grown_from: int = 0,
     ) -> None:
         self.config, self.pictures, self.warmup = config, pictures, warmup
-        self.smaller = None if smaller is None else smaller.requires_grad_(False).eval()
         self.generator, self.discriminator = generator.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
-        freeze(generator, config.frozen_resolution)
+        self.old_blocks = freeze(generator, grown_from) if config.new_blocks_only else None
         path = _PathMean()
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator, "path": path}
         self.path = path
@@ -119,7 +118,7 @@ class GeneratorStage:
             w = g.mapping(z_.flatten(0, 1)).unflatten(0, (-1, 2))
             means.append(w[:, 0].detach().mean(dim=0))
             yield torch.where(layer < cut_[:, None, None], w[:, :1], w[:, 1:])
-        if not self.config.frozen_resolution:
+        if self.old_blocks is None:
             g.mapping.w_avg.lerp_(run.mean(torch.stack(means).mean(dim=0)), 0.005)
 
     def real(self, run: Run) -> torch.Tensor:
@@ -161,9 +160,8 @@ class GeneratorStage:
         """L_adv of the generator."""
         for ws in self.latents(run, "g"):
             with run.autocast():
-                fake = self.generator.synthesis(ws, "random")
+                fake, kept = self.picture(ws)
                 logits = self.discriminator(self.augmented(run, fake, "g"))
-                kept = self.keep_loss(fake, ws)
             loss = losses.adversarial_g(logits)
             run.log("g/loss", loss)
             if kept is not None:
@@ -171,19 +169,19 @@ class GeneratorStage:
                 loss = loss + KEEP * kept
             yield loss
 
-    def keep_loss(self, picture: torch.Tensor, ws: torch.Tensor) -> torch.Tensor | None:
-        """L_keep of a grown generator whose lower blocks are frozen: the mean squared difference between its pictures, reduced by area, and
-        the smaller generator's pictures of the same latents. None for other generators.
+    def picture(self, ws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Pictures of ``ws`` (B, num_ws, w_dim), with new noise; and L_keep, where the old blocks are frozen: the mean squared difference
+        between these pictures, reduced by area, and those of the old blocks alone.
 
-        The discriminator sees mistakes of layout, which the frozen blocks cannot mend. Without this term the others answer by changing
-        colours.
+        The discriminator sees mistakes of layout, which the new blocks cannot mend. Without this term they answer by changing colours.
         """
-        if self.smaller is None:
-            return None
+        if self.old_blocks is None:
+            return self.generator.synthesis(ws, "random"), None
         with torch.no_grad():
-            old = self.smaller.synthesis(ws[:, : self.smaller.num_ws], "random")
-        reduced = F.interpolate(picture, size=old.shape[2:], mode="area")
-        return F.mse_loss(reduced.float(), old.float())
+            state = self.old_blocks.features(ws, "random")
+            old = self.old_blocks.image(state, ws)
+        picture = self.old_blocks.render(state, ws, "random")
+        return picture, F.mse_loss(F.interpolate(picture, size=old.shape[2:], mode="area").float(), old.float())
 
     def path_terms(self, run: Run) -> Iterator[torch.Tensor]:
         """Path length regularisation (StyleGAN2, equation 4) of half a batch, in float32, as it takes second derivatives."""
@@ -207,22 +205,13 @@ class GeneratorStage:
         return tile([x[i : i + 8] for i in range(0, 40, 8)], scale=max(1, 128 // x.shape[1]))
 
 
-def freeze(generator: Generator, resolution: int) -> None:
-    """Let the blocks up to ``resolution`` (0: none), and the mapping network, learn nothing.
-
-    Raises:
-        ProxymaskError: no block would learn.
-    """
-    if not resolution:
-        return
-    if resolution >= generator.resolution:
-        raise ProxymaskError(
-            f"--frozen-resolution {resolution} leaves no block of a generator of {generator.resolution} pixels to train: give a smaller one"
-        )
+def freeze(generator: Generator, resolution: int) -> SplitGenerator:
+    """Let the blocks up to ``resolution``, and the mapping network, learn nothing. Returns the generator, split there."""
     generator.mapping.requires_grad_(False)
     for res in generator.synthesis.block_resolutions:
         if res <= resolution:
             generator.synthesis.block(res).requires_grad_(False)
+    return SplitGenerator(generator, resolution)
 
 
 class _PathMean(nn.Module):

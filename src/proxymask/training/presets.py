@@ -184,7 +184,7 @@ UNSTATED: Mapping[str, str] = {
     "generator.augment": _TRAINED_ELSEWHERE,
     "generator.flip": _TRAINED_ELSEWHERE,
     "generator.discriminator_first": _TRAINED_ELSEWHERE,
-    "generator.frozen_resolution": _TRAINED_ELSEWHERE,
+    "generator.new_blocks_only": _TRAINED_ELSEWHERE,
     "generator_loop.steps": "25 million pictures, as StyleGAN2",
     "generator_loop.batch": "StyleGAN2's own",
     "rearranger.position_channels": "as many as the embeddings have (0), so that all of them are added to",

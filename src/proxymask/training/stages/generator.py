@@ -51,11 +51,9 @@ class GeneratorDefinition(TrainedStage):
 
     def build(self) -> GeneratorStage:
         seed, discriminator = self.loop.seed, self.discriminator
+        if self.config.new_blocks_only and not self.grow:
+            raise ProxymaskError("--new-blocks-only goes with --grow-from, which adds blocks to a trained generator: give that")
         if self.start is None:
-            if self.config.frozen_resolution:
-                raise ProxymaskError(
-                    "--frozen-resolution keeps trained blocks, and a new generator has none: give --grow-from or --resume-from"
-                )
             generator = new_generator(self.config, self._side, seed)
         elif self.grow:
             generator, discriminator = self._grown(self.start)
@@ -63,8 +61,8 @@ class GeneratorDefinition(TrainedStage):
             generator = self.start
         warmup = WARMUP if self.start is not None else 0
         discriminator = discriminator_to_train(discriminator, generator, seed)
-        smaller = self.start.to(self.device) if self.start is not None and self.grow and self.config.frozen_resolution else None
-        return GeneratorStage(generator, discriminator, self.pictures, self.config, warmup, smaller)
+        grown_from = self.start.resolution if self.start is not None and self.grow else 0
+        return GeneratorStage(generator, discriminator, self.pictures, self.config, warmup, grown_from)
 
     @cached_property
     def _side(self) -> int:
@@ -79,26 +77,28 @@ class GeneratorDefinition(TrainedStage):
                 "the number of steps in which a new discriminator is trained alone"
             )
         widths = (self._side, self.config.channel_base, self.config.channel_max)
-        self._check_frozen_widths(smaller)
+        self._check_widths(smaller)
         with seeded(self.loop.seed, "init", "grow"):
             generator = grow_generator(smaller, *widths)
             if self.discriminator is None:
                 return generator, None
             base, most = widths[1:]
-            if self.config.frozen_resolution:  # whose widths cannot be chosen: a wider discriminator stays as wide, and its last block
+            if self.config.new_blocks_only:  # whose widths cannot be chosen: a wider discriminator stays as wide, and its last block
                 theirs = self.discriminator.config  # needs some channels
                 base = max(base, theirs["channel_base"], 2 * smaller.img_channels * self._side)
                 most = max(most, theirs["channel_max"])
             return generator, grow_discriminator(self.discriminator, self._side, base, most)
 
-    def _check_frozen_widths(self, smaller: Generator) -> None:
+    def _check_widths(self, smaller: Generator) -> None:
         """Blocks that keep their weights must keep their widths as well."""
+        if not self.config.new_blocks_only:
+            return
         ours = (self.config.channel_base, self.config.channel_max)
         theirs = (smaller.config["channel_base"], smaller.config["channel_max"])
         for res in smaller.synthesis.block_resolutions:
-            if res <= self.config.frozen_resolution and channels_at(res, *ours) != channels_at(res, *theirs):
+            if channels_at(res, *ours) != channels_at(res, *theirs):
                 raise ProxymaskError(
-                    f"--frozen-resolution keeps the block at {res} pixels, which has {channels_at(res, *theirs)} channels and would get "
+                    f"--new-blocks-only keeps the block at {res} pixels, which has {channels_at(res, *theirs)} channels and would get "
                     f"{channels_at(res, *ours)}: give the widths of the smaller generator, --channel-base {theirs[0]} --channel-max "
                     f"{theirs[1]}"
                 )
