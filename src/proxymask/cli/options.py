@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core import checks
-from ..core.checks import Checked, ClassNumber, Count, Seed
+from ..core.checks import Checked, ClassNumber, Seed
 
 if TYPE_CHECKING:
     from ..inference.synthesizer import Synthesizer
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 SeedStyleName = Literal["nvidia", "torch"] | None
 
 OptionalSeed = Annotated[Seed | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
-OptionalCount = Annotated[Count | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(optional)")]
 ClassIndex = Annotated[ClassNumber | None, tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")]

@@ -10,7 +10,7 @@ from ..metrics.backends import distances
 from ..metrics.segmentation import SegmentationScore
 from .judge import Judge
 from .results import SCORES
-from .synthesis import STYLES, BundleSynthesis, MaskToImage
+from .synthesis import STYLES, MaskToImage
 
 BATCH = 25
 
@@ -75,14 +75,6 @@ class MaskToImageBenchmark:
     def score_model(self, model: MaskToImage) -> dict[str, Any]:
         """:meth:`score` of a model, every picture in a style of its own."""
         return self.score(lambda masks, index: model.generate(masks, [STYLES + self.seed + i for i in index]))
-
-    def score_generator(self, bundle: BundleSynthesis) -> dict[str, Any]:
-        """Distances of the frozen generator's own samples."""
-        found = []
-        for index in self._batches(self.count):
-            styles = bundle.styles(bundle.synth.w([STYLES + self.seed + i for i in index]))
-            found.append(self.features(bundle.sample(styles)))
-        return {"count": self.count, **self.distance(torch.cat(found))}
 
 
 def _rounded(score: SegmentationScore) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ProxymaskError
+from ..safe_pickle.inert import Global, InertObject
 from ..safe_pickle.messages import printable
 
 Setting = None | bool | int | float | str
@@ -51,11 +52,13 @@ def as_count(value: Any, name: str, least: int = 0) -> int:
 
 
 def describe_value(value: Any) -> str:
-    """A few words on something out of a file: a number or a word itself, else the name of its class."""
+    """A few words on something out of a file: a number or a word itself, what it would call or make, else the name of its class."""
     if type(value) in (bool, float) or (type(value) is int and abs(value) <= MAX_NUMBER) or value is None:
         return str(value)
     if type(value) is str:
         return repr(printable(value))
+    if isinstance(value, Global | InertObject):
+        return f"a call of {value.qualified} (never run)"
     name = getattr(value, "class_name", None) or getattr(value, "name", None)
     return f"a {printable(name if isinstance(name, str) and name else type(value).__name__)}"
 
