@@ -32,7 +32,7 @@ LEGEND = """* Proxy masks, no mapper: pictures from proxy masks of other samples
 * Distance relative to the generator's own: both distances less the floor.
 * Colours of the own style: share of pictures whose colours are nearest to those of their own style, of 20 styles (by chance 0.05).
 * Diversity: perceptual distance between pictures of one mask in several styles, in the features of the judge."""
-WEIGHTS = ("FID and KID proper", "not computed:")  # notes about weights that are not here; what the page says of that is in its head
+UNSAID = ("FID and KID proper", "not computed:", "no masks:")  # notes about what is not here, of which the page has sentences of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +105,25 @@ def headline(domain: str, ones: Sequence[Evaluated]) -> str:
     """What was found on a domain, in one sentence."""
     scored = mapped(ones)
     if not scored:
-        return ""
+        return without_masks(domain, ones[0])
     at = scored[0].at
     said = listed([f"{one.at['miou', 'masks']:.3f} ({one.name})" for one in scored])
     bounds = {"grid": "the proxy grid alone would allow {:.3f}", "real": "the judge reads real pictures at {:.3f}"}
     limits = listed([text.format(at["miou", of]) for of, text in bounds.items() if ("miou", of) in at])
     return f"On {domain} pictures show their masks with mIoU {said}" + (f"; {limits}." if limits != "none" else ".")
+
+
+def without_masks(domain: str, one: Evaluated) -> str:
+    """What was found on a domain whose pictures have no exact masks."""
+    ratios = {key.partition("/")[2]: value for (key, of), value in one.at.items() if key.startswith("frechet_ratio/") and of == "proxy"}
+    kept = one.at.get(("agreement", "proxy"))
+    if kept is None or not ratios:
+        return ""
+    far = listed([f"{value:.2f} times ({network})" for network, value in ratios.items()])
+    return (
+        f"On {domain}, which have no exact masks, {100 * kept:.1f} % of the positions get the cluster of the proxy mask, and pictures are "
+        f"{far} as far from real ones as the generator's own."
+    )
 
 
 def losses(ones: Sequence[Evaluated]) -> str:
@@ -165,7 +178,7 @@ def remarks(ones: Sequence[Evaluated]) -> str:
     by_note: dict[str, list[str]] = {}
     for one in ones:
         for note in one.notes:
-            if not note.startswith(WEIGHTS):
+            if not note.startswith(UNSAID):
                 by_note.setdefault(current(note), []).append(one.name)
     text = [note[0].upper() + note[1:] + ("" if len(names) == len(ones) else f" ({listed(names)})") for note, names in by_note.items()]
     return " ".join(f"{note}." for note in text)
@@ -177,7 +190,8 @@ def of_domain(folder: Path, domain: str, ones: Sequence[Evaluated]) -> list[str]
     about = shown[0].about
     how = f"{about['count']:,} pictures of each kind, {about['resolution']} pixels, cut at {about['cut']}, {about['clusters']} clusters."
     paper = [supplement(one) for one in ones if one.about["protocol"] == "paper"]
-    blocks = [" ".join(filter(None, [second_opinion(shown), losses(shown)])), " ".join(filter(None, [how, *paper, remarks(shown)]))]
+    opening = [second_opinion(shown), losses(shown)] if mapped(ones) else [headline(domain, ones)]
+    blocks = [" ".join(filter(None, opening)), " ".join(filter(None, [how, *paper, remarks(shown)]))]
     blocks.append(short(shown))
     drawn = {one.name: one.classes("miou", "masks") for one in shown}
     drawn |= {head: shown[0].classes("miou", of) for head, of in (("masks on the proxy grid and back", "grid"), ("real pictures", "real"))}
@@ -187,7 +201,8 @@ def of_domain(folder: Path, domain: str, ones: Sequence[Evaluated]) -> list[str]
         series = {head: [classes.get(name) for name in names] for head, classes in drawn.items()}
         svg = bars(f"IoU of each class, {domain}", [words(name) for name in names], series, width=960)
         blocks.append(plot(folder, f"evaluation-{domain}", svg))
-    blocks.append(fold("IoU of each class", of_classes(shown)))
+    classes = of_classes(shown)
+    blocks += [fold("IoU of each class", classes)] if classes.strip() else []
     blocks += [fold(f"All numbers: {one.name}", everything(one)) for one in ones]
     return blocks
 
