@@ -86,7 +86,8 @@ def timed(job: Callable[[], object], seconds: float) -> float:
     """Median milliseconds of ``job``."""
     for _ in range(2):
         job()
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 2:
         began = time.perf_counter()
         job()
@@ -143,7 +144,8 @@ def from_command(bundle: str, seconds: float) -> float:
             return 1000 * (time.perf_counter() - began)
 
         spent(2)
-        times, end = [], time.perf_counter() + seconds
+        times: list[float] = []
+        end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(times) < 3:
             times.append((spent(STYLES + 2) - spent(2)) / STYLES)
         return statistics.median(times)

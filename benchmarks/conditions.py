@@ -84,7 +84,7 @@ class Measure:
         self.fresh = ImageSet.open(args.fresh, self.synth.size)
         if len(self.fresh) < max(args.count, args.robustness_count):
             raise ProxymaskError(f"--fresh {args.fresh} has {len(self.fresh)} pictures: give more, or lower --count and --robustness-count")
-        self.depths = DepthImages(args.fresh, self.synth.size) if (args.fresh / "depth").is_dir() else None
+        self.depths = DepthImages(args.fresh, self.synth.bundle.resolution) if (args.fresh / "depth").is_dir() else None
         for run in args.add:
             mapper, about = load_mapper(run / "mapper"), read_json(run / "condition.json")
             self.put(mapper, about, run)
@@ -93,7 +93,7 @@ class Measure:
 
     def put(self, mapper: Mapper, about: dict[str, Any], run: Path) -> None:
         """Let the bundle use ``mapper`` for its condition, with the extractor that its ``run`` keeps."""
-        mapper.to(self.synth.device).to(memory_format=torch.channels_last)
+        mapper.to(self.synth.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         bundle, name = self.synth.bundle, str(about["condition"])
         bundle.remove_mapper(name)
         bundle.mappers[name], bundle.conditions[name] = mapper, about
@@ -104,9 +104,9 @@ class Measure:
     def planes(self, kind: Condition, index: list[int]) -> torch.Tensor:
         """The condition without augmentation of fresh pictures."""
         if kind.name == "depth" and self.depths is not None:
-            from proxymask.conditions.depth import stretched
+            from proxymask.conditions.depth import stretch_range
 
-            return stretched(self.depths.depths(index)[:, None])
+            return stretch_range(self.depths.depths(index)[:, None])
         rng = torch.Generator().manual_seed(index[0])
         return kind.extract(self.fresh.images(index).to(self.synth.device), self.fresh.masks(index), rng)
 

@@ -79,7 +79,8 @@ def times(synth: Synthesizer, condition: Given, given: torch.Tensor) -> dict[str
 
     Masks: the whole call. Other conditions: from the planes to the tensor of the picture.
     """
-    style, found = synth.make_style(FIRST_STYLE), {"off": [], "on": []}  # type: dict[str, list[float]]
+    style = synth.make_style(FIRST_STYLE)
+    found: dict[str, list[float]] = {"off": [], "on": []}
     for index in range(ROUNDS + 5):
         one = given[index % len(given)]
         for name in found:
@@ -149,7 +150,8 @@ def main() -> None:
         reference = readings["real"].features
         assert reference is not None
         rows = {kind: readings[kind].score.summary() for kind in ("off", "on")}
-        distances = {kind: frechet_distance(readings[kind].features, reference) for kind in ("off", "on", "generator")}
+        stats = {kind: readings[kind].features for kind in ("off", "on", "generator")}
+        distances = {kind: frechet_distance(of, reference) for kind, of in stats.items() if of is not None}
         result["judges"][name] = {kind: {**rows[kind], "distance": distances[kind]} for kind in rows} | {
             "generator": distances["generator"]
         }

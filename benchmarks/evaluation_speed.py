@@ -53,8 +53,8 @@ def random_bundle(folder: Path, cut: int) -> Path:
     half = SplitGenerator(generator, cut)
     clusters = cluster_features(half, preset.num_clusters, 16, 0, torch.device("cpu"))
     torch.manual_seed(0)
-    widths = {"position_channels": preset.rearranger.position_channels, "hidden": preset.rearranger.hidden}
-    rearranger = Rearranger(half.channels, cut, preset.num_clusters, **widths)
+    recipe = preset.rearranger
+    rearranger = Rearranger(half.channels, cut, preset.num_clusters, position_channels=recipe.position_channels, hidden=recipe.hidden)
     rearranger.initialize(clusters.centroids, 1.0)
     mapper = OasisMapper(len(AVATAR_LABELS), preset.num_clusters, cut, widths=tuple(preset.mapper.widths), hidden=preset.mapper.hidden)
     about = {"proxy_mask_mode": "hard"}

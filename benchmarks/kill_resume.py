@@ -124,7 +124,7 @@ def child(root: Path, kill: Kill | None) -> int:
             os.truncate(path, path.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    files.save_file = save_file
+    files.save_file = save_file  # type: ignore[assignment]
     sys.addaudithook(hook)
     try:
         code = proxymask_main(COMMAND)

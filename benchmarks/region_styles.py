@@ -93,8 +93,8 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for label, name in enumerate(names):
         if hits[label]:
-            kept = f"{np.mean(rest[label]):.3f} of {len(rest[label])}" if rest[label] else "-"
-            print(f"| {name} | {np.mean(hits[label]):.3f} | {np.mean(whole[label]):.3f} | {len(hits[label])} | {kept} |")
+            elsewhere = f"{np.mean(rest[label]):.3f} of {len(rest[label])}" if rest[label] else "-"
+            print(f"| {name} | {np.mean(hits[label]):.3f} | {np.mean(whole[label]):.3f} | {len(hits[label])} | {elsewhere} |")
     print(f"| all | {overall(hits):.3f} | {overall(whole):.3f} | {done} | {overall(rest):.3f} |")
     ids = mask[0]
     one = synth.make_style(seeds[0])

@@ -169,7 +169,7 @@ def stages(run: Checkout, name: str, preset: dict[str, object]) -> dict[str, obj
         run("data", "avatars", "--count", 24, "--size", 32, "--depth", "--seed", 4, "--workers", 1, "--out", "set")
     run("train", "generator", "--images", "set/images", "--out", root / "g", *common)
     run("cluster", "--generator", root / "g", "--out", root / "c", *common)
-    parts = ("--generator", root / "g", "--clusters", root / "c")
+    parts: tuple[object, ...] = ("--generator", root / "g", "--clusters", root / "c")
     run("train", "rearranger", *parts, "--images", "set/images", "--out", root / "r", *common)
     run("sample", "--generator", root / "g", "--count", 3, "--out", root / "label-1", "--device", "cpu", "--precision", "fp32")
     run("sample", "--generator", root / "g", "--count", 3, "--out", root / "label-3", "--device", "cpu", "--precision", "fp32")

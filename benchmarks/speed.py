@@ -111,8 +111,9 @@ def main() -> None:
         bundle = paper_bundle(args.hidden, args.key_channels) if args.paper else Bundle.load(args.bundle)
     synth = Synthesizer(bundle, args.device, args.precision)
     style = synth.make_style(seed=1)
-    ids = np.zeros((1, synth.size, synth.size), np.uint8)
-    ids[:, synth.size // 4 : -synth.size // 4, synth.size // 4 : -synth.size // 4] = 1
+    side = synth.bundle.resolution
+    ids = np.zeros((1, side, side), np.uint8)
+    ids[:, side // 4 : -side // 4, side // 4 : -side // 4] = 1
     rearranger = synth.rearranger
     logits = synth.map(ids)
     painted = mask_inputs(ids)
@@ -120,6 +121,9 @@ def main() -> None:
     with torch.inference_mode():
         tokens = synth.query_tokens(proxy)
         moved = synth.rearrange(proxy, style)
+
+    fused_g2 = style.fused_g2
+    assert fused_g2 is not None
 
     def whole() -> None:
         synth.render(synth.proxy_mask(synth.map(ids), style, painted), style)
@@ -149,7 +153,7 @@ def main() -> None:
         "  query": cast(lambda: synth.query_tokens(proxy)),
         "  attention": ready(lambda: attention(tokens.query, style.kv.key, style.kv.value)),
         "  attention and block behind": ready(lambda: rearranger.attend(tokens, style.kv)),
-        "  G2": ready(lambda: style.fused_g2(moved)),
+        "  G2": ready(lambda: fused_g2(moved)),
         "a new style": lambda: synth.make_style(seed=2),
     }
     clock = time.perf_counter if args.clock == "wall" else time.process_time

@@ -147,7 +147,7 @@ class Stages:
             self.preset.rearranger_loop, steps=steps, checkpoint_every=every, keep=10_000 if points else 2, grid_every=0, tensorboard=False
         )
         out = self.settings.work / self.named(f"rearranger-{name}-{steps}")
-        given = {"discriminator": self.discriminator(), "pictures": self.real if real else None}
+        given: dict[str, Any] = {"discriminator": self.discriminator(), "pictures": self.real if real else None}
         self._run(RearrangerDefinition(config=config, loop=loop, cut=self.cut, clusters=clusters, **given), out, f"rearranger {name}")
         return load_part(out, "rearranger", Rearranger), out
 
@@ -184,7 +184,7 @@ class Stages:
     ) -> OasisMapper:
         """Train (on) a mapper with ``changes`` of the preset's settings, from a ``teacher`` alone where one is given."""
         steps = self.settings.mapper_steps
-        given = {
+        given: dict[str, Any] = {
             "config": dataclasses.replace(self.preset.mapper, **changes),
             "loop": dataclasses.replace(
                 self.preset.mapper_loop, steps=steps, checkpoint_every=min(500, steps), grid_every=0, tensorboard=False

@@ -68,6 +68,7 @@ def run(args: Losses) -> None:
         for path in checkpoints(out):
             step = read_json(path / "state.json")["step"]
             at = averaged(Rearranger, "rearranger", out, path)
+            assert isinstance(at, Rearranger)
             subject = BundleSynthesis(Synthesizer(dataclasses.replace(lab.bundle, rearranger=at), args.device, args.precision))
             curve.append({"step": step, "seconds": round(seconds_at(out, step), 1), **proxy_driven(bench, subject)})
         curves[lab.named(name)] = curve

@@ -113,7 +113,7 @@ def train_rearranger(job: Job) -> None:
         )
 
     stage, networks = train_stage(job, "rearranger", job.preset.rearranger_loop, lambda loop: definition(loop).build())
-    job.save("rearranger", definition(job.preset.rearranger_loop).finalize(stage, networks))  # type: ignore[arg-type]
+    job.save("rearranger", definition(job.preset.rearranger_loop).finalize(stage, networks))
 
 
 def train_annotator(job: Job) -> None:

@@ -73,6 +73,7 @@ def open_pairs(args: TrainOasis) -> tuple[Pairs, int, int, str]:
         data = ImageSet.open(args.data, None if (args.data / "index.json").is_file() else args.size)
         if data.labels is None:
             raise ProxymaskError(f"{args.data} has no masks")
+        assert isinstance(data.size, int), "the rival makes square pictures"
         return ExactPairs(data), len(data.labels), data.size, f"exact {data.fingerprint[:16]}"
     assert args.bundle is not None
     bundle = Bundle.load(args.bundle)

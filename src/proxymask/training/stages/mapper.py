@@ -55,8 +55,8 @@ class AnyMapperDefinition(TrainedStage):
         if self.labels is not None:
             self.labels.save(out / "labels.json")
 
-    def new_mask_mapper(self, label_prior: bool) -> OasisMapper:
-        """An untrained mapper of masks; ``label_prior``: with counts of clusters and labels.
+    def new_mask_mapper(self, label_prior: bool | None = None) -> OasisMapper:
+        """An untrained mapper of masks; ``label_prior``: with counts of clusters and labels, None: as the config says.
 
         Raises:
             ProxymaskError: the segmenter has other labels.
@@ -66,6 +66,8 @@ class AnyMapperDefinition(TrainedStage):
         known = self.segmenter.out.out_channels
         if known != len(self.labels):
             raise ProxymaskError(f"the segmenter knows {known} classes, labels.json has {len(self.labels)}: train it with this file")
+        if label_prior is None:
+            label_prior = self.config.label_prior and self.config.proxy_mask_mode == "style-prior"
         with seeded(self.loop.seed, "init", "mapper"):
             return OasisMapper(
                 num_labels=len(self.labels),
@@ -166,7 +168,7 @@ class MapperDefinition(PairedMapperDefinition):
 
     def build(self) -> MapperStage:
         check_compatible(self.frozen.cut, self.frozen.clusters, self.frozen.rearranger)
-        mapper = self.new_mask_mapper(label_prior=self.config.label_prior and self.config.proxy_mask_mode == "style-prior")
+        mapper = self.new_mask_mapper()
         self.load_start(mapper)
         assert self.labels is not None
         source = MaskPairs(self.frozen.clusters, self.labeler(), torch.from_numpy(self.labels.colors.copy()))
