@@ -102,7 +102,7 @@ class ImageSet:
             raise ProxymaskError(f"{self.folder} has no masks")
         return torch.from_numpy(self._masks[_indices(indices)]).long()
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the names, the size, the labels, and all pictures and masks; independent of the folder.
 
