@@ -42,10 +42,10 @@ class BundleAdd(Checked):
         """Write the bundle."""
         from ..core.files import restore_folder
         from ..inference.bundle import Bundle
-        from ..inference.find import list_bundles
+        from ..inference.find import is_bundle
 
         restore_folder(self.out)
-        if (self.run_folder / "bundle.json").is_file() or str(self.run_folder) in list_bundles():
+        if is_bundle(self.run_folder):
             raise ProxymaskError(f"{self.run_folder} is a bundle: give the run folder of the network that is to be added")
         bundle = Bundle.load(self.bundle)
         adders = {

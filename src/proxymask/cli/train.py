@@ -12,7 +12,7 @@ from ..core.sizes import START, Size, as_size, short_text, size_text
 from ..core.text import counted
 from ..data.dataset import ImageSet
 from ..imaging.labels import LabelSet
-from ..inference.find import find_bundle, list_bundles
+from ..inference.find import find_bundle, is_bundle
 from ..inference.samples import read_label_set, read_labelled
 from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
@@ -118,8 +118,7 @@ class TrainGenerator(Checked):
     def _next(self, new_blocks_only: bool) -> str:
         """The command that uses the generator: it goes into the bundle that it was grown from, or gets one of its own."""
         if self.grow_from is not None and new_blocks_only:
-            is_bundle = (self.grow_from / "bundle.json").is_file() or str(self.grow_from) in list_bundles()
-            bundle = self.grow_from if is_bundle else "BUNDLE"
+            bundle = self.grow_from if is_bundle(self.grow_from) else "BUNDLE"
             return command_line("bundle", "add", self.out, "--bundle", bundle, "--out", "larger-bundle")
         return command_line("fit", "--generator", self.out, "--images", self.images, "--out", "my-bundle")
 

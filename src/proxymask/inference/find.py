@@ -14,6 +14,11 @@ def list_bundles() -> list[str]:
     return sorted(p.parent.name for p in EMBEDDED.glob("*/bundle.json"))
 
 
+def is_bundle(source: str | Path) -> bool:
+    """Whether ``source`` is a folder with a bundle, or the name of an embedded one."""
+    return any((folder / "bundle.json").is_file() for folder in (Path(source), EMBEDDED / source))
+
+
 def find_bundle(
     source: str | Path,
     *,

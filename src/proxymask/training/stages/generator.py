@@ -77,7 +77,8 @@ class GeneratorDefinition(TrainedStage):
                 "the number of steps in which a new discriminator is trained alone"
             )
         widths = (self._side, self.config.channel_base, self.config.channel_max)
-        self._check_widths(smaller)
+        if self.config.new_blocks_only:
+            self._check_widths(smaller)
         with seeded(self.loop.seed, "init", "grow"):
             generator = grow_generator(smaller, *widths)
             if self.discriminator is None:
@@ -91,8 +92,6 @@ class GeneratorDefinition(TrainedStage):
 
     def _check_widths(self, smaller: Generator) -> None:
         """Blocks that keep their weights must keep their widths as well."""
-        if not self.config.new_blocks_only:
-            return
         ours = (self.config.channel_base, self.config.channel_max)
         theirs = (smaller.config["channel_base"], smaller.config["channel_max"])
         for res in smaller.synthesis.block_resolutions:
