@@ -131,7 +131,7 @@ class Measure:
             painted = mask_inputs(self.fresh.masks(index), mapper) if kind.name == "mask" else ()
             pictures = synth.render(synth.proxy_mask(logits, style, painted), style)
             found, _ = self.judge.predict(pictures)
-            matrix.update(found.cpu(), self.judge.resized_masks(self.fresh.masks(index)))
+            matrix.update(found, self.judge.resized_masks(self.fresh.masks(index)))
         iou = {name: round(float(v), 3) for name, v in zip(self.names, matrix.iou(), strict=True)}
         return {"count": count, "miou": round(matrix.miou(), 4), "accuracy": round(matrix.pixel_accuracy(), 4), "iou": iou}
 

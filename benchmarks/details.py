@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import output
 import torch
 from PIL import Image
 
 from proxymask.conditions.scribble import COVERED, ScribbleCondition
-from proxymask.core.files import write_json
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation.judge import Judge, judge_names, shipped_judges
 from proxymask.imaging.masks import colorize
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
+    output.prepare(args.out)
     synth = Synthesizer.from_pretrained(args.bundle)
     labels = synth.bundle.labels
     assert labels is not None
@@ -165,8 +166,7 @@ def main() -> None:
     result["milliseconds"] = times(synth, condition, condition.of(data, range(min(count, 16))))
     off, on = result["milliseconds"]["off"], result["milliseconds"]["on"]
     print(f"a picture: {off:.2f} ms off, {on:.2f} ms on, {on / off:.2f} times")
-    if args.out is not None:
-        write_json(args.out, json.loads(json.dumps(result, default=float)))
+    output.write(args.out, json.loads(json.dumps(result, default=float)))
     if args.sheet is not None:
         big = Image.fromarray(np.concatenate([column for _, column in kept], axis=1))
         scale = max(1, 192 // synth.bundle.resolution)

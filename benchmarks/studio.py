@@ -20,7 +20,6 @@ printed and kept.
 
 import argparse
 import itertools
-import json
 import math
 import multiprocessing
 import os
@@ -39,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import output
 import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -427,6 +427,7 @@ def main() -> None:
     parser.add_argument("--bundles", nargs="*", default=list_bundles(), help="embedded bundles; all of them")
     parser.add_argument("--out", type=Path, help="JSON file")
     given = parser.parse_args()
+    output.prepare(given.out)
     executable = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
     if executable is None:
         sys.exit(f"there is no Chromium: none of {', '.join(CHROMIUM)} is on the path")
@@ -445,8 +446,7 @@ def main() -> None:
         aim = "" if row["aim"] is None else f"{row['aim']:,.0f}"
         reached = {None: "", True: "yes", False: "NO"}[row["reached"]]
         print(f"{row['bundle']:12} {row['what']:42} {row['value']:12,.1f} {aim:>12}  {reached}")
-    if given.out:
-        given.out.write_text(json.dumps(result, indent=2) + "\n")
+    output.write(given.out, result)
 
 
 if __name__ == "__main__":

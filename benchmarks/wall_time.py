@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import output
 import torch
 import tyro
 from baselines.oasis.painter import OasisPainter
@@ -23,7 +24,7 @@ from baselines.oasis.train import snapshots
 
 from proxymask.core.config_model import ConfigModel
 from proxymask.core.errors import ProxymaskError
-from proxymask.core.files import load_tensors, read_json, write_json
+from proxymask.core.files import load_tensors, read_json
 from proxymask.core.hashing import short_hash
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
@@ -100,7 +101,7 @@ def proxy_driven(bench: MaskToImageBenchmark, subject: BundleSynthesis) -> dict[
 def run(args: WallTime) -> None:
     """Score what is not scored yet."""
     rows: list[dict[str, Any]] = read_json(args.out)["rows"] if args.out.is_file() else []
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    output.prepare(args.out)
     bundle = dataclasses.replace(Bundle.load(args.bundle), details={})  # trained with other mappers than those that are scored
     assert bundle.labels is not None
     folders = args.judge or shipped_judges(bundle.labels)
@@ -126,7 +127,7 @@ def run(args: WallTime) -> None:
         row = {"name": name, "phase": phase, "step": step, "seconds": round(seconds, 3), "weights": weights, **score(), **common}
         rows.append(row)
         print(json.dumps(row), flush=True)
-        write_json(args.out, {"rows": rows})
+        output.write(args.out, {"rows": rows})
 
     def known(name: str, weights: str) -> bool:
         return any((row["name"], row["weights"]) == (name, weights) for row in rows)
