@@ -6,16 +6,13 @@
 ``--masks`` is a data set with exact masks, which nothing was trained on; ``--real`` one of pictures, for the distance (without it the
 pictures of ``--masks``). A mapper of another condition gets it made of these masks (scribbles over 5 % of the pixels) or of their pictures
 (sketch, edges); the pictures are still compared with the masks. Each judge, by default the shipped ones, reads both versions of every
-picture. Printed are mIoU, the IoU of each label, the boundary F-score at 1 and 2 pixels, the Frechet distance of the judge's features to
-those of the real pictures, and the time of a picture with a style that is made already (medians of the same run, off and on in turn;
-idle machines only). The sheet has rows of mask, picture without, and picture with the detail network, those masks first whose
-label picture changed most.
+picture. Printed are mIoU, the IoU of each label, the boundary F-score at 1 and 2 pixels, and the Frechet distance of the judge's
+features to those of the real pictures. The time of a picture is measured by ``speed.py``. The sheet has rows of mask, picture without,
+and picture with the detail network, those masks first whose label picture changed most.
 """
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +31,7 @@ from proxymask.inference.synthesizer import Synthesizer
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.segmentation import SegmentationScore
 
-BATCH, FIRST_STYLE, SHOWN, ROUNDS = 8, 40_000_000, 12, 60
+BATCH, FIRST_STYLE, SHOWN = 8, 40_000_000, 12
 
 
 class Readings:
@@ -72,27 +69,6 @@ class Given:
     def logits(self, given: torch.Tensor) -> torch.Tensor:
         """The mapper's output for what :meth:`of` made."""
         return self.synth.map(given, self.mapper) if self.kind is None else self.synth.map_planes(given, self.mapper)
-
-
-def times(synth: Synthesizer, condition: Given, given: torch.Tensor) -> dict[str, float]:
-    """Median milliseconds of a picture with a style that is made already, off and on in turn.
-
-    Masks: the whole call. Other conditions: from the planes to the tensor of the picture.
-    """
-    style = synth.make_style(FIRST_STYLE)
-    found: dict[str, list[float]] = {"off": [], "on": []}
-    for index in range(ROUNDS + 5):
-        one = given[index % len(given)]
-        for name in found:
-            synth.use_details = name == "on"
-            start = time.perf_counter()
-            if condition.kind is None:
-                synth(one.to(torch.uint8), style, mapper=condition.mapper)
-            else:
-                painted = (DetailInput(condition.mapper, one[None]),)
-                synth.render(synth.proxy_mask(condition.logits(one[None]), style, painted), style, painted)
-            found[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(rows[5:]) for name, rows in found.items()}
 
 
 def main() -> None:
@@ -163,9 +139,6 @@ def main() -> None:
             off, on = rows["off"]["iou"][label], rows["on"]["iou"][label]
             print(f"  IoU {label:<22}{off:8.3f}{on:8.3f}{on - off:+9.3f}")
         print(f"  {'distance':<26}{distances['off']:8.2f}{distances['on']:8.2f}   the generator's own {distances['generator']:.2f}")
-    result["milliseconds"] = times(synth, condition, condition.of(data, range(min(count, 16))))
-    off, on = result["milliseconds"]["off"], result["milliseconds"]["on"]
-    print(f"a picture: {off:.2f} ms off, {on:.2f} ms on, {on / off:.2f} times")
     output.write(args.out, json.loads(json.dumps(result, default=float)))
     if args.sheet is not None:
         big = Image.fromarray(np.concatenate([column for _, column in kept], axis=1))

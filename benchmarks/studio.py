@@ -402,12 +402,8 @@ def table(bundle: str, found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def machine(browser: Browser) -> dict[str, Any]:
     """What it was measured on."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
-    )
     versions = {"python": platform.python_version(), "torch": torch.__version__, "chromium": browser.version}
-    return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), **versions, "load_before": load()}
+    return {"processor": output.processor(), "cores": os.cpu_count(), **versions, "load_before": load()}
 
 
 def load() -> list[float]:

@@ -20,6 +20,9 @@ CLUSTERS = {
     "frechet_masks": "distance",
     "frechet_proxy": "distance, no mapper",
 }
+DEFINED = """Mask ignored: share of the pixels that stay as they are although their class changes. Agreement: share of the
+positions whose nearest cluster is that of the proxy mask. PSNR of self: a sample under its own proxy mask, in dB."""
+SHEET = "First row: samples that give the layout; second row: styles; then one row for each variant:"
 LABELS = {"segmenter_miou": "segmenter mIoU", "miou_masks": "mIoU", "accuracy_masks": "accuracy", "frechet_masks": "distance"}
 
 
@@ -37,6 +40,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
         cells.append([name, *budget, *(cell(row, key) for key in columns), *more])
     heads = [*columns.values(), *(f"{columns[key]}, judge {judge}" for judge, key in read)]
     out = markdown(["", "steps", *(["toy"] if toys else []), "pictures", *heads], cells)
+    out += f"\n{DEFINED}\n" if "agreement" in columns else ""
     trained = sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})
     return out + (f"\nMappers of {', '.join(f'{steps:,}' for steps in trained)} steps.\n" if trained else "")
 
@@ -67,7 +71,7 @@ def ablation(folder: Path, name: str, title: str, columns: Mapping[str, str], ke
         return missing(title, name)
     rows, body = found["rows"], table(found["rows"], columns)
     sheet = f"![{name}](results/ablations/{name}.png)" if (folder / "ablations" / f"{name}.png").is_file() else ""
-    pictures = f"Shapes, styles, then a row a variant:\n\n{sheet}" if sheet else ""
+    pictures = f"{SHEET}\n\n{sheet}" if sheet else ""
     if all(row["toy"] for row in rows):
         return only_toys(title, [row["steps"] for row in rows], name, {"Numbers and pictures of the toys": joined([body, drawn, pictures])})
     sentence = extremes(rows, key, of, least=key.startswith("frechet"))

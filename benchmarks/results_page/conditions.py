@@ -44,7 +44,7 @@ def section(folder: Path) -> Section | None:
         "conditions",
         f"Where it loses: pictures follow every one of them less well than masks.{rough(mappers)} Measured without detail networks. "
         "How each was trained: [decisions](decisions.md#condition-mappers).",
-        markdown(["", "pictures", "mIoU", "accuracy", "of the masks'", "mIoU when shown nothing"], rows),
+        markdown(["", "pictures", "mIoU", "accuracy", "share of the mask mapper's mIoU", "mIoU with an empty input"], rows),
         drawn,
         folded,
     )

@@ -56,16 +56,15 @@ def section(folder: Path) -> Section:
         grown = [100 * change for run in runs if run.domain == first.domain for change in run.growth("distance")]
         if max(grown) > 0:
             worse.append(f"on {first.domain} the distance to real pictures grows by up to {max(grown):.0f} %")
-    slower = [run.stored["milliseconds"]["on"] / run.stored["milliseconds"]["off"] for run in runs]
-    worse.append(f"a picture takes up to {max(slower):.2f} times as long")
     weakest = listed([f"{words(run.weakest())} ({run.domain})" for run in firsts])
     count = listed([f"{count:,}" for count in sorted({run.stored["count"] for run in runs})])
     return Section(
         TITLE,
         f"The detail network {'raises' if always else 'changes'} the mIoU from {gains}; {whole if always else part}.",
         "details",
-        f"Where it loses: {'; '.join(worse)}. Weakest class without it: {weakest}. Every other weight is the same, {count} fresh masks. "
-        "More: [details](details.md).",
+        f"Where it loses: {'; '.join(worse) or 'nowhere'}. Weakest class without it: {weakest}. {count} masks that "
+        "nothing was trained on; off and on differ in the detail network alone. More: [details](details.md); "
+        "its time: [speed](#how-long-does-a-new-mask-take).",
         table(runs),
         folded={"IoU of each class": of_classes(runs)},
     )
@@ -82,7 +81,7 @@ def heads(runs: list[Run]) -> list[tuple[Run, str, str]]:
 
 
 def table(runs: list[Run]) -> str:
-    """A row for each number and judge, and the time of a picture."""
+    """A row for each number and judge."""
     columns, rows = heads(runs), []
     judges = max((list(run.stored["judges"]) for run in runs), key=len)
     marks = [f", {mark}" if (mark := by_judge(judges, name)) else "" for name in judges]
@@ -90,7 +89,6 @@ def table(runs: list[Run]) -> str:
         for key, title in KEYS.items():
             cells = [number(run.value(judge, state, key), key.replace("distance", "frechet")) for run, state, _ in columns]
             rows.append([title + said, *cells])
-    rows.append(["milliseconds of a picture", *(f"{run.stored['milliseconds'][state]:.1f}" for run, state, _ in columns)])
     return markdown(["", *(head for _, _, head in columns)], rows)
 
 

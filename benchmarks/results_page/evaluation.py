@@ -26,7 +26,7 @@ ROWS = {
     "style_consistency": "colours of the own style",
     "diversity": "diversity",
 }
-LEGEND = """* Proxy masks, no mapper: pictures from proxy masks of other samples.
+LEGEND = """* Proxy masks, no mapper: pictures from proxy masks of other samples. Scored against the judge's reading of that sample.
 * Masks on the proxy grid and back: masks made as coarse as a proxy mask, scored without any picture.
 * Real pictures: for the distance other real pictures, the floor; for the scores the judge's reading of them, its own accuracy.
 * Distance relative to the generator's own: both distances less the floor.
@@ -108,7 +108,7 @@ def headline(domain: str, ones: Sequence[Evaluated]) -> str:
         return without_masks(domain, ones[0])
     at = scored[0].at
     said = listed([f"{one.at['miou', 'masks']:.3f} ({one.name})" for one in scored])
-    bounds = {"grid": "the proxy grid alone would allow {:.3f}", "real": "the judge reads real pictures at {:.3f}"}
+    bounds = {"grid": "masks reduced to the proxy grid and enlarged again score {:.3f}", "real": "the judge reads real pictures at {:.3f}"}
     limits = listed([text.format(at["miou", of]) for of, text in bounds.items() if ("miou", of) in at])
     return f"On {domain} pictures show their masks with mIoU {said}" + (f"; {limits}." if limits != "none" else ".")
 

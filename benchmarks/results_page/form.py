@@ -11,11 +11,14 @@ from proxymask.evaluation.report import number
 
 DATA = "--data data/avatars64 --masks data/test64"
 FOLDERS = f"{DATA} --discriminator runs/g64 --work runs/ablations"
+MORE = "churches and faces: [benchmarks/README.md](../benchmarks/README.md)"
 COMMANDS = {
-    "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation [--mapper mask-1]`",
+    "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation [--mapper mask-1]`; {MORE}",
     "paper": "`proxymask evaluate --data data/avatars64 --protocol paper --out runs/paper`",
-    "details": "`python details.py --bundle runs/with-detail --masks fresh --real data/avatars64 --count 2000`",
-    "style-colors": "`python style_colors.py --labels skin top clothes --masks fresh --out ../docs/results/style-colors-avatars.json`",
+    "details": "`python details.py --masks fresh --real data/avatars64`; `python details.py --bundle churches --masks churches-fresh2000 "
+    "--real churches64/images --judge runs/churches-judge runs/churches-judge-unet`",
+    "style-colors": "`python style_colors.py --labels skin top clothes --masks data/test64 "
+    f"--out ../docs/results/style-colors-avatars.json`; {MORE}",
     "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",
     "parts": "`python -m ablations.parts ... --steps 10000`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
     "losses": f"`python -m ablations.losses {FOLDERS} --steps 10000`",

@@ -13,8 +13,7 @@ FILES = {
     "speed-ours-256": "preset ours-256",
     "speed-paper-256": "paper's sizes, 256 pixels, queries and keys of 320 channels",
 }
-MACHINE = """One thread of an Intel Xeon (AMX) where the row names no other machine, bf16, processor time, the style cached; random weights
-from 128 pixels on."""
+HOW = "One thread, bf16, processor time, the style cached; random weights from 128 pixels on. Compare times within a row only."
 WHOLE = ("generator, uncut", "mask to picture", "mask to picture, detail network")
 PARTS = {
     "mapper": "mapper",
@@ -26,7 +25,7 @@ PARTS = {
 
 
 def measured(folder: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """Name and content of every measurement; those of other machines have a name of their own."""
+    """Name and content of every measurement; those of earlier machines come last."""
     found = [(name, load(folder / f"{file}.json")) for file, name in FILES.items()]
     others = load(folder / "speed-other-machines.json") or {"rows": []}
     return [(name, stored) for name, stored in found if stored is not None] + [(row["name"], row) for row in others["rows"]]
@@ -52,11 +51,18 @@ def section(folder: Path) -> Section:
     loses = f"Where it loses: {slower} of {len(ratios)} rows are slower than the uncut generator. The slowest takes "
     loses += f"{ratios[slowest]:.2f} times as long ({slowest})."
     rows = [
-        [name, *(ms(one, key) for key in WHOLE), f"{ratios[name]:.2f}", f"{one['peak_mib']:,}" if "peak_mib" in one else ""]
+        [
+            name,
+            one.get("processor", ""),
+            *(ms(one, key) for key in WHOLE),
+            f"{ratios[name]:.2f}",
+            f"{one['peak_mib']:,}" if "peak_mib" in one else "",
+        ]
         for name, one in found
     ]
     heads = [
         "",
+        "processor",
         "uncut generator, ms",
         "mask to picture, ms",
         "with the detail network, ms",
@@ -68,7 +74,7 @@ def section(folder: Path) -> Section:
         TITLE,
         said,
         "speed",
-        f"{loses} {MACHINE}",
+        f"{loses} {HOW}",
         markdown(heads, rows),
         folded={
             "Time of each part": markdown(["", *(f"{title}, ms" for title in PARTS.values())], split),

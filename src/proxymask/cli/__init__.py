@@ -91,7 +91,7 @@ SECTIONS: dict[str, Tree] = {
             },
         ),
         "train": Group("train one stage, a judge, or a depth network", _stages),
-        "bundle": Group("change bundles", lambda: {"add": _verb("add a trained mapper to a bundle", "bundle", "BundleAdd")}),
+        "bundle": Group("change bundles", lambda: {"add": _verb("add a trained part to a bundle", "bundle", "BundleAdd")}),
         "cluster": _verb("compute the proxy clusters of a generator", "cluster", "Cluster"),
     },
 }

@@ -51,7 +51,7 @@ class _Drawn(Checked):
 class DataAvatars(_Drawn):
     """Draw portraits with exact masks of nine classes.
 
-    The art is by Pablo Stanley, free for personal and commercial use.
+    The art is by Pablo Stanley, free for personal and commercial use. Needs pip install 'proxymask[data]'.
 
     Examples:
       proxymask data avatars --count 10000 --size 128 --out avatars-128
@@ -69,7 +69,7 @@ class DataAvatars(_Drawn):
 class DataCats(_Drawn):
     """Draw cats with exact masks of six classes.
 
-    The art is by David Revoy, CC-BY 4.0: name him where you show the pictures.
+    The art is by David Revoy, CC-BY 4.0: name him where you show the pictures. Needs pip install 'proxymask[data]'.
 
     Examples:
       proxymask data cats --count 10000 --size 64 --out cats-64

@@ -70,7 +70,7 @@ class Generate(Checked):
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     details: bool = True
-    """Detail networks draw thin parts and borders where the input has them; --no-details turns them off."""
+    """Use the detail networks, which draw thin parts and borders where the input has them; --no-details does without them."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 

@@ -32,7 +32,7 @@ class Studio(Checked):
 
     Examples:
       proxymask studio
-      proxymask studio --bundle runs/fit/bundle --port 9000 --no-browser
+      proxymask studio --bundle my-bundle --port 9000 --no-browser
     """
 
     bundle: BundleName = "avatars"
@@ -43,7 +43,7 @@ class Studio(Checked):
     token: OptionalName = None
     """Secret of 16 or more letters and digits that a browser must know; it is part of the address that is printed."""
     workspace: Path = Path("proxymask-studio")
-    """Folder for labels, and for the models that are trained on them; made when the first label set is."""
+    """Folder for labels, and for the models that are trained on them; created with the first label set."""
     preset: Preset = DEFAULT_PRESET
     no_browser: bool = False
     """Do not open a browser."""

@@ -61,7 +61,7 @@ class TrainMapper(Checked):
     extractor, so that no data has to be collected; only the mapper is trained. proxymask bundle add puts it into a bundle.
 
     Examples:
-      proxymask train mapper --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger
+      proxymask train mapper --generator runs/generator --clusters runs/clusters --rearranger runs/rearranger \\
         --segmenter runs/segmenter --out runs/mapper
       proxymask train mapper --bundle avatars --teacher avatars --widths 32 32 32 16 --out runs/smaller
       proxymask train mapper --bundle avatars --condition sketch --out runs/sketch

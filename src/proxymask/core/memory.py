@@ -28,7 +28,7 @@ def reset_peak() -> bool:
 
 
 def peak_memory() -> int:
-    """Most bytes that were resident at once since the start or :func:`reset_peak`; 0 where the system does not say."""
+    """Peak of the resident memory in bytes since the start or :func:`reset_peak`; 0 where the system does not say."""
     known = _status("VmHWM")
     if known:
         return known

@@ -32,12 +32,12 @@ class EvaluationConfig(Checked):
     masks: Path | None = None
     """Data set with masks to make pictures from; best one that no part of the model was trained on."""
     judge: tuple[Path, ...] = ()
-    """Folders of one or more judges, as proxymask train judge writes them; if not given, the shipped ones (avatars only). All of them score
-    the pictures; the distances are in the features of the first, which the sheets show."""
+    """Folders of one or more judges, as proxymask train judge writes them; if not given, the shipped ones for the same classes (avatars,
+    churches). All of them score the pictures; the distances are in the features of the first, which the sheets show."""
     mapper: str = "mask"
     """Mapper of the bundle to measure; proxymask inspect BUNDLE lists them."""
     details: bool = True
-    """The mapper's detail network draws thin parts and borders; --no-details measures without it."""
+    """Use the mapper's detail network, which draws thin parts and borders; --no-details measures without it."""
     count: Annotated[int | None, Range(2, 10**7)] = None
     """Number of pictures of each kind; if not given, 2,000, or 28,000 with --protocol paper."""
     features: tuple[str, ...] = ()

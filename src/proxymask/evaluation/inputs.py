@@ -96,7 +96,7 @@ class Inputs:
 
     @property
     def reference(self) -> list[int]:
-        """Numbers of the ``count`` real pictures that the distances are measured to; fewer where ``real`` has fewer."""
+        """Indices of the ``count`` real pictures that the distances are measured to; fewer where ``real`` has fewer."""
         return self.order[: self.count]
 
     @property

@@ -31,13 +31,13 @@ class GeneratorConfig(Checked):
     """Widths and training recipe of the generator and its discriminator (StyleGAN2: Karras et al. 2020)."""
 
     z_dim: Width = 512
-    """Numbers of a latent z, and of w."""
+    """Length of the vectors z and w."""
     mapping_layers: Annotated[int, Range(0, 64)] = 8
     """Layers of the network that maps z to w."""
     channel_base: Annotated[int, Range(1, 2**24)] = 32768
     """Feature channels at a resolution r: channel_base / r, at most channel_max."""
     channel_max: Width = 512
-    """Most feature channels at any resolution."""
+    """Upper limit of the feature channels at any resolution."""
     learning_rate: Rate = 0.002
     """Adam's learning rate, of both networks (StyleGAN2)."""
     r1_gamma: Weight = 10.0

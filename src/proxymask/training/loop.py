@@ -59,7 +59,7 @@ class LoopConfig(Checked):
     ema_samples: Annotated[float, Range(0)] = 10_000
     """Half-life of the moving average of the weights, in samples (StyleGAN2: 10,000)."""
     ema_rampup: Annotated[float, Range(0, 1000)] = 0.05
-    """Most of that half-life, as a share of the samples seen so far, so that short runs average too (StyleGAN2: 0.05)."""
+    """Upper limit of that half-life, as a share of the samples seen so far, so that short runs average too (StyleGAN2: 0.05)."""
     log_every: Count = 50
     """Steps between lines of stats.jsonl."""
     checkpoint_every: Count = 1000

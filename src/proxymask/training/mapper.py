@@ -81,7 +81,7 @@ class ConditionConfig(Checked):
     unet_base: Annotated[int, Range(0, 2**24)] = 16384
     """Channels of the U-Net at a resolution r: unet_base / r, at most unet_max. 0: the discriminator's own (A.1)."""
     unet_max: Channels = 512
-    """Most channels of the U-Net at any resolution. 0: the discriminator's own (A.1)."""
+    """Upper limit of the U-Net's channels at any resolution. 0: the discriminator's own (A.1)."""
     unet_space_to_depth: Annotated[int, Range(1, 2**10, kind="power of two")] = 1
     """Pixels a side of the condition that become channels before the encoder, a power of two. 1: none (A.1)."""
     unet_start: Literal["fresh", "discriminator"] = "fresh"

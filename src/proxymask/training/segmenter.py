@@ -35,8 +35,8 @@ class SegmenterConfig(Checked):
     learning_rate: Rate = 0.001
     """Adam's learning rate (RepurposeGAN: 0.001)."""
     style_transfer_max_labels: Natural = 0
-    """Most labelled samples with which style-transfer labelling is on (docs/decisions.md, style-transfer-labelling). 0: never (beyond the
-    paper)."""
+    """With up to so many labelled samples style-transfer labelling is on (docs/decisions.md, style-transfer-labelling).
+    0: never (beyond the paper)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _labels_near(file: Path) -> LabelSet | None:
 
 
 def _array(file: Path) -> str:
-    """Numbers of NumPy: depth, or ids of a mask."""
+    """An array of NumPy: depth, or ids of a mask."""
     array = stored_array(file)
     assert array is not None
     head = f"{file}: a NumPy array, {array.dtype} of shape {array.shape}"

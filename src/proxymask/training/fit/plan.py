@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def disk(self) -> int:
-        """Most bytes that the disk of --out has to take."""
+        """Upper limit of the bytes that are written on the disk of --out."""
         spare = max((row.cost.spare_disk for row in self.rows), default=0)
         return spare + sum(row.disk for row in self.rows if row.stage != PICTURES)
 
