@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from proxymask.core.errors import ProxymaskError
-from proxymask.data.avatars import AVATAR_LABELS, AvatarComposer
+from proxymask.data.avatars import AVATAR_LABELS, AVATARS
 
 COPIED = 2048  # pictures copied to the GPU at a time
 
@@ -144,7 +144,7 @@ def _compose(counts: np.ndarray, images: np.ndarray, masks: np.ndarray, worker: 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(5)  # after the process that trains
     parent, workers = os.getppid(), len(counts)
-    composer = AvatarComposer(images.shape[1])
+    composer = AVATARS.composer(images.shape[1])
     for index in range(int(counts[worker]) * workers + worker, len(images), workers):
         if os.getppid() != parent:
             return

@@ -427,7 +427,7 @@ def is_forbidden(event: str, args: tuple[Any, ...]) -> bool:
 def main(folder: Path, mebibytes: int) -> None:
     from proxymask.checkpoints.identify import identify
     from proxymask.checkpoints.safe_pickle.inert import InertObject, PersistentModule
-    from proxymask.checkpoints.safe_pickle.state_dict import state_dict
+    from proxymask.checkpoints.safe_pickle.state_dict import module_entries
     from proxymask.checkpoints.safe_pickle.streams import map_file, read_stream
     from proxymask.checkpoints.torch_file import read_torch
     from proxymask.core.errors import ProxymaskError
@@ -440,7 +440,7 @@ def main(folder: Path, mebibytes: int) -> None:
             identify(file, sha256=True)
             checkpoint = read_torch(file)
             if isinstance(checkpoint.object, InertObject | PersistentModule) and checkpoint.object.get("_modules") is not None:
-                state_dict(checkpoint.object)
+                module_entries(checkpoint.object)
             found["unknown"] = list(checkpoint.report.unknown)
         except ProxymaskError as error:
             found["refused"] = str(error)

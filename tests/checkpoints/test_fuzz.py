@@ -21,7 +21,7 @@ from test_torch_file import LAYOUTS, small
 from proxymask.checkpoints.identify import identify
 from proxymask.checkpoints.safe_pickle.budget import DEFAULT_LIMITS, Budget
 from proxymask.checkpoints.safe_pickle.inert import InertObject
-from proxymask.checkpoints.safe_pickle.state_dict import state_dict
+from proxymask.checkpoints.safe_pickle.state_dict import module_entries
 from proxymask.checkpoints.safe_pickle.streams import read_pickle, read_stream
 from proxymask.core.errors import ProxymaskError
 
@@ -85,7 +85,7 @@ def touch(data: bytes) -> bool:
                 assert len(repr(type(value))) < 200
                 if hasattr(value, "get") and hasattr(value, "state"):
                     with contextlib.suppress(ProxymaskError):
-                        state_dict(value)
+                        module_entries(value)
     except ProxymaskError as error:
         message = str(error)
         assert message

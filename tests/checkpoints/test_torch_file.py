@@ -21,7 +21,7 @@ from torch import nn
 
 from proxymask.checkpoints.safe_pickle.containers import PICKLE, TORCH_LEGACY, TORCH_ZIP
 from proxymask.checkpoints.safe_pickle.inert import InertObject
-from proxymask.checkpoints.safe_pickle.state_dict import state_dict
+from proxymask.checkpoints.safe_pickle.state_dict import module_entries
 from proxymask.checkpoints.safe_pickle.streams import read_stream
 from proxymask.checkpoints.torch_file import Checkpoint, read_torch
 from proxymask.core.errors import ProxymaskError
@@ -180,7 +180,7 @@ def test_unknown_storages_become_inert_objects(tmp_path: Path) -> None:
 def test_whole_modules(tmp_path: Path, legacy: bool) -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     torch.save({"netG": module}, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
-    found = state_dict(read_torch(tmp_path / "a.pt").object["netG"])
+    found = module_entries(read_torch(tmp_path / "a.pt").object["netG"])
     assert list(found) == list(module.state_dict())
     assert torch.equal(found["0.weight"], module[0].weight)
 

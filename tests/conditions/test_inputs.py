@@ -141,9 +141,9 @@ def test_wrong_drawings_are_refused(tmp_path: Path) -> None:
 def test_avatars_are_photos_and_their_sketches_drawings() -> None:
     """Pictures in flat colours are not taken for drawings; lines extracted from them read back as they were shown."""
     pytest.importorskip("robohash")
-    from proxymask.data.avatars import AvatarComposer
+    from proxymask.data.avatars import AVATARS
 
-    composer = AvatarComposer(SIZE)
+    composer = AVATARS.composer(SIZE)
     for index in range(8):
         image = composer.compose(11, index).image
         with pytest.raises(ProxymaskError, match="looks like a photo"):

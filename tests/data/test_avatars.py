@@ -6,9 +6,10 @@ from PIL import Image
 
 from proxymask.core.errors import ProxymaskError
 from proxymask.data import drawn_dataset, layers
-from proxymask.data.avatars import AVATAR_LABELS, AVATARS, AvatarComposer
+from proxymask.data.avatars import AVATAR_LABELS, AVATARS
 from proxymask.data.dataset import ImageSet
 from proxymask.data.drawn_dataset import make_dataset
+from proxymask.data.layers import LayerComposer
 from proxymask.imaging.labels import LabelSet
 from proxymask.imaging.masks import read_mask
 
@@ -16,8 +17,8 @@ pytest.importorskip("robohash")
 
 
 @pytest.fixture(scope="module")
-def composer() -> AvatarComposer:
-    return AvatarComposer(48)
+def composer() -> LayerComposer:
+    return AVATARS.composer(48)
 
 
 def test_shapes_classes_and_repeatability(composer):
@@ -25,7 +26,7 @@ def test_shapes_classes_and_repeatability(composer):
     assert avatar.image.shape == (48, 48, 3)
     assert avatar.image.dtype == avatar.mask.dtype == np.uint8
     assert set(np.unique(avatar.mask)) <= set(range(len(AVATAR_LABELS)))
-    other = AvatarComposer(48)
+    other = AVATARS.composer(48)
     other.compose(0, 0)  # earlier calls have no effect
     again = other.compose(3, 5)
     np.testing.assert_array_equal(again.image, avatar.image)
@@ -45,7 +46,7 @@ def test_picture_and_mask_match_the_drawings_composed_at_full_size(monkeypatch):
     """An independent composition: full-size drawings, stacked, then averaged down."""
     still(monkeypatch)
     size = 128
-    composer = AvatarComposer(size, "full")
+    composer = AVATARS.composer(size, "full")
     root = layers._art_folder("set5")
     for index in range(4):
         avatar = composer.compose(1, index)
@@ -91,13 +92,13 @@ def test_transform_moves_picture_and_mask_together(composer):
 def test_no_background_below_the_body(composer):
     for index in range(6):
         assert (composer.compose(2, index).mask[-1, 20:28] != 0).all()
-    full = AvatarComposer(32, "full")
+    full = AVATARS.composer(32, "full")
     for index in range(6):
         assert (full.compose(2, index).mask[-1, 12:20] != 0).all()
 
 
 def test_shares_of_optional_layers_and_mirror(monkeypatch, composer):
-    monkeypatch.setattr(AvatarComposer, "_drawing", lambda self, file: None if file.stem == "Blank" else self._stub)
+    monkeypatch.setattr(LayerComposer, "_drawing", lambda self, file: None if file.stem == "Blank" else self._stub)
     composer._stub = layers._Drawing(Image.new("RGBa", (1, 1)), 10**6, 0)  # outside the picture: only the choices are counted
     chosen = [composer.compose(0, i).layers for i in range(1000)]
     for label in ("facial_hair", "accessories"):
@@ -109,9 +110,9 @@ def test_shares_of_optional_layers_and_mirror(monkeypatch, composer):
 
 def test_bad_arguments_are_refused():
     with pytest.raises(ProxymaskError, match="head, full"):
-        AvatarComposer(64, "feet")
+        AVATARS.composer(64, "feet")
     with pytest.raises(ProxymaskError, match="8 to 1024"):
-        AvatarComposer(4)
+        AVATARS.composer(4)
     with pytest.raises(ProxymaskError, match="avatars, cats, churches, bedrooms"):
         make_dataset("x", "dogs")
 
@@ -119,7 +120,7 @@ def test_bad_arguments_are_refused():
 def test_missing_drawings_name_the_package_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ProxymaskError, match=r"pip install 'proxymask\[data\]'"):
-        AvatarComposer(64)
+        AVATARS.composer(64)
 
 
 def contents(folder):
@@ -132,7 +133,7 @@ def test_dataset_continues_grows_and_refuses_other_settings(tmp_path):
     assert done[-1] == (5, 5)
     first = contents(tmp_path / "a")
     assert sorted(first) == [f"{f}/00000{i}.png" for f in ("images", "masks") for i in range(5)]
-    avatar = AvatarComposer(24).compose(7, 3)
+    avatar = AVATARS.composer(24).compose(7, 3)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a/images/000003.png")), avatar.image)
     np.testing.assert_array_equal(read_mask(tmp_path / "a/masks/000003.png", AVATAR_LABELS), avatar.mask)
     assert LabelSet.load(tmp_path / "a/labels.json") == AVATAR_LABELS
@@ -184,7 +185,7 @@ def test_an_incomplete_dataset_is_refused(tmp_path):
 
 
 def test_depth() -> None:
-    composer, steps, inside = AvatarComposer(64), [], []
+    composer, steps, inside = AVATARS.composer(64), [], []
     for index in range(7):
         plain, avatar = composer.compose(5, index), composer.compose(5, index, with_depth=True)
         assert plain.depth is None

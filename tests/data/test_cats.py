@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from proxymask.core.errors import ProxymaskError
-from proxymask.data.cats import CAT_LABELS, CatComposer
+from proxymask.data.cats import CAT_LABELS, CATS
 
 pytest.importorskip("robohash")
 
 
 @pytest.fixture(scope="module")
 def cats():
-    composer = CatComposer(64)
+    composer = CATS.composer(64)
     return [composer.compose(0, i) for i in range(24)]
 
 
@@ -33,11 +33,11 @@ def test_the_class_fur_is_where_the_markings_are(cats):
 
 
 def test_same_seed_and_index_give_the_same_picture(cats):
-    again = CatComposer(64).compose(0, 7)
+    again = CATS.composer(64).compose(0, 7)
     np.testing.assert_array_equal(again.image, cats[7].image)
     np.testing.assert_array_equal(again.mask, cats[7].mask)
 
 
 def test_only_the_full_framing_exists():
     with pytest.raises(ProxymaskError, match="full"):
-        CatComposer(64, "head")
+        CATS.composer(64, "head")

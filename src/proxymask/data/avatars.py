@@ -1,9 +1,7 @@
 """Avatars: drawn portraits with exact masks of nine classes."""
 
 from ..imaging.labels import LabelSet
-from .layers import LayerArt, LayerComposer, LayerSpec
-
-__all__ = ["AVATARS", "AVATAR_LABELS", "AvatarComposer"]
+from .layers import LayerArt, LayerSpec
 
 AVATAR_LABELS = LabelSet.of(
     [
@@ -40,15 +38,3 @@ AVATARS = LayerArt(
         "package": "robohash 2.0, set5 (code: MIT)",
     },
 )
-
-
-class AvatarComposer(LayerComposer):
-    """Composes avatars; see :class:`~proxymask.data.layers.LayerComposer`.
-
-    Args:
-        size: side of the picture in pixels, 8 to 1024.
-        framing: "head" (head and shoulders) or "full" (the whole drawing).
-    """
-
-    def __init__(self, size: int, framing: str = "head") -> None:
-        super().__init__(AVATARS, size, framing)

@@ -1,9 +1,7 @@
 """Cats: drawn cats with exact masks of six classes."""
 
 from ..imaging.labels import LabelSet
-from .layers import LayerArt, LayerComposer, LayerSpec
-
-__all__ = ["CATS", "CAT_LABELS", "CatComposer"]
+from .layers import LayerArt, LayerSpec
 
 CAT_LABELS = LabelSet.of(
     [
@@ -35,15 +33,3 @@ CATS = LayerArt(
         "package": "robohash 2.0, set4 (code: MIT)",
     },
 )
-
-
-class CatComposer(LayerComposer):
-    """Composes cats; see :class:`~proxymask.data.layers.LayerComposer`.
-
-    Args:
-        size: side of the picture in pixels, 8 to 1024.
-        framing: "full", the whole drawing.
-    """
-
-    def __init__(self, size: int, framing: str = "full") -> None:
-        super().__init__(CATS, size, framing)

@@ -64,7 +64,7 @@ class LayerArt:
     framings: dict[str, tuple[int, int, int]]
     terms: dict[str, str]
 
-    def composer(self, size: int, framing: str | None) -> "LayerComposer":
+    def composer(self, size: int, framing: str | None = None) -> "LayerComposer":
         """A :class:`LayerComposer` of these drawings; ``framing`` None is the first."""
         return LayerComposer(self, size, framing or next(iter(self.framings)))
 

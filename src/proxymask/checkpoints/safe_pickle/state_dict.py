@@ -1,37 +1,25 @@
 """The state dict of a torch module that was read, by the rules of ``torch.nn.Module.state_dict``."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from ...core.errors import ProxymaskError
-from .budget import DEFAULT_LIMITS, MIB, Limits
-from .inert import Global, InertObject, PersistentModule
-from .messages import DAMAGED, MALICIOUS, megabytes, printable
+from .budget import DEFAULT_LIMITS, Limits
+from .inert import InertObject, PersistentModule
+from .messages import DAMAGED, MALICIOUS, printable
 
 MAX_NAME = 512
 
 
-def state_dict(module: Any, limits: Limits = DEFAULT_LIMITS) -> dict[str, torch.Tensor]:
-    """Parameters and buffers of a module, by dotted name, in the module's order.
+def module_entries(module: Any, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
+    """Parameters and buffers of a module, by dotted name, in the module's order. What is in the place of a tensor is returned as it is.
 
     Args:
-        module: a :class:`PersistentModule` or :class:`InertObject` of a module, or a mapping that is a state dict already.
+        module: a :class:`PersistentModule` or :class:`InertObject` of a module.
         limits: ``max_depth`` bounds modules in modules, ``max_objects`` the tensors; a shared module counts every time.
 
-    Returns:
-        name -> tensor, shapes as in the file.
-
     Raises:
-        ProxymaskError: not a module, a parameter that is not a tensor (because it was not understood), or over a limit.
+        ProxymaskError: not a module, or over a limit.
     """
-    found = module if isinstance(module, Mapping) else module_entries(module, limits)
-    return _check_copies({name: _checked_tensor(name, value) for name, value in found.items()})
-
-
-def module_entries(module: Any, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
-    """As :func:`state_dict` for a module, but whatever is in the place of a tensor is returned as it is."""
     found: dict[str, Any] = {}
     left = limits.max_objects
     pending: list[tuple[str, Any, int]] = [("", module, 0)]
@@ -65,24 +53,4 @@ def _dict_attribute(state: dict[str, Any], name: str) -> dict[Any, Any]:
     found = state.get(name, {})
     if not isinstance(found, dict):
         raise ProxymaskError(f"a module's {name} is no dict: {DAMAGED}")
-    return found
-
-
-def _checked_tensor(name: Any, value: Any) -> torch.Tensor:
-    if type(name) is not str:
-        raise ProxymaskError(f"a state dict has a name that is no text: {DAMAGED}")
-    if len(name) > MAX_NAME:
-        raise ProxymaskError(f"a tensor's name is longer than {MAX_NAME} characters ({printable(name)}): {DAMAGED}")
-    if not isinstance(value, torch.Tensor):
-        kind = value.qualified if isinstance(value, InertObject | Global) else type(value).__name__
-        raise ProxymaskError(f"{printable(name)} is no tensor but {kind}, which is not understood")
-    return value
-
-
-def _check_copies(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """``found``, unless most of it is the same few tensors under many names: copying them would take memory for each."""
-    stored = {value.data_ptr(): value.nbytes for value in found.values()}
-    shown = sum(value.nbytes for value in found.values())
-    if shown > 4 * sum(stored.values()) + 64 * MIB:
-        raise ProxymaskError(f"its names stand for {megabytes(shown)} of tensors, many times what is stored: {MALICIOUS}")
     return found

