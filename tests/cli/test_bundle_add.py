@@ -62,6 +62,10 @@ def test_a_grown_generator_leaves_nothing_else_to_train(
     assert "edit" in capsys.readouterr().err
     assert run("bundle", "add", grown, "--bundle", tmp_path / "large", "--out", tmp_path / "x") == 2
     assert "its pictures are no larger" in capsys.readouterr().err
+    assert run("bundle", "add", grown, "--bundle", small, "--out", tmp_path / "large") == 2
+    assert f"add to it with --bundle {tmp_path / 'large'}" in capsys.readouterr().err
+    assert run("bundle", "add", grown / "generator", "--bundle", small, "--out", tmp_path / "x") == 2
+    assert f"give the run folder of its training, {grown}" in capsys.readouterr().err
     assert run("bundle", "add", grown, "--bundle", small, "--name", "new", "--out", tmp_path / "x") == 2
     assert "leave --name out" in capsys.readouterr().err
     old, new = Bundle.load(small), Bundle.load(tmp_path / "large")
@@ -86,13 +90,22 @@ def test_a_grown_generator_leaves_nothing_else_to_train(
     assert (after[:, ::2, ::2] == before).float().mean() > 0.9
     mask = np.zeros((old.resolution, old.resolution), np.uint8)
     mask[4:9, 5:12] = 2
+    first, second = answers[0].generate(mask, 3), answers[1].generate(mask.repeat(2, 0).repeat(2, 1), 3)
+    assert second.picture.size == (2 * tiny.SIZE, 2 * tiny.SIZE)
+    assert np.array_equal(first.proxy_mask, second.proxy_mask)
+
+    # a drawing or photo of any size is read at the size of the mapper
+    thin = np.full((150, 150), 255, np.uint8)
+    thin[40, 20:130] = thin[20:110, 70] = 0
+    photo = np.random.default_rng(1).integers(0, 255, (7, 7, 3), np.uint8).repeat(30, 0).repeat(30, 1)
     lines = np.full_like(mask, 255)
     lines[4, 3:12] = lines[4:12, 3] = 0
-    for condition, drawing in (("mask", mask), ("sketch", lines)):
-        given = [(synth, drawing.repeat(scale, 0).repeat(scale, 1)) for synth, scale in zip(answers, (1, 2), strict=True)]
-        first, second = (synth.generate(one, 3, condition=condition) for synth, one in given)
-        assert second.picture.size == (2 * tiny.SIZE, 2 * tiny.SIZE)
-        assert np.array_equal(first.proxy_mask, second.proxy_mask), condition
+    for given, from_photo in ((lines, False), (thin, False), (photo, True)):
+        first, second = (synth.generate(given, 3, condition="sketch", from_photo=from_photo) for synth in answers)
+        assert np.array_equal(first.proxy_mask, second.proxy_mask)
+        assert len(np.unique(first.proxy_mask)) > 1
+    with pytest.raises(ProxymaskError, match="made with another bundle"):
+        answers[1].generate(thin, answers[0].make_style(3), condition="sketch")
 
     # a segmenter for the new generator goes in by the same verb
     labelled = tmp_path / "labelled"
@@ -140,7 +153,7 @@ def test_growths_that_cannot_be(small: Path, pictures: Path, tmp_path: Path, cap
     assert "goes with --grow-from" in capsys.readouterr().err
     tiny.make_generator(start=(4, 8)).save_pretrained(tmp_path / "wide" / "generator")
     assert run(*words, "--grow-from", tmp_path / "wide", "--discriminator-first", 1) == 2
-    assert "only generators of square pictures grow" in capsys.readouterr().err
+    assert "only generators that start with 4x4 grow" in capsys.readouterr().err
     for folder, said in ((tmp_path / "nothing", "does not exist"), (pictures, "holds no mapper, detail network")):
         assert run("bundle", "add", folder, "--bundle", small, "--out", tmp_path / "x") == 2
         assert said in capsys.readouterr().err

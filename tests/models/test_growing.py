@@ -7,19 +7,19 @@ from proxymask.core.errors import ProxymaskError
 from proxymask.models.detail_network import DetailNetwork
 from proxymask.models.discriminator import Discriminator
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
-from proxymask.models.growing import grow_detail_network, grow_discriminator, grow_generator, grow_mapper, grow_segmenter
+from proxymask.models.growing import grow_detail_network, grow_discriminator, grow_generator, grow_segmenter
+from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
 from proxymask.models.stylegan2_ops import downsample2, upsample2
-from proxymask.models.unet_mapper import UNetMapper
 
 SMALL = {"resolution": 16, "channel_base": 512, "channel_max": 32}
 LARGER = [(32, 512, 32), (32, 1024, 32), (64, 1024, 48), (128, 2048, 40)]
 
 
-def generator() -> Generator:
+def generator(final_tanh: bool = False) -> Generator:
     """A small generator with random noise strengths and biases."""
     torch.manual_seed(0)
-    made = Generator(z_dim=32, w_dim=32, mapping_layers=2, **SMALL)
+    made = Generator(z_dim=32, w_dim=32, mapping_layers=2, final_tanh=final_tanh, **SMALL)
     with torch.no_grad():
         for name, weight in made.named_parameters():
             weight.add_(torch.randn_like(weight) * 0.3 if "bias" in name or "strength" in name else 0)
@@ -46,6 +46,25 @@ def test_pictures_start_as_the_upsampled_old_ones(resolution: int, base: int, mo
         expected = upsample2(expected, small.synthesis.b8.kernel)
     torch.testing.assert_close(large(z), expected, rtol=1e-4, atol=1e-5)
     assert large.synthesis.block(8).conv0.weight.shape[0] == min(base // 8, most)
+
+
+@pytest.mark.parametrize("final_tanh", [False, True])
+def test_old_blocks_alone_make_the_old_pictures(final_tanh: bool) -> None:
+    """What L_keep compares with."""
+    small = generator(final_tanh)
+    cut, w = SplitGenerator(grow_generator(small, 32, 512, 32), 16), small.mapping(torch.randn(3, 32))
+    torch.testing.assert_close(cut.image(cut.features(w), w), small.synthesis(small.broadcast(w)))
+    torch.testing.assert_close(SplitGenerator(small, 16).image(cut.features(w), w), small.synthesis(small.broadcast(w)))
+
+
+@pytest.mark.parametrize("cmap_dim", [None, 8])
+def test_a_conditional_discriminator_grows(cmap_dim: int | None) -> None:
+    torch.manual_seed(0)
+    small = Discriminator(**SMALL, c_dim=3, cmap_dim=cmap_dim)
+    large = grow_discriminator(small, 32, 1024, 48)
+    picture, classes = torch.randn(4, 3, 32, 32), torch.eye(3)[[0, 1, 2, 0]]
+    shrunk = downsample2(picture, large.block(32).skip.kernel)
+    torch.testing.assert_close(large(picture, classes), small(shrunk, classes), rtol=1e-3, atol=5e-3)
 
 
 @pytest.mark.parametrize(("resolution", "base", "most"), LARGER)
@@ -84,21 +103,6 @@ def test_impossible_growth_is_refused() -> None:
         grow_generator(generator(), 32, 512, 16)
     with pytest.raises(ProxymaskError, match="to grow"):
         grow_discriminator(discriminator(), 256, 1024, 32)
-
-
-@pytest.mark.parametrize("planes", [1, 3])
-@pytest.mark.parametrize("fold", [1, 2])
-@pytest.mark.parametrize("factor", [2, 4])
-def test_a_grown_mapper_reads_the_reduced_drawing(planes: int, fold: int, factor: int) -> None:
-    torch.manual_seed(0)
-    small = UNetMapper(planes, 5, 8, 16, channel_base=128, channel_max=16, fold=fold).eval()
-    small.typical.normal_()
-    large = grow_mapper(small, factor)
-    assert (large.input_resolution, large.resolution, large.training) == (16 * factor, 8, False)
-    drawing = torch.rand(2, planes, 16 * factor, 16 * factor)
-    reduced = torch.nn.functional.avg_pool2d(drawing, factor)
-    torch.testing.assert_close(large(drawing), small(reduced), rtol=1e-4, atol=1e-5)
-    assert torch.equal(large.typical, small.typical)
 
 
 @pytest.mark.parametrize("factor", [2, 4])

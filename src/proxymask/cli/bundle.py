@@ -41,13 +41,16 @@ class BundleAdd(Checked):
     def run(self) -> None:
         """Write the bundle."""
         from ..core.files import restore_folder
-        from ..inference.bundle import Bundle
+        from ..inference.bundle import Bundle, find_bundle
         from ..inference.find import is_bundle
+        from ..training.parts import find_part
 
         restore_folder(self.out)
         if is_bundle(self.run_folder):
             raise ProxymaskError(f"{self.run_folder} is a bundle: give the run folder of the network that is to be added")
         bundle = Bundle.load(self.bundle)
+        if is_bundle(self.out) and self.out.resolve() != find_bundle(self.bundle).resolve():
+            raise ProxymaskError(f"{self.out} is a bundle already: add to it with --bundle {self.out}, or choose another --out")
         adders = {
             "mapper": self._add_mapper,
             "detail": self._add_detail,
@@ -57,12 +60,10 @@ class BundleAdd(Checked):
         part = next((part for part in adders if (self.run_folder / part).is_dir()), None)
         if part in ("segmenter", "generator") and self.name is not None:
             raise ProxymaskError(f"--name {self.name}: a bundle has one {part}, without a name; leave --name out")
-        if part is None and not (self.run_folder / "config.json").is_file():
-            raise ProxymaskError(
-                f"{self.run_folder} holds no mapper, detail network, segmenter or generator: give the run folder of the training"
-                if self.run_folder.is_dir()
-                else f"{self.run_folder} does not exist: give the run folder of a training"
-            )
+        if part is None and (self.run_folder / "config.json").is_file() and self.run_folder.name in ("detail", "segmenter", "generator"):
+            raise ProxymaskError(f"{self.run_folder} is a network alone: give the run folder of its training, {self.run_folder.parent}")
+        if part is None:  # a saved mapper, or an error
+            find_part(self.run_folder, "mapper, detail network, segmenter or generator")
         adders[part or "mapper"](bundle)
 
     def _add_mapper(self, bundle: "Bundle") -> None:
@@ -174,9 +175,8 @@ class BundleAdd(Checked):
         """Put a generator that was grown from the bundle's own into it. All else reads the old blocks, which have to be the same."""
         from ..core.hashing import weights_hash
         from ..core.sizes import size_text
-        from ..models.growing import grow_detail_network, grow_mapper, grow_segmenter
+        from ..models.growing import grow_detail_network, grow_segmenter
         from ..models.stylegan2 import Generator
-        from ..models.unet_mapper import UNetMapper
         from ..training.parts import load_part
 
         generator = load_part(self.run_folder, "generator", Generator)
@@ -188,17 +188,14 @@ class BundleAdd(Checked):
                 "or make a new bundle of it (proxymask fit --generator)"
             )
         factor = generator.resolution // bundle.resolution
-        for name, mapper in bundle.mappers.items():
-            if isinstance(mapper, UNetMapper):
-                bundle.mappers[name] = grow_mapper(mapper, factor)
         bundle.details = {name: grow_detail_network(network, factor) for name, network in bundle.details.items()}
         if bundle.segmenter is not None:
             channels = map(generator.synthesis.channels, generator.synthesis.block_resolutions)
             bundle.segmenter = grow_segmenter(bundle.segmenter, list(channels))
         bundle.generator = generator
         bundle.about["generator"] = weights_hash(generator)
-        note(f"note: edit {self.out / 'README.md'}: it describes the old generator")
         self._save(bundle)
+        note(f"note: name and card are still those of the old bundle: edit {self.out / 'README.md'}")
         print(f"{self.out}: pictures of {size_text(bundle.size)}; mappers {bundle.mappers_text()}")
 
     def _check(self, bundle: "Bundle", mapper: "Mapper", trained_with: dict[str, Any]) -> None:

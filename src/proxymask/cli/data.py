@@ -139,7 +139,7 @@ class DataPrepare(Checked):
 
     def run(self) -> None:
         """Prepare them, and print what was skipped."""
-        from ..core.sizes import short_text, size_text
+        from ..core.sizes import size_text
         from ..core.text import counted
         from ..data.prepare import prepare_folder
         from ..imaging.picture_files import others_text, skipped_lines
@@ -152,7 +152,3 @@ class DataPrepare(Checked):
         for found in [*done.notes, others_text(done.others)] if done.others else done.notes:
             note(f"note: {found}")
         print(f"{counted(done.kept, 'picture')} of {size_text(size)} in {self.out}; {len(done.skipped):,} skipped")
-        if done.upscaled:
-            were = "was" if done.upscaled == 1 else "were"
-            text = f"{done.upscaled:,} of them {were} smaller than {short_text(size)} and enlarged; a smaller --size keeps them sharp"
-            print(f"note: {text}")

@@ -190,7 +190,10 @@ class Generate(Checked):
         bad = 0
         for name, paths in groups:
             try:
-                readings = [synth.read_condition(p, k, self.from_photo, self.invert) for p, k in zip(paths, kinds, strict=True)]
+                readings = [
+                    synth.read_condition(path, kind, self.from_photo, self.invert, mapper)
+                    for path, kind, mapper in zip(paths, kinds, mappers, strict=True)
+                ]
             except ProxymaskError as error:
                 if len(groups) == 1:
                     raise

@@ -134,10 +134,10 @@ class TrainGenerator(Checked):
         start, discriminator = generator_of(given, self.class_index)
         check_colours(start)
         if self.grow_from is not None and start.start != START:
-            made = short_text(start.picture_size)
+            made, block = size_text(start.picture_size), size_text(start.start)
             raise ProxymaskError(
-                f"--grow-from {given} makes pictures of {made}, and only generators of square pictures grow: fine-tune it at its own size "
-                "(--resume-from)"
+                f"--grow-from {given} makes pictures of {made} from a block of {block}, and only generators that start with 4x4 grow: "
+                "fine-tune it at its own size (--resume-from)"
             )
         return start, discriminator
 

@@ -43,8 +43,6 @@ class PrepareReport:
     """Number of pictures in the set."""
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     """Picture files that could not be used, with the reason."""
-    upscaled: int = 0
-    """Number of pictures that were smaller than ``size``."""
     others: list[Path] = field(default_factory=list)
     """Files without the suffix of a picture."""
     notes: list[str] = field(default_factory=list)
@@ -119,8 +117,9 @@ def _prepare_folder(images: Path, out: Path, size: Size, progress: Callable[[int
                     pictures.append(result.picture)
                     if result.mask is not None:
                         ids.append(result.mask)
-                    report.upscaled += result.enlarged
                     said.update(result.notes)
+                    if result.enlarged:
+                        said[f"smaller than {short_text(size)} and enlarged; at a smaller size they stay sharp"] += 1
                     of_masks += result.of_mask
                     names.append(file.relative_to(root).as_posix())
                 if progress:

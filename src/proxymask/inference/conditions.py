@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 
 from ..conditions import Condition, Reading, get_condition
 from ..conditions.depth import DepthCondition
 from ..conditions.extractors import DEPTH_NET
 from ..core.checks import checked
 from ..core.errors import ProxymaskError
+from ..core.sizes import Size, height_width
 from ..core.threads import one_thread
 from ..imaging.reader import stored_array
 from ..models.unet_mapper import UNetMapper
@@ -38,14 +40,25 @@ class ConditionSteps(SynthesisSteps):
 
     @checked
     @one_thread()
-    def read_condition(self, source: MaskLike, condition: str | Condition, from_photo: bool = False, invert: bool = False) -> Reading:
-        """An input as the planes that the mapper reads.
+    def read_condition(
+        self,
+        source: MaskLike,
+        condition: str | Condition,
+        from_photo: bool = False,
+        invert: bool = False,
+        mapper: str | None = None,
+    ) -> Reading:
+        """An input as planes at picture size, read at the size that the mapper was trained with.
+
+        Smaller than the pictures is a mapper of a bundle whose generator has grown since: lines and depth are found, and thin lines made
+        full, at its own size, so that it answers as before.
 
         Args:
             source: path, PIL image, array or tensor, of any size and aspect ratio.
             condition: its kind.
             from_photo: ``source`` is a picture from which the condition is to be extracted first.
             invert: read it as white on black (or far as bright); otherwise that is detected.
+            mapper: the mapper that is to read it; that of the bundle for this condition where None.
 
         Raises:
             ProxymaskError: the input cannot be used; the message says why and what to do.
@@ -54,15 +67,15 @@ class ConditionSteps(SynthesisSteps):
         # pictures in tensors may have their channels first; the planes of masks have another meaning
         given = stored_array(source) if isinstance(source, torch.Tensor) and kind.name != "mask" else as_source(source)
         assert given is not None
+        name = mapper or self.bundle.mapper_for(kind.name)
+        reader = self.bundle.mappers[name]
+        size = reader.input_size if isinstance(reader, UNetMapper) else self.size
         if from_photo:
             if invert:
                 raise ProxymaskError("a photo is not inverted: leave --invert or --from-photo out")
-            return kind.read_photo(given, self.size)
-        typical = None
-        if kind.uses_mean_condition:
-            mapper = self.bundle.mappers[self.bundle.mapper_for(kind.name)]
-            typical = mapper.typical if isinstance(mapper, UNetMapper) and int(mapper.seen) else None
-        return kind.read(given, self.size, invert, typical)
+            return enlarged(kind.read_photo(given, size), self.size)
+        typical = reader.typical if kind.uses_mean_condition and isinstance(reader, UNetMapper) and int(reader.seen) else None
+        return enlarged(kind.read(given, size, invert, typical), self.size)
 
     @checked
     @one_thread()
@@ -105,6 +118,16 @@ def condition_of_bundle(
     if network is not None and weights is None and isinstance(kind, DepthCondition) and kind.extractor == DEPTH_NET:
         kind.use(network)
     return kind
+
+
+def enlarged(reading: Reading, size: Size) -> Reading:
+    """A reading at ``size``, each of its pixels repeated; a mapper that reduces the planes by area gets back what was read."""
+    to = height_width(size)
+    if reading.planes.shape[-2:] == to:
+        return reading
+    planes = F.interpolate(reading.planes[None], to, mode="nearest-exact")[0]
+    painted = F.interpolate(reading.painted[None, None].float(), to, mode="nearest-exact")[0, 0] > 0
+    return reading._replace(planes=planes, painted=painted)
 
 
 def join_logits(logits: Sequence[torch.Tensor], painted: Sequence[torch.Tensor]) -> torch.Tensor:

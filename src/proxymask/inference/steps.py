@@ -21,6 +21,7 @@ import torch
 from ..core.checks import Seed, Truncation, checked, nearest
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
+from ..core.hashing import tensors_hash
 from ..core.sizes import Size
 from ..core.threads import inference
 from ..models.detail_network import DetailChange, DetailNetwork, Details
@@ -75,6 +76,12 @@ class SynthesisSteps:
         self._details: dict[str, tuple[DetailNetwork, DetailNetwork]] = {}
         self.rearranger = fused_copy(self.bundle.rearranger, dtype)
         self._mask_query = MaskQuery(self.bundle.rearranger, dtype)
+
+    @functools.cached_property
+    def maker(self) -> str:
+        """A hash of the sizes, the first block and the clusters of the bundle: styles of another generator differ in it."""
+        generator, centroids = self.bundle.generator, self.bundle.clusters.centroids
+        return f"{generator.resolution} " + tensors_hash({"const": generator.synthesis.block(4).const, "centroids": centroids})
 
     @property
     def size(self) -> Size:
@@ -154,7 +161,7 @@ class SynthesisSteps:
         key = kv.key.float() - kv.key.float().mean(dim=1, keepdim=True)
         kv = kv._replace(key=key.to(self.dtype), value=kv.value.to(self.dtype))
         clusters = self.bundle.clusters
-        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), by_label=self._by_label(w, ids))
+        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), None, self._by_label(w, ids), self.maker)
 
     def _needs_label_prior(self, mapper: Mapper | None) -> TypeGuard[OasisMapper]:
         """Whether it is a mapper with a label prior that can be used: the segmenter reads its labels in styles."""

@@ -46,6 +46,8 @@ class Style:
     by_label: torch.Tensor | None = None
     """(B, K, N) float32: positions of each cluster under each label in the style samples, as the segmenter reads them; None where no mapper
     of the bundle needed it when the style was made."""
+    maker: str = ""
+    """Which generator and clusters made it, see :attr:`SynthesisSteps.maker`."""
 
     def __len__(self) -> int:
         return len(self.w)
@@ -69,7 +71,7 @@ class Style:
 
         w, present, prior = each((self.w, self.present, self.prior))
         by_label = None if self.by_label is None else each((self.by_label,))[0]
-        return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, self.fused_g2, by_label)
+        return Style(w, SplitState(*each(self.state)), StyleKV(*each(self.kv)), present, prior, self.fused_g2, by_label, self.maker)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +114,8 @@ def join_styles(styles: Sequence[Style]) -> Style:
     w, present, prior = join([(w, style.present, style.prior) for w, style in zip(ws, styles, strict=True)])
     counts = [style.by_label for style in styles if style.by_label is not None]
     by_label = torch.cat(counts) if len(counts) == len(styles) else None
-    return Style(w, SplitState(*join([s.state for s in styles])), StyleKV(*join([s.kv for s in styles])), present, prior, by_label=by_label)
+    state, kv = SplitState(*join([style.state for style in styles])), StyleKV(*join([style.kv for style in styles]))
+    return Style(w, state, kv, present, prior, None, by_label, styles[0].maker)
 
 
 def check_seed(seed: object) -> int:

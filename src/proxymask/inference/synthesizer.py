@@ -260,8 +260,7 @@ class Synthesizer(ConditionSteps):
             clusters = self.bundle.clusters
             if style.w.device != clusters.centroids.device:
                 raise ProxymaskError(f"this Style is on {style.w.device}, the synthesizer on {self.device}: make it again")
-            shape = (clusters.num_clusters, self.cut.channels, *self.cut.size)
-            if (style.present.shape[1], *style.state.features.shape[1:]) != shape:
+            if style.maker != self.maker:
                 raise ProxymaskError("this Style was made with another bundle: make it with this synthesizer (synth.make_style)")
         return style
 
@@ -369,7 +368,7 @@ class Synthesizer(ConditionSteps):
         reads = self.bundle.condition_of(chosen)["condition"]
         if reads != kind.name:
             raise ProxymaskError(f"the mapper {chosen!r} reads {reads}, not {kind.name}: leave mapper out")
-        reading, made = self.read_condition(mask, kind, from_photo, invert), self._whole(style, truncation)
+        reading, made = self.read_condition(mask, kind, from_photo, invert, chosen), self._whole(style, truncation)
         return self._of_readings([reading], [chosen], made, unpainted, reading.notes)
 
     def _of_readings(
@@ -457,8 +456,7 @@ class Synthesizer(ConditionSteps):
             )
         kinds = [self.condition(name) for name, _ in inputs]
         readings = [self.read_condition(source, kind) for kind, (_, source) in zip(kinds, inputs, strict=True)]
-        made = self._whole(style, truncation)
-        mappers = [self.bundle.mapper_for(kind.name) for kind in kinds]
+        made, mappers = self._whole(style, truncation), [self.bundle.mapper_for(kind.name) for kind in kinds]
         notes = tuple(f"{kind.name}: {note}" for kind, reading in zip(kinds, readings, strict=True) for note in reading.notes)
         return self._of_readings(readings, mappers, made, unpainted, notes)
 

@@ -4,8 +4,8 @@ At the start the grown generator makes the smaller one's pictures, upsampled by 
 its skip image is the old picture. The grown discriminator gives a picture the logit that the smaller one gives the downsampled picture.
 Both hold up to rounding, except that a wider 4x4 block changes the discriminator's minibatch standard deviation a little.
 
-A grown U-Net mapper answers a drawing as the smaller one answers the drawing reduced by area. A grown segmenter or detail network reads the
-blocks that the smaller one reads, which have to be the same in the grown generator.
+A grown segmenter or detail network reads the blocks that the smaller one reads, which have to be the same in the grown generator. Mappers
+stay as they are: drawings are read at the size that they were trained with.
 
 Blocks that exist in both networks are copied. Where they get wider, the new channels start with random weights, and the weights of the
 next layer for these channels start at zero (Net2Net, Chen et al. 2016): the function stays the same, and the zeros get a gradient from
@@ -23,7 +23,6 @@ from .few_shot_segmenter import FewShotSegmenter
 from .stylegan2 import Generator, SynthesisBlock, SynthesisLayer, ToRGB
 from .stylegan2_layers import FullyConnected, channels_at
 from .stylegan2_ops import SQRT2
-from .unet_mapper import UNetMapper
 
 
 @torch.no_grad()
@@ -59,7 +58,8 @@ def grow_discriminator(smaller: Discriminator, resolution: int, channel_base: in
     Arguments, random weights and errors are those of :func:`grow_generator`; the highest block also needs ``2 * img_channels`` channels.
     """
     _check_sizes(smaller, resolution, channel_base, channel_max)
-    grown = Discriminator(**smaller.config | {"resolution": resolution, "channel_base": channel_base, "channel_max": channel_max})
+    sizes = {"resolution": resolution, "channel_base": channel_base, "channel_max": channel_max}
+    grown = Discriminator(**smaller.config | sizes | {"cmap_dim": smaller.b4.cmap_dim or None})
     if smaller.mapping is not None:
         assert grown.mapping is not None
         grown.mapping.load_state_dict(smaller.mapping.state_dict())
@@ -79,33 +79,6 @@ def grow_discriminator(smaller: Discriminator, resolution: int, channel_base: in
     _widen_conv(smaller.b4.conv, grown.b4.conv, last=smaller.b4.mbstd_channels)
     _widen_linear(smaller.b4.fc, grown.b4.fc)
     _widen_linear(smaller.b4.out, grown.b4.out)
-    return grown.train(smaller.training)
-
-
-@torch.no_grad()
-def grow_mapper(smaller: UNetMapper, factor: int) -> UNetMapper:
-    """A mapper of drawings ``factor`` times as large (a power of two), with the function of ``smaller`` on the drawings reduced by area.
-
-    The larger drawing is folded ``factor`` times more (``UNetMapper``'s ``fold``), so that the network after the first layer is the same.
-    """
-    old = smaller.config
-    grown = UNetMapper(**old | {"input_resolution": smaller.input_resolution * factor, "fold": smaller.fold * factor})
-    first = "fromcondition."
-    grown.load_state_dict(
-        {name: value for name, value in smaller.state_dict().items() if not name.startswith(first)}
-        | {name: value for name, value in grown.state_dict().items() if name.startswith(first)}
-    )
-    theirs, ours, fold = smaller.fromcondition, grown.fromcondition, smaller.fold
-    weight = theirs.weight * (theirs.weight_gain / ours.weight_gain)
-    # input channels are (plane, row, column) within a folded square; an old pixel is the mean of factor x factor new ones
-    folded = weight.unflatten(1, (smaller.in_channels, fold, fold)) / factor**2
-    folded = folded.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3).flatten(1, 3)
-    ours.weight.zero_()
-    margin = (ours.weight.shape[-1] - weight.shape[-1]) // 2  # a mapper that is not folded begins with a 1x1 convolution
-    ours.weight[:, :, margin : margin + weight.shape[-1], margin : margin + weight.shape[-1]] = folded
-    if theirs.bias is not None:
-        assert ours.bias is not None
-        ours.bias.copy_(theirs.bias)
     return grown.train(smaller.training)
 
 

@@ -91,7 +91,8 @@ class SplitGenerator(nn.Module):
         the further blocks would make."""
         synthesis = self.generator.synthesis
         block, part = synthesis.block(self.resolution), synthesis.block_ws(self.generator.broadcast(w), self.resolution)
-        return block.image(state.features, state.rgb, part)
+        picture = block.image(state.features, state.rgb, part)
+        return picture.tanh() if self.generator.config["final_tanh"] and not block.final_tanh else picture
 
     def g2_features(self, state: SplitState, w: torch.Tensor, noise_mode: NoiseMode = "const") -> list[torch.Tensor]:
         """The state at the split and w or ws -> features of the blocks from the split on, the last ones of :meth:`feature_pyramid`."""

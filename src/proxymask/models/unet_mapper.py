@@ -57,6 +57,7 @@ class UNetMapper(ConfigModel):
         super().__init__()
         self.in_channels, self.resolution, self.input_resolution, self.fold = in_channels, resolution, input_resolution, fold
         self.start, self.size = check_start(start), block_size(resolution, start)
+        self.input_size = block_size(input_resolution, start)
         sides = check_resolution(input_resolution)
         if fold != 1:
             if fold < 1 or input_resolution % fold or input_resolution // fold not in sides[1:]:
@@ -86,10 +87,12 @@ class UNetMapper(ConfigModel):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        """Planes (B, C, H, W) in [0, 1] -> logits (B, K, h, w).
+        """Planes (B, C, H, W) in [0, 1], or of another size, which is reduced by area, -> logits (B, K, h, w).
 
         In training it updates the mean of the planes (``typical``), with which inverted inputs are recognised later.
         """
+        if planes.shape[-2:] != self.input_size:
+            planes = F.adaptive_avg_pool2d(planes, self.input_size)
         if self.training:
             self._remember(planes)
         if self.fold > 1:

@@ -122,7 +122,7 @@ class Renderer:
             return ids, Painted(kind, canvas, small, nothing, nothing), cluster_notes(canvas, small)
         mapper = model.mapper(request.condition)
         if kind != "mask":
-            reading = model.synth.read_condition(canvas, kind)
+            reading = model.synth.read_condition(canvas, kind, mapper=mapper)
             painted = Painted(kind, canvas, canvas, nothing, nothing, reading_inputs([reading], [mapper]))
             return model.synth.mixed_logits([reading], [mapper]), painted, list(reading.notes)
         labels = model.labels
