@@ -1,8 +1,8 @@
 """A condition of your own: where a picture is dark. One function from pictures to planes is all it takes.
 
 proxymask train mapper --bundle avatars --condition examples/conditions/darkness.py:darkness --out runs/darkness
-proxymask bundle add runs/darkness --bundle avatars --out my-bundle
-proxymask generate --bundle my-bundle --condition darkness --input shadows.png --out picture.png
+proxymask bundle add runs/darkness --bundle avatars --out my-darkness
+proxymask generate --bundle my-darkness --condition darkness --input shadows.png --out picture.png
 """
 
 import torch

@@ -104,6 +104,11 @@ def test_a_grown_generator_leaves_nothing_else_to_train(
         first, second = (synth.generate(given, 3, condition="sketch", from_photo=from_photo) for synth in answers)
         assert np.array_equal(first.proxy_mask, second.proxy_mask)
         assert len(np.unique(first.proxy_mask)) > 1
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    seen = [tmp_path / "small.png", tmp_path / "large.png"]
+    for bundle, out in zip((small, tmp_path / "large"), seen, strict=True):
+        assert run("condition", "sketch", tmp_path / "photo.png", "--bundle", bundle, "--out", out) == 0
+    assert seen[0].read_bytes() == seen[1].read_bytes()
     with pytest.raises(ProxymaskError, match="made with another bundle"):
         answers[1].generate(thin, answers[0].make_style(3), condition="sketch")
 

@@ -81,13 +81,14 @@ class Condition(Checked):
         from ..conditions.scribble import COVERED, ScribbleCondition
         from ..imaging.masks import read_mask
 
+        size = bundle.input_size(condition.name)
         if self.drawn or self.name == "mask":
-            reading = condition.read(self.picture, bundle.size, self.invert)
+            reading = condition.read(self.picture, size, self.invert)
         elif isinstance(condition, ScribbleCondition):
             assert bundle.labels is not None
-            ids = torch.from_numpy(read_mask(self.picture, bundle.labels, bundle.size).copy()).long()[None]
+            ids = torch.from_numpy(read_mask(self.picture, bundle.labels, size).copy()).long()[None]
             condition.covered = COVERED
             return condition.extract(torch.empty(0), ids, torch.Generator().manual_seed(self.common.seed)), ()
         else:
-            reading = condition.read_photo(self.picture, bundle.size)
+            reading = condition.read_photo(self.picture, size)
         return reading.planes[None], reading.notes

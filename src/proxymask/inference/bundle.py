@@ -34,6 +34,7 @@ from ..models.proxy_clusters import ProxyClusters
 from ..models.rearranger import Rearranger
 from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator
+from ..models.unet_mapper import UNetMapper
 from .find import find_bundle, list_bundles
 
 # 1: mappers of masks only, which is still written where there are no others, so that older versions read it; 3: not from 4x4, which is
@@ -109,6 +110,20 @@ class Bundle:
                 f"proxymask train mapper --condition {condition}, and put it in with proxymask bundle add{more}"
             )
         return condition if condition in able else able[0]
+
+    @checked
+    def input_size(self, condition: str, mapper: str | None = None) -> Size:
+        """The size at which an input of ``condition`` is read: that of the pictures that its mapper was trained with.
+
+        That is smaller than the bundle's pictures where the generator has grown since. Lines and depth are then found, and thin lines made
+        full, at the mapper's own size, so that it answers as before.
+
+        Args:
+            mapper: the one that is to read it; that for the condition where None. Without one it is the size of the pictures.
+        """
+        able = (name for name in self.mappers if self.condition_of(name)["condition"] == condition)
+        reader = self.mappers.get(mapper or (self.mapper_for(condition) if any(able) else ""))
+        return as_size(reader.input_size) if isinstance(reader, UNetMapper) else self.size
 
     def split_generator(self) -> SplitGenerator:
         """The generator, split at ``cut``; it shares the weights."""

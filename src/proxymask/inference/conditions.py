@@ -48,10 +48,7 @@ class ConditionSteps(SynthesisSteps):
         invert: bool = False,
         mapper: str | None = None,
     ) -> Reading:
-        """An input as planes at picture size, read at the size that the mapper was trained with.
-
-        Smaller than the pictures is a mapper of a bundle whose generator has grown since: lines and depth are found, and thin lines made
-        full, at its own size, so that it answers as before.
+        """An input as planes at picture size, read at the size of its mapper (:meth:`Bundle.input_size`).
 
         Args:
             source: path, PIL image, array or tensor, of any size and aspect ratio.
@@ -67,14 +64,15 @@ class ConditionSteps(SynthesisSteps):
         # pictures in tensors may have their channels first; the planes of masks have another meaning
         given = stored_array(source) if isinstance(source, torch.Tensor) and kind.name != "mask" else as_source(source)
         assert given is not None
-        name = mapper or self.bundle.mapper_for(kind.name)
-        reader = self.bundle.mappers[name]
-        size = reader.input_size if isinstance(reader, UNetMapper) else self.size
+        size = self.bundle.input_size(kind.name, mapper)
         if from_photo:
             if invert:
                 raise ProxymaskError("a photo is not inverted: leave --invert or --from-photo out")
             return enlarged(kind.read_photo(given, size), self.size)
-        typical = reader.typical if kind.uses_mean_condition and isinstance(reader, UNetMapper) and int(reader.seen) else None
+        typical = None
+        if kind.uses_mean_condition:
+            reader = self.bundle.mappers[mapper or self.bundle.mapper_for(kind.name)]
+            typical = reader.typical if isinstance(reader, UNetMapper) and int(reader.seen) else None
         return enlarged(kind.read(given, size, invert, typical), self.size)
 
     @checked

@@ -68,7 +68,7 @@ class Reader:
 
         Args:
             condition: how it is read.
-            size: of the pictures.
+            size: at which it is read, see :meth:`Bundle.input_size`.
             canvas: of the result.
             from_photo: it is a photo, from which the drawing is extracted.
 

@@ -53,7 +53,8 @@ async def drawing(
         kind = model.reads(condition)
         if kind == CLUSTERS:
             return model.synth.bundle.clusters.num_clusters, model.synth.size, model.buffer
-        return model.synth.condition(kind, mapper=model.mapper(condition)), model.synth.size, model.buffer
+        mapper = model.mapper(condition)
+        return model.synth.condition(kind, mapper=mapper), model.synth.bundle.input_size(kind, mapper), model.buffer
 
     reads, size, canvas = await studio.with_model(bundle, needed)
     data, shown = await request.body(), display_name(name)
