@@ -21,16 +21,16 @@ from proxymask.conditions.extractors import (
     SPECS,
     get_extractor,
     terms_of,
-    weights_folder,
 )
 from proxymask.conditions.extractors.hed import HED, MEAN, load_hed
 from proxymask.conditions.extractors.ldc import LDC
 from proxymask.conditions.extractors.photo_sketch import PhotoSketch
 from proxymask.conditions.extractors.pidinet import KINDS, PiDiNet, plain_kernel
 from proxymask.conditions.extractors.preprocessing import caffe_input
-from proxymask.conditions.extractors.weights import WeightFile, find_weights, load_state
+from proxymask.conditions.extractors.weights import WeightFile, find_weights
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.hashing import file_hash
+from proxymask.core.published_weights import read_weights, weights_folder
 
 
 def disc(size: int = 64, batch: int = 1) -> torch.Tensor:
@@ -114,9 +114,9 @@ def test_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         find_weights("A", file)
     with pytest.warns(UserWarning, match="read as weights of your own"):
         assert find_weights("A", file, tmp_path / "a.pth") == tmp_path / "a.pth"
-    assert load_state(tmp_path / "a.pth").keys() == {"x"}
+    assert read_weights(tmp_path / "a.pth").keys() == {"x"}
     torch.save({"epoch": 3, "state_dict": {"module.y": torch.ones(1)}}, tmp_path / "b.pth")
-    assert load_state(tmp_path / "b.pth").keys() == {"y"}
+    assert read_weights(tmp_path / "b.pth").keys() == {"y"}
     torch.save(nn.Linear(2, 2), tmp_path / "code.pth")  # a pickled object: never opened
     (tmp_path / "cut.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:40])
     torch.save([1, 2], tmp_path / "list.pth")
@@ -126,7 +126,7 @@ def test_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("list", "holds no weights"),
     ):
         with pytest.raises(ProxymaskError, match=words):
-            load_state(tmp_path / f"{broken}.pth")
+            read_weights(tmp_path / f"{broken}.pth")
     with pytest.raises(ProxymaskError, match="does not hold the network LDC"), pytest.warns(UserWarning, match="not the published"):
         get_extractor("ldc", "lines", tmp_path / "a.pth")
 

@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import save_file
 
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.published_weights import read_weights
 from proxymask.metrics import backends
 from proxymask.metrics.backends import distances
 from proxymask.metrics.features import InceptionFeatures, SqueezeNetFeatures, load_features
 from proxymask.metrics.features.convnets import ConvNet
 from proxymask.metrics.features.resize import clean_resize, legacy_resize
-from proxymask.metrics.features.weights import find_weights, read_weights
+from proxymask.metrics.features.weights import find_weights
 from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.kernel import kernel_distance
 from proxymask.metrics.lpips import find_lpips, group_diversity, group_pairs, lpips
@@ -172,14 +173,14 @@ def test_weights_are_never_unpickled(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "exploded",)  # type: ignore[return-value]
 
     torch.save({"features.0.weight": Bomb()}, tmp_path / "bad.pth")
-    with pytest.raises(ProxymaskError, match="plain tensors"):
+    with pytest.raises(ProxymaskError, match="cannot be read as weights"):
         read_weights(tmp_path / "bad.pth")
     assert not (tmp_path / "exploded").exists()
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 truncated")
-    with pytest.raises(ProxymaskError, match="plain tensors"):
+    with pytest.raises(ProxymaskError, match="cannot be read as weights"):
         read_weights(tmp_path / "cut.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    with pytest.raises(ProxymaskError, match="no tensors by name"):
+    with pytest.raises(ProxymaskError, match="holds no weights"):
         read_weights(tmp_path / "list.pth")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ProxymaskError, match="an unknown network"):

@@ -16,9 +16,10 @@ import torch
 
 from ..core.errors import ProxymaskError
 from ..core.hashing import tensors_hash
+from ..core.published_weights import read_weights
 from ..core.seeding import derive_rng
 from .features.convnets import LABELS, ConvNet
-from .features.weights import find_weights, missing_weights, read_weights
+from .features.weights import find_weights, missing_weights
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of LPIPS' input, in [-1, 1]
 TRUNKS = ("alexnet", "squeezenet", "vgg16")

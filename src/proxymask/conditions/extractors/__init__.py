@@ -12,9 +12,9 @@ import torch
 
 from ...core.errors import ProxymaskError
 from ...core.hashing import file_hash
-from .weights import WeightFile, find_weights, weights_folder
+from .weights import WeightFile, find_weights
 
-__all__ = ["DEPTH_NET", "SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "terms_of", "weights_folder"]
+__all__ = ["DEPTH_NET", "SPECS", "Extractor", "ExtractorSpec", "WeightFile", "get_extractor", "terms_of"]
 
 Extractor = Callable[[torch.Tensor], torch.Tensor]
 Output = Literal["lines", "depth"]
@@ -226,7 +226,7 @@ def get_extractor(name: str, output: Output, weights: Path | None = None) -> Ext
     Args:
         name: a key of ``SPECS``.
         output: the kind of output that it must have.
-        weights: file or folder of its weights; None: the file in :func:`weights_folder`, or the network on its hub.
+        weights: file or folder of its weights; None: the file in the folder of weights, or the network on its hub.
 
     Raises:
         ProxymaskError: unknown extractor, another kind of output, missing package or weights.

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ...core.errors import ProxymaskError
+from ...core.published_weights import read_weights
 from .preprocessing import caffe_input, upsample
-from .weights import fill, load_state
+from .weights import fill
 
 MEAN = (122.67892, 116.66877, 104.00699)  # of red, green and blue in [0, 255], which is subtracted from the input
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -76,7 +77,7 @@ def load_hed(path: Path) -> HED:
 def _converted_state(path: Path) -> dict[str, torch.Tensor]:
     """Tensors by our names of the PyTorch conversion, whose stages are called ``moduleVggOne`` or ``netVggOne`` and so on."""
     renamed: dict[str, torch.Tensor] = {}
-    for name, value in load_state(path).items():
+    for name, value in read_weights(path).items():
         name = name.removeprefix("module").removeprefix("net")
         for index, number in enumerate(_STAGE_NAMES):
             name = name.replace(f"Vgg{number}.", f"stages.{index}.").replace(f"Score{number}.", f"scores.{index}.")

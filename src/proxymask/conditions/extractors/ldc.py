@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...core.published_weights import read_weights
 from .preprocessing import caffe_input
-from .weights import fill, load_state
+from .weights import fill
 
 
 class _ConvNorm(nn.Module):
@@ -126,5 +127,5 @@ class LDC(nn.Module):
 def load_ldc(path: Path) -> LDC:
     """LDC from its published checkpoint; a :class:`ProxymaskError` where the file does not fit."""
     net = LDC()
-    fill(net, load_state(path), path)
+    fill(net, read_weights(path), path)
     return net

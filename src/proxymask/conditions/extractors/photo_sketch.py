@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .weights import fill, load_state
+from ...core.published_weights import read_weights
+from .weights import fill
 
 
 class _Norm(nn.BatchNorm2d):
@@ -63,7 +64,7 @@ class PhotoSketch(nn.Module):
 
 def load_photo_sketch(path: Path) -> PhotoSketch:
     """Photo-Sketching's generator from its published checkpoint; a :class:`ProxymaskError` where the file does not fit."""
-    state = load_state(path)
+    state = read_weights(path)
     for name in [name for name in state if name.endswith("running_mean")]:  # files older than PyTorch 0.4.1 lack this counter
         state.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
     first = state.get("model.1.weight")

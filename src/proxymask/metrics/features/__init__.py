@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from ...core.errors import ProxymaskError
+from ...core.published_weights import read_weights
 from .base import FeatureNetwork
 from .convnets import SqueezeNetFeatures
 from .efficientnet import EfficientNetFeatures
 from .inception import InceptionFeatures
-from .weights import find_weights, missing_weights, read_weights
+from .weights import find_weights, missing_weights
 
 __all__ = ["NAMES", "EfficientNetFeatures", "FeatureNetwork", "InceptionFeatures", "SqueezeNetFeatures", "load_features"]
 
@@ -20,7 +21,7 @@ def load_features(what: str, folder: Path | None = None) -> FeatureNetwork:
     Args:
         what: ``inception`` (legacy resizing, the FID of the literature), ``inception-clean``, ``squeezenet``,
             ``efficientnet-lite0``; or a file, whose tensors' names tell the network (append ``:clean`` for Inception with clean resizing).
-        folder: where named ones are looked for; see :func:`~proxymask.metrics.features.weights.weights_folder`.
+        folder: where named ones are looked for; see :func:`~proxymask.core.published_weights.weights_folder`.
 
     Raises:
         ProxymaskError: weights that are missing (the message says where to put them), or of an unknown network.

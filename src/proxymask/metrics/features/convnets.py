@@ -14,9 +14,9 @@ from torch import nn
 
 from ...core.errors import ProxymaskError
 from ...core.hashing import tensors_hash
+from ...core.published_weights import read_weights
 from .base import FeatureNetwork
 from .resize import quantized
-from .weights import read_weights
 
 
 class Conv(NamedTuple):

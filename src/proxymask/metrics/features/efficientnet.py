@@ -17,9 +17,9 @@ from torch import nn
 
 from ...core.errors import ProxymaskError
 from ...core.hashing import file_hash, tensors_hash
+from ...core.published_weights import read_weights
 from .base import FeatureNetwork
 from .resize import quantized
-from .weights import read_weights
 
 SIDE = 224
 EPS = 0.001

@@ -17,9 +17,9 @@ from torch import nn
 
 from ...core.errors import ProxymaskError
 from ...core.hashing import file_hash, tensors_hash
+from ...core.published_weights import read_weights
 from .base import FeatureNetwork
 from .resize import clean_resize, legacy_resize, quantized
-from .weights import read_weights
 
 Resizing = Literal["legacy", "clean"]
 SIDE = 299
@@ -178,7 +178,7 @@ class InceptionFeatures(FeatureNetwork):
     """The 2048 pooled features of the FID.
 
     Args:
-        weights: tensors under their published names (:func:`~proxymask.metrics.features.weights.read_weights`).
+        weights: tensors under their published names (:func:`~proxymask.core.published_weights.read_weights`).
         resizing: ``legacy`` as the first FID, ``clean`` as clean-fid.
         published: whether ``weights`` are the published ones; only then a distance on them is called FID.
         digest: SHA-256 of their file; computed from the tensors where it is not given.

@@ -1,21 +1,15 @@
-"""Weights of published networks: where they are searched for, how they are read, and the message where they are missing.
+"""Weights of published feature networks: where they are searched for, and the message where they are missing.
 
-None are shipped. A file is taken from a path that is given, or by its usual name from the weights folder
-(``PROXYMASK_WEIGHTS``, else ``~/.cache/proxymask/weights``), or from an installed package that carries it. Nothing is unpickled: ``.pth``
-files are read by PyTorch's loader for plain tensors only.
+None are shipped. A file is taken by its usual name from a folder, by default that of :func:`~proxymask.core.published_weights.weights_folder`,
+or from an installed package that carries it.
 """
 
 import dataclasses
-import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
-from ...core.errors import ProxymaskError
-from ...core.files import installed_file, load_tensors
-from ...core.out_of_memory import is_out_of_memory
+from ...core.files import installed_file
+from ...core.published_weights import weights_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,43 +51,13 @@ KNOWN: Mapping[str, Known] = {
 }
 
 
-def weights_folder(given: Path | None = None) -> Path:
-    """The folder that holds weights under their usual names."""
-    if given is not None:
-        return given
-    named = os.environ.get("PROXYMASK_WEIGHTS")
-    return Path(named) if named else Path.home() / ".cache" / "proxymask" / "weights"
-
-
 def find_weights(what: str, folder: Path | None = None) -> Path | None:
     """The file of ``what`` (a key of :data:`KNOWN`) in the weights folder, or in its installed package; None where it is missing."""
-    place, known = weights_folder(folder), KNOWN[what]
+    place, known = folder or weights_folder(), KNOWN[what]
     found = next((place / name for name in known.files if (place / name).is_file()), None)
     return installed_file(known.package, known.inside) if found is None and known.package is not None else found
 
 
 def missing_weights(what: str, folder: Path | None = None) -> str:
     """One line: what is missing, where to get it and where to put it."""
-    return f"no weights of {what} (get {KNOWN[what].source}; put them at {weights_folder(folder) / KNOWN[what].files[0]})"
-
-
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Tensors by name of a safetensors file, or of a ``.pth`` file that holds nothing but tensors; on the CPU.
-
-    Raises:
-        ProxymaskError: missing, damaged, or a pickle that holds more than tensors (which is not executed).
-    """
-    path = Path(path)
-    if path.suffix == ".safetensors" or not path.is_file():
-        return load_tensors(path)
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        if is_out_of_memory(error):
-            raise
-        reason = str(error).split("\n", 1)[0][:120]
-        raise ProxymaskError(f"{path} cannot be read as plain tensors ({reason}); convert it to safetensors where you trust it") from None
-    stored = stored.get("state_dict", stored) if isinstance(stored, dict) else stored
-    if not isinstance(stored, dict) or not all(isinstance(value, torch.Tensor) for value in stored.values()):
-        raise ProxymaskError(f"{path} holds no tensors by name: give a file of network weights")
-    return dict(stored)
+    return f"no weights of {what} (get {KNOWN[what].source}; put them at {(folder or weights_folder()) / KNOWN[what].files[0]})"
