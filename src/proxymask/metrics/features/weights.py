@@ -1,7 +1,7 @@
 """Weights of published feature networks: where they are searched for, and the message where they are missing.
 
-None are shipped. A file is taken by its usual name from a folder, by default that of :func:`~proxymask.core.published_weights.weights_folder`,
-or from an installed package that carries it.
+None are shipped. A file is taken by its usual name from a folder, by default that of
+:func:`~proxymask.core.published_weights.weights_folder`, or from an installed package that carries it.
 """
 
 import dataclasses
