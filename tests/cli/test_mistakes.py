@@ -36,6 +36,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 CASES = [
+    ("generate --condition sketch --input photos --from-photo --out photos/out", "is in the input folder photos"),
+    ("generate --condition sketch --input photo.png --extractor xdog --out o.png", "add --from-photo"),
+    ("train mapper --bundle avatars --teacher avatars --start nowhere --out r", "leave --start out"),
+    ("train mapper --bundle avatars --condition sketch --cache-pairs 9 --out r", "name its folder with --cache"),
+    ("sample --generator avatars --count 2 --with-proxy --out s", "--bundle"),
+    ("bundle add empty --name ../up --out b", "is one part of a path"),
     ("inspect a.txt", "a.txt is a text file"),
     ("inspect avtars", "did you mean avatars?"),
     ("inspect fifo", "neither a file nor a folder"),

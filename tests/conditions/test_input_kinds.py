@@ -376,3 +376,22 @@ def test_soft_edges_of_strokes_are_no_third_class(names: tuple[str, ...], ground
     got = SCRIBBLE.read(picture.filter(ImageFilter.GaussianBlur(4)), SIZE)
     assert {AVATAR_LABELS.names[i] for i in torch.nonzero(got.planes.flatten(1).any(dim=1)).flatten()} == set(names)
     assert any("lie on edges" in note for note in got.notes)
+
+
+def test_a_scribble_of_one_bit_is_read_as_grey() -> None:
+    drawing = sketch()
+    grey, bits = (
+        SCRIBBLE.read(one, SIZE) for one in (drawing.point(lambda x: 255 * (x > 127)), drawing.convert("1", dither=Image.Dither.NONE))
+    )
+    assert torch.equal(grey.planes, bits.planes)
+    assert 0 < float(bits.painted.float().mean()) < 0.5
+
+
+def test_a_file_has_to_register_its_condition_itself(tmp_path: Path) -> None:
+    code = "from proxymask.conditions import register\n\n@register('of_a_file')\ndef of_a_file(pictures):\n    return pictures[:, :1]\n"
+    (tmp_path / "a.py").write_text(code)
+    (tmp_path / "b.py").write_text("")
+    for _ in range(2):
+        assert get_condition(f"{tmp_path}/a.py:of_a_file").name == "of_a_file"
+        with pytest.raises(ProxymaskError, match=r"b\.py registers no condition"):
+            get_condition(f"{tmp_path}/b.py:of_a_file")

@@ -66,3 +66,14 @@ def test_other_json_is_refused(tmp_path, text):
 def test_colours_out_of_range_are_refused():
     with pytest.raises(ProxymaskError, match=r"0\.\.255"):
         LabelSet((Label(0, "a", (0, 0, 256)),))
+
+
+def test_mirrored_ids() -> None:
+    """The classes of CelebAMask-HQ, and other spellings; words that only contain the letters have no side."""
+    labels = LabelSet.of(
+        [(name, f"#0000{i:02x}") for i, name in enumerate(["skin", "l_eye", "r_eye", "Left Ear", "right-ear", "bright", "left_hand"])]
+    )
+    assert labels.mirrored is not None
+    assert labels.mirrored[:8].tolist() == [0, 2, 1, 4, 3, 5, 6, 7]
+    assert labels.mirrored[255] == 255
+    assert LabelSet.of([("left", "#000000"), ("hair", "#000001")]).mirrored is None

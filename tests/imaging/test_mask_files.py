@@ -151,3 +151,10 @@ def test_masks_of_other_classes(tmp_path: Path) -> None:
     assert read_mask_notes(tmp_path / "masks" / "colours.png", here).notes == ()  # colours are those of the model
     (tmp_path / "labels.json").write_text("[1, 2]")  # of another program
     assert read_mask_notes(tmp_path / "masks" / "a.png", here).notes == ()
+
+
+def test_numbered_pictures_are_classes_only_if_all_are_black_and_white(tmp_path: Path) -> None:
+    size = (64, 64)
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(tmp_path / "1.png")
+    Image.fromarray((np.arange(4096) % 3).astype(np.uint8).reshape(size)).save(tmp_path / "2.png")
+    assert [file.name for file in find_masks(tmp_path, AVATAR_LABELS)] == ["1", "2"]

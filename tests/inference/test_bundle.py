@@ -328,3 +328,56 @@ def test_a_photo_is_read_with_the_extractor_of_the_bundle(tmp_path: Path) -> Non
 
 def parameters(bundle: Bundle) -> list[torch.nn.Parameter]:
     return [p for part in bundle.parts().values() for p in part.parameters()]
+
+
+def test_a_bundle_behind_a_link_is_replaced_there(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Path(shutil.copytree(saved, tmp_path / "disk" / "target"))
+    (target / "painted.png").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(target)
+    bundle = Bundle.load(saved)
+    for _ in range(2):
+        bundle.save(tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert (target / "painted.png").read_bytes() == b"mine"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+    monkeypatch.chdir(target)
+    bundle.save(".")
+    assert check_bundle(target) == []
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/evil", "a/b", "..", ".hidden", "a\\b", "a\nb", "", 3])
+def test_names_that_lead_out_of_a_bundle_are_refused(name: object, folder: Path) -> None:
+    about = json.loads((folder / "bundle.json").read_text())
+    for field in ("conditions", "mappers"):
+        changed = {str(name): {"condition": "sketch", "channels": 1}} if field == "conditions" else [*about["mappers"], name]
+        (folder / "bundle.json").write_text(json.dumps(about | {field: changed}))
+        if field == "mappers" or name != 3:
+            with pytest.raises(ProxymaskError, match="which is no name"):
+                Bundle.load(folder)
+
+
+def test_a_folder_with_an_embedded_name_hides_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "avatars" / "images").mkdir(parents=True)
+    assert find_bundle("avatars") == module.EMBEDDED / "avatars"
+    shutil.copytree(saved, tmp_path / "avatars", dirs_exist_ok=True)
+    assert find_bundle("avatars") == Path("avatars")
+
+
+def test_the_mode_of_proxy_masks_is_checked(bundle: Bundle) -> None:
+    synth = Synthesizer(bundle, "cpu", "fp32")
+    with pytest.raises(ProxymaskError, match="style-prior"):
+        synth.proxy_mask_mode = "style_prior"  # type: ignore[assignment]
+    assert synth.proxy_mask_mode == "soft"
+
+
+def test_the_only_mapper_of_masks_is_taken_whatever_its_name(bundle: Bundle) -> None:
+    other = copy.deepcopy(bundle)
+    other.mappers["mask-1"] = other.mappers.pop("mask")
+    mask = np.zeros((tiny.SIZE, tiny.SIZE), np.uint8)
+    wanted = Synthesizer(bundle, "cpu", "fp32").generate(mask, 3)
+    synth = Synthesizer(other, "cpu", "fp32")
+    assert np.array_equal(synth.generate(mask, 3).proxy_mask, wanted.proxy_mask)
+    for call in (synth.generate, synth.read_condition):
+        with pytest.raises(ProxymaskError, match="has no mapper 'nope'"):
+            call(mask, **({"style": 3} if call == synth.generate else {}), condition="mask", mapper="nope")

@@ -191,6 +191,11 @@ def test_a_style_of_another_bundle(synth: Synthesizer) -> None:
     wider = Style(style.w, style.state, style.kv, torch.ones(1, tiny.K + 1), style.prior)
     with pytest.raises(ProxymaskError, match="made with another bundle"):
         synth(MASKS[0], wider)
+    changed = copy.deepcopy(synth.bundle)
+    with torch.no_grad():
+        changed.generator.synthesis.block(tiny.SIZE).conv1.weight.add_(0.1)
+    with pytest.raises(ProxymaskError, match="made with another bundle"):
+        Synthesizer(changed, "cpu", "fp32")(MASKS[0], style)
     far = Style(style.w.to("meta"), style.state, style.kv, style.present, style.prior)
     with pytest.raises(ProxymaskError, match="this Style is on meta, the synthesizer on cpu: make it again"):
         synth(MASKS[0], far)

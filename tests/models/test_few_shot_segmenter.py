@@ -1,5 +1,7 @@
 """The few-shot segmenter."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -127,3 +129,22 @@ def test_moving_labels_and_features_together() -> None:
     coarse = mirror_and_shift(mask[:, :, ::2, ::2].contiguous(), mirror, move, 8)[:, 0]  # at half the size, half the cells
     small = plain[::2, ::2]
     assert torch.equal(coarse[2], small[torch.arange(4).add(1).clamp(0, 3)][:, torch.arange(4)])  # -0.5 rounds to even: 0
+
+
+def test_left_and_right_change_places_in_mirrored_samples(cut: SplitGenerator, tmp_path: Path) -> None:
+    """Class 1 is on the left, 2 on the right; a network that says so is right about the mirrored sample too."""
+    masks = torch.ones(1, tiny.SIZE, tiny.SIZE, dtype=torch.long)
+    masks[..., tiny.SIZE // 2 :] = 2
+    swap = torch.arange(256)
+    swap[[1, 2]] = torch.tensor([2, 1])
+    ws = cut.w(seed_to_z([0], tiny.Z))
+    levels, _ = cut.feature_pyramid(ws)
+    answer = 50 * torch.nn.functional.one_hot(masks, tiny.N).movedim(3, 1).float()
+    found = []
+    for table in (None, swap):
+        stage = SegmenterStage(tiny.make_cut(), tiny.make_segmenter(cut), ws, masks, SegmenterConfig(), None, table)
+        run = tiny.run(stage, tmp_path / str(table is None), steps=1)
+        moves = torch.tensor([True]), torch.zeros(1, 2, dtype=torch.long)
+        found.append(float(stage._loss(run, lambda _: answer, levels, masks, *moves)))  # type: ignore[arg-type]
+    assert found[0] > 10
+    assert found[1] < 0.01

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from proxymask.training.segmentation import (
     evaluate_segmentation_net,
     resample,
     train_segmentation_net,
+    unweight,
 )
 
 CPU = {"device": "cpu", "precision": "fp32"}
@@ -224,3 +226,23 @@ def test_resampled_pictures_lose_detail_every_second_one() -> None:
     assert torch.equal(found, resample(pictures, 0.25, torch.Generator().manual_seed(1)))
     flat = torch.full((2, 3, 32, 32), 0.5)
     torch.testing.assert_close(resample(flat, 0.25, torch.Generator().manual_seed(1)), flat)
+
+
+def test_left_and_right_change_places_in_mirrored_pictures() -> None:
+    """Class 1 is on the left of every picture, 2 on the right; so it is in all augmented ones."""
+    masks = torch.ones(64, 16, 16, dtype=torch.long)
+    masks[..., 8:] = 2
+    table = torch.arange(256)
+    table[[1, 2]] = torch.tensor([2, 1])
+    _, swapped = augment(torch.zeros(64, 3, 16, 16), masks, torch.Generator().manual_seed(2), table)
+    assert (swapped[..., :6] == 1).all()
+    assert (swapped[..., 10:] == 2).all()
+    _, plain = augment(torch.zeros(64, 3, 16, 16), masks, torch.Generator().manual_seed(2))
+    assert 0.2 < float((plain[:, 0, 0] == 1).float().mean()) < 0.8
+
+
+def test_a_class_that_was_never_seen_is_not_predicted() -> None:
+    net = UNetSegmenter(3, width=8)
+    before = net.head.bias.detach().clone()
+    unweight(net, torch.tensor([2.0, 0.5, 0.0]))
+    assert torch.allclose(net.head.bias, before - torch.tensor([math.log(2), math.log(0.5), 0.0]))

@@ -211,6 +211,14 @@ def test_damaged_checkpoints(name: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == before
 
 
+def test_a_damaged_checkpoint_takes_no_place_of_a_good_one(tmp_path: Path) -> None:
+    tiny.run(Line(), tmp_path, steps=4, checkpoint_every=2)
+    damage(tmp_path / "checkpoint-00000004", "state.json")
+    tiny.run(Line(), tmp_path, steps=3, checkpoint_every=1, keep=1)  # goes on from 2
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000003"]
+    assert tiny.run(Line(), tmp_path, steps=3).index == 3
+
+
 def test_unfinished_checkpoint_is_ignored(tmp_path: Path) -> None:
     whole = tiny.state(tiny.run(Line(), tmp_path / "whole"))
     tiny.run(Line(), tmp_path / "run", steps=4)

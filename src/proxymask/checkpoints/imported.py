@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.checks import checked
 from ..core.errors import ProxymaskError, cannot_write
-from ..core.files import replace_folder, write_json
+from ..core.files import real_folder, replace_folder, write_json
 from ..core.text import without_controls
 from ..core.version import __version__
 from ..models.discriminator import Discriminator
@@ -139,7 +139,8 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         raise ProxymaskError(f"--out {out} is a file: name a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / IMPORT_JSON).is_file():
         raise ProxymaskError(f"--out {out} is not empty and holds no import: choose another folder")
-    temporary = out.with_name(f".{out.name}.tmp")
+    real = real_folder(out)
+    temporary = real.with_name(f".{real.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -150,7 +151,7 @@ def save_import(imported: Imported, out: str | Path) -> Path:
         (temporary / "README.md").write_text(
             f"# {imported.source}\n\n```\n{imported.text()}\n```\n", encoding="utf-8", errors="backslashreplace"
         )
-        replace_folder(temporary, out)
+        replace_folder(temporary, real)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise cannot_write(f"--out {out}", error, "another folder") from None

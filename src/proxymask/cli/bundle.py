@@ -12,6 +12,7 @@ from .options import BundleName, OptionalName
 from .streams import note
 
 if TYPE_CHECKING:
+    from ..imaging.labels import LabelSet
     from ..inference.bundle import Bundle
     from ..models.mappers import Mapper
     from ..models.stylegan2 import Generator
@@ -41,13 +42,17 @@ class BundleAdd(Checked):
     def run(self) -> None:
         """Write the bundle."""
         from ..core.files import restore_folder
-        from ..inference.bundle import Bundle, find_bundle
+        from ..inference.bundle import Bundle, find_bundle, is_mapper_name
         from ..inference.find import is_bundle
         from ..training.parts import find_part
 
         restore_folder(self.out)
         if is_bundle(self.run_folder):
             raise ProxymaskError(f"{self.run_folder} is a bundle: give the run folder of the network that is to be added")
+        if self.name is not None and not is_mapper_name(self.name):
+            raise ProxymaskError(
+                f"--name {self.name}: a mapper's name is one part of a path, without / and \\, and does not begin with a dot"
+            )
         bundle = Bundle.load(self.bundle)
         if is_bundle(self.out) and self.out.resolve() != find_bundle(self.bundle).resolve():
             raise ProxymaskError(f"{self.out} is a bundle already: add to it with --bundle {self.out}, or choose another --out")
@@ -82,6 +87,8 @@ class BundleAdd(Checked):
                 f"{self.run_folder} is no run of proxymask train mapper: its condition.json does not fit its mapper; train it again"
             )
         self._check(bundle, mapper, self._trained_with())
+        if about["condition"] in ("mask", "scribble") and (self.run_folder / "labels.json").is_file():
+            self._take_labels(bundle)
         name = self.name or about["condition"]
         mode, ours = about.pop("proxy_mask_mode", None), bundle.about.get("proxy_mask_mode", "soft")
         if mode not in (None, ours):
@@ -148,7 +155,6 @@ class BundleAdd(Checked):
     def _add_segmenter(self, bundle: "Bundle") -> None:
         """Add a segmenter of samples of the bundle's generator, and with it the label set where the bundle has none."""
         from ..core.hashing import short_hash
-        from ..inference.samples import read_label_set
         from ..models.few_shot_segmenter import FewShotSegmenter
         from ..training.parts import load_part
 
@@ -159,17 +165,25 @@ class BundleAdd(Checked):
                 f"{self.run_folder} was trained with another generator than the one of --bundle {self.bundle}: give the --bundle that it "
                 "was trained with"
             )
+        labels = self._take_labels(bundle)
+        if bundle.segmenter is not None:
+            note(f"note: {self.out} gets this segmenter in place of that of --bundle {self.bundle}; edit its README.md")
+        bundle.segmenter = segmenter
+        self._save(bundle)
+        print(f"{self.out}: a segmenter of {len(labels)} labels")
+
+    def _take_labels(self, bundle: "Bundle") -> "LabelSet":
+        """The labels of the run, which a bundle without labels gets; they must be those of one that has some."""
+        from ..inference.samples import read_label_set
+
         labels = read_label_set(self.run_folder)
         if bundle.labels is not None and labels.names != bundle.labels.names:
             raise ProxymaskError(
                 f"{self.run_folder} has the labels {', '.join(labels.names)}, the bundle {bundle.name} has "
                 f"{', '.join(bundle.labels.names)}: paint masks with the bundle's labels, or train its mappers for the new ones"
             )
-        if bundle.segmenter is not None:
-            note(f"note: {self.out} gets this segmenter in place of that of --bundle {self.bundle}; edit its README.md")
-        bundle.segmenter, bundle.labels = segmenter, bundle.labels or labels
-        self._save(bundle)
-        print(f"{self.out}: a segmenter of {len(labels)} labels")
+        bundle.labels = bundle.labels or labels
+        return labels
 
     def _put_generator(self, bundle: "Bundle") -> None:
         """Put a generator that was grown from the bundle's own into it. All else reads the old blocks, which have to be the same."""

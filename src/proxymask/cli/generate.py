@@ -90,6 +90,8 @@ class Generate(Checked):
             raise ProxymaskError("give --mask, or --condition with --input, not both")
         if self.condition and not self.input:
             raise ProxymaskError("--condition needs --input, the file that it is drawn in")
+        if not self.from_photo and self.condition and (self.extractor is not None or self.weights is not None):
+            raise ProxymaskError("--extractor and --weights find the condition in a photo: add --from-photo, or leave them out")
         if self.mask is None and not self.input:
             raise ProxymaskError("there is no input: give --mask, or --condition with --input")
         if self.mask is not None:
@@ -143,11 +145,12 @@ class Generate(Checked):
             raise ProxymaskError(
                 f"--bundle {self.bundle} has no labels yet: train its mapper first (proxymask fit --bundle ... --labels ...)"
             )
-        mapper = self.mapper or "mask"
+        mapper = self.mapper or synth.bundle.mapper_for("mask")
         self._check_mapper(synth, mapper, "mask")
         files = find_masks(mask, synth.bundle.labels)
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
+        _check_outside(self.out, [mask])
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
         good, bad = [], 0
         for file in files:
@@ -183,6 +186,7 @@ class Generate(Checked):
             self._check_mapper(synth, mapper, kind.name)
         groups, left_out = self._groups(kinds[0].name)
         output = _Output.choose(self.out, len(groups), self.count, "inputs")
+        _check_outside(self.out, self.input)
         output.check(
             [name for name, _ in groups], self._styles(), [part for _, paths in groups for path in paths for part in files_in(path)]
         )
@@ -249,6 +253,17 @@ def _say_left_out(folder: Path, more: Sequence[str]) -> int:
     if listing.others:
         note(f"note: {folder}: {others_text(listing.others)}")
     return len(listing.broken)
+
+
+def _check_outside(out: Path, inputs: Sequence[Path]) -> None:
+    """A :class:`ProxymaskError` where ``out`` is in a folder of inputs: the next call would take the pictures for inputs."""
+    from ..core.files import real_folder
+
+    for folder in inputs:
+        if folder.is_dir() and real_folder(out).is_relative_to(real_folder(folder)):
+            raise ProxymaskError(
+                f"--out {out} is in the input folder {folder}, so that it would be an input next time: choose another --out"
+            )
 
 
 class _Output(NamedTuple):

@@ -133,7 +133,7 @@ class TrainMapper(Checked):
     def _check_flags(self) -> None:
         """A :class:`ProxymaskError` where flags are given that do nothing together."""
         if self.teacher:
-            sources = ("images", "picture_mapper", "cache", "extractor", "weights", "discriminator")
+            sources = ("images", "picture_mapper", "cache", "cache_pairs", "extractor", "weights", "discriminator", "start")
             unused = [f"--{name.replace('_', '-')}" for name in sources if getattr(self, name) is not None]
             unused += ["--condition"] if self.condition != "mask" else []
             if unused:
@@ -143,6 +143,8 @@ class TrainMapper(Checked):
                 raise ProxymaskError("a mask is made of labels, which real pictures have not: leave --picture-mapper out")
             if self.extractor is not None or self.weights is not None:
                 raise ProxymaskError("a mask is made of labels, not by an extractor: leave --extractor and --weights out")
+        if self.cache_pairs is not None and self.cache is None:
+            raise ProxymaskError("--cache-pairs is the number of pairs in a cache: name its folder with --cache")
         if self.picture_mapper is not None and self.images is None:
             raise ProxymaskError("--picture-mapper predicts the proxy masks of real pictures: name them with --images")
         if self.class_index is not None and self.generator is None:

@@ -17,6 +17,7 @@ from PIL import Image
 from ..core.checks import Range, checked, nearest
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
+from ..core.hashing import short_hash
 from ..core.sizes import Size, as_size, centre_box, height_width, same_aspect_ratio, size_text
 from ..imaging.labels import LabelSet
 from ..imaging.reader import on_white, opacity, read_picture, read_with_alpha, source_name, to_rgba
@@ -69,6 +70,12 @@ class Condition(ABC):
     def own_network(self) -> ConfigModel | None:
         """The extractor where it is a network of the user's own making, which a bundle then carries; None otherwise."""
         return None
+
+    def network_hash(self) -> str | None:
+        """A hash of the extractor's network where that is not a published one: of the user's own making, or the file that was given; else
+        None. Runs that learned from different networks differ in it."""
+        network = self.own_network()
+        return None if network is None else short_hash(network)
 
     @abstractmethod
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
@@ -226,8 +233,11 @@ def get_condition(
     """
     if ".py:" in name:
         path, _, name = name.rpartition(":")
+        before = _FUNCTIONS.pop(name, None)
         _run_file(Path(path))
         if name not in _FUNCTIONS:
+            if before is not None:
+                _FUNCTIONS[name] = before
             raise ProxymaskError(f"{path} registers no condition {name!r}: decorate its function with @register({name!r})")
     if name in _FUNCTIONS:
         if extractor is not None or weights is not None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..core.errors import ProxymaskError
+from ..core.hashing import file_hash
 from ..core.sizes import Size
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, deep_values, full_scale, grey_picture
 from ..imaging.labels import LabelSet
@@ -54,6 +55,9 @@ class LineCondition(Condition):
 
     def terms(self) -> str:
         return terms_of(self.extractor, self.weights)
+
+    def network_hash(self) -> str | None:
+        return file_hash(self.weights)[:16] if self.weights is not None and self.weights.is_file() else None
 
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
         if self._open is None:

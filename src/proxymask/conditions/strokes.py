@@ -166,7 +166,9 @@ def _distinct(values: np.ndarray) -> np.ndarray:
 
 def _values(picture: Image.Image, name: str) -> np.ndarray | None:
     """The values of a picture that can be ids, (H, W); None for colours."""
-    if picture.mode in ("P", "1"):
+    if picture.mode == "1":  # as grey: white paper
+        return np.asarray(picture.convert("L"))
+    if picture.mode == "P":
         return np.asarray(picture)
     if picture.mode in ("L", "I") or picture.mode.startswith("I;16"):
         return stored(None, picture).values(np.asarray(picture))

@@ -183,6 +183,7 @@ def installed_file(package: str, name: str) -> Path | None:
 
 def restore_folder(folder: Path) -> None:
     """Undo a :func:`replace_folder` that was interrupted after the old folder had been renamed and before the new one took its place."""
+    folder = real_folder(folder)
     old = _aside(folder)
     if old.is_dir() and not folder.exists():
         os.replace(old, folder)
@@ -193,6 +194,7 @@ def replace_folder(new: Path, folder: Path) -> None:
 
     Files and folders in it that this package does not write there, as masks that somebody painted, are kept.
     """
+    folder = real_folder(folder)
     restore_folder(folder)
     old = _aside(folder)
     _keep_others(old, folder)
@@ -202,6 +204,11 @@ def replace_folder(new: Path, folder: Path) -> None:
     os.replace(new, folder)
     _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def real_folder(folder: Path) -> Path:
+    """The path of a folder without links in it, which has a name: also of ".", and of a link, whose target is then replaced."""
+    return Path(os.path.realpath(folder))
 
 
 def _aside(folder: Path) -> Path:

@@ -102,11 +102,15 @@ class _Collector:
             fake = _features(self.found["pictures"], of, key)
             if fake is not None:
                 yield of, fake, real
-        other = _features(self.found["other-real"], "real", key)
+        yield "floor", *self._floor(key)
+
+    def _floor(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Features of real pictures and of other real ones: as many on either side, and none on both."""
+        real, other = self._real(key), _features(self.found["other-real"], "real", key)
         assert other is not None
-        # as many pictures on either side, and none on both
         against = real[: len(real) - len(other)] if self.inputs.shares_reference else real
-        yield "floor", other, against[: len(other)]
+        count = min(len(other), len(against))
+        return other[:count], against[:count]
 
     def _distances(self) -> None:
         for key, net in self.inputs.networks.items():
@@ -124,18 +128,23 @@ class _Collector:
                     for which, value in (("precision", got.precision), ("recall", got.recall)):
                         name = f"{which} (k = {NEIGHBOURS}), {net.label} features"
                         self._add(f"{which}/{key}", name, of, value, len(fake), **more)
-            self._excess(net, frechet)
+            self._excess(net, key, frechet)
 
-    def _excess(self, net: FeatureNetwork, frechet: Mapping[str, float]) -> None:
-        """Distances relative to the generator's own, both less that of real pictures to other real ones."""
-        least = frechet["floor"]
+    def _excess(self, net: FeatureNetwork, key: str, frechet: Mapping[str, float]) -> None:
+        """Distances relative to the generator's own, both less that of real pictures to other real ones; all three of as many pictures,
+        because a distance is larger with fewer."""
+        count = len(self._floor(key)[0])
+        at = dict(frechet)
+        for of, fake, real in self._sets(key):
+            if of != "floor" and count < max(len(fake), len(real)):
+                at[of] = distances(real[:count], fake[:count], self.inputs.config.backend, self.inputs.seed).frechet
         name = f"{net.frechet_name()}, relative to the generator's own, both less that of real pictures"
         for of in ("masks", "proxy"):
-            if of in frechet:
-                value = (frechet[of] - least) / (frechet["generator"] - least) if frechet["generator"] != least else None
-                self._add(f"frechet_ratio/{net.key}", name, of, value, self.inputs.count, **self._network(net))
+            if of in at:
+                own = at["generator"] - at["floor"]
+                value = (at[of] - at["floor"]) / own if own else None
+                self._add(f"frechet_ratio/{net.key}", name, of, value, count, **self._network(net))
 
-    # -- segmentation scores ------------------------------------------------------------------------------------------
     def _scores(self, of: str, parts: list[Tensors]) -> None:
         """Of every judge; masks on the proxy grid need none, and are there once."""
         for judge_name, judge in self.inputs.judges.items():

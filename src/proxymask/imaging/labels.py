@@ -13,6 +13,8 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 
 MAX_LABELS = 255  # ids are uint8; 255 often means "no class"
+SIDES = re.compile(r"left|right|(?<![a-z])[lr](?![a-z])")
+OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,16 @@ class LabelSet:
     def colors(self) -> np.ndarray:
         """The colours, uint8 (N, 3), in the order of the ids."""
         return np.array([label.color for label in self.labels], dtype=np.uint8)
+
+    @cached_property
+    def mirrored(self) -> np.ndarray | None:
+        """What each id becomes in a mirrored picture, uint8 (256,): ``left_eye`` becomes ``right_eye``, ``l_ear`` ``r_ear``; None where no
+        class has a side."""
+        ids = np.arange(256, dtype=np.uint8)
+        by_name = {_plain(label.name): label.id for label in self.labels}
+        for name, number in by_name.items():
+            ids[number] = by_name.get(SIDES.sub(lambda found: OTHER_SIDE[found[0]], name), number)
+        return ids if (ids != np.arange(256)).any() else None
 
     def palette(self) -> list[int]:
         """The 768 numbers of a PIL palette; entries without a class are black."""

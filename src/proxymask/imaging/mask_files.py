@@ -143,7 +143,7 @@ def is_class_folder(files: Sequence[Path], labels: LabelSet) -> bool:
     if not all(file.stem.strip().isdigit() for file in files):
         return True
     try:
-        return is_two_valued(open_picture(files[0], []))
+        return all(is_two_valued(open_picture(file, [])) for file in files)
     except ProxymaskError:
         return False
 

@@ -21,9 +21,10 @@ from ..core.checks import checked
 from ..core.config_model import ConfigModel
 from ..core.device import resolve_device
 from ..core.errors import ProxymaskError, os_reason
-from ..core.files import read_json, replace_folder, write_json
+from ..core.files import read_json, real_folder, replace_folder, write_json
 from ..core.hashing import file_hash
 from ..core.sizes import START, Size, as_size, size_text
+from ..core.text import printable
 from ..core.version import __version__
 from ..imaging.labels import LabelSet
 from ..models.depth_net import DepthNet
@@ -178,7 +179,8 @@ class Bundle:
             raise ProxymaskError(f"{folder} is a file: a bundle is a folder, choose another --out")
         if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").is_file():
             raise ProxymaskError(f"{folder} is not empty and holds no bundle: choose another --out")
-        temporary = folder.with_name(f".{folder.name}.tmp")
+        real = real_folder(folder)
+        temporary = real.with_name(f".{real.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)
@@ -210,7 +212,7 @@ class Bundle:
             shutil.rmtree(temporary, ignore_errors=True)
             reason = os_reason(error)
             raise ProxymaskError(f"cannot write the bundle {folder} ({reason}); nothing of the old one was touched") from None
-        replace_folder(temporary, folder)
+        replace_folder(temporary, real)
         self.folder = folder
         return folder
 
@@ -322,6 +324,16 @@ def _network_from_state(state: dict[str, Any]) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def is_mapper_name(name: object) -> bool:
+    """Whether a mapper may be called so: a printable name of up to 100 characters that is one part of a path."""
+    return isinstance(name, str) and name.isprintable() and bool(re.fullmatch(r"[^./\\\s][^/\\]{0,99}", name))
+
+
+def _names(about: Mapping[str, Any]) -> list[Any]:
+    """All names of mappers in a bundle.json."""
+    return [name for field in (*SEVERAL, "conditions") for name in about.get(field) or ()]
+
+
 def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
     """What is wrong with a bundle, one phrase a problem; an empty list if it is whole.
 
@@ -339,7 +351,9 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
         made = about.get("proxymask", "an unknown version")
         ours = f"this is proxymask {__version__} and reads format 1 to {BUNDLE_FORMAT}"
         return [f"bundle format {about['format']} (made by proxymask {made}), {ours}"]
-    problems = []
+    problems = [
+        f"bundle.json names a mapper {printable(str(name))}, which is no name" for name in _names(about) if not is_mapper_name(name)
+    ]
     for name, digest in about["sha256"].items():
         path = folder / name
         if not path.is_file():

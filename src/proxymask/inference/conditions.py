@@ -64,6 +64,8 @@ class ConditionSteps(SynthesisSteps):
         # pictures in tensors may have their channels first; the planes of masks have another meaning
         given = stored_array(source) if isinstance(source, torch.Tensor) and kind.name != "mask" else as_source(source)
         assert given is not None
+        if mapper is not None:
+            self._mapper(mapper)
         size = self.bundle.input_size(kind.name, mapper)
         if from_photo:
             if invert:

@@ -43,7 +43,9 @@ def find_bundle(
         raise ProxymaskError(f"a bundle is named by a folder, an embedded name or a name on the hub, not by {source!r}")
     check_value("bundle", source, str | Path)
     path, name = Path(source), str(source)
-    found = path if path.is_dir() else EMBEDDED / name if (EMBEDDED / name / "bundle.json").is_file() else None
+    embedded = (EMBEDDED / name / "bundle.json").is_file()
+    whole = path.is_dir() and ((path / "bundle.json").is_file() or not embedded)  # a folder of pictures may have an embedded name
+    found = path if whole else EMBEDDED / name if embedded else None
     if found is not None:
         if revision is not None:
             raise ProxymaskError(f"revision {revision!r} is for names on the hub, and {name} is a folder: leave revision out")

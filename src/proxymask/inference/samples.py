@@ -150,9 +150,11 @@ def write_samples(
 
 def _check_networks(networks: SampleNetworks, with_proxy: bool, with_labels: bool) -> None:
     if with_proxy and networks.clusters is None:
-        raise ProxymaskError("proxy masks need clusters: make them first (proxymask cluster)")
+        raise ProxymaskError("proxy masks need clusters, which a generator alone has not: give a bundle instead (--bundle)")
     if with_labels and (networks.segmenter is None or networks.labels is None):
-        raise ProxymaskError("this model has no segmenter, so its samples get no labels: train one first (proxymask fit --labels ...)")
+        raise ProxymaskError(
+            "this model has no segmenter, so its samples get no labels: give a bundle that has one (proxymask fit --labels ...)"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,10 +18,10 @@ from typing import TypeGuard
 import numpy as np
 import torch
 
-from ..core.checks import Seed, Truncation, checked, nearest
+from ..core.checks import Seed, Truncation, check_value, checked, nearest
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
-from ..core.hashing import tensors_hash
+from ..core.hashing import short_hash
 from ..core.sizes import Size
 from ..core.threads import inference
 from ..models.detail_network import DetailChange, DetailNetwork, Details
@@ -58,7 +58,7 @@ class SynthesisSteps:
     @checked
     def __init__(self, bundle: Bundle, device: str | torch.device = "auto", precision: str | torch.dtype = "auto") -> None:
         self.bundle = bundle
-        self.proxy_mask_mode: ProxyMaskMode = bundle.about.get("proxy_mask_mode", "soft")
+        self.proxy_mask_mode = bundle.about.get("proxy_mask_mode", "soft")
         self.use_details = True
         self._lock = threading.Lock()
         place = resolve_device(device)
@@ -77,11 +77,19 @@ class SynthesisSteps:
         self.rearranger = fused_copy(self.bundle.rearranger, dtype)
         self._mask_query = MaskQuery(self.bundle.rearranger, dtype)
 
+    @property
+    def proxy_mask_mode(self) -> ProxyMaskMode:
+        """How a mapper's logits become a proxy mask, see :data:`ProxyMaskMode`; may be set."""
+        return self._mode
+
+    @proxy_mask_mode.setter
+    def proxy_mask_mode(self, mode: ProxyMaskMode) -> None:
+        self._mode: ProxyMaskMode = check_value("proxy_mask_mode", mode, ProxyMaskMode)
+
     @functools.cached_property
     def maker(self) -> str:
-        """A hash of the sizes, the first block and the clusters of the bundle: styles of another generator differ in it."""
-        generator, centroids = self.bundle.generator, self.bundle.clusters.centroids
-        return f"{generator.resolution} " + tensors_hash({"const": generator.synthesis.block(4).const, "centroids": centroids})
+        """Hashes of the networks that a style is made with: styles of another bundle differ in them."""
+        return " ".join(short_hash(part) for part in (self.bundle.generator, self.bundle.clusters, self.bundle.rearranger))
 
     @property
     def size(self) -> Size:

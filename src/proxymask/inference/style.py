@@ -47,7 +47,7 @@ class Style:
     """(B, K, N) float32: positions of each cluster under each label in the style samples, as the segmenter reads them; None where no mapper
     of the bundle needed it when the style was made."""
     maker: str = ""
-    """Which generator and clusters made it, see :attr:`SynthesisSteps.maker`."""
+    """Which networks made it, see :attr:`SynthesisSteps.maker`."""
 
     def __len__(self) -> int:
         return len(self.w)

@@ -360,11 +360,12 @@ class Synthesizer(ConditionSteps):
         """
         if condition == "mask" and unpainted == "mapper" and not from_photo and not invert:
             ids = self.read_mask(mask)
-            chosen = mapper or "mask"
+            chosen = mapper or self.bundle.mapper_for("mask")
             pictures, proxy = self.paint(self.map(ids[None], chosen), ids, self._resolve(style, truncation), chosen)
             return self._as_result(pictures, proxy, ids)
         kind = self.condition(condition, mapper=mapper)
         chosen = mapper or self.bundle.mapper_for(kind.name)
+        self._mapper(chosen)
         reads = self.bundle.condition_of(chosen)["condition"]
         if reads != kind.name:
             raise ProxymaskError(f"the mapper {chosen!r} reads {reads}, not {kind.name}: leave mapper out")

@@ -12,6 +12,7 @@ import torch
 
 from ..core.device import autocast
 from ..core.seeding import derive_rng
+from ..imaging.labels import LabelSet
 from ..models.segmentation_nets import UNetSegmenter
 from . import losses
 from .loop import Run
@@ -34,8 +35,8 @@ class GeneratedImages:
     (docs/decisions.md, pictures-in-fixed-blocks).
     """
 
-    def __init__(self, labeler: SegmenterLabeler, count: int = SAMPLES, seed: int = 0) -> None:
-        self.labeler, self.count, self.seed = labeler, count, seed
+    def __init__(self, labeler: SegmenterLabeler, labels: LabelSet | None = None, *, count: int = SAMPLES, seed: int = 0) -> None:
+        self.labeler, self.labels, self.count, self.seed = labeler, labels, count, seed
         self.device, self.dtype = torch.device("cpu"), torch.float32
         # blocks follow the order in which class_weights counts, so that it counts whole ones
         order = torch.randperm(count, generator=derive_rng(seed, "class weights"))
@@ -93,10 +94,11 @@ class AuxiliaryStage(SegmentationStage):
         net: logits (B, N, H, W) from pictures.
         labeler: makes the labels that it learns from.
         steps: steps in which it learns; in those after it, :meth:`loss` is L_label.
+        labels: its classes, where they are known.
     """
 
-    def __init__(self, net: UNetSegmenter, labeler: SegmenterLabeler, steps: int) -> None:
-        self.generated = GeneratedImages(labeler)
+    def __init__(self, net: UNetSegmenter, labeler: SegmenterLabeler, steps: int, labels: LabelSet | None = None) -> None:
+        self.generated = GeneratedImages(labeler, labels)
         recipe = SegmentationConfig(batch=BATCH, balance=CLASS_BALANCE)
         super().__init__(net, self.generated, recipe, steps, sample=COUNTED, part="auxiliary")
 

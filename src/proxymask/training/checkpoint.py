@@ -92,7 +92,8 @@ def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-    kept = checkpoints(folder)[-keep:]
+    # one of a later step is damaged, as this run did not go on from it
+    kept = [path for path in checkpoints(folder) if path.name <= final.name][-keep:]
     for old in folder.glob("checkpoint-*"):  # also what is left of one whose writing or removal was interrupted
         if old not in kept and NAME.fullmatch(old.name):
             shutil.rmtree(old, ignore_errors=True)

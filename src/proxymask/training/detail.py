@@ -128,7 +128,7 @@ class DetailStage:
         self.modules: dict[str, nn.Module] = {"detail": detail, "discriminator": discriminator} | auxiliary.modules
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "detail": lazy_adam(detail.parameters(), config.learning_rate, 0),
-            "discriminator": lazy_adam(discriminator.parameters(), config.discriminator_learning_rate, self.r1_every),
+            "discriminator": lazy_adam(discriminator.parameters(), config.discriminator_learning_rate),
         } | auxiliary.optimizers
 
     def step_kind(self, index: int) -> Hashable:

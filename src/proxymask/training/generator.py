@@ -88,7 +88,7 @@ class GeneratorStage:
         learning = [p for p in generator.parameters() if p.requires_grad]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": lazy_adam(learning, config.learning_rate, self.path_every if config.path_weight else 0),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate, self.r1_every),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate),
         }
         self.rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
 
@@ -131,9 +131,9 @@ class GeneratorStage:
             x = torch.where(run.local_shard(mirrored)[:, None, None, None], x.flip(3), x)
         return x
 
-    def augmented(self, run: Run, x: torch.Tensor, purpose: str) -> torch.Tensor:
+    def augmented(self, run: Run, x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Pictures with the config's differentiable augmentations."""
-        return diff_augment(x, self.config.augment, run.rng(f"augment/{purpose}/{run.rank}")) if self.config.augment else x
+        return diff_augment(x, self.config.augment, rng) if self.config.augment else x
 
     def step(self, run: Run) -> None:
         if self.warmup:
@@ -146,7 +146,8 @@ class GeneratorStage:
         self.discriminator.requires_grad_(True)
         with torch.no_grad(), run.autocast():
             fakes = torch.cat([self.generator.synthesis(ws, "random") for ws in self.latents(run, "d")])
-        real, fake = self.augmented(run, self.real(run), "real"), self.augmented(run, fakes, "fake")
+        real = self.augmented(run, self.real(run), run.rng(f"augment/real/{run.rank}"))
+        fake = self.augmented(run, fakes, run.rng(f"augment/fake/{run.rank}"))
         penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
         discriminator_update(run, self.discriminator, real, fake, penalty)
 
@@ -158,10 +159,11 @@ class GeneratorStage:
 
     def adversarial_terms(self, run: Run) -> Iterator[torch.Tensor]:
         """L_adv of the generator."""
+        rng = run.rng(f"augment/g/{run.rank}")
         for ws in self.latents(run, "g"):
             with run.autocast():
                 fake, kept = self.picture(ws)
-                logits = self.discriminator(self.augmented(run, fake, "g"))
+                logits = self.discriminator(self.augmented(run, fake, rng))
             loss = losses.adversarial_g(logits)
             run.log("g/loss", loss)
             if kept is not None:

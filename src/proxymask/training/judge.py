@@ -14,6 +14,7 @@ import torch
 from ..core.checks import BatchSize, Checked, Range, Rate, Seed, Steps, checked
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
+from ..core.hashing import json_hash
 from ..core.seeding import derive_seed
 from ..data.dataset import ImageSet
 from ..evaluation.judge import Judge, JudgeInfo
@@ -38,6 +39,11 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the set and of which pictures of it these are."""
+        return json_hash([self.whole.fingerprint, self.numbers.tolist()])
 
     def images(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Indices (B,) -> pictures (B, 3, H, W), float32 in [-1, 1]."""

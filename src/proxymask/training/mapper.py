@@ -69,7 +69,7 @@ class MapperConfig(Checked):
     label_phase: Share = 0.5
     """Share of the steps, at the end, with L_label. In those before, the auxiliary segmenter learns."""
     flip: bool = True
-    """Mirror half of the pairs (beyond the paper)."""
+    """Mirror half of the pairs (beyond the paper). Not where labels have sides, as left_eye and right_eye."""
     r1_gamma: Weight = 10.0
     """gamma of R1 (A.2: 10)."""
 
@@ -148,9 +148,7 @@ class MapperStage:
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum),
-            "discriminator": lazy_adam(
-                discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier, self.r1_every
-            ),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier),
         }
         self.prior = LabelPrior(mapper, source.labeler) if isinstance(source, MaskPairs) and has_label_prior(mapper) else None
         self.auxiliary, self.label_from = auxiliary, steps

@@ -179,9 +179,7 @@ class RearrangerStage:
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "rearranger": rearranger_adam(rearranger, config),
-            "discriminator": lazy_adam(
-                discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier, self.r1_every
-            ),
+            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier),
         }
 
     # The schedule (supplement A.2).

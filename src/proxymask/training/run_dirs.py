@@ -85,7 +85,9 @@ def identity_of(config: Any, loop: LoopConfig, inputs: Mapping[str, Any], schedu
     ``schedule``: what a step does depends on the number of steps, so that this number is part of the identity.
     """
     fields = {f"config.{key}": value for key, value in dataclasses.asdict(config).items()}
-    return {**fields, "batch": loop.batch, "seed": loop.seed, **({"steps": loop.steps} if schedule else {}), **inputs}
+    # usual values are left out: earlier runs do not have these keys
+    average = {key: getattr(loop, key) for key in ("ema_samples", "ema_rampup") if getattr(loop, key) != getattr(LoopConfig, key)}
+    return {**fields, "batch": loop.batch, "seed": loop.seed, **average, **({"steps": loop.steps} if schedule else {}), **inputs}
 
 
 def run_stage(

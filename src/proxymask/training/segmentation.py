@@ -58,12 +58,15 @@ def _blur(x: torch.Tensor) -> torch.Tensor:
     return (y[:, :, :-2] + 2 * y[:, :, 1:-1] + y[:, :, 2:]) / 16
 
 
-def augment(images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augment(
+    images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator, mirrored: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Augment pictures (B, 3, H, W) in [-1, 1], on the CPU; masks (B, H, W) change with the geometry.
 
     Each picture is mirrored or not, shifted by up to 1/16 of its side, gets another gain and offset in each colour channel and up to two
     3x3 binomial blurs, and, with probability 1/2 each, smooth noise (as regions of generated pictures are not flat) and pixel noise. All
-    random numbers come from ``rng``.
+    random numbers come from ``rng``. ``mirrored`` (256,): what an id becomes in a mirrored picture
+    (:attr:`LabelSet.mirrored`); None: itself.
     """
     batch, _, height, width = images.shape
 
@@ -75,6 +78,8 @@ def augment(images: torch.Tensor, masks: torch.Tensor, rng: torch.Generator) -> 
     columns = torch.where(mirror, width - 1 - columns, columns)
     flat = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, -1)
     masks = masks.flatten(1).gather(1, flat[:, 0]).view_as(masks)
+    if mirrored is not None:
+        masks = torch.where(mirror[:, :, None], mirrored[masks].to(masks), masks)
     images = images.flatten(2).gather(2, flat.expand(-1, 3, -1)).view_as(images)
 
     gain, offset = _uniform(rng, (batch, 3, 1, 1), 0.75, 1.25), _uniform(rng, (batch, 3, 1, 1), -0.2, 0.2)
@@ -171,6 +176,12 @@ class SegmentationStage:
         }
 
     @cached_property
+    def mirrored(self) -> torch.Tensor | None:
+        """What each id becomes in a mirrored picture; None where the classes are not known, or none has a side."""
+        labels = getattr(self.dataset, "labels", None)
+        return None if labels is None or labels.mirrored is None else torch.from_numpy(labels.mirrored)
+
+    @cached_property
     def weight(self) -> torch.Tensor:
         """Weights (N,) of the classes."""
         return class_weights(self.dataset, self.net.config["num_classes"], self.seed, self.sample, self.config.balance)
@@ -178,7 +189,7 @@ class SegmentationStage:
     def batch(self, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
         """This process' part of a step's augmented pictures and their masks."""
         indices = torch.randint(len(self.dataset), (self.config.batch or run.config.batch,), generator=run.rng("pictures"))
-        images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), run.rng("augment"))
+        images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), run.rng("augment"), self.mirrored)
         if self.config.smallest < 1:
             images = resample(images, self.config.smallest, run.rng("resample"))
         return run.local_shard(images), run.local_shard(masks)
@@ -211,7 +222,7 @@ class SegmentationStage:
         if labels is None:
             return None
         indices = torch.randperm(len(self.dataset), generator=derive_rng(0, "grid"))[:10]
-        images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), derive_rng(0, "grid augment"))
+        images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), derive_rng(0, "grid augment"), self.mirrored)
         with run.autocast():
             pred = run.averages[self.part](images.to(run.device)).argmax(1).cpu()
         colors = [labels.colors[mask.clamp(max=len(labels) - 1).numpy()] for mask in (pred, masks)]
@@ -245,7 +256,13 @@ def train_segmentation_net(
     if out is None:
         loop = dataclasses.replace(loop, grid_every=0, tensorboard=False)
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "smallest" or value < 1}
-    identity = {"net": type(net).__name__, **net.config, **settings, "steps": loop.steps, "pictures": len(dataset)}
+    identity = {
+        "net": type(net).__name__,
+        **net.config,
+        **settings,
+        "steps": loop.steps,
+        "pictures": getattr(dataset, "fingerprint", len(dataset)),
+    }
     stage = SegmentationStage(net, dataset, config, loop.steps, loop.seed)
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as folder:
         run = train(stage, loop, Path(folder), identity=identity, progress=progress)
@@ -267,7 +284,8 @@ def unweight(net: ConfigModel, weight: torch.Tensor) -> None:
     head = net.head
     assert isinstance(head, nn.Conv2d)
     assert head.bias is not None
-    head.bias -= weight.to(head.bias).clamp_min(1e-6).log()
+    seen = weight > 0  # the bias of a class that was never seen is low, and stays so
+    head.bias[seen] -= weight[seen].to(head.bias).log()
 
 
 @torch.no_grad()

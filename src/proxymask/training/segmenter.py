@@ -6,7 +6,6 @@ Shapes: n labelled samples, B samples of a step, H x W pixels, h x w positions a
 """
 
 import dataclasses
-import itertools
 from collections.abc import Hashable, Iterator, Sequence
 
 import torch
@@ -60,6 +59,7 @@ class SegmenterStage:
         ws: w of the labelled samples, (n, w_dim) or (n, num_ws, w_dim).
         masks: their labels, (n, H, W) int64.
         transfer: style-transfer labelling; None: the segmenter learns from the labelled samples alone.
+        mirrored: (256,), what an id becomes in a mirrored picture (:attr:`LabelSet.mirrored`); None: itself.
     """
 
     name = "segmenter"
@@ -73,9 +73,10 @@ class SegmenterStage:
         masks: torch.Tensor,
         config: SegmenterConfig,
         transfer: StyleTransfer | None = None,
+        mirrored: torch.Tensor | None = None,
     ) -> None:
         self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
-        self.ws, self.masks, self.transfer = ws, masks, transfer
+        self.ws, self.masks, self.transfer, self.mirrored = ws, masks, transfer, mirrored
         counts = torch.bincount(masks.flatten(), minlength=segmenter.out.out_channels).float()
         weight = (counts / counts.sum()).clamp_min(MIN_FREQUENCY) ** -CLASS_BALANCE * (counts > 0)
         self.weight = weight / (weight * counts).sum() * counts.sum()
@@ -105,8 +106,9 @@ class SegmenterStage:
 
         def terms() -> Iterator[torch.Tensor]:
             parts = run.microbatches(*(run.local_shard(x) for x in (pick, *moves)))
-            others = run.microbatches(*transferred) if transferred else itertools.repeat(())
-            for (index, mirror, move), other in zip(parts, others, strict=False):
+            others = iter(run.microbatches(*transferred) if transferred else ())
+            for index, mirror, move in parts:  # of others there may be fewer
+                other = next(others, ())
                 with torch.no_grad(), run.autocast():
                     levels, _ = self.cut.feature_pyramid(self.ws.to(run.device)[index], noise_mode="random")
                 loss = self._loss(run, self.segmenter, levels, self.masks.to(run.device)[index], mirror, move)
@@ -133,6 +135,8 @@ class SegmenterStage:
         if mirror is not None and move is not None:
             levels = [mirror_and_shift(level, mirror, move, mask.shape[-1]) for level in levels]
             mask = mirror_and_shift(mask[:, None].float(), mirror, move, mask.shape[-1])[:, 0].round().long()
+            if self.mirrored is not None:
+                mask = torch.where(mirror[:, None, None], self.mirrored.to(mask.device)[mask].to(mask), mask)
         with run.autocast():
             logits = net(levels)
         # weights average one over the labelled samples; a weighted mean would depend on how a batch is split

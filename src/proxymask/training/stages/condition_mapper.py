@@ -16,7 +16,7 @@ from ..mapper import ConditionConfig, MapperStage
 from ..pair_cache import probe_of
 from ..pairs import ConditionPairs, RealPairs
 from ..parts import EXTRACTOR, check_compatible
-from .definition import seeded
+from .definition import network_id, seeded
 from .mapper import PairedMapperDefinition
 
 
@@ -33,12 +33,13 @@ class ConditionMapperDefinition(PairedMapperDefinition):
 
     def inputs(self) -> dict[str, Any]:
         found = super().inputs() | {f"unet.{key}": value for key, value in dataclasses.asdict(self.unet).items()}
-        found |= self.condition.about()
+        found |= self.condition.about() | network_id(self.condition)
         if self.picture_mapper is not None:
             found |= {"picture_mapper": short_hash(self.picture_mapper), "real_share": self.real_share}
         return found
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(
             self, "config", dataclasses.replace(self.config, label_prior=False)
         )  # labels are known everywhere in masks alone

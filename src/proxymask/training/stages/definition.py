@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ...conditions.base import Condition
 from ...core.device import resolve_device
 from ...core.hashing import short_hash
 from ...core.seeding import derive_seed
@@ -114,6 +115,12 @@ def seeded(seed: int, *keys: int | str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, *keys))
         yield
+
+
+def network_id(condition: Condition) -> dict[str, str]:
+    """The extractor's network as part of an identity; empty where it is a published one."""
+    found = condition.network_hash()
+    return {} if found is None else {"extractor_network": found}
 
 
 def hashes(**modules: nn.Module | None) -> dict[str, str]:

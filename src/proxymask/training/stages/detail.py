@@ -22,7 +22,7 @@ from ..detail import DetailConfig, DetailStage
 from ..pairs import ConditionPairs, MaskPairs, PairSource, SegmenterLabeler
 from ..parts import Frozen, check_compatible
 from ..rearranger import check_mix_layers
-from .definition import BATCH, TrainedStage, discriminator_to_train, hashes, seeded
+from .definition import BATCH, TrainedStage, discriminator_to_train, hashes, network_id, seeded
 
 STATISTICS_SAMPLES = 64
 
@@ -51,7 +51,7 @@ class DetailDefinition(TrainedStage):
         frozen = hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
         frozen |= hashes(discriminator=self.discriminator)
         others = {"mapper": short_hash(self.mapper), "segmenter": short_hash(self.segmenter), "proxy_mask_mode": self.mode}
-        return frozen | others | ({"condition": "mask"} if self.condition is None else self.condition.about())
+        return frozen | others | ({"condition": "mask"} if self.condition is None else self.condition.about() | network_id(self.condition))
 
     def build(self) -> DetailStage:
         """Raises :class:`ProxymaskError` where networks do not fit, or the pictures are no larger than the features at the cut."""
@@ -63,7 +63,7 @@ class DetailDefinition(TrainedStage):
         labeler = SegmenterLabeler(self.frozen.cut, self.segmenter.to(self.device).eval().requires_grad_(False))
         with seeded(self.loop.seed, "init", "viewer"):
             net = UNetSegmenter(classes, WIDTH, depth=2)
-        auxiliary = AuxiliaryStage(net, labeler, max(1, round(self.steps * self.config.auxiliary_share)))
+        auxiliary = AuxiliaryStage(net, labeler, max(1, round(self.steps * self.config.auxiliary_share)), self.labels)
         discriminator = discriminator_to_train(self.discriminator, self.frozen.cut.generator, self.loop.seed)
         parts = self.frozen, self.mapper, self._network(), discriminator, self._source(labeler), self.mode, auxiliary
         return DetailStage(*parts, self.config, self.steps)

@@ -45,6 +45,10 @@ class AnyMapperDefinition(TrainedStage):
     pictures: Pictures | None = None
     """Real pictures for L_adv; None: samples of the generator."""
 
+    def __post_init__(self) -> None:
+        if self.labels is not None and self.labels.mirrored is not None:  # a mirrored left eye is no right eye of the generator's
+            object.__setattr__(self, "config", dataclasses.replace(self.config, flip=False))
+
     def inputs(self) -> dict[str, Any]:
         frozen = hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
         others = hashes(segmenter=self.segmenter, discriminator=self.discriminator)
@@ -139,7 +143,7 @@ class PairedMapperDefinition(AnyMapperDefinition):
             return None
         with seeded(self.loop.seed, "init", "viewer"):
             net = UNetSegmenter(self.segmenter.out.out_channels, WIDTH, depth=2)
-        return AuxiliaryStage(net, self.labeler(), round(self.steps * (1 - self.config.label_phase)))
+        return AuxiliaryStage(net, self.labeler(), max(1, round(self.steps * (1 - self.config.label_phase))), self.labels)
 
     def load_start(self, mapper: Mapper) -> None:
         """Take the weights of ``start``.

@@ -50,6 +50,8 @@ class RearrangerDefinition(TrainedStage):
         return found
 
     def build(self) -> RearrangerStage:
+        if self.loop.batch < 2:
+            raise ProxymaskError("--batch 1: a sample takes the proxy mask of another one of the batch; give 2 or more")
         check_compatible(self.cut, self.clusters)
         check_mix_layers(self.config.mix_layers, self.cut.generator)
         width = self.config.narrow_channels

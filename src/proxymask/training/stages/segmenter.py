@@ -63,7 +63,8 @@ class SegmenterDefinition(TrainedStage):
             segmenter = self._new_segmenter(levels)
         segmenter.calibrate([level.cpu() for level in levels])
         transfer = self._style_transfer(levels) if self.uses_style_transfer else None
-        return SegmenterStage(self.cut, segmenter, self.ws, self.masks, self.config, transfer)
+        mirrored = None if self.labels.mirrored is None else torch.from_numpy(self.labels.mirrored)
+        return SegmenterStage(self.cut, segmenter, self.ws, self.masks, self.config, transfer, mirrored)
 
     def _style_transfer(self, levels: list[torch.Tensor]) -> StyleTransfer:
         """Style-transfer labelling, calibrated to the features ``levels`` of every block."""
