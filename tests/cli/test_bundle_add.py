@@ -11,6 +11,7 @@ from PIL import Image
 import tiny
 from proxymask.cli import main
 from proxymask.core.errors import ProxymaskError
+from proxymask.imaging.labels import LabelSet
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.detail_network import DetailNetwork
@@ -133,6 +134,20 @@ def test_a_grown_generator_leaves_nothing_else_to_train(
     assert run("bundle", "add", tmp_path / "other-labels", "--bundle", tmp_path / "large", "--out", tmp_path / "x") == 2
     assert "has the labels" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_mappers_of_other_labels_are_refused(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = Bundle.load(small)
+    bundle.mappers["mask"].save_pretrained(tmp_path / "run" / "mapper")
+    pairs = [(label.name, label.hex) for label in tiny.LABELS.labels]
+    LabelSet.of(pairs[::-1]).save(tmp_path / "run" / "labels.json")
+    assert run("bundle", "add", tmp_path / "run", "--bundle", small, "--out", tmp_path / "x") == 2
+    assert "has the labels" in capsys.readouterr().err
+    bundle.labels = bundle.segmenter = None
+    bundle.mappers, bundle.details, bundle.conditions = {}, {}, {}
+    bare = bundle.save(tmp_path / "bare")
+    assert run("bundle", "add", tmp_path / "run", "--bundle", bare, "--out", tmp_path / "with") == 0
+    assert Bundle.load(tmp_path / "with").labels == LabelSet.of(pairs[::-1])
 
 
 def test_a_detail_network_of_other_features_is_refused(small: Path, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ CASES = [
     ("train mapper --bundle avatars --teacher avatars --start nowhere --out r", "leave --start out"),
     ("train mapper --bundle avatars --condition sketch --cache-pairs 9 --out r", "name its folder with --cache"),
     ("sample --generator avatars --count 2 --with-proxy --out s", "--bundle"),
+    ("train rearranger --generator avatars --clusters avatars --batch 1 --steps 1 --out r", "give 2 or more"),
     ("bundle add empty --name ../up --out b", "is one part of a path"),
     ("inspect a.txt", "a.txt is a text file"),
     ("inspect avtars", "did you mean avatars?"),

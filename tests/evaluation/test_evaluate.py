@@ -268,6 +268,17 @@ def test_own_mask_and_ratio(whole: tuple[Evaluation, Path], tiny_bundle: Path) -
     assert result.value("frechet_ratio/judge", "masks") == pytest.approx((ours - floor) / (generator - floor))
 
 
+def test_the_ratio_is_of_as_many_pictures_as_the_floor(tiny_bundle: Path, avatars: Path, tmp_path: Path) -> None:
+    """48 real pictures: with 32 in the reference, 16 are left for the floor; with 16, distances are of the first 16 of the same ones."""
+    many, few = (run(tiny_bundle, avatars / "images", tmp_path / str(n), count=n, parts=("pictures",)) for n in (32, 16))
+    proxy, generator = (few.value("frechet/judge", of) for of in ("proxy", "generator"))
+    floor, row = many.value("frechet/judge", "floor"), many.find("frechet_ratio/judge", "proxy")
+    assert row is not None
+    assert row["count"] == 16
+    assert row["value"] == pytest.approx((proxy - floor) / (generator - floor), rel=1e-2)
+    assert many.value("frechet/judge", "proxy") != pytest.approx(proxy, rel=1e-2)
+
+
 def test_diversity_of_the_paper(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
     """Supplement C.1, from its definition: groups of pictures of the same masks, scores between two groups, averaged."""
     bundle, judge = BundleSynthesis(Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")), Judge.load(SHIPPED / "avatars")

@@ -83,6 +83,9 @@ def test_train_judge(avatars: Path, fresh: Path, tmp_path: Path, capsys: pytest.
     before = (tmp_path / "judge" / "model.safetensors").read_bytes()
     assert main(words) == 0  # already there: nothing changes
     assert (tmp_path / "judge" / "model.safetensors").read_bytes() == before
+    others = [str(fresh) if word == str(avatars) else word for word in words]
+    assert main(others) == 2  # other pictures
+    assert "the pictures are others" in capsys.readouterr().err
     with_test = train_judge(
         ImageSet.open(avatars, 32),
         tmp_path / "other",

@@ -7,13 +7,16 @@ import torch
 from steps import run_of, totals
 
 import tiny
+from proxymask.imaging.labels import LabelSet
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.detail_inputs import mask_inputs
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.label_prior import clusters_by_label, label_prior, prior_at
 from proxymask.training.auxiliary import BLOCK, COUNTED, GeneratedImages
-from proxymask.training.mapper import MapperStage
+from proxymask.training.mapper import MapperConfig, MapperStage
 from proxymask.training.pairs import SegmenterLabeler
+from proxymask.training.parts import Frozen
+from proxymask.training.stages.mapper import MapperDefinition
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -199,3 +202,23 @@ def test_pictures_in_training_are_those_of_inference() -> None:
         coarse = synth.render(synth.proxy_mask(synth.map(masks), style), style, painted)
     assert torch.allclose(trained, used, atol=1e-4)
     assert not torch.allclose(trained, coarse, atol=1e-2)  # without the mask: the prior that drawings have
+
+
+def test_labels_with_sides_are_not_mirrored() -> None:
+    """A mirrored left eye is no right eye of the generator's, so that pairs are as they are; the auxiliary segmenter swaps the labels."""
+    cut = tiny.make_cut()
+    clusters = tiny.make_clusters(cut)
+    parts = {
+        "config": MapperConfig(lambda_label=1.0, label_phase=1.0),
+        "frozen": Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
+        "segmenter": tiny.make_segmenter(cut),
+        "loop": tiny.loop_config(),
+    }
+    for sides in (False, True):
+        labels = tiny.LABELS if sides else LabelSet.of([(f"class {i}", f"#0000{i:02x}") for i in range(tiny.N)])  # ground, left, right, top
+        made = MapperDefinition(labels=labels, **parts)
+        assert made.config.flip is not sides
+        auxiliary = made.auxiliary()
+        assert auxiliary is not None
+        assert auxiliary.steps == 1  # at least, so that L_label is not of an untrained network
+        assert (auxiliary.mirrored is not None) is sides

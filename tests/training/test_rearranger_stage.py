@@ -144,4 +144,4 @@ def test_the_refinement_block_learns_at_its_own_rate() -> None:
     assert stage.rearranger.refinement is not None
     assert {id(p) for p in fast["params"]} == {id(p) for p in stage.rearranger.refinement.parameters()}
     assert len(slow["params"]) + len(fast["params"]) == len(list(stage.rearranger.parameters()))
-    assert stage.optimizers["discriminator"].param_groups[0]["lr"] == pytest.approx(0.003 / 2)
+    assert stage.optimizers["discriminator"].param_groups[0]["lr"] == pytest.approx(0.003)
