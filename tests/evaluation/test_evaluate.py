@@ -29,6 +29,7 @@ from proxymask.metrics.frechet import FeatureStats, frechet_distance
 from proxymask.metrics.lpips import group_pairs
 from proxymask.metrics.segmentation import ConfusionMatrix, SegmentationScore
 from proxymask.models.detail_network import DetailNetwork
+from proxymask.training.judge import JudgeConfig, train_judge
 from tiny import efficientnet_weights
 
 COUNT = 20
@@ -277,6 +278,15 @@ def test_the_ratio_is_of_as_many_pictures_as_the_floor(tiny_bundle: Path, avatar
     assert row["count"] == 16
     assert row["value"] == pytest.approx((proxy - floor) / (generator - floor), rel=1e-2)
     assert many.value("frechet/judge", "proxy") != pytest.approx(proxy, rel=1e-2)
+
+
+def test_a_judge_that_saw_the_masks_is_named_whatever_its_size(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:
+    for size in (16, 32):
+        judge = tmp_path / f"judge-{size}"
+        train_judge(ImageSet.open(fresh, size), judge, JudgeConfig(8, 2, 1, 4), device="cpu", precision="fp32")
+        for masks, seen in ((fresh, True), (avatars, False)):
+            result = run(tiny_bundle, avatars, tmp_path / f"{size}-{seen}", masks=masks, judge=judge, count=8, parts=("pictures",))
+            assert ("was trained on these very masks" in " ".join(result.notes)) is seen
 
 
 def test_diversity_of_the_paper(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path: Path) -> None:

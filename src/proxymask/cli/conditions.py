@@ -8,7 +8,7 @@ import tyro
 
 from ..core.checks import Checked
 from ..core.errors import ProxymaskError
-from .options import BundleName, Common, Computing, OptionalName, OptionalPath
+from .options import BundleName, CommonSeed, OptionalName, OptionalPath, Seeded
 from .streams import note
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Condition(Checked):
     """Extractor to use instead of the condition's own."""
     weights: OptionalPath = None
     """File or folder of the extractor's weights, if not in the weights cache."""
-    common: Common = field(default_factory=Computing)
+    common: CommonSeed = field(default_factory=Seeded)
 
     def run(self) -> None:
         """Write it."""

@@ -36,6 +36,8 @@ class ImageSet:
         self.size: Size = as_size(index["size"])
         self.skipped: int = (index.get("left_out") or {}).get("skipped", 0)
         """Picture files that could not be used when the set was prepared."""
+        self.source: str = index.get("source") or ""
+        """A hash of the files that it was prepared from, which is the same at every size."""
         self.content: str | None = index.get("content")
         """SHA-256 (hex) of all pictures and masks; sets of earlier versions do not have it."""
         shape = (len(self.names), *height_width(self.size))

@@ -283,7 +283,7 @@ def _usable_masks(
     elif labelled.labels.names != labels.names:
         raise ProxymaskError(f"the masks in {labelled.folder} have the classes {labelled.labels.names}, the bundle {labels.names}")
     for name, judge in judges.items():
-        if labelled.has_fingerprint(judge.info.data):
+        if labelled.has_fingerprint(judge.info.data) or (judge.info.source and judge.info.source == labelled.source):
             notes.append(f"the judge {name} was trained on these very masks: its scores are too good; give others as --masks")
     return labelled
 

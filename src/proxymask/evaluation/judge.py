@@ -48,6 +48,8 @@ class JudgeInfo:
     licence: str = ""
     network: Literal["dilated", "unet"] = "dilated"
     """Its design."""
+    source: str = ""
+    """A hash of the files that the training pictures were read from, which is the same at every size; "" where it is not known."""
 
 
 class Judge(FeatureNetwork):
