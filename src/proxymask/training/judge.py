@@ -172,6 +172,7 @@ def _train_judge(
     net = train_segmentation_net(net, training, loop, out=out, progress=progress, config=segmentation)
     accuracy = score_judge(net, labels, held_out, device, precision)
     accuracy["data"] = (test or data).fingerprint
-    judge = Judge(net.cpu(), labels, JudgeInfo(data.size, data.fingerprint, config.steps, accuracy, network=config.network, source=data.source))
+    info = JudgeInfo(data.size, data.fingerprint, config.steps, accuracy, network=config.network, source=data.source)
+    judge = Judge(net.cpu(), labels, info)
     judge.save(out)
     return judge
