@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 from studio_page import studio
 
 from proxymask.core.hashing import weights_hash
+from proxymask.imaging.labels import LabelSet
+from proxymask.imaging.masks import read_mask
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import read_label_set, read_labelled, select_samples_to_label
 from proxymask.studio.config import StudioConfig
@@ -112,6 +114,26 @@ def test_labels_are_renamed_reordered_and_removed_with_their_masks(client: TestC
     assert np.array_equal(parts(client, made["id"], 0)["mask"], expected)
 
 
+def test_an_edit_of_older_labels_changes_nothing(client: TestClient, tmp_path: Path) -> None:
+    """Two edits at once, or two tabs: the second is of ids that have another meaning by then. What was there before is kept."""
+    made = make_set(client)
+    mask = halves()
+    put(client, made["id"], 0, mask)
+    fewer = {"labels": [{**LABELS[0], "was": 0}, {**LABELS[2], "was": 2}], "version": made["version"]}
+    now = client.patch(f"{ROOT}/sets/{made['id']}", json=fewer).json()
+    assert now["version"] != made["version"]
+    answer = client.patch(f"{ROOT}/sets/{made['id']}", json=fewer)
+    assert answer.status_code == 409
+    assert "changed elsewhere" in answer.json()["error"]
+    header = {"width": mask.shape[1], "height": mask.shape[0], "version": made["version"]}
+    late = client.put(f"{ROOT}/sets/{made['id']}/samples/0/mask", content=encode_frame(header, encode_runs(np.ones_like(mask))))
+    assert late.status_code == 409
+    assert np.array_equal(parts(client, made["id"], 0)["mask"], np.where(mask == 2, 1, 0))
+    kept = tmp_path / "work" / "labels" / made["id"] / "before-1"
+    assert len(LabelSet.load(kept / "labels.json")) == 3
+    assert np.array_equal(read_mask(kept / "s0.mask.png", LabelSet.load(kept / "labels.json")), mask)
+
+
 def test_what_is_removed_is_kept_under_another_name(client: TestClient, tmp_path: Path) -> None:
     made = make_set(client)
     put(client, made["id"], 0, halves())
@@ -173,6 +195,7 @@ def test_training_needs_a_labelled_sample_and_a_name_that_is_free(client: TestCl
     for name in ("../up", "a b", ".hidden", ""):
         assert client.post(train, json={"name": name}).status_code == 422
     (tmp_path / "work" / "models" / "taken").mkdir(parents=True)
+    assert "there is a bundle tiny already" in client.post(train, json={"name": "tiny"}).json()["error"]
     assert "there is a bundle taken already" in client.post(train, json={"name": "taken"}).json()["error"]
     assert client.post(f"{ROOT}/jobs/none/stop").status_code == 404
 

@@ -9,6 +9,12 @@ class NotFoundError(ProxymaskError):
     status = 404
 
 
+class ConflictError(ProxymaskError):
+    """What is to be changed was changed by somebody else since it was read."""
+
+    status = 409
+
+
 class BusyError(ProxymaskError):
     """The server has too much to do, or is ending."""
 

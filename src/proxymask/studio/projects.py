@@ -5,6 +5,7 @@ Shapes: H x W the size of the canvas.
 
 import base64
 import binascii
+import contextlib
 import io
 import json
 import struct
@@ -126,7 +127,10 @@ def find_bundle_of(wanted: StoredBundle, catalogue: Catalogue) -> tuple[str, lis
         FieldError: neither is there.
     """
     names = catalogue.names()
-    same = [name for name in names if catalogue.digest(name) == wanted.hash]
+    same = []
+    for name in names:
+        with contextlib.suppress(ProxymaskError, OSError):  # one that was removed meanwhile
+            same += [name] if catalogue.digest(name) == wanted.hash else []
     if same:
         return wanted.name if wanted.name in same else same[0], []
     if wanted.name in names:

@@ -256,3 +256,22 @@ def test_narrow_window(open_label_mode):
     last = page.locator("#label").get_by_role("button", name="Train", exact=True)
     last.scroll_into_view_if_needed()
     assert last.is_enabled()
+
+
+def test_what_could_not_be_kept_is_left_only_on_purpose(open_label_mode):
+    """The server refuses a mask; another sample takes its place only if that is confirmed."""
+    mode = open_label_mode()
+    page, seed = mode.page, mode.seed
+    page.route("**/mask", lambda route: route.fulfill(status=503, json={"error": "the disk is full"}))
+    mode.click(100, 60)
+    page.wait_for_function("document.querySelector('.label-kept').textContent.includes('the disk is full')")
+    ids, asked = mode.ids(), []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.locator(".label-sample").nth(2).click()
+    page.wait_for_function("!document.querySelector('.label-canvas').inert")
+    assert "the disk is full" in asked[0]
+    assert mode.seed == seed
+    assert np.array_equal(mode.ids(), ids)
+    page.unroute("**/mask")
+    mode.kept()  # the page tries again by itself
+    assert mode.samples == [seed]

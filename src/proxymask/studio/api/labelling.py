@@ -54,6 +54,8 @@ class ChangedSet(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: Name | None = None
     labels: Labels | None = None
+    version: Annotated[str, Field(max_length=64)] | None = None
+    """Of the set that the labels were changed from."""
 
 
 class MaskSize(BaseModel):
@@ -62,6 +64,8 @@ class MaskSize(BaseModel):
     model_config = ConfigDict(extra="forbid")
     width: Annotated[int, Field(ge=1, le=8192, strict=True)]
     height: Annotated[int, Field(ge=1, le=8192, strict=True)]
+    version: Annotated[str, Field(max_length=64)] | None = None
+    """Of the set whose label ids it holds."""
 
 
 class NewJob(BaseModel):
@@ -78,7 +82,7 @@ def label_set(labels: list[OneLabel]) -> LabelSet:
 
 
 @router.get("")
-async def everything(request: Request) -> dict[str, Any]:
+def everything(request: Request) -> dict[str, Any]:
     """All label sets and trainings."""
     studio = studio_of(request)
     return {
@@ -97,22 +101,22 @@ async def create(body: NewSet, request: Request) -> dict[str, Any]:
 
 
 @router.get("/sets/{identity}")
-async def one(identity: Identity, request: Request) -> dict[str, Any]:
+def one(identity: Identity, request: Request) -> dict[str, Any]:
     """A label set."""
     return studio_of(request).workspace.open(identity).about()
 
 
 @router.patch("/sets/{identity}")
-async def change(identity: Identity, body: ChangedSet, request: Request) -> dict[str, Any]:
+def change(identity: Identity, body: ChangedSet, request: Request) -> dict[str, Any]:
     """Rename a label set, or change its labels; masks follow (``was``)."""
     labels, former = None, None
     if body.labels is not None:
         labels, former = label_set(body.labels), [label.was for label in body.labels]
-    return studio_of(request).workspace.change(identity, body.name, labels, former).about()
+    return studio_of(request).workspace.change(identity, body.name, labels, former, body.version).about()
 
 
 @router.delete("/sets/{identity}")
-async def remove(identity: Identity, request: Request) -> dict[str, Any]:
+def remove(identity: Identity, request: Request) -> dict[str, Any]:
     """Put a label set aside; its files are kept under another name."""
     studio_of(request).workspace.remove(identity)
     return {"removed": identity}
@@ -136,7 +140,7 @@ def choose(model: Model) -> Generator[Pause, None, Any]:
 
 
 @router.get("/sets/{identity}/samples/{seed}/mask.png", response_class=Response)
-async def mask(identity: Identity, seed: Seed, request: Request) -> Response:
+def mask(identity: Identity, seed: Seed, request: Request) -> Response:
     """The mask of a labelled sample: a palette PNG whose indices are the label ids."""
     found = studio_of(request).workspace.open(identity)
     return png(encode_png(palette_picture(found.mask(seed), found.labels.colors)))
@@ -186,12 +190,12 @@ async def write(identity: Identity, seed: Seed, request: Request) -> dict[str, A
     if size.width * size.height > studio.config.limits.pixels:
         raise ProxymaskError(f"the mask is {size.width}x{size.height}: at most {studio.config.limits.pixels:,} pixels")
     ids = decode_runs(frame.payload, size.width, size.height)
-    await studio.with_model(found.bundle, lambda model: studio.workspace.write_mask(identity, seed, ids, model))
+    await studio.with_model(found.bundle, lambda model: studio.workspace.write_mask(identity, seed, ids, model, size.version))
     return studio.workspace.open(identity).about()
 
 
 @router.delete("/sets/{identity}/samples/{seed}")
-async def unlabel(identity: Identity, seed: Seed, request: Request) -> dict[str, Any]:
+def unlabel(identity: Identity, seed: Seed, request: Request) -> dict[str, Any]:
     """Put the mask of a sample aside."""
     studio = studio_of(request)
     studio.workspace.remove_mask(identity, seed)
@@ -204,6 +208,8 @@ async def train(identity: Identity, body: NewJob, request: Request) -> dict[str,
     studio = studio_of(request)
     found = studio.workspace.open(identity)
     source = str(studio.catalogue.source(found.bundle))
+    if body.name in studio.catalogue.names():
+        raise ProxymaskError(f"name: there is a bundle {body.name} already: give another name")
     return studio.jobs.add(found, body.name, source, body.steps_scale)
 
 

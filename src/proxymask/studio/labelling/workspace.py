@@ -24,11 +24,12 @@ import numpy as np
 
 from ...core.errors import ProxymaskError
 from ...core.files import read_json, write_json
+from ...core.hashing import json_hash
 from ...imaging.labels import LabelSet
 from ...imaging.masks import read_mask, resize_mask, write_mask
 from ...inference.samples import SampleNetworks, write_samples
 from ..catalogue import Model
-from ..errors import NotFoundError
+from ..errors import ConflictError, NotFoundError
 
 MOST_SETS, MOST_SAMPLES = 64, 64
 SAMPLE = re.compile(r"s(\d{1,10})\.mask\.png")
@@ -69,7 +70,24 @@ class LabelFolder:
     def about(self) -> dict[str, Any]:
         """What a page needs to know."""
         labels = [{"id": one.id, "name": one.name, "color": one.hex} for one in self.labels.labels]
-        return {"id": self.id, "name": self.name, "bundle": self.bundle, "labels": labels, "samples": self.samples()}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "bundle": self.bundle,
+            "labels": labels,
+            "version": self.version,
+            "samples": self.samples(),
+        }
+
+    @property
+    def version(self) -> str:
+        """A hash of the names of the labels: what the ids in a mask mean."""
+        return json_hash(self.labels.names)
+
+    def check_version(self, version: str | None) -> None:
+        """A :class:`ConflictError` where the labels are no longer those of ``version``; None: whatever they are."""
+        if version not in (None, self.version):
+            raise ConflictError("the labels of this set were changed elsewhere: open the set again")
 
 
 class Workspace:
@@ -139,23 +157,34 @@ class Workspace:
             write_json(folder / "about.json", about)
             return self.open(identity)
 
-    def change(self, identity: str, name: str | None, labels: LabelSet | None, former: Sequence[int | None] | None = None) -> LabelFolder:
+    def change(
+        self,
+        identity: str,
+        name: str | None,
+        labels: LabelSet | None,
+        former: Sequence[int | None] | None = None,
+        version: str | None = None,
+    ) -> LabelFolder:
         """Give a set another name or other labels.
 
         Args:
             labels: the new classes.
             former: for each new label the id that it had, None for a new one. Masks are changed accordingly; what was a label that is gone
-                becomes label 0. Without it, ids stay.
+                becomes label 0, and the masks as they were are put aside. Without it, ids stay.
+            version: see :meth:`LabelFolder.check_version`.
         """
         with self._lock:
             old = self.open(identity)
             if labels is not None:
+                old.check_version(version)
                 before = list(range(len(labels))) if former is None else list(former)
                 table = np.zeros(len(old.labels), np.uint8)
                 for new, one in enumerate(before):
                     if one is not None and 0 <= one < len(table):
                         table[one] = new
                 masks = {seed: table[old.mask(seed)] for seed in old.samples()}
+                if not set(range(len(old.labels))) <= set(before):
+                    copy_aside(old.folder, [old.folder / "labels.json", *(old.folder / f"s{seed}.mask.png" for seed in masks)])
                 labels.save(old.folder / "labels.json")
                 for seed, mask in masks.items():
                     self._replace_mask(old.folder, seed, mask, labels)
@@ -169,7 +198,7 @@ class Workspace:
         with self._lock:
             put_aside(self.open(identity).folder)
 
-    def write_mask(self, identity: str, seed: int, mask: np.ndarray, model: Model) -> None:
+    def write_mask(self, identity: str, seed: int, mask: np.ndarray, model: Model, version: str | None = None) -> None:
         """Keep the mask of a sample, ids (H, W) of any size that has the shape of the pictures, with the sample's picture and sidecar.
 
         Raises:
@@ -177,6 +206,7 @@ class Workspace:
         """
         with self._lock:
             found = self.open(identity)
+            found.check_version(version)
             seeds = found.samples()
             if seed not in seeds and len(seeds) >= MOST_SAMPLES:
                 raise ProxymaskError(f"{found.name} has {MOST_SAMPLES} labelled samples already: 1 to 16 are enough")
@@ -215,6 +245,16 @@ class Workspace:
         except OSError as error:
             raise ProxymaskError(f"cannot make {folder} ({error.strerror}): start the studio with another --workspace") from None
         return folder
+
+
+def copy_aside(folder: Path, files: Sequence[Path]) -> None:
+    """Copy files of ``folder`` into its subfolder before-N, so that a change of them loses nothing."""
+    number = 1
+    while (target := folder / f"before-{number}").exists():
+        number += 1
+    target.mkdir()
+    for file in files:
+        shutil.copy2(file, target / file.name)
 
 
 def put_aside(path: Path) -> None:

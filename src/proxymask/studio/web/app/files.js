@@ -15,8 +15,6 @@ export class Files {
     Object.assign(this, { state, renders, openBundle });
   }
 
-  // ---- in
-
   /**
    * A file that was dropped, pasted or chosen: a project, or what the shown canvas is for (annotations are JSON too).
    *
@@ -34,6 +32,7 @@ export class Files {
   async takeMask(file, name, patch = {}) {
     const { bundle } = this.state;
     const found = await (await post(`${paths.mask(bundle.name)}?name=${encodeURIComponent(file.name ?? "the mask")}`, file)).json();
+    if (bundle !== this.state.bundle) throw new Error("Another model was opened meanwhile.");
     this.#put(decodeRle(fromBase64(found.rle), found.width * found.height), found, name, patch);
     return found.notes ?? [];
   }
@@ -128,8 +127,6 @@ export class Files {
     const file = await chooseFile(ACCEPT);
     return file && this.attempt(() => this.take(file));
   }
-
-  // ---- out
 
   get stem() {
     const { work } = this.state;

@@ -23,8 +23,6 @@ export class Labelling {
     addEventListener("pagehide", () => this.#save());
   }
 
-  // ---- frame
-
   #build() {
     this.problem = make("div", { class: "problem", role: "alert" });
     this.which = make("select", { class: "field", "aria-label": "Label set", on: { change: () => this.#attempt(() => this.#open(this.which.value)) } });
@@ -69,6 +67,11 @@ export class Labelling {
     this.place.inert = true;
     try {
       await this.#save();
+      if (this.dirty) {
+        if (!confirm(`${this.kept.textContent}. Go on without it?`)) return undefined;
+        clearTimeout(this.timer);
+        this.dirty = false;
+      }
       return await action();
     } finally {
       this.opening -= 1;
@@ -85,8 +88,6 @@ export class Labelling {
       return undefined;
     }
   }
-
-  // ---- sets
 
   async show() {
     await this.#attempt(async () => {
@@ -164,7 +165,7 @@ export class Labelling {
 
   #changeLabels(labels) {
     return this.#replacing(async () => {
-      const set = await (await send("PATCH", `${ROOT}/sets/${this.set.id}`, { labels: labels.map(({ name, color, id }) => ({ name, color, was: id ?? null })) })).json();
+      const set = await (await send("PATCH", `${ROOT}/sets/${this.set.id}`, { version: this.set.version, labels: labels.map(({ name, color, id }) => ({ name, color, was: id ?? null })) })).json();
       this.#use(set);
       await this.#load(this.seed);
     });
@@ -174,8 +175,6 @@ export class Labelling {
     this.canvas?.setLabel(id);
     if (["eraser", "picker", "pan"].includes(this.canvas?.tool)) this.canvas.setTool("cluster");
   }
-
-  // ---- a sample
 
   async #openSample(seed) {
     if (!Number.isInteger(seed) || seed < 0 || seed > 4294967295) throw new Error("a seed is a whole number from 0 to 4294967295");
@@ -259,8 +258,6 @@ export class Labelling {
     await this.#openSample(this.seed);
   }
 
-  // ---- keeping
-
   #changed() {
     this.dirty = true;
     this.kept.textContent = "…";
@@ -273,7 +270,7 @@ export class Labelling {
     if (!this.dirty || !this.canvas || !this.set) return this.saving;
     this.dirty = false;
     const { set, seed, canvas } = this;
-    const frame = encodeFrame({ width: canvas.width, height: canvas.height }, encodeRle(canvas.ids));
+    const frame = encodeFrame({ width: canvas.width, height: canvas.height, version: set.version }, encodeRle(canvas.ids));
     this.saving = this.saving
       .catch(() => {})
       .then(() => ask(`${ROOT}/sets/${set.id}/samples/${seed}/mask`, { method: "PUT", body: frame, keepalive: frame.byteLength < 6e4, headers: { "Content-Type": "application/octet-stream" } }))
@@ -294,8 +291,6 @@ export class Labelling {
     return this.saving;
   }
 
-  // ---- gallery
-
   #showSamples() {
     const { bundle } = this.state;
     this.samples.style.setProperty("--aspect", bundle.size[1] / bundle.size[0]);
@@ -312,8 +307,6 @@ export class Labelling {
       }),
     );
   }
-
-  // ---- training
 
   async #askTrain() {
     await this.#save();

@@ -55,8 +55,6 @@ function takeToken() {
   return given ?? sessionStorage.getItem("token");
 }
 
-// ---- bundle
-
 /** Open a bundle, with the work that was kept for it. */
 async function openBundle(name) {
   await state.saveNow();
@@ -76,6 +74,7 @@ async function openBundle(name) {
   else if (!kept && bundle.segmenter) await files.startFromSample(state.work.seed).then(() => state.history.clear(), () => {});
   renders.held = false;
   renders.now();
+  if (inLabel()) labelling.show();
   return bundle;
 }
 
@@ -102,8 +101,6 @@ async function begin() {
   document.body.classList.remove("starting");
   document.body.dataset.ready = "yes";
 }
-
-// ---- labels and canvas
 
 function pickLabel(id) {
   if (state.condition.mode === "ink") return;
@@ -156,8 +153,6 @@ function step(which) {
   }
 }
 
-// ---- server
-
 let wasOpen = false;
 let lostTimer = 0;
 socket.addEventListener("state", ({ detail }) => {
@@ -176,8 +171,6 @@ socket.addEventListener("state", ({ detail }) => {
   }
   result.status();
 });
-
-// ---- keys
 
 const ACTIONS = {
   undo: () => step("undo"),
@@ -229,8 +222,6 @@ document.addEventListener("pointerdown", () => delete document.body.dataset.keyb
 document.addEventListener("keydown", keyed);
 document.addEventListener("keyup", keyed);
 
-// ---- files by drag and paste
-
 const veil = make("div", { class: "drop-veil", hidden: true, text: "Drop a mask, a picture or a project" });
 document.body.append(veil);
 const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -253,13 +244,13 @@ document.addEventListener("paste", (event) => {
   takeFile(file);
 });
 
+const inLabel = () => document.body.dataset.mode === "label";
+
 function takeFile(file) {
-  if (!file || !state.bundle) return;
+  if (!file || !state.bundle || inLabel()) return;
   if (start.open) start.take(file);
   else files.attempt(() => files.take(file));
 }
-
-// ---- leaving
 
 addEventListener("pagehide", () => state.saveNow());
 document.addEventListener("visibilitychange", () => document.hidden && state.saveNow());

@@ -44,8 +44,6 @@ export class Result {
     this.status();
   }
 
-  // ---- drawing
-
   #show(bitmap) {
     this.bitmap = bitmap;
     this.draw();
@@ -99,8 +97,6 @@ export class Result {
     Object.assign(this.ghost.style, { width: `${side}px`, height: `${side}px`, left: `${x + place.x * scale - side / 2}px`, top: `${y + place.y * scale - side / 2}px` });
   }
 
-  // ---- times and notes
-
   status() {
     const { renders } = this;
     const waiting = renders.waiting !== null;
@@ -138,8 +134,6 @@ export class Result {
     place.textContent = text;
     place.title = shown ? `Computed in ${shown.ms.toFixed(1)} ms; ${Math.round(shown.took)} ms from request to picture` : "";
   }
-
-  // ---- where this comes from
 
   #buildOrigin() {
     this.originImage = make("img", { alt: "", class: "picture", draggable: false });

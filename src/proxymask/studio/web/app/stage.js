@@ -51,8 +51,6 @@ export class Stage {
     say(this.state.condition.reads);
   }
 
-  // ---- building
-
   #buildViews() {
     this.views = {};
     for (const [name, [image, words]] of Object.entries(VIEWS)) {
@@ -141,8 +139,6 @@ export class Stage {
       byId("tabs").append(button);
     }
   }
-
-  // ---- showing
 
   /** Whether settings of that name are shown here; tools change with every stroke of a slider. */
   #concerns(names) {

@@ -107,8 +107,6 @@ export class State extends EventTarget {
     return this.conditions.find(({ name }) => name === this.work.condition);
   }
 
-  // ---- settings
-
   set(patch) {
     const changed = Object.keys(patch).filter((name) => this.settings[name] !== patch[name]);
     if (!changed.length) return;
@@ -116,8 +114,6 @@ export class State extends EventTarget {
     writeSettings(this.settings);
     this.#emit("settings", new Set(changed));
   }
-
-  // ---- work, in the history
 
   /** Change the work as one step; steps of the same `merge` within a second are one. */
   change(patch, name, merge = undefined) {
@@ -226,8 +222,6 @@ export class State extends EventTarget {
     if (shown && shown !== canvas) canvas.setView(shown.getView());
     this.#emit("canvas");
   }
-
-  // ---- keeping it
 
   /** Keep the work in the browser soon. */
   save() {

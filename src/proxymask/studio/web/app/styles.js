@@ -197,8 +197,6 @@ export class StylePanel {
     }
   }
 
-  // ---- the strip
-
   #drawThumbs() {
     const { work, settings, bundle } = this.state;
     if (!bundle) return;

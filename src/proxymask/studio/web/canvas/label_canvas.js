@@ -149,8 +149,6 @@ export class LabelCanvas extends ToolState {
     return this.#buffer.height;
   }
 
-  // ---- ids ----
-
   /** The ids, row-major; read only. */
   get ids() {
     return this.#buffer.ids;
@@ -204,8 +202,6 @@ export class LabelCanvas extends ToolState {
     this.load(new Uint8Array(this.width * this.height).fill(this.background), { name: "clear" });
   }
 
-  // ---- colours and layers ----
-
   /** @param {Label[]} palette */
   setPalette(palette) {
     this.palette = palette.map((entry) => ({ ...entry }));
@@ -257,8 +253,6 @@ export class LabelCanvas extends ToolState {
     this.#view.lines = clusters && lines ? this.#cursor.clusters.outline(null) : null;
     this.#view.redraw();
   }
-
-  // ---- actions ----
 
   /** Does what a shortcut of keys.js means. @returns {boolean} false where there was nothing to do */
   act(action) {
@@ -321,8 +315,6 @@ export class LabelCanvas extends ToolState {
     const mayChange = (id) => !this.allowed || this.allowed[id] === 1;
     this.#strokes.step("removeSpecks", () => this.#buffer.replace(withoutSpecks(ids, width, height, pixels, mayChange)));
   }
-
-  // ---- view and input ----
 
   /** @returns {{scale: number, x: number, y: number, fitted: boolean}} CSS pixels for a buffer pixel; place of the buffer's corner */
   getView() {
@@ -395,8 +387,6 @@ export class LabelCanvas extends ToolState {
     this.#showCursor();
   }
 
-  // ---- strokes ----
-
   #point(sample) {
     return { ...sample, ...this.#view.toBuffer(sample.x, sample.y) };
   }
@@ -407,9 +397,9 @@ export class LabelCanvas extends ToolState {
 
   #makeTool(tool) {
     const id = tool === "eraser" ? this.background : this.label;
-    const locked = (at) => this.getLock(at) === "never";
     const notice = (text) => this.#emit("notice", { text });
     const { size, settings, background, allowed } = this;
+    const locked = (at) => allowed && !allowed[at];
     const name = (at) => this.nameOf(at);
     const painter = makePainter(this.#buffer, { id, size, settings, background, allowed, locked, notice, name });
     return makeTool(tool, painter, this.#cursor.clusters);
@@ -449,8 +439,6 @@ export class LabelCanvas extends ToolState {
     return true;
   }
 
-  // ---- cursor ----
-
   #pointerAt(point) {
     if (!point && this.#keyboard.at) return;
     this.#keyboard.leave();
@@ -474,8 +462,6 @@ export class LabelCanvas extends ToolState {
     this.host.style.cursor = tool === "pan" ? "grab" : tool === "select" ? "default" : "crosshair";
     this.#view.redrawOver();
   }
-
-  // ---- events ----
 
   #emit(name, detail, cancelable = false) {
     return this.dispatchEvent(new CustomEvent(name, { detail, cancelable }));

@@ -91,7 +91,7 @@ export class ToolState extends EventTarget {
     if (Number.isFinite(saved?.size)) this.setSize(saved.size);
     if (saved?.settings) this.setSettings(saved.settings);
     if (saved?.locks) for (const id of this.#locks.keys()) this.setLock(id, "none");
-    for (const [id, lock] of Object.entries(saved?.locks ?? {})) if (["only", "never"].includes(lock)) this.setLock(+id, lock);
+    for (const [id, lock] of Object.entries(saved?.locks ?? {})) if (["only", "never"].includes(lock) && this.palette.some((entry) => entry.id === +id)) this.setLock(+id, lock);
   }
 
   /** The tool before the picker. */

@@ -168,8 +168,6 @@ export class View {
     this.redraw();
   }
 
-  // ---- place ----
-
   /** Takes the size of the element; to be called once at the start, then it calls itself. */
   resize() {
     const ratio = devicePixelRatio || 1;
@@ -276,8 +274,6 @@ export class View {
     this.redraw();
     this.options.onView();
   }
-
-  // ---- drawing ----
 
   /** Draws everything in the next frame. */
   redraw() {
