@@ -264,11 +264,11 @@ def test_what_could_not_be_kept_is_left_only_on_purpose(open_label_mode):
     page, seed = mode.page, mode.seed
     page.route("**/mask", lambda route: route.fulfill(status=503, json={"error": "the disk is full"}))
     mode.click(100, 60)
-    page.wait_for_function("document.querySelector('.label-kept').textContent.includes('the disk is full')")
+    page.locator(".label-kept", has_text="the disk is full").wait_for()
     ids, asked = mode.ids(), []
     page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
     page.locator(".label-sample").nth(2).click()
-    page.wait_for_function("!document.querySelector('.label-canvas').inert")
+    page.locator(".label-canvas:not([inert])").wait_for()
     assert "the disk is full" in asked[0]
     assert mode.seed == seed
     assert np.array_equal(mode.ids(), ids)
