@@ -239,3 +239,35 @@ def test_safetensors_on_their_own(tmp_path: Path) -> None:
     save_file({name: value.contiguous() for name, value in ROSINALITY.items() if "kernel" not in name}, tmp_path / "r.safetensors")
     with pytest.raises(ProxymaskError, match=r"safetensors on their own, without the config\.json"):
         open_checkpoint(tmp_path / "r.safetensors")
+
+
+def test_a_live_generator_of_nvidia_is_named_so(tmp_path: Path) -> None:
+    opened = open_checkpoint(write_torch(tmp_path / "live.pt", {"G": NVIDIA, "D": families.nvidia_discriminator(SHAPE)}))
+    assert opened.facts["generator taken"] == "G"
+    assert any("no averaged generator" in note for note in opened.notes)
+    assert any("discriminator is left out" in note for note in opened.notes)
+    both = open_checkpoint(write_torch(tmp_path / "both.pt", {"G": {k: v + 1 for k, v in NVIDIA.items()}, "G_ema": NVIDIA}))
+    assert both.facts["generator taken"] == "G_ema"
+    assert not any("no averaged generator" in note for note in both.notes)
+
+
+def test_a_backbone_that_makes_no_pictures_is_refused(tmp_path: Path) -> None:
+    """As that of EG3D: planes of features in place of colours."""
+    planes = {
+        f"backbone.{k}": torch.cat([v] * 4) if ".torgb." in k and k.endswith((".torgb.weight", ".torgb.bias")) else v
+        for k, v in NVIDIA.items()
+    }
+    with pytest.raises(ProxymaskError, match="12 channels, which are no pictures"):
+        open_checkpoint(write_torch(tmp_path / "eg3d.pt", planes))
+
+
+def test_export_says_what_the_other_program_needs(tmp_path: Path) -> None:
+    Generator(32, 32, resolution=64, mapping_layers=2, channel_base=32768, scaled_weights=True).save_pretrained(tmp_path / "two")
+    notes = export(tmp_path / "two", tmp_path / "two.pt")
+    assert any("n_mlp=2" in note for note in notes)
+    assert not any("widths" in note or "channel_multiplier" in note for note in notes)
+    Generator(32, 32, resolution=64, mapping_layers=8, channel_base=16384, scaled_weights=True).save_pretrained(tmp_path / "one")
+    notes = export(tmp_path / "one", tmp_path / "one.pt")
+    assert any("channel_multiplier=1" in note for note in notes)
+    assert not any("n_mlp" in note for note in notes)
+    assert any("fixed widths" in note for note in export(write_torch(tmp_path / "r.pt", {"g_ema": ROSINALITY}), tmp_path / "narrow.pt"))

@@ -76,6 +76,7 @@ def _rosinality(imported: Imported) -> tuple[dict[str, Any], list[str]]:
     if generator.config["conv_clamp"] is not None:
         clamp = f"{generator.config['conv_clamp']:g}"
         notes.append(f"rosinality's code does not clamp; this generator clamps at {clamp}, which is hardly ever reached")
+    notes += rosinality_export.needed_arguments(generator)
     if generator.seed_style != "torch":
         notes.append("rosinality's scripts draw z in another way: their seeds show other pictures")
     return contents, notes

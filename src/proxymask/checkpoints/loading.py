@@ -21,6 +21,7 @@ from .torch_file import read_torch
 
 Model = TypeVar("Model", bound=ConfigModel)
 FAMILIES = (nvidia, tensorflow, rosinality, genforce)
+MOST_CHANNELS = 4  # of pictures: colours with alpha
 MEAN_W_SAMPLES = 4096  # for an average of w that a file lacks; as many as rosinality's scripts draw
 
 
@@ -142,6 +143,10 @@ def _build_generator(found: Conversion) -> Generator:
     if found.mean_w_missing:
         _check_mean_w_size(weights)
         weights.tensors["mapping.w_avg"] = torch.zeros(weights.config["w_dim"])
+    if weights.config["img_channels"] > MOST_CHANNELS:
+        raise ProxymaskError(
+            f"it makes {weights.config['img_channels']} channels, which are no pictures: it is a part of a larger network, as of EG3D"
+        )
     generator = _build(Generator, weights, "generator")
     if found.mean_w_missing:
         found.assumed.append(f"average of w, for truncation (the file has none: the mean of {MEAN_W_SAMPLES:,} latents)")

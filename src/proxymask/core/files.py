@@ -30,7 +30,7 @@ PARTS = frozenset(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: after a crash or on a full disk the old file is still whole.
+    """Write JSON atomically: after a crash of the process or on a full disk the old file is still whole.
 
     Names of files may hold bytes that are no UTF-8 (lone surrogates in Python): then all text is written in escapes, and read back equal.
     """
@@ -39,8 +39,12 @@ def write_json(path: Path, value: Any) -> None:
         content = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         content = json.dumps(value, indent=2).encode("ascii")
-    temporary.write_bytes(content + b"\n")
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content + b"\n")
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def check_path(path: str | Path, name: str) -> Path:

@@ -32,10 +32,14 @@ def tensors_hash(tensors: Mapping[str, "torch.Tensor"], dtype: "torch.dtype | No
 
 
 def weights_hash(module: "nn.Module") -> str:
-    """:func:`tensors_hash` of a module's state as float16, which is equal for a bundle (stored as float16) and the run it was made from."""
+    """:func:`tensors_hash` of a module's state as float16, which is equal for a bundle (stored as float16) and the run it was made from.
+
+    Settings that change what the same tensors compute count too, where the module names some in ``function_settings``.
+    """
     import torch
 
-    return tensors_hash(module.state_dict(), torch.float16)
+    found, settings = tensors_hash(module.state_dict(), torch.float16), getattr(module, "function_settings", None)
+    return hashlib.sha256(f"{found} {json_hash(settings)}".encode()).hexdigest() if settings else found
 
 
 def short_hash(module: "nn.Module | None") -> str:

@@ -35,7 +35,7 @@ LOCK = ".lock"
 BEAT = 5.0  # seconds between two touches
 WATCH = 16.0  # seconds without one after which the holder counts as dead
 ATTEMPTS = 100
-NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)  # of file systems without hard links
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)  # of file systems without hard links
 
 Owner = dict[str, Any]
 """Content of the file: pid, host, started (of the process, in the system's own unit), since and command (for people)."""

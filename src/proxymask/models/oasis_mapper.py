@@ -179,8 +179,8 @@ class OasisMapper(ConfigModel):
         resolution: r, side of the proxy mask, 2^(blocks - 1) times the size of the first block.
         widths: channels at the start and after each block, one number more than blocks (OASIS: 1024, 1024, 1024, 512, 256, ...).
         hidden: width of SPADE's hidden layer (OASIS: 128).
-        resize: how the one-hot mask is resized to each block: "nearest", as published, or "area", which keeps thin parts as a share of
-            a cell.
+        resize: how the one-hot mask is resized to each block: "nearest", as OASIS does (here the pixel in the middle of a cell,
+            there the first one), or "area", which keeps thin parts as a share of a cell.
         start: (height, width) of the generator's first block; (h, w) is ``r / 4`` times that.
         tail: kernel size of the last convolution, odd (OASIS: 3).
         label_prior: with the counts that :mod:`.label_prior` needs (beyond the paper).

@@ -9,7 +9,7 @@ square); z_dim, w_dim latent widths; num_ws the number of layers that take a w o
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -286,6 +286,12 @@ class Generator(ConfigModel):
     def z(self, seeds: Sequence[int]) -> torch.Tensor:
         """Integer seeds -> z (N, z_dim), on the CPU, drawn as ``seed_style`` prescribes (:func:`seed_to_z`)."""
         return seed_to_z(seeds, self.z_dim, self.seed_style)
+
+    @property
+    def function_settings(self) -> dict[str, Any]:
+        """Settings that are in no tensor and change the pictures, those with another value than the default."""
+        usual = {"conv_clamp": None, "mapping_lr_multiplier": 0.01, "label": "embed", "scaled_weights": False, "final_tanh": False}
+        return {key: self.config[key] for key, value in usual.items() if self.config[key] != value}
 
     def choose_class(self, index: int | None) -> None:
         """Make class ``index`` the default (None: no default); it is saved with the generator."""

@@ -16,7 +16,7 @@ from ..safe_pickle.inert import PersistentModule
 from ..safe_pickle.state_dict import module_entries
 from .architecture import PUBLISHED_MULTIPLIER, GeneratorSizes, block_resolutions, channel_config, count_layers, lr_multiplier, same_in_all
 from .conversion import Choices, Conversion, NetworkWeights
-from .networks import find_networks
+from .networks import WHOLE_FILE, find_networks
 from .settings import Setting, as_count, as_number, check_setting, describe_value
 from .state_reader import StateReader
 
@@ -43,8 +43,10 @@ def read(contents: Any, choices: Choices) -> Conversion | None:
     result = Conversion(FAMILY, generator, assumed=assumed, notice=pickled.module.notice, seed_style="nvidia")
     result.facts["networks"] = list(networks)
     result.facts["generator taken"] = name
-    if name != "G_ema" and len(networks) > 1:
+    if name == "G" and isinstance(contents, Mapping) and len(contents) > 1:
         result.notes.append(f"no averaged generator (G_ema): {name} is taken")
+    if isinstance(contents, Mapping) and "D" in contents and "D" not in networks:
+        result.notes.append("the discriminator is left out: a state dict alone does not state its settings")
     result.mean_w_missing = "mapping.w_avg" not in result.generator.tensors
     if "D" in networks:
         result.add_discriminator(lambda: _discriminator(_PickledNetwork(networks["D"]), generator.config["start"]))
@@ -61,7 +63,8 @@ def _networks(contents: Any) -> dict[str, PersistentModule] | None:
         return networks
     bare = find_networks(contents, (_CONST, "mapping.fc0.weight"))
     if bare:  # a state dict: names and shapes, no settings
-        return {"G_ema": PersistentModule("Generator", (), {}, {"_parameters": dict(bare[0].state)})}
+        name = "G_ema" if bare[0].is_averaged or bare[0].name == WHOLE_FILE else "G"
+        return {name: PersistentModule("Generator", (), {}, {"_parameters": dict(bare[0].state)})}
     named = [key for key in ("G_ema", "G") if key in contents]
     if named and not isinstance(contents[named[0]], Mapping | torch.Tensor):
         raise ProxymaskError(f"its {named[0]} is {describe_value(contents[named[0]])}, which is not read: the generator depends on it")

@@ -15,6 +15,25 @@ from ...models.stylegan2_ops import fir_kernel
 from .rosinality import conv_names, rgb_name
 
 
+def needed_arguments(generator: Generator) -> list[str]:
+    """Notes on what rosinality's ``Generator`` has to be made with to load the file, where that is not usual there; see
+    :func:`write_generator` for what cannot be exported."""
+    notes, layers = [], generator.mapping.num_layers
+    if layers != 8:
+        notes.append(
+            f"other programs make 8 mapping layers, this generator has {layers}: give n_mlp={layers}, or they fill the rest at random"
+        )
+    widths = {res: generator.synthesis.channels(res) for res in generator.synthesis.block_resolutions}
+    factor = next((m for m in (2, 1) if all(widths[res] == min(512, 16384 * m // res if res > 32 else 512) for res in widths)), None)
+    if factor is None:
+        notes.append(
+            "rosinality's Generator has fixed widths (512 up to 32 pixels), which are not this generator's: its table has to be changed"
+        )
+    elif factor != 2 and generator.resolution > 32:
+        notes.append(f"rosinality's Generator has to be made with channel_multiplier={factor}")
+    return notes
+
+
 def write_generator(generator: Generator) -> dict[str, Any]:
     """The contents of a converted checkpoint: ``g_ema`` (a state dict) and ``latent_avg`` (w_dim,).
 
