@@ -14,7 +14,7 @@ import { toggleSheet } from "./sheet.js";
 import { Socket } from "./socket.js";
 import { Stage } from "./stage.js";
 import { Start } from "./start.js";
-import { drawingMode, State } from "./state.js";
+import { drawingMode, State, workOf } from "./state.js";
 import { StylePanel } from "./styles.js";
 import { buildHeader } from "./header.js";
 import { Labelling } from "./labelling.js";
@@ -60,8 +60,8 @@ async function openBundle(name) {
   await state.saveNow();
   const bundle = await getJson(paths.bundle(name));
   if (!bundle.conditions.some(drawingMode)) throw new Error(`${name} has no mapper of masks, scribbles or drawings, so nothing can be painted for it`);
-  const fits = (work) => work.bundle === name && work.buffer?.join() === bundle.buffer.join();
-  const kept = await loadWork(`${state.key}/${name}`, fits).catch(() => null);
+  const fits = ({ key, buffer }) => key.endsWith(workOf(bundle)) && buffer.join() === bundle.buffer.join();
+  const kept = await loadWork(state.key + workOf(bundle), fits).catch(() => null);
   renders.reset();
   renders.held = true;
   result.clear();
@@ -252,8 +252,8 @@ function takeFile(file) {
   else files.attempt(() => files.take(file));
 }
 
-addEventListener("pagehide", () => state.saveNow());
-document.addEventListener("visibilitychange", () => document.hidden && state.saveNow());
+addEventListener("pagehide", () => state.saveTimer && state.saveNow());
+document.addEventListener("visibilitychange", () => document.hidden && state.saveTimer && state.saveNow());
 
 window.studio = { state, renders, socket, labelling }; // for the console
 

@@ -235,7 +235,7 @@ export class State extends EventTarget {
     const drawings = {};
     for (const [name, canvas] of Object.entries(this.canvases)) if (!this.unstarted.has(name)) drawings[name] = canvas.ids.slice();
     const work = structuredClone(this.work);
-    const record = { key: `${this.key}/${work.bundle}`, bundle: work.bundle, buffer: this.bundle.buffer, saved: Date.now(), work, drawings, steps: this.#keptSteps() };
+    const record = { key: this.key + workOf(this.bundle), bundle: work.bundle, buffer: this.bundle.buffer, saved: Date.now(), work, drawings, steps: this.#keptSteps() };
     this.saving = saveWork(record).catch((error) => this.#emit("unsaved", error));
     return this.saving;
   }
@@ -255,6 +255,9 @@ export class State extends EventTarget {
     this.dispatchEvent(new CustomEvent(kind, { detail }));
   }
 }
+
+/** The end of the key of its work; another bundle of its name with other labels has its own. */
+export const workOf = ({ name, labels }) => `/${name}/${labels.map((label) => label.name)}`;
 
 function rank({ mode }) {
   return ["labels", "scribble", "ink", "clusters"].indexOf(mode);
