@@ -252,9 +252,12 @@ def test_a_folder_of_drawings(trained: Path, drawing: Path, tmp_path: Path, caps
     assert {p.name for p in out.iterdir()} == {"a__0.png", "a__1.png"}
 
 
-def test_a_condition_of_ones_own(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_condition_of_ones_own(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example = Path(__file__).parents[2] / "examples" / "conditions" / "darkness.py"
     assert run("train", "mapper", "--bundle", tiny_bundle, "--condition", f"{example}:darkness", "--out", tmp_path / "r", *TRAIN) == 0
+    (tmp_path / "darkness.py").write_text(example.read_text().replace("1 -", "0.9 -"))
+    changed = ("train", "mapper", "--bundle", tiny_bundle, "--condition", f"{tmp_path / 'darkness.py'}:darkness", *TRAIN)
+    assert "other settings (extractor_network" in fails(capsys, *changed, "--out", tmp_path / "r")  # another function of the same name
     assert run("bundle", "add", tmp_path / "r", "--bundle", tiny_bundle, "--out", tmp_path / "b") == 0
     shades = tmp_path / "shades.png"
     Image.linear_gradient("L").save(shades)

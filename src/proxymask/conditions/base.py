@@ -4,6 +4,7 @@ Shapes: B pictures, C planes of the condition, H x W the size of the pictures.
 """
 
 import importlib.util
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 from ..core.checks import Range, checked, nearest
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
-from ..core.hashing import short_hash
+from ..core.hashing import file_hash, short_hash
 from ..core.sizes import Size, as_size, centre_box, height_width, same_aspect_ratio, size_text
 from ..imaging.labels import LabelSet
 from ..imaging.reader import on_white, opacity, read_picture, read_with_alpha, source_name, to_rgba
@@ -144,6 +145,13 @@ class FunctionCondition(Condition):
     def __init__(self, name: str, channels: int, function: PictureFunction | None) -> None:
         super().__init__(name, channels)
         self.function = function
+
+    def network_hash(self) -> str | None:
+        """A hash of the file that holds the function, where it is the user's."""
+        file = None if self.function is None else inspect.getsourcefile(self.function)
+        if file is None or Path(file).is_relative_to(Path(__file__).parents[1]) or not Path(file).is_file():
+            return None
+        return file_hash(Path(file))[:16]
 
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
         if self.function is None:
