@@ -53,7 +53,7 @@ def section(folder: Path) -> Section:
     rows = [
         [
             name,
-            one.get("processor", ""),
+            one["processor"],
             *(ms(one, key) for key in WHOLE),
             f"{ratios[name]:.2f}",
             f"{one['peak_mib']:,}" if "peak_mib" in one else "",
