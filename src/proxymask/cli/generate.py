@@ -150,8 +150,8 @@ class Generate(Checked):
         files = find_masks(mask, synth.bundle.labels)
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
-        _check_outside(self.out, [mask])
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
+        _check_outside(self.out, [mask])
         good, bad = [], 0
         for file in files:
             try:
@@ -186,10 +186,10 @@ class Generate(Checked):
             self._check_mapper(synth, mapper, kind.name)
         groups, left_out = self._groups(kinds[0].name)
         output = _Output.choose(self.out, len(groups), self.count, "inputs")
-        _check_outside(self.out, self.input)
         output.check(
             [name for name, _ in groups], self._styles(), [part for _, paths in groups for path in paths for part in files_in(path)]
         )
+        _check_outside(self.out, self.input)
         good: list[tuple[str, list[Reading]]] = []
         bad = 0
         for name, paths in groups:
