@@ -1,7 +1,7 @@
 """From the stored tensors of all parts to the numbers of ``metrics.json``."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from ..core.version import __version__
 from ..metrics.agreement import MaskAgreement
-from ..metrics.backends import KERNEL_SIZE, KERNEL_SUBSETS, NEIGHBOURS, distances
+from ..metrics.backends import KERNEL_SIZE, KERNEL_SUBSETS, NEIGHBOURS, distances, frechet
 from ..metrics.features import FeatureNetwork
 from ..metrics.lpips import group_diversity, group_pairs
 from ..metrics.segmentation import SegmentationScore
@@ -102,23 +102,21 @@ class _Collector:
             fake = _features(self.found["pictures"], of, key)
             if fake is not None:
                 yield of, fake, real
-        yield "floor", *self._floor(key)
-
-    def _floor(self, key: str) -> tuple[np.ndarray, np.ndarray]:
-        """Features of real pictures and of other real ones: as many on either side, and none on both."""
-        real, other = self._real(key), _features(self.found["other-real"], "real", key)
+        other = _features(self.found["other-real"], "real", key)
         assert other is not None
+        # as many pictures on either side, and none on both
         against = real[: len(real) - len(other)] if self.inputs.shares_reference else real
         count = min(len(other), len(against))
-        return other[:count], against[:count]
+        yield "floor", other[:count], against[:count]
 
     def _distances(self) -> None:
         for key, net in self.inputs.networks.items():
-            frechet: dict[str, float] = {}
-            for of, fake, real in self._sets(key):
+            found: dict[str, float] = {}
+            sets = list(self._sets(key))
+            for of, fake, real in sets:
                 got = distances(real, fake, self.inputs.config.backend, self.inputs.seed)
                 more = self._network(net) | {"backend": self.inputs.backend, "reference_count": len(real)}
-                frechet[of] = got.frechet
+                found[of] = got.frechet
                 self._add(f"frechet/{key}", net.frechet_name(), of, got.frechet, len(fake), **more)
                 if got.kernel is not None:
                     size = min(KERNEL_SIZE, len(real), len(fake))
@@ -128,16 +126,16 @@ class _Collector:
                     for which, value in (("precision", got.precision), ("recall", got.recall)):
                         name = f"{which} (k = {NEIGHBOURS}), {net.label} features"
                         self._add(f"{which}/{key}", name, of, value, len(fake), **more)
-            self._excess(net, key, frechet)
+            self._excess(net, sets, found)
 
-    def _excess(self, net: FeatureNetwork, key: str, frechet: Mapping[str, float]) -> None:
+    def _excess(self, net: FeatureNetwork, sets: Sequence[tuple[str, np.ndarray, np.ndarray]], found: Mapping[str, float]) -> None:
         """Distances relative to the generator's own, both less that of real pictures to other real ones; all three of as many pictures,
         because a distance is larger with fewer."""
-        count = len(self._floor(key)[0])
-        at = dict(frechet)
-        for of, fake, real in self._sets(key):
-            if of != "floor" and count < max(len(fake), len(real)):
-                at[of] = distances(real[:count], fake[:count], self.inputs.config.backend, self.inputs.seed).frechet
+        count = min(len(fake) for _, fake, _ in sets)
+        at = dict(found)
+        for of, fake, real in sets:
+            if count < max(len(fake), len(real)):
+                at[of] = frechet(real[:count], fake[:count], self.inputs.config.backend)
         name = f"{net.frechet_name()}, relative to the generator's own, both less that of real pictures"
         for of in ("masks", "proxy"):
             if of in at:
@@ -145,6 +143,7 @@ class _Collector:
                 value = (at[of] - at["floor"]) / own if own else None
                 self._add(f"frechet_ratio/{net.key}", name, of, value, count, **self._network(net))
 
+    # -- segmentation scores ------------------------------------------------------------------------------------------
     def _scores(self, of: str, parts: list[Tensors]) -> None:
         """Of every judge; masks on the proxy grid need none, and are there once."""
         for judge_name, judge in self.inputs.judges.items():
