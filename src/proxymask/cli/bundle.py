@@ -42,8 +42,8 @@ class BundleAdd(Checked):
     def run(self) -> None:
         """Write the bundle."""
         from ..core.files import restore_folder
-        from ..inference.bundle import Bundle, find_bundle, is_mapper_name
-        from ..inference.find import is_bundle
+        from ..inference.bundle import Bundle, is_mapper_name
+        from ..inference.find import find_bundle, is_bundle
         from ..training.parts import find_part
 
         restore_folder(self.out)

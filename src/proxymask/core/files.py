@@ -42,9 +42,9 @@ def write_json(path: Path, value: Any) -> None:
     try:
         temporary.write_bytes(content + b"\n")
         os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def check_path(path: str | Path, name: str) -> Path:

@@ -130,7 +130,8 @@ def find_bundle_of(wanted: StoredBundle, catalogue: Catalogue) -> tuple[str, lis
     same = []
     for name in names:
         with contextlib.suppress(ProxymaskError, OSError):  # one that was removed meanwhile
-            same += [name] if catalogue.digest(name) == wanted.hash else []
+            if catalogue.digest(name) == wanted.hash:
+                same.append(name)
     if same:
         return wanted.name if wanted.name in same else same[0], []
     if wanted.name in names:

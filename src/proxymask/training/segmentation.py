@@ -25,6 +25,7 @@ from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng
 from ..imaging.grids import tile, to_uint8
+from ..imaging.labels import LabelSet
 from ..metrics.segmentation import ConfusionMatrix
 from .loop import LoopConfig, Progress, Run, set_cosine_rate, train
 
@@ -90,6 +91,11 @@ def augment(
         images = images.lerp(_blur(images), _uniform(rng, (batch, 1, 1, 1), -0.5, 1.0).clamp(min=0))
     grain = torch.randn(images.shape, generator=rng) * _uniform(rng, (batch, 1, 1, 1), -0.1, 0.1).clamp(min=0)
     return (images + grain).clamp(-1, 1), masks
+
+
+def mirrored_ids(labels: LabelSet | None) -> torch.Tensor | None:
+    """:attr:`LabelSet.mirrored` as a tensor; None where the classes are not known, or none has a side."""
+    return None if labels is None or labels.mirrored is None else torch.from_numpy(labels.mirrored)
 
 
 def resample(images: torch.Tensor, smallest: float, rng: torch.Generator) -> torch.Tensor:
@@ -178,8 +184,7 @@ class SegmentationStage:
     @cached_property
     def mirrored(self) -> torch.Tensor | None:
         """What each id becomes in a mirrored picture; None where the classes are not known, or none has a side."""
-        labels = getattr(self.dataset, "labels", None)
-        return None if labels is None or labels.mirrored is None else torch.from_numpy(labels.mirrored)
+        return mirrored_ids(getattr(self.dataset, "labels", None))
 
     @cached_property
     def weight(self) -> torch.Tensor:

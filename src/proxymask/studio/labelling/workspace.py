@@ -8,6 +8,7 @@ A folder of labels is what ``proxymask fit --labels`` takes. It is made when the
 removes is renamed to ``NAME.removed-N``.
 """
 
+import itertools
 import os
 import re
 import secrets
@@ -249,9 +250,7 @@ class Workspace:
 
 def copy_aside(folder: Path, files: Sequence[Path]) -> None:
     """Copy files of ``folder`` into its subfolder before-N, so that a change of them loses nothing."""
-    number = 1
-    while (target := folder / f"before-{number}").exists():
-        number += 1
+    target = _free(folder, "before")
     target.mkdir()
     for file in files:
         shutil.copy2(file, target / file.name)
@@ -259,7 +258,9 @@ def copy_aside(folder: Path, files: Sequence[Path]) -> None:
 
 def put_aside(path: Path) -> None:
     """Rename a file or folder to NAME.removed-N; it is no longer used, and nothing is lost."""
-    number = 1
-    while (target := path.with_name(f"{path.name}.removed-{number}")).exists():
-        number += 1
-    os.replace(path, target)
+    os.replace(path, _free(path.parent, f"{path.name}.removed"))
+
+
+def _free(folder: Path, name: str) -> Path:
+    """The first NAME-N in ``folder`` that is not there."""
+    return next(path for number in itertools.count(1) if not (path := folder / f"{name}-{number}").exists())

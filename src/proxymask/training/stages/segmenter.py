@@ -15,6 +15,7 @@ from ...models.proxy_clusters import ProxyClusters
 from ...models.rearranger import Rearranger
 from ...models.split_generator import SplitGenerator
 from ..parts import Frozen, check_compatible
+from ..segmentation import mirrored_ids
 from ..segmenter import STYLE_TRANSFER_PHASE, SegmenterConfig, SegmenterStage, StyleTransfer
 from ..style_transfer import StyleTransferLabeler
 from .definition import BATCH, TrainedStage, hashes, seeded
@@ -63,8 +64,7 @@ class SegmenterDefinition(TrainedStage):
             segmenter = self._new_segmenter(levels)
         segmenter.calibrate([level.cpu() for level in levels])
         transfer = self._style_transfer(levels) if self.uses_style_transfer else None
-        mirrored = None if self.labels.mirrored is None else torch.from_numpy(self.labels.mirrored)
-        return SegmenterStage(self.cut, segmenter, self.ws, self.masks, self.config, transfer, mirrored)
+        return SegmenterStage(self.cut, segmenter, self.ws, self.masks, self.config, transfer, mirrored_ids(self.labels))
 
     def _style_transfer(self, levels: list[torch.Tensor]) -> StyleTransfer:
         """Style-transfer labelling, calibrated to the features ``levels`` of every block."""
