@@ -55,6 +55,13 @@ def run(*args: object, **kwargs: object) -> Evaluation:
     return evaluate(settings(*args, **kwargs), device="cpu", precision="fp32")
 
 
+def mask_set(folder: Path, count: int = COUNT) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures and masks that an evaluation of seed 0 takes: drawn, as the order of files says nothing."""
+    data = ImageSet.open(folder, 32)
+    drawn = torch.randperm(len(data), generator=derive_rng(0, "masks"))[:count]
+    return data.images(drawn), data.masks(drawn)
+
+
 @pytest.fixture(scope="session")
 def whole(tiny_bundle: Path, avatars: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Path]:
     with pytest.MonkeyPatch.context() as patch:
@@ -107,7 +114,7 @@ def test_against_plain_computation(whole: tuple[Evaluation, Path], tiny_bundle: 
     result, _ = whole
     synth = Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")
     judge = Judge.load(SHIPPED / "avatars")
-    masks = ImageSet.open(fresh, 32).masks(range(COUNT))
+    drawn, masks = mask_set(fresh)
     bundle = BundleSynthesis(synth)
     pictures = bundle.generate(masks, [1_000_000 + i for i in range(COUNT)])
     predicted, features = judge.predict(pictures)
@@ -115,6 +122,7 @@ def test_against_plain_computation(whole: tuple[Evaluation, Path], tiny_bundle: 
     assert torch.equal(predicted, F.avg_pool2d(judge.net(larger).softmax(1), 2).argmax(1))
     matrix = ConfusionMatrix(9).update(predicted, masks)
     assert result.value("miou", "masks") == pytest.approx(matrix.miou(), abs=2e-3)
+    assert result.value("miou", "real") == pytest.approx(ConfusionMatrix(9).update(judge.predict(drawn)[0], masks).miou())
     small = masks[:, 1::2, 1::2]
     back = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
     assert result.value("miou", "grid") == pytest.approx(ConfusionMatrix(9).update(back, masks).miou())
@@ -233,7 +241,7 @@ def test_parts_and_baselines(tiny_bundle: Path, avatars: Path, fresh: Path, labe
     }
     synth = Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")
     bundle, judge = BundleSynthesis(synth), Judge.load(SHIPPED / "avatars")
-    masks, styles = ImageSet.open(fresh, 32).masks(range(COUNT)), bundle.styles(bundle.w(1_000_000, range(COUNT)))
+    masks, styles = mask_set(fresh)[1], bundle.styles(bundle.w(1_000_000, range(COUNT)))
     ws, painted, _ = read_labelled(labelled, synth.bundle.labels, None)
     table = LabelTable(painted, bundle.clusters.assign(synth.cut.features(ws).features))
     copied = synth.cut.render(nearest_copy(styles.state, bundle.map(masks, styles).argmax(1), bundle.clusters), styles.w)
@@ -294,7 +302,7 @@ def test_diversity_of_the_paper(tiny_bundle: Path, avatars: Path, fresh: Path, t
     bundle, judge = BundleSynthesis(Synthesizer(Bundle.load(tiny_bundle), "cpu", "fp32")), Judge.load(SHIPPED / "avatars")
     groups, number, distance = counts.GROUPS, COUNT // counts.GROUPS, judge.perceptual()
     styles = [bundle.styles(bundle.w(7_000_000, range(mask * groups, (mask + 1) * groups))) for mask in range(number)]
-    label_masks, (proxies, _) = ImageSet.open(fresh, 32).masks(range(number)), bundle.layout(bundle.w(3_000_000, range(number)))
+    label_masks, (proxies, _) = mask_set(fresh, number)[1], bundle.layout(bundle.w(3_000_000, range(number)))
     sets = {
         "masks": [bundle.from_masks(label_masks[mask : mask + 1], styles[mask]) for mask in range(number)],
         "proxy": [bundle.from_proxy(bundle.substitute(proxies[[mask] * groups], styles[mask]), styles[mask]) for mask in range(number)],

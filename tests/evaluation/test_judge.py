@@ -15,7 +15,7 @@ from proxymask.data.scenes.churches import CHURCH_LABELS
 from proxymask.evaluation.judge import SHIPPED, Judge, judge_names, shipped_judges
 from proxymask.imaging.labels import LabelSet
 from proxymask.metrics.segmentation import SegmentationScore, boundary_f_score, class_then_mean, per_image_iou
-from proxymask.training.judge import JudgeConfig, train_judge
+from proxymask.training.judge import JudgeConfig, _split, train_judge
 
 
 def test_shipped_judges() -> None:
@@ -157,3 +157,18 @@ def test_score_is_the_sum_of_its_parts() -> None:
     assert whole.summary()["linear_gan_miou"] == class_then_mean(per_image_iou(read, masks, 3))[1]
     assert whole.summary()["boundary_f_2px"] == class_then_mean(boundary_f_score(read, masks, 3, 2))[1]
     assert torch.equal(whole.per_picture(), per_image_iou(read, masks, 3, ignore=()).nanmean(1))
+
+
+def test_what_a_judge_is_measured_on_is_drawn(fresh: Path, avatars: Path) -> None:
+    """Neither the first nor the last pictures: files are often sorted by what they show."""
+    data, test = ImageSet.open(fresh, 32), ImageSet.open(avatars, 32)
+    training, held_out = _split(data, None, 0)
+    assert len(held_out) == 3
+    assert sorted(training.numbers.tolist() + held_out.numbers.tolist()) == list(range(32))
+    assert sorted(held_out.numbers.tolist()) != [29, 30, 31]
+    assert torch.equal(_split(data, None, 0)[1].numbers, held_out.numbers)
+    assert not torch.equal(_split(data, None, 1)[1].numbers, held_out.numbers)
+    everything, others = _split(data, test, 0)
+    assert everything.numbers.tolist() == list(range(32))
+    assert sorted(others.numbers.tolist()) == list(range(48))
+    assert others.whole is test

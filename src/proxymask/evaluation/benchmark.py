@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ..core.seeding import derive_rng
 from ..data.dataset import ImageSet
 from ..metrics.backends import distances
 from ..metrics.segmentation import SegmentationScore
@@ -20,10 +21,10 @@ class MaskToImageBenchmark:
 
     Args:
         judge: segments the pictures; the distances are of its features.
-        real: the reference of the distances, its first ``count`` pictures.
-        masks: pictures with exact masks; mask ``i % len(masks)`` is that of picture i.
+        real: the reference of the distances, ``count`` of its pictures.
+        masks: pictures with exact masks, one for each picture; after the last mask the first one comes again.
         count: pictures of each model.
-        seed: picture i has the style seed ``STYLES + seed + i``.
+        seed: draws the real pictures and the masks; picture i has the style seed ``STYLES + seed + i``.
         further: other judges by name, which segment the pictures too.
     """
 
@@ -39,7 +40,9 @@ class MaskToImageBenchmark:
         self.further = dict(further or {})
         self.judge, self.masks, self.count, self.seed = judge, masks, count, seed
         self.device = next(judge.parameters()).device
-        self.real = torch.cat([self.features(real.images(list(part))) for part in self._batches(min(count, len(real)))])
+        reference = torch.randperm(len(real), generator=derive_rng(seed, "reference"))[:count].tolist()
+        self.mask_order = torch.randperm(len(masks), generator=derive_rng(seed, "masks")).tolist()
+        self.real = torch.cat([self.features(real.images(reference[part.start : part.stop])) for part in self._batches(len(reference))])
 
     def _batches(self, count: int) -> Sequence[range]:
         return [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
@@ -62,7 +65,7 @@ class MaskToImageBenchmark:
         score, found = SegmentationScore(self.judge.labels.names), []
         others = {name: SegmentationScore(judge.labels.names) for name, judge in self.further.items()}
         for index in self._batches(self.count):
-            masks = self.masks.masks([i % len(self.masks) for i in index])
+            masks = self.masks.masks([self.mask_order[i % len(self.mask_order)] for i in index])
             pictures = generate(masks, index).to(self.device)
             predicted, features = self.judge.predict(pictures)
             score.update(predicted, self.judge.resized_masks(masks))

@@ -28,7 +28,7 @@ from .config import EvaluationConfig, Part
 from .judge import Judge, judge_names, shipped_judges
 from .synthesis import BundleSynthesis
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 MASK_MAPPER = "mask"  # of every bundle that was fitted
 
 
@@ -54,6 +54,8 @@ class Inputs:
     """All numbers of ``real``, shuffled."""
     masks: ImageSet | None
     """Pictures with the masks to make pictures from; None where there are no masks."""
+    mask_order: list[int]
+    """All numbers of ``masks``, shuffled: files are often sorted by what they show, so the first ones stand for nothing."""
     table: LabelTable | None
     """The second baseline, where labelled samples are given."""
     backend: str
@@ -109,7 +111,7 @@ class Inputs:
         rest, half = self.order[self.count : 2 * self.count], self.reference[len(self.reference) // 2 :]
         found = [(self.real, rest)]
         if self.masks is not None and self.masks.fingerprint != self.real.fingerprint:
-            found.append((self.masks, list(range(min(self.count, len(self.masks))))))
+            found.append((self.masks, self.mask_order[: self.count]))
         found.append((self.real, half))
         return max(found, key=lambda each: len(each[1]))
 
@@ -125,10 +127,14 @@ class Inputs:
         there = 0 if self.masks is None else len(self.masks)
         return 0 if there < 2 else counts.OWN_MASK if counts.OWN_MASK % there else there // 2
 
+    def mask_numbers(self, indices: Sequence[int]) -> list[int]:
+        """Numbers in ``masks`` of the pictures ``indices``, shuffled; after the last mask the first one comes again."""
+        return [self.mask_order[index % len(self.mask_order)] for index in indices]
+
     def masks_of(self, indices: Sequence[int]) -> torch.Tensor:
-        """Masks (B, H, W) int64 of the pictures ``indices``; after the last mask the first one comes again."""
+        """Masks (B, H, W) int64 of the pictures ``indices``, see :meth:`mask_numbers`."""
         assert self.masks is not None
-        return self.masks.masks([index % len(self.masks) for index in indices])
+        return self.masks.masks(self.mask_numbers(indices))
 
     def _scoring(self, judge: Judge) -> str:
         """What a judge's scores depend on besides the pictures: its digest, and the size at which it scores if it is not its own."""
@@ -174,6 +180,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
     judge = next(iter(judges.values()), None)
     networks = _open_networks(config, judge, synth.device, notes)
     order = torch.randperm(len(real), generator=derive_rng(seed, "reference")).tolist()
+    masks = _usable_masks(config, labelled, bundle, judges, notes)
     if len(real) < count:
         notes.append(f"--data has {counted(len(real), 'picture')}: the reference is these, not {count:,}")
     inputs = Inputs(
@@ -188,7 +195,8 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         perceptual=_open_perceptual(config, judge, networks, notes),
         real=real,
         order=order,
-        masks=_usable_masks(config, labelled, bundle, judges, notes),
+        masks=masks,
+        mask_order=[] if masks is None else torch.randperm(len(masks), generator=derive_rng(seed, "masks")).tolist(),
         table=_label_table(config, bundle, notes),
         backend=backend,
         notes=notes,

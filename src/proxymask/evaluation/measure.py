@@ -141,7 +141,7 @@ class Measurement:
         assert main is not None
         kept = Batches(self.inputs)
         for index in self._batches(part):
-            numbers = list(index)
+            numbers = self.inputs.mask_numbers(index)
             target = self.inputs.masks.masks(numbers)
             pictures = self.inputs.masks.images(numbers).to(self.inputs.device)
             kept.score_masks("real", [judge.predict(pictures)[0] for judge in self.inputs.judges.values()], target)

@@ -15,7 +15,7 @@ from ..core.checks import BatchSize, Checked, Range, Rate, Seed, Steps, checked
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.hashing import json_hash
-from ..core.seeding import derive_seed
+from ..core.seeding import derive_rng, derive_seed
 from ..data.dataset import ImageSet
 from ..evaluation.judge import Judge, JudgeInfo
 from ..imaging.labels import LabelSet
@@ -120,7 +120,7 @@ def train_judge(
     """Train a judge on pictures with exact masks and measure it on other ones.
 
     Args:
-        data: pictures with masks. Without ``test`` the last tenth of them is kept for measuring.
+        data: pictures with masks. Without ``test`` a tenth of them, drawn by ``seed``, is kept for measuring.
         out: run folder, from which the same call resumes after a stop; in the end it is the judge's folder.
         test: other pictures of the same labels and size, for measuring.
 
@@ -129,6 +129,16 @@ def train_judge(
     """
     with main_lock(out):
         return _train_judge(data, out, config or JudgeConfig(), test, seed, device, precision, progress)
+
+
+def _split(data: ImageSet, test: ImageSet | None, seed: int) -> tuple[Part, Part]:
+    """What a judge is trained on, and what it is measured on: drawn by ``seed``, as files are often sorted by what they show."""
+    kept = 0 if test is not None else max(1, round(len(data) * HELD_OUT))
+    order = torch.randperm(len(data), generator=derive_rng(seed, "judge", "held out")).tolist()
+    training = Part(data, sorted(order[kept:]))
+    if test is None:
+        return training, Part(data, order[:kept][:SCORED])
+    return training, Part(test, torch.randperm(len(test), generator=derive_rng(seed, "judge", "test"))[:SCORED].tolist())
 
 
 def _train_judge(
@@ -147,9 +157,7 @@ def _train_judge(
             raise ProxymaskError("--test holds the pictures of --data, which the judge is trained on: give other pictures")
     if absent := [label.name for label, there in zip(labels.labels, _shown(data), strict=True) if not there]:
         warnings.warn(f"no mask shows {', '.join(absent)}; a label that is in no mask cannot be learned", stacklevel=3)
-    kept = 0 if test is not None else max(1, round(len(data) * HELD_OUT))
-    training = Part(data, range(len(data) - kept))
-    held_out = Part(test, range(min(SCORED, len(test)))) if test is not None else Part(data, range(len(data) - kept, len(data))[:SCORED])
+    training, held_out = _split(data, test, seed)
     if len(training) < 8:
         raise ProxymaskError(f"{data.folder} has {len(data)} pictures: too few to train a judge")
     with torch.random.fork_rng(devices=[]):
