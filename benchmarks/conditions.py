@@ -29,6 +29,7 @@ from proxymask.conditions.scribble import COVERED, ScribbleCondition
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import read_json
 from proxymask.core.hashing import short_hash
+from proxymask.core.sizes import height_width
 from proxymask.data.dataset import ImageSet
 from proxymask.evaluation.judge import Judge
 from proxymask.inference.detail_inputs import mask_inputs
@@ -82,9 +83,9 @@ class Measure:
         self.synth = Synthesizer.from_pretrained(args.bundle, device=args.device)
         self.judge = Judge.load(args.judge).to(self.synth.device)
         self.fresh = ImageSet.open(args.fresh, self.synth.size)
+        self.sets = {self.synth.size: self.fresh}
         if len(self.fresh) < max(args.count, args.robustness_count):
             raise ProxymaskError(f"--fresh {args.fresh} has {len(self.fresh)} pictures: give more, or lower --count and --robustness-count")
-        self.depths = DepthImages(args.fresh, self.synth.bundle.resolution) if (args.fresh / "depth").is_dir() else None
         for run in args.add:
             mapper, about = load_mapper(run / "mapper"), read_json(run / "condition.json")
             self.put(mapper, about, run)
@@ -101,14 +102,17 @@ class Measure:
         if extractor is not None:
             bundle.extractors[name] = extractor
 
-    def planes(self, kind: Condition, index: list[int]) -> torch.Tensor:
-        """The condition without augmentation of fresh pictures."""
-        if kind.name == "depth" and self.depths is not None:
+    def planes(self, mapper: str, kind: Condition, index: list[int]) -> torch.Tensor:
+        """The condition without augmentation of fresh pictures, at the size that the mapper reads."""
+        size = self.synth.bundle.input_size(kind.name, mapper)
+        if kind.name == "depth" and (self.args.fresh / "depth").is_dir():
             from proxymask.conditions.depth import stretch_range
 
-            return stretch_range(self.depths.depths(index)[:, None])
-        rng = torch.Generator().manual_seed(index[0])
-        return kind.extract(self.fresh.images(index).to(self.synth.device), self.fresh.masks(index), rng)
+            return stretch_range(DepthImages(self.args.fresh, height_width(size)[0]).depths(index)[:, None])
+        if size not in self.sets:
+            self.sets[size] = ImageSet.open(self.args.fresh, size)
+        fresh, rng = self.sets[size], torch.Generator().manual_seed(index[0])
+        return kind.extract(fresh.images(index).to(self.synth.device), fresh.masks(index), rng)
 
     def kind(self, mapper: str) -> Condition:
         about = self.synth.bundle.condition_of(mapper)
@@ -123,7 +127,7 @@ class Measure:
         synth, matrix = self.synth, ConfusionMatrix(len(self.names))
         for start in range(0, count, BATCH):
             index = list(range(start, min(start + BATCH, count)))
-            planes = self.planes(kind, index)
+            planes = self.planes(mapper, kind, index)
             if change is not None:
                 planes = change(planes, torch.Generator().manual_seed(start))
             logits = synth.map_planes(planes, mapper)
@@ -138,7 +142,7 @@ class Measure:
     @torch.inference_mode()
     def milliseconds(self, mapper: str, kind: Condition) -> float:
         """Of one condition through the mapper, processor time (with OMP_NUM_THREADS=1), lower quartile of 200: machines have neighbours."""
-        planes, times = self.planes(kind, [0]), []
+        planes, times = self.planes(mapper, kind, [0]), []
         for _ in range(200):
             began = time.process_time()
             self.synth.map_planes(planes, mapper)
