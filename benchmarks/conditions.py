@@ -83,7 +83,6 @@ class Measure:
         self.synth = Synthesizer.from_pretrained(args.bundle, device=args.device)
         self.judge = Judge.load(args.judge).to(self.synth.device)
         self.fresh = ImageSet.open(args.fresh, self.synth.size)
-        self.sets = {self.synth.size: self.fresh}
         if len(self.fresh) < max(args.count, args.robustness_count):
             raise ProxymaskError(f"--fresh {args.fresh} has {len(self.fresh)} pictures: give more, or lower --count and --robustness-count")
         for run in args.add:
@@ -103,16 +102,14 @@ class Measure:
             bundle.extractors[name] = extractor
 
     def planes(self, mapper: str, kind: Condition, index: list[int]) -> torch.Tensor:
-        """The condition without augmentation of fresh pictures, at the size that the mapper reads."""
-        size = self.synth.bundle.input_size(kind.name, mapper)
+        """The condition without augmentation of fresh pictures."""
         if kind.name == "depth" and (self.args.fresh / "depth").is_dir():
             from proxymask.conditions.depth import stretch_range
 
-            return stretch_range(DepthImages(self.args.fresh, height_width(size)[0]).depths(index)[:, None])
-        if size not in self.sets:
-            self.sets[size] = ImageSet.open(self.args.fresh, size)
-        fresh, rng = self.sets[size], torch.Generator().manual_seed(index[0])
-        return kind.extract(fresh.images(index).to(self.synth.device), fresh.masks(index), rng)
+            size = height_width(self.synth.bundle.input_size(kind.name, mapper))
+            return stretch_range(DepthImages(self.args.fresh, size[0]).depths(index)[:, None])
+        rng = torch.Generator().manual_seed(index[0])
+        return self.synth.extract_condition(kind, self.fresh.images(index), self.fresh.masks(index), rng, mapper)
 
     def kind(self, mapper: str) -> Condition:
         about = self.synth.bundle.condition_of(mapper)

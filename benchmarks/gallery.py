@@ -50,6 +50,7 @@ from proxymask.metrics.segmentation import SegmentationScore
 FIRST_INPUT = 1000  # added to the seed of the first style: seed of the first sample that is an input
 SAMPLES = 10_000  # inputs where there is no data set
 BATCH = 8
+SHOWN = 128  # pixels of a picture in a figure, at least
 BUILDING = ("wall", "roof", "tower", "spire", "windows", "door")  # classes of churches
 Edit = Callable[[np.ndarray, LabelSet], np.ndarray | None]
 """Mask (H, W) of label ids -> the edited mask, or None where it has no place for the edit."""
@@ -238,7 +239,7 @@ def from_condition(inputs: Inputs, kind: Condition, index: int) -> tuple[np.ndar
         planes = synth.read_condition(file, kind).planes[None]
     else:
         labels = torch.from_numpy(inputs.mask(index)[None]).long() if kind.needs_labels else None
-        planes = kind.extract(inputs.picture(index), labels, torch.Generator().manual_seed(index)).cpu()
+        planes = synth.extract_condition(kind, inputs.picture(index), labels, torch.Generator().manual_seed(index), mapper).cpu()
     return kind.show(planes)[0], synth.map_planes(planes, mapper), (DetailInput(mapper, planes),)
 
 
@@ -324,7 +325,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the first style")
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--columns", type=int, default=6, help="styles, failures, or pairs of input and style")
-    parser.add_argument("--scale", type=int, default=2, help="enlargement")
+    parser.add_argument("--scale", type=int, help="enlargement; by default pictures are shown at 128 pixels or their own size")
     parser.add_argument("--condition", default="sketch")
     parser.add_argument("--weights", type=Path, help="of the condition's extractor")
     parser.add_argument("--judge", type=Path, help="a judge's folder; by default the first shipped one with these classes")
@@ -342,20 +343,21 @@ def draw(args: argparse.Namespace) -> Image.Image:
     """The figure that the arguments describe."""
     synth = Synthesizer.from_pretrained(args.bundle)
     inputs = Inputs(synth, args.data, args.seed + FIRST_INPUT)
+    scale = args.scale or max(1, SHOWN // height_width(synth.size)[0])
     if args.figure == "failures":
         folders = [args.judge] if args.judge else shipped_judges(inputs.labels)
         if not folders:
             raise ProxymaskError(f"no judge has the classes of {args.bundle}: give one with --judge (proxymask train judge)")
-        return failures(synth, inputs, Judge.load(folders[0]), args.seed, args.count, args.columns, args.scale)
+        return failures(synth, inputs, Judge.load(folders[0]), args.seed, args.count, args.columns, scale)
     if args.figure == "random":
-        return random_cases(inputs, args.seed, args.columns, args.scale)
+        return random_cases(inputs, args.seed, args.columns, scale)
     styles = Styles(synth, args.seed, args.columns)
     if args.figure == "proxy":
-        return proxy_masks(styles, inputs, args.rows, args.scale)
+        return proxy_masks(styles, inputs, args.rows, scale)
     if args.figure == "condition":
-        return conditions(styles, inputs, args.rows, args.scale, args.condition, args.weights)
+        return conditions(styles, inputs, args.rows, scale, args.condition, args.weights)
     edits: list[Edit] = [third_eye] if args.figure == "eyes" else [rectangle_in_sky, rectangle_beside_tower]
-    return edited_masks(styles, inputs, args.rows, args.scale, edits)
+    return edited_masks(styles, inputs, args.rows, scale, edits)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from PIL import Image
 from proxymask.data.avatars import AVATAR_LABELS
 from proxymask.data.drawn_dataset import make_dataset
 from proxymask.imaging.labels import LabelSet
+from proxymask.inference.find import find_bundle
+from proxymask.models.stylegan2 import Generator
 from tiny import EMBEDDED_BUNDLE
 
 CHURCH = LabelSet.of([(name, f"#0000{i:02x}") for i, name in enumerate(("sky", "grass", *gallery.BUILDING))])
@@ -87,13 +89,14 @@ def draw(monkeypatch: pytest.MonkeyPatch, out: Path, figure: str, *flags: str | 
     return np.asarray(Image.open(out))
 
 
-SHAPES = {"proxy": (196, 261, 3), "condition": (196, 196, 3), "eyes": (196, 196, 3), "failures": (261, 131, 3), "random": (586, 131, 3)}
+SIDE = Generator.from_pretrained(find_bundle(EMBEDDED_BUNDLE) / "generator").resolution
+CELLS = {"proxy": (3, 4), "condition": (3, 3), "eyes": (3, 3), "failures": (4, 2), "random": (9, 2)}  # rows and columns of pictures
 
 
-@pytest.mark.parametrize("figure", SHAPES)
+@pytest.mark.parametrize("figure", CELLS)
 def test_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path, figure: str) -> None:
     given = draw(monkeypatch, tmp_path / "a.png", figure, "--data", data, "--count", "10")
-    assert given.shape == SHAPES[figure]
+    assert given.shape == (*(cells * (SIDE + 1) + 1 for cells in CELLS[figure]), 3)
     if figure == "condition":
         samples = draw(monkeypatch, tmp_path / "c.png", figure)
         assert samples.shape == given.shape
@@ -108,9 +111,10 @@ def test_files_of_the_condition_are_read(monkeypatch: pytest.MonkeyPatch, tmp_pa
         sheet.paste(0, (20, 20, 44, 22))
         sheet.save(drawn / "sketch" / f"{number:06d}.png")
     figure = draw(monkeypatch, tmp_path / "a.png", "condition", "--data", drawn)
-    first_input = figure[66:130, 1:65, 0]
-    assert (first_input < 128).sum() == 48
-    assert (first_input[20:22, 20:44] < 128).all()
+    first_input = figure[SIDE + 2 : 2 * SIDE + 2, 1 : SIDE + 1, 0]
+    scale = SIDE // 64
+    assert (first_input < 128).sum() == 48 * scale**2
+    assert (first_input[20 * scale : 22 * scale, 20 * scale : 44 * scale] < 128).all()
 
 
 def test_other_classes_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

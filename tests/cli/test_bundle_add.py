@@ -105,6 +105,16 @@ def test_a_grown_generator_leaves_nothing_else_to_train(
         first, second = (synth.generate(given, 3, condition="sketch", from_photo=from_photo) for synth in answers)
         assert np.array_equal(first.proxy_mask, second.proxy_mask)
         assert len(np.unique(first.proxy_mask)) > 1
+
+    # so is one that is found in pictures as tensors, of either size
+    small_picture = torch.from_numpy(np.random.default_rng(2).random((1, 3, tiny.SIZE, tiny.SIZE), np.float32)) * 2 - 1
+    large_picture = small_picture.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    planes = [
+        synth.extract_condition(synth.condition("sketch"), picture)
+        for synth, picture in zip(answers, (small_picture, large_picture), strict=True)
+    ]
+    assert torch.equal(planes[0].repeat_interleave(2, 2).repeat_interleave(2, 3), planes[1])
+    assert 0 < float(planes[0].mean()) < 1
     Image.fromarray(photo).save(tmp_path / "photo.png")
     seen = [tmp_path / "small.png", tmp_path / "large.png"]
     for bundle, out in zip((small, tmp_path / "large"), seen, strict=True):

@@ -179,6 +179,6 @@ def test_the_pictures_of_the_embedded_bundles_show_the_masks(name, tmp_path):
         target = torch.tensor(read_mask(mask.path, synth.labels, synth.size))[None]
         for file in (tmp_path / "pictures").rglob(f"{mask.path.stem}__*.png"):
             picture = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 127.5 - 1
-            score.update(judge.predict(picture)[0], target)
+            score.update(judge.predict(picture)[0], judge.resized_masks(target))
     assert score.summary()["accuracy"] > 0.75
     assert score.summary()["miou"] > 0.4

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from ..conditions.scribble import COVERED, ScribbleCondition
 from ..core.errors import ProxymaskError
-from ..core.sizes import height_width, size_text
+from ..core.sizes import size_text
 from ..core.threads import inference
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
@@ -175,15 +174,10 @@ def sample_conditions(
         for seed, sample in list(zip(seeds, samples, strict=True))[:SAMPLES_PER_CONDITION]:
             picture = torch.from_numpy(sample.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
             labels = synth.sample(synth.w([seed], truncation))[2] if kind.needs_labels else None
-            size = height_width(synth.bundle.input_size(kind.name, mapper))
             try:
                 if kind.needs_labels and labels is None:
                     raise ProxymaskError("it is made of labels, and the bundle has no segmenter")
-                if size != picture.shape[2:]:
-                    picture = F.interpolate(picture, size, mode="area")
-                    labels = None if labels is None else F.interpolate(labels[:, None].float(), size, mode="nearest-exact")[:, 0].long()
-                planes = kind.extract(picture.to(synth.device), labels, torch.Generator().manual_seed(seed))
-                planes = F.interpolate(planes, height_width(synth.size), mode="nearest-exact")
+                planes = synth.extract_condition(kind, picture, labels, torch.Generator().manual_seed(seed), mapper)
             except ProxymaskError as error:
                 warnings.warn(f"{kind.name} is left out: {error.message}", stacklevel=2)
                 break

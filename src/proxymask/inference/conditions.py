@@ -77,6 +77,35 @@ class ConditionSteps(SynthesisSteps):
             typical = reader.typical if isinstance(reader, UNetMapper) and int(reader.seen) else None
         return enlarged(kind.read(given, size, invert, typical), self.size)
 
+    @one_thread()
+    def extract_condition(
+        self,
+        kind: Condition,
+        pictures: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        rng: torch.Generator | None = None,
+        mapper: str | None = None,
+    ) -> torch.Tensor:
+        """A condition of pictures (B, 3, H, W) in [-1, 1], without augmentation, as planes (B, planes, height, width) at picture size.
+
+        It is found at the size of its mapper (:meth:`Bundle.input_size`), to which pictures and labels are resized.
+
+        Args:
+            labels: ids (B, H, W), for conditions that are made of them.
+            rng: draws what is random in a condition (scribbles); seed 0 where None.
+            mapper: the mapper that is to read it; that of the bundle for this condition where None.
+
+        Raises:
+            ProxymaskError: the condition needs labels or an extractor that are not there.
+        """
+        size = height_width(self.bundle.input_size(kind.name, mapper))
+        if pictures.shape[2:] != size:
+            pictures = F.interpolate(pictures, size, mode="area")
+        if labels is not None and labels.shape[1:] != size:
+            labels = F.interpolate(labels[:, None].float(), size, mode="nearest-exact")[:, 0].long()
+        planes = kind.extract(pictures.to(self.device), labels, rng or torch.Generator().manual_seed(0))
+        return F.interpolate(planes, height_width(self.size), mode="nearest-exact")
+
     @checked
     @one_thread()
     def mixed_logits(
