@@ -1,6 +1,6 @@
 """Detail networks, on against off: the same masks or other conditions, the same styles, every other weight the same.
 
-    python benchmarks/details.py --masks fresh --real data/avatars64 [--mapper NAME] [--count 2000] [--judge FOLDER ...] [--out F.json]
+    python benchmarks/details.py --masks fresh --real data/avatars128 [--mapper NAME] [--count 2000] [--judge FOLDER ...] [--out F.json]
         [--sheet F.png]
 
 ``--masks`` is a data set with exact masks, which nothing was trained on; ``--real`` one of pictures, for the distance (without it the
@@ -61,10 +61,13 @@ class Given:
 
     def of(self, data: ImageSet, index: Sequence[int]) -> torch.Tensor:
         """Label ids (B, H, W), or planes (B, P, H, W), of samples of ``data``."""
-        masks = data.masks(index)
+        return self.of_pictures(data.images(index), data.masks(index), index[0])
+
+    def of_pictures(self, pictures: torch.Tensor, masks: torch.Tensor, seed: int) -> torch.Tensor:
+        """The same of pictures (B, 3, H, W) and their label ids (B, H, W)."""
         if self.kind is None:
             return masks
-        return self.kind.extract(data.images(index), masks, torch.Generator().manual_seed(index[0]))
+        return self.synth.extract_condition(self.kind, pictures, masks, torch.Generator().manual_seed(seed), self.mapper)
 
     def logits(self, given: torch.Tensor) -> torch.Tensor:
         """The mapper's output for what :meth:`of` made."""

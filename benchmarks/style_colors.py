@@ -93,7 +93,7 @@ def exact_masks(path: Path, synth: Synthesizer) -> ImageSet:
 def paint(condition: Given, pictures: torch.Tensor, masks: torch.Tensor, style: Style) -> torch.Tensor:
     """The picture (1, 3, H, W), in a style, of the input that the mapper reads of a picture or its mask."""
     synth = condition.synth
-    given = masks if condition.kind is None else condition.kind.extract(pictures.cpu(), masks.cpu(), torch.Generator().manual_seed(0))
+    given = condition.of_pictures(pictures.cpu(), masks.cpu(), 0)
     painted = (DetailInput(condition.mapper, given),)
     return synth.render(synth.proxy_mask(condition.logits(given), style, painted), style, painted).cpu()
 

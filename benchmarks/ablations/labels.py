@@ -2,7 +2,7 @@
 
     python -m ablations.labels --data data/avatars64 --masks data/test64 --pseudo-labels runs/pseudo-labels \\
         --discriminator runs/g64 --work runs/ablations --steps 10000
-    python -m ablations.labels ... --rearranger avatars --steps 15900      # with the embedded one, which was trained for so long
+    python -m ablations.labels ... --rearranger runs/avatars-64 --steps 4000      # with one that was trained already, for so long
 
 No sample is labelled by hand: the pseudo-label network labels them, as it did those of the embedded model. A segmenter's accuracy is
 measured against the judge's segmentation of fresh samples. One rearranger, trained without labels, serves all.

@@ -9,7 +9,9 @@ from proxymask.evaluation.svg import lines
 from .form import Section, joined, load, markdown, plot
 
 TITLE = "Scribbles, drawings and depth"
-FILES = ("conditions", "conditions-hed", "conditions-photo-sketch", "conditions-hed-by-hed", "conditions-hed-by-pidinet")
+EARLIER = ("conditions-earlier", "conditions-hed", "conditions-photo-sketch", "conditions-hed-by-hed", "conditions-hed-by-pidinet")
+"""Of one model before this one; the mapper of masks that was its last is in the first."""
+FILES = ("conditions", *EARLIER)
 ROBUST = {"wider_px": "Strokes wider, pixels", "removed": "Share of the input removed", "jitter_px": "Warped, pixels"}
 
 
@@ -21,16 +23,21 @@ def made_by(name: str, row: dict[str, Any]) -> str:
 
 def section(folder: Path) -> Section | None:
     """Each input compared with masks; what rough ones cost; quality over the time of a training. None where nothing was measured."""
-    files = [found for name in FILES if (found := load(folder / f"{name}.json"))]
-    mappers = {made_by(name, row): row for found in files for name, row in found["mappers"].items()}
+    found = {name: at for name in FILES if (at := load(folder / f"{name}.json"))}
+    mappers = {made_by(name, row): row for at in found.values() for name, row in at["mappers"].items()}
+    masks = {
+        made_by(name, row): found[EARLIER[0] if file in EARLIER else file]["mask"]["miou"]
+        for file, at in found.items()
+        for name, row in at["mappers"].items()
+    }
     if not mappers:
         return None
-    mask = files[0]["mask"]
+    mask = next(iter(found.values()))["mask"]
     rows = [["mask", f"{mask['count']:,}", number(mask["miou"]), number(mask["accuracy"]), "", ""]]
     for name, row in mappers.items():
-        share = f"{100 * row['miou'] / mask['miou']:.0f} %"  # the mask mapper may be newer than the row
+        share = f"{100 * row['miou'] / masks[name]:.0f} %"  # of the mapper of masks with the same networks
         rows.append([name, f"{row['count']:,}", number(row["miou"]), number(row["accuracy"]), share, number(row["miou_of_nothing"])])
-    shares = sorted((row["miou"] / mask["miou"], name) for name, row in mappers.items())
+    shares = sorted((row["miou"] / masks[name], name) for name, row in mappers.items())
     worst, best = shares[0], shares[-1]
     folded = {"Wider, removed and warped strokes": joined([robustness(key, title, mappers) for key, title in ROBUST.items()])}
     curve, drawn = load(folder / "conditions-curve.json"), ""

@@ -9,21 +9,21 @@ from typing import Any
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
-DATA = "--data data/avatars64 --masks data/test64"
-FOLDERS = f"{DATA} --discriminator runs/g64 --work runs/ablations"
+DATA = "--data data/avatars128 --masks data/test128"
+FOLDERS = "--bundle runs/avatars-64 --data data/avatars64 --masks data/test64 --discriminator runs/g64 --work runs/ablations"
 MORE = "churches and faces: [benchmarks/README.md](../benchmarks/README.md)"
 COMMANDS = {
     "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation [--mapper mask-1]`; {MORE}",
-    "paper": "`proxymask evaluate --data data/avatars64 --protocol paper --out runs/paper`",
-    "details": "`python details.py --masks fresh --real data/avatars64`; `python details.py --bundle churches --masks churches-fresh2000 "
+    "paper": "`proxymask evaluate --data data/avatars128 --protocol paper --out runs/paper`",
+    "details": "`python details.py --masks fresh --real data/avatars128`; `python details.py --bundle churches --masks churches-fresh2000 "
     "--real churches64/images --judge runs/churches-judge runs/churches-judge-unet`",
-    "style-colors": "`python style_colors.py --labels skin top clothes --masks data/test64 "
+    "style-colors": "`python style_colors.py --labels skin top clothes --masks data/test128 "
     f"--out ../docs/results/style-colors-avatars.json`; {MORE}",
     "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",
     "parts": "`python -m ablations.parts ... --steps 10000`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
     "losses": f"`python -m ablations.losses {FOLDERS} --steps 10000`",
     "clusters": f"`python -m ablations.clusters {FOLDERS} --steps 10000`",
-    "labels": f"`python -m ablations.labels {FOLDERS} --pseudo-labels runs/pseudo-labels --rearranger avatars --steps 15900 "
+    "labels": f"`python -m ablations.labels {FOLDERS} --pseudo-labels runs/pseudo-labels --rearranger runs/avatars-64 --steps 4000 "
     "--mapper-steps 1200 --segmenter-steps 300 --count 500`",
     "reals": f"`python -m ablations.reals {FOLDERS} --steps 10000`",
     "wall-time": "`python wall_time.py`, after the trainings of [benchmarks/README.md](../benchmarks/README.md), rows rival to wall time",
