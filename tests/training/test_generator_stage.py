@@ -62,6 +62,7 @@ def test_frozen_blocks_keep_their_weights(path_weight: float, tmp_path: Path) ->
     assert changed
     assert all(name.startswith("synthesis.b16.") for name in changed)
     assert {name for name in before if "b16" in name and name.endswith("conv1.weight")} <= changed
+    assert not any(name.endswith("noise_strength") for name in changed)  # grain
 
 
 def test_new_blocks_keep_the_smaller_pictures() -> None:

@@ -208,11 +208,19 @@ class GeneratorStage:
 
 
 def freeze(generator: Generator, resolution: int) -> SplitGenerator:
-    """Let the blocks up to ``resolution``, and the mapping network, learn nothing. Returns the generator, split there."""
+    """Let the blocks up to ``resolution``, and the mapping network, learn nothing. Returns the generator, split there.
+
+    Nor do the noise inputs of the new blocks, which start without effect: they would draw grain for thousands of steps, and then fade
+    (docs/decisions.md, frozen-growth).
+    """
     generator.mapping.requires_grad_(False)
     for res in generator.synthesis.block_resolutions:
+        block = generator.synthesis.block(res)
         if res <= resolution:
-            generator.synthesis.block(res).requires_grad_(False)
+            block.requires_grad_(False)
+        else:
+            block.conv0.noise_strength.requires_grad_(False)
+            block.conv1.noise_strength.requires_grad_(False)
     return SplitGenerator(generator, resolution)
 
 
