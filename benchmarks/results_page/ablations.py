@@ -166,7 +166,7 @@ def curve_notes(rows: Sequence[Mapping[str, Any]], chains: Mapping[int, Sequence
     wanted = [str(labels) for labels in (1, 4, 8, 16) if labels not in chains]
     if wanted:
         text.append(f"Not measured yet: {listed(wanted)} labelled samples.")
-    text.append("Spreads are standard deviations over the draws. The embedded mapper of 1 label learnt from a chosen sample instead.")
+    text.append("Spreads are standard deviations over the draws. All of the avatars before, 64 pixels.")
     versions = sorted({row["versions"].partition(",")[0] for row in rows if row.get("versions")})
     trained = [f"{steps:,}" for steps in sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})]
     return " ".join([*text, f"Measured with {listed(versions)}, mappers of {listed(trained)} steps."])

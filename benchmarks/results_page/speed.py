@@ -8,12 +8,12 @@ from .form import Section, joined, load, markdown, missing
 
 TITLE = "How long does a new mask take?"
 FILES = {
-    "speed-avatars": "embedded avatars, 64 pixels",
+    "speed-avatars": "embedded avatars, 128 pixels",
     "speed-ours-128": "preset ours-128",
     "speed-ours-256": "preset ours-256",
     "speed-paper-256": "paper's sizes, 256 pixels, queries and keys of 320 channels",
 }
-HOW = "One thread, bf16, processor time, the style cached; random weights from 128 pixels on. Compare times within a row only."
+HOW = "One thread, bf16, processor time, the style cached; presets and the paper's sizes: random weights. Compare times within a row only."
 WHOLE = ("generator, uncut", "mask to picture", "mask to picture, detail network")
 PARTS = {
     "mapper": "mapper",

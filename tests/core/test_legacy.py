@@ -16,7 +16,6 @@ from proxymask.core.config_model import ConfigModel
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.files import read_json, write_json
 from proxymask.inference.bundle import Bundle
-from proxymask.inference.find import EMBEDDED
 from proxymask.inference.synthesizer import Synthesizer
 from proxymask.models.mappers import load_mapper
 from proxymask.models.proxy_clusters import ProxyClusters
@@ -72,18 +71,6 @@ OLD_SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 STAGES = tuple(OLD_SETTINGS)
-
-
-def test_the_embedded_bundle_is_of_the_old_kind() -> None:
-    """Networks of the embedded bundle that version 0.1.0 wrote have the old keys that are copied here, and it opens."""
-    folder = EMBEDDED / tiny.EMBEDDED_BUNDLE
-    for file in folder.rglob("config.json"):
-        stored = read_json(file)
-        if "label_prior" in stored["config"]:
-            continue  # a newer one
-        gone = OLD_ARGUMENTS.get(stored["class"], {})
-        assert {key: stored["config"][key] for key in gone} == gone
-    assert Bundle.load(tiny.EMBEDDED_BUNDLE).mappers
 
 
 # Networks.
