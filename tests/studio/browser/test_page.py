@@ -34,8 +34,9 @@ def test_stroke_changes_picture_where_it_was_painted(open_studio):
     assert not painted[:, :55].any()
     assert not painted[:, 90:].any()
     where = changed(before, after)
-    assert where[20:44, 14:21].mean() > 0.4
-    assert where[:, 44:].mean() < 0.1  # the other side is nearly as it was
+    pixel = len(ids) // len(where)  # of the picture, on the canvas
+    assert where[80 // pixel : 176 // pixel, 56 // pixel : 84 // pixel].mean() > 0.4
+    assert where[:, 176 // pixel :].mean() < 0.1  # the other side is nearly as it was
 
 
 def test_picture_is_that_of_the_library(open_studio, tmp_path):
@@ -136,7 +137,9 @@ def test_style_of_a_label(open_studio):
     studio.page.get_by_label("What the style is for").select_option(str(TOP))
     studio.page.get_by_role("radio", name="Style 3", exact=True).click()
     studio.settle()
-    where, hair = changed(before, studio.picture()), (ids == TOP)[2::4, 2::4]
+    where = changed(before, studio.picture())
+    pixel = len(ids) // len(where)  # of the picture, on the canvas
+    hair = (ids == TOP)[pixel // 2 :: pixel, pixel // 2 :: pixel]
     assert where[hair].mean() > 0.4
     assert where[~hair].mean() < 0.2
     assert "style 3" in studio.page.locator(".label-item").nth(TOP).inner_text()
@@ -359,7 +362,9 @@ def test_proxy_mask_is_shown(open_studio):
 def test_why_in_words(open_studio):
     studio = open_studio()
     studio.start_from("short hair")
-    studio.page.get_by_role("radio", name="Style 2", exact=True).click()
+    synth = Synthesizer.from_pretrained("avatars")
+    shaved = next(seed for seed in range(1, 6) if not (synth.sample(synth.w([seed]))[2] == 6).any())
+    studio.page.get_by_role("radio", name=f"Style {shaved}", exact=True).click()
     studio.press("6")
     studio.stroke((100, 170), (156, 170))
     studio.settle()

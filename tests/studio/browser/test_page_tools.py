@@ -196,7 +196,7 @@ def test_narrow_window(open_studio):
         studio.page.get_by_role("button", name=name, exact=True).click()
         assert studio.get("document.documentElement.scrollWidth") == 360
     box = studio.page.locator("#picture-frame canvas").bounding_box()
-    assert box["width"] > 150
+    assert box["width"] > 140
 
 
 def test_page_is_small(open_studio):
