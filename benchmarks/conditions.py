@@ -12,6 +12,7 @@ against the seconds it took.
 """
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -83,6 +84,7 @@ class Measure:
         self.synth = Synthesizer.from_pretrained(args.bundle, device=args.device)
         self.judge = Judge.load(args.judge).to(self.synth.device)
         self.fresh = ImageSet.open(args.fresh, self.synth.size)
+        self.depth_images = functools.cache(lambda size: DepthImages(args.fresh, size))
         if len(self.fresh) < max(args.count, args.robustness_count):
             raise ProxymaskError(f"--fresh {args.fresh} has {len(self.fresh)} pictures: give more, or lower --count and --robustness-count")
         for run in args.add:
@@ -107,7 +109,7 @@ class Measure:
             from proxymask.conditions.depth import stretch_range
 
             size = height_width(self.synth.bundle.input_size(kind.name, mapper))
-            return stretch_range(DepthImages(self.args.fresh, size[0]).depths(index)[:, None])
+            return stretch_range(self.depth_images(size[0]).depths(index)[:, None])
         rng = torch.Generator().manual_seed(index[0])
         return self.synth.extract_condition(kind, self.fresh.images(index), self.fresh.masks(index), rng, mapper)
 

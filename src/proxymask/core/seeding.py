@@ -17,3 +17,8 @@ def derive_seed(seed: int, *keys: int | str) -> int:
 def derive_rng(seed: int, *keys: int | str) -> torch.Generator:
     """A CPU ``torch.Generator`` seeded by :func:`derive_seed`."""
     return torch.Generator().manual_seed(derive_seed(seed, *keys))
+
+
+def permutation(count: int, seed: int, *keys: int | str) -> torch.Tensor:
+    """The numbers from 0 to ``count`` - 1, int64, in an order drawn by :func:`derive_rng`."""
+    return torch.randperm(count, generator=derive_rng(seed, *keys))

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..core.seeding import derive_rng
+from ..core.seeding import permutation
 from ..data.dataset import ImageSet
 from ..metrics.backends import distances
 from ..metrics.segmentation import SegmentationScore
@@ -40,8 +40,8 @@ class MaskToImageBenchmark:
         self.further = dict(further or {})
         self.judge, self.masks, self.count, self.seed = judge, masks, count, seed
         self.device = next(judge.parameters()).device
-        reference = torch.randperm(len(real), generator=derive_rng(seed, "reference"))[:count].tolist()
-        self.mask_order = torch.randperm(len(masks), generator=derive_rng(seed, "masks")).tolist()
+        reference = permutation(len(real), seed, "reference")[:count].tolist()
+        self.mask_order = permutation(len(masks), seed, "masks").tolist()
         self.real = torch.cat([self.features(real.images(reference[part.start : part.stop])) for part in self._batches(len(reference))])
 
     def _batches(self, count: int) -> Sequence[range]:

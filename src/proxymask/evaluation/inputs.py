@@ -11,7 +11,7 @@ from ..core.checks import nearest
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import json_hash
-from ..core.seeding import derive_rng
+from ..core.seeding import permutation
 from ..core.sizes import height_width, short_text
 from ..core.text import counted
 from ..data.dataset import ImageSet
@@ -179,7 +179,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
     judges = _open_judges(config, bundle, real, notes)
     judge = next(iter(judges.values()), None)
     networks = _open_networks(config, judge, synth.device, notes)
-    order = torch.randperm(len(real), generator=derive_rng(seed, "reference")).tolist()
+    order = permutation(len(real), seed, "reference").tolist()
     masks = _usable_masks(config, labelled, bundle, judges, notes)
     if len(real) < count:
         notes.append(f"--data has {counted(len(real), 'picture')}: the reference is these, not {count:,}")
@@ -196,7 +196,7 @@ def open_inputs(config: EvaluationConfig, device: str = "auto", precision: str =
         real=real,
         order=order,
         masks=masks,
-        mask_order=[] if masks is None else torch.randperm(len(masks), generator=derive_rng(seed, "masks")).tolist(),
+        mask_order=[] if masks is None else permutation(len(masks), seed, "masks").tolist(),
         table=_label_table(config, bundle, notes),
         backend=backend,
         notes=notes,

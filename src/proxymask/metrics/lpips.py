@@ -17,7 +17,7 @@ import torch
 from ..core.errors import ProxymaskError
 from ..core.hashing import tensors_hash
 from ..core.published_weights import read_weights
-from ..core.seeding import derive_rng
+from ..core.seeding import permutation
 from .features.convnets import LABELS, ConvNet
 from .features.weights import find_weights, missing_weights
 
@@ -117,7 +117,7 @@ class Diversity(NamedTuple):
 def group_pairs(groups: int, pairs: int = 10, seed: int = 0) -> list[tuple[int, int]]:
     """``pairs`` different pairs of different groups, drawn at random; all pairs where there are no more."""
     every = [(a, b) for a in range(groups) for b in range(a + 1, groups)]
-    order = torch.randperm(len(every), generator=derive_rng(seed, "group pairs")).tolist()
+    order = permutation(len(every), seed, "group pairs").tolist()
     return [every[index] for index in order[:pairs]]
 
 

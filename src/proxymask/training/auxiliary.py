@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from ..core.device import autocast
-from ..core.seeding import derive_rng
+from ..core.seeding import derive_rng, permutation
 from ..imaging.labels import LabelSet
 from ..models.segmentation_nets import UNetSegmenter
 from . import losses
@@ -39,7 +39,7 @@ class GeneratedImages:
         self.labeler, self.labels, self.count, self.seed = labeler, labels, count, seed
         self.device, self.dtype = torch.device("cpu"), torch.float32
         # blocks follow the order in which class_weights counts, so that it counts whole ones
-        order = torch.randperm(count, generator=derive_rng(seed, "class weights"))
+        order = permutation(count, seed, "class weights")
         self._blocks, self._block_of = order.split(BLOCK), torch.empty(count, dtype=torch.int64)
         self._block_of[order] = torch.arange(count) // BLOCK
         self._known = [False] * len(self._blocks)

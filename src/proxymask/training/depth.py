@@ -18,7 +18,7 @@ from ..core.checks import Checked, Range, Rate
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import file_hash
-from ..core.seeding import derive_rng
+from ..core.seeding import derive_rng, permutation
 from ..core.sizes import height_width, size_text
 from ..data.dataset import ImageSet
 from ..imaging.bit_depth import DEEP_MODES
@@ -129,7 +129,7 @@ class DepthStage:
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
         """Rows: augmented pictures, their depth, the averaged network's depth."""
-        indices = torch.randperm(len(self.data), generator=derive_rng(0, "grid"))[:10]
+        indices = permutation(len(self.data), 0, "grid")[:10]
         pictures, depths = augment(self.data.images(indices), self.data.depths(indices), derive_rng(0, "grid augment"))
         with run.autocast():
             found = run.averages["depth"](pictures.to(run.device)).cpu()[:, 0]

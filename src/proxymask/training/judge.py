@@ -15,7 +15,7 @@ from ..core.checks import BatchSize, Checked, Range, Rate, Seed, Steps, checked
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.hashing import json_hash
-from ..core.seeding import derive_rng, derive_seed
+from ..core.seeding import derive_seed, permutation
 from ..data.dataset import ImageSet
 from ..evaluation.judge import Judge, JudgeInfo
 from ..imaging.labels import LabelSet
@@ -134,11 +134,11 @@ def train_judge(
 def _split(data: ImageSet, test: ImageSet | None, seed: int) -> tuple[Part, Part]:
     """What a judge is trained on, and what it is measured on: drawn by ``seed``, as files are often sorted by what they show."""
     kept = 0 if test is not None else max(1, round(len(data) * HELD_OUT))
-    order = torch.randperm(len(data), generator=derive_rng(seed, "judge", "held out")).tolist()
+    order = permutation(len(data), seed, "judge", "held out").tolist()
     training = Part(data, sorted(order[kept:]))
     if test is None:
         return training, Part(data, order[:kept][:SCORED])
-    return training, Part(test, torch.randperm(len(test), generator=derive_rng(seed, "judge", "test"))[:SCORED].tolist())
+    return training, Part(test, permutation(len(test), seed, "judge", "test")[:SCORED].tolist())
 
 
 def _train_judge(

@@ -23,7 +23,7 @@ from ..core.differences import differences
 from ..core.errors import ProxymaskError, cannot_write
 from ..core.files import read_json, save_tensors, write_json
 from ..core.lock import LOCK, folder_lock
-from ..core.seeding import derive_rng
+from ..core.seeding import derive_rng, permutation
 from ..models.split_generator import SplitGenerator
 from .pairs import Pairs
 
@@ -185,7 +185,7 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     key = (count, seed, epoch)
     if key not in _ORDERS:
         _ORDERS.clear()
-        _ORDERS[key] = torch.randperm(count, generator=derive_rng(seed, "cache order", epoch)).numpy()
+        _ORDERS[key] = permutation(count, seed, "cache order", epoch).numpy()
     return _ORDERS[key]
 
 

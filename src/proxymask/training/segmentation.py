@@ -23,7 +23,7 @@ from ..core.checks import BatchSize, Checked, Range, Rate
 from ..core.config_model import ConfigModel
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
-from ..core.seeding import derive_rng
+from ..core.seeding import derive_rng, permutation
 from ..imaging.grids import tile, to_uint8
 from ..imaging.labels import LabelSet
 from ..metrics.segmentation import ConfusionMatrix
@@ -113,7 +113,7 @@ def class_weights(dataset: LabeledImages, num_classes: int, seed: int = 0, sampl
 
     With ``power`` = 1 small parts weigh so much that the network predicts them beyond their edges; lower powers avoid this.
     """
-    order = torch.randperm(len(dataset), generator=derive_rng(seed, "class weights"))[:sample].tolist()
+    order = permutation(len(dataset), seed, "class weights")[:sample].tolist()
     counts = torch.zeros(num_classes, dtype=torch.float64)
     for start in range(0, len(order), 100):
         masks = dataset.masks(order[start : start + 100])
@@ -226,7 +226,7 @@ class SegmentationStage:
         labels = getattr(self.dataset, "labels", None)
         if labels is None:
             return None
-        indices = torch.randperm(len(self.dataset), generator=derive_rng(0, "grid"))[:10]
+        indices = permutation(len(self.dataset), 0, "grid")[:10]
         images, masks = augment(self.dataset.images(indices), self.dataset.masks(indices), derive_rng(0, "grid augment"), self.mirrored)
         with run.autocast():
             pred = run.averages[self.part](images.to(run.device)).argmax(1).cpu()
