@@ -84,7 +84,11 @@ def smaller_bundle(bundle: Bundle, resolution: int) -> Bundle:
 
 def main() -> None:
     args = tyro.cli(SmallerBundle)
-    smaller_bundle(Bundle.load(args.bundle), args.resolution).save(args.out)
+    try:
+        smaller_bundle(Bundle.load(args.bundle), args.resolution).save(args.out)
+    except ProxymaskError as error:
+        raise SystemExit(f"smaller_bundle.py: {error.message}") from None
+    print(f"{args.out}: pictures of {args.resolution} pixels")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Condition(Checked):
     """Extract the sketch, edges or depth of a picture, or the scribble of a mask, as a mapper gets it.
 
-    The result has the size of the bundle's pictures. It can be changed in any image editor and used as --input of proxymask generate.
+    The result has the size at which its mapper reads it. It can be changed in any image editor and used as --input of proxymask generate.
 
     Examples:
       proxymask condition sketch photo.jpg --out sketch.png
