@@ -178,11 +178,15 @@ class Stages:
         clusters: ProxyClusters,
         rearranger: Rearranger,
         segmenter: FewShotSegmenter,
+        discriminator: Discriminator | None = None,
         real: bool = False,
         teacher: OasisMapper | None = None,
         **changes: Any,
     ) -> OasisMapper:
-        """Train (on) a mapper with ``changes`` of the preset's settings, from a ``teacher`` alone where one is given."""
+        """Train (on) a mapper with ``changes`` of the preset's settings, from a ``teacher`` alone where one is given.
+
+        ``discriminator``: where L_adv starts; that of --discriminator where not given.
+        """
         steps = self.settings.mapper_steps
         given: dict[str, Any] = {
             "config": dataclasses.replace(self.preset.mapper, **changes),
@@ -196,7 +200,8 @@ class Stages:
         if teacher is not None:
             definition: StageDefinition = DistillationDefinition(teachers=[teacher], **given)
         else:
-            definition = MapperDefinition(discriminator=self.discriminator(), pictures=self.real if real else None, **given)
+            start = discriminator or self.discriminator()
+            definition = MapperDefinition(discriminator=start, pictures=self.real if real else None, **given)
         out = self.settings.work / self.named(f"mapper-{name}-{steps}")
         self._run(definition, out, f"mapper {name}")
         return load_part(out, "mapper", OasisMapper)

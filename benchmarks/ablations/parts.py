@@ -32,6 +32,7 @@ from proxymask.imaging.pictures import write_picture
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import read_label_set, read_labelled
 from proxymask.inference.synthesizer import Synthesizer
+from proxymask.models.discriminator import Discriminator
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
@@ -135,8 +136,8 @@ class Domain(Stages):
         """The clusters of all arms but those with another K."""
         return self.clustered(self.preset.num_clusters) if self.given is None else self.given
 
-    def rearranged(self, name: str) -> tuple[ProxyClusters, Rearranger]:
-        """Clusters and rearranger of an arm."""
+    def rearranged(self, name: str) -> tuple[ProxyClusters, Rearranger, Discriminator]:
+        """Clusters and rearranger of an arm, and the discriminator that was trained with it, from which that of the mapper starts."""
         arm = ARMS[name]
         clusters = self.own_clusters if arm.clusters is None else self.clustered(arm.clusters)
         own = bool(arm.rearranger) or arm.clusters is not None
@@ -148,7 +149,7 @@ class Domain(Stages):
             trained = averaged(Rearranger, "rearranger", run, newest)
             assert isinstance(trained, Rearranger)
             net = trained
-        return clusters, net
+        return clusters, net, load_part(run, "discriminator", Discriminator)
 
     def segmenter(self, name: str, clusters: ProxyClusters, rearranger: Rearranger) -> FewShotSegmenter:
         """The few-shot segmenter of an arm; where no rearranger takes part in it, arms of as many labels share one."""
@@ -161,14 +162,14 @@ class Domain(Stages):
     def bundle(self, name: str) -> Bundle:
         """The trained parts of an arm."""
         arm = ARMS[name]
-        clusters, rearranger = self.rearranged(name)
+        clusters, rearranger, discriminator = self.rearranged(name)
         segmenter = self.segmenter(name, clusters, rearranger)
         changes, teacher = dict(arm.mapper), None
         if arm.student:
-            teacher = self.mapper("full", clusters, rearranger, segmenter, real=True)
+            teacher = self.mapper("full", clusters, rearranger, segmenter, discriminator, real=True)
             *wide, _, last = self.preset.mapper.widths
             changes |= {"widths": (*wide, last, last), "tail": 1}
-        mapper = self.mapper(name, clusters, rearranger, segmenter, real=True, teacher=teacher, **changes)
+        mapper = self.mapper(name, clusters, rearranger, segmenter, discriminator, real=True, teacher=teacher, **changes)
         return Bundle(
             generator=self.cut.generator,
             cut=self.cut.resolution,
