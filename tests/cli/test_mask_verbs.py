@@ -74,6 +74,46 @@ def test_mask_check_of_a_folder(tiny_bundle, tmp_path, capsys):
     assert "1 of 3 masks cannot be used" in shown.err
 
 
+def test_generate_gives_the_warnings_of_mask_check(tiny_bundle, tmp_path, capsys):
+    ids = np.zeros((128, 128), np.uint8)
+    ids[20:100, 20:100] = 7
+    ids[1, 1] = 8
+    tiny_part = tmp_path / "masks" / "tiny-part.png"
+    tiny_part.parent.mkdir()
+    Image.fromarray(ids).save(tiny_part)
+    rgba = np.concatenate([LABELS.colors[ids.clip(0, 7)], np.full((128, 128, 1), 255, np.uint8)], axis=2)
+    rgba[:32, :, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "masks" / "transparent.png")
+    wanted = {"tiny-part": "accessories (1 pixels) is lost", "transparent": "25.0 % of it is transparent, which counts as background"}
+    for name, text in wanted.items():
+        mask = tiny_part.with_stem(name)
+        assert run("mask", "check", mask, "--bundle", tiny_bundle, "--out", tmp_path / "check.png") == 0
+        assert f"warning: {text}" in capsys.readouterr().out
+        assert run("generate", "--mask", mask, "--bundle", tiny_bundle, "--out", tmp_path / "picture.png", *CPU) == 0
+        assert f"note: {mask}: {text}" in capsys.readouterr().err
+    assert run("generate", "--mask", tiny_part.parent, "--bundle", tiny_bundle, "--out", tmp_path / "pictures", *CPU) == 0
+    shown = capsys.readouterr().err
+    assert "parts of 2 of the 2 masks may not appear as painted" in shown
+    assert f"mask check {tiny_part.parent}" in shown
+
+
+def test_mask_check_writes_into_a_folder(tiny_bundle, tmp_path, capsys):
+    mask = soft_mask(tmp_path / "soft.png")
+    (tmp_path / "with.suffix").mkdir()
+    for folder in (tmp_path / "new", tmp_path / "with.suffix"):
+        assert run("mask", "check", mask, "--bundle", tiny_bundle, "--out", folder) == 0
+        assert f"overlay: {folder / 'soft.png'}" in capsys.readouterr().out
+        assert (folder / "soft.png").is_file()
+    assert run("mask", "check", mask, "--bundle", tiny_bundle, "--out", tmp_path / "check.gif") == 2
+    assert "end the name in one of these" in capsys.readouterr().err
+
+
+def test_no_details_without_a_detail_network_is_said(tiny_bundle, tmp_path, capsys):
+    words = ("--bundle", tiny_bundle, "--no-details", "--out", tmp_path / "picture.png", *CPU)
+    assert run("generate", "--mask", soft_mask(tmp_path / "soft.png"), *words) == 0
+    assert "--no-details changes nothing" in capsys.readouterr().err
+
+
 def test_strict_goes_with_masks(tiny_bundle, tmp_path, capsys):
     Image.new("L", (32, 32), 255).save(tmp_path / "in.png")
     words = ("generate", "--condition", "sketch", "--input", tmp_path / "in.png", "--strict", "--out", tmp_path / "o.png")

@@ -9,6 +9,7 @@ import tyro
 
 from ..core.checks import Checked, Range, Seed, check_value, either, nearest
 from ..core.errors import ProxymaskError
+from .hints import bundle_option, command_line
 from .options import BundleName, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
 from .streams import note
@@ -70,7 +71,7 @@ class Generate(Checked):
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     details: bool = True
-    """Use the detail networks, which draw thin parts and borders where the input has them; --no-details does without them."""
+    """Whether the detail networks, where the bundle has them, draw the thin parts and the borders of the input."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 
@@ -130,6 +131,11 @@ class Generate(Checked):
             how = f"leave --mapper out, or give --condition {found} --input"
             raise ProxymaskError(f"--mapper {mapper} does not read {reads} (it reads {found}): {how}")
 
+    def _check_details(self, synth: "Synthesizer", mappers: Sequence[str]) -> None:
+        """Say where --no-details has no effect."""
+        if not self.details and not any(name in synth.bundle.details for name in mappers):
+            note(f"note: --no-details changes nothing: the bundle has no detail network for {either(mappers)}")
+
     def _styles(self) -> range:
         first = self.common.seed if self.style_seed is None else self.style_seed
         return range(first, first + self.count)
@@ -137,7 +143,9 @@ class Generate(Checked):
     def _from_masks(self, mask: Path) -> None:
         from ..core.files import files_in
         from ..imaging.mask_files import find_masks
+        from ..imaging.masks import read_mask_notes, resize_mask
         from ..inference.detail_inputs import mask_inputs
+        from ..inference.mask_check import mask_problems, read_target
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         synth.use_details = self.details
@@ -147,20 +155,32 @@ class Generate(Checked):
             )
         mapper = self.mapper or synth.bundle.mapper_for("mask")
         self._check_mapper(synth, mapper, "mask")
+        self._check_details(synth, [mapper])
         files = find_masks(mask, synth.bundle.labels)
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
         _check_outside(self.out, [mask])
-        good, bad = [], 0
+        good, bad, warned = [], 0, 0
+        target = read_target(self.bundle)
         for file in files:
             try:
-                good.append((file.name, synth.read_mask(file.path, self.strict)))
+                read = read_mask_notes(file.path, target.labels, strict=self.strict)
+                ids = resize_mask(read.ids, target.pictures, str(file.path))
+                good.append((file.name, ids))
             except ProxymaskError as error:
                 if len(files) == 1:
                     raise
                 bad += 1
                 note(f"skipped: {error.message}")
+                continue
+            problems = mask_problems(read, ids, target)
+            warned += bool(problems)
+            for found in (*read.notes, *(problems if len(files) == 1 else ())):
+                note(f"note: {file.path}: {found}")
+        if warned and len(files) > 1:
+            check = command_line("mask", "check", mask, *bundle_option(self.bundle))
+            note(f"note: parts of {warned} of the {len(files)} masks may not appear as painted; {check} lists them")
         done = 0
         with progress("rendering") as report:
             for start in range(0, len(good), CHUNK):
@@ -184,6 +204,7 @@ class Generate(Checked):
         mappers = [self.mapper or synth.bundle.mapper_for(kind.name) for kind in kinds]
         for kind, mapper in zip(kinds, mappers, strict=True):
             self._check_mapper(synth, mapper, kind.name)
+        self._check_details(synth, mappers)
         groups, left_out = self._groups(kinds[0].name)
         output = _Output.choose(self.out, len(groups), self.count, "inputs")
         output.check(

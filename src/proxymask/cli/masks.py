@@ -27,7 +27,8 @@ class MaskCheck(Checked):
     """The mask: a picture, JSON of labelme or COCO, or a folder: of masks, or with one black-and-white file for each class."""
     bundle: BundleName = "avatars"
     out: Path = Path("mask-check.png")
-    """Picture to write: the classes in their colours over grey, with a legend. For several masks, a folder of this name without suffix."""
+    """Picture to write: the classes in their colours over grey, with a legend. A folder, if there is one or the name has no suffix;
+    for several masks, a folder of this name without suffix."""
     over: OptionalPath = None
     """Picture to draw the classes over instead of grey, for example the sample that was painted over."""
 
@@ -44,9 +45,12 @@ class MaskCheck(Checked):
         target = read_target(self.bundle)
         masks = find_masks(self.file, target.labels)
         several = len(masks) > 1
-        folder = self.out.with_suffix("") if several else None
-        picture_format(self.out)
-        outs = [self.out if folder is None else folder / f"{mask.name}{self.out.suffix}" for mask in masks]
+        named = bool(self.out.suffix) and not self.out.is_dir()
+        if named:
+            picture_format(self.out)
+        folder = None if named and not several else self.out.with_suffix("") if named else self.out
+        suffix = self.out.suffix if named else ".png"
+        outs = [self.out if folder is None else folder / f"{mask.name}{suffix}" for mask in masks]
         inputs = [*(file for mask in masks for file in files_in(mask.path)), *([] if self.over is None else [self.over])]
         for out in outs:
             check_not_input(out, inputs)
@@ -67,8 +71,8 @@ class MaskCheck(Checked):
             for problem in checked.problems:
                 print(f"warning: {problem}")
             write_picture(out, checked.picture)
-        if folder is None:
-            print(f"the mask can be used; overlay: {self.out}")
+        if not several:
+            print(f"the mask can be used; overlay: {outs[0]}")
         elif bad:
             raise ProxymaskError(f"{bad} of {len(masks)} masks cannot be used (named above); overlays of the others: {folder}")
         else:

@@ -10,7 +10,7 @@ from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.sizes import START, Size, as_size, block_size, height_width, size_text
 from ..imaging.labels import LabelSet
-from ..imaging.masks import check_report, overlay, read_mask_notes, resize_mask
+from ..imaging.masks import MaskReading, check_report, overlay, read_mask_notes, resize_mask
 from ..imaging.pictures import PAPER, legend
 from ..imaging.reader import read_picture
 from .bundle import check_bundle
@@ -75,7 +75,6 @@ def check_mask(file: str | Path, target: Target, over: str | Path | None = None,
     read = read_mask_notes(file, target.labels, strict=strict)
     mask = read.ids
     used = resize_mask(mask, target.pictures, str(file))
-    grid = resize_mask(used, target.grid)
     tall, wide = height_width(target.pictures)
     height, width = (round(side * SIDE / max(tall, wide)) for side in (tall, wide))
     base = np.full((height, width, 3), GREY, dtype=np.uint8)
@@ -87,12 +86,19 @@ def check_mask(file: str | Path, target: Target, over: str | Path | None = None,
     picture = Image.new("RGB", (width, height + key.height), PAPER)
     picture.paste(laid, (0, 0))
     picture.paste(key, (0, height))
-    return MaskCheck(check_report(mask, target.labels), read.notes, _problems(mask, used, grid, target), picture)
+    return MaskCheck(check_report(mask, target.labels), read.notes, mask_problems(read, used, target), picture)
 
 
-def _problems(mask: np.ndarray, used: np.ndarray, grid: np.ndarray, target: Target) -> list[str]:
-    """Warnings: ``mask`` as painted, ``used`` at the size of the pictures, ``grid`` at that of the proxy masks; ids (H, W)."""
+def mask_problems(read: MaskReading, used: np.ndarray, target: Target) -> list[str]:
+    """Warnings of a mask that can be used: what of it is too small, stretched, or transparent.
+
+    Args:
+        read: the mask in its own size.
+        used: its ids at the size of the pictures.
+        target: see :func:`read_target`.
+    """
     found = []
+    mask, grid = read.ids, resize_mask(used, target.grid)
     (height, width), pictures = height_width(target.pictures), size_text(target.pictures)
     if mask.shape[0] < height or mask.shape[1] < width:
         found.append(f"it is smaller than the pictures ({pictures}), so its edges will be blocky: paint it larger")
@@ -100,6 +106,8 @@ def _problems(mask: np.ndarray, used: np.ndarray, grid: np.ndarray, target: Targ
         shape = "square" if height == width else f"of the shape of {pictures}"
         found.append(f"it is {size_text(mask.shape)}, not exactly {shape}, and will be stretched")
     names = target.labels.names
+    if not read.painted.all():
+        found.append(f"{100 * (1 - read.painted.mean()):.1f} % of it is transparent, which counts as {names[0]}")
     for i in np.unique(mask):
         pixels = np.count_nonzero(mask == i)
         if not (used == i).any():
