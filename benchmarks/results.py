@@ -33,7 +33,8 @@ Pictures are drawn (avatars, churches), so their exact masks are known. Nothing 
 they have no masks. The **judges** are segmentation networks that took no part in making a model; the second one has another
 architecture. **Distance** is the Fréchet distance to real pictures in the features of the first judge, of faces in those of
 EfficientNet-Lite0. It is no FID, because Inception's weights are not part of this project (`proxymask evaluate --features inception`
-computes FID and KID where they are). A row of fewer than 10,000 rearranger steps is marked **toy** and is no result.
+computes FID and KID where they are). A row of fewer than 10,000 rearranger steps is marked short; one of fewer than 4,000, the steps of
+the default `fit`, is marked **toy** and is no result.
 
 `python benchmarks/results.py` makes this page from the JSON files in `docs/results/`. Run the commands in the folder `benchmarks`; the
 data and trainings that they need are in [benchmarks/README.md](../benchmarks/README.md). What was decided by these numbers:

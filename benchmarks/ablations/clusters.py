@@ -1,44 +1,38 @@
 """Figure S4: K in {5, 10, 25, 50, 100}: a sheet, and as numbers what the paper left to the eye.
 
-    python -m ablations.clusters --data data/avatars64 --masks data/test64 --discriminator runs/g64 --work runs/ablations --steps 10000
+    python -m ablations.clusters --data data/avatars64 --masks data/test64 --generator avatars --clusters avatars \\
+        --labels runs/avatars-labels --discriminator runs/g64 --work runs/parts-avatars --steps 4000 --mapper-steps 2400
 
-A row holds the IoU of accessories (the paper's "glasses"), the share of pixels that stay although their class changes (mask ignored),
-mIoU with the mapper (``miou_masks``) and without (``miou_proxy``), mask agreement, and the distance.
+Arms as in :mod:`ablations.parts`, and with its --work they share trainings: the generator's own K is the arm ``full``, the others are
+K-clusters. A row holds mIoU with the mapper (``miou_masks``) and without (``miou_proxy``), the IoU of every class (the paper's "glasses"
+are accessories), the share of pixels that stay although their class changes (mask ignored), agreement, and the distances.
 """
 
 import dataclasses
+from pathlib import Path
 
 import tyro
 
-from proxymask.core.errors import ProxymaskError
+from proxymask.training.presets import load_preset
 
-from .common import Lab, Settings
+from .parts import Arm, Parts, run
+
+NUMBERS = (5, 10, 25, 50, 100)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clusters(Settings):
+class Clusters(Parts):
     """Vary the number of clusters."""
 
-    numbers: tuple[int, ...] = (5, 10, 25, 50, 100)
-    """K."""
-
-
-def run(args: Clusters) -> None:
-    lab = Lab(args)
-    if lab.bundle.segmenter is None:
-        raise ProxymaskError(f"the bundle {args.bundle} has no segmenter, from which mappers learn")
-    rows = []
-    for number in map(int, lab.chosen([str(number) for number in args.numbers])):
-        clusters = lab.clusters(number)
-        net, _ = lab.rearranger(f"clusters-{number}", clusters)
-        mapper = lab.mapper(f"clusters-{number}", clusters, net, lab.bundle.segmenter)
-        name = f"clusters-{number}"
-        place = lab.variant(name, clusters=clusters, rearranger=net, mappers={"mask": mapper})
-        found = lab.evaluated(name, place, mapped=True)
-        rows.append(lab.row("clusters", f"K = {number}", found, clusters=number, mapper_steps=args.mapper_steps))
-        lab.write("clusters", rows, [f"K = {number}" for number in args.numbers])
-    lab.sheet("clusters", [f"clusters-{number}" for number in args.numbers])
+    out: Path = Path(__file__).parents[2] / "docs" / "results" / "ablations" / "clusters.json"
+    """JSON file of the rows; rows of other arms that are in it stay. The picture sheet is written beside it."""
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Clusters))
+    args = tyro.cli(Clusters)
+    own = load_preset(args.preset).num_clusters
+    run(
+        args,
+        "clusters",
+        {"full" if number == own else f"{number}-clusters": Arm(clusters=None if number == own else number) for number in NUMBERS},
+    )

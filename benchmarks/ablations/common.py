@@ -42,7 +42,8 @@ from proxymask.training.stages.mapper import MapperDefinition
 from proxymask.training.stages.rearranger import RearrangerDefinition
 from proxymask.training.stages.segmenter import SegmenterDefinition
 
-TOY = 10_000  # rearranger steps below which a row is called a toy
+TOY = 4000  # rearranger steps, those of the default fit, below which a row is no result
+SHORT = 10_000  # and below which its row is marked as a short one
 WAIT = 5.0  # seconds between two looks at a folder that another process writes
 SCORES = ("frechet/judge", "precision/judge", "recall/judge", "miou", "boundary_f_1px", "accuracy", "mask_ignored", "unchanged")
 OF_EVERY_JUDGE = ("miou", "boundary_f_1px")
@@ -66,7 +67,7 @@ class Budget:
     preset: str = "demo"
     """Settings of the stages."""
     steps: int = 10_000
-    """Budget: steps of each rearranger. With less than 10,000 a row is marked as a toy."""
+    """Budget: steps of each rearranger. With less than 10,000 a row is marked as short, with less than 4,000 as a toy."""
     mapper_steps: int = 4400
     """Budget: steps of each mapper."""
     segmenter_steps: int = 400
@@ -250,9 +251,9 @@ class Stages:
             return evaluate(config, device=s.device, precision=s.precision, seed=s.seed, progress=lambda done, total: update(done, total))
 
     def row(self, ablation: str, variant: str, found: Evaluation, **more: Any) -> dict[str, Any]:
-        """One row: what it is, its budget, whether it is a toy, and its numbers."""
+        """One row: what it is, its budget, and its numbers."""
         s = self.settings
-        row: dict[str, Any] = {"ablation": ablation, "variant": variant, "seed": s.seed, "steps": s.steps, "toy": s.steps < TOY}
+        row: dict[str, Any] = {"ablation": ablation, "variant": variant, "seed": s.seed, "steps": s.steps}
         row |= {"count": s.count, **more}
         for of in ("masks", "proxy", "generator", "floor"):
             for key in SCORES:

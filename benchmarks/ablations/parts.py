@@ -119,15 +119,20 @@ class Parts(Budget):
 
 
 class Domain(Stages):
-    """One generator with its labelled samples, and the chain of trainings of every arm."""
+    """One generator with its labelled samples, and the chain of trainings of every arm.
 
-    def __init__(self, args: Parts) -> None:
+    Args:
+        args: generator, data and lengths.
+        arms: by name; one with changes of the rearranger or of K has a rearranger of its own, the others take that of ``full``.
+    """
+
+    def __init__(self, args: Parts, arms: Mapping[str, Arm] = ARMS) -> None:
         generator = load_part(args.generator, "generator", Generator)
         given = None if args.clusters is None else load_part(args.clusters, "clusters", ProxyClusters)
         cut = load_preset(args.preset).cut_for(generator.resolution) if given is None else given.resolution
         labels = read_label_set(args.labels)
         super().__init__(args, SplitGenerator(generator, cut).eval().requires_grad_(False), labels)
-        self.given, self.digest = given, weights_hash(generator)
+        self.arms, self.given, self.digest = arms, given, weights_hash(generator)
         self.fresh = ImageSet.open(args.masks, generator.resolution)
         self.ws, self.masks, _ = read_labelled(args.labels, labels, self.digest)
 
@@ -138,7 +143,7 @@ class Domain(Stages):
 
     def rearranged(self, name: str) -> tuple[ProxyClusters, Rearranger, Discriminator]:
         """Clusters and rearranger of an arm, and the discriminator that was trained with it, from which that of the mapper starts."""
-        arm = ARMS[name]
+        arm = self.arms[name]
         clusters = self.own_clusters if arm.clusters is None else self.clustered(arm.clusters)
         own = bool(arm.rearranger) or arm.clusters is not None
         net, run = self.trained_rearranger(name if own else "full", clusters, real=True, **arm.rearranger)
@@ -153,7 +158,7 @@ class Domain(Stages):
 
     def segmenter(self, name: str, clusters: ProxyClusters, rearranger: Rearranger) -> FewShotSegmenter:
         """The few-shot segmenter of an arm; where no rearranger takes part in it, arms of as many labels share one."""
-        arm = ARMS[name]
+        arm = self.arms[name]
         ws, masks = self.ws[: arm.labelled], self.masks[: arm.labelled]
         transferred = len(ws) <= self.preset.segmenter.style_transfer_max_labels
         called = f"{len(ws)}-labels-{name}" if transferred or arm.segmenter else f"{len(ws)}-labels"
@@ -161,7 +166,7 @@ class Domain(Stages):
 
     def bundle(self, name: str) -> Bundle:
         """The trained parts of an arm."""
-        arm = ARMS[name]
+        arm = self.arms[name]
         clusters, rearranger, discriminator = self.rearranged(name)
         segmenter = self.segmenter(name, clusters, rearranger)
         changes, teacher = dict(arm.mapper), None
@@ -184,7 +189,7 @@ class Domain(Stages):
     def sheet(self, out: Path, masks: int = 10) -> None:
         """A picture sheet: masks, samples that give the style, then a row for each arm that is there."""
         rows: list[np.ndarray] = []
-        for folder in map(self.folder, ARMS):
+        for folder in map(self.folder, self.arms):
             if not (folder / "bundle.json").is_file():
                 continue
             synth = Synthesizer.from_pretrained(folder, self.settings.device, self.settings.precision)
@@ -198,22 +203,22 @@ class Domain(Stages):
         write_picture(out, tile(rows))
 
 
-def run(args: Parts) -> None:
+def run(args: Parts, ablation: str = "parts", arms: Mapping[str, Arm] = ARMS) -> None:
     """Do the arms that --only names, or all."""
-    domain = Domain(args)
+    domain = Domain(args, arms)
     rows = []
-    for name in domain.chosen(list(ARMS)):
+    for name in domain.chosen(list(arms)):
         bundle = domain.bundle(name)
-        found = domain.evaluated(name, domain.saved(name, bundle), mapped=True, parts=("pictures", "style"))
+        found = domain.evaluated(name, domain.saved(name, bundle), mapped=True, parts=("pictures", "own-mask", "style"))
         about = {
             "mapper_steps": args.mapper_steps,
             "segmenter_steps": args.segmenter_steps,
             "clusters": bundle.clusters.num_clusters,
-            "labels": len(domain.ws[: ARMS[name].labelled]),
+            "labels": len(domain.ws[: arms[name].labelled]),
             "judge": next(judge["name"] for judge in found.about["judges"]),
         }
-        rows.append(domain.row("parts", name, found, **about))
-        domain.store(args.out, {"rows": rows}, list(ARMS), lambda _: {"ablation": "parts"})
+        rows.append(domain.row(ablation, name, found, **about))
+        domain.store(args.out, {"rows": rows}, list(arms), lambda _: {"ablation": ablation})
     domain.sheet(args.out.with_name(f"{domain.named(args.out.stem)}.png"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from proxymask.evaluation.report import number
 from proxymask.evaluation.svg import lines
 
-from .form import Section, cell, current, further_judges, joined, listed, load, markdown, missing, only_toys, plot
+from .form import Section, cell, current, further_judges, is_toy, joined, length, listed, load, markdown, missing, only_toys, plot
 
 PROXY = {"frechet_proxy": "distance", "mask_ignored_proxy": "mask ignored", "agreement": "agreement", "identity_psnr": "PSNR of self"}
 CLUSTERS = {
@@ -27,19 +27,17 @@ LABELS = {"segmenter_miou": "segmenter mIoU", "miou_masks": "mIoU", "accuracy_ma
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """A row a variant, by every judge where there is a second one; toys are marked."""
-    toys, read = (
-        any(row["toy"] for row in rows),
-        [(judge, key) for judge in further_judges(rows) for key in columns if key.startswith("miou_")],
-    )
+    """A row a variant, by every judge where there is a second one; toys and short rows are marked."""
+    further = [(judge, key) for judge in further_judges(rows) for key in columns if key.startswith("miou_")]
+    marked = any(length(row["steps"]) for row in rows)
     cells = []
     for row in rows:
-        budget = [f"{row['steps']:,}", *(["**toy**" if row["toy"] else ""] if toys else []), f"{row['count']:,}"]
-        more = [cell(row.get("judges", {}).get(judge, {}), key) for judge, key in read]
+        budget = [f"{row['steps']:,}", *([length(row["steps"])] if marked else []), f"{row['count']:,}"]
+        more = [cell(row.get("judges", {}).get(judge, {}), key) for judge, key in further]
         name = current(row["variant"]) + (f", seed {row['seed']}" if row.get("seed") else "")
         cells.append([name, *budget, *(cell(row, key) for key in columns), *more])
-    heads = [*columns.values(), *(f"{columns[key]}, judge {judge}" for judge, key in read)]
-    out = markdown(["", "steps", *(["toy"] if toys else []), "pictures", *heads], cells)
+    heads = [*columns.values(), *(f"{columns[key]}, judge {judge}" for judge, key in further)]
+    out = markdown(["", "steps", *(["length"] if marked else []), "pictures", *heads], cells)
     out += f"\n{DEFINED}\n" if "agreement" in columns else ""
     trained = sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})
     return out + (f"\nMappers of {', '.join(f'{steps:,}' for steps in trained)} steps.\n" if trained else "")
@@ -47,32 +45,38 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
 
 def extremes(rows: Sequence[Mapping[str, Any]], key: str, name: str, least: bool = False) -> str:
     """The best and the worst row that is no toy, in a sentence."""
-    scored = sorted((row for row in rows if row.get(key) is not None and not row["toy"]), key=lambda row: row[key] if least else -row[key])
+    trained = [row for row in rows if row.get(key) is not None and not is_toy(row["steps"])]
+    scored = sorted(trained, key=lambda row: row[key] if least else -row[key])
     best, worst = scored[0], scored[-1]
     if len(scored) == 1:
         return f"So far only {current(best['variant'])} is measured: {name} {cell(best, key)}."
     return f"Best {name}: {current(best['variant'])} ({cell(best, key)}); worst: {current(worst['variant'])} ({cell(worst, key)})."
 
 
-def ablation(folder: Path, name: str, title: str, columns: Mapping[str, str], key: str, of: str, drawn: str = "") -> Section:
+def read(folder: Path, name: str) -> Any:
+    """The JSON file of an ablation, or None where it is missing."""
+    return load(folder / "ablations" / f"{name}.json")
+
+
+def ablation(folder: Path, name: str, found: Any, title: str, columns: Mapping[str, str], key: str, of: str, drawn: str = "") -> Section:
     """The section of an ablation; where all rows are toys, table, plot and pictures are folded.
 
     Args:
         folder: of the JSON files.
-        name: of the ablation's JSON file and sheet.
+        name: of the ablation's sheet.
+        found: its JSON file, or None.
         title: the heading.
         columns: keys of a row, and their heads.
         key: what the best and the worst row are chosen by: distance (the least is best) or mIoU.
         of: its name in the sentence.
         drawn: the plot.
     """
-    found = load(folder / "ablations" / f"{name}.json")
     if found is None:
         return missing(title, name)
     rows, body = found["rows"], table(found["rows"], columns)
     sheet = f"![{name}](results/ablations/{name}.png)" if (folder / "ablations" / f"{name}.png").is_file() else ""
     pictures = f"{SHEET}\n\n{sheet}" if sheet else ""
-    if all(row["toy"] for row in rows):
+    if all(is_toy(row["steps"]) for row in rows):
         return only_toys(title, [row["steps"] for row in rows], name, {"Numbers and pictures of the toys": joined([body, drawn, pictures])})
     sentence = extremes(rows, key, of, least=key.startswith("frechet"))
     return Section(title, sentence, name, table=body, plot=drawn, folded={"Pictures": pictures})
@@ -80,26 +84,27 @@ def ablation(folder: Path, name: str, title: str, columns: Mapping[str, str], ke
 
 def losses(folder: Path) -> Section:
     """The ablation of the losses, with the distances over the iterations."""
-    found, drawn = load(folder / "ablations" / "losses.json"), ""
+    found, drawn = read(folder, "losses"), ""
     if found is not None:
         series = {current(name): [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
         drawn = plot(folder, "losses", lines("Distance over iterations", series, "steps", "judge features"))
-    return ablation(folder, "losses", "Losses (Figures S2 and S3)", PROXY, "frechet_proxy", "distance", drawn)
+    return ablation(folder, "losses", found, "Losses (Figures S2 and S3)", PROXY, "frechet_proxy", "distance", drawn)
 
 
 def clusters(folder: Path) -> Section:
     """The ablation of K."""
-    found, drawn = load(folder / "ablations" / "clusters.json"), ""
+    found, drawn = read(folder, "clusters"), ""
     if found is not None:
+        found["rows"] = [row | {"variant": f"K = {row['clusters']}"} for row in found["rows"]]
         scored = {"with a mapper": "miou_masks", "proxy masks, no mapper": "miou_proxy"}
         series = {name: [(row["clusters"], row[key]) for row in found["rows"] if row.get(key) is not None] for name, key in scored.items()}
         drawn = plot(folder, "clusters", lines("mIoU by the number of clusters", series, "clusters", log_x=True))
-    return ablation(folder, "clusters", "Number of clusters (Figure S4)", CLUSTERS, "miou_masks", "mIoU with a mapper", drawn)
+    return ablation(folder, "clusters", found, "Number of clusters (Figure S4)", CLUSTERS, "miou_masks", "mIoU with a mapper", drawn)
 
 
 def reals(folder: Path) -> Section:
     """What L_adv takes for real."""
-    return ablation(folder, "reals", "What L_adv takes for real", PROXY, "frechet_proxy", "distance")
+    return ablation(folder, "reals", read(folder, "reals"), "What L_adv takes for real", PROXY, "frechet_proxy", "distance")
 
 
 def spread(values: Sequence[float], key: str = "") -> str:
@@ -111,11 +116,11 @@ def spread(values: Sequence[float], key: str = "") -> str:
 
 def label_curve(folder: Path) -> Section:
     """What the number of labelled samples is worth: the segmenter alone, and the full chain."""
-    title, found = "Label curve", load(folder / "ablations" / "labels.json")
+    title, found = "Label curve", read(folder, "labels")
     if found is None:
         return missing(title, "labels")
     rows = [row for row in found["rows"] if row.get("miou_masks") is not None]
-    rows = [row for row in rows if not row["toy"]] or rows
+    rows = [row for row in rows if not is_toy(row["steps"])] or rows
     chains = {labels: [row for row in rows if row["labels"] == labels] for labels in sorted({row["labels"] for row in rows})}
     alone = {row["labels"]: row for row in found["spread"]}
     body = curve_table(chains, alone)
@@ -125,7 +130,7 @@ def label_curve(folder: Path) -> Section:
     }
     drawn = plot(folder, "labels", lines("mIoU by labelled samples", series, "labelled samples", log_x=True))
     folded = {"Every chain": table(found["rows"], LABELS)}
-    if all(row["toy"] for row in rows):
+    if all(is_toy(row["steps"]) for row in rows):
         return only_toys(title, [row["steps"] for row in found["rows"]], "labels", {"Numbers of the toys": joined([body, drawn]), **folded})
     return Section(title, curve_found(chains), "labels", curve_notes(rows, chains), body, drawn, folded)
 

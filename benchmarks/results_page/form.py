@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ablations.common import SHORT, TOY
+
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
@@ -20,9 +22,9 @@ COMMANDS = {
     "style-colors": "`python style_colors.py --labels skin top clothes --masks data/test128 "
     f"--out ../docs/results/style-colors-avatars.json`; {MORE}",
     "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",
-    "parts": "`python -m ablations.parts ... --steps 10000`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
+    "parts": "`python -m ablations.parts ...`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
     "losses": f"`python -m ablations.losses {FOLDERS} --steps 10000`",
-    "clusters": f"`python -m ablations.clusters {FOLDERS} --steps 10000`",
+    "clusters": "`python -m ablations.clusters ...`, in [benchmarks/README.md](../benchmarks/README.md)",
     "labels": f"`python -m ablations.labels {FOLDERS} --pseudo-labels runs/pseudo-labels --rearranger runs/avatars-64 --steps 4000 "
     "--mapper-steps 1200 --segmenter-steps 300 --count 500`",
     "reals": f"`python -m ablations.reals {FOLDERS} --steps 10000`",
@@ -131,6 +133,16 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 def further_judges(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the judges after the main one that scored any of the rows."""
     return list(dict.fromkeys(name for row in rows for name in row.get("judges", {})))
+
+
+def is_toy(steps: int) -> bool:
+    """Whether a row of so many steps is no result."""
+    return steps < TOY
+
+
+def length(steps: int) -> str:
+    """How a row of so many steps is marked."""
+    return "**toy**" if is_toy(steps) else "short" if steps < SHORT else ""
 
 
 def only_toys(title: str, steps: Sequence[int], name: str, folded: Mapping[str, str], more: str = "") -> Section:

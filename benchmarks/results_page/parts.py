@@ -11,7 +11,7 @@ from ablations.parts import ARMS, PARTS, Part
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
-from .form import Section, joined, markdown, only_toys
+from .form import Section, is_toy, joined, length, markdown, only_toys
 
 TITLE = "What is each part beyond the paper worth?"
 MIOU, DISTANCE = 0.01, 0.05  # changes that count: of the mIoU by every judge, and of the distance as a share of it without the part
@@ -30,7 +30,6 @@ class Worth:
     seeds: int
     steps: int
     """Rearranger steps of the shortest row."""
-    toy: bool
     miou: float
     """Without the part, by the main judge."""
     gains: Mapping[str, float]
@@ -65,7 +64,6 @@ def worth(part: Part, domain: str, rows: Sequence[Mapping[str, Any]]) -> Worth |
         domain=domain,
         seeds=len(seeds),
         steps=min(row["steps"] for pair in both for row in pair),
-        toy=any(row["toy"] for pair in both for row in pair),
         miou=statistics.fmean(off["miou_masks"] for _, off in both),
         gains=gains,
         distance=statistics.fmean(off["frechet_masks"] for _, off in both),
@@ -133,7 +131,7 @@ def section(folder: Path) -> Section | None:
             pictures = f"Masks, styles, then the arms {arms}:\n\n![parts-{domain}](results/ablations/parts-{domain}.png)"
             sheets[f"Pictures: {domain}"] = pictures
     how = f"{trained(folder)}\n\n{RULE}"
-    grown = [one for one in worths if not one.toy]
+    grown = [one for one in worths if not is_toy(one.steps)]
     if not grown:
         folded = {"Numbers of the toys": joined([body, how]), **sheets}
         return only_toys(TITLE, [one.steps for one in worths], "parts", folded)
@@ -146,8 +144,8 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
     places: dict[str, list[str]] = {}
     for one in worths:
         places.setdefault(one.domain, list(one.gains))
-    toys = any(one.toy for one in worths)
-    heads, rows = ["", "steps", *(["toy"] if toys else [])], []
+    marked = any(length(one.steps) for one in worths)
+    heads, rows = ["", "steps", *(["length"] if marked else [])], []
     for domain, judges in places.items():
         further = [f"{domain}: mIoU on − off, judge {judge}" for judge in judges[1:]]
         heads += [f"{domain}: mIoU off", "on − off", *further, f"{domain}: distance off", "on − off"]
@@ -156,7 +154,7 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
         if not mine:
             continue
         steps = " / ".join(f"{count:,}" for count in sorted({one.steps for one in mine.values()}))
-        cells = [part.title, steps, *(["**toy**" if any(one.toy for one in mine.values()) else ""] if toys else [])]
+        cells = [part.title, steps, *([length(min(one.steps for one in mine.values()))] if marked else [])]
         for domain, judges in places.items():
             if (at := mine.get(domain)) is None:
                 cells += ["–"] * (3 + len(judges))

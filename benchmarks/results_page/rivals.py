@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations.common import TOY
-
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import HEADS, number
 from proxymask.evaluation.svg import lines
 
 from .evaluation import Evaluated, evaluated
-from .form import Section, cell, further_judges, joined, listed, load, markdown, missing, only_toys, plot, words
+from .form import Section, cell, further_judges, is_toy, joined, length, listed, load, markdown, missing, only_toys, plot, words
 
 RIVAL = "Against a supervised rival, over wall time (Figure S5)"
 BASELINES = "Without learning"
@@ -40,11 +38,12 @@ def wall_time(folder: Path) -> Section:
     for title, row in points:
         scores = [cell(row, "miou"), *(cell(row.get("judges", {}).get(name, {}), "miou") for name in others)]
         hours = f"{row.get('spent', row['seconds']) / 3600:.2f} h"
-        toy = "**toy**" if budget[row["name"]] < TOY else ""
-        cells.append([title, hours, f"{row['step']:,}", toy, f"{row['count']:,}", cell(row, "frechet_judge"), *scores])
-    heads = ["", "wall time", "steps", "toy", "pictures", "distance", "mIoU", *(f"mIoU, judge {name}" for name in others)]
+        cells.append(
+            [title, hours, f"{row['step']:,}", length(budget[row["name"]]), f"{row['count']:,}", cell(row, "frechet_judge"), *scores]
+        )
+    heads = ["", "wall time", "steps", "length", "pictures", "distance", "mIoU", *(f"mIoU, judge {name}" for name in others)]
     body, drawn = markdown(heads, cells), {key: over_time(folder, rows, names, key) for key in ("miou", "frechet_judge")}
-    toys = [name for name in names if budget[name] < TOY]
+    toys = [name for name in names if is_toy(budget[name])]
     if len(toys) == len(names):
         folded = {"Numbers and plots of the toys": joined([body, *drawn.values()])}
         return only_toys(RIVAL, list(budget.values()), "wall-time", folded, INADE)
