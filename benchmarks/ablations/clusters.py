@@ -17,8 +17,6 @@ from proxymask.training.presets import load_preset
 
 from .parts import Arm, Parts, run
 
-NUMBERS = (5, 10, 25, 50, 100)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clusters(Parts):
@@ -26,13 +24,18 @@ class Clusters(Parts):
 
     out: Path = Path(__file__).parents[2] / "docs" / "results" / "ablations" / "clusters.json"
     """JSON file of the rows; rows of other arms that are in it stay. The picture sheet is written beside it."""
+    numbers: tuple[int, ...] = (5, 10, 25, 50, 100)
+    """K."""
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """An arm for each K; that of the preset's own K is ``full``."""
+        own = load_preset(self.preset).num_clusters
+        return {
+            "full" if number == own else f"{number}-clusters": Arm(clusters=None if number == own else number) for number in self.numbers
+        }
 
 
 if __name__ == "__main__":
     args = tyro.cli(Clusters)
-    own = load_preset(args.preset).num_clusters
-    run(
-        args,
-        "clusters",
-        {"full" if number == own else f"{number}-clusters": Arm(clusters=None if number == own else number) for number in NUMBERS},
-    )
+    run(args, "clusters", args.arms)

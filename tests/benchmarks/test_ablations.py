@@ -16,12 +16,12 @@ import results
 import wall_time
 from ablations import clusters, labels, losses, parts, reals
 from ablations import common as shared
-from ablations.common import OF_EVERY_JUDGE, Lab
+from ablations.common import OF_EVERY_JUDGE, SHORT, TOY, Lab
 from baselines.oasis import train
 from baselines.oasis.stage import OasisConfig
 from baselines.oasis.train import TrainOasis, train_oasis
 from results_page import parts as worth_of_parts
-from results_page.form import anchor
+from results_page.form import anchor, length
 
 from proxymask.core.errors import ProxymaskError
 from proxymask.core.lock import folder_lock
@@ -59,6 +59,21 @@ def stored(common: dict[str, object], name: str) -> dict:
     return json.loads((Path(str(common["results"])) / f"{name}.json").read_text())
 
 
+@pytest.fixture
+def settings(common: dict[str, object], tiny_bundle: Path, tmp_path: Path) -> dict[str, Any]:
+    """Settings of the parts: the tiny bundle's generator with two labelled samples."""
+    bundle = Bundle.load(tiny_bundle)
+    assert bundle.labels is not None
+    networks = SampleNetworks(bundle.split_generator(), bundle.clusters, bundle.segmenter, bundle.labels)
+    write_samples(networks, [1, 2], tmp_path / "labelled", with_labels=True)
+    for found in (tmp_path / "labelled").glob("*.labels.png"):
+        found.rename(found.with_name(found.name.replace("labels", "mask")))
+    bundle.labels.save(tmp_path / "labelled" / "labels.json")
+    given = {key: value for key, value in common.items() if key not in ("bundle", "results")}
+    places = {"labels": tmp_path / "labelled", "out": Path(str(common["results"])) / "parts-tiny.json"}
+    return {**given, "generator": tiny_bundle, "clusters": tiny_bundle, **places}
+
+
 def test_losses(common: dict[str, object]) -> None:
     demo = PRESETS["demo"].rearranger
     variants = [dataclasses.replace(demo, **changes) for changes in losses.VARIANTS.values()]
@@ -69,7 +84,7 @@ def test_losses(common: dict[str, object]) -> None:
     losses.run(args)
     found = stored(common, "losses")
     assert [row["variant"] for row in found["rows"]] == ["L_adv + L_self + L_mask", "refinement block"]
-    assert all(row["toy"] and row["frechet_proxy"] > 0 for row in found["rows"])
+    assert all(row["frechet_proxy"] > 0 for row in found["rows"])
     assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 2
     configs = [mark_of(path)["identity"] for path in sorted(Path(str(common["work"])).glob("rearranger-losses-*"))]
     trained = sorted(tuple(c[f"config.{key}"] for key in ("lambda_self", "lambda_mask", "lambda_mix", "refinement_width")) for c in configs)
@@ -86,6 +101,12 @@ def test_losses(common: dict[str, object]) -> None:
     assert "Best distance" not in text  # toys are no result
     assert "| L_adv + L_self + L_mask | 2 | **toy** |" in text
     assert "| real pictures | 2 | **toy** |" in text
+
+
+def test_length() -> None:
+    """Rows of the default fit's length are results, and those below the paper-like length are marked."""
+    assert PRESETS["demo"].rearranger_loop.steps == TOY
+    assert [length(steps) for steps in (TOY - 1, TOY, SHORT - 1, SHORT)] == ["**toy**", "short", "short", ""]
 
 
 def test_wall_time(common: dict[str, object], drawn: Path, tmp_path: Path) -> None:
@@ -130,15 +151,24 @@ def test_wall_time(common: dict[str, object], drawn: Path, tmp_path: Path) -> No
     assert "with its generator" in (args.results.parent / "plots" / "wall-time-miou.svg").read_text()
 
 
-def test_clusters(common: dict[str, object]) -> None:
-    clusters.run(clusters.Clusters(**(common | {"judge": ()}), numbers=(3, 5)))  # by all shipped judges
-    rows = stored(common, "clusters")["rows"]
+def test_clusters(settings: dict[str, Any]) -> None:
+    out, work = settings["out"].with_name("clusters.json"), settings["work"]
+    args = clusters.Clusters(**(settings | {"judge": (), "out": out}), numbers=(3, 5))  # by all shipped judges
+    parts.run(args, "clusters", args.arms)
+    rows = json.loads(out.read_text())["rows"]
     assert [row["clusters"] for row in rows] == [3, 5]
+    assert {path.name for path in work.glob("rearranger-*")} == {"rearranger-3-clusters-2", "rearranger-5-clusters-2"}
+    assert clusters.Clusters(**settings).arms == {
+        name: parts.ARMS.get(name, arm) for name, arm in clusters.Clusters(**settings).arms.items()
+    }
+    assert {"full", "25-clusters"} <= clusters.Clusters(**settings).arms.keys() & parts.ARMS.keys()  # shared with the ablation of parts
     for row in rows:
         assert {"miou_masks", "miou_proxy", "mask_ignored_proxy", "agreement", "frechet_masks"} <= row.keys()
         assert "accessories" in row["iou_masks"]
         assert row["judges"]["avatars-unet"].keys() == {f"{key}_{of}" for key in OF_EVERY_JUDGE for of in ("masks", "proxy")}
-    assert "mIoU with mapper, judge avatars-unet" in results.document(Path(str(common["results"])).parent)
+    text = results.document(out.parents[1])
+    assert "mIoU with mapper, judge avatars-unet" in text
+    assert "| K = 3 | 2 | **toy** |" in text
 
 
 def test_labels(common: dict[str, object], tmp_path: Path) -> None:
@@ -153,21 +183,6 @@ def test_labels(common: dict[str, object], tmp_path: Path) -> None:
     text = results.document(args.results.parent)
     assert "| 1 labelled, draw 0 | 2 | **toy** |" in text
     assert "drawn at random" not in text  # toys are no result
-
-
-@pytest.fixture
-def settings(common: dict[str, object], tiny_bundle: Path, tmp_path: Path) -> dict[str, Any]:
-    """Settings of the parts: the tiny bundle's generator with two labelled samples."""
-    bundle = Bundle.load(tiny_bundle)
-    assert bundle.labels is not None
-    networks = SampleNetworks(bundle.split_generator(), bundle.clusters, bundle.segmenter, bundle.labels)
-    write_samples(networks, [1, 2], tmp_path / "labelled", with_labels=True)
-    for found in (tmp_path / "labelled").glob("*.labels.png"):
-        found.rename(found.with_name(found.name.replace("labels", "mask")))
-    bundle.labels.save(tmp_path / "labelled" / "labels.json")
-    given = {key: value for key, value in common.items() if key not in ("bundle", "results")}
-    places = {"labels": tmp_path / "labelled", "out": Path(str(common["results"])) / "parts-tiny.json"}
-    return {**given, "generator": tiny_bundle, "clusters": tiny_bundle, **places}
 
 
 def test_parts(settings: dict[str, Any]) -> None:
@@ -247,13 +262,13 @@ def test_a_trial_takes_the_place_of_no_result(capsys: pytest.CaptureFixture[str]
     assert shared.merge({"a": points[0]}, {"a": points[1]}, ["a"]) == {"a": points[1]}
 
 
-def test_other_steps_in_the_same_work_folder(common: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_steps_in_the_same_work_folder(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """Mappers of another rearranger are kept aside, and not taken, nor in the way."""
-    clusters.run(clusters.Clusters(**common, numbers=(5,)))
-    clusters.run(clusters.Clusters(**common | {"steps": 3}, numbers=(5,)))
+    for steps in (2, 3):
+        parts.run(parts.Parts(**settings | {"steps": steps}, only=("full",)))
     assert "held a run with other settings" in capsys.readouterr().out
-    assert [row["steps"] for row in stored(common, "clusters")["rows"]] == [3]
-    assert len(list(Path(str(common["work"])).glob("mapper-clusters-5-2*"))) == 2
+    assert [row["steps"] for row in json.loads(settings["out"].read_text())["rows"]] == [3]
+    assert len(list(settings["work"].glob("mapper-full-2*"))) == 2
 
 
 def test_a_folder_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

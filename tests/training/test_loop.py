@@ -145,6 +145,20 @@ def test_checkpoints_kept(tmp_path: Path) -> None:
     assert names(tmp_path / "three") == ["checkpoint-00000003", "checkpoint-00000004", "checkpoint-00000005"]
 
 
+@pytest.mark.parametrize("stops", [(7,), (4, 5), (5, 7), (6,), (1, 2, 7)])
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_stops_leave_the_checkpoints_of_an_undisturbed_run(stops: tuple[int, ...], keep: int, tmp_path: Path) -> None:
+    config = tiny.loop_config(steps=8, checkpoint_every=3, keep=keep)
+    loop.train(Line(), config, tmp_path / "whole")
+    for stop in stops:
+        send = lambda step, *_, at=stop: os.kill(os.getpid(), signal.SIGTERM) if step == at else None  # noqa: E731
+        with pytest.raises(loop.Stopped):
+            loop.train(Line(), config, tmp_path / "run", progress=send)
+        assert len(names(tmp_path / "run")) <= keep
+    loop.train(Line(), config, tmp_path / "run")
+    assert names(tmp_path / "run") == names(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("when", ["tensors", "rename"])
 def test_full_disk_while_saving(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tiny.state(tiny.run(Line(), tmp_path / "whole", checkpoint_every=2))
@@ -228,7 +242,7 @@ def test_unfinished_checkpoint_is_ignored(tmp_path: Path) -> None:
     assert names(tmp_path / "run") == ["checkpoint-00000004"]
     assert tiny.differing(whole, tiny.state(tiny.run(Line(), tmp_path / "run"))) == []
     left = sorted(path.name for path in (tmp_path / "run").glob("checkpoint*"))
-    assert left == ["checkpoint-00000004", "checkpoint-00000006"]  # what was left over is removed
+    assert left == ["checkpoint-00000006"]  # what was left over is removed, and what no undisturbed run has
 
 
 def test_other_runs_are_refused(tmp_path: Path) -> None:

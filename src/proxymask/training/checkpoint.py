@@ -74,8 +74,12 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         raise ProxymaskError(f"no space left on the disk of {folder} ({kept}); free some and run the same command again") from None
 
 
-def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep: int) -> Path:
-    """Write a checkpoint of ``run``, then remove all but the newest ``keep``."""
+def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep: int, every: int = 1) -> Path:
+    """Write a checkpoint of ``run``, then remove all but that one and the newest ``keep`` - 1 whose steps are multiples of ``every``.
+
+    So one that was written at a stop, between two that were due, goes as soon as the next one is there, and a run that was stopped
+    leaves the checkpoints of one that was not.
+    """
     final = folder / f"checkpoint-{run.index:08d}"
     temporary = final.with_name(final.name + ".tmp")
     if temporary.exists():
@@ -93,7 +97,8 @@ def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     # one of a later step is damaged, as this run did not go on from it
-    kept = [path for path in checkpoints(folder) if path.name <= final.name][-keep:]
+    due = [path for path in checkpoints(folder) if path.name < final.name and int(path.name.partition("-")[2]) % every == 0]
+    kept = [*due[len(due) - min(keep - 1, len(due)) :], final]
     for old in folder.glob("checkpoint-*"):  # also what is left of one whose writing or removal was interrupted
         if old not in kept and NAME.fullmatch(old.name):
             shutil.rmtree(old, ignore_errors=True)

@@ -322,13 +322,13 @@ def _train(stage: Stage, config: LoopConfig, out: Path, identity: dict[str, Any]
                     if config.grid_every and _due(config.grid_every, run):
                         _save_grid(run, out)
                     if _due(config.checkpoint_every, run):
-                        save_checkpoint(run, out, identity, config.keep)
+                        save_checkpoint(run, out, identity, config.keep, config.checkpoint_every)
                         saved_at = run.index
                     if progress is not None:
                         progress(run.index, config.steps, latest)
                 if _any_process(stop_requested(), run):
                     if main and saved_at != run.index:
-                        save_checkpoint(run, out, identity, config.keep)
+                        save_checkpoint(run, out, identity, config.keep, config.checkpoint_every)
                     _any_process(True, run)  # the others wait: a launcher ends all processes when the first one exits
                     break
         finally:
