@@ -20,6 +20,7 @@ SECTIONS = (
     style_colors.section,
     speed.section,
     parts.section,
+    ablations.published,
     ablations.losses,
     ablations.clusters,
     ablations.reals,

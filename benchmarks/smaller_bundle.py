@@ -78,7 +78,8 @@ def smaller_bundle(bundle: Bundle, resolution: int) -> Bundle:
         details[name] = DetailNetwork(**network.config | {"resolution": network.config["resolution"] // factor})
         details[name].load_state_dict(network.state_dict())
     segmenter = None if bundle.segmenter is None else smaller_segmenter(bundle.segmenter, factor)
-    about = bundle.about | {"generator": weights_hash(generator)}
+    made = f"{bundle.about.get('made by', 'unknown')}; then the blocks up to {resolution} pixels were taken out of it"
+    about = bundle.about | {"made by": made, "generator": weights_hash(generator)}
     return dataclasses.replace(bundle, generator=generator, details=details, segmenter=segmenter, about=about)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from wall_time import averaged, proxy_driven, seconds_at
 
 from proxymask.cli.progress import progress
 from proxymask.core.checks import nearest
@@ -18,8 +19,9 @@ from proxymask.core.files import read_json, write_json
 from proxymask.core.hashing import short_hash
 from proxymask.core.lock import InUse, folder_lock
 from proxymask.data.dataset import ImageSet
-from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, evaluate
+from proxymask.evaluation import BundleSynthesis, Evaluation, EvaluationConfig, MaskToImageBenchmark, evaluate
 from proxymask.evaluation.config import Part
+from proxymask.evaluation.judge import Judge, shipped_judges
 from proxymask.evaluation.results import judge_key
 from proxymask.evaluation.synthesis import SHAPES, STYLES
 from proxymask.imaging.grids import tile, to_uint8
@@ -33,6 +35,7 @@ from proxymask.models.oasis_mapper import OasisMapper
 from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator
+from proxymask.training.checkpoint import checkpoints
 from proxymask.training.parts import Frozen, load_part
 from proxymask.training.presets import Preset, load_preset
 from proxymask.training.stages.clusters import ClustersDefinition
@@ -206,6 +209,24 @@ class Stages:
         out = self.settings.work / self.named(f"mapper-{name}-{steps}")
         self._run(definition, out, f"mapper {name}")
         return load_part(out, "mapper", OasisMapper)
+
+    def benchmark(self, masks: ImageSet, count: int) -> MaskToImageBenchmark:
+        """The main judge with the real pictures, for the points of a curve."""
+        judges = self.settings.judge or (shipped_judges(self.labels) if self.labels is not None else ())
+        if not judges:
+            raise ProxymaskError("no judge of these classes is shipped: give --judge")
+        return MaskToImageBenchmark(Judge.load(judges[0]), self.real, masks, count)
+
+    def curve(self, run: Path, bundle: Bundle, bench: MaskToImageBenchmark) -> list[dict[str, Any]]:
+        """Distances at every checkpoint of a rearranger's run, in the place of that of ``bundle``."""
+        points = []
+        for path in checkpoints(run):
+            step = read_json(path / "state.json")["step"]
+            at = averaged(Rearranger, "rearranger", run, path)
+            assert isinstance(at, Rearranger)
+            synth = Synthesizer(dataclasses.replace(bundle, rearranger=at), self.settings.device, self.settings.precision)
+            points.append({"step": step, "seconds": round(seconds_at(run, step), 1), **proxy_driven(bench, BundleSynthesis(synth))})
+        return points
 
     def _run(self, definition: StageDefinition, out: Path, title: str) -> None:
         """Run a stage, unless it is done; where another process is running it, wait for that one. What the folder holds of other settings

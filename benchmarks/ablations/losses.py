@@ -8,15 +8,8 @@ import dataclasses
 from typing import Any, Literal
 
 import tyro
-from wall_time import averaged, proxy_driven, seconds_at
 
-from proxymask.core.files import read_json
 from proxymask.data.dataset import ImageSet
-from proxymask.evaluation import BundleSynthesis, MaskToImageBenchmark
-from proxymask.evaluation.judge import Judge, shipped_judges
-from proxymask.inference.synthesizer import Synthesizer
-from proxymask.models.rearranger import Rearranger
-from proxymask.training.checkpoint import checkpoints
 
 from .common import Lab, Settings
 
@@ -55,23 +48,12 @@ def run(args: Losses) -> None:
     lab = Lab(args)
     rows: list[dict[str, Any]] = []
     curves: dict[str, list[dict[str, Any]]] = {}
-    assert lab.bundle.labels is not None
-    judges = args.judge or shipped_judges(lab.bundle.labels)
-    assert judges, "give --judge"
-    size = lab.bundle.resolution
-    bench = MaskToImageBenchmark(Judge.load(judges[0]), lab.real, ImageSet.open(args.masks, size), args.point_count)
+    bench = lab.benchmark(ImageSet.open(args.masks, lab.bundle.resolution), args.point_count)
     names = {name.replace(" + ", "-").replace(" ", "-"): name for name in VARIANTS}
     for short in lab.chosen(list(names)):
         name = names[short]
         net, out = lab.rearranger(f"losses-{short}-{args.init}", points=args.points, init=args.init, **VARIANTS[name])
-        curve = []
-        for path in checkpoints(out):
-            step = read_json(path / "state.json")["step"]
-            at = averaged(Rearranger, "rearranger", out, path)
-            assert isinstance(at, Rearranger)
-            subject = BundleSynthesis(Synthesizer(dataclasses.replace(lab.bundle, rearranger=at), args.device, args.precision))
-            curve.append({"step": step, "seconds": round(seconds_at(out, step), 1), **proxy_driven(bench, subject)})
-        curves[lab.named(name)] = curve
+        curves[lab.named(name)] = lab.curve(out, lab.bundle, bench)
         place = lab.variant(f"losses-{short}", rearranger=net)
         rows.append(lab.row("losses", name, lab.evaluated(f"losses-{short}-{args.init}", place, mapped=False), init=args.init))
         lab.write("losses", rows, list(VARIANTS), curves=curves)

@@ -124,15 +124,16 @@ class Domain(Stages):
     Args:
         args: generator, data and lengths.
         arms: by name; one with changes of the rearranger or of K has a rearranger of its own, the others take that of ``full``.
+        points: checkpoints of a rearranger that are kept on the way.
     """
 
-    def __init__(self, args: Parts, arms: Mapping[str, Arm] = ARMS) -> None:
+    def __init__(self, args: Parts, arms: Mapping[str, Arm] = ARMS, points: int = 0) -> None:
         generator = load_part(args.generator, "generator", Generator)
         given = None if args.clusters is None else load_part(args.clusters, "clusters", ProxyClusters)
         cut = load_preset(args.preset).cut_for(generator.resolution) if given is None else given.resolution
         labels = read_label_set(args.labels)
         super().__init__(args, SplitGenerator(generator, cut).eval().requires_grad_(False), labels)
-        self.arms, self.given, self.digest = arms, given, weights_hash(generator)
+        self.arms, self.points, self.given, self.digest = arms, points, given, weights_hash(generator)
         self.fresh = ImageSet.open(args.masks, generator.resolution)
         self.ws, self.masks, _ = read_labelled(args.labels, labels, self.digest)
 
@@ -141,12 +142,12 @@ class Domain(Stages):
         """The clusters of all arms but those with another K."""
         return self.clustered(self.preset.num_clusters) if self.given is None else self.given
 
-    def rearranged(self, name: str) -> tuple[ProxyClusters, Rearranger, Discriminator]:
-        """Clusters and rearranger of an arm, and the discriminator that was trained with it, from which that of the mapper starts."""
+    def rearranged(self, name: str) -> tuple[ProxyClusters, Rearranger, Path]:
+        """Clusters and rearranger of an arm, and the run of the rearranger."""
         arm = self.arms[name]
         clusters = self.own_clusters if arm.clusters is None else self.clustered(arm.clusters)
         own = bool(arm.rearranger) or arm.clusters is not None
-        net, run = self.trained_rearranger(name if own else "full", clusters, real=True, **arm.rearranger)
+        net, run = self.trained_rearranger(name if own else "full", clusters, real=True, points=self.points, **arm.rearranger)
         if not arm.narrowed:  # of the same training, before it was narrowed
             newest = checkpoints(run)[-1]
             if steps_done(run) != self.settings.steps:
@@ -154,7 +155,7 @@ class Domain(Stages):
             trained = averaged(Rearranger, "rearranger", run, newest)
             assert isinstance(trained, Rearranger)
             net = trained
-        return clusters, net, load_part(run, "discriminator", Discriminator)
+        return clusters, net, run
 
     def segmenter(self, name: str, clusters: ProxyClusters, rearranger: Rearranger) -> FewShotSegmenter:
         """The few-shot segmenter of an arm; where no rearranger takes part in it, arms of as many labels share one."""
@@ -167,7 +168,8 @@ class Domain(Stages):
     def bundle(self, name: str) -> Bundle:
         """The trained parts of an arm."""
         arm = self.arms[name]
-        clusters, rearranger, discriminator = self.rearranged(name)
+        clusters, rearranger, run = self.rearranged(name)
+        discriminator = load_part(run, "discriminator", Discriminator)  # that of the mapper starts from it, as in fit
         segmenter = self.segmenter(name, clusters, rearranger)
         changes, teacher = dict(arm.mapper), None
         if arm.student:
@@ -203,10 +205,20 @@ class Domain(Stages):
         write_picture(out, tile(rows))
 
 
-def run(args: Parts, ablation: str = "parts", arms: Mapping[str, Arm] = ARMS) -> None:
-    """Do the arms that --only names, or all."""
-    domain = Domain(args, arms)
-    rows = []
+def run(args: Parts, ablation: str = "parts", arms: Mapping[str, Arm] = ARMS, points: int = 0, point_count: int = 0) -> None:
+    """Do the arms that --only names, or all.
+
+    Args:
+        args: generator, data and lengths.
+        ablation: name in the JSON file.
+        arms: all that there are.
+        points: checkpoints of each rearranger that are measured on the way, for a curve.
+        point_count: pictures a point.
+    """
+    domain = Domain(args, arms, points)
+    rows: list[dict[str, Any]] = []
+    curves: dict[str, list[dict[str, Any]]] = {}
+    bench = domain.benchmark(domain.fresh, point_count) if points else None
     for name in domain.chosen(list(arms)):
         bundle = domain.bundle(name)
         found = domain.evaluated(name, domain.saved(name, bundle), mapped=True, parts=("pictures", "own-mask", "style"))
@@ -218,7 +230,9 @@ def run(args: Parts, ablation: str = "parts", arms: Mapping[str, Arm] = ARMS) ->
             "judge": next(judge["name"] for judge in found.about["judges"]),
         }
         rows.append(domain.row(ablation, name, found, **about))
-        domain.store(args.out, {"rows": rows}, list(arms), lambda _: {"ablation": ablation})
+        if bench is not None:
+            curves[domain.named(name)] = domain.curve(domain.rearranged(name)[2], bundle, bench)
+        domain.store(args.out, {"rows": rows, **({"curves": curves} if points else {})}, list(arms), lambda _: {"ablation": ablation})
     domain.sheet(args.out.with_name(f"{domain.named(args.out.stem)}.png"))
 
 

@@ -1,5 +1,6 @@
 """Ablations as the paper has them: losses, number of clusters, what L_adv takes for real, and the curve of the labelled samples."""
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ CLUSTERS = {
     "frechet_masks": "distance",
     "frechet_proxy": "distance, no mapper",
 }
+PUBLISHED = {key: head for key, head in CLUSTERS.items() if key != "accessories"} | {"identity_psnr": "PSNR of self"}
+OURS = {"full": "ours"}  # names of arms, and those on the page
+BOTH = """Both have the generator, labels, sizes of networks, steps and batches of ours; everything else of the published one is the
+supplement's (`paper-256`). In its own figure it is trained for 140,000 steps."""
 DEFINED = """Mask ignored: share of the pixels that stay as they are although their class changes. Agreement: share of the
 positions whose nearest cluster is that of the proxy mask. PSNR of self: a sample under its own proxy mask, in dB."""
 SHEET = "First row: samples that give the layout; second row: styles; then one row for each variant:"
@@ -100,6 +105,19 @@ def clusters(folder: Path) -> Section:
         series = {name: [(row["clusters"], row[key]) for row in found["rows"] if row.get(key) is not None] for name, key in scored.items()}
         drawn = plot(folder, "clusters", lines("mIoU by the number of clusters", series, "clusters", log_x=True))
     return ablation(folder, "clusters", found, "Number of clusters (Figure S4)", CLUSTERS, "miou_masks", "mIoU with a mapper", drawn)
+
+
+def published(folder: Path) -> Section | None:
+    """The published method against ours, with the distances over the steps; None where it was not measured."""
+    found = read(folder, "published")
+    if found is None:
+        return None
+    found["rows"] = [row | {"variant": OURS.get(row["variant"], row["variant"])} for row in found["rows"]]
+    series = {OURS.get(name, name): [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
+    title, key = "The published method against ours, at equal steps", "miou_masks"
+    drawn = plot(folder, "published", lines("Distance over steps, proxy masks of other samples", series, "steps", "judge features"))
+    section = ablation(folder, "published", found, title, PUBLISHED, key, "mIoU with a mapper", drawn)
+    return dataclasses.replace(section, more="" if section.toys else BOTH)
 
 
 def reals(folder: Path) -> Section:

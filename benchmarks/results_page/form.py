@@ -23,6 +23,7 @@ COMMANDS = {
     f"--out ../docs/results/style-colors-avatars.json`; {MORE}",
     "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",
     "parts": "`python -m ablations.parts ...`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
+    "published": "`python -m ablations.published ...`, in [benchmarks/README.md](../benchmarks/README.md)",
     "losses": f"`python -m ablations.losses {FOLDERS} --steps 10000`",
     "clusters": "`python -m ablations.clusters ...`, in [benchmarks/README.md](../benchmarks/README.md)",
     "labels": f"`python -m ablations.labels {FOLDERS} --pseudo-labels runs/pseudo-labels --rearranger runs/avatars-64 --steps 4000 "

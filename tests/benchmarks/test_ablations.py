@@ -14,7 +14,7 @@ import torch
 pytest.importorskip("tyro")
 import results
 import wall_time
-from ablations import clusters, labels, losses, parts, reals
+from ablations import clusters, labels, losses, parts, published, reals
 from ablations import common as shared
 from ablations.common import OF_EVERY_JUDGE, SHORT, TOY, Lab
 from baselines.oasis import train
@@ -169,6 +169,27 @@ def test_clusters(settings: dict[str, Any]) -> None:
     text = results.document(out.parents[1])
     assert "mIoU with mapper, judge avatars-unet" in text
     assert "| K = 3 | 2 | **toy** |" in text
+
+
+def test_published(settings: dict[str, Any]) -> None:
+    out, work = settings["out"].with_name("published.json"), settings["work"]
+    args = published.Published(**(settings | {"out": out}), points=2, point_count=6)
+    theirs = args.arms["published"]
+    paper, demo = PRESETS["paper-256"], PRESETS["demo"]
+    assert dataclasses.replace(demo.rearranger, **theirs.rearranger, layers=paper.rearranger.layers, hidden=128) == paper.rearranger
+    sizes = {"widths": paper.mapper.widths, "hidden": paper.mapper.hidden, "tail": paper.mapper.tail}
+    assert dataclasses.replace(demo.mapper, **theirs.mapper, **sizes) == paper.mapper
+    parts.run(args, "published", args.arms, args.points, args.point_count)
+    found = json.loads(out.read_text())
+    assert [row["variant"] for row in found["rows"]] == ["full", "published"]
+    assert [row["clusters"] for row in found["rows"]] == [Bundle.load(settings["clusters"]).clusters.num_clusters, 25]
+    assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 2
+    made = Bundle.load(work / "bundles" / "published")
+    assert made.about["proxy_mask_mode"] == "hard"
+    assert made.rearranger.config["refinement_width"] == 0
+    text = results.document(out.parents[1])
+    assert "## The published method against ours" in text
+    assert "| published | 2 | **toy** |" in text
 
 
 def test_labels(common: dict[str, object], tmp_path: Path) -> None:
