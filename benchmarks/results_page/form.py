@@ -15,8 +15,8 @@ DATA = "--data data/avatars128 --masks data/test128"
 FOLDERS = "--bundle runs/avatars-64 --data data/avatars64 --masks data/test64 --discriminator runs/g64 --work runs/ablations"
 MORE = "churches and faces: [benchmarks/README.md](../benchmarks/README.md)"
 COMMANDS = {
-    "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation`, of one label with `--bundle runs/avatars-one --mapper mask-1` (the last "
-    f"command of the [card](../src/proxymask/bundles/avatars/README.md)); {MORE}",
+    "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation`, of one label with `--bundle runs/avatars-one --mapper mask-1` (the "
+    f"last command of the [card](../src/proxymask/bundles/avatars/README.md)); {MORE}",
     "paper": "`proxymask evaluate --data data/avatars128 --protocol paper --out runs/paper`",
     "details": "`python details.py --masks fresh --real data/avatars128`; `python details.py --bundle churches --masks churches-fresh2000 "
     "--real churches64/images --judge runs/churches-judge runs/churches-judge-unet`",
