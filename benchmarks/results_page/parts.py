@@ -14,11 +14,13 @@ from proxymask.evaluation.report import number
 from .form import Section, is_toy, joined, length, markdown, only_toys
 
 TITLE = "What is each part beyond the paper worth?"
-MIOU, DISTANCE = 0.01, 0.05  # changes that count: of the mIoU by every judge, and of the distance as a share of it without the part
+MIOU, DISTANCE, COLOURS = 0.01, 0.05, 0.05  # changes that count: of the mIoU by every judge, of the distance as a share of it without the
+# part, of the share of pictures in the colours of their own style
 SECOND_SEED = 0.02  # mIoU differences below which one seed is not enough
-RULE = f"""A difference is on minus off, with every other setting and the seed the same, and without detail networks. A part pays where it
-makes mIoU (by every judge, {MIOU} or more) or distance ({100 * DISTANCE:.0f} % or more) better and the other no worse by as much; where
-one gets better and the other worse, it is a trade. A part for speed has to cost nothing of either."""
+RULE = f"""A difference is on minus off, with every other setting and the seed the same, and without detail networks. Colours: share of
+pictures whose colours are nearest to those of their own style, of 20 styles. A part pays where it makes mIoU (by every judge, {MIOU} or
+more), distance ({100 * DISTANCE:.0f} % or more) or colours ({COLOURS} or more) better and none of the others worse by as much; where one
+gets better and another worse, it is a trade. A part for speed has to cost nothing of these."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +39,21 @@ class Worth:
     distance: float
     """Without the part."""
     distance_gain: float
+    colours: float
+    """Without the part."""
+    colours_gain: float
 
     @property
     def better(self) -> bool:
-        """Whether mIoU or distance is better with the part."""
-        return min(self.gains.values()) >= MIOU or self.distance_gain <= -DISTANCE * self.distance
+        """Whether mIoU, distance or colours are better with the part."""
+        nearer = self.distance_gain <= -DISTANCE * self.distance
+        return min(self.gains.values()) >= MIOU or nearer or self.colours_gain >= COLOURS
 
     @property
     def worse(self) -> bool:
-        """Whether mIoU, by any judge, or distance is worse with the part."""
-        return min(self.gains.values()) <= -MIOU or self.distance_gain >= DISTANCE * self.distance
+        """Whether mIoU, by any judge, distance or colours are worse with the part."""
+        farther = self.distance_gain >= DISTANCE * self.distance
+        return min(self.gains.values()) <= -MIOU or farther or self.colours_gain <= -COLOURS
 
 
 def worth(part: Part, domain: str, rows: Sequence[Mapping[str, Any]]) -> Worth | None:
@@ -68,6 +75,8 @@ def worth(part: Part, domain: str, rows: Sequence[Mapping[str, Any]]) -> Worth |
         gains=gains,
         distance=statistics.fmean(off["frechet_masks"] for _, off in both),
         distance_gain=statistics.fmean(on["frechet_masks"] - off["frechet_masks"] for on, off in both),
+        colours=statistics.fmean(off["style_consistency"] for _, off in both),
+        colours_gain=statistics.fmean(on["style_consistency"] - off["style_consistency"] for on, off in both),
     )
 
 
@@ -93,11 +102,12 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
     if len(places) > 1:
         for place in places:
             text.append(f"on {place} alone: {titles(part for part in quality if paying[part] == [place])}")
-    text.append(f"nowhere: {titles(part for part in quality if not paying[part])}")
+    trades = [one for one in worths if one.part in quality and one.better and one.worse]
+    traded = {one.part for one in trades}
+    text.append(f"nowhere: {titles(part for part in quality if not paying[part] and part not in traded)}")
     more = []
-    trades = [f"{one.part.title} ({one.domain})" for one in worths if one.part in quality and one.better and one.worse]
     if trades:
-        more.append(f"Trades: {', '.join(trades)}.")
+        more.append(f"Trades: {', '.join(f'{one.part.title} ({one.domain})' for one in trades)}.")
     partly = [part for part in PARTS if 0 < len(known[part]) < len(places)]
     if partly:
         more.append(f"Not on every domain yet: {titles(partly)}.")
@@ -148,7 +158,7 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
     heads, rows = ["", "steps", *(["length"] if marked else [])], []
     for domain, judges in places.items():
         further = [f"{domain}: mIoU on − off, judge {judge}" for judge in judges[1:]]
-        heads += [f"{domain}: mIoU off", "on − off", *further, f"{domain}: distance off", "on − off"]
+        heads += [f"{domain}: mIoU off", "on − off", *further, f"{domain}: distance off", "on − off", f"{domain}: colours off", "on − off"]
     for part in PARTS:
         mine = {one.domain: one for one in worths if one.part == part}
         if not mine:
@@ -157,10 +167,11 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
         cells = [part.title, steps, *([length(min(one.steps for one in mine.values()))] if marked else [])]
         for domain, judges in places.items():
             if (at := mine.get(domain)) is None:
-                cells += ["–"] * (3 + len(judges))
+                cells += ["–"] * (5 + len(judges))
                 continue
             gains = [f"{at.gains[judge]:+.3f}" if judge in at.gains else "–" for judge in judges]
             cells += [number(at.miou), *gains, number(at.distance, "frechet"), f"{at.distance_gain:+.2f}"]
+            cells += [number(at.colours), f"{at.colours_gain:+.3f}"]
         rows.append(cells)
     return heads, rows
 

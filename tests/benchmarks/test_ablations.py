@@ -236,14 +236,20 @@ def test_parts(settings: dict[str, Any]) -> None:
         parts.run(parts.Parts(**settings, only=("studnt",)))
 
 
-def row_of(variant: str, miou: float, distance: float, seed: int = 0, steps: int = 10_000) -> dict[str, Any]:
+def row_of(variant: str, miou: float, distance: float, seed: int = 0, colours: float = 0.9) -> dict[str, Any]:
     scores = {"miou_masks": miou, "frechet_masks": distance, "judges": {"second": {"miou_masks": miou - 0.1}}}
-    return {"variant": variant, "seed": seed, "steps": steps, "toy": steps < 10_000, "judge": "first", **scores}
+    return {"variant": variant, "seed": seed, "steps": 10_000, "judge": "first", "style_consistency": colours, **scores}
 
 
 def test_which_parts_pay(tmp_path: Path) -> None:
     budget = {"mapper_steps": 2400, "count": 2000}
-    off = {"no-refinement": (0.5, 10.0), "no-L_mix": (0.65, 5.1), "no-style-prior": (0.67, 7.0), "no-narrowing": (0.651, 5.0)}
+    off = {
+        "no-refinement": (0.5, 10.0),
+        "no-L_mix": (0.65, 5.1),
+        "no-style-prior": (0.67, 7.0),
+        "no-label-prior": (0.65, 5.0, 0, 0.8),
+        "no-narrowing": (0.651, 5.0),
+    }
     churches = {**off, "no-L_label": (0.1, 50.0), "no-L_mix": (0.55, 5.0), "no-narrowing": (0.68, 5.0)}
     for domain, arms in (("avatars", off), ("churches", churches)):
         rows = [row_of("full", 0.65, 5.0), *(row_of(name, *scores) for name, scores in arms.items())]
@@ -253,14 +259,15 @@ def test_which_parts_pay(tmp_path: Path) -> None:
     section = worth_of_parts.section(tmp_path)
     assert section is not None
     text = section.text()
-    assert (
-        "Parts that pay on avatars and churches: refinement block; on avatars alone: none; on churches alone: L_mix (off: L_self)" in text
-    )
+    assert "Parts that pay on avatars and churches: refinement block, label prior (off: the coarser style prior); on avatars alone" in text
+    assert "; on avatars alone: none; on churches alone: L_mix (off: L_self)" in text
     assert " Not on every domain yet: L_label. " in text
     assert "Trades: style prior (avatars), style prior (churches)." in text
     assert "cost nothing: none; that cost something: narrowing of queries and keys." in text
     assert "need a second seed: style prior (avatars)" not in text  # 0.02 itself is enough
-    assert "need a second seed: narrowing of queries and keys (avatars)" in text  # L_mix has two
+    unsure = text.partition("need a second seed: ")[2]
+    assert "narrowing of queries and keys (avatars)" in unsure
+    assert "L_mix" not in unsure.partition("\n")[0]  # it has two
     assert "| refinement block | 10,000 | 0.500 | +0.150 | +0.150 | 10.0 | -5.00 | 0.500 |" in text
     assert "toy" not in text
     assert worth_of_parts.section(tmp_path / "none") is None
