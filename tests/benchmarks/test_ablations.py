@@ -268,7 +268,7 @@ def test_which_parts_pay(tmp_path: Path) -> None:
     unsure = text.partition("need a second seed: ")[2]
     assert "narrowing of queries and keys (avatars)" in unsure
     assert "L_mix" not in unsure.partition("\n")[0]  # it has two
-    assert "| refinement block | 10,000 | 0.500 | +0.150 | +0.150 | 10.0 | -5.00 | 0.500 |" in text
+    assert "| refinement block | 10,000 | 0.500 | +0.150 | +0.150 | 10.0 | -5.00 | 0.900 | +0.000 | 0.500 |" in text
     assert "toy" not in text
     assert worth_of_parts.section(tmp_path / "none") is None
 
