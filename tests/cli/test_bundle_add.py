@@ -177,6 +177,15 @@ def test_a_generator_whose_old_blocks_changed_is_refused(
     assert not (tmp_path / "x").exists()
 
 
+def test_what_is_no_run_and_no_place(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("bundle", "add", small / "mappers" / "mask", "--bundle", small, "--out", "avatars") == 2
+    assert "--out avatars is the name of an embedded bundle: choose another --out" in capsys.readouterr().err
+    assert run("bundle", "add", small / "mappers" / "sketch", "--bundle", small, "--out", "new") == 2
+    assert "a network alone, without its condition.json: give the run folder of its training" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_growths_that_cannot_be(small: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("train", "generator", "--images", pictures, "--out", tmp_path / "x", *QUICK)
     assert run(*words, "--new-blocks-only", True) == 2

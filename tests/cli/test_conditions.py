@@ -222,7 +222,10 @@ def test_generate_refuses_in_one_line(trained: Path, drawing: Path, tmp_path: Pa
     assert "there is no input: give --mask" in fails(capsys, *words)
     assert "--condition needs --input" in fails(capsys, *words, "--condition", "sketch")
     assert "not both" in fails(capsys, *words, "--mask", MASK, "--condition", "sketch", "--input", drawing)
-    assert "go with --input" in fails(capsys, *words, "--mask", MASK, "--invert")
+    assert "--invert goes with --input" in fails(capsys, *words, "--mask", MASK, "--invert")
+    assert "--from-photo goes with a photo" in fails(capsys, *words, "--mask", MASK, "--from-photo")
+    assert "name its kind: --condition sketch" in fails(capsys, *words, "--input", drawing)
+    assert "a folder of whole masks is given with --mask" in fails(capsys, *words, "--condition", "mask", "--input", MASK.parent)
     assert "no mapper for depth (it reads: mask, scribble, sketch)" in fails(capsys, *words, "--condition", "depth", "--input", drawing)
     assert "--mapper mask does not read sketch (it reads mask)" in fails(
         capsys, *words, "--condition", "sketch", "--mapper", "mask", "--input", drawing

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import tiny
+from proxymask.core.errors import ProxymaskError
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.detail_inputs import mask_inputs
 from proxymask.inference.synthesizer import Synthesizer
@@ -98,6 +99,16 @@ def test_batches_generate_and_steps_agree(synth: Synthesizer) -> None:
 def test_a_style_for_each_label_of_one_style_is_that_style(synth: Synthesizer) -> None:
     plain = synth(mask(), 3, output_type="tensor")
     assert torch.allclose(synth(mask(), {None: 3}, output_type="tensor"), plain, atol=2e-5)
+
+
+def test_masks_of_single_steps_have_the_size_of_pictures(synth: Synthesizer) -> None:
+    masks, style = np.zeros((1, 20, 20), np.int64), synth.make_style(1)
+    painted = mask_inputs(masks)
+    proxy = synth.proxy_mask(synth.map(masks), style, painted)
+    with pytest.raises(ProxymaskError, match=f"masks of 20x20 for pictures of {synth.size}x{synth.size}: synth.read_mask"):
+        synth.render(proxy, style, painted)
+    without = synth.render(synth.proxy_mask(synth.map(masks), style, None), style, None)
+    assert torch.equal(without, synth.render(synth.proxy_mask(synth.map(masks), style), style))
 
 
 def test_several_inputs_each_act_where_they_were_painted(synth: Synthesizer) -> None:

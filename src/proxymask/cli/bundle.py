@@ -43,8 +43,7 @@ class BundleAdd(Checked):
         """Write the bundle."""
         from ..core.files import restore_folder
         from ..inference.bundle import Bundle, is_mapper_name
-        from ..inference.find import find_bundle, is_bundle
-        from ..training.parts import find_part
+        from ..inference.find import find_bundle, is_bundle, list_bundles
 
         restore_folder(self.out)
         if is_bundle(self.run_folder):
@@ -54,6 +53,8 @@ class BundleAdd(Checked):
                 f"--name {self.name}: a mapper's name is one part of a path, without / and \\, and does not begin with a dot"
             )
         bundle = Bundle.load(self.bundle)
+        if not self.out.exists() and str(self.out) in list_bundles():
+            raise ProxymaskError(f"--out {self.out} is the name of an embedded bundle: choose another --out")
         if is_bundle(self.out) and self.out.resolve() != find_bundle(self.bundle).resolve():
             raise ProxymaskError(f"{self.out} is a bundle already: add to it with --bundle {self.out}, or choose another --out")
         adders = {
@@ -67,8 +68,11 @@ class BundleAdd(Checked):
             raise ProxymaskError(f"--name {self.name}: a bundle has one {part}, without a name; leave --name out")
         if part is None and (self.run_folder / "config.json").is_file() and self.run_folder.name in ("detail", "segmenter", "generator"):
             raise ProxymaskError(f"{self.run_folder} is a network alone: give the run folder of its training, {self.run_folder.parent}")
-        if part is None:  # a saved mapper, or an error
-            find_part(self.run_folder, "mapper, detail network, segmenter or generator")
+        if part is None and not (self.run_folder / "config.json").is_file():  # a saved mapper has one
+            found = "holds no mapper, detail network, segmenter or generator" if self.run_folder.is_dir() else "does not exist"
+            raise ProxymaskError(
+                f"{self.run_folder} {found}: give the run folder of proxymask train mapper, detail, segmenter or generator"
+            )
         adders[part or "mapper"](bundle)
 
     def _add_mapper(self, bundle: "Bundle") -> None:
@@ -82,7 +86,9 @@ class BundleAdd(Checked):
         mapper = load_mapper(find_part(self.run_folder, "mapper"))
         file = self.run_folder / "condition.json"
         about = read_json(file) if file.is_file() else dict(MASK)
-        if file.is_file() == isinstance(mapper, OasisMapper):
+        if not file.is_file() and not isinstance(mapper, OasisMapper):
+            raise ProxymaskError(f"{self.run_folder} is a network alone, without its condition.json: give the run folder of its training")
+        if file.is_file() and isinstance(mapper, OasisMapper):
             raise ProxymaskError(
                 f"{self.run_folder} is no run of proxymask train mapper: its condition.json does not fit its mapper; train it again"
             )

@@ -96,10 +96,14 @@ class Generate(Checked):
         if self.mask is None and not self.input:
             raise ProxymaskError("there is no input: give --mask, or --condition with --input")
         if self.mask is not None:
-            if self.from_photo or self.invert or self.unpainted != "mapper" or self.extractor is not None or self.weights is not None:
+            given = {"--invert": self.invert, "--unpainted": self.unpainted != "mapper"}
+            found = {"--from-photo": self.from_photo, "--extractor": self.extractor is not None, "--weights": self.weights is not None}
+            for flag in (name for name, used in found.items() if used):
                 raise ProxymaskError(
-                    "--from-photo, --invert, --unpainted, --extractor and --weights go with --input: give --condition mask --input"
+                    f"{flag} goes with a photo, and no mask is found in one: leave it out, or give --condition sketch --input"
                 )
+            for flag in (name for name, used in given.items() if used):
+                raise ProxymaskError(f"{flag} goes with --input: leave it out, or give --condition mask --input")
             return
         if self.strict:
             raise ProxymaskError("--strict goes with --mask: leave it out, or give --mask")
@@ -221,7 +225,7 @@ class Generate(Checked):
                 ]
             except ProxymaskError as error:
                 if len(groups) == 1:
-                    raise
+                    raise ProxymaskError(error.message + self._other_input(groups[0][1][0])) from None
                 bad += 1
                 note(f"skipped: {error.message}")
                 continue
@@ -239,6 +243,14 @@ class Generate(Checked):
                     done += 1
                     report(done, len(good) * self.count)
         output.report(done, bad + left_out, len(groups) + left_out, "inputs")
+
+    def _other_input(self, path: Path) -> str:
+        """What else an input that cannot be read as a mask may be."""
+        if self.condition and self.condition != ("mask",):
+            return ""
+        if path.is_dir():
+            return "; a folder of whole masks is given with --mask"
+        return "" if self.condition else "; if it is no mask, name its kind: --condition sketch, scribble, depth ..."
 
     def _groups(self, first_kind: str) -> tuple[list[tuple[str, Sequence[Path]]], int]:
         """The name and the files of every picture to paint, one file for each condition; and the number of files that cannot be opened."""
@@ -332,6 +344,8 @@ class _Output(NamedTuple):
 
     def report(self, done: int, bad: int, total: int, what: str) -> None:
         """Print what was written; a :class:`ProxymaskError` where inputs had to be skipped."""
-        print(f"{done:,} {'picture' if done == 1 else 'pictures'} in {self.out}" if self.folder else f"wrote {self.out}")
+        if done:
+            print(f"{done:,} {'picture' if done == 1 else 'pictures'} in {self.out}" if self.folder else f"wrote {self.out}")
         if bad:
-            raise ProxymaskError(f"{bad} of {total} {what} could not be used (named above); the others are rendered")
+            others = "; the others are rendered" if bad < total else ""
+            raise ProxymaskError(f"{bad} of {total} {what} could not be used (named above){others}")

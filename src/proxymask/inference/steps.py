@@ -22,7 +22,7 @@ from ..core.checks import Seed, Truncation, check_value, checked, nearest
 from ..core.device import autocast, resolve_device, resolve_precision
 from ..core.errors import ProxymaskError
 from ..core.hashing import short_hash
-from ..core.sizes import Size
+from ..core.sizes import Size, height_width, size_text
 from ..core.threads import inference
 from ..models.detail_network import DetailChange, DetailNetwork, Details
 from ..models.label_prior import PICTURE_EXPONENT, clusters_by_label
@@ -255,7 +255,7 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def proxy_mask(self, logits: torch.Tensor, style: Style, painted: Sequence[DetailInput] = ()) -> torch.Tensor:
+    def proxy_mask(self, logits: torch.Tensor, style: Style, painted: Sequence[DetailInput] | None = ()) -> torch.Tensor:
         """A mapper's logits (B, K, h, w), or one for all styles, -> proxy masks for the styles: ids (B, h, w) int64 where the bundle takes
         one cluster a position (:data:`ProxyMaskMode`), else probabilities (B, K, h, w).
 
@@ -265,7 +265,7 @@ class SynthesisSteps:
         """
         logits = logits.expand(max(len(logits), len(style)), -1, -1, -1)
         convert = logits_to_cluster_ids if is_hard(self.proxy_mask_mode) else logits_to_proxy_mask
-        return convert(logits, self.proxy_mask_mode, self._prior(style, painted))
+        return convert(logits, self.proxy_mask_mode, self._prior(style, painted or ()))
 
     def _prior(self, style: Style, painted: Sequence[DetailInput]) -> torch.Tensor:
         """The style prior, (B, K) or (B, K, h, w)."""
@@ -324,13 +324,13 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def render(self, proxy: torch.Tensor, style: Style, painted: Sequence[DetailInput] = ()) -> torch.Tensor:
+    def render(self, proxy: torch.Tensor, style: Style, painted: Sequence[DetailInput] | None = ()) -> torch.Tensor:
         """Proxy masks, ids (B, h, w) or planes (B, K, h, w), in a style or in one each -> pictures.
 
         ``painted``: what they were made of, for the detail networks; without it, or without such a network, G2 is not changed.
         """
         state = self.rearrange(proxy, style)
-        return self.render_rearranged(state, style, self.details(painted))
+        return self.render_rearranged(state, style, self.details(painted or ()))
 
     @inference
     def render_rearranged(self, state: SplitState, style: Style, details: Details | None = None) -> torch.Tensor:
@@ -345,11 +345,17 @@ class SynthesisSteps:
 
         Args:
             painted: inputs, each for all pictures or for one; of several, each acts where it was painted.
+
+        Raises:
+            ProxymaskError: label ids of another size than the pictures.
         """
         parts = []
         for one in painted if self.use_details else ():
             network = self._detail(one.mapper)
             if network is not None:
+                if one.given.ndim == 3 and tuple(one.given.shape[1:]) != height_width(self.bundle.size):
+                    have, wanted = size_text(tuple(one.given.shape[1:])), size_text(self.bundle.size)
+                    raise ProxymaskError(f"masks of {have} for pictures of {wanted}: synth.read_mask brings a mask to this size")
                 with torch.autocast(self.device.type, enabled=False):
                     parts.append((network, network.encode(one.given.to(self.device)), one.where))
         if not parts:
