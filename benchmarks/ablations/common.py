@@ -324,10 +324,6 @@ class Lab(Stages):
         self.bundle, self.results = Bundle.load(settings.bundle), settings.results
         super().__init__(settings, self.bundle.split_generator(), self.bundle.labels)
 
-    def clusters(self, number: int) -> ProxyClusters:
-        """K clusters of the generator, made as the bundle's own were; those themselves for their own K."""
-        return self.bundle.clusters if number == self.bundle.clusters.num_clusters else self.clustered(number)
-
     def rearranger(self, name: str, clusters: ProxyClusters | None = None, **more: Any) -> tuple[Rearranger, Path]:
         """As :meth:`trained_rearranger`, by default with the bundle's clusters."""
         return self.trained_rearranger(name, clusters or self.bundle.clusters, **more)

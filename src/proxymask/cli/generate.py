@@ -96,13 +96,13 @@ class Generate(Checked):
         if self.mask is None and not self.input:
             raise ProxymaskError("there is no input: give --mask, or --condition with --input")
         if self.mask is not None:
-            given = {"--invert": self.invert, "--unpainted": self.unpainted != "mapper"}
-            found = {"--from-photo": self.from_photo, "--extractor": self.extractor is not None, "--weights": self.weights is not None}
-            for flag in (name for name, used in found.items() if used):
+            photo = {"--from-photo": self.from_photo, "--extractor": self.extractor is not None, "--weights": self.weights is not None}
+            drawing = {"--invert": self.invert, "--unpainted": self.unpainted != "mapper"}
+            if flag := next((name for name, given in photo.items() if given), None):
                 raise ProxymaskError(
                     f"{flag} goes with a photo, and no mask is found in one: leave it out, or give --condition sketch --input"
                 )
-            for flag in (name for name, used in given.items() if used):
+            if flag := next((name for name, given in drawing.items() if given), None):
                 raise ProxymaskError(f"{flag} goes with --input: leave it out, or give --condition mask --input")
             return
         if self.strict:
@@ -149,7 +149,7 @@ class Generate(Checked):
         from ..imaging.mask_files import find_masks
         from ..imaging.masks import read_mask_notes, resize_mask
         from ..inference.detail_inputs import mask_inputs
-        from ..inference.mask_check import mask_problems, read_target
+        from ..inference.mask_check import Target, mask_problems
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
         synth.use_details = self.details
@@ -166,7 +166,7 @@ class Generate(Checked):
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
         _check_outside(self.out, [mask])
         good, bad, warned = [], 0, 0
-        target = read_target(self.bundle)
+        target = Target(synth.bundle.labels, synth.size, synth.bundle.clusters.size)
         for file in files:
             try:
                 read = read_mask_notes(file.path, target.labels, strict=self.strict)

@@ -74,7 +74,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         raise ProxymaskError(f"no space left on the disk of {folder} ({kept}); free some and run the same command again") from None
 
 
-def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep: int, every: int = 1) -> Path:
+def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep: int, every: int) -> Path:
     """Write a checkpoint of ``run``, then remove all but that one and the newest ``keep`` - 1 whose steps are multiples of ``every``.
 
     So one that was written at a stop, between two that were due, goes as soon as the next one is there, and a run that was stopped
@@ -98,7 +98,7 @@ def save_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any], keep
             raise
     # one of a later step is damaged, as this run did not go on from it
     due = [path for path in checkpoints(folder) if path.name < final.name and int(path.name.partition("-")[2]) % every == 0]
-    kept = [*due[len(due) - min(keep - 1, len(due)) :], final]
+    kept = [*due[max(0, len(due) - keep + 1) :], final]
     for old in folder.glob("checkpoint-*"):  # also what is left of one whose writing or removal was interrupted
         if old not in kept and NAME.fullmatch(old.name):
             shutil.rmtree(old, ignore_errors=True)
