@@ -190,6 +190,7 @@ def test_thin_drawn_ids_are_no_mixture():
     [
         (FACE * 28, "multiples of 28"),
         ((FACE == 1) * np.uint8(255), "black and white"),
+        (np.full((8, 8), 255, np.uint8), "white all over"),
         (np.asarray(Image.fromarray((FACE == 1) * np.uint8(255)).resize((100, 100))), "black and white with soft edges"),
         (np.where(FACE == 7, 9, FACE), r"9 \([\d,]+ pixels\)"),
         (FACE.astype(int) - 1, r"-1 \([\d,]+ pixels\)"),

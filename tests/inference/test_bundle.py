@@ -371,6 +371,13 @@ def test_the_mode_of_proxy_masks_is_checked(bundle: Bundle) -> None:
     assert synth.proxy_mask_mode == "soft"
 
 
+def test_the_switch_of_the_detail_network_is_checked(bundle: Bundle) -> None:
+    synth = Synthesizer(bundle, "cpu", "fp32")
+    with pytest.raises(ProxymaskError, match="use_details must be True or False"):
+        synth.use_details = "no"  # type: ignore[assignment]
+    assert synth.use_details
+
+
 def test_the_only_mapper_of_masks_is_taken_whatever_its_name(bundle: Bundle) -> None:
     other = copy.deepcopy(bundle)
     other.mappers["mask-1"] = other.mappers.pop("mask")

@@ -380,7 +380,7 @@ def _what_it_is(file: BinaryIO) -> str:
     except (OSError, ValueError):
         head = b"?"
     if not head:
-        return "is not a picture: it is empty (0 bytes)"
+        return "is not a picture: it is empty (0 bytes); save or copy it again"
     for offset, start, what in _OTHER_FORMATS:
         if head[offset:].lstrip(b"\xef\xbb\xbf \r\n").lower().startswith(start.lower()):
             return f"is {what}"

@@ -86,6 +86,15 @@ class SynthesisSteps:
     def proxy_mask_mode(self, mode: ProxyMaskMode) -> None:
         self._mode: ProxyMaskMode = check_value("proxy_mask_mode", mode, ProxyMaskMode)
 
+    @property
+    def use_details(self) -> bool:
+        """Whether masks change the first block after the split through the detail network of their mapper, if it has one; may be set."""
+        return self._use_details
+
+    @use_details.setter
+    def use_details(self, on: bool) -> None:
+        self._use_details: bool = check_value("use_details", on, bool)
+
     @functools.cached_property
     def maker(self) -> str:
         """Hashes of the networks that a style is made with: styles of another bundle differ in them."""

@@ -70,6 +70,11 @@ def _wrong_ids(values: np.ndarray, labels: LabelSet, name: str, lossy: str | Non
     last = len(labels) - 1
     known = (found >= 0) & (found <= last)
     unknown = found[~known]
+    if found.tolist() in ([VOID], [65535]):
+        return ProxymaskError(
+            f"{name} is white all over ({found[0]}), so nothing is painted in it: paint the classes with their ids, 0 to {last}, or in the "
+            "colours of labels.json"
+        )
     if set(found.tolist()) <= {0, 255} or set(found.tolist()) <= {0, 65535}:
         return ProxymaskError(
             f"{name} is black and white (0 and {found[-1]}), not label ids 0 to {last}: one class alone belongs in a folder of such "
