@@ -23,7 +23,6 @@ SECTIONS = (
     ablations.published,
     ablations.losses,
     ablations.clusters,
-    ablations.reals,
     ablations.label_curve,
     rivals.wall_time,
     rivals.baselines,

@@ -1,11 +1,11 @@
 """Figure S4: K in {5, 10, 25, 50, 100}: a sheet, and as numbers what the paper left to the eye.
 
     python -m ablations.clusters --data data/avatars64 --masks data/test64 --generator avatars --clusters avatars \\
-        --labels runs/avatars-labels --discriminator runs/g64 --work runs/parts-avatars --steps 4000 --mapper-steps 2400
+        --labels runs/avatars-labels --discriminator runs/g64 --work runs/ablations-avatars --steps 4000 --mapper-steps 2400
 
-Arms as in :mod:`ablations.parts`, and with its --work they share trainings: the generator's own K is the arm ``full``, the others are
-K-clusters. A row holds mIoU with the mapper (``miou_masks``) and without (``miou_proxy``), the IoU of every class (the paper's "glasses"
-are accessories), the share of pixels that stay although their class changes (mask ignored), agreement, and the distances.
+The generator's own K is the arm ``full``, the others are K-clusters; with the --work of :mod:`ablations.parts` they share trainings.
+A row holds mIoU with the mapper (``miou_masks``) and without (``miou_proxy``), the IoU of every class (the paper's "glasses" are
+accessories), the share of pixels that stay although their class changes (mask ignored), agreement, and the distances.
 """
 
 import dataclasses
@@ -15,11 +15,12 @@ import tyro
 
 from proxymask.training.presets import load_preset
 
-from .parts import Arm, Parts, run
+from .arms import Arm, run
+from .common import Ablation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clusters(Parts):
+class Clusters(Ablation):
     """Vary the number of clusters."""
 
     out: Path = Path(__file__).parents[2] / "docs" / "results" / "ablations" / "clusters.json"

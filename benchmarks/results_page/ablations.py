@@ -1,4 +1,4 @@
-"""Ablations as the paper has them: losses, number of clusters, what L_adv takes for real, and the curve of the labelled samples."""
+"""Ablations as the paper has them: losses, number of clusters, the published method against ours, and the curve of labelled samples."""
 
 import dataclasses
 import statistics
@@ -22,13 +22,14 @@ CLUSTERS = {
     "frechet_proxy": "distance, no mapper",
 }
 PUBLISHED = {key: head for key, head in CLUSTERS.items() if key != "accessories"} | {"identity_psnr": "PSNR of self"}
-OURS = {"full": "ours"}  # names of arms, and those on the page
+NAMES = {"full": "ours", "L_adv-L_self": "L_adv + L_self", "published": "published: L_adv + L_self + L_mask"}  # of arms, on the page
+CHOSEN = {"full", "one-label"}  # arms of the parts whose labelled samples were chosen
 BOTH = """Both have the generator, labels, sizes of networks, steps and batches of ours; everything else of the published one is the
-supplement's (`paper-256`). In its own figure it is trained for 140,000 steps."""
+supplement's (`paper-256`): no clusters are substituted that a style lacks, either. In its own figure it is trained for 140,000 steps."""
 DEFINED = """Mask ignored: share of the pixels that stay as they are although their class changes. Agreement: share of the
 positions whose nearest cluster is that of the proxy mask. PSNR of self: a sample under its own proxy mask, in dB."""
 SHEET = "First row: samples that give the layout; second row: styles; then one row for each variant:"
-LABELS = {"segmenter_miou": "segmenter mIoU", "miou_masks": "mIoU", "accuracy_masks": "accuracy", "frechet_masks": "distance"}
+LABELS = {"miou_masks": "mIoU", "accuracy_masks": "accuracy", "frechet_masks": "distance"}
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
@@ -63,6 +64,20 @@ def read(folder: Path, name: str) -> Any:
     return load(folder / "ablations" / f"{name}.json")
 
 
+def renamed(found: Any) -> Any:
+    """The file with the arms' names on the page."""
+    if found is None:
+        return None
+    rows = [row | {"variant": NAMES.get(row["variant"], row["variant"])} for row in found["rows"]]
+    return found | {"rows": rows, "curves": {NAMES.get(name, name): curve for name, curve in found["curves"].items()}}
+
+
+def curves(folder: Path, name: str, found: Any, title: str) -> str:
+    """The plot of the distances over the steps."""
+    series = {arm: [(point["step"], point["frechet_judge"]) for point in curve] for arm, curve in found["curves"].items()}
+    return plot(folder, name, lines(title, series, "steps", "judge features"))
+
+
 def ablation(folder: Path, name: str, found: Any, title: str, columns: Mapping[str, str], key: str, of: str, drawn: str = "") -> Section:
     """The section of an ablation; where all rows are toys, table, plot and pictures are folded.
 
@@ -89,10 +104,9 @@ def ablation(folder: Path, name: str, found: Any, title: str, columns: Mapping[s
 
 def losses(folder: Path) -> Section:
     """The ablation of the losses, with the distances over the iterations."""
-    found, drawn = read(folder, "losses"), ""
+    found, drawn = renamed(read(folder, "losses")), ""
     if found is not None:
-        series = {current(name): [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
-        drawn = plot(folder, "losses", lines("Distance over iterations", series, "steps", "judge features"))
+        drawn = curves(folder, "losses", found, "Distance over iterations")
     return ablation(folder, "losses", found, "Losses (Figures S2 and S3)", PROXY, "frechet_proxy", "distance", drawn)
 
 
@@ -107,22 +121,14 @@ def clusters(folder: Path) -> Section:
     return ablation(folder, "clusters", found, "Number of clusters (Figure S4)", CLUSTERS, "miou_masks", "mIoU with a mapper", drawn)
 
 
-def published(folder: Path) -> Section | None:
-    """The published method against ours, with the distances over the steps; None where it was not measured."""
-    found = read(folder, "published")
-    if found is None:
-        return None
-    found["rows"] = [row | {"variant": OURS.get(row["variant"], row["variant"])} for row in found["rows"]]
-    series = {OURS.get(name, name): [(p["step"], p["frechet_judge"]) for p in curve] for name, curve in found["curves"].items()}
+def published(folder: Path) -> Section:
+    """The published method against ours, with the distances over the steps."""
+    found, drawn = renamed(read(folder, "published")), ""
+    if found is not None:
+        drawn = curves(folder, "published", found, "Distance over steps, proxy masks of other samples")
     title, key = "The published method against ours, at equal steps", "miou_masks"
-    drawn = plot(folder, "published", lines("Distance over steps, proxy masks of other samples", series, "steps", "judge features"))
     section = ablation(folder, "published", found, title, PUBLISHED, key, "mIoU with a mapper", drawn)
-    return dataclasses.replace(section, more="" if section.toys else BOTH)
-
-
-def reals(folder: Path) -> Section:
-    """What L_adv takes for real."""
-    return ablation(folder, "reals", read(folder, "reals"), "What L_adv takes for real", PROXY, "frechet_proxy", "distance")
+    return dataclasses.replace(section, more=BOTH if section.table else "")
 
 
 def spread(values: Sequence[float], key: str = "") -> str:
@@ -133,39 +139,35 @@ def spread(values: Sequence[float], key: str = "") -> str:
 
 
 def label_curve(folder: Path) -> Section:
-    """What the number of labelled samples is worth: the segmenter alone, and the full chain."""
+    """What the number of labelled samples is worth; beside it samples that were chosen, as ``fit`` does, where they are measured."""
     title, found = "Label curve", read(folder, "labels")
     if found is None:
         return missing(title, "labels")
-    rows = [row for row in found["rows"] if row.get("miou_masks") is not None]
-    rows = [row for row in rows if not is_toy(row["steps"])] or rows
+    found["rows"] = [row | {"variant": f"{row['labels']} labelled, draw {row['draw']}"} for row in found["rows"]]
+    rows = [row for row in found["rows"] if not is_toy(row["steps"])] or found["rows"]
     chains = {labels: [row for row in rows if row["labels"] == labels] for labels in sorted({row["labels"] for row in rows})}
-    alone = {row["labels"]: row for row in found["spread"]}
-    body = curve_table(chains, alone)
-    series = {
-        "segmenter, mean of the draws": [(labels, row["segmenter_miou_mean"]) for labels, row in alone.items()],
-        "full chain, mean of the draws": [(labels, statistics.fmean(row["miou_masks"] for row in of)) for labels, of in chains.items()],
-    }
+    parts = read(folder, "parts-avatars")
+    same = parts is not None and parts["generator"] == found["generator"]
+    chosen = {row["labels"]: row for row in parts["rows"] if row["variant"] in CHOSEN and not row["seed"]} if same else {}
+    body = curve_table(chains, chosen)
+    series = {"random samples, mean of the draws": [(n, statistics.fmean(row["miou_masks"] for row in of)) for n, of in chains.items()]}
+    series |= {"chosen samples": [(n, row["miou_masks"]) for n, row in sorted(chosen.items())]} if chosen else {}
     drawn = plot(folder, "labels", lines("mIoU by labelled samples", series, "labelled samples", log_x=True))
     folded = {"Every chain": table(found["rows"], LABELS)}
     if all(is_toy(row["steps"]) for row in rows):
-        return only_toys(title, [row["steps"] for row in found["rows"]], "labels", {"Numbers of the toys": joined([body, drawn]), **folded})
-    return Section(title, curve_found(chains), "labels", curve_notes(rows, chains), body, drawn, folded)
+        return only_toys(title, [row["steps"] for row in rows], "labels", {"Numbers of the toys": joined([body, drawn]), **folded})
+    notes = curve_notes(rows, chains) + ("" if same else " All of the avatars before, 64 pixels.")
+    return Section(title, curve_found(chains), "labels", notes, body, drawn, folded)
 
 
-def curve_table(chains: Mapping[int, Sequence[Mapping[str, Any]]], alone: Mapping[int, Mapping[str, Any]]) -> str:
-    """A row a number of labelled samples: means and spreads of the full chain and of the segmenter alone."""
+def curve_table(chains: Mapping[int, Sequence[Mapping[str, Any]]], chosen: Mapping[int, Mapping[str, Any]]) -> str:
+    """A row a number of labelled samples: means and spreads over the draws, and the mIoU of chosen samples."""
     cells = []
-    for labels in sorted({*chains, *alone}):
-        chain, one = chains.get(labels, []), alone.get(labels)
-        row = [str(labels), str(len(chain) or "")]
+    for labels, chain in chains.items():
+        row = [str(labels), str(len(chain))]
         row += [spread([found[key] for found in chain], key) for key in ("miou_masks", "accuracy_masks", "frechet_masks")]
-        if one is not None:
-            row.append(str(one["draws"]))
-            for key in ("segmenter_miou", "segmenter_accuracy"):
-                row.append(f"{one[f'{key}_mean']:.3f}" + (f" ± {one[f'{key}_std']:.3f}" if one["draws"] > 1 else ""))
-        cells.append([*row, *[""] * (8 - len(row))])
-    heads = ["labelled samples", "draws", "mIoU", "accuracy", "distance", "draws of the segmenter", "its mIoU", "its accuracy"]
+        cells.append([*row, *([cell(chosen.get(labels, {}), "miou_masks")] if chosen else [])])
+    heads = ["labelled samples", "draws", "mIoU", "accuracy", "distance", *(["mIoU, chosen samples"] if chosen else [])]
     return markdown(heads, cells)
 
 
@@ -189,7 +191,7 @@ def curve_notes(rows: Sequence[Mapping[str, Any]], chains: Mapping[int, Sequence
     wanted = [str(labels) for labels in (1, 4, 8, 16) if labels not in chains]
     if wanted:
         text.append(f"Not measured yet: {listed(wanted)} labelled samples.")
-    text.append("Spreads are standard deviations over the draws. All of the avatars before, 64 pixels.")
+    text.append("Spreads are standard deviations over the draws.")
     versions = sorted({row["versions"].partition(",")[0] for row in rows if row.get("versions")})
     trained = [f"{steps:,}" for steps in sorted({row["mapper_steps"] for row in rows if "mapper_steps" in row})]
     return " ".join([*text, f"Measured with {listed(versions)}, mappers of {listed(trained)} steps."])

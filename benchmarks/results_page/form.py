@@ -12,8 +12,8 @@ from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
 DATA = "--data data/avatars128 --masks data/test128"
-FOLDERS = "--bundle runs/avatars-64 --data data/avatars64 --masks data/test64 --discriminator runs/g64 --work runs/ablations"
-MORE = "churches and faces: [benchmarks/README.md](../benchmarks/README.md)"
+ROWS = "[benchmarks/README.md](../benchmarks/README.md)"
+MORE = f"churches and faces: {ROWS}"
 COMMANDS = {
     "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation`, of one label with `--bundle runs/avatars-one --mapper mask-1` (the "
     f"last command of the [card](../src/proxymask/bundles/avatars/README.md)); {MORE}",
@@ -23,14 +23,9 @@ COMMANDS = {
     "style-colors": "`python style_colors.py --labels skin top clothes --masks data/test128 "
     f"--out ../docs/results/style-colors-avatars.json`; {MORE}",
     "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",
-    "parts": "`python -m ablations.parts ...`, a line a domain in [benchmarks/README.md](../benchmarks/README.md)",
-    "published": "`python -m ablations.published ...`, in [benchmarks/README.md](../benchmarks/README.md)",
-    "losses": f"`python -m ablations.losses {FOLDERS} --steps 10000`",
-    "clusters": "`python -m ablations.clusters ...`, in [benchmarks/README.md](../benchmarks/README.md)",
-    "labels": f"`python -m ablations.labels {FOLDERS} --pseudo-labels runs/pseudo-labels --rearranger runs/avatars-64 --steps 4000 "
-    "--mapper-steps 1200 --segmenter-steps 300 --count 500`",
-    "reals": f"`python -m ablations.reals {FOLDERS} --steps 10000`",
-    "wall-time": "`python wall_time.py`, after the trainings of [benchmarks/README.md](../benchmarks/README.md), rows rival to wall time",
+    "parts": f"`python -m ablations.parts ...`, a line a domain in {ROWS}",
+    **{name: f"`python -m ablations.{name} ...`, in {ROWS}" for name in ("published", "losses", "clusters", "labels")},
+    "wall-time": f"`python wall_time.py`, after the trainings of {ROWS}, rows rival to wall time",
     "conditions": "`python conditions.py --judge ../src/proxymask/judges/avatars --fresh fresh --out ../docs/results/conditions.json`",
 }
 RENAMED = {"retouching block": "refinement block", "asked cluster": "queried cluster"}  # words of older JSON files, and today's

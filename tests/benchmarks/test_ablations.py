@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 pytest.importorskip("tyro")
 import results
 import wall_time
-from ablations import clusters, labels, losses, parts, published, reals
+from ablations import arms, clusters, labels, losses, parts, published
 from ablations import common as shared
-from ablations.common import OF_EVERY_JUDGE, SHORT, TOY, Lab
+from ablations.arms import Arm, Domain, run
+from ablations.common import OF_EVERY_JUDGE, SHORT, TOY, Ablation
 from baselines.oasis import train
 from baselines.oasis.stage import OasisConfig
 from baselines.oasis.train import TrainOasis, train_oasis
@@ -29,7 +29,6 @@ from proxymask.evaluation import counts
 from proxymask.evaluation.judge import SHIPPED
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import SampleNetworks, write_samples
-from proxymask.models.segmentation_nets import UNetSegmenter
 from proxymask.training.presets import PRESETS
 from proxymask.training.run_dirs import mark_of
 
@@ -45,23 +44,12 @@ TINY = {
 
 
 @pytest.fixture
-def common(tiny_bundle: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def settings(tiny_bundle: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Settings of an ablation: the tiny bundle's generator with two labelled samples."""
     monkeypatch.setattr(train, "PASSES", 3)
     for name, value in (("CONSISTENT_STYLES", 2), ("CONSISTENT_MASKS", 3), ("GROUPS", 2)):
         monkeypatch.setattr(counts, name, value)
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
-    places = {"data": drawn, "masks": drawn, "work": tmp_path / "work", "results": tmp_path / "results" / "ablations"}
-    budget = {"steps": 2, "mapper_steps": 2, "segmenter_steps": 2, "count": 6, "judge": (SHIPPED / "avatars",)}
-    return {"bundle": str(tiny_bundle), "preset": str(tmp_path / "tiny.json"), "device": "cpu", "precision": "fp32", **places, **budget}
-
-
-def stored(common: dict[str, object], name: str) -> dict:
-    return json.loads((Path(str(common["results"])) / f"{name}.json").read_text())
-
-
-@pytest.fixture
-def settings(common: dict[str, object], tiny_bundle: Path, tmp_path: Path) -> dict[str, Any]:
-    """Settings of the parts: the tiny bundle's generator with two labelled samples."""
     bundle = Bundle.load(tiny_bundle)
     assert bundle.labels is not None
     networks = SampleNetworks(bundle.split_generator(), bundle.clusters, bundle.segmenter, bundle.labels)
@@ -69,38 +57,42 @@ def settings(common: dict[str, object], tiny_bundle: Path, tmp_path: Path) -> di
     for found in (tmp_path / "labelled").glob("*.labels.png"):
         found.rename(found.with_name(found.name.replace("labels", "mask")))
     bundle.labels.save(tmp_path / "labelled" / "labels.json")
-    given = {key: value for key, value in common.items() if key not in ("bundle", "results")}
-    places = {"labels": tmp_path / "labelled", "out": Path(str(common["results"])) / "parts-tiny.json"}
-    return {**given, "generator": tiny_bundle, "clusters": tiny_bundle, **places}
+    places = {"data": drawn, "masks": drawn, "work": tmp_path / "work", "labels": tmp_path / "labelled"}
+    places |= {"out": tmp_path / "results" / "ablations" / "parts-tiny.json", "preset": str(tmp_path / "tiny.json")}
+    budget = {"steps": 2, "mapper_steps": 2, "segmenter_steps": 2, "count": 6, "judge": (SHIPPED / "avatars",)}
+    return {"generator": tiny_bundle, "clusters": tiny_bundle, "device": "cpu", "precision": "fp32", **places, **budget}
 
 
-def test_losses(common: dict[str, object]) -> None:
-    demo = PRESETS["demo"].rearranger
-    variants = [dataclasses.replace(demo, **changes) for changes in losses.VARIANTS.values()]
-    weights = [(v.lambda_self, v.lambda_mask, v.lambda_mix, v.refinement_width) for v in variants]
-    mask, mix, width = demo.lambda_mask, demo.lambda_mix, demo.refinement_width
-    assert weights == [(0, 0, 0, 0), (10, 0, 0, 0), (10, mask, 0, 0), (10, mask, mix, 0), (demo.lambda_self, mask, mix, width)]
-    args = losses.Losses(**common, points=2, point_count=6, only=("L_adv-L_self-L_mask", "refinement-block"))
-    losses.run(args)
-    found = stored(common, "losses")
-    assert [row["variant"] for row in found["rows"]] == ["L_adv + L_self + L_mask", "refinement block"]
-    assert all(row["frechet_proxy"] > 0 for row in found["rows"])
+def test_losses(settings: dict[str, Any]) -> None:
+    out, work = settings["out"].with_name("losses.json"), settings["work"]
+    args = losses.Losses(**(settings | {"out": out}), points=2, point_count=6)
+    paper, demo = PRESETS["paper-256"].rearranger, PRESETS["demo"].rearranger
+    trained = {name: dataclasses.replace(demo, **arm.rearranger) for name, arm in args.arms.items()}
+    weights = {name: (config.lambda_self, config.lambda_mask, config.lambda_mix) for name, config in trained.items()}
+    theirs, whole = (paper.lambda_self, paper.lambda_mask, 0.0), (demo.lambda_self, demo.lambda_mask, demo.lambda_mix)
+    assert weights == {"L_adv": (0, 0, 0), "L_adv-L_self": (theirs[0], 0, 0), "published": theirs, "full": whole}
+    chosen = dataclasses.replace(args, only=("L_adv", "full"))
+    run(chosen, "losses", chosen.arms, mapped=False)
+    found = json.loads(out.read_text())
+    assert [row["variant"] for row in found["rows"]] == ["L_adv", "full"]
+    assert all(row["frechet_proxy"] > 0 and "mapper_steps" not in row for row in found["rows"])
     assert [[point["step"] for point in curve] for curve in found["curves"].values()] == [[1, 2]] * 2
-    configs = [mark_of(path)["identity"] for path in sorted(Path(str(common["work"])).glob("rearranger-losses-*"))]
-    trained = sorted(tuple(c[f"config.{key}"] for key in ("lambda_self", "lambda_mask", "lambda_mix", "refinement_width")) for c in configs)
-    assert trained == sorted([weights[2], weights[4]])
-    before = {path: path.stat().st_mtime_ns for path in Path(str(common["work"])).glob("rearranger-*/stage.json")}
-    losses.run(args)  # all is there: nothing is trained again
+    assert not [*work.glob("segmenter-*"), *work.glob("mapper-*")]
+    before = {path: path.stat().st_mtime_ns for path in work.glob("rearranger-*/stage.json")}
+    assert len(before) == 2
+    run(chosen, "losses", chosen.arms, mapped=False)  # all is there: nothing is trained again
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert stored(common, "losses") == found
-    assert (args.results / "losses.png").stat().st_size > 1000
-    reals.run(reals.Reals(**common, only=("real-pictures",)))
-    assert [row["variant"] for row in stored(common, "reals")["rows"]] == ["real pictures"]
-    text = results.document(args.results.parent)
+    assert json.loads(out.read_text()) == found
+    assert out.with_suffix(".png").stat().st_size > 1000
+    other = Path(settings["preset"]).with_name("other.json")
+    shutil.copy(settings["preset"], other)
+    with pytest.raises(ProxymaskError, match="rows of another preset: move it away"):
+        run(dataclasses.replace(chosen, preset=str(other)), "losses", chosen.arms, mapped=False)
+    text = results.document(out.parents[1])
     assert "No result yet: all rows are toys of 2 steps." in text
     assert "Best distance" not in text  # toys are no result
-    assert "| L_adv + L_self + L_mask | 2 | **toy** |" in text
-    assert "| real pictures | 2 | **toy** |" in text
+    assert "| L_adv | 2 | **toy** |" in text
+    assert "| ours | 2 | **toy** |" in text
 
 
 def test_length() -> None:
@@ -109,52 +101,49 @@ def test_length() -> None:
     assert [length(steps) for steps in (TOY - 1, TOY, SHORT - 1, SHORT)] == ["**toy**", "short", "short", ""]
 
 
-def test_wall_time(common: dict[str, object], drawn: Path, tmp_path: Path) -> None:
-    args = losses.Losses(**common)
-    lab = Lab(args)
-    net, rearranger = lab.rearranger("ours", points=2)
-    assert lab.bundle.segmenter is not None
-    lab.mapper("ours", lab.bundle.clusters, net, lab.bundle.segmenter)
+def test_wall_time(settings: dict[str, Any], drawn: Path, tmp_path: Path) -> None:
+    domain = Domain(Ablation(**settings, points=2), {"full": Arm()})
+    domain.bundle("full", mapped=True)
     small = OasisConfig(width=2, z_dim=4, hidden=4)
     rival = TrainOasis(
         out=tmp_path / "rival", data=drawn, size=32, steps=2, batch=2, snapshot_every=1, device="cpu", precision="fp32", config=small
     )
     train_oasis(rival)
-    settings = wall_time.WallTime(
+    args = wall_time.WallTime(
         data=drawn,
         masks=drawn,
         count=6,
-        bundle=str(common["bundle"]),
+        bundle=str(settings["generator"]),
         rival={"rival": tmp_path / "rival"},
-        rearranger=rearranger,
-        mapper=args.work / "mapper-ours-2",
+        rearranger=settings["work"] / "rearranger-full-2",
+        mapper=settings["work"] / "mapper-full-2",
         generator_seconds=100.0,
         device="cpu",
-        out=args.results.parent / "wall-time.json",
+        out=settings["out"].parents[1] / "wall-time.json",
     )
-    wall_time.run(settings)
-    rows = json.loads(settings.out.read_text())["rows"]
+    wall_time.run(args)
+    rows = json.loads(args.out.read_text())["rows"]
     assert [(row["name"], row["phase"], row["step"]) for row in rows] == [
         *[("rival", "ExactPairs", 1), ("rival", "ExactPairs", 2)],
         *[("ours", "rearranger", 1), ("ours", "rearranger", 2), ("ours", "mapper", 2)],
     ]
     assert rows[3]["seconds"] < rows[4]["seconds"]  # the mapper comes after the rearranger
     assert ["miou" in row for row in rows] == [True, True, False, False, True]
-    wall_time.run(settings)  # every point is there already
-    assert json.loads(settings.out.read_text())["rows"] == rows
+    wall_time.run(args)  # every point is there already
+    assert json.loads(args.out.read_text())["rows"] == rows
     with pytest.raises(ProxymaskError, match="points of another count: move it away"):
-        wall_time.run(dataclasses.replace(settings, count=5))
+        wall_time.run(dataclasses.replace(args, count=5))
     assert all(0 <= row["judges"]["avatars-unet"]["miou"] <= 1 for row in rows if "miou" in row)
-    text = results.document(args.results.parent)
+    text = results.document(args.out.parent)
     assert "mIoU, judge avatars-unet" in text
     assert "rival" in text
-    assert "with its generator" in (args.results.parent / "plots" / "wall-time-miou.svg").read_text()
+    assert "with its generator" in (args.out.parent / "plots" / "wall-time-miou.svg").read_text()
 
 
 def test_clusters(settings: dict[str, Any]) -> None:
     out, work = settings["out"].with_name("clusters.json"), settings["work"]
     args = clusters.Clusters(**(settings | {"judge": (), "out": out}), numbers=(3, 5))  # by all shipped judges
-    parts.run(args, "clusters", args.arms)
+    run(args, "clusters", args.arms)
     rows = json.loads(out.read_text())["rows"]
     assert [row["clusters"] for row in rows] == [3, 5]
     assert {path.name for path in work.glob("rearranger-*")} == {"rearranger-3-clusters-2", "rearranger-5-clusters-2"}
@@ -179,7 +168,7 @@ def test_published(settings: dict[str, Any]) -> None:
     assert dataclasses.replace(demo.rearranger, **theirs.rearranger, layers=paper.rearranger.layers, hidden=128) == paper.rearranger
     sizes = {"widths": paper.mapper.widths, "hidden": paper.mapper.hidden, "tail": paper.mapper.tail}
     assert dataclasses.replace(demo.mapper, **theirs.mapper, **sizes) == paper.mapper
-    parts.run(args, "published", args.arms, args.points, args.point_count)
+    run(args, "published", args.arms)
     found = json.loads(out.read_text())
     assert [row["variant"] for row in found["rows"]] == ["full", "published"]
     assert [row["clusters"] for row in found["rows"]] == [Bundle.load(settings["clusters"]).clusters.num_clusters, 25]
@@ -189,32 +178,36 @@ def test_published(settings: dict[str, Any]) -> None:
     assert made.rearranger.config["refinement_width"] == 0
     text = results.document(out.parents[1])
     assert "## The published method against ours" in text
-    assert "| published | 2 | **toy** |" in text
+    assert "| published: L_adv + L_self + L_mask | 2 | **toy** |" in text
 
 
-def test_labels(common: dict[str, object], tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    UNetSegmenter(9, width=4).save_pretrained(tmp_path / "pseudo-labels")
-    args = labels.Labels(**common, pseudo_labels=tmp_path / "pseudo-labels", numbers=(1,), draws=2, more=1, scored=4)
-    labels.run(args)
-    found = stored(common, "labels")
-    assert [(row["labels"], row["draw"]) for row in found["rows"]] == [(1, 0), (1, 1)]
-    assert [(row["labels"], row["draws"]) for row in found["spread"]] == [(1, 2)]
-    assert len(found["segmenters"]) == 2
-    text = results.document(args.results.parent)
+def test_labels(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "DRAWN", 1)
+    out, work = settings["out"].with_name("labels.json"), settings["work"]
+    args = labels.Labels(**(settings | {"out": out}), numbers=(1,), draws=2)
+    run(args, "labels", args.arms)
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["labels"], row["draw"]) for row in rows] == [(1, 0), (1, 1)]
+    assert {path.name for path in work.glob("rearranger-*")} == {"rearranger-full-2"}
+    trained = [mark_of(work / f"segmenter-1-labels-1-labels-draw-{draw}-2")["identity"] for draw in range(2)]
+    assert trained[0] != trained[1]  # of other samples
+    text = results.document(out.parents[1])
     assert "| 1 labelled, draw 0 | 2 | **toy** |" in text
     assert "drawn at random" not in text  # toys are no result
+    more = dataclasses.replace(args, draws=3, only=("1-labels-draw-2",))
+    with pytest.raises(ProxymaskError, match="takes labelled samples 2 to 2, and labels holds 2: label more"):
+        run(more, "labels", more.arms)
 
 
 def test_parts(settings: dict[str, Any]) -> None:
     out, work = settings["out"], settings["work"]
-    parts.run(parts.Parts(**settings, only=("full",)))
+    run(parts.Parts(**settings, only=("full",)), "parts", parts.ARMS)
     first = json.loads(out.read_text())["rows"]
     assert [row["variant"] for row in first] == ["full"]
     assert all(row["style_consistency"] is not None and 0 <= row["agreement"] <= 1 for row in first)
     assert Bundle.load(work / "bundles" / "full").rearranger.key_dim == 4  # narrowed
     trained = {path: path.stat().st_mtime_ns for path in work.glob("*/stage.json")}
-    parts.run(parts.Parts(**settings, only=("student", "one-label", "no-L_mix")))
+    run(parts.Parts(**settings, only=("student", "one-label", "no-L_mix")), "parts", parts.ARMS)
     rows = json.loads(out.read_text())["rows"]
     assert [row["variant"] for row in rows] == ["full", "no-L_mix", "student", "one-label"]
     assert [row for row in rows if row["variant"] == "full"] == first
@@ -233,7 +226,7 @@ def test_parts(settings: dict[str, Any]) -> None:
     assert "refinement block" not in mine.partition("not run yet")[0]
     assert out.with_suffix(".png").stat().st_size > 1000
     with pytest.raises(ProxymaskError, match="did you mean student"):
-        parts.run(parts.Parts(**settings, only=("studnt",)))
+        run(parts.Parts(**settings, only=("studnt",)), "parts", parts.ARMS)
 
 
 def row_of(variant: str, miou: float, distance: float, seed: int = 0, colours: float = 0.9) -> dict[str, Any]:
@@ -251,8 +244,8 @@ def test_which_parts_pay(tmp_path: Path) -> None:
         "no-narrowing": (0.651, 5.0),
     }
     churches = {**off, "no-L_label": (0.1, 50.0), "no-L_mix": (0.55, 5.0), "no-narrowing": (0.68, 5.0)}
-    for domain, arms in (("avatars", off), ("churches", churches)):
-        rows = [row_of("full", 0.65, 5.0), *(row_of(name, *scores) for name, scores in arms.items())]
+    for domain, without in (("avatars", off), ("churches", churches)):
+        rows = [row_of("full", 0.65, 5.0), *(row_of(name, *scores) for name, scores in without.items())]
         rows += [row_of("full", 0.69, 5.0, 1), row_of("no-L_mix", rows[2]["miou_masks"] + 0.04, 5.0, 1)]
         (tmp_path / "ablations").mkdir(exist_ok=True)
         (tmp_path / "ablations" / f"parts-{domain}.json").write_text(json.dumps({"rows": [{**row, **budget} for row in rows]}))
@@ -293,7 +286,7 @@ def test_a_trial_takes_the_place_of_no_result(capsys: pytest.CaptureFixture[str]
 def test_other_steps_in_the_same_work_folder(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """Mappers of another rearranger are kept aside, and not taken, nor in the way."""
     for steps in (2, 3):
-        parts.run(parts.Parts(**settings | {"steps": steps}, only=("full",)))
+        run(parts.Parts(**settings | {"steps": steps}, only=("full",)), "parts", parts.ARMS)
     assert "held a run with other settings" in capsys.readouterr().out
     assert [row["steps"] for row in json.loads(settings["out"].read_text())["rows"]] == [3]
     assert len(list(settings["work"].glob("mapper-full-2*"))) == 2
