@@ -106,7 +106,7 @@ def test_label_loss_of_drawings(name: str, tmp_path: Path) -> None:
         stage.real = RealPairs(tiny.Pictures(), Certain(), get_condition("sketch"), share=0.5)
         labels = stage.pairs(run, "pairs").labels
         assert [bool((one == UNKNOWN).all()) for one in labels] == [False] * 4 + [True] * 4
-        whole_loss = losses.label(torch.zeros(8, tiny.N, tiny.SIZE, tiny.SIZE), labels, torch.ones(tiny.N))
+        whole_loss = losses.label_loss(torch.zeros(8, tiny.N, tiny.SIZE, tiny.SIZE), labels, torch.ones(tiny.N))
         assert float(whole_loss) == pytest.approx(0.5 * math.log(tiny.N), rel=1e-5)
 
 

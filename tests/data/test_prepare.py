@@ -52,7 +52,8 @@ def test_pictures_of_every_kind_are_prepared(tmp_path):
     report = prepare_folder(source, tmp_path / "out", 32, progress=lambda n, total: seen.append((n, total)))
     assert report.kept == 10
     assert sorted(path.name for path, _ in report.skipped) == ["k_broken.png", "l_empty.jpg"]
-    assert [reason.partition(":")[2] for _, reason in sorted(report.skipped)] == [" it is truncated or damaged", " it is empty (0 bytes); save or copy it again"]
+    reasons = [reason.partition(":")[2] for _, reason in sorted(report.skipped)]
+    assert reasons == [" it is truncated or damaged", " it is empty (0 bytes); save or copy it again"]
     assert [path.name for path in report.others] == ["notes.txt"]
     assert seen[-1] == (12, 12)
 

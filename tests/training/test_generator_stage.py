@@ -9,18 +9,18 @@ from steps import run_of, totals
 import tiny
 from proxymask.models.growing import grow_discriminator, grow_generator
 from proxymask.training import losses
-from proxymask.training.adversarial import discriminator_update, lazy_adam
+from proxymask.training.adversarial import discriminator_update, stylegan_adam
 from proxymask.training.augment import diff_augment
 from proxymask.training.generator import GeneratorConfig, GeneratorStage
 
 
-def test_lazy_adam() -> None:
+def test_stylegan_adam() -> None:
     parameters = [torch.nn.Parameter(torch.zeros(2))]
-    group = lazy_adam(iter(parameters), 0.002, 16).param_groups[0]
+    group = stylegan_adam(iter(parameters), 0.002, every=16).param_groups[0]
     assert group["lr"] == pytest.approx(0.002 * 16 / 17)
     assert group["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
     assert group["eps"] == 1e-8
-    plain = lazy_adam(iter(parameters), 0.002, 0).param_groups[0]
+    plain = stylegan_adam(iter(parameters), 0.002).param_groups[0]
     assert (plain["lr"], plain["betas"]) == (0.002, (0.0, 0.99))
     optimizers = tiny.make_stage("generator", path_every=4, r1_every=16).optimizers
     assert [o.param_groups[0]["lr"] for o in optimizers.values()] == pytest.approx([0.002 * 4 / 5, 0.002])

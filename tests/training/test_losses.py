@@ -141,7 +141,7 @@ def test_label_is_a_weighted_cross_entropy() -> None:
         for x in range(4)
         if target[b, y, x] >= 0
     )
-    assert float(losses.label(read, target, weight)) == pytest.approx(wanted / 32, rel=1e-5)  # what nobody labelled counts nothing
+    assert float(losses.label_loss(read, target, weight)) == pytest.approx(wanted / 32, rel=1e-5)  # what nobody labelled counts nothing
 
 
 def test_distillation_is_the_divergence() -> None:

@@ -18,7 +18,7 @@ from proxymask.models.split_generator import SplitGenerator
 from proxymask.models.stylegan2 import Generator
 from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.fit import FitConfig
-from proxymask.training.presets import PRESETS, STAGES, Preset, load_preset, ours_preset, preset_title, resolve_preset
+from proxymask.training.presets import PRESETS, STAGES, Preset, load_preset, ours_preset, preset_title
 from proxymask.training.stages.generator import new_generator
 
 
@@ -82,15 +82,15 @@ def test_learning_rates_of_the_demo():
     assert 0 in demo.rearranger.mix_layers or demo.rearranger.lambda_self  # L_self is not lost
 
 
-def test_resolve_preset(tmp_path):
+def test_a_preset_by_name_or_file(tmp_path):
     assert FitConfig(out=Path("x")).preset == "auto"
-    assert resolve_preset("auto") == PRESETS["demo"]
-    assert resolve_preset("auto", 256) == PRESETS["ours-256"]
-    assert resolve_preset("demo", 256) == PRESETS["demo"]
-    assert resolve_preset("paper-512", 64) == PRESETS["paper-512"]
+    assert load_preset("auto") == PRESETS["demo"]
+    assert load_preset("auto", 256) == PRESETS["ours-256"]
+    assert load_preset("demo", 256) == PRESETS["demo"]
+    assert load_preset("paper-512", 64) == PRESETS["paper-512"]
     path = tmp_path / "mine.json"
     path.write_text('{"num_clusters": 7}')  # demo is the base where none is named
-    assert resolve_preset(str(path), 512) == dataclasses.replace(PRESETS["demo"], num_clusters=7)
+    assert load_preset(str(path), 512) == dataclasses.replace(PRESETS["demo"], num_clusters=7)
     assert [preset_title(name, 128) for name in ("auto", "demo", str(path))] == ["ours-128", "demo", "mine"]
 
 

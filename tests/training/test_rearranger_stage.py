@@ -52,6 +52,12 @@ def test_rearranger_weights(index: int) -> None:
         assert seen[1] == ("discriminator", pytest.approx(stats["d/loss"] + 10 / 2 * 2 * stats["d/r1"], rel=1e-4))
 
 
+def test_steps_without_a_loss_change_nothing() -> None:
+    """With L_adv alone the rearranger learns where that is due; a step of Adam without a gradient would halve its second moments."""
+    stage = tiny.make_stage("rearranger", lambda_self=0.0, lambda_mask=0.0, lambda_mix=0.0, adv_every=2)
+    assert [[name for name, _ in totals(stage, index)[0]] for index in (0, 1)] == [["rearranger", "discriminator"], []]
+
+
 @pytest.mark.parametrize("flip", [True, False])
 def test_style_samples_are_mirrored(flip: bool) -> None:
     """Half of them, features and RGB alike; what they shall become again is not."""

@@ -11,7 +11,7 @@ from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
 from ..training.distributed import processes
 from ..training.parts import load_part
-from ..training.presets import DEFAULT_PRESET, resolve_preset
+from ..training.presets import DEFAULT_PRESET, load_preset
 from ..training.run_dirs import mark_of, run_lock
 from ..training.stages.clusters import ClustersDefinition
 from .options import ClassIndex, Common, Computing
@@ -49,7 +49,7 @@ class Cluster(Checked):
 
     def _run(self) -> None:
         generator, _ = generator_of(self.generator, self.class_index)
-        preset = resolve_preset(self.preset, generator.resolution)
+        preset = load_preset(self.preset, generator.resolution)
         definition = ClustersDefinition(
             cut=SplitGenerator(generator, self.cut or preset.cut_for(generator.resolution)).eval().requires_grad_(False),
             num_clusters=self.clusters or preset.num_clusters,

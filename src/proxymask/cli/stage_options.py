@@ -38,7 +38,7 @@ from ..training.parts import (
     open_pictures,
     source_notes,
 )
-from ..training.presets import PRESETS, StageName, resolve_preset
+from ..training.presets import PRESETS, StageName, load_preset
 from ..training.rearranger import RearrangerConfig
 from ..training.segmenter import SegmenterConfig
 from ..training.stages.definition import TrainedStage
@@ -155,7 +155,7 @@ def check_folders(**folders: Path | None) -> None:
 
 def stage_settings(stage: StageName, preset: str, resolution: int, common: Computing, config: Any, loop: Any) -> tuple[Any, LoopConfig]:
     """The settings of a stage for pictures of ``resolution``: those of the preset, changed by the flags that were given."""
-    chosen = resolve_preset(preset, resolution).with_loops(device=common.device, precision=common.precision, seed=common.seed)
+    chosen = load_preset(preset, resolution).with_loops(device=common.device, precision=common.precision, seed=common.seed)
     return changed(getattr(chosen, stage), config), changed(chosen.loop(stage), loop)
 
 

@@ -24,7 +24,7 @@ from ..training.depth import DepthConfig, DepthImages
 from ..training.distributed import processes
 from ..training.loop import LoopConfig
 from ..training.parts import check_colours, load_part, open_pictures
-from ..training.presets import DEFAULT_PRESET, resolve_preset
+from ..training.presets import DEFAULT_PRESET, load_preset
 from ..training.run_dirs import check_out, run_lock
 from ..training.stages.depth import DepthDefinition
 from ..training.stages.generator import GeneratorDefinition
@@ -92,7 +92,7 @@ class TrainGenerator(Checked):
     def run(self) -> None:
         """Train it."""
         with processes(self.common.device), run_lock(self.out):
-            preset = resolve_preset(self.preset)
+            preset = load_preset(self.preset)
             check_folders(images=self.images)
             check_out(self.out)
             start, discriminator = self._start()

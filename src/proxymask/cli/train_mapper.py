@@ -26,7 +26,7 @@ from ..models.unet_mapper import UNetMapper
 from ..training.distributed import is_main, main_first, processes
 from ..training.mapper import MapperConfig
 from ..training.parts import Frozen, find_part, load_part
-from ..training.presets import DEFAULT_PRESET, resolve_preset
+from ..training.presets import DEFAULT_PRESET, load_preset
 from ..training.run_dirs import check_out, mark_of, run_lock
 from ..training.stages.condition_mapper import ConditionMapperDefinition
 from ..training.stages.definition import TrainedStage
@@ -167,7 +167,7 @@ class TrainMapper(Checked):
             return MapperDefinition(**shared)
         return ConditionMapperDefinition(
             condition=get_condition(self.condition, labels, self.extractor, self._extractor_weights()),
-            unet=changed(resolve_preset(self.preset, generator.resolution).condition, self.unet),
+            unet=changed(load_preset(self.preset, generator.resolution).condition, self.unet),
             picture_mapper=self._picture_mapper(frozen),
             real_share=self.real_share,
             **shared,

@@ -11,7 +11,7 @@ from ..metrics.backends import distances
 from ..metrics.segmentation import SegmentationScore
 from .judge import Judge
 from .results import SCORES
-from .synthesis import STYLES, MaskToImage
+from .synthesis import SEED_SPAN, STYLES, MaskToImage
 
 BATCH = 25
 
@@ -24,7 +24,7 @@ class MaskToImageBenchmark:
         real: the reference of the distances, ``count`` of its pictures.
         masks: pictures with exact masks, one for each picture; after the last mask the first one comes again.
         count: pictures of each model.
-        seed: draws the real pictures and the masks; picture i has the style seed ``STYLES + seed + i``.
+        seed: draws the real pictures and the masks; picture i has the style seed ``seed * SEED_SPAN + STYLES + i``.
         further: other judges by name, which segment the pictures too.
     """
 
@@ -77,7 +77,8 @@ class MaskToImageBenchmark:
 
     def score_model(self, model: MaskToImage) -> dict[str, Any]:
         """:meth:`score` of a model, every picture in a style of its own."""
-        return self.score(lambda masks, index: model.generate(masks, [STYLES + self.seed + i for i in index]))
+        first = self.seed * SEED_SPAN + STYLES
+        return self.score(lambda masks, index: model.generate(masks, [first + i for i in index]))
 
 
 def _rounded(score: SegmentationScore) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ..core.version import __version__
 from ..metrics.agreement import MaskAgreement
 from ..metrics.backends import KERNEL_SIZE, KERNEL_SUBSETS, NEIGHBOURS, distances, frechet
 from ..metrics.features import FeatureNetwork
-from ..metrics.lpips import group_diversity, group_pairs
+from ..metrics.lpips import group_diversity
 from ..metrics.segmentation import SegmentationScore
 from . import counts
 from .cache import Tensors
@@ -218,14 +218,9 @@ class _Collector:
         """Supplement C.1: the mean over pairs of groups of the mean distance of two pictures of one mask, one of each group."""
         of = "masks" if self.inputs.has_mask_pictures else "proxy"
         table = torch.cat([part["distances"] for part in self.found["diversity"]], dim=1).double()  # (networks, masks, pairs)
-        pairs = {pair: index for index, pair in enumerate(group_pairs(counts.GROUPS, counts.PAIRS, self.inputs.seed))}
         for net, rows in zip(self.inputs.perceptual, table, strict=True):
-
-            def distance(mask: int, a: int, b: int, rows: torch.Tensor = rows) -> float:
-                return float(rows[mask, pairs[a, b]])
-
-            got = group_diversity(distance, counts.GROUPS, rows.shape[0], counts.PAIRS, self.inputs.seed)
-            more: dict[str, Any] = {"spread": got.std, "groups": got.groups, "pairs": len(pairs)}
+            got = group_diversity(rows, counts.GROUPS)
+            more: dict[str, Any] = {"spread": got.std, "groups": got.groups, "pairs": rows.shape[1]}
             more |= {"network": net.digest[:16], "resize": "none"}
             self._add("diversity", f"diversity, {net.label}", of, got.mean, got.masks * got.groups, **more)
 

@@ -184,9 +184,8 @@ def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, 
         if noise_mode == "random":
             torch.manual_seed(seeds[0])
         levels, raw = cut.feature_pyramid(w, noise_mode)
-        features_at_split = levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
-        proxy = None if clusters is None else clusters.assign(features_at_split)
-        ids = None if segmenter is None else segmenter([level.float() for level in levels]).float().argmax(dim=1)
+        proxy = None if clusters is None else clusters.assign(cut.features_at_split(levels))
+        ids = None if segmenter is None else segmenter.predict(levels)
     pixels = raw.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return _Batch(z, w, pixels, proxy, ids)
 

@@ -157,11 +157,8 @@ class SynthesisSteps:
         w = w.to(self.device)
         with autocast(self.device, self.dtype):
             levels, picture = self.cut.feature_pyramid(w)
-            features_at_split = levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution)]
-            proxy = self.bundle.clusters.assign(features_at_split)
-            labels = None
-            if self.bundle.segmenter is not None:
-                labels = self.bundle.segmenter([level.float() for level in levels]).float().argmax(dim=1)
+            proxy = self.bundle.clusters.assign(self.cut.features_at_split(levels))
+            labels = None if self.bundle.segmenter is None else self.bundle.segmenter.predict(levels)
         return picture.float().clamp(-1, 1), proxy, labels
 
     # ------------------------------------------------------------------------------------------------------------- styles

@@ -70,15 +70,16 @@ class Synthesizer(ConditionSteps):
     """Pictures from masks and other conditions with a bundle.
 
     A style, an integer seed or a :class:`Style`, is an argument of every call, so that threads can share a synthesizer. The styles of the
-    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` changes the object for all: call it before threads use it. A style that a thread
-    sets (:meth:`set_style`) is that thread's.
+    last ``STYLE_CACHE`` seeds are kept. Only :meth:`to` and the attributes that may be set change the object for all: do that before
+    threads use it. A style that a thread sets (:meth:`set_style`) is that thread's.
 
     It can be pickled and deep-copied; the copy carries the weights.
 
     Attributes:
         bundle: the opened bundle; moved to the device, not copied.
         device, dtype: where and in what precision (float32 or bfloat16) the networks run.
-        proxy_mask_mode: see :data:`ProxyMaskMode`.
+        proxy_mask_mode: see :data:`ProxyMaskMode`; may be set.
+        use_details: whether masks are drawn by the detail network of their mapper, if it has one; may be set.
         batch_size: pictures that :meth:`__call__` computes at once; may be set. 1 on a CPU: a picture is then the same to the last bit
             whatever else is in the call. In a larger batch it is the same up to rounding, and takes less time: as many pictures as
             ``BLOCK_PIXELS`` hold on a GPU; on a CPU, 8 take a third to a half less at 64 pixels.

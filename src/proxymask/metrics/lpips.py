@@ -121,19 +121,17 @@ def group_pairs(groups: int, pairs: int = 10, seed: int = 0) -> list[tuple[int, 
     return [every[index] for index in order[:pairs]]
 
 
-def group_diversity(distances: Callable[[int, int, int], float], groups: int, masks: int, pairs: int = 10, seed: int = 0) -> Diversity:
+def group_diversity(distances: torch.Tensor, groups: int) -> Diversity:
     """Diversity (supplement C.1): each group holds one picture of every mask; a score is the mean distance between two groups' pictures of
-    the same mask; the result is the mean of the scores of ``pairs`` random pairs of groups.
+    the same mask; the result is the mean of the scores of random pairs of groups (:func:`group_pairs`).
 
     Pictures of different masks are not compared: their distance would be that of the masks.
 
     Args:
-        distances: (mask, group, group) -> distance of the two pictures.
-        groups: at least 2.
-        masks: at least 1.
+        distances: (masks, pairs), of the two pictures of a mask that a pair of groups holds.
+        groups: how many there are.
     """
-    if groups < 2 or masks < 1:
-        raise ProxymaskError(f"diversity needs at least 2 groups and 1 mask, not {groups} and {masks}")
-    scores = [sum(distances(mask, a, b) for mask in range(masks)) / masks for a, b in group_pairs(groups, pairs, seed)]
-    values = torch.tensor(scores, dtype=torch.float64)
-    return Diversity(float(values.mean()), float(values.std(correction=0)), groups, masks)
+    if not distances.numel():
+        raise ProxymaskError("diversity needs at least 2 groups and 1 mask")
+    values = distances.double().mean(dim=0)
+    return Diversity(float(values.mean()), float(values.std(correction=0)), groups, len(distances))

@@ -70,3 +70,7 @@ class FewShotSegmenter(ConfigModel):
         for conv in self.convs:
             x = x + conv(F.leaky_relu(x, 0.2))
         return self.out(F.leaky_relu(x, 0.2))
+
+    def predict(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Features of every block, of any precision -> label ids (B, H, W), int64."""
+        return self([level.float() for level in levels]).float().argmax(dim=1)

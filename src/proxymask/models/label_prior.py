@@ -31,7 +31,9 @@ def clusters_by_label(proxy: torch.Tensor, labels: torch.Tensor, num_clusters: i
 def label_prior(counts: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """Log of how much more frequent each cluster is under each label in a style than in samples at large, (B, K, N) float32.
 
-    What a style sample has of a label in all does not count, only how it is shared out among clusters.
+    log(n_kl / m_kl) - log(n_l / m_l), with n_kl the style's positions of cluster k under label l, n_l those of the label in all, m_kl and
+    m_l their means over samples, each with small pseudo-counts. The second term takes out how much of a label the style has: only how that
+    is shared out among clusters counts.
 
     Args:
         counts: (B, K, N), :func:`clusters_by_label` of the style samples.

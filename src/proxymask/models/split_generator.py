@@ -8,6 +8,7 @@ Shapes: B pictures; C feature channels; h x w the size of the features at the sp
 ``stylegan2.py``.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -116,3 +117,7 @@ class SplitGenerator(nn.Module):
             rgb = block.image(x, None if rgb is None else upsample2(rgb, block.kernel), part)
         assert rgb is not None
         return levels, rgb
+
+    def features_at_split(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Features (B, C, h, w) at the split out of :meth:`feature_pyramid`."""
+        return levels[self.generator.synthesis.block_resolutions.index(self.resolution)]

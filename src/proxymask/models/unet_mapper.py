@@ -20,7 +20,7 @@ from .discriminator import Conv, Discriminator, DiscriminatorBlock
 from .stylegan2_layers import channels_at, check_resolution
 
 TYPICAL = 16  # side of the mean condition that a mapper stores
-MEMORY = 0.01  # weight of a new batch in the mean condition
+MOMENTUM = 0.01  # weight of a new batch in the mean condition
 
 
 class UNetMapper(ConfigModel):
@@ -112,7 +112,7 @@ class UNetMapper(ConfigModel):
     def _remember(self, planes: torch.Tensor) -> None:
         mean = F.adaptive_avg_pool2d(planes.float(), TYPICAL).mean(dim=0)
         self.seen += 1
-        self.typical.lerp_(mean, (1 / self.seen).clamp(min=MEMORY))
+        self.typical.lerp_(mean, (1 / self.seen).clamp(min=MOMENTUM))
 
     @torch.no_grad()
     def forget(self) -> None:

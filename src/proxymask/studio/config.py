@@ -68,8 +68,7 @@ class StudioConfig:
     def __post_init__(self) -> None:
         if self.port is not None and not 0 < self.port < 65536:
             raise ProxymaskError(f"--port {self.port}: a port is a number from 1 to 65535")
-        if self.preset != DEFAULT_PRESET:
-            load_preset(self.preset)
+        load_preset(self.preset)  # a wrong one is an error at once
         if self.token is not None and not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", self.token):
             raise ProxymaskError("--token: a token is 16 to 128 letters, digits, - or _; leave it out and one is made")
         if self.token is None and not is_loopback(self.host):

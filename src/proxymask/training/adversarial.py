@@ -26,10 +26,10 @@ class Pictures(Protocol):
         ...
 
 
-def lazy_adam(
-    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, every: int = 0, momentum: float = 0.0
+def stylegan_adam(
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, momentum: float = 0.0, every: int = 0
 ) -> torch.optim.Adam:
-    """Adam with betas (``momentum``, 0.99) and StyleGAN2's correction for a regulariser that has a step of its own after every ``every``
+    """StyleGAN2's Adam: betas (``momentum``, 0.99), with its correction for a regulariser that has a step of its own after every ``every``
     steps (0: none). R1 needs none: its gradient is part of the discriminator's step."""
     ratio = every / (every + 1) if every else 1.0
     return torch.optim.Adam(parameters, lr=learning_rate * ratio, betas=(momentum, 0.99**ratio), eps=1e-8)

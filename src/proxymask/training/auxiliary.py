@@ -95,12 +95,13 @@ class AuxiliaryStage(SegmentationStage):
         labeler: makes the labels that it learns from.
         steps: steps in which it learns; in those after it, :meth:`loss` is L_label.
         labels: its classes, where they are known.
+        seed: of the pictures that it learns from.
     """
 
-    def __init__(self, net: UNetSegmenter, labeler: SegmenterLabeler, steps: int, labels: LabelSet | None = None) -> None:
-        self.generated = GeneratedImages(labeler, labels)
+    def __init__(self, net: UNetSegmenter, labeler: SegmenterLabeler, steps: int, labels: LabelSet | None = None, seed: int = 0) -> None:
+        self.generated = GeneratedImages(labeler, labels, seed=seed)
         recipe = SegmentationConfig(batch=BATCH, balance=CLASS_BALANCE)
-        super().__init__(net, self.generated, recipe, steps, sample=COUNTED, part="auxiliary")
+        super().__init__(net, self.generated, recipe, steps, seed, COUNTED, "auxiliary")
 
     def before_step(self, run: Run) -> None:
         """In a learning step, train; in a later one, freeze."""
@@ -119,4 +120,4 @@ class AuxiliaryStage(SegmentationStage):
         """L_label of generated pictures (B, C, H, W) to the masks (B, H, W) that they were made from."""
         with run.autocast():
             logits = self.net(to_rgb(pictures).contiguous())
-        return losses.label(logits, mask, self.weight.to(run.device))
+        return losses.label_loss(logits, mask, self.weight.to(run.device))

@@ -31,7 +31,7 @@ from ..models.mappers import Mapper
 from ..models.oasis_mapper import has_label_prior
 from ..models.split_generator import SplitState
 from . import losses
-from .adversarial import R1_EVERY, discriminator_update, lazy_adam, r1_weight, real_pictures
+from .adversarial import R1_EVERY, discriminator_update, r1_weight, real_pictures, stylegan_adam
 from .auxiliary import AuxiliaryStage
 from .label_prior import LabelPrior
 from .loop import Run, set_cosine_rate
@@ -127,8 +127,8 @@ class DetailStage:
         self.prior = LabelPrior(mapper, auxiliary.generated.labeler) if has_label_prior(mapper) else None
         self.modules: dict[str, nn.Module] = {"detail": detail, "discriminator": discriminator} | auxiliary.modules
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "detail": lazy_adam(detail.parameters(), config.learning_rate, 0),
-            "discriminator": lazy_adam(discriminator.parameters(), config.discriminator_learning_rate),
+            "detail": stylegan_adam(detail.parameters(), config.learning_rate),
+            "discriminator": stylegan_adam(discriminator.parameters(), config.discriminator_learning_rate),
         } | auxiliary.optimizers
 
     def step_kind(self, index: int) -> Hashable:

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..models.oasis_mapper import OasisMapper
 from . import losses
-from .adversarial import lazy_adam
+from .adversarial import stylegan_adam
 from .auxiliary import GeneratedImages
 from .loop import Run, set_cosine_rate
 from .mapper import MapperConfig
@@ -50,7 +50,7 @@ class DistillationStage:
         self.dataset, self.config, self.steps = dataset, config, steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "mapper": lazy_adam(mapper.parameters(), config.learning_rate, 0, config.momentum)
+            "mapper": stylegan_adam(mapper.parameters(), config.learning_rate, config.momentum)
         }
 
     def step_kind(self, index: int) -> Hashable:

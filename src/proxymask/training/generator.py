@@ -18,7 +18,7 @@ from ..models.discriminator import Discriminator
 from ..models.split_generator import SplitGenerator
 from ..models.stylegan2 import Generator
 from . import losses
-from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight
+from .adversarial import R1_EVERY, Pictures, discriminator_update, r1_weight, stylegan_adam
 from .augment import Augmentation, diff_augment
 from .loop import Run
 
@@ -87,8 +87,8 @@ class GeneratorStage:
         self.path = path
         learning = [p for p in generator.parameters() if p.requires_grad]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": lazy_adam(learning, config.learning_rate, self.path_every if config.path_weight else 0),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate),
+            "generator": stylegan_adam(learning, config.learning_rate, every=self.path_every if config.path_weight else 0),
+            "discriminator": stylegan_adam(discriminator.parameters(), config.learning_rate),
         }
         self.rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
 

@@ -112,7 +112,7 @@ def distillation_loss(logits: torch.Tensor, teacher_logits: torch.Tensor) -> tor
     return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1).mean()
 
 
-def label(logits: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def label_loss(logits: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """L_label: cross-entropy of the labels that the auxiliary segmenter s finds in a picture to the mask m that it was made from.
 
     ``-mean_x v_m(x) log softmax_m(x)(s(G2(f')(x)))``. Beyond the paper.

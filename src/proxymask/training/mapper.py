@@ -21,7 +21,7 @@ from ..models.logits_to_proxy_mask import ProxyMaskMode, logits_to_proxy_mask
 from ..models.mappers import Mapper
 from ..models.oasis_mapper import Resize, has_label_prior
 from . import losses
-from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
+from .adversarial import R1_EVERY, Pictures, discriminator_update, r1_weight, real_pictures, stylegan_adam
 from .auxiliary import AuxiliaryStage
 from .label_prior import LabelPrior
 from .loop import Run, set_cosine_rate
@@ -147,8 +147,8 @@ class MapperStage:
         self.adversarial_from = round(steps * (1 - config.adv_phase)) if config.lambda_adv else steps
         self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "mapper": lazy_adam(mapper.parameters(), self.rate, 0, config.momentum),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier),
+            "mapper": stylegan_adam(mapper.parameters(), self.rate, config.momentum),
+            "discriminator": stylegan_adam(discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier),
         }
         self.prior = LabelPrior(mapper, source.labeler) if isinstance(source, MaskPairs) and has_label_prior(mapper) else None
         self.auxiliary, self.label_from = auxiliary, steps

@@ -12,11 +12,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..conditions.base import Condition
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError
+from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.proxy_clusters import ProxyClusters
 from ..models.split_generator import SplitGenerator
 from .adversarial import Pictures
@@ -57,11 +57,6 @@ def unknown(pictures: torch.Tensor) -> torch.Tensor:
     return torch.full((len(pictures), *pictures.shape[2:]), UNKNOWN, dtype=torch.long, device=pictures.device)
 
 
-def features_at_split(cut: SplitGenerator, levels: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Features (B, C, h, w) at the cut out of the feature pyramid."""
-    return levels[cut.generator.synthesis.block_resolutions.index(cut.resolution)]
-
-
 def to_rgb(pictures: torch.Tensor) -> torch.Tensor:
     """A generator's pictures (B, C, H, W) as RGB (B, 3, H, W), float32 in [-1, 1]; alpha is left out, one channel is repeated."""
     pictures = pictures.float().clamp(-1, 1)
@@ -73,7 +68,7 @@ def to_rgb(pictures: torch.Tensor) -> torch.Tensor:
 class SegmenterLabeler:
     """The few-shot segmenter applied to generated samples."""
 
-    def __init__(self, cut: SplitGenerator, segmenter: nn.Module) -> None:
+    def __init__(self, cut: SplitGenerator, segmenter: FewShotSegmenter) -> None:
         self.cut, self.segmenter = cut, segmenter
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
@@ -87,7 +82,7 @@ class SegmenterLabeler:
 
     def segment(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Features of every block -> label ids (B, H, W)."""
-        return self.segmenter([level.float() for level in levels]).float().argmax(dim=1)
+        return self.segmenter.predict(levels)
 
 
 class MaskPairs:
@@ -103,7 +98,7 @@ class MaskPairs:
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
         levels, _ = self.labeler.cut.feature_pyramid(w)
         labels = self.labeler.segment(levels)
-        return Pairs(labels, self.clusters.assign(features_at_split(self.labeler.cut, levels)), labels)
+        return Pairs(labels, self.clusters.assign(self.labeler.cut.features_at_split(levels)), labels)
 
     def augment(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """The masks themselves: people paint masks as exactly."""
@@ -132,7 +127,7 @@ class ConditionPairs:
         cut: SplitGenerator,
         clusters: ProxyClusters,
         condition: Condition,
-        segmenter: nn.Module | None = None,
+        segmenter: FewShotSegmenter | None = None,
         recolor: float = 0.0,
     ) -> None:
         if condition.needs_labels and segmenter is None:
@@ -142,7 +137,7 @@ class ConditionPairs:
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
         levels, pictures = self.cut.feature_pyramid(w)
-        proxy = self.clusters.assign(features_at_split(self.cut, levels))
+        proxy = self.clusters.assign(self.cut.features_at_split(levels))
         colours = self.condition.random_recolour(to_rgb(pictures), self.recolor, rng)
         labels = None if self.segmenter is None else SegmenterLabeler(self.cut, self.segmenter).segment(levels)
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)

@@ -363,11 +363,6 @@ DEFAULT_PRESET = "auto"  # ours, at the size of the pictures
 DEFAULT_BASE = "demo"  # of a JSON file that names none
 
 
-def resolve_preset(name: str, resolution: int | None = None) -> Preset:
-    """The preset ``name`` (:func:`load_preset`); for "auto" :func:`ours_preset` at ``resolution``, 64 where that is not known."""
-    return ours_preset(resolution or SMALLEST) if name == DEFAULT_PRESET else load_preset(name, resolution)
-
-
 def preset_title(name: str, resolution: int) -> str:
     """What a model card calls the preset ``name`` of a model whose pictures are of ``resolution``."""
     return f"ours-{resolution}" if name == DEFAULT_PRESET else Path(name).stem
@@ -375,14 +370,17 @@ def preset_title(name: str, resolution: int) -> str:
 
 @checked
 def load_preset(name: str, resolution: int | None = None) -> Preset:
-    """A preset by name, or a JSON file that says what differs from one.
+    """A preset by name, or a JSON file that says what differs from one; "auto" is :func:`ours_preset` at ``resolution``,
+    64 where that is not known.
 
     Such a file reads ``{"base": "demo", "resolution": 32, "cut": 16, "rearranger": {"hidden": 32}, "rearranger_loop": {"steps": 500}}``;
-    ``base`` may be left out (demo); "auto" is :func:`ours_preset` at ``resolution``, 64 where that is not known.
+    ``base`` may be left out (demo), or be "auto".
 
     Raises:
         ProxymaskError: no such preset or file, a field that does not exist or has a value of another kind.
     """
+    if name == DEFAULT_PRESET:
+        return ours_preset(resolution or SMALLEST)
     if name in PRESETS:
         return PRESETS[name]
     known, path = [DEFAULT_PRESET, *PRESETS], Path(name)
@@ -398,5 +396,4 @@ def load_preset(name: str, resolution: int | None = None) -> Preset:
     base = stored.pop("base", DEFAULT_BASE)
     if base not in known:
         raise ProxymaskError(f"{path}: no preset {base!r} to start from; there are {', '.join(known)}{nearest(str(base), known)}")
-    start = ours_preset(resolution or SMALLEST) if base == DEFAULT_PRESET else PRESETS[base]
-    return _changed(start, legacy.preset(stored, path), str(path))
+    return _changed(load_preset(base, resolution), legacy.preset(stored, path), str(path))

@@ -29,7 +29,7 @@ from ..models.rearranger import Init, Rearranger, Skip, StyleKV, Value
 from ..models.split_generator import SplitGenerator, SplitState
 from ..models.stylegan2 import Generator
 from . import losses
-from .adversarial import R1_EVERY, Pictures, discriminator_update, lazy_adam, r1_weight, real_pictures
+from .adversarial import R1_EVERY, Pictures, discriminator_update, r1_weight, real_pictures, stylegan_adam
 from .loop import Run
 
 
@@ -125,7 +125,7 @@ class CrossPass(NamedTuple):
     """The rearranged features and RGB."""
     mask: torch.Tensor
     """(B, h, w) the proxy mask that they were rearranged to, int64, with absent clusters substituted."""
-    whole_mix: torch.Tensor
+    unsubstituted: torch.Tensor
     """(B, 1, 1) bool: samples whose mask is a style-mixed one without substitution."""
 
 
@@ -138,7 +138,7 @@ def check_mix_layers(layers: Sequence[int], generator: Generator) -> None:
 def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.optim.Adam:
     """The rearranger's optimiser; the refinement block, if there is one, has a learning rate of its own."""
     if rearranger.refinement is None:
-        return lazy_adam(rearranger.parameters(), config.learning_rate, 0)
+        return stylegan_adam(rearranger.parameters(), config.learning_rate)
     own = set(rearranger.refinement.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in rearranger.parameters() if p not in own]},
@@ -147,7 +147,7 @@ def rearranger_adam(rearranger: Rearranger, config: RearrangerConfig) -> torch.o
             "lr": config.learning_rate * config.refinement_lr_multiplier,
         },
     ]
-    return lazy_adam(groups, config.learning_rate, 0)
+    return stylegan_adam(groups, config.learning_rate)
 
 
 class RearrangerStage:
@@ -179,7 +179,7 @@ class RearrangerStage:
         self.modules: dict[str, nn.Module] = {"rearranger": rearranger, "discriminator": discriminator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "rearranger": rearranger_adam(rearranger, config),
-            "discriminator": lazy_adam(discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier),
+            "discriminator": stylegan_adam(discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier),
         }
 
     # The schedule (supplement A.2).
@@ -256,7 +256,8 @@ class RearrangerStage:
                     fakes.append(picture.detach())
                 yield loss
 
-        run.update("rearranger", terms)
+        if adversarial or self.config.lambda_mask or self.config.lambda_self or self.config.lambda_mix:
+            run.update("rearranger", terms)  # without any loss, a step of Adam would only wear its averages down
         self.discriminator.requires_grad_(True)
         if adversarial:
             penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
@@ -267,7 +268,9 @@ class RearrangerStage:
         c, picture = self.config, None
         style = self.style(run, batch)
         cross = self.cross_pass(run, batch, style)
-        loss = c.lambda_mask * self.cross_mask_loss(run, cross, style)
+        loss = cross.state.features.new_zeros(())
+        if c.lambda_mask:
+            loss = loss + c.lambda_mask * self.cross_mask_loss(run, cross, style)
         if c.lambda_self:
             self_loss, mask_loss = self.self_pass(run, batch, style)
             loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_loss
@@ -293,17 +296,20 @@ class RearrangerStage:
             return self.rearranger.encode_style(given, torch.where(mirrored[:, 0], batch.own.flip(2), batch.own))
 
     def cross_pass(self, run: Run, batch: RearrangerBatch, style: StyleKV) -> CrossPass:
-        """Rearrange the style features to the target masks, with clusters that the style lacks substituted as at inference."""
-        whole_mix = batch.takes_mixed[:, None, None] & self.config.mix_absent
+        """Rearrange the style features to the target masks, where every cluster that the style lacks is replaced.
+
+        At inference that is so in transfers alone, and only by a cluster that is alike enough (:attr:`.Rearranger.substitute_threshold`).
+        """
+        unsubstituted = batch.takes_mixed[:, None, None] & self.config.mix_absent
         with run.autocast():
             mask = batch.target
             if self.config.substitute:
                 mask = self.clusters.substitute(mask, self.clusters.available(style.counts))
-            mask = torch.where(whole_mix, batch.target, mask)
+            mask = torch.where(unsubstituted, batch.target, mask)
             state = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(mask)), style)
         with torch.no_grad():
             run.log("loss/agreement", (self.clusters.assign(state.features) == mask).float().mean())
-        return CrossPass(state, mask, whole_mix)
+        return CrossPass(state, mask, unsubstituted)
 
     def cross_mask_loss(self, run: Run, cross: CrossPass, style: StyleKV) -> torch.Tensor:
         """L_mask of the cross pass (supplement A.2).
@@ -314,7 +320,7 @@ class RearrangerStage:
         mask = cross.mask
         if not self.config.mask_absent:
             absent = (style.counts > 0).logical_not().gather(1, mask.flatten(1)).view_as(mask)
-            mask = mask.masked_fill(absent & ~cross.whole_mix, losses.IGNORE_INDEX)
+            mask = mask.masked_fill(absent & ~cross.unsubstituted, losses.IGNORE_INDEX)
         loss = losses.mask_loss(cross.state.features, mask, self.clusters.centroids, self.config.temperature)
         run.log("loss/mask_cross", loss)
         return loss
@@ -349,7 +355,7 @@ class RearrangerStage:
         Positions count where the style has the cluster; with ``mix_absent`` all do.
         """
         available = self.clusters.available(style.counts).gather(1, batch.target.flatten(1)).view_as(batch.target)
-        counted = cross.whole_mix.expand_as(available) | (available & batch.takes_mixed[:, None, None])
+        counted = cross.unsubstituted.expand_as(available) | (available & batch.takes_mixed[:, None, None])
         loss = self.mix_loss(run, cross.state, picture, batch.mixed, batch.w, counted)
         run.log("loss/mix", loss)
         return loss

@@ -19,7 +19,7 @@ from ..models.split_generator import SplitGenerator
 from .loop import Run
 from .style_transfer import StyleTransferLabeler, warp, warp_grid
 
-MIN_FREQUENCY = 1e-6  # frequency of a label that no mask shows
+MIN_FREQUENCY = 1e-6  # lower bound, so that the weight of a label that no mask shows is 0, not 0 times infinity
 WEIGHT_DECAY = 0.001  # Adam's L2 term
 CLASS_BALANCE = 0.5  # classes weigh as frequency to the minus this power, so that small parts count
 SHIFT = 4  # largest random shift of a labelled sample, in picture pixels

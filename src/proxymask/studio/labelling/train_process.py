@@ -16,7 +16,7 @@ from typing import Any
 
 from ...core.errors import ProxymaskError
 from ...core.files import read_json
-from ...training.fit.config import Count, FitConfig
+from ...training.fit.config import FitConfig, OnProgress
 from ...training.fit.run import fit
 from ...training.loop import Stopped
 from ...training.presets import DEFAULT_PRESET
@@ -35,7 +35,7 @@ class Lines:
         write({"say": text})
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Count]:
+    def progress(self, title: str) -> Iterator[OnProgress]:
         """Write how far a stage is, and the time left by its pace so far."""
         begun: tuple[float, int] | None = None
         written = 0.0

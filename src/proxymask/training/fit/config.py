@@ -12,7 +12,7 @@ from ...core.checks import Checked, Range, Seed
 from ...core.device import DeviceName, Precision
 from ..presets import DEFAULT_PRESET
 
-Count = Callable[..., None]
+OnProgress = Callable[..., None]
 """Called with (done, total[, numbers by name])."""
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
 OptionalText = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(optional)")]
@@ -49,7 +49,7 @@ class FitConfig(Checked):
     resolution: OptionalSide = None
     """Side of the pictures of a generator to be trained; by default that of a prepared set, else the preset's, or 64."""
     cut: OptionalCut = None
-    """Side of the features at the cut; by default the preset's, or half the side of the pictures."""
+    """Side of the features at the cut; by default a quarter of the side of the pictures, from 32 to 64 and at most half."""
     label_samples: Annotated[int, Range(1, 10**5)] = 16
     """How many samples to write for labelling."""
     name: OptionalText = None
@@ -81,7 +81,7 @@ class Report(Protocol):
         """Show a line, or several."""
         ...
 
-    def progress(self, title: str) -> AbstractContextManager[Count]:
+    def progress(self, title: str) -> AbstractContextManager[OnProgress]:
         """Show progress while the body runs; gives a function to be called along the way."""
         ...
 
@@ -92,6 +92,6 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def progress(self, title: str) -> AbstractContextManager[Count]:
+    def progress(self, title: str) -> AbstractContextManager[OnProgress]:
         """Nothing."""
         return nullcontext(lambda *_: None)

@@ -22,7 +22,7 @@ from ..estimate import measure, measure_clusters, measure_pictures
 from ..presets import STAGES
 from ..stages.generator import new_generator
 from ..untrained import untrained_stage
-from .config import Count
+from .config import OnProgress
 from .inputs import existing_folder
 from .state import FitState, needed
 
@@ -69,7 +69,7 @@ class Plan:
         return spare + sum(row.disk for row in self.rows if row.stage != PICTURES)
 
 
-def make_plan(state: FitState, missing: Sequence[str], count: Count) -> Plan:
+def make_plan(state: FitState, missing: Sequence[str], count: OnProgress) -> Plan:
     """Measure the missing stages. ``count`` is called with (stages measured, stages).
 
     Raises:

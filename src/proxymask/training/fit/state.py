@@ -24,7 +24,7 @@ from ...models.split_generator import SplitGenerator
 from ...models.stylegan2 import Generator
 from ..cost import Cost
 from ..parts import Frozen
-from ..presets import Preset, resolve_preset
+from ..presets import Preset, load_preset
 from ..stages.clusters import ClustersDefinition
 from ..stages.definition import StageDefinition
 from ..stages.detail import DetailDefinition
@@ -193,7 +193,7 @@ class FitState:
 
 
 def _preset(config: FitConfig, resolution: int | None) -> Preset:
-    preset = resolve_preset(config.preset, resolution).scaled(config.steps_scale)
+    preset = load_preset(config.preset, resolution).scaled(config.steps_scale)
     return preset.with_loops(device=config.device, precision=config.precision, seed=config.seed)
 
 

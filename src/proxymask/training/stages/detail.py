@@ -63,7 +63,8 @@ class DetailDefinition(TrainedStage):
         labeler = SegmenterLabeler(self.frozen.cut, self.segmenter.to(self.device).eval().requires_grad_(False))
         with seeded(self.loop.seed, "init", "viewer"):
             net = UNetSegmenter(classes, WIDTH, depth=2)
-        auxiliary = AuxiliaryStage(net, labeler, max(1, round(self.steps * self.config.auxiliary_share)), self.labels)
+        steps = max(1, round(self.steps * self.config.auxiliary_share))
+        auxiliary = AuxiliaryStage(net, labeler, steps, self.labels, self.loop.seed)
         discriminator = discriminator_to_train(self.discriminator, self.frozen.cut.generator, self.loop.seed)
         parts = self.frozen, self.mapper, self._network(), discriminator, self._source(labeler), self.mode, auxiliary
         return DetailStage(*parts, self.config, self.steps)

@@ -34,4 +34,4 @@ class DistillationDefinition(AnyMapperDefinition):
         mapper = self.new_mask_mapper(label_prior=True in priors)
         if len(known) < len(self.teachers) or any(teacher.config[key] != mapper.config[key] for teacher in known for key in SAME):
             raise ProxymaskError("a teacher is no mapper of masks with these labels and clusters: name those of this bundle with --teacher")
-        return DistillationStage(mapper, known, GeneratedImages(self.labeler()), self.config, self.steps)
+        return DistillationStage(mapper, known, GeneratedImages(self.labeler(), seed=self.loop.seed), self.config, self.steps)

@@ -143,7 +143,8 @@ class PairedMapperDefinition(AnyMapperDefinition):
             return None
         with seeded(self.loop.seed, "init", "viewer"):
             net = UNetSegmenter(self.segmenter.out.out_channels, WIDTH, depth=2)
-        return AuxiliaryStage(net, self.labeler(), max(1, round(self.steps * (1 - self.config.label_phase))), self.labels)
+        steps = max(1, round(self.steps * (1 - self.config.label_phase)))
+        return AuxiliaryStage(net, self.labeler(), steps, self.labels, self.loop.seed)
 
     def load_start(self, mapper: Mapper) -> None:
         """Take the weights of ``start``.

@@ -54,9 +54,6 @@ class RearrangerDefinition(TrainedStage):
             raise ProxymaskError("--batch 1: a sample takes the proxy mask of another one of the batch; give 2 or more")
         check_compatible(self.cut, self.clusters)
         check_mix_layers(self.config.mix_layers, self.cut.generator)
-        width = self.config.narrow_channels
-        if width < 0:
-            raise ProxymaskError(f"queries and keys cannot be narrowed to {width} channels: give a width, or 0 to leave them as trained")
         rearranger = self._new_rearranger()
         rearranger.initialize(self.clusters.centroids.cpu(), *(self.rms or state_rms(self.cut, self.loop.seed, self.device)))
         if self.start is not None:
