@@ -11,6 +11,7 @@ from PIL import Image
 import tiny
 from proxymask.cli import main
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import write_json
 from proxymask.imaging.labels import LabelSet
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.synthesizer import Synthesizer
@@ -158,6 +159,20 @@ def test_mappers_of_other_labels_are_refused(small: Path, tmp_path: Path, capsys
     bare = bundle.save(tmp_path / "bare")
     assert run("bundle", "add", tmp_path / "run", "--bundle", bare, "--out", tmp_path / "with") == 0
     assert Bundle.load(tmp_path / "with").labels == LabelSet.of(pairs[::-1])
+
+
+def test_the_first_mapper_brings_its_mode(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bundle without mappers takes the mode of proxy masks that its first mapper was trained for; one with mappers keeps its own."""
+    bundle, sketch = Bundle.load(small), tmp_path / "run"
+    bundle.mappers["sketch"].save_pretrained(sketch / "mapper")
+    write_json(sketch / "condition.json", {"condition": "sketch", "channels": 1, "proxy_mask_mode": "style-prior"})
+    assert run("bundle", "add", sketch, "--bundle", small, "--name", "other", "--out", tmp_path / "kept") == 0
+    assert "mode style-prior, the bundle uses soft" in capsys.readouterr().err
+    assert Synthesizer.from_pretrained(tmp_path / "kept", *CPU[1:]).proxy_mask_mode == "soft"
+    bundle.mappers, bundle.details, bundle.conditions = {}, {}, {}
+    assert run("bundle", "add", sketch, "--bundle", bundle.save(tmp_path / "bare"), "--out", tmp_path / "with") == 0
+    assert "mode" not in capsys.readouterr().err
+    assert Synthesizer.from_pretrained(tmp_path / "with", *CPU[1:]).proxy_mask_mode == "style-prior"
 
 
 def test_a_detail_network_of_other_features_is_refused(small: Path, tmp_path: Path) -> None:

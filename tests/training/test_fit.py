@@ -39,6 +39,7 @@ from proxymask.training.fit import FitConfig, fit
 from proxymask.training.fit.labels import TEMPLATE
 from proxymask.training.loop import Stopped
 from proxymask.training.losses import relative_l1
+from proxymask.training.presets import PRESETS
 from proxymask.training.run_dirs import is_done, mark_of
 
 SIZE = 16
@@ -159,6 +160,7 @@ def test_without_labels_up_to_the_rearranger(world):
     assert len(list(folder.glob("*.proxy.png"))) == 16
     bundle = Bundle.load(world / "model")
     assert (bundle.mappers, bundle.labels, bundle.segmenter, bundle.cut, bundle.resolution) == ({}, None, None, 8, SIZE)
+    assert bundle.about["proxy_mask_mode"] == PRESETS["demo"].mapper.proxy_mask_mode  # for a mapper of drawings, which needs no labels
     Synthesizer(bundle, device="cpu").transfer(1, 2)
     assert isinstance(Generator.from_pretrained(work / "generator" / "generator"), Generator)
     assert isinstance(Discriminator.from_pretrained(work / "generator" / "discriminator"), Discriminator)

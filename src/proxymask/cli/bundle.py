@@ -92,12 +92,16 @@ class BundleAdd(Checked):
             raise ProxymaskError(
                 f"{self.run_folder} is no run of proxymask train mapper: its condition.json does not fit its mapper; train it again"
             )
-        self._check(bundle, mapper, self._trained_with())
+        trained_with = self._trained_with()
+        self._check(bundle, mapper, trained_with)
         if about["condition"] in ("mask", "scribble") and (self.run_folder / "labels.json").is_file():
             self._take_labels(bundle)
         name = self.name or about["condition"]
-        mode, ours = about.pop("proxy_mask_mode", None), bundle.about.get("proxy_mask_mode", "soft")
-        if mode not in (None, ours):
+        mode = about.pop("proxy_mask_mode", trained_with.get("config.proxy_mask_mode"))
+        ours = bundle.about.get("proxy_mask_mode", "soft")
+        if mode is not None and not bundle.mappers:
+            bundle.about["proxy_mask_mode"] = mode
+        elif mode not in (None, ours):
             note(f"note: the mapper was trained for proxy masks of the mode {mode}, the bundle uses {ours}")
         if name in bundle.mappers:
             note(

@@ -73,7 +73,7 @@ def _about(state: FitState) -> dict[str, Any]:
     about = dict(source.about) if source is not None else {}
     if source is None:
         about |= {"made by": "proxymask fit", "preset": preset_title(config.preset, state.resolution)}
-        about |= {"generator": state.generator_hash}
+        about |= {"generator": state.generator_hash, "proxy_mask_mode": state.preset.mapper.proxy_mask_mode}
         about |= {"pictures": len(state.pictures) if state.pictures is not None else "none; the generator's own samples"}
         if state.origin:
             about |= _origin(state.origin)
