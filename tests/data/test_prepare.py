@@ -119,6 +119,14 @@ def test_a_picture_with_a_bad_mask_is_skipped(tmp_path):
     assert ImageSet.open(tmp_path / "out").masks([0, 1]).shape == (2, 20, 20)
 
 
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "photos" / "a.png")
+    monkeypatch.setattr(prepare.os, "access", lambda path, mode: False)  # tests may run as root, who may write everywhere
+    with pytest.raises(ProxymaskError, match=r"run proxymask data prepare .*photos --size 16 --out FOLDER, and give that FOLDER"):
+        ImageSet.open(tmp_path / "photos", 16)
+
+
 def test_open_prepares_once_and_again_after_a_change(tmp_path, monkeypatch):
     dataset(tmp_path / "d")
     runs = []

@@ -40,6 +40,7 @@ def test_class_by_name(labels):
         ([(0, "a", "#000000"), (1, "b", "#000000")], "colour used twice: #000000"),
         ([(0, "a", "black")], "#rrggbb"),
         ([(0, " ", "#000000")], "empty name"),
+        ([(0, "a\x1b[2Jb", "#000000")], "cannot be printed"),
         ([("0", "a", "#000000")], "entry 0"),
         ([(True, "a", "#000000")], "entry 0"),
         ([], "1 to 255"),

@@ -160,6 +160,14 @@ def test_broken_index(folder: Path) -> None:
         path.write_text(text)
         with pytest.raises(ProxymaskError, match=words):
             Bundle.load(folder)
+    for field, value in (("sha256", []), ("mappers", 3), ("about", ["x"]), ("cut", "abc"), ("name", None)):
+        path.write_text(json.dumps(whole | {field: value}))
+        with pytest.raises(ProxymaskError, match=rf"bundle\.json holds no {field} that can be read"):
+            Bundle.load(folder)
+    for name in ("../other.safetensors", "/etc/hostname"):
+        path.write_text(json.dumps(whole | {"sha256": whole["sha256"] | {name: "0" * 64}}))
+        with pytest.raises(ProxymaskError, match="which is outside of it"):
+            Bundle.load(folder)
     path.unlink()
     with pytest.raises(ProxymaskError, match=r"no bundle\.json here: this is no bundle, or an unfinished one"):
         Bundle.load(folder)

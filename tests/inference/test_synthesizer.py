@@ -198,12 +198,23 @@ def test_sample(synth: Synthesizer) -> None:
     assert Synthesizer(bare, "cpu", "fp32").sample(w)[2] is None
 
 
+def test_the_only_mapper_of_masks_needs_no_name() -> None:
+    bundle = tiny.make_bundle()
+    wanted = Synthesizer(bundle, "cpu", "fp32")(mask(), 1, output_type="tensor")
+    bundle.mappers = {"mask-1": bundle.mappers["mask"]}
+    synth = Synthesizer(bundle, "cpu", "fp32")
+    assert torch.equal(synth(mask(), 1, output_type="tensor"), wanted)
+    assert torch.equal(
+        synth(mask(), {0: 1, 1: 2}, output_type="tensor"), synth(mask(), {0: 1, 1: 2}, mapper="mask-1", output_type="tensor")
+    )
+
+
 def test_what_a_bundle_lacks() -> None:
     bundle = tiny.make_bundle()
     bundle.mappers = {}
     bare = Synthesizer(bundle, "cpu", "fp32")
     bare.set_style(seed=1)
-    with pytest.raises(ProxymaskError, match=r"the bundle tiny has no mapper 'mask' \(it has: none\)"):
+    with pytest.raises(ProxymaskError, match=r"the bundle tiny has no mapper for mask \(it reads: none\)"):
         bare(mask())
     bundle.labels = None
     with pytest.raises(ProxymaskError, match="has no labels yet"):

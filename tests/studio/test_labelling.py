@@ -212,8 +212,15 @@ def test_train_stop_restart_and_paint(tiny_bundle: Path, tmp_path: Path) -> None
         wait_for(client, job["id"], "running")
         stopped = client.post(f"{ROOT}/jobs/{job['id']}/stop").json()
         assert stopped["state"] == "stopped"
+        again = client.post(f"{ROOT}/sets/{made['id']}/train", json={"name": "first"})
+        assert "a training first was stopped or failed: go on with it" in again.json()["error"]
         assert client.post(f"{ROOT}/jobs/{job['id']}/resume").json()["state"] == "waiting"
         wait_for(client, job["id"], "running", "done", begun=True)
+        with studio_page.running(config) as second:
+            assert [one["id"] for one in second.get(f"{ROOT}/jobs").json()] == [job["id"]]
+            refused = second.post(f"{ROOT}/jobs/{job['id']}/stop")
+            assert refused.status_code == 422
+            assert "another studio runs the trainings of this workspace" in refused.json()["error"]
     stored = json.loads((tmp_path / "work" / "jobs" / job["id"] / "job.json").read_text())
     assert stored["state"] in ("running", "done"), "what the server's end has stopped goes on with the next one"
     with studio_page.running(config) as client:
@@ -241,3 +248,29 @@ def test_a_training_that_fails_says_why(client: TestClient, tmp_path: Path) -> N
     failed = wait_for(client, job["id"], "failed", "done")
     assert failed["state"] == "failed"
     assert "not the sidecar of a sample" in failed["error"]
+
+
+def test_labels_of_another_generator_are_not_mixed_up(client: TestClient, tmp_path: Path) -> None:
+    """A bundle may be replaced by one of the same name."""
+    made = make_set(client)
+    put(client, made["id"], 0, halves())
+    about = tmp_path / "work" / "labels" / made["id"] / "about.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"generator": "0" * 64}))
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in about.parent.iterdir())
+    answers = [
+        client.get(f"{ROOT}/sets/{made['id']}/samples/0"),
+        put(client, made["id"], 1, halves()),
+        client.get(f"{ROOT}/sets/{made['id']}/proposals"),
+        client.post(f"{ROOT}/sets/{made['id']}/train", json={"name": "third"}),
+    ]
+    assert [answer.status_code for answer in answers] == [409] * 4
+    assert all("were made for another generator than the bundle tiny has" in answer.json()["error"] for answer in answers)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in about.parent.iterdir()) == before
+
+
+def test_a_disk_that_cannot_be_written(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "labels").write_text("a file in the way")
+    answer = client.post(f"{ROOT}/sets", json={"name": "mine", "bundle": "tiny", "labels": LABELS})
+    assert answer.status_code == 422
+    assert "make room, or start the studio with another --workspace" in answer.json()["error"]

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -220,6 +221,11 @@ def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] 
         same = isinstance(index, dict) and index.get("format") == SET_FORMAT and index.get("source") == _source_hash(folder)
         if same and (not index.get("masks") or index.get("strict", False) == strict):
             return out
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise ProxymaskError(
+            f"cannot write into {folder}, where its pictures are prepared: run proxymask data prepare {shlex.quote(str(folder))} --size "
+            f"{short_text(size)} --out FOLDER, and give that FOLDER"
+        )
     prepare_folder(folder, out, size, progress, strict)
     return out
 

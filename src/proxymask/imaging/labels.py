@@ -50,6 +50,8 @@ class LabelSet:
         for label in self.labels:
             if not label.name.strip():
                 raise ProxymaskError(f"label {label.id} has an empty name")
+            if not label.name.isprintable():
+                raise ProxymaskError(f"the name of label {label.id} has characters that cannot be printed: {label.name!r}; rename it")
             if len(label.color) != 3 or not all(0 <= channel <= 255 for channel in label.color):
                 raise ProxymaskError(f"the colour of label {label.name!r} must be three numbers in 0..255, got {label.color}")
         for what, values in (("name", self.names), ("colour", [label.hex for label in self.labels])):

@@ -200,7 +200,7 @@ def _images(file: Path) -> list[MaskFile]:
         return [MaskFile(file.stem, file)]
     found = []
     for name in names:
-        parts = [part for part in name.replace("\\", "/").split("/") if part.strip(". ")]  # never above the folder of the pictures
+        parts = [part for part in name.replace("\\", "/").split("/") if part.strip(". ") and ":" not in part]  # never outside the folder
         plain = "/".join([*parts[:-1], Path(parts[-1]).stem]) if parts else "image"
         found.append(MaskFile(plain, Path(f"{file}{SEPARATOR}{name}")))
     return found

@@ -114,7 +114,8 @@ def _annotations(source: MaskSource) -> tuple[Path, str | None] | None:
     path = Path(source)
     if path.suffix.lower() == ".json" and (path.exists() or SEPARATOR not in str(source)):
         return path, None
-    file, found, image = str(source).rpartition(SEPARATOR)
+    text = source if isinstance(source, str) else path.as_posix()  # names in COCO files have slashes
+    file, found, image = text.rpartition(SEPARATOR)
     while found and not file.lower().endswith(".json"):
         file, found, more = file.rpartition(SEPARATOR)
         image = f"{more}{SEPARATOR}{image}"

@@ -11,7 +11,7 @@ import dataclasses
 import re
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -325,8 +325,11 @@ def _network_from_state(state: dict[str, Any]) -> Any:
 
 
 def is_mapper_name(name: object) -> bool:
-    """Whether a mapper may be called so: a printable name of up to 100 characters that is one part of a path."""
-    return isinstance(name, str) and name.isprintable() and bool(re.fullmatch(r"[^./\\\s][^/\\]{0,99}", name))
+    """Whether a mapper may be called so: a printable name of up to 100 characters that is one part of a path on every system."""
+    return isinstance(name, str) and name.isprintable() and bool(re.fullmatch(r"[^./\\:\s][^/\\:]{0,99}", name))
+
+
+_KINDS = {"cut": int, "mappers": list, "sha256": dict, "name": str, "about": dict}  # of fields of a bundle.json
 
 
 def _names(about: Mapping[str, Any]) -> list[Any]:
@@ -347,6 +350,9 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
         return [error.message]
     if not isinstance(about, Mapping) or not {"format", "cut", "mappers", "segmenter", "sha256", "name", "about"} <= about.keys():
         return ["bundle.json lacks fields: it is damaged"]
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(about[name], kind)]
+    if wrong:
+        return [f"bundle.json holds no {' and no '.join(wrong)} that can be read: it is damaged; copy the bundle again"]
     if about["format"] not in range(1, BUNDLE_FORMAT + 1):
         made = about.get("proxymask", "an unknown version")
         ours = f"this is proxymask {__version__} and reads format 1 to {BUNDLE_FORMAT}"
@@ -356,7 +362,9 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
     ]
     for name, digest in about["sha256"].items():
         path = folder / name
-        if not path.is_file():
+        if ".." in PurePath(name).parts or PurePath(name).is_absolute():
+            problems.append(f"bundle.json names the file {printable(name)}, which is outside of it: get the bundle again")
+        elif not path.is_file():
             problems.append(f"{name} is missing: copy the bundle again")
         elif hashes and name != "README.md" and file_hash(path) != digest:
             problems.append(f"{name} is damaged (its SHA-256 differs): copy the bundle again")

@@ -214,12 +214,13 @@ class SynthesisSteps:
 
     @checked
     @inference
-    def map(self, masks: np.ndarray | torch.Tensor, mapper: str = "mask") -> torch.Tensor:
-        """Label ids (B, H, W) -> logits (B, K, h, w) of a mapper: all that depends on the mask alone.
+    def map(self, masks: np.ndarray | torch.Tensor, mapper: str | None = None) -> torch.Tensor:
+        """Label ids (B, H, W) -> logits (B, K, h, w) of a mapper, all that depends on the mask alone; by default of the one for masks.
 
         Raises:
             ProxymaskError: the bundle has no such mapper, or it reads another condition than masks.
         """
+        mapper = mapper or self.bundle.mapper_for("mask")
         network, reads = self._mapper(mapper), self.bundle.condition_of(mapper)["condition"]
         if reads != "mask":
             raise ProxymaskError(f"the mapper {mapper!r} reads {reads}, not masks: synth.generate(input, style, condition={reads!r})")

@@ -274,7 +274,7 @@ class Synthesizer(ConditionSteps):
         masks: MasksLike,
         styles: StyleLike | Sequence[StyleLike] | None = None,
         *,
-        mapper: str = "mask",
+        mapper: str | None = None,
         output_type: OutputType = "pil",
         truncation: Truncation = 1.0,
     ) -> Any:
@@ -285,7 +285,7 @@ class Synthesizer(ConditionSteps):
                 of these, ids (B, H, W), one-hot planes (B, N, H, W) or colours. Arrays are numpy's or tensors on any device.
             styles: a seed or a :class:`Style`, or a list of them: one for all masks, or one for each. Without it, that of
                 :meth:`set_style`.
-            mapper: which of the bundle's mappers for masks.
+            mapper: which of the bundle's mappers for masks; without it that called mask, else the first.
             output_type: see :data:`OutputType`.
             truncation: psi of seeds; a :class:`Style` has its own.
 
@@ -297,6 +297,7 @@ class Synthesizer(ConditionSteps):
         """
         check_output_type(output_type)
         ids, single = read_masks(masks, self._needed_labels(), self.size)
+        mapper = mapper or self.bundle.mapper_for("mask")
         chosen = style_list(self._checked(None) if styles is None else styles, len(ids))
         blocks = []
         if type(self.batch_size) is not int or self.batch_size < 1:
@@ -381,16 +382,16 @@ class Synthesizer(ConditionSteps):
         return self._as_result(self.render(proxy, style, painted), proxy, notes=notes)
 
     def paint(
-        self, logits: torch.Tensor, mask: np.ndarray, style: Style | RegionStyles, mapper: str = "mask"
+        self, logits: torch.Tensor, mask: np.ndarray, style: Style | RegionStyles, mapper: str | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """A mapper's logits of one mask (1, K, h, w) -> picture (1, C, H, W) and proxy mask, ids (1, h, w) or planes (1, K, h, w).
 
         Args:
             mask: its ids (H, W) at picture size; they say where the regions of :class:`RegionStyles` are.
             style: one for the whole picture, or one for each label.
-            mapper: which made the logits.
+            mapper: which made the logits; without it as for :meth:`__call__`.
         """
-        painted = mask_inputs(np.array(mask)[None], mapper)
+        painted = mask_inputs(np.array(mask)[None], mapper or self.bundle.mapper_for("mask"))
         if isinstance(style, Style):
             proxy = self.proxy_mask(logits, style, painted)
             return self.render(proxy, style, painted), proxy

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..core.hashing import file_hash
+from ..core.hashing import file_hash, weights_hash
 from ..core.sizes import Size, height_width
 from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
@@ -102,6 +103,11 @@ class Model:
     _having: np.ndarray | None = None
     """Samples of the census that have each label, int (N,)."""
     _counted: int = 0
+
+    @cached_property
+    def generator(self) -> str:
+        """Hash of the generator's weights."""
+        return weights_hash(self.synth.bundle.generator)
 
     @property
     def labels(self) -> LabelSet | None:
@@ -261,7 +267,7 @@ class Catalogue:
         Raises:
             ProxymaskError: there is no such bundle.
         """
-        folder = find_bundle(source)
+        folder = Path(os.path.realpath(find_bundle(source)))
         name = os.path.basename(os.path.realpath(folder)) if Path(source).is_dir() else str(source)
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "bundle"
         with self._lock:

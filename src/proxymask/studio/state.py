@@ -90,7 +90,8 @@ class Studio:
             ProxymaskError: there is no such bundle, or it is damaged.
         """
         if not self.catalogue.is_open(self.catalogue.check(bundle)):
-            await self.reader.run(lambda: self.catalogue.model(bundle))
+            model = await self.reader.run(lambda: self.catalogue.model(bundle))
+            self.turns.put(Job(IDLE, "census", model.census(), 0, _log_failure))
         return bundle
 
     async def with_model(self, bundle: str, work: Callable[[Model], Result]) -> Result:

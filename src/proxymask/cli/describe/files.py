@@ -75,7 +75,8 @@ def _json(file: Path, labels: LabelSet | None) -> str:
         seed, psi = stored.get("seed"), stored.get("truncation")
         return f"{file}: the latent of a sample (seed {seed}, truncation {psi}) of generator {str(stored['generator'])[:12]}"
     if is_coco(stored):
-        return f"{file}: COCO annotations of {len(stored['images']):,} images; {SEPARATOR}IMAGE after its name is a mask"
+        images = f"{len(stored['images']):,} images"
+        return f"{file}: COCO annotations of {images}; {SEPARATOR}IMAGE after its name is a mask for generate and mask check"
     if is_labelme(stored):
         head = f"{file}: a mask, {len(stored['shapes']):,} shapes of labelme"
         return head if labels is None else f"{head}\n{check_report(read_mask(file, labels), labels)}"

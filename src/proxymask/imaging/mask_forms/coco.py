@@ -29,6 +29,8 @@ def image_names(stored: dict[str, Any], name: str) -> list[str]:
         if not isinstance(image, dict) or not isinstance(image.get("id"), int | str):
             raise ProxymaskError(f"{name}: image {number} has no id")
         names.append(str(image.get("file_name") or image["id"]))
+        if not names[-1].isprintable():
+            raise ProxymaskError(f"{name}: the name of image {number} has characters that cannot be printed: rename it")
     if len(set(names)) < len(names):
         twice = next(one for one in names if names.count(one) > 1)
         raise ProxymaskError(f"{name} has two images called {short(twice)}: rename one")

@@ -9,7 +9,6 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...core.errors import ProxymaskError
-from ...core.hashing import weights_hash
 from ...imaging.labels import LabelSet
 from ...imaging.masks import resize_mask
 from ..catalogue import MOST_PAINTED, Model, palette_picture
@@ -18,7 +17,7 @@ from ..labelling.proposals import proposals, sample_choice
 from ..protocol import decode_frame, encode_frame
 from ..renderer import encode_png
 from ..rle import decode_runs, encode_runs
-from ..state import Studio, studio_of
+from ..state import studio_of
 from ..turns import Pause
 from .answers import Seed, png
 
@@ -96,7 +95,7 @@ def everything(request: Request) -> dict[str, Any]:
 async def create(body: NewSet, request: Request) -> dict[str, Any]:
     """Make a label set for samples of a bundle's generator."""
     studio, labels = studio_of(request), label_set(body.labels)
-    generator = await studio.with_model(body.bundle, lambda model: weights_hash(model.synth.bundle.generator))
+    generator = await studio.with_model(body.bundle, lambda model: model.generator)
     return studio.workspace.create(body.name, body.bundle, generator, labels).about()
 
 
@@ -127,16 +126,14 @@ async def next_samples(identity: Identity, request: Request, count: Annotated[in
     """The samples to label next, each with the reason."""
     studio = studio_of(request)
     found = studio.workspace.open(identity)
-    check_generator(studio, found.bundle)
-    choice = await studio.with_steps(found.bundle, choose)
-    return proposals(choice, found.samples(), count)
 
+    def choose(model: Model) -> Generator[Pause, None, Any]:
+        found.check_model(model)
+        if model.choice is None:
+            model.choice = yield from sample_choice(model)
+        return model.choice
 
-def choose(model: Model) -> Generator[Pause, None, Any]:
-    """The candidates of a bundle, made once."""
-    if model.choice is None:
-        model.choice = yield from sample_choice(model)
-    return model.choice
+    return proposals(await studio.with_steps(found.bundle, choose), found.samples(), count)
 
 
 @router.get("/sets/{identity}/samples/{seed}/mask.png", response_class=Response)
@@ -157,6 +154,7 @@ async def sample(identity: Identity, seed: Seed, request: Request) -> Response:
     found = studio.workspace.open(identity)
 
     def work(model: Model) -> dict[str, np.ndarray]:
+        found.check_model(model)
         made = model.sample(seed, 1.0)
         parts = {"clusters": fewer_clusters(made.clusters)}
         if made.labels is not None and model.labels is not None and model.labels.names == found.labels.names:
@@ -210,6 +208,7 @@ async def train(identity: Identity, body: NewJob, request: Request) -> dict[str,
     source = str(studio.catalogue.source(found.bundle))
     if body.name in studio.catalogue.names():
         raise ProxymaskError(f"name: there is a bundle {body.name} already: give another name")
+    await studio.with_model(found.bundle, found.check_model)
     return studio.jobs.add(found, body.name, source, body.steps_scale)
 
 
@@ -238,8 +237,3 @@ async def preview(identity: Identity, request: Request) -> Response:
     if found is None:
         raise NotFoundError("this training has no picture yet")
     return FileResponse(found, media_type="image/png", headers={"Cache-Control": "no-store"})
-
-
-def check_generator(studio: Studio, bundle: str) -> None:
-    """A :class:`NotFoundError` where the bundle of a label set is not offered here."""
-    studio.catalogue.check(bundle)

@@ -1,7 +1,8 @@
 """Trainings in the background: one at a time, each in a process of its own with one thread and low priority, so that painting goes on.
 
 A job is a folder with ``job.json`` (what is trained, and its state) and ``log.jsonl`` (what the process reported). A job that was running
-when the server ended goes on when it is started again: ``fit`` continues where it was.
+when the server ended goes on when it is started again: ``fit`` continues where it was. Of several servers in one workspace, one runs the
+jobs; the others show them.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from typing import Any, Literal
 
 from ...core.errors import ProxymaskError
 from ...core.files import read_json, write_json
+from ...core.lock import InUse, folder_lock
 from ...training.presets import DEFAULT_PRESET
 from ..errors import NotFoundError
 from .workspace import LabelFolder, Workspace
@@ -85,28 +87,55 @@ class Jobs:
         self._process: subprocess.Popen[str] | None = None
         self._running: str | None = None
         self._closing = False
+        self._held: contextlib.ExitStack | None = None
+        """Holds the lock of the jobs' folder, without which nothing is run or written."""
         self._thread = threading.Thread(target=self._run, name="proxymask-jobs", daemon=True)
 
     def start(self) -> None:
-        """Read the jobs of earlier servers; those that were not done go on."""
+        """Read the jobs of earlier servers; those that were not done go on, unless another server runs them."""
         with self._lock:
-            for path in sorted(self._workspace.jobs.glob("*/job.json")):
-                try:
-                    job = Job(**read_json(path))
-                except (ProxymaskError, TypeError):
-                    continue
-                self._jobs[job.id] = replace(job, state="waiting") if job.state == "running" else job
+            self._read()
+            if self._jobs:
+                with contextlib.suppress(ProxymaskError):
+                    self._claim()
         self._thread.start()
-        self._wake.set()
+
+    def _read(self) -> None:
+        for path in sorted(self._workspace.jobs.glob("*/job.json")):
+            try:
+                job = Job(**read_json(path))
+            except (ProxymaskError, TypeError):
+                continue
+            self._jobs[job.id] = job
+
+    def _claim(self) -> None:
+        """Become the server that runs the jobs, if it is not yet; what was running goes on.
+
+        Raises:
+            ProxymaskError: another server runs them, or the folder cannot be written.
+        """
+        if self._held is None:
+            held = contextlib.ExitStack()
+            try:
+                held.enter_context(folder_lock(self._workspace.jobs))
+            except InUse as error:
+                raise ProxymaskError(f"another studio runs the trainings of this workspace: {error.message}") from None
+            self._held = held
+            self._read()
+            self._jobs = {name: replace(job, state="waiting") if job.state == "running" else job for name, job in self._jobs.items()}
+            self._wake.set()
 
     def close(self) -> None:
         """Stop the running job so that the next server goes on with it."""
         with self._lock:
             self._closing = True
+            process = self._process
         self._wake.set()
-        self._stop_process()
+        _end(process)
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS + 5)
+        if self._held is not None:
+            self._held.close()
 
     def list(self) -> list[dict[str, Any]]:
         """All jobs, the newest first, for a page."""
@@ -125,15 +154,17 @@ class Jobs:
         if not labels.samples():
             raise ProxymaskError(f"{labels.name} has no labelled sample yet: label one first")
         with self._lock:
+            self._claim()
             active = [job for job in self._jobs.values() if job.state in ("waiting", "running")]
             if len(active) >= MOST_WAITING:
                 raise ProxymaskError(f"{len(active)} trainings wait already: stop one, or wait")
             out = self._workspace.models / name
-            busy = next((job for job in active if job.out == str(out)), None)
-            if busy is not None:
+            if any(job.out == str(out) for job in active):
                 raise ProxymaskError(f"name: {name} is being trained already: give another name, or stop that training")
             if out.exists():
                 raise ProxymaskError(f"name: there is a bundle {name} already: give another name")
+            if any(job.out == str(out) and job.state != "done" for job in self._jobs.values()):
+                raise ProxymaskError(f"name: a training {name} was stopped or failed: go on with it, or give another name")
             place = secrets.token_hex(4)
             job = Job(
                 place, labels.id, name, source, str(labels.folder), str(out), steps_scale, self._device, time.time(), preset=self._preset
@@ -155,11 +186,11 @@ class Jobs:
         """
         with self._lock:
             job = self._get(identity)
+            self._claim()
             if job.state in ("waiting", "running"):
                 self._keep(replace(job, state="stopped"))
-            running = self._running == identity
-        if running:
-            self._stop_process()
+            process = self._process if self._running == identity else None
+        _end(process)
         return self._about(self._get(identity))
 
     def resume(self, identity: str) -> dict[str, Any]:
@@ -167,14 +198,18 @@ class Jobs:
 
         Raises:
             NotFoundError: there is none.
-            ProxymaskError: it is done, or its labels are gone.
+            ProxymaskError: it is done, its labels are gone, or another training has its name by now.
         """
         with self._lock:
+            self._get(identity)
+            self._claim()
             job = self._get(identity)
             if job.state == "done":
                 raise ProxymaskError(f"{job.name} is done: paint with it")
             if not Path(job.labels).is_dir():
-                raise ProxymaskError(f"the label set of {job.name} was removed")
+                raise ProxymaskError(f"the label set of {job.name} was removed: rename {job.labels}.removed-1 to what it was, and go on")
+            if any(other.out == job.out and other.id != job.id and other.state != "stopped" for other in self._jobs.values()):
+                raise ProxymaskError(f"a later training has the name {job.name}: train these labels under another name")
             if job.state in ("stopped", "failed"):
                 self._keep(replace(job, state="waiting", error=None))
         self._wake.set()
@@ -260,8 +295,10 @@ class Jobs:
             status = process.wait()
         except OSError as error:
             return "failed", f"cannot run the training ({error.strerror})"
+        if end[0] == "failed" and (self._jobs[job.id].state == "stopped" or self._closing):
+            return "stopped", None
         if status < 0 and end[0] == "failed":
-            return ("stopped", None) if self._jobs[job.id].state == "stopped" or self._closing else ("failed", died(status))
+            return "failed", died(status)
         if end[0] == "failed" and end[1] == "the training ended without a word" and last:
             return "failed", last[:300]
         return end
@@ -285,16 +322,16 @@ class Jobs:
             return None
         return found["end"], found.get("error")
 
-    def _stop_process(self) -> None:
-        with self._lock:
-            process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+
+def _end(process: "subprocess.Popen[str] | None") -> None:
+    """Let a process stop where it can go on later; kill it where it does not."""
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def died(status: int) -> str:

@@ -16,7 +16,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,14 @@ class LabelFolder:
         """A hash of the names of the labels: what the ids in a mask mean."""
         return json_hash(self.labels.names)
 
+    def check_model(self, model: Model) -> None:
+        """A :class:`ConflictError` where the bundle has another generator by now, whose samples the masks do not fit."""
+        if model.generator != self.generator:
+            raise ConflictError(
+                f"the labels of {self.name} were made for another generator than the bundle {self.bundle} has: make a new label set, "
+                "or start the studio with the bundle that they were made with"
+            )
+
     def check_version(self, version: str | None) -> None:
         """A :class:`ConflictError` where the labels are no longer those of ``version``; None: whatever they are."""
         if version not in (None, self.version):
@@ -148,14 +157,19 @@ class Workspace:
         Raises:
             ProxymaskError: there are too many, or the folder cannot be written.
         """
-        with self._lock:
+        with self._writing():
             if len(self.sets()) >= MOST_SETS:
                 raise ProxymaskError(f"there are {MOST_SETS} label sets already: remove one")
             identity = secrets.token_hex(4)
-            folder = self._folder(self.root / "labels" / identity)
-            labels.save(folder / "labels.json")
+            folder = self.root / "labels" / identity
+            folder.mkdir(parents=True)
             about = {"name": name, "bundle": bundle, "generator": generator, "made": time.time(), "order": []}
-            write_json(folder / "about.json", about)
+            try:
+                labels.save(folder / "labels.json")
+                write_json(folder / "about.json", about)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             return self.open(identity)
 
     def change(
@@ -174,7 +188,7 @@ class Workspace:
                 becomes label 0, and the masks as they were are put aside. Without it, ids stay.
             version: see :meth:`LabelFolder.check_version`.
         """
-        with self._lock:
+        with self._writing():
             old = self.open(identity)
             if labels is not None:
                 old.check_version(version)
@@ -196,18 +210,19 @@ class Workspace:
 
     def remove(self, identity: str) -> None:
         """Put a set aside."""
-        with self._lock:
+        with self._writing():
             put_aside(self.open(identity).folder)
 
     def write_mask(self, identity: str, seed: int, mask: np.ndarray, model: Model, version: str | None = None) -> None:
         """Keep the mask of a sample, ids (H, W) of any size that has the shape of the pictures, with the sample's picture and sidecar.
 
         Raises:
-            ProxymaskError: ids that are no label, another shape, too many samples, a full disk.
+            ProxymaskError: ids that are no label, another shape, another generator, too many samples, a full disk.
         """
-        with self._lock:
+        with self._writing():
             found = self.open(identity)
             found.check_version(version)
+            found.check_model(model)
             seeds = found.samples()
             if seed not in seeds and len(seeds) >= MOST_SAMPLES:
                 raise ProxymaskError(f"{found.name} has {MOST_SAMPLES} labelled samples already: 1 to 16 are enough")
@@ -230,7 +245,7 @@ class Workspace:
         Raises:
             NotFoundError: it has none.
         """
-        with self._lock:
+        with self._writing():
             found = self.open(identity)
             found.mask(seed)
             put_aside(found.folder / f"s{seed}.mask.png")
@@ -240,12 +255,17 @@ class Workspace:
         write_mask(temporary, mask, labels)
         os.replace(temporary, folder / f"s{seed}.mask.png")
 
-    def _folder(self, folder: Path) -> Path:
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise ProxymaskError(f"cannot make {folder} ({error.strerror}): start the studio with another --workspace") from None
-        return folder
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock; a full disk, or a folder that cannot be written, becomes a ProxymaskError."""
+        with self._lock:
+            try:
+                yield
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise ProxymaskError(
+                    f"cannot write {self.root} ({reason}): make room, or start the studio with another --workspace"
+                ) from None
 
 
 def copy_aside(folder: Path, files: Sequence[Path]) -> None:

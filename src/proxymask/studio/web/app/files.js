@@ -79,12 +79,13 @@ export class Files {
   }
 
   /** Start from a sample: its own mask, clusters or lines; with its style, unless the style is locked. */
-  async startFromSample(seed) {
+  async startFromSample(seed, first) {
     const { bundle, settings, work, condition } = this.state;
     const patch = settings.styleLocked ? {} : { seed };
     const { mode } = condition;
     const path = { ink: paths.sample, clusters: paths.sampleClusters }[mode] ?? paths.sampleMask;
     const blob = await getBlob(path(bundle.name, seed, work.truncation));
+    if (first && this.state.history.canUndo) throw new Error();
     if (mode === "ink" || mode === "clusters") await this.takeDrawing(blob, `sample ${seed}`, patch, mode === "ink");
     else await this.takeMask(blob, `sample ${seed}`, patch);
   }

@@ -1,4 +1,4 @@
-// Trainings in the background: how far they are, stop and resume, and painting with what is done.
+// Trainings in the background: progress, stop, resume, paint with what is done.
 
 import { getBlob, getJson, send } from "./api.js";
 import { iconButton, make } from "./dom.js";
@@ -17,11 +17,11 @@ export class Jobs {
     const { box, body } = dialog("Train", "train");
     this.box = box;
     this.name = make("input", { class: "field", maxLength: 60, pattern: "[A-Za-z0-9][A-Za-z0-9_\\-]*", required: true, "aria-label": "Name of the model", title: "letters, digits, - and _" });
-    this.length = make("select", { class: "field", "aria-label": "Length" }, ...[["1", "normal"], ["0.25", "quick, to see whether the labels work"], ["0.01", "a trial run of two minutes"]].map(([value, text]) => make("option", { value, text })));
+    this.length = make("select", { class: "field", "aria-label": "Length" }, ...[["1", "normal"], ["0.25", "quick, to try the labels"], ["0.01", "trial: 1 % of the steps"]].map(([value, text]) => make("option", { value, text })));
     this.form = make(
       "form",
       { class: "label-form", method: "dialog" },
-      make("p", { text: "A segmenter, a mapper and a detail network learn your labels in the background: paint on meanwhile. It goes on when the server is started again." }),
+      make("p", { text: "A segmenter, a mapper and a detail network learn your labels in the background: paint on meanwhile. It goes on when the studio is started again." }),
       make("label", { class: "field-row" }, make("span", { text: "Name" }), this.name),
       make("label", { class: "field-row" }, make("span", { text: "Length" }), this.length),
       make("button", { type: "submit", class: "button main", text: "Train" }),
@@ -44,13 +44,15 @@ export class Jobs {
   /** All jobs; `watch`: look again while one is running. */
   show(jobs, watch = false) {
     for (const job of jobs) {
-      const before = this.known.get(job.id);
-      if (before && before !== job.state && job.state === "done") toast(`${job.name} is ready: paint with it.`, { key: job.id, lasts: 20_000 });
-      if (before && before !== job.state && job.state === "failed") toast(`${job.name}: ${job.error}`, { bad: true, key: job.id });
+      const news = (this.known.get(job.id) ?? job.state) !== job.state && job.state;
+      if (news === "done") toast(`${job.name} is ready: paint with it.`, { key: job.id, lasts: 20_000 });
+      if (news === "failed") toast(`${job.name}: ${job.error}`, { bad: true, key: job.id });
       this.known.set(job.id, job.state);
     }
     this.jobs = jobs;
-    this.element.replaceChildren(...jobs.map((job) => this.#item(job)));
+    const at = this.element.querySelector(":focus")?.title;
+    if (!this.element.matches(":active")) this.element.replaceChildren(...jobs.map((job) => this.#item(job)));
+    if (at) this.element.querySelector(`[title="${at}"]`)?.focus();
     if (watch) this.watch();
   }
 
@@ -66,7 +68,7 @@ export class Jobs {
       try {
         this.show(await getJson(ROOT));
       } catch {
-        // the server is away: look again
+        // away: look again
       }
       this.watch();
     }, EVERY);

@@ -252,8 +252,7 @@ export class Labelling {
   }
 
   async #unlabel() {
-    clearTimeout(this.timer);
-    this.dirty = false;
+    await this.#save();
     this.#use(await (await send("DELETE", `${ROOT}/sets/${this.set.id}/samples/${this.seed}`)).json());
     await this.#openSample(this.seed);
   }

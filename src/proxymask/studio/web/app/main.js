@@ -38,7 +38,7 @@ header.addMode("label", "Label", byId("label"), () => labelling.show());
 const labelling = new Labelling(state, async (name) => {
   try {
     header.useInfo(await getJson(paths.info()));
-    await openBundle(name);
+    if (state.settings.bundle !== name) await openBundle(name);
     header.setMode("paint");
   } catch (error) {
     toast(error.message, { bad: true });
@@ -71,7 +71,7 @@ async function openBundle(name) {
   styles.useBundle();
   stage.useBundle();
   if (state.unstarted.has(state.work.condition)) await files.attempt(() => files.beginClusters());
-  else if (!kept && bundle.segmenter) await files.startFromSample(state.work.seed).then(() => state.history.clear(), () => {});
+  else if (!kept && bundle.segmenter) await files.startFromSample(state.work.seed, true).then(() => state.history.clear(), () => {});
   renders.held = false;
   renders.now();
   if (inLabel()) labelling.show();
@@ -98,7 +98,6 @@ async function begin() {
   } catch (error) {
     toast(error.message, { bad: true });
   }
-  document.body.classList.remove("starting");
   document.body.dataset.ready = "yes";
 }
 

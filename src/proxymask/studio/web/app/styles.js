@@ -6,9 +6,8 @@ import { say } from "./messages.js";
 import { MAX_SEED, randomSeed, STRIP } from "./state.js";
 
 export class StylePanel {
-  /** @param {() => {id: number, name: string}} currentLabel */
-  constructor(state, renders, currentLabel) {
-    Object.assign(this, { state, renders, currentLabel, thumbs: [] });
+  constructor(state, renders) {
+    Object.assign(this, { state, renders, thumbs: [] });
     this.#build();
     state.addEventListener("work", () => this.update());
     state.addEventListener("settings", ({ detail }) => (detail.has("styleLocked") || detail.has("stripShows")) && this.update());
