@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from quick import quick_preset
 from studio_driver import LabelMode, StudioServer
 
@@ -169,7 +170,7 @@ def test_labels_are_renamed_added_and_removed(open_label_mode):
     assert np.array_equal(mode.ids() == 1, second), "the mask follows its labels, and what was skin is label 0"
 
 
-def test_proposals_say_why(open_label_mode):
+def test_proposals_say_why(open_label_mode, workspace):
     mode = open_label_mode()
     page = mode.page
     proposed = page.locator(".label-sample small").all_inner_texts()
@@ -186,8 +187,12 @@ def test_proposals_say_why(open_label_mode):
     mode.kept()
     assert len(mode.samples) == 2
     assert page.locator(".label-sample.done").count() == 2
-    page.get_by_role("button", name="Take this sample out of the label set").click()
+    mode.click(30, 30)
+    last = mode.ids()
+    page.get_by_role("button", name="Take this sample out of the label set").click()  # before the last stroke is saved
     mode.studio.wait("studio.labelling.set.samples.length === 1")
+    (aside,) = folder_of(workspace, "proposals_say_why").glob("*.mask.png.removed-1")
+    assert np.array_equal(np.asarray(Image.open(aside)), last)
     page.get_by_label("Seed of another sample").fill("123")
     page.keyboard.press("Enter")
     mode.opened("studio.labelling.seed === 123")
@@ -207,7 +212,11 @@ def test_train_stop_go_on_and_paint(open_label_mode, labelling_server):
     dialog.get_by_role("button", name="Train").click()
     mode.wait_for_job("trained", "running")
     mode.job("trained").get_by_role("progressbar").wait_for()
-    mode.job("trained").get_by_role("button", name="Stop").click()
+    stop = mode.job("trained").get_by_role("button", name="Stop")
+    stop.focus()
+    page.wait_for_timeout(2500)  # the list is made anew every two seconds
+    assert page.evaluate("document.activeElement.title") == "Stop trained"
+    stop.click()
     mode.wait_for_job("trained", "stopped")
     mode.job("trained").get_by_role("button", name="Go on").click()
     mode.wait_for_job("trained", "running", "done")
