@@ -53,7 +53,7 @@ class Generate(Checked):
     from_photo: bool = False
     """--input is a photo: extract the condition from it first."""
     invert: bool = False
-    """--input is white on black, or bright means far. Without this flag it is detected, and a note says so."""
+    """Read --input as white on black, of depth as bright where it is far. Without this flag that is detected, and a note says so."""
     unpainted: Literal["mapper", "style"] = "mapper"
     """What decides where nothing is painted: the mapper, or the layout of the style's own sample."""
     extractor: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(the mapper's)")] = None
@@ -71,7 +71,7 @@ class Generate(Checked):
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     details: bool = True
-    """Whether the detail networks, where the bundle has them, draw the thin parts and the borders of the input."""
+    """Draw thin parts and borders by the detail networks, where the bundle has them; --no-details turns that off."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 

@@ -1,6 +1,5 @@
 """The verb ``studio``."""
 
-import dataclasses
 import importlib.util
 import socket
 from dataclasses import dataclass, field
@@ -41,7 +40,7 @@ class Studio(Checked):
     host: str = "127.0.0.1"
     """Address to listen on. Any but that of this machine needs a token; one is made where none is given."""
     token: OptionalName = None
-    """Secret of 16 or more letters and digits that a browser must know; it is part of the address that is printed."""
+    """Secret that a browser must know: 16 to 128 letters, digits, - or _; it is part of the address that is printed."""
     workspace: Path = Path("proxymask-studio")
     """Folder for labels, and for the models that are trained on them; created with the first label set."""
     preset: Preset = DEFAULT_PRESET
@@ -75,5 +74,5 @@ class Studio(Checked):
             if not self.no_browser:
                 server.open_browser(url)
 
-        server.serve(dataclasses.replace(config, port=port), listening, started)
+        server.serve(config, listening, started)
         print("the studio has ended")

@@ -295,8 +295,8 @@ def centre_crop(picture: Image.Image, size: Size) -> tuple[Image.Image, tuple[st
     return picture.resize((width, height), Image.Resampling.LANCZOS, box=box), notes
 
 
-def pad_to_aspect_ratio(values: np.ndarray, size: Size, fill: float = 0.0) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Pad (H, W) or (H, W, C) with ``fill`` to the aspect ratio of ``size``; with a note where something was added."""
+def pad_to_aspect_ratio(values: np.ndarray, size: Size) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pad (H, W) or (H, W, C) with zeros to the aspect ratio of ``size``; with a note where something was added."""
     height, width = values.shape[:2]
     to_height, to_width = height_width(size)
     down, across = max(height, -(-width * to_height // to_width)), max(width, -(-height * to_width // to_height))
@@ -304,7 +304,7 @@ def pad_to_aspect_ratio(values: np.ndarray, size: Size, fill: float = 0.0) -> tu
     margins = [(upper, down - height - upper), (left, across - width - left)] + [(0, 0)] * (values.ndim - 2)
     shape = "make it square" if to_height == to_width else f"give it the shape of {size_text(size)}"
     note = () if same_aspect_ratio((height, width), size) else (f"it is {width}x{height}: blank margins {shape}",)
-    return np.pad(values, margins, constant_values=fill), note
+    return np.pad(values, margins), note
 
 
 def area_resize(values: np.ndarray, size: Size) -> torch.Tensor:

@@ -29,7 +29,7 @@ class Result:
     mask: np.ndarray | None
     """The mask as it was read, ids (H, W) uint8; None for a transfer and for other conditions."""
     notes: tuple[str, ...] = ()
-    """What was noticed while the input was read."""
+    """What was noticed while a drawing, photo or depth map was read; of a mask it is a warning."""
 
 
 def check_output_type(output_type: object) -> None:

@@ -14,6 +14,6 @@ FRAME = BODY
 """A frame, see ``protocol.py``."""
 
 
-def png(data: bytes, headers: dict[str, str] | None = None) -> Response:
+def png(data: bytes) -> Response:
     """A PNG as the body of an answer."""
-    return Response(data, media_type="image/png", headers=headers)
+    return Response(data, media_type="image/png")
