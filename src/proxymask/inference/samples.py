@@ -31,6 +31,7 @@ from ..core.files import read_json, write_json
 from ..core.hashing import weights_hash
 from ..core.sizes import Size, as_size, height_width
 from ..core.threads import inference
+from ..imaging.grids import to_uint8
 from ..imaging.labels import LabelSet
 from ..imaging.masks import read_mask, write_mask
 from ..imaging.pictures import from_pixels, write_picture
@@ -186,8 +187,7 @@ def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, 
         levels, raw = cut.feature_pyramid(w, noise_mode)
         proxy = None if clusters is None else clusters.assign(cut.features_at_split(levels))
         ids = None if segmenter is None else segmenter.predict(levels)
-    pixels = raw.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return _Batch(z, w, pixels, proxy, ids)
+    return _Batch(z, w, to_uint8(raw), proxy, ids)
 
 
 def _write_sample(stem: Path, networks: SampleNetworks, made: _Batch, i: int, about: Sidecar) -> Path:
