@@ -98,7 +98,7 @@ def read_json(path: Path, largest: int | None = None) -> Any:
             raise ProxymaskError(f"{path} is larger than {largest:,} bytes, so it is not what proxymask wrote: restore it from its source")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ProxymaskError(f"{path} is missing") from None
+        raise ProxymaskError(f"{path} is missing: restore it, or give another folder") from None
     except OSError as error:
         raise ProxymaskError(f"{path} cannot be read ({error.strerror or error})") from None
     except RecursionError:
@@ -162,7 +162,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], half: bool = Fals
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read safetensors; a :class:`ProxymaskError` names a missing or damaged file."""
     if not path.is_file():
-        raise ProxymaskError(f"{path} is missing")
+        raise ProxymaskError(f"{path} is missing: restore it, or give another folder")
     try:
         return load_file(path)
     except Exception as error:  # the decoder is another project's: whatever it says of a file, the file is damaged
