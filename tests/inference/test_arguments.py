@@ -48,7 +48,7 @@ CALLS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda s: s(), "missing a required argument: 'masks'"),
     (lambda s: s(MASK, 2**64), "must be a whole number, -2^63 to 2^64 - 1"),
     (lambda s: s(MASK, "3"), "a style is a seed"),
-    (lambda s: s(MASK, 3, mapper=None), "mapper must be text"),
+    (lambda s: s(MASK, 3, mapper=3), "mapper must be text"),
     (lambda s: s(MASK, 3, mapper="msk"), "did you mean mask?"),
     (lambda s: s(MASK, 3, output_type="PIL"), "did you mean pil?"),
     (lambda s: s(MASK, 3, output_type=["pil"]), "output_type"),
