@@ -161,13 +161,13 @@ class Domain(Stages):
             synth = Synthesizer.from_pretrained(folder, self.settings.device, self.settings.precision)
             subject = BundleSynthesis(synth, seed=self.settings.seed)
             style = subject.styles(subject.w(STYLES, range(columns)))
-            shape_w = subject.w(SHAPES, range(columns))
-            ids, shape = subject.layout(shape_w)
-            if not rows:
-                painted = np.stack([colorize(mask.numpy(), self.labels) for mask in masks])
-                rows += [painted if mapped else to_uint8(subject.render(shape, shape_w)), to_uint8(subject.sample(style))]
-            made = subject.from_masks(masks, style) if mapped else subject.from_proxy(subject.substitute(ids, style), style)
-            rows.append(to_uint8(made))
+            if mapped:
+                layout, made = np.stack([colorize(mask.numpy(), self.labels) for mask in masks]), subject.from_masks(masks, style)
+            else:
+                shape_w = subject.w(SHAPES, range(columns))
+                ids, shape = subject.layout(shape_w)
+                layout, made = to_uint8(subject.render(shape, shape_w)), subject.from_proxy(subject.substitute(ids, style), style)
+            rows += [to_uint8(made)] if rows else [layout, to_uint8(subject.sample(style)), to_uint8(made)]
         write_picture(out, tile(rows))
 
 

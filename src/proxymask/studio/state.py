@@ -81,7 +81,11 @@ class Studio:
             runs = encode_runs(np.zeros((height, width), np.uint8))
             for _ in range(2):  # of the second one the time is known
                 yield from self.renderer.steps(request, runs, lambda rendered: None)
-        self.turns.put(Job(IDLE, "census", model.census(), 0, _log_failure))
+        self._count_labels(model)
+
+    def _count_labels(self, model: Model) -> None:
+        """Count the labels of a bundle's samples while nothing else is to be done."""
+        self.turns.put(Job(IDLE, f"census of {model.name}", model.census(), 0, _log_failure))
 
     async def opened(self, bundle: str) -> str:
         """The name of a bundle, which is opened first where it is not, in a thread that nobody waits for.
@@ -91,7 +95,7 @@ class Studio:
         """
         if not self.catalogue.is_open(self.catalogue.check(bundle)):
             model = await self.reader.run(lambda: self.catalogue.model(bundle))
-            self.turns.put(Job(IDLE, "census", model.census(), 0, _log_failure))
+            self._count_labels(model)
         return bundle
 
     async def with_model(self, bundle: str, work: Callable[[Model], Result]) -> Result:

@@ -42,7 +42,7 @@ def json_lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
                 lines += [f"{indent}- {inner[0].strip()}", *inner[1:]] if inner else []
         else:
             lines.append(f"{indent}{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    return [without_controls(line) for line in lines]
+    return [without_controls(line, len(line)) for line in lines]
 
 
 def count_tensors(path: Path) -> tuple[int, int]:
