@@ -134,6 +134,28 @@ def test_an_edit_of_older_labels_changes_nothing(client: TestClient, tmp_path: P
     assert np.array_equal(read_mask(kept / "s0.mask.png", LabelSet.load(kept / "labels.json")), mask)
 
 
+def test_two_pages_on_one_sample(client: TestClient) -> None:
+    """The second page does not replace what the first one painted since. A page whose answer was lost may write again."""
+    made, mask = make_set(client), halves()
+    address = f"{ROOT}/sets/{made['id']}/samples/0"
+
+    def write(editor: str, after: str | None, ids: np.ndarray) -> int:
+        header = {"width": mask.shape[1], "height": mask.shape[0], "editor": editor, "after": after}
+        return client.put(f"{address}/mask", content=encode_frame(header, encode_runs(ids))).status_code
+
+    assert decode_frame(client.get(address).content).header["editor"] is None
+    assert write("first", None, mask) == 200
+    assert write("second", None, np.ones_like(mask)) == 409  # it opened the sample before that
+    assert np.array_equal(parts(client, made["id"], 0)["mask"], mask)
+    assert write("first", None, 2 * mask) == 200  # its second stroke
+    assert decode_frame(client.get(address).content).header["editor"] == "first"
+    assert write("second again", "first", mask) == 200
+    assert write("first", None, 2 * mask) == 409
+    assert np.array_equal(parts(client, made["id"], 0)["mask"], mask)
+    assert client.delete(address).status_code == 200
+    assert write("first", None, 2 * mask) == 200  # nothing is there that it could replace
+
+
 def test_what_is_removed_is_kept_under_another_name(client: TestClient, tmp_path: Path) -> None:
     made = make_set(client)
     put(client, made["id"], 0, halves())

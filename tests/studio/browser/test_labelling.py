@@ -267,6 +267,32 @@ def test_narrow_window(open_label_mode):
     assert last.is_enabled()
 
 
+def test_two_tabs_on_one_sample(open_label_mode):
+    """The tab that opened the sample earlier says that it was labelled elsewhere; opened again it goes on from there."""
+    mode = open_label_mode()
+    mode.click(100, 60)
+    mode.kept()
+    address = f"/api/labelling/sets/{mode.studio.get('studio.labelling.set.id')}/samples/{mode.seed}"
+    script = """async (address) => {
+        const { decodeFrame, encodeFrame } = await import("/web/app/frames.js");
+        const { encodeRle } = await import("/web/canvas/buffer.js");
+        const after = decodeFrame(await (await fetch(address)).arrayBuffer()).header.editor;
+        const body = encodeFrame({ width: 256, height: 256, editor: "another tab", after }, encodeRle(new Uint8Array(65536).fill(2)));
+        return (await fetch(`${address}/mask`, { method: "PUT", body })).status;
+    }"""
+    assert mode.page.evaluate(script, address) == 200
+    mode.page.keyboard.press("4")
+    mode.click(100, 60)
+    mode.page.locator(".label-kept", has_text="labelled in another tab").wait_for()
+    mode.page.once("dialog", lambda dialog: dialog.accept())
+    mode.page.locator(".label-sample[aria-current=true]").click()
+    mode.page.locator(".label-kept", has_text="This sample is in the label set").wait_for()
+    assert (mode.ids() == 2).all()
+    mode.page.keyboard.press("4")
+    mode.click(100, 60)
+    mode.kept()
+
+
 def test_what_could_not_be_kept_is_left_only_on_purpose(open_label_mode):
     """The server refuses a mask; another sample takes its place only if that is confirmed."""
     mode = open_label_mode()

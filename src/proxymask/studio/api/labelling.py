@@ -65,6 +65,10 @@ class MaskSize(BaseModel):
     height: Annotated[int, Field(ge=1, le=8192, strict=True)]
     version: Annotated[str, Field(max_length=64)] | None = None
     """Of the set whose label ids it holds."""
+    editor: Annotated[str, Field(max_length=64)] | None = None
+    """A name for the work of one page on the sample, new whenever it opens it."""
+    after: Annotated[str, Field(max_length=64)] | None = None
+    """The ``editor`` of the mask that it began with."""
 
 
 class NewJob(BaseModel):
@@ -148,7 +152,7 @@ async def sample(identity: Identity, seed: Seed, request: Request) -> Response:
     """What is needed to label a sample: a frame. The header names the parts and their sizes; the payload has each as runs.
 
     ``mask``: its labels, where it is labelled; ``clusters``: the proxy mask; ``model``: what the bundle's own segmenter reads, where the
-    bundle has the labels of the set.
+    bundle has the labels of the set. The header's ``editor``: who labelled it last, for ``after`` of :class:`MaskSize`.
     """
     studio = studio_of(request)
     found = studio.workspace.open(identity)
@@ -162,11 +166,14 @@ async def sample(identity: Identity, seed: Seed, request: Request) -> Response:
         return parts
 
     parts = await studio.with_model(found.bundle, work)
+    editor = None
     if seed in found.samples():
-        parts["mask"] = found.mask(seed)
+        parts["mask"], editor = found.mask(seed), found.editor(seed)
     payloads = {name: encode_runs(ids) for name, ids in parts.items()}
     header = {name: {"height": ids.shape[0], "width": ids.shape[1], "bytes": len(payloads[name])} for name, ids in parts.items()}
-    return Response(encode_frame({"seed": seed, "parts": header}, b"".join(payloads.values())), media_type="application/octet-stream")
+    return Response(
+        encode_frame({"seed": seed, "editor": editor, "parts": header}, b"".join(payloads.values())), media_type="application/octet-stream"
+    )
 
 
 def fewer_clusters(ids: np.ndarray) -> np.ndarray:
@@ -180,7 +187,7 @@ def fewer_clusters(ids: np.ndarray) -> np.ndarray:
 
 @router.put("/sets/{identity}/samples/{seed}/mask")
 async def write(identity: Identity, seed: Seed, request: Request) -> dict[str, Any]:
-    """Keep the mask of a sample: a frame with the header ``{width, height}`` and runs."""
+    """Keep the mask of a sample: a frame with the header :class:`MaskSize` and runs."""
     studio = studio_of(request)
     found = studio.workspace.open(identity)
     frame = decode_frame(await request.body())
@@ -188,7 +195,8 @@ async def write(identity: Identity, seed: Seed, request: Request) -> dict[str, A
     if size.width * size.height > studio.config.limits.pixels:
         raise ProxymaskError(f"the mask is {size.width}x{size.height}: at most {studio.config.limits.pixels:,} pixels")
     ids = decode_runs(frame.payload, size.width, size.height)
-    await studio.with_model(found.bundle, lambda model: studio.workspace.write_mask(identity, seed, ids, model, size.version))
+    about = (size.version, size.editor, size.after)
+    await studio.with_model(found.bundle, lambda model: studio.workspace.write_mask(identity, seed, ids, model, *about))
     return studio.workspace.open(identity).about()
 
 

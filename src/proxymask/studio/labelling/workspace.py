@@ -69,6 +69,11 @@ class LabelFolder:
             raise NotFoundError(f"sample {seed} has no labels in {self.name}")
         return read_mask(path, self.labels)
 
+    def editor(self, seed: int) -> str | None:
+        """Who wrote the mask of a sample last, as :meth:`Workspace.write_mask` was given it."""
+        found = read_json(self.folder / "about.json").get("editors", {}).get(str(seed))
+        return None if found is None else str(found)
+
     def about(self) -> dict[str, Any]:
         """What a page needs to know."""
         labels = [{"id": one.id, "name": one.name, "color": one.hex} for one in self.labels.labels]
@@ -213,10 +218,30 @@ class Workspace:
         with self._writing():
             put_aside(self.open(identity).folder)
 
-    def write_mask(self, identity: str, seed: int, mask: np.ndarray, model: Model, version: str | None = None) -> None:
+    def write_mask(
+        self,
+        identity: str,
+        seed: int,
+        mask: np.ndarray,
+        model: Model,
+        version: str | None = None,
+        editor: str | None = None,
+        after: str | None = None,
+    ) -> None:
         """Keep the mask of a sample, ids (H, W) of any size that has the shape of the pictures, with the sample's picture and sidecar.
 
+        Args:
+            identity: of the set.
+            seed: of the sample.
+            mask: ids.
+            model: the bundle whose sample it is.
+            version: see :meth:`LabelFolder.check_version`.
+            editor: a name for this page's work on the sample; None: no check for others.
+            after: the editor of the mask that this page began with, None for none. A page that never got the answer to its last write may
+                write again, because it is the editor itself by then.
+
         Raises:
+            ConflictError: another page has labelled the sample since.
             ProxymaskError: ids that are no label, another shape, another generator, too many samples, a full disk.
         """
         with self._writing():
@@ -224,6 +249,8 @@ class Workspace:
             found.check_version(version)
             found.check_model(model)
             seeds = found.samples()
+            if editor is not None and seed in seeds and found.editor(seed) not in (editor, after):
+                raise ConflictError("this sample was labelled in another tab meanwhile: open it again")
             if seed not in seeds and len(seeds) >= MOST_SAMPLES:
                 raise ProxymaskError(f"{found.name} has {MOST_SAMPLES} labelled samples already: 1 to 16 are enough")
             if int(mask.max()) >= len(found.labels):
@@ -236,8 +263,10 @@ class Workspace:
                         shutil.move(f"{place}/000000{suffix}", found.folder / f"s{seed}{suffix}")
             self._replace_mask(found.folder, seed, mask, found.labels)
             about = read_json(found.folder / "about.json")
-            if seed not in about["order"]:
-                write_json(found.folder / "about.json", {**about, "order": [*about["order"], seed]})
+            order = about["order"] if seed in about["order"] else [*about["order"], seed]
+            editors = {**about.get("editors", {}), str(seed): editor}
+            if (order, editors) != (about["order"], about.get("editors")):
+                write_json(found.folder / "about.json", {**about, "order": order, "editors": editors})
 
     def remove_mask(self, identity: str, seed: int) -> None:
         """Put the mask of a sample aside.

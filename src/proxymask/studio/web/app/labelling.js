@@ -7,6 +7,7 @@ import { decodeFrame, encodeFrame } from "./frames.js";
 import { Jobs } from "./jobs.js";
 import { COLORS, LabelList } from "./label_list.js";
 import { say, toast } from "./messages.js";
+import { randomName } from "./saves.js";
 import { TOOLS } from "./tools.js";
 
 const ROOT = "api/labelling";
@@ -53,7 +54,8 @@ export class Labelling {
     this.train = iconButton("train", "Train on the labelled samples", { class: "button main", on: { click: () => this.#askTrain() } }, "Train");
     this.trainHint = make("p", { class: "caption" });
     const left = make("div", { class: "label-left" }, make("div", { class: "row" }, this.which, add, this.remove), this.list.element);
-    const bars = make("div", { class: "stagebar" }, make("div", { class: "slide" }, make("span", { class: "caption", text: "size" }), this.size), make("div", { class: "slide" }, make("span", { class: "caption", text: "labels" }), this.opacity), this.lines, make("span", { class: "grow" }), this.undo, this.redo, this.start, this.unlabel);
+    const slide = (text, input) => make("div", { class: "slide" }, make("span", { class: "caption", text }), input);
+    const bars = make("div", { class: "stagebar" }, slide("size", this.size), slide("labels", this.opacity), this.lines, make("span", { class: "grow" }), this.undo, this.redo, this.start, this.unlabel);
     const middle = make("div", { class: "label-middle" }, bar, bars, this.place, make("div", { class: "footline" }, this.kept, this.under));
     const right = make("div", { class: "label-right" }, make("h2", { class: "heading", text: "samples to label" }), this.samples, openOther, make("h2", { class: "heading", text: "train" }), this.train, this.trainHint, this.jobs.element);
     this.work = make("div", { class: "label-work", hidden: true }, left, middle, right);
@@ -194,7 +196,7 @@ export class Labelling {
     this.place.replaceChildren(host);
     const canvas = new LabelCanvas(host, { width, height, palette: this.set.labels, mode: "scribble", background: 0, keyTarget: null }); // label 0 is not tinted
     this.canvas = canvas;
-    this.seed = seed;
+    Object.assign(this, { seed, editor: randomName(), after: parts.editor });
     canvas.setPicture("under", picture, { smooth: true });
     this.linesShown ??= true;
     this.clusters = parts.clusters;
@@ -210,10 +212,14 @@ export class Labelling {
     canvas.addEventListener("notice", ({ detail }) => toast(detail.text, { key: "notice" }));
     canvas.addEventListener("cursor", ({ detail }) => this.#cursor(detail));
     this.dirty = false;
-    this.kept.textContent = parts.mask ? `This sample is in the label set. What is not coloured is ${this.set.labels[0].name}.` : `Not labelled yet: it joins the label set with your first stroke. What you leave is ${this.set.labels[0].name}.`;
+    this.kept.textContent = parts.mask ? this.#keptWords("This") : `Not labelled yet: it joins the label set with your first stroke. What you leave is ${this.set.labels[0].name}.`;
     this.start.hidden = !this.reading;
     this.#showState();
     this.#showSamples();
+  }
+
+  #keptWords(first) {
+    return `${first} sample is in the label set. What is not coloured is ${this.set.labels[0].name}.`;
   }
 
   #showState() {
@@ -268,8 +274,8 @@ export class Labelling {
     clearTimeout(this.timer);
     if (!this.dirty || !this.canvas || !this.set) return this.saving;
     this.dirty = false;
-    const { set, seed, canvas } = this;
-    const frame = encodeFrame({ width: canvas.width, height: canvas.height, version: set.version }, encodeRle(canvas.ids));
+    const { set, seed, canvas, editor, after } = this;
+    const frame = encodeFrame({ width: canvas.width, height: canvas.height, version: set.version, editor, after }, encodeRle(canvas.ids));
     this.saving = this.saving
       .catch(() => {})
       .then(() => ask(`${ROOT}/sets/${set.id}/samples/${seed}/mask`, { method: "PUT", body: frame, keepalive: frame.byteLength < 6e4, headers: { "Content-Type": "application/octet-stream" } }))
@@ -278,7 +284,7 @@ export class Labelling {
         if (this.set?.id !== now.id) return;
         const joined = now.samples.length !== this.set.samples.length;
         this.#use(now);
-        this.kept.textContent = `Kept: this sample is in the label set. What is not coloured is ${this.set.labels[0].name}.`;
+        this.kept.textContent = this.#keptWords("Kept: this");
         this.#showState();
         if (joined) this.#showSamples();
       })
@@ -321,7 +327,7 @@ export class Labelling {
 /** The parts of a frame, {name: {width, height, ids}}. */
 async function getParts(path) {
   const { header, payload } = decodeFrame(await (await ask(path)).arrayBuffer());
-  const parts = {};
+  const parts = { editor: header.editor };
   let at = 0;
   for (const [name, { width, height, bytes }] of Object.entries(header.parts)) {
     parts[name] = { width, height, ids: decodeRle(payload.subarray(at, at + bytes), width * height) };

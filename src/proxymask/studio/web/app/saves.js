@@ -45,10 +45,13 @@ export async function loadWork(key, fits) {
   return all.sort((a, b) => b.saved - a.saved)[0] ?? null;
 }
 
+export function randomName() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** The name of this tab, the same after a reload; a duplicated tab gets its own where the browser can tell. */
 export async function tabName() {
-  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  let name = sessionStorage.getItem("tab") ?? fresh();
+  let name = sessionStorage.getItem("tab") ?? randomName();
   if (navigator.locks) {
     const free = await new Promise((resolve) => {
       navigator.locks.request(`proxymask-tab-${name}`, { ifAvailable: true }, (lock) => {
@@ -56,7 +59,7 @@ export async function tabName() {
         return lock ? new Promise(() => {}) : undefined; // held while the tab lives
       });
     });
-    if (!free) name = fresh();
+    if (!free) name = randomName();
   }
   sessionStorage.setItem("tab", name);
   return name;
