@@ -1,13 +1,13 @@
 """Distance and mIoU against the wall time of training (supplement, Figure S5): ours and the rival's, scored alike.
 
     python benchmarks/wall_time.py --data data/avatars64 --masks data/test64 --count 500 --out docs/results/wall-time.json \\
-        --rival oasis runs/oasis oasis-1-label runs/oasis-1 --bundle avatars --rearranger runs/rearranger --mapper runs/mapper \\
-        --generator-seconds 7200
+        --rival oasis runs/oasis oasis-1-label runs/oasis-1 --bundle avatars --rearranger runs/rearranger --segmenter runs/segmenter \\
+        --mapper runs/mapper --generator runs/generator
 
 A rival's run holds snapshots (``baselines/oasis/train.py``). Ours are the runs of ``proxymask train rearranger`` and ``train mapper``
 with ``--keep 1000`` and as many ``--checkpoint-every`` as points are wanted; every checkpoint's average is scored. While the
 rearranger trains there is no mapper: its points are of proxy masks of other samples, and have no mIoU. Scored points are kept in --out,
-so the same command adds new ones.
+so the same command adds new ones. Wall time is that of a machine with nothing else to do: see :func:`seconds_at`.
 """
 
 import dataclasses
@@ -56,23 +56,26 @@ class WallTime:
     """Ours: the bundle with generator, clusters and labels."""
     rearranger: Path | None = None
     """Ours: the rearranger's run."""
+    segmenter: Path | None = None
+    """Ours: the segmenter's run, whose time is that between rearranger and mapper."""
     mapper: Path | None = None
     """Ours: the mapper's run."""
     name: str = "ours"
     """What ours is called."""
-    generator_seconds: float | None = None
-    """Seconds that the generator's own training took, for the second curve of ours."""
+    generator: Path | None = None
+    """The run of the generator's own training, whose time is counted in the second curve of ours."""
     device: str = "auto"
     out: Path = Path("wall-time.json")
     """Where the points are kept."""
 
 
 def seconds_at(run: Path, step: int | None = None) -> float:
-    """Seconds that training had taken at a step (at its end where none is given), from a run's stats.jsonl; between its lines as if the
-    pace were even."""
+    """Seconds that training takes up to a step (to its end where none is given): at the median pace between the lines of a run's
+    stats.jsonl, so that snapshots, and other work on the machine for less than half of the time, do not count."""
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines() if line.endswith("}")]
     steps, seconds = [0, *(line["step"] for line in lines)], [0.0, *(line["seconds"] for line in lines)]
-    return float(np.interp(steps[-1] if step is None else step, steps, seconds))
+    pace = float(np.median(np.diff(seconds) / np.diff(steps)))
+    return pace * (steps[-1] if step is None else step)
 
 
 def averaged(kind: type[ConfigModel], name: str, run: Path, checkpoint: Path) -> ConfigModel:
@@ -140,9 +143,16 @@ def run(args: WallTime) -> None:
             painter = OasisPainter(path, args.device)
             weights = short_hash(painter.generator)
             if not known(name, weights):
-                add(name, about["pairs"], about["step"], about["seconds"], weights, lambda painter=painter: bench.score_model(painter))
+                add(
+                    name,
+                    about["pairs"],
+                    about["step"],
+                    seconds_at(place, about["step"]),
+                    weights,
+                    lambda painter=painter: bench.score_model(painter),
+                )
     spent = 0.0
-    offsets = {} if args.generator_seconds is None else {"generator_seconds": args.generator_seconds}
+    offsets = {} if args.generator is None else {"generator_seconds": round(seconds_at(args.generator), 1)}
     if args.rearranger is not None:
         for path in checkpoints(args.rearranger):
             step = read_json(path / "state.json")["step"]
@@ -159,7 +169,7 @@ def run(args: WallTime) -> None:
                     lambda s=subject: proxy_driven(bench, s) | offsets,
                 )
             bundle.rearranger = net
-        spent = seconds_at(args.rearranger)
+        spent = sum(seconds_at(run) for run in (args.rearranger, args.segmenter) if run is not None)
     if args.mapper is not None:
         for path in checkpoints(args.mapper):
             step = read_json(path / "state.json")["step"]

@@ -101,6 +101,14 @@ def test_length() -> None:
     assert [length(steps) for steps in (TOY - 1, TOY, SHORT - 1, SHORT)] == ["**toy**", "short", "short", ""]
 
 
+def test_wall_time_is_that_of_an_idle_machine(tmp_path: Path) -> None:
+    """A pace of 2 seconds a step; in one of three spaces other work made it slower."""
+    lines = [{"step": 10, "seconds": 20.0}, {"step": 20, "seconds": 90.0}, {"step": 25, "seconds": 100.0}]
+    (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert wall_time.seconds_at(tmp_path) == pytest.approx(50)
+    assert wall_time.seconds_at(tmp_path, 10) == pytest.approx(20)
+
+
 def test_wall_time(settings: dict[str, Any], drawn: Path, tmp_path: Path) -> None:
     domain = Domain(Ablation(**settings, points=2), {"full": Arm()})
     domain.bundle("full", mapped=True)
@@ -117,7 +125,7 @@ def test_wall_time(settings: dict[str, Any], drawn: Path, tmp_path: Path) -> Non
         rival={"rival": tmp_path / "rival"},
         rearranger=settings["work"] / "rearranger-full-2",
         mapper=settings["work"] / "mapper-full-2",
-        generator_seconds=100.0,
+        generator=settings["work"] / "rearranger-full-2",  # any run has a time
         device="cpu",
         out=settings["out"].parents[1] / "wall-time.json",
     )

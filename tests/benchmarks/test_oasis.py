@@ -94,7 +94,6 @@ def test_training_goes_on_exactly(drawn: Path, tmp_path: Path) -> None:
     assert all(torch.equal(a[name], b[name]) for name in a)
     found = snapshots(tmp_path / "parts")
     assert [about["step"] for _, about in found] == [2, 4]
-    assert 0 < found[0][1]["seconds"] < found[1][1]["seconds"]
     # as a painter, scored like anything else
     judge, real = Judge.load(SHIPPED / "avatars"), ImageSet.open(drawn, 32)
     painter = OasisPainter(whole, "cpu", "fp32")

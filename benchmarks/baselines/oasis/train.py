@@ -3,17 +3,14 @@
     python -m baselines.oasis.train --data data/avatars64 --steps 20000 --out runs/oasis            # (a) all exact masks
     python -m baselines.oasis.train --bundle avatars --segmenter runs/segmenter1 --steps 20000 --out runs/oasis-1    # (b) one label
 
-(from the folder ``benchmarks``). OUT/snapshots/<step> get the averaged generator with re-estimated batch norms and the wall time that
-training had taken; ``wall_time.py`` scores them, and ``painter.py`` lets anything else of the evaluation paint with one.
+(from the folder ``benchmarks``). OUT/snapshots/<step> get the averaged generator with re-estimated batch norms;
+``wall_time.py`` scores them, and ``painter.py`` lets anything else of the evaluation paint with one.
 """
 
 import copy
 import dataclasses
-import json
-import math
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +25,6 @@ from proxymask.core.seeding import derive_rng
 from proxymask.data.dataset import ImageSet
 from proxymask.inference.bundle import Bundle
 from proxymask.models.few_shot_segmenter import FewShotSegmenter
-from proxymask.training.checkpoint import steps_done
 from proxymask.training.loop import LoopConfig, Run, train
 from proxymask.training.parts import load_part
 from proxymask.training.stages.definition import seeded
@@ -84,13 +80,11 @@ def open_pairs(args: TrainOasis) -> tuple[Pairs, int, int, str]:
     return PseudoPairs(bundle.split_generator(), segmenter), segmenter.out.out_channels, bundle.resolution, made_of
 
 
-def snapshot(stage: OasisStage, run: Run, out: Path, seconds: float, paused: float) -> float:
-    """Write the averaged generator as it would be used now, with the wall time that training has taken (``seconds``, less all that
-    snapshots took, ``paused`` so far). Returns the seconds that this one took."""
+def snapshot(stage: OasisStage, run: Run, out: Path) -> None:
+    """Write the averaged generator as it would be used now."""
     folder = out / "snapshots" / f"{run.index:08d}"
     if (folder / "snapshot.json").is_file():
-        return 0.0
-    began = time.time()
+        return
     average = copy.deepcopy(run.averages["generator"])
     assert isinstance(average, OasisGenerator)
     batches = []
@@ -105,34 +99,14 @@ def snapshot(stage: OasisStage, run: Run, out: Path, seconds: float, paused: flo
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     average.save_pretrained(temporary)
-    about: dict[str, Any] = {"step": run.index, "samples": run.index * run.config.batch, "seconds": round(seconds - paused, 2)}
-    about["pairs"] = type(stage.pairs).__name__
-    took = time.time() - began
-    write_json(
-        temporary / "snapshot.json", {**about, "paused": round(paused, 2), "took": round(took, 2), "pairs": type(stage.pairs).__name__}
-    )
+    about = {"step": run.index, "samples": run.index * run.config.batch, "pairs": type(stage.pairs).__name__}
+    write_json(temporary / "snapshot.json", about)
     os.replace(temporary, folder)
-    return took
 
 
 def snapshots(out: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Whole snapshots of a run with what they say of themselves, oldest first."""
     return [(path.parent, read_json(path)) for path in sorted((out / "snapshots").glob("*/snapshot.json")) if path.parent.suffix != ".tmp"]
-
-
-def _last_line(out: Path, step: int) -> dict[str, Any]:
-    """The last line of stats.jsonl up to ``step``."""
-    lines = [json.loads(line) for line in (out / "stats.jsonl").read_text().splitlines() if line.endswith("}")]
-    return [line for line in lines if line["step"] <= step][-1]
-
-
-def _paused(out: Path) -> float:
-    """Seconds of snapshots that the times in stats.jsonl hold, which are no training; a snapshot comes after the line of its step."""
-    earlier = [about for _, about in snapshots(out) if about["step"] <= steps_done(out)]
-    if not earlier:
-        return 0.0
-    after = _last_line(out, steps_done(out))["step"] > earlier[-1]["step"]
-    return earlier[-1]["paused"] + (earlier[-1]["took"] if after else 0.0)
 
 
 def train_oasis(args: TrainOasis) -> Path:
@@ -151,26 +125,19 @@ def train_oasis(args: TrainOasis) -> Path:
         device=args.device,
         precision=args.precision,
         ema_samples=6931.0 * args.batch,
-        log_every=math.gcd(50, args.snapshot_every),  # a line at every snapshot says how long it took to come there
         checkpoint_every=args.snapshot_every,
         grid_every=args.snapshot_every,
         tensorboard=False,
     )
     identity = {**dataclasses.asdict(c), "pairs": made_of}
-    paused = [_paused(args.out)]
-
-    def take(run: Run) -> None:
-        seconds = _last_line(args.out, run.index)["seconds"]
-        paused[0] += snapshot(stage, run, args.out, seconds, paused[0])
-
     with progress("oasis") as update:
 
         def after(step: int, steps: int, numbers: dict[str, float]) -> None:
             update(step, steps, numbers)
             if step % args.snapshot_every == 0 and stage.run is not None:
-                take(stage.run)
+                snapshot(stage, stage.run, args.out)
 
-        take(train(stage, loop, args.out, identity=identity, progress=after))
+        snapshot(stage, train(stage, loop, args.out, identity=identity, progress=after), args.out)
     return snapshots(args.out)[-1][0]
 
 
