@@ -69,11 +69,11 @@ def labelled_samples(generator: Generator, judge: Judge, count: int, device: tor
 
 
 @torch.no_grad()
-def ceiling(cut: SplitGenerator, clusters: ProxyClusters, given: list[tuple[torch.Tensor, torch.Tensor]], num_labels: int) -> list[float]:
+def ceiling(split: SplitGenerator, clusters: ProxyClusters, given: list[tuple[torch.Tensor, torch.Tensor]], num_labels: int) -> list[float]:
     """mIoU with the majority label of each sample, and with one label a cluster over all samples."""
     kept = []
     for w, labels in given:
-        proxy = clusters.assign(cut.features(w).features).cpu()
+        proxy = clusters.assign(split.features(w).features).cpu()
         proxy = F.interpolate(proxy[:, None].float(), size=labels.shape[1:], mode="nearest-exact")[:, 0].long()
         kept.append((proxy, labels, counts_of(proxy, labels, clusters.num_clusters, num_labels)))
     common = torch.cat([counts for *_, counts in kept]).sum(dim=0).argmax(dim=1)
@@ -93,10 +93,10 @@ def main() -> None:
     given = list(labelled_samples(generator, judge, args.samples, device))
     rows = []
     for side in args.cuts:
-        cut = SplitGenerator(generator, side).eval().requires_grad_(False)
+        split = SplitGenerator(generator, side).eval().requires_grad_(False)
         for number in args.clusters:
-            clusters = cluster_features(cut, number, args.fitted, 0, device).to(device)
-            own, common = ceiling(cut, clusters, given, len(judge.labels))
+            clusters = cluster_features(split, number, args.fitted, 0, device).to(device)
+            own, common = ceiling(split, clusters, given, len(judge.labels))
             rows.append({"cut": side, "clusters": number, "label of each sample": round(own, 3), "one label": round(common, 3)})
             print(json.dumps(rows[-1]), flush=True)
     output.write(args.out, {"samples": args.samples, "rows": rows})

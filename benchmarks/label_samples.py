@@ -74,7 +74,7 @@ def main() -> None:
     generator = load_part(args.generator, "generator", Generator)
     clusters = load_part(args.clusters, "clusters", ProxyClusters)
     net = UNetSegmenter.from_pretrained(args.pseudo_labels)
-    cut = SplitGenerator(generator, clusters.resolution)
+    split = SplitGenerator(generator, clusters.resolution)
     labels = AVATAR_LABELS if args.labels is None else LabelSet.load(args.labels / "labels.json")
     if args.random:
         seeds = list(range(args.seed, args.seed + args.count))
@@ -85,10 +85,10 @@ def main() -> None:
         usual = np.array([np.median(column[column > 0]) if (column > 0).any() else 0 for column in per_mask.T])
         scores = [richness(mask, usual) for mask in masks]
         first = candidates[int(np.argmax(scores))] if args.first is None else args.first
-        rest = [s for s in select_samples_to_label(cut, clusters, args.count, args.candidates, args.seed) if s != first]
+        rest = [s for s in select_samples_to_label(split, clusters, args.count, args.candidates, args.seed) if s != first]
         seeds = [first, *rest][: args.count]
     masks = pseudo_label_masks(generator, net, seeds)
-    write_samples(SampleNetworks(cut, clusters), seeds, args.out, with_proxy=True)
+    write_samples(SampleNetworks(split, clusters), seeds, args.out, with_proxy=True)
     for index, mask in enumerate(masks):
         write_mask(args.out / f"{index:06d}.mask.png", mask, labels)
     labels.save(args.out / "labels.json")

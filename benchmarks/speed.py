@@ -95,7 +95,7 @@ def preset_bundle(name: str) -> Bundle:
     frozen, mapper = made.frozen, made.new_mask_mapper()
     rearranger = Rearranger(**{**frozen.rearranger.config, "key_channels": preset.rearranger.narrow_channels})
     rearranger.initialize(frozen.clusters.centroids, 1.0)
-    generator = frozen.cut.generator
+    generator = frozen.split.generator
     details = {}
     if preset.with_detail:
         channels = generator.synthesis.channels(2 * preset.cut)

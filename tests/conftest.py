@@ -69,18 +69,18 @@ def make_bundle() -> Callable[..., Bundle]:
 
 
 @pytest.fixture(scope="session")
-def cut() -> SplitGenerator:
+def split() -> SplitGenerator:
     """A frozen 16-pixel generator, split at 8."""
     return tiny.make_cut()
 
 
 @pytest.fixture(scope="session")
-def clusters(cut: SplitGenerator) -> ProxyClusters:
+def clusters(split: SplitGenerator) -> ProxyClusters:
     """Five clusters of its features."""
-    return tiny.make_clusters(cut)
+    return tiny.make_clusters(split)
 
 
 @pytest.fixture(scope="session")
-def w(cut: SplitGenerator) -> torch.Tensor:
+def w(split: SplitGenerator) -> torch.Tensor:
     """Eight latents w."""
-    return cut.w(seed_to_z(range(8), tiny.Z))
+    return split.w(seed_to_z(range(8), tiny.Z))

@@ -156,8 +156,8 @@ def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(
     """Rows and columns are not mistaken for each other: positions alone decide where all clusters are one."""
     root, _ = made
     bundle = Bundle.load(root / "bundle")
-    cut = bundle.split_generator()
-    state = cut.features(cut.w(seed_to_z([3], tiny.Z)))
+    split = bundle.split_generator()
+    state = split.features(split.w(seed_to_z([3], tiny.Z)))
     torch.manual_seed(0)
     for name, value in {"POSITION": 2000.0, "MATCH": 0.0, "SHARPNESS": 0.0}.items():
         monkeypatch.setattr(f"proxymask.models.rearranger.{name}", value)
@@ -273,9 +273,9 @@ def test_what_belongs_to_another_shape_is_refused(photos: Path) -> None:
             ProxyClusters(start=bad)
 
 
-def test_configs_without_a_start_are_square(tmp_path: Path, cut: SplitGenerator, clusters: ProxyClusters) -> None:
+def test_configs_without_a_start_are_square(tmp_path: Path, split: SplitGenerator, clusters: ProxyClusters) -> None:
     """What was saved before sizes could differ loads as it was."""
-    parts = (clusters, tiny.make_rearranger(cut, clusters), tiny.make_mapper(), tiny.make_segmenter(cut))
+    parts = (clusters, tiny.make_rearranger(split, clusters), tiny.make_mapper(), tiny.make_segmenter(split))
     for part in (*parts, UNetMapper(1, 3, 8, 16, 128, 16)):
         file = part.save_pretrained(tmp_path / type(part).__name__) / "config.json"
         stored = json.loads(file.read_text())

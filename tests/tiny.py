@@ -68,26 +68,26 @@ def make_cut(noise: float = 0.1) -> SplitGenerator:
     return SplitGenerator(make_generator(noise=noise), CUT).eval().requires_grad_(False)
 
 
-def make_clusters(cut: SplitGenerator) -> ProxyClusters:
+def make_clusters(split: SplitGenerator) -> ProxyClusters:
     with torch.no_grad():
-        features = cut.features(cut.w(seed_to_z(range(1000, 1016), Z))).features
+        features = split.features(split.w(seed_to_z(range(1000, 1016), Z))).features
     return fit_proxy_clusters(lambda: [features], K, CUT, seed=0, cut=CUT)
 
 
-def make_rearranger(cut: SplitGenerator, clusters: ProxyClusters, seed: int = 2, **config: Any) -> Rearranger:
+def make_rearranger(split: SplitGenerator, clusters: ProxyClusters, seed: int = 2, **config: Any) -> Rearranger:
     torch.manual_seed(seed)
     rearranger = Rearranger(**{"channels": 16, "resolution": CUT, "num_clusters": K, "position_channels": 8, "hidden": 8, **config})
     with torch.no_grad():
-        state = cut.features(cut.w(seed_to_z(range(16), Z)))
+        state = split.features(split.w(seed_to_z(range(16), Z)))
     rearranger.initialize(clusters.centroids, float(state.features.square().mean().sqrt()), float(state.rgb.square().mean().sqrt()))
     return rearranger
 
 
 @torch.no_grad()
-def make_segmenter(cut: SplitGenerator, seed: int = 3, num_labels: int = N) -> FewShotSegmenter:
+def make_segmenter(split: SplitGenerator, seed: int = 3, num_labels: int = N) -> FewShotSegmenter:
     torch.manual_seed(seed)
     segmenter = FewShotSegmenter(LEVELS, SIZE, num_labels, width=16, dilations=(1, 2))
-    segmenter.calibrate(cut.feature_pyramid(cut.w(seed_to_z(range(16), Z)))[0])
+    segmenter.calibrate(split.feature_pyramid(split.w(seed_to_z(range(16), Z)))[0])
     return segmenter
 
 
@@ -102,10 +102,10 @@ def make_auxiliary_net(seed: int = 6) -> UNetSegmenter:
 
 
 def make_bundle() -> Bundle:
-    cut = make_cut()
-    clusters = make_clusters(cut)
-    parts = {"rearranger": make_rearranger(cut, clusters), "segmenter": make_segmenter(cut), "mappers": {"mask": make_mapper()}}
-    return Bundle(cut.generator, CUT, clusters, labels=LABELS, name="tiny", about={"licence": "none"}, **parts)
+    split = make_cut()
+    clusters = make_clusters(split)
+    parts = {"rearranger": make_rearranger(split, clusters), "segmenter": make_segmenter(split), "mappers": {"mask": make_mapper()}}
+    return Bundle(split.generator, CUT, clusters, labels=LABELS, name="tiny", about={"licence": "none"}, **parts)
 
 
 class Pictures:
@@ -135,31 +135,31 @@ def make_stage(name: str, steps: int = 6, noise: float = 0.1, **config: Any) -> 
         recipe = GeneratorConfig(**{"z_dim": Z, "flip": True, "augment": ("color",), **config})
         networks = make_generator(noise=noise), make_discriminator(mbstd_group=1)
         return with_constants(GeneratorStage, **often)(*networks, Pictures(), recipe, grown_from=grown_from)
-    cut = make_cut(noise)
+    split = make_cut(noise)
     if name == "segmenter":
-        ws = cut.w(seed_to_z([0, 1], Z))
+        ws = split.w(seed_to_z([0, 1], Z))
         at = torch.arange(SIZE)
         masks = (at[None, :, None] >= 12) * 2 + (at[None, None, :] >= 5) * 1  # classes of four sizes
         phase = config.pop("style_transfer_phase", STYLE_TRANSFER_PHASE)
         recipe, transfer = SegmenterConfig(**config), None
         if recipe.style_transfer_max_labels:
-            clusters = make_clusters(cut)
-            labeler = StyleTransferLabeler(Frozen(cut, clusters, make_rearranger(cut, clusters)), ws)
+            clusters = make_clusters(split)
+            labeler = StyleTransferLabeler(Frozen(split, clusters, make_rearranger(split, clusters)), ws)
             torch.manual_seed(7)
             reader = FewShotSegmenter(LEVELS[1:], SIZE, N, width=16, dilations=(1, 2), skip_levels=0)
             transfer = StyleTransfer(labeler, reader, round(steps * (1 - phase)))
-        return SegmenterStage(cut, make_segmenter(cut), ws, masks.repeat(2, 1, 1), recipe, transfer)
-    clusters = make_clusters(cut)
-    rearranger = make_rearranger(cut, clusters, refinement_width=config.get("refinement_width", 0))
+        return SegmenterStage(split, make_segmenter(split), ws, masks.repeat(2, 1, 1), recipe, transfer)
+    clusters = make_clusters(split)
+    rearranger = make_rearranger(split, clusters, refinement_width=config.get("refinement_width", 0))
     often = {"r1_every": config.pop("r1_every", 2)}
     if name == "rearranger":
         recipe = RearrangerConfig(**{"adv_phase": 0.34, "adv_every": 2, **config})
-        return with_constants(RearrangerStage, **often)(cut, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
+        return with_constants(RearrangerStage, **often)(split, clusters, rearranger, make_discriminator(mbstd_group=1), None, recipe, steps)
     recipe = MapperConfig(**{"adv_phase": 0.5, **config})
-    labeler = SegmenterLabeler(cut, make_segmenter(cut))
+    labeler = SegmenterLabeler(split, make_segmenter(split))
     learning = round(steps * (1 - recipe.label_phase))
     auxiliary = AuxiliaryStage(make_auxiliary_net(), labeler, learning) if recipe.lambda_label else None
-    parts = Frozen(cut, clusters, rearranger), make_mapper(), make_discriminator(mbstd_group=1)
+    parts = Frozen(split, clusters, rearranger), make_mapper(), make_discriminator(mbstd_group=1)
     source = MaskPairs(clusters, labeler, torch.from_numpy(LABELS.colors))
     return with_constants(MapperStage, **often)(*parts, source, Pictures(), recipe, steps, auxiliary=auxiliary)
 

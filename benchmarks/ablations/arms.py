@@ -127,8 +127,8 @@ class Domain(Stages):
         arm = self.arms[name]
         clusters, rearranger, run = self.rearranged(name)
         parts: dict[str, Any] = {
-            "generator": self.cut.generator,
-            "cut": self.cut.resolution,
+            "generator": self.split.generator,
+            "cut": self.split.resolution,
             "clusters": clusters,
             "rearranger": rearranger,
         }

@@ -99,18 +99,18 @@ class Stages:
 
     Args:
         settings: budget and places.
-        cut: the generator.
+        split: the generator.
         labels: classes of the masks.
     """
 
-    def __init__(self, settings: Ablation, cut: SplitGenerator, labels: LabelSet) -> None:
+    def __init__(self, settings: Ablation, split: SplitGenerator, labels: LabelSet) -> None:
         self.settings, self.labels = settings, labels
         self.device = resolve_device(settings.device)
-        self.cut = cut.to(self.device)
+        self.split = split.to(self.device)
         self.preset: Preset = load_preset(settings.preset).with_loops(
             device=settings.device, precision=settings.precision, seed=settings.seed
         )
-        self.real = ImageSet.open(settings.data, cut.generator.resolution)
+        self.real = ImageSet.open(settings.data, split.generator.resolution)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """The arms of --only, in the order of ``names``; all of them where it is not given."""
@@ -136,7 +136,9 @@ class Stages:
         """K clusters of the generator's features."""
         out = self.settings.work / self.seeded(f"clusters-{number}")
         sizes = {"num_clusters": number, "samples": self.preset.cluster_samples}
-        self._run(ClustersDefinition(cut=self.cut, seed=self.settings.seed, device=self.device, **sizes), out, f"{number} clusters, pass")
+        self._run(
+            ClustersDefinition(split=self.split, seed=self.settings.seed, device=self.device, **sizes), out, f"{number} clusters, pass"
+        )
         return load_part(out, "clusters", ProxyClusters)
 
     def trained_rearranger(self, name: str, clusters: ProxyClusters, real: bool = True, **changes: Any) -> tuple[Rearranger, Path]:
@@ -152,7 +154,7 @@ class Stages:
         )
         out = self.settings.work / self.seeded(f"rearranger-{name}-{steps}")
         given: dict[str, Any] = {"discriminator": self.discriminator(), "pictures": self.real if real else None}
-        self._run(RearrangerDefinition(config=config, loop=loop, cut=self.cut, clusters=clusters, **given), out, f"rearranger {name}")
+        self._run(RearrangerDefinition(config=config, loop=loop, split=self.split, clusters=clusters, **given), out, f"rearranger {name}")
         return load_part(out, "rearranger", Rearranger), out
 
     def trained_segmenter(
@@ -165,7 +167,7 @@ class Stages:
         definition = SegmenterDefinition(
             config=dataclasses.replace(self.preset.segmenter, **changes),
             loop=loop,
-            cut=self.cut,
+            split=self.split,
             labels=self.labels,
             ws=ws,
             masks=masks,
@@ -196,7 +198,7 @@ class Stages:
             "loop": dataclasses.replace(
                 self.preset.mapper_loop, steps=steps, checkpoint_every=min(500, steps), grid_every=0, tensorboard=False
             ),
-            "frozen": Frozen(self.cut, clusters, rearranger),
+            "frozen": Frozen(self.split, clusters, rearranger),
             "segmenter": segmenter,
             "labels": self.labels,
         }
@@ -251,7 +253,7 @@ class Stages:
         for part in made.parts().values():
             part.cpu()
         out = made.save(folder, half=False)
-        self.cut.to(self.device)
+        self.split.to(self.device)
         return out
 
     def evaluated(self, name: str, folder: Path, mapped: bool) -> Evaluation:
@@ -304,8 +306,8 @@ class Stages:
         """
         path = self.settings.out
         path.parent.mkdir(parents=True, exist_ok=True)
-        generator = self.cut.generator
-        about = {"ablation": ablation, "resolution": generator.resolution, "cut": self.cut.resolution}
+        generator = self.split.generator
+        about = {"ablation": ablation, "resolution": generator.resolution, "cut": self.split.resolution}
         about |= {"generator": short_hash(generator), "preset": Path(self.settings.preset).stem}
 
         def write() -> None:

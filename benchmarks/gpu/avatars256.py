@@ -95,7 +95,7 @@ def make_clusters(job: Job) -> None:
     """Cluster the features at the cut."""
     job.check_time()
     began = time.monotonic()
-    found = cluster_features(job.cut(), job.preset.num_clusters, job.preset.cluster_samples, 0, job.device)
+    found = cluster_features(job.split(), job.preset.num_clusters, job.preset.cluster_samples, 0, job.device)
     job.save("clusters", {"clusters": found.cpu()}, seconds=round(time.monotonic() - began, 1))
 
 
@@ -106,7 +106,7 @@ def train_rearranger(job: Job) -> None:
         return RearrangerDefinition(
             config=job.preset.rearranger,
             loop=loop,
-            cut=job.cut(),
+            split=job.split(),
             clusters=job.get("clusters"),
             discriminator=job.get("generator", "discriminator"),
             pictures=job.pool,
@@ -131,11 +131,11 @@ def train_annotator(job: Job) -> None:
     net = networks["net"].eval().requires_grad_(False).to(job.device)
     assert isinstance(net, UNetSegmenter)
     unweight(net, stage.weight)
-    cut, clusters = job.cut().to(job.device), job.get("clusters").to(job.device)
-    seeds = select_samples_to_label(cut, clusters, LABELLED, CANDIDATES, FIRST_SEED)
+    split, clusters = job.split().to(job.device), job.get("clusters").to(job.device)
+    seeds = select_samples_to_label(split, clusters, LABELLED, CANDIDATES, FIRST_SEED)
     with torch.no_grad():
-        ws = cut.w(cut.generator.z(seeds).to(job.device))
-        masks = torch.cat([net(cut.generator.synthesis(cut.generator.broadcast(w)).clamp(-1, 1)).argmax(dim=1) for w in ws.split(4)])
+        ws = split.w(split.generator.z(seeds).to(job.device))
+        masks = torch.cat([net(split.generator.synthesis(split.generator.broadcast(w)).clamp(-1, 1)).argmax(dim=1) for w in ws.split(4)])
     (job.work / "labels").mkdir(exist_ok=True)
     save_tensors(job.work / "labels" / "labels.safetensors", {"ws": ws.float(), "masks": masks.to(torch.uint8)})
     job.save("annotator", {"net": net.cpu()}, seeds=seeds)
@@ -149,7 +149,7 @@ def train_segmenter(job: Job) -> None:
         return SegmenterDefinition(
             config=job.preset.segmenter,
             loop=loop,
-            cut=job.cut(),
+            split=job.split(),
             labels=AVATAR_LABELS,
             ws=labelled["ws"],
             masks=labelled["masks"].long(),
@@ -166,7 +166,7 @@ def train_mapper(job: Job) -> None:
         return MapperDefinition(
             config=job.preset.mapper,
             loop=loop,
-            frozen=Frozen(job.cut(), job.get("clusters"), job.get("rearranger")),
+            frozen=Frozen(job.split(), job.get("clusters"), job.get("rearranger")),
             segmenter=job.get("segmenter"),
             labels=AVATAR_LABELS,
             discriminator=job.get("rearranger", "discriminator"),
@@ -184,7 +184,7 @@ def train_detail(job: Job) -> None:
         return DetailDefinition(
             config=job.preset.detail,
             loop=loop,
-            frozen=Frozen(job.cut(), job.get("clusters"), job.get("rearranger")),
+            frozen=Frozen(job.split(), job.get("clusters"), job.get("rearranger")),
             segmenter=job.get("segmenter"),
             mapper=job.get("mapper"),
             labels=AVATAR_LABELS,
@@ -228,7 +228,7 @@ def write_sheet(job: Job) -> None:
     real = job.pool.images(range(SHOWN)).cpu()
     masks = AVATAR_LABELS.colors[job.pool.masks(range(SHOWN)).numpy()]
     with torch.no_grad():
-        samples = synth.cut.generator(synth.cut.generator.z(range(SHOWN)).to(job.device))
+        samples = synth.split.generator(synth.split.generator.z(range(SHOWN)).to(job.device))
     painted = [np.stack([np.asarray(synth.generate(mask, style=seed).picture) for mask in masks]) for seed in (1, 2)]
     tile([to_uint8(samples), to_uint8(real), masks, *painted]).save(job.work / "sheet.jpg", quality=92)
 
@@ -350,17 +350,17 @@ def _fill_unfinished(job: Job) -> None:
 def _fill_finished(job: Job) -> None:
     preset, (generator, discriminator) = job.preset, _random_networks(job)
     job.save("generator", {"generator": generator, "discriminator": discriminator})
-    cut = job.cut()
-    clusters = ProxyClusters(preset.num_clusters, cut.channels, preset.cut, cut=preset.cut)
+    split = job.split()
+    clusters = ProxyClusters(preset.num_clusters, split.channels, preset.cut, cut=preset.cut)
     clusters.centroids.copy_(torch.nn.functional.normalize(torch.randn_like(clusters.centroids)))
     job.save("clusters", {"clusters": clusters})
     loop = dataclasses.replace(preset.rearranger_loop, steps=10, device="cpu")
-    made = RearrangerDefinition(config=preset.rearranger, loop=loop, cut=cut, clusters=job.get("clusters"), rms=(1.0, 1.0)).build()
+    made = RearrangerDefinition(config=preset.rearranger, loop=loop, split=split, clusters=job.get("clusters"), rms=(1.0, 1.0)).build()
     job.save("rearranger", {"rearranger": made.rearranger, "discriminator": discriminator})
     job.save("annotator", {"net": UNetSegmenter(len(AVATAR_LABELS))})
     widths = [generator.synthesis.channels(side) for side in generator.synthesis.block_resolutions]
     job.save("segmenter", {"segmenter": FewShotSegmenter(widths, preset.resolution, len(AVATAR_LABELS))})
-    frozen = Frozen(job.cut(), job.get("clusters"), job.get("rearranger"))
+    frozen = Frozen(job.split(), job.get("clusters"), job.get("rearranger"))
     mapper = MapperDefinition(config=preset.mapper, loop=loop, frozen=frozen, segmenter=job.get("segmenter"), labels=AVATAR_LABELS)
     job.save("mapper", {"mapper": mapper.new_mask_mapper()})
     channels = generator.synthesis.channels(2 * preset.cut)

@@ -122,7 +122,7 @@ class Job:
         """A network of a finished stage, by default that of the stage's name."""
         return self.networks[stage][name or stage]
 
-    def cut(self) -> SplitGenerator:
+    def split(self) -> SplitGenerator:
         """The finished generator, frozen and split."""
         return SplitGenerator(self.get("generator"), self.preset.cut).eval().requires_grad_(False)
 

@@ -83,11 +83,11 @@ def test_every_variant_all_the_way(name: str, tmp_path: Path, capsys: pytest.Cap
     assert np.abs(picture.astype(float) - wanted).max() <= 1
     assert np.ptp(picture) > 20
 
-    cut = SplitGenerator(generator, 16)
-    clusters = cluster_features(cut, 3, 4, 0, CPU)
+    split = SplitGenerator(generator, 16)
+    clusters = cluster_features(split, 3, 4, 0, CPU)
     config = RearrangerConfig(position_channels=8, hidden=8, adv_every=1, adv_phase=1.0)
     loop = LoopConfig(steps=1, device="cpu", precision="fp32")
-    stage = RearrangerDefinition(config=config, loop=loop, cut=cut, clusters=clusters, discriminator=discriminator).build()
+    stage = RearrangerDefinition(config=config, loop=loop, split=split, clusters=clusters, discriminator=discriminator).build()
     before = {key: value.clone() for key, value in stage.rearranger.state_dict().items()}
     tiny.run(stage, tmp_path / "run", steps=1, batch=2)
     stats = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[-1])

@@ -223,10 +223,10 @@ def test_a_final_tanh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     generator = Generator.from_pretrained(tmp_path / "out" / "generator")
     wanted = plain.generator(z_of()).tanh()
     assert torch.equal(generator(z_of()), wanted)
-    cut = SplitGenerator(generator, 16)
-    w = cut.w(z_of(1))
-    assert distance(cut.render(cut.features(w), w), wanted[:1].double()) < EXACT
-    assert distance(FusedG2(cut, w)(cut.features(w)), wanted[:1].double()) < EXACT
+    split = SplitGenerator(generator, 16)
+    w = split.w(z_of(1))
+    assert distance(split.render(split.features(w), w), wanted[:1].double()) < EXACT
+    assert distance(FusedG2(split, w)(split.features(w)), wanted[:1].double()) < EXACT
     with pytest.raises(ProxymaskError, match="no place for a final tanh"):
         export(tmp_path / "out" / "generator", tmp_path / "again.pt")
     hammer = write_torch(tmp_path / "h.pth", wrappers.hammer(NVIDIA, {"mapping_lr_mul": 0.01, "conv_clamp": None, "final_tanh": True}))

@@ -28,8 +28,8 @@ NAMES = ("sketch", "scribble")
 
 
 def make_stage(name: str, steps: int = 6, adv_phase: float = 0.5, lambda_label: float = 0.0, **widths: object) -> MapperStage:
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
     condition = get_condition(name, tiny.LABELS if name == "scribble" else None)
     schedule = {key: widths.pop(key) for key in ("momentum", "cosine_decay") if key in widths}
     sizes = {"unet_base": tiny.WIDTHS["channel_base"], "unet_max": tiny.WIDTHS["channel_max"], **widths}
@@ -38,8 +38,8 @@ def make_stage(name: str, steps: int = 6, adv_phase: float = 0.5, lambda_label: 
         loop=tiny.loop_config(steps=steps),
         unet=ConditionConfig(**sizes),
         condition=condition,
-        frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
-        segmenter=tiny.make_segmenter(cut),
+        frozen=Frozen(split, clusters, tiny.make_rearranger(split, clusters)),
+        segmenter=tiny.make_segmenter(split),
         discriminator=tiny.make_discriminator(mbstd_group=1),
         pictures=tiny.Pictures(),
     ).build()
@@ -51,16 +51,16 @@ def test_both_parts_of_a_pair_are_of_one_sample(name: str) -> None:
     stage = make_stage(name)
     source = stage.source
     assert isinstance(source, ConditionPairs)
-    w = stage.cut.w(seed_to_z(range(4), tiny.Z))
+    w = stage.split.w(seed_to_z(range(4), tiny.Z))
     given, proxy, _ = source(w, torch.Generator().manual_seed(1))
     assert given.shape == (4, source.condition.channels, tiny.SIZE, tiny.SIZE)
-    assert torch.equal(proxy, stage.clusters.assign(stage.cut.features(w).features))
+    assert torch.equal(proxy, stage.clusters.assign(stage.split.features(w).features))
     if name == "sketch":
-        pictures = stage.cut.generator.synthesis(stage.cut.generator.broadcast(w)).clamp(-1, 1)
+        pictures = stage.split.generator.synthesis(stage.split.generator.broadcast(w)).clamp(-1, 1)
         assert torch.allclose(given, source.condition.extract(pictures, None, torch.Generator()), atol=1e-4)
     else:
         assert stage.source.segmenter is not None
-        labels = stage.source.segmenter(stage.cut.feature_pyramid(w)[0]).argmax(dim=1)
+        labels = stage.source.segmenter(stage.split.feature_pyramid(w)[0]).argmax(dim=1)
         painted = given.sum(dim=1) > 0
         assert torch.equal(given.argmax(dim=1)[painted], labels[painted])
         assert 0 < float(painted.float().mean()) < 0.5
@@ -111,14 +111,14 @@ def test_label_loss_of_drawings(name: str, tmp_path: Path) -> None:
 
 
 def build_without_segmenter() -> MapperStage:
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
     return ConditionMapperDefinition(
         config=MapperConfig(lambda_label=4.0),
         loop=tiny.loop_config(),
         unet=ConditionConfig(unet_base=64, unet_max=16),
         condition=get_condition("sketch"),
-        frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
+        frozen=Frozen(split, clusters, tiny.make_rearranger(split, clusters)),
     ).build()
 
 
@@ -128,7 +128,7 @@ def test_mirrored_pairs_stay_pairs() -> None:
     run = loop.Run(tiny.loop_config(batch=16), stage)
     given, proxy, _ = stage.pairs(run, "pairs")
     z = torch.randn(16, tiny.Z, generator=run.rng("pairs"))
-    plain, straight, _ = stage.source(stage.cut.w(z), torch.Generator())
+    plain, straight, _ = stage.source(stage.split.w(z), torch.Generator())
     turned = [bool(torch.equal(given[i], plain[i].flip(-1))) for i in range(16)]
     assert 2 < sum(turned) < 14
     for i, mirrored in enumerate(turned):
@@ -152,9 +152,9 @@ def test_start_from_the_discriminator() -> None:
 
 
 def test_a_scribble_needs_a_segmenter() -> None:
-    cut = tiny.make_cut()
+    split = tiny.make_cut()
     with pytest.raises(ProxymaskError, match="a scribble is made of labels: give segmenter"):
-        ConditionPairs(cut, tiny.make_clusters(cut), get_condition("scribble", tiny.LABELS))
+        ConditionPairs(split, tiny.make_clusters(split), get_condition("scribble", tiny.LABELS))
 
 
 # In a bundle
@@ -187,7 +187,7 @@ def make_shards(stage: MapperStage, folder: Path, count: int = 600, **identity: 
 
 
 def fill(stage: MapperStage, shards: PairShards, progress: Callable[[int, int], None] | None = None) -> int:
-    return shards.fill(stage.source, stage.cut, torch.device("cpu"), torch.float32, progress)
+    return shards.fill(stage.source, stage.split, torch.device("cpu"), torch.float32, progress)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -199,10 +199,10 @@ def test_shards_hold_what_the_generator_makes(name: str, tmp_path: Path) -> None
     held = load_tensors(shards.path(0))
     rng = derive_rng(0, "cache", 0)
     z = torch.randn(512, tiny.Z, generator=rng)
-    given, proxy, labels = stage.source(stage.cut.w(z[:16]), rng)
+    given, proxy, labels = stage.source(stage.split.w(z[:16]), rng)
     assert torch.equal(held["proxy"][:16].long(), proxy)
     assert torch.equal(held["labels"][:16].long(), labels)
-    levels, _ = stage.cut.feature_pyramid(stage.cut.w(z[:16]))
+    levels, _ = stage.split.feature_pyramid(stage.split.w(z[:16]))
     assert torch.equal(labels, stage.source.segmenter(levels).argmax(dim=1))  # of every condition, also one that is not made of them
     assert float((held["given"][:16].float() / 255 - given).abs().max()) <= 0.5 / 255 + 1e-6
 
@@ -305,7 +305,7 @@ def test_lines_are_extracted_from_recoloured_pictures() -> None:
     def drawn(name: str, share: float) -> Pairs:
         source = make_stage(name, unet_recolor=share).source
         assert isinstance(source, ConditionPairs)
-        return source(source.cut.w(seed_to_z(range(4), tiny.Z)), torch.Generator().manual_seed(1))
+        return source(source.split.w(seed_to_z(range(4), tiny.Z)), torch.Generator().manual_seed(1))
 
     (plain, proxy, _), (other, same, _) = drawn("sketch", 0.0), drawn("sketch", 1.0)
     assert torch.equal(proxy, same)

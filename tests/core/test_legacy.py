@@ -85,10 +85,10 @@ def old_network(folder: Path, network: ConfigModel, **arguments: object) -> Path
 
 
 def networks() -> dict[str, ConfigModel]:
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
     unet = UNetMapper(1, tiny.K, tiny.CUT, tiny.SIZE, **tiny.WIDTHS)
-    found = [clusters, tiny.make_rearranger(cut, clusters, refinement_width=8), tiny.make_mapper(), unet]
+    found = [clusters, tiny.make_rearranger(split, clusters, refinement_width=8), tiny.make_mapper(), unet]
     return {type(network).__name__: network for network in found}
 
 

@@ -7,8 +7,8 @@ from proxymask.models.proxy_clusters import ProxyClusters
 from proxymask.models.split_generator import SplitGenerator
 
 
-def test_nearest_copy(cut: SplitGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
-    state = cut.features(w[:2])
+def test_nearest_copy(split: SplitGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
+    state = split.features(w[:2])
     own = clusters.assign(state.features)
     again = nearest_copy(state, own, clusters)
     assert torch.equal(again.features, state.features)  # the nearest position of its own cluster is a position itself
@@ -19,8 +19,8 @@ def test_nearest_copy(cut: SplitGenerator, clusters: ProxyClusters, w: torch.Ten
     assert torch.equal(clusters.assign(nearest_copy(state, wanted, clusters).features), wanted)
 
 
-def test_nearest_copy_of_a_missing_cluster(cut: SplitGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
-    state = cut.features(w[:1])
+def test_nearest_copy_of_a_missing_cluster(split: SplitGenerator, clusters: ProxyClusters, w: torch.Tensor) -> None:
+    state = split.features(w[:1])
     own = clusters.assign(state.features)
     missing = int(own[0, 0, 0])
     y, x = (own[0] != missing).nonzero()[0].tolist()

@@ -47,15 +47,15 @@ def test_another_size() -> None:
 @pytest.mark.parametrize("resolution", [8, 16])
 def test_fused_g2_is_the_second_half(config: dict[str, object], resolution: int) -> None:
     """With the style in its weights, for several states, and with a w for each layer."""
-    cut = SplitGenerator(tiny.make_generator(**config), resolution)
-    ws = cut.generator.broadcast(cut.w(seed_to_z([1], tiny.Z))).clone()
+    split = SplitGenerator(tiny.make_generator(**config), resolution)
+    ws = split.generator.broadcast(split.w(seed_to_z([1], tiny.Z))).clone()
     ws[:, -1] += 0.3
-    states = cut.features(cut.w(seed_to_z([2, 3], tiny.Z)))
-    wanted = cut.render(states, ws.expand(2, -1, -1))
-    assert torch.allclose(FusedG2(cut, ws)(states), wanted, atol=1e-4)
-    assert not torch.allclose(FusedG2(cut, cut.w(seed_to_z([4], tiny.Z)))(states), wanted, atol=1e-2)
-    rough = FusedG2(cut, ws, torch.bfloat16)(states)
+    states = split.features(split.w(seed_to_z([2, 3], tiny.Z)))
+    wanted = split.render(states, ws.expand(2, -1, -1))
+    assert torch.allclose(FusedG2(split, ws)(states), wanted, atol=1e-4)
+    assert not torch.allclose(FusedG2(split, split.w(seed_to_z([4], tiny.Z)))(states), wanted, atol=1e-2)
+    rough = FusedG2(split, ws, torch.bfloat16)(states)
     assert rough.dtype == torch.float32
     assert float((rough - wanted).abs().mean()) < 0.05 * float(wanted.abs().mean())
     with pytest.raises(ProxymaskError, match="fused for one style, not for 2"):
-        FusedG2(cut, ws.expand(2, -1, -1))
+        FusedG2(split, ws.expand(2, -1, -1))

@@ -44,8 +44,8 @@ def test_one_style_for_every_label_is_that_style(synth: Synthesizer) -> None:
 def test_g2_of_one_style_is_that_of_the_style(synth: Synthesizer) -> None:
     style = synth.make_style(5)
     ones = torch.ones(1, tiny.SIZE, tiny.SIZE)
-    got = RegionG2(synth.cut, [style.w])(style.state, ones)
-    assert torch.allclose(got, FusedG2(synth.cut, style.w)(style.state), atol=1e-5)
+    got = RegionG2(synth.split, [style.w])(style.state, ones)
+    assert torch.allclose(got, FusedG2(synth.split, style.w)(style.state), atol=1e-5)
 
 
 def test_g2_inside_a_region_is_that_of_its_style(synth: Synthesizer) -> None:
@@ -53,8 +53,8 @@ def test_g2_inside_a_region_is_that_of_its_style(synth: Synthesizer) -> None:
     a, b = synth.make_style(1), synth.make_style(2)
     half = torch.zeros(2, tiny.SIZE, tiny.SIZE)
     half[0, :, : tiny.SIZE // 2] = half[1, :, tiny.SIZE // 2 :] = 1
-    both = RegionG2(synth.cut, [a.w, b.w])(a.state, half)
-    alone = [RegionG2(synth.cut, [style.w])(a.state, torch.ones(1, tiny.SIZE, tiny.SIZE)) for style in (a, b)]
+    both = RegionG2(synth.split, [a.w, b.w])(a.state, half)
+    alone = [RegionG2(synth.split, [style.w])(a.state, torch.ones(1, tiny.SIZE, tiny.SIZE)) for style in (a, b)]
     assert torch.allclose(both[..., 0], alone[0][..., 0], atol=1e-5)
     assert torch.allclose(both[..., -1], alone[1][..., -1], atol=1e-5)
     assert not torch.allclose(alone[0], alone[1], atol=1e-2)
@@ -62,7 +62,7 @@ def test_g2_inside_a_region_is_that_of_its_style(synth: Synthesizer) -> None:
 
 def test_attention_is_that_over_all_styles_with_the_others_masked_out(synth: Synthesizer) -> None:
     styles = [synth.make_style(1), synth.make_style(2)]
-    side = synth.cut.size[0]
+    side = synth.split.size[0]
     ids = torch.arange(side * side).view(1, side, side) % tiny.K
     tokens = synth.query_tokens(ids)
     owner = torch.zeros(side, side, dtype=torch.long)

@@ -31,9 +31,9 @@ SIZE = tiny.SIZE
 
 
 @pytest.fixture
-def samples(tmp_path, cut, clusters):
+def samples(tmp_path, split, clusters):
     """Three samples with proxy masks."""
-    write_samples(SampleNetworks(cut, clusters), range(5, 8), tmp_path / "samples", with_proxy=True)
+    write_samples(SampleNetworks(split, clusters), range(5, 8), tmp_path / "samples", with_proxy=True)
     return tmp_path / "samples"
 
 
@@ -45,40 +45,40 @@ def paint(path, values=(0, 1, 2), size=SIZE):
     return torch.from_numpy(mask).long()
 
 
-def test_files_and_sidecar(samples, cut, clusters):
+def test_files_and_sidecar(samples, split, clusters):
     stems = [f"{i:06d}" for i in range(3)]
     assert sorted(p.name for p in samples.iterdir()) == sorted(f"{s}{end}" for s in stems for end in (".json", ".png", ".proxy.png"))
     about = read_sidecar(samples / "000001.json")
-    assert (about.seed, about.truncation, about.resolution, about.generator) == (6, 1.0, SIZE, weights_hash(cut.generator))
+    assert (about.seed, about.truncation, about.resolution, about.generator) == (6, 1.0, SIZE, weights_hash(split.generator))
     z = seed_to_z([6], tiny.Z)
     assert torch.equal(torch.tensor(about.z), z[0])
-    w = cut.w(z)
+    w = split.w(z)
     torch.testing.assert_close(torch.tensor(about.w), w[0])
     picture = np.asarray(Image.open(samples / "000001.png")).astype(np.float32) / 127.5 - 1
-    expected = cut.generator(z)[0].clamp(-1, 1).permute(1, 2, 0).numpy()
+    expected = split.generator(z)[0].clamp(-1, 1).permute(1, 2, 0).numpy()
     assert np.abs(picture - expected).max() < 0.006
     proxy = Image.open(samples / "000001.proxy.png")
     assert (proxy.mode, proxy.size) == ("P", (SIZE, SIZE))
-    ids = clusters.assign(cut.features(w).features)[0].numpy()
+    ids = clusters.assign(split.features(w).features)[0].numpy()
     assert np.array_equal(np.asarray(proxy), ids.repeat(SIZE // tiny.CUT, axis=0).repeat(SIZE // tiny.CUT, axis=1))
     assert np.array_equal(np.asarray(proxy.convert("RGB"))[::2, ::2], clusters.colorize(ids))
 
 
-def test_same_seed_same_files_and_truncation(samples, tmp_path, cut):
-    write_samples(SampleNetworks(cut), [5, 6, 7], tmp_path / "again", batch=2)
+def test_same_seed_same_files_and_truncation(samples, tmp_path, split):
+    write_samples(SampleNetworks(split), [5, 6, 7], tmp_path / "again", batch=2)
     for name in ("000000.json", "000002.json"):
         ours, theirs = (json.loads((folder / name).read_text()) for folder in (samples, tmp_path / "again"))
         assert ours["z"] == theirs["z"]
         assert np.allclose(ours["w"], theirs["w"], atol=1e-6)
-    write_samples(SampleNetworks(cut), [5], tmp_path / "mean", truncation=0.0)
-    torch.testing.assert_close(torch.tensor(read_sidecar(tmp_path / "mean" / "000000.json").w), cut.generator.mapping.w_avg)
+    write_samples(SampleNetworks(split), [5], tmp_path / "mean", truncation=0.0)
+    torch.testing.assert_close(torch.tensor(read_sidecar(tmp_path / "mean" / "000000.json").w), split.generator.mapping.w_avg)
 
 
-def test_labels_by_the_segmenter(tmp_path, cut):
-    levels, _ = cut.feature_pyramid(cut.w(seed_to_z([0], tiny.Z)))
+def test_labels_by_the_segmenter(tmp_path, split):
+    levels, _ = split.feature_pyramid(split.w(seed_to_z([0], tiny.Z)))
     torch.manual_seed(0)
     segmenter = FewShotSegmenter([level.shape[1] for level in levels], SIZE, len(tiny.LABELS), width=8).eval()
-    write_samples(SampleNetworks(cut, segmenter=segmenter, labels=tiny.LABELS), [0], tmp_path, with_labels=True)
+    write_samples(SampleNetworks(split, segmenter=segmenter, labels=tiny.LABELS), [0], tmp_path, with_labels=True)
     expected = segmenter(levels).argmax(dim=1)[0].numpy()
     assert np.array_equal(read_mask(tmp_path / "000000.labels.png", tiny.LABELS), expected)
     assert painted_masks(tmp_path) == {}  # what the segmenter drew is nobody's label
@@ -92,24 +92,24 @@ def test_from_a_synthesizer(tmp_path, tiny_bundle):
         assert picture.size == (synth.size, synth.size)
 
 
-def test_hash_is_that_of_the_stored_half(tmp_path, cut):
-    cut.generator.save_pretrained(tmp_path / "full")
-    cut.generator.save_pretrained(tmp_path / "half", half=True)
+def test_hash_is_that_of_the_stored_half(tmp_path, split):
+    split.generator.save_pretrained(tmp_path / "full")
+    split.generator.save_pretrained(tmp_path / "half", half=True)
     hashes = {weights_hash(Generator.from_pretrained(tmp_path / name)) for name in ("full", "half")}
-    assert hashes == {weights_hash(cut.generator)}
+    assert hashes == {weights_hash(split.generator)}
     other = tiny.make_generator(seed=1)
-    assert weights_hash(other) != weights_hash(cut.generator)
+    assert weights_hash(other) != weights_hash(split.generator)
     assert weights_hash(other) == weights_hash(other)
 
 
-def test_read_labelled(samples, cut):
-    digest = weights_hash(cut.generator)
+def test_read_labelled(samples, split):
+    digest = weights_hash(split.generator)
     first, third = paint(samples / "000000.mask.png"), paint(samples / "masks" / "000002.png", (3, 0))
     paint(samples / "000001.labels.png")  # not painted by anybody
     ws, masks, names = read_labelled(samples, tiny.LABELS, digest)
     assert names == ["000000", "000002"]
     assert ws.shape == (2, tiny.Z)
-    torch.testing.assert_close(ws[1], cut.w(seed_to_z([7], tiny.Z))[0])
+    torch.testing.assert_close(ws[1], split.w(seed_to_z([7], tiny.Z))[0])
     assert torch.equal(masks, torch.stack([first, third]))
     assert masks.dtype == torch.int64
     before = labels_hash(tiny.LABELS, ws, masks)
@@ -118,27 +118,27 @@ def test_read_labelled(samples, cut):
     assert before != labels_hash(tiny.LABELS, ws, masks)
 
 
-def test_masks_in_another_folder_and_larger_canvas(samples, tmp_path, cut):
+def test_masks_in_another_folder_and_larger_canvas(samples, tmp_path, split):
     painted = tmp_path / "painted"
     paint(painted / "000001.png", size=4 * SIZE)
-    ws, masks, names = read_labelled(painted, tiny.LABELS, weights_hash(cut.generator), samples)
+    ws, masks, names = read_labelled(painted, tiny.LABELS, weights_hash(split.generator), samples)
     assert (names, tuple(masks.shape)) == (["000001"], (1, SIZE, SIZE))
-    torch.testing.assert_close(ws[0], cut.w(seed_to_z([6], tiny.Z))[0])
+    torch.testing.assert_close(ws[0], split.w(seed_to_z([6], tiny.Z))[0])
 
 
-def test_one_file_a_class(samples, cut):
+def test_one_file_a_class(samples, split):
     folder = samples / "000000.mask"
     folder.mkdir()
     left = np.zeros((SIZE, SIZE), np.uint8)
     left[:, :4] = 255
     Image.fromarray(left).save(folder / "left.png")
-    _, masks, names = read_labelled(samples, tiny.LABELS, weights_hash(cut.generator))
+    _, masks, names = read_labelled(samples, tiny.LABELS, weights_hash(split.generator))
     assert names == ["000000"]
     assert torch.equal(masks[0], torch.from_numpy(left // 255).long())
 
 
-def test_labelling_problems_say_what_to_do(samples, tmp_path, cut):
-    digest = weights_hash(cut.generator)
+def test_labelling_problems_say_what_to_do(samples, tmp_path, split):
+    digest = weights_hash(split.generator)
 
     def says(text, folder=samples, generator=digest, where=None):
         with pytest.raises(ProxymaskError, match=text) as caught:
@@ -181,31 +181,31 @@ def test_labelling_problems_say_what_to_do(samples, tmp_path, cut):
     assert read_label_set(dataset) == tiny.LABELS
 
 
-def test_write_problems(samples, tmp_path, cut, clusters):
+def test_write_problems(samples, tmp_path, split, clusters):
     with pytest.raises(ProxymaskError, match="no segmenter"):
-        write_samples(SampleNetworks(cut), [0], tmp_path / "x", with_labels=True)
+        write_samples(SampleNetworks(split), [0], tmp_path / "x", with_labels=True)
     with pytest.raises(ProxymaskError, match="need clusters"):
-        write_samples(SampleNetworks(cut), [0], tmp_path / "x", with_proxy=True)
+        write_samples(SampleNetworks(split), [0], tmp_path / "x", with_proxy=True)
     with pytest.raises(ProxymaskError, match="one or more"):
-        write_samples(SampleNetworks(cut), [], tmp_path / "x")
+        write_samples(SampleNetworks(split), [], tmp_path / "x")
     (tmp_path / "file").write_text("")
     with pytest.raises(ProxymaskError, match="cannot make the folder"):
-        write_samples(SampleNetworks(cut), [0], tmp_path / "file")
+        write_samples(SampleNetworks(split), [0], tmp_path / "file")
     paint(samples / "000001.mask.png")
     with pytest.raises(ProxymaskError, match="painted over another sample"):
-        write_samples(SampleNetworks(cut), range(3), samples)
-    write_samples(SampleNetworks(cut), range(5, 8), samples)  # the same ones may be written again
+        write_samples(SampleNetworks(split), range(3), samples)
+    write_samples(SampleNetworks(split), range(5, 8), samples)  # the same ones may be written again
 
 
-def test_most_worth_labelling_covers_the_clusters(cut, clusters):
-    chosen = select_samples_to_label(cut, clusters, 6, candidates=40, seed=100)
-    assert chosen == select_samples_to_label(cut, clusters, 6, candidates=40, seed=100, batch=7)
+def test_most_worth_labelling_covers_the_clusters(split, clusters):
+    chosen = select_samples_to_label(split, clusters, 6, candidates=40, seed=100)
+    assert chosen == select_samples_to_label(split, clusters, 6, candidates=40, seed=100, batch=7)
     assert len(set(chosen)) == 6
     assert all(100 <= seed < 140 for seed in chosen)
-    assert select_samples_to_label(cut, clusters, 3, candidates=40, seed=100) == chosen[:3]
+    assert select_samples_to_label(split, clusters, 3, candidates=40, seed=100) == chosen[:3]
 
     def shares(seeds):
-        ids = clusters.assign(cut.features(cut.w(seed_to_z(seeds, tiny.Z))).features)
+        ids = clusters.assign(split.features(split.w(seed_to_z(seeds, tiny.Z))).features)
         return torch.nn.functional.one_hot(ids.flatten(1), tiny.K).float().mean(dim=1)
 
     every = shares(range(100, 140))
@@ -217,7 +217,7 @@ def test_most_worth_labelling_covers_the_clusters(cut, clusters):
     random = [shown[torch.randperm(40, generator=torch.Generator().manual_seed(i))[:6]].max(dim=0).values.mean() for i in range(20)]
     assert union >= sum(random) / 20
     with pytest.raises(ProxymaskError, match="cannot choose"):
-        select_samples_to_label(cut, clusters, 5, candidates=4)
+        select_samples_to_label(split, clusters, 5, candidates=4)
 
 
 def test_labels_template_reads_back(tmp_path):

@@ -85,7 +85,7 @@ def test_cached_style_equals_a_fresh_one(synth: Synthesizer) -> None:
     w = synth.w([7])
     assert torch.equal(style.w, w)
     with torch.inference_mode():
-        fresh = synth.cut.render(synth.bundle.rearranger(synth.cut.features(w), proxy), w).clamp(-1, 1)
+        fresh = synth.split.render(synth.bundle.rearranger(synth.split.features(w), proxy), w).clamp(-1, 1)
     assert torch.allclose(cached, fresh, atol=1e-4)  # the weights hold the style: up to rounding
     ids = proxy.argmax(dim=1)
     hot = synth.bundle.clusters.one_hot(ids)
@@ -160,7 +160,7 @@ def test_proxy_mask_mode_of_the_bundle(kind: str) -> None:
     style = synth.set_style(seed=3)
     logits = synth.map(mask()[None])
     with torch.inference_mode():
-        own = bundle.clusters.assign(synth.cut.features(style.w).features).unique()
+        own = bundle.clusters.assign(synth.split.features(style.w).features).unique()
         assert style.kv.counts[0].nonzero().flatten().tolist() == own.tolist()
         wanted = logits_to_proxy_mask(logits, kind, bundle.clusters.prior(style.kv.counts))
         assert torch.equal(synth.proxy_mask(logits, style), wanted if kind == "soft" else wanted.argmax(dim=1))
@@ -176,7 +176,7 @@ def test_transfer(synth: Synthesizer) -> None:
     assert result.mask is None
     clusters, style = synth.bundle.clusters, synth.make_style(seed=2)
     with torch.inference_mode():
-        shape = clusters.assign(synth.cut.features(synth.w([1])).features)
+        shape = clusters.assign(synth.split.features(synth.w([1])).features)
         given = clusters.substitute(shape, clusters.available(style.kv.counts))  # what the style lacks is replaced
         assert np.array_equal(result.proxy_mask, given[0].numpy())
         wanted = synth.render(given, style)
@@ -190,8 +190,8 @@ def test_sample(synth: Synthesizer) -> None:
     picture, proxy, labels = synth.sample(w)
     with torch.inference_mode():
         assert torch.equal(picture, synth.bundle.generator.synthesis(synth.bundle.generator.broadcast(w)).clamp(-1, 1))
-        assert torch.equal(proxy, synth.bundle.clusters.assign(synth.cut.features(w).features))
-        levels, _ = synth.cut.feature_pyramid(w)
+        assert torch.equal(proxy, synth.bundle.clusters.assign(synth.split.features(w).features))
+        levels, _ = synth.split.feature_pyramid(w)
         assert torch.equal(labels, synth.bundle.segmenter(levels).argmax(dim=1))
     bare = tiny.make_bundle()
     bare.segmenter = None

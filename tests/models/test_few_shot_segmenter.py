@@ -14,10 +14,10 @@ from proxymask.models.stylegan2 import seed_to_z
 from proxymask.training.segmenter import SegmenterConfig, SegmenterStage, mirror_and_shift
 
 
-def test_sum_of_projections_equals_the_hypercolumn(cut: SplitGenerator, w: torch.Tensor) -> None:
+def test_sum_of_projections_equals_the_hypercolumn(split: SplitGenerator, w: torch.Tensor) -> None:
     """The reference is a 1x1 convolution of the concatenated, upsampled levels, without the first."""
-    segmenter = tiny.make_segmenter(cut)
-    levels, _ = cut.feature_pyramid(w)
+    segmenter = tiny.make_segmenter(split)
+    levels, _ = split.feature_pyramid(w)
     grown = [F.interpolate(level, size=tiny.SIZE, mode="bilinear", align_corners=False) for level in levels[1:]]
     column = torch.cat([x / level.square().mean().sqrt() for x, level in zip(grown, levels[1:], strict=True)], dim=1)
     segmenter.calibrate(levels)
@@ -34,9 +34,9 @@ def test_sum_of_projections_equals_the_hypercolumn(cut: SplitGenerator, w: torch
     assert logits.shape == (8, tiny.N, tiny.SIZE, tiny.SIZE)
 
 
-def test_every_level_matters_but_the_skipped_ones(cut: SplitGenerator, w: torch.Tensor) -> None:
-    levels, _ = cut.feature_pyramid(w)
-    segmenter = tiny.make_segmenter(cut)
+def test_every_level_matters_but_the_skipped_ones(split: SplitGenerator, w: torch.Tensor) -> None:
+    levels, _ = split.feature_pyramid(w)
+    segmenter = tiny.make_segmenter(split)
     changed = [levels[0] + 1, *levels[1:]]
     assert torch.equal(segmenter(changed), segmenter(levels))  # of the skipped level
     assert not torch.equal(segmenter([levels[0], levels[1] + 1, levels[2]]), segmenter(levels))
@@ -50,10 +50,10 @@ def test_every_level_matters_but_the_skipped_ones(cut: SplitGenerator, w: torch.
         segmenter(levels[:2])
 
 
-def test_saving_and_loading_keeps_everything(cut: SplitGenerator, w: torch.Tensor, tmp_path) -> None:
-    segmenter = tiny.make_segmenter(cut)
+def test_saving_and_loading_keeps_everything(split: SplitGenerator, w: torch.Tensor, tmp_path) -> None:
+    segmenter = tiny.make_segmenter(split)
     again = FewShotSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "s"))
-    levels, _ = cut.feature_pyramid(w)
+    levels, _ = split.feature_pyramid(w)
     assert torch.equal(again(levels), segmenter(levels))
 
 
@@ -104,12 +104,12 @@ def test_learns_from_few_samples(shots: int, tmp_path) -> None:
     assert float((toy.labels(w[:1]) == truth).float().mean()) < 0.8  # the mask of the labelled sample itself does not fit the others
 
 
-def test_rare_classes_weigh_more(cut: SplitGenerator) -> None:
+def test_rare_classes_weigh_more(split: SplitGenerator) -> None:
     masks = torch.zeros(1, tiny.SIZE, tiny.SIZE, dtype=torch.long)
     masks[0, 0, :4], masks[0, 4:8] = 1, 2  # 4, 64 and 188 pixels; class 3 is not there
-    ws = cut.w(seed_to_z([0], tiny.Z))
+    ws = split.w(seed_to_z([0], tiny.Z))
     counts = torch.tensor([188.0, 4.0, 64.0, 0.0])
-    weight = SegmenterStage(tiny.make_cut(), tiny.make_segmenter(cut), ws, masks, SegmenterConfig()).weight
+    weight = SegmenterStage(tiny.make_cut(), tiny.make_segmenter(split), ws, masks, SegmenterConfig()).weight
     assert weight[3] == 0
     assert float((weight * counts).sum()) == pytest.approx(256, rel=1e-5)  # the mean over the pixels is one
     assert float(weight[1] / weight[0]) == pytest.approx((188 / 4) ** 0.5, rel=1e-4)
@@ -131,18 +131,18 @@ def test_moving_labels_and_features_together() -> None:
     assert torch.equal(coarse[2], small[torch.arange(4).add(1).clamp(0, 3)][:, torch.arange(4)])  # -0.5 rounds to even: 0
 
 
-def test_left_and_right_change_places_in_mirrored_samples(cut: SplitGenerator, tmp_path: Path) -> None:
+def test_left_and_right_change_places_in_mirrored_samples(split: SplitGenerator, tmp_path: Path) -> None:
     """Class 1 is on the left, 2 on the right; a network that says so is right about the mirrored sample too."""
     masks = torch.ones(1, tiny.SIZE, tiny.SIZE, dtype=torch.long)
     masks[..., tiny.SIZE // 2 :] = 2
     swap = torch.arange(256)
     swap[[1, 2]] = torch.tensor([2, 1])
-    ws = cut.w(seed_to_z([0], tiny.Z))
-    levels, _ = cut.feature_pyramid(ws)
+    ws = split.w(seed_to_z([0], tiny.Z))
+    levels, _ = split.feature_pyramid(ws)
     answer = 50 * torch.nn.functional.one_hot(masks, tiny.N).movedim(3, 1).float()
     found = []
     for table in (None, swap):
-        stage = SegmenterStage(tiny.make_cut(), tiny.make_segmenter(cut), ws, masks, SegmenterConfig(), None, table)
+        stage = SegmenterStage(tiny.make_cut(), tiny.make_segmenter(split), ws, masks, SegmenterConfig(), None, table)
         run = tiny.run(stage, tmp_path / str(table is None), steps=1)
         moves = torch.tensor([True]), torch.zeros(1, 2, dtype=torch.long)
         found.append(float(stage._loss(run, lambda _: answer, levels, masks, *moves)))  # type: ignore[arg-type]

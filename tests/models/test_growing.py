@@ -52,9 +52,9 @@ def test_pictures_start_as_the_upsampled_old_ones(resolution: int, base: int, mo
 def test_old_blocks_alone_make_the_old_pictures(final_tanh: bool) -> None:
     """What L_keep compares with."""
     small = generator(final_tanh)
-    cut, w = SplitGenerator(grow_generator(small, 32, 512, 32), 16), small.mapping(torch.randn(3, 32))
-    torch.testing.assert_close(cut.image(cut.features(w), w), small.synthesis(small.broadcast(w)))
-    torch.testing.assert_close(SplitGenerator(small, 16).image(cut.features(w), w), small.synthesis(small.broadcast(w)))
+    split, w = SplitGenerator(grow_generator(small, 32, 512, 32), 16), small.mapping(torch.randn(3, 32))
+    torch.testing.assert_close(split.image(split.features(w), w), small.synthesis(small.broadcast(w)))
+    torch.testing.assert_close(SplitGenerator(small, 16).image(split.features(w), w), small.synthesis(small.broadcast(w)))
 
 
 @pytest.mark.parametrize("cmap_dim", [None, 8])

@@ -233,18 +233,18 @@ def test_saving_and_loading_keeps_everything(config: dict[str, object], tmp_path
         assert torch.equal(again(state, mask).features, rearranger(state, mask).features)
 
 
-def test_on_a_generator(cut: SplitGenerator, clusters: ProxyClusters, w: Tensor) -> None:
+def test_on_a_generator(split: SplitGenerator, clusters: ProxyClusters, w: Tensor) -> None:
     """On features and clusters of a generator: the layout follows the masks of other samples, and so do pictures."""
-    rearranger = tiny.make_rearranger(cut, clusters)
+    rearranger = tiny.make_rearranger(split, clusters)
     with torch.no_grad():
-        state = cut.features(w)
+        state = split.features(w)
         own = clusters.assign(state.features)
         out = rearranger(state, clusters.one_hot(own.roll(1, dims=0)))
         target = own.roll(1, dims=0)
         present = torch.zeros(len(w), tiny.K, dtype=torch.bool).scatter_(1, own.flatten(1), True)
         fair = present.gather(1, target.flatten(1)).view_as(target)
         assert float((clusters.assign(out.features) == target)[fair].float().mean()) > 0.8
-        assert cut.render(out, w).shape == (8, 3, 16, 16)
+        assert split.render(out, w).shape == (8, 3, 16, 16)
 
 
 def test_paper_size() -> None:

@@ -80,8 +80,8 @@ def test_refines_the_output_of_the_rearranger() -> None:
     assert not unknown
     assert missing
     assert all(name.startswith("refinement.") for name in missing)
-    w = stage.cut.w(torch.randn(2, stage.cut.generator.z_dim, generator=torch.Generator().manual_seed(0)))
-    state = stage.cut.features(w)
+    w = stage.split.w(torch.randn(2, stage.split.generator.z_dim, generator=torch.Generator().manual_seed(0)))
+    state = stage.split.features(w)
     ids = stage.clusters.assign(state.features).roll(1, 0)
     mask = stage.clusters.one_hot(ids)
     with torch.no_grad():

@@ -18,53 +18,53 @@ def generator() -> Generator:
 @pytest.mark.parametrize("resolution", [8, 16, 32, 64])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_halves_equal_the_whole(generator: Generator, resolution: int, precision: torch.dtype) -> None:
-    cut, z = SplitGenerator(generator, resolution), seed_to_z(range(3), tiny.Z)
-    one = cut.w(z, truncation=0.8)
+    split, z = SplitGenerator(generator, resolution), seed_to_z(range(3), tiny.Z)
+    one = split.w(z, truncation=0.8)
     many = torch.randn(3, generator.num_ws, tiny.Z, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
         for w in (one, many):
-            state = cut.features(w)
-            assert state.features.shape == (3, cut.channels, resolution, resolution)
+            state = split.features(w)
+            assert state.features.shape == (3, split.channels, resolution, resolution)
             assert state.rgb.shape == (3, 3, resolution, resolution)
             assert state.rgb.dtype == torch.float32
-            picture = cut.render(state, w)
+            picture = split.render(state, w)
             assert torch.equal(picture, generator.synthesis(generator.broadcast(w)))
-            levels, same = cut.feature_pyramid(w)
+            levels, same = split.feature_pyramid(w)
             assert torch.equal(picture, same)
             assert torch.equal(levels[generator.synthesis.block_resolutions.index(resolution)], state.features)
-        assert torch.equal(cut.render(cut.features(one), one), generator(z, truncation=0.8))
+        assert torch.equal(split.render(split.features(one), one), generator(z, truncation=0.8))
 
 
 def test_halves_without_noise_and_channels_last(generator: Generator) -> None:
     generator = tiny.make_generator(seed=9, resolution=64, channel_base=512).to(memory_format=torch.channels_last)
-    cut = SplitGenerator(generator, 32)
-    w = cut.w(seed_to_z([1], tiny.Z))
-    assert torch.equal(cut.render(cut.features(w, "none"), w, "none"), generator.synthesis(generator.broadcast(w), "none"))
-    assert torch.equal(cut.render(cut.features(w), w), generator.synthesis(generator.broadcast(w)))
+    split = SplitGenerator(generator, 32)
+    w = split.w(seed_to_z([1], tiny.Z))
+    assert torch.equal(split.render(split.features(w, "none"), w, "none"), generator.synthesis(generator.broadcast(w), "none"))
+    assert torch.equal(split.render(split.features(w), w), generator.synthesis(generator.broadcast(w)))
 
 
-def test_each_half_depends_on_its_own_layers(cut: SplitGenerator, w: torch.Tensor) -> None:
+def test_each_half_depends_on_its_own_layers(split: SplitGenerator, w: torch.Tensor) -> None:
     """The split is after the second styled convolution of the block; its toRGB belongs to the second half."""
-    synthesis, ws = cut.generator.synthesis, cut.generator.broadcast(w)
+    synthesis, ws = split.generator.synthesis, split.generator.broadcast(w)
     x = synthesis.b8.convs(synthesis.b4.convs(None, ws[:, :2], "const"), ws[:, 1:4], "const")
-    state = cut.features(w)
+    state = split.features(w)
     assert torch.equal(state.features, x)
     ws = ws.clone().requires_grad_()
-    (grad,) = torch.autograd.grad(cut.features(ws).features.square().sum(), ws)
+    (grad,) = torch.autograd.grad(split.features(ws).features.square().sum(), ws)
     assert (grad.abs().sum(dim=(0, 2)) > 0).nonzero().flatten().tolist() == [0, 1, 2]
-    (grad,) = torch.autograd.grad(cut.render(state, ws).square().sum(), ws)
+    (grad,) = torch.autograd.grad(split.render(state, ws).square().sum(), ws)
     assert (grad.abs().sum(dim=(0, 2)) > 0).nonzero().flatten().tolist() == [3, 4, 5]
     # The picture depends on both parts of the state.
-    picture = cut.render(state, w)
-    assert not torch.equal(picture, cut.render(SplitState(state.features.flip(3), state.rgb), w))
-    moved = cut.render(SplitState(state.features, state.rgb + 1), w)
+    picture = split.render(state, w)
+    assert not torch.equal(picture, split.render(SplitState(state.features.flip(3), state.rgb), w))
+    moved = split.render(SplitState(state.features, state.rgb + 1), w)
     assert torch.allclose((moved - picture)[..., 4:-4, 4:-4], torch.ones(()), atol=1e-5)
 
 
 @pytest.mark.parametrize("resolution", [4, 12, 32, 64])
-def test_impossible_splits_are_refused(cut: SplitGenerator, resolution: int) -> None:
+def test_impossible_splits_are_refused(split: SplitGenerator, resolution: int) -> None:
     with pytest.raises(ProxymaskError, match=rf"at {resolution}: choose one of \[8, 16\]"):
-        SplitGenerator(cut.generator, resolution)
+        SplitGenerator(split.generator, resolution)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 10)])

@@ -26,10 +26,10 @@ from proxymask.studio.rle import decode_runs, encode_runs
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A running studio with a bundle of generator, clusters and rearranger alone."""
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
     bundle = Bundle(
-        cut.generator, tiny.CUT, clusters, rearranger=tiny.make_rearranger(cut, clusters), name="plain", about={"licence": "none"}
+        split.generator, tiny.CUT, clusters, rearranger=tiny.make_rearranger(split, clusters), name="plain", about={"licence": "none"}
     )
     folder = bundle.save(tmp_path_factory.mktemp("bundles") / "plain")
     with studio_page.running(StudioConfig(str(folder))) as client:

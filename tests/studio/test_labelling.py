@@ -172,7 +172,7 @@ def test_proposals_are_those_of_the_library_and_say_why(client: TestClient) -> N
     found = client.get(f"{ROOT}/sets/{made['id']}/proposals?count=5").json()
     model = studio(client).catalogue.model("tiny")
     bundle = model.synth.bundle
-    assert [one["seed"] for one in found] == select_samples_to_label(model.synth.cut, bundle.clusters, 5, 96, 0, model.synth.dtype)
+    assert [one["seed"] for one in found] == select_samples_to_label(model.synth.split, bundle.clusters, 5, 96, 0, model.synth.dtype)
     assert "typical" in found[0]["why"]
     assert all(one["why"] for one in found)
     put(client, made["id"], found[2]["seed"], halves())

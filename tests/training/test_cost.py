@@ -96,8 +96,8 @@ def test_the_numbers_of_another_run_are_handed_on() -> None:
 
 
 def test_pictures_that_are_kept_are_expected_as_often_as_they_are_made() -> None:
-    cut = tiny.make_cut()
-    data = GeneratedImages(SegmenterLabeler(cut, tiny.make_segmenter(cut)), count=60)
+    split = tiny.make_cut()
+    data = GeneratedImages(SegmenterLabeler(split, tiny.make_segmenter(split)), count=60)
     rng, made = torch.Generator().manual_seed(0), []
     for _ in range(6):
         data.masks(torch.randint(60, (4,), generator=rng))
@@ -187,9 +187,9 @@ def test_several_labelled_samples_need_no_transfer(preset: Preset, tmp_path: Pat
 
 
 def test_clusters_are_measured(preset: Preset) -> None:
-    cut = tiny.make_cut()
-    few = measure_clusters(cut, 5, 16, torch.device("cpu"))
-    many = measure_clusters(cut, 5, 16_000, torch.device("cpu"))
+    split = tiny.make_cut()
+    few = measure_clusters(split, 5, 16, torch.device("cpu"))
+    many = measure_clusters(split, 5, 16_000, torch.device("cpu"))
     assert 0 < few.total() < many.total()
     assert few.disk == many.disk > 0
 

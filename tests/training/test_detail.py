@@ -17,13 +17,13 @@ from proxymask.training.stages.detail import DetailDefinition
 
 
 def definition(steps: int = 6, **config: object) -> DetailDefinition:
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
     return DetailDefinition(
         config=DetailConfig(**{"width": 8, **config}),
         loop=tiny.loop_config(steps=steps),
-        frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
-        segmenter=tiny.make_segmenter(cut),
+        frozen=Frozen(split, clusters, tiny.make_rearranger(split, clusters)),
+        segmenter=tiny.make_segmenter(split),
         mapper=tiny.make_mapper(),
         labels=tiny.LABELS,
     )

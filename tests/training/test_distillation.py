@@ -30,13 +30,13 @@ def teacher(seed: int = 5) -> OasisMapper:
 
 
 def definition(config: MapperConfig, teachers: Sequence[Mapper], steps: int = 6) -> DistillationDefinition:
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
     return DistillationDefinition(
         config=config,
         loop=tiny.loop_config(steps=steps),
-        frozen=Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
-        segmenter=tiny.make_segmenter(cut),
+        frozen=Frozen(split, clusters, tiny.make_rearranger(split, clusters)),
+        segmenter=tiny.make_segmenter(split),
         labels=tiny.LABELS,
         teachers=teachers,
     )

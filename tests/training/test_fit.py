@@ -467,8 +467,8 @@ def test_two_processes_do_what_one_does(copy):
     ours, theirs = (ProxyClusters.from_pretrained(copy / name / "clusters") for name in ("one", "two"))
     assert torch.equal(ours.centroids, theirs.centroids)
     # Some weights have no gradient but rounding (a constant added to all keys changes nothing) and Adam follows that: compare results.
-    cut = SplitGenerator(Generator.from_pretrained(given.generator / "generator"), 8)
-    state = cut.features(cut.w(seed_to_z(range(4), 16)))
+    split = SplitGenerator(Generator.from_pretrained(given.generator / "generator"), 8)
+    state = split.features(split.w(seed_to_z(range(4), 16)))
     mask = torch.nn.functional.one_hot(torch.randint(5, (4, 8, 8), generator=torch.Generator().manual_seed(0)), 5).permute(0, 3, 1, 2)
     one, two, before = (
         Rearranger.from_pretrained(folder / "rearranger")(state, mask.float()).features

@@ -25,8 +25,8 @@ def test_mapper_pairs(flip: bool) -> None:
     run = run_of(stage, batch=16)
     labels, proxy, _ = stage.pairs(run, "pairs")
     z = torch.randn(16, tiny.Z, generator=run.rng("pairs"))
-    w = stage.cut.w(z)
-    plain = stage.source.labeler(w), stage.clusters.assign(stage.cut.features(w).features)
+    w = stage.split.w(z)
+    plain = stage.source.labeler(w), stage.clusters.assign(stage.split.features(w).features)
     mirrored = [bool(torch.equal(a, b.flip(1)) and not torch.equal(a, b)) for a, b in zip(proxy, plain[1], strict=True)]
     assert any(mirrored) == flip
     for i, turned in enumerate(mirrored):  # both or neither
@@ -125,7 +125,7 @@ def test_mapper_with_labels_phases() -> None:
 def test_auxiliary_segmenter_learns_the_segmenters_labels(tmp_path: Path) -> None:
     stage = tiny.make_stage("mapper", steps=160, lambda_label=1.0, label_phase=0.0, lambda_adv=0.0)
     tiny.run(stage, tmp_path, steps=160, batch=2, checkpoint_every=1000)
-    w = stage.cut.w(torch.randn(16, tiny.Z, generator=torch.Generator().manual_seed(9)))
+    w = stage.split.w(torch.randn(16, tiny.Z, generator=torch.Generator().manual_seed(9)))
     with torch.no_grad():
         labels, pictures = stage.source.labeler.labels_and_pictures(w)
         read = stage.auxiliary.net(pictures).argmax(dim=1)
@@ -189,7 +189,7 @@ def test_pictures_in_training_are_those_of_inference() -> None:
         stage.mapper.tail.weight.mul_(30)
     bundle = tiny.make_bundle()
     bundle.mappers["mask"], bundle.about["proxy_mask_mode"] = stage.mapper.eval(), "style-prior"
-    bundle.generator, bundle.clusters, bundle.rearranger = stage.cut.generator, stage.clusters, stage.rearranger
+    bundle.generator, bundle.clusters, bundle.rearranger = stage.split.generator, stage.clusters, stage.rearranger
     bundle.segmenter = stage.source.labeler.segmenter
     synth = Synthesizer(bundle, "cpu", "fp32")
     w = synth.w([1, 2, 3])
@@ -206,12 +206,12 @@ def test_pictures_in_training_are_those_of_inference() -> None:
 
 def test_labels_with_sides_are_not_mirrored() -> None:
     """A mirrored left eye is no right eye of the generator's, so that pairs are as they are; the auxiliary segmenter swaps the labels."""
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
     parts = {
         "config": MapperConfig(lambda_label=1.0, label_phase=1.0),
-        "frozen": Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)),
-        "segmenter": tiny.make_segmenter(cut),
+        "frozen": Frozen(split, clusters, tiny.make_rearranger(split, clusters)),
+        "segmenter": tiny.make_segmenter(split),
         "loop": tiny.loop_config(),
     }
     for sides in (False, True):

@@ -35,7 +35,7 @@ def stage() -> RearrangerStage:
 def definition(stage: RearrangerStage, width: int) -> RearrangerDefinition:
     """A stage with these frozen networks whose queries and keys get ``width`` channels in the end."""
     config = dataclasses.replace(stage.config, narrow_channels=width)
-    return RearrangerDefinition(config=config, loop=tiny.loop_config(steps=2), cut=stage.cut, clusters=stage.clusters, rms=(1.0, 1.0))
+    return RearrangerDefinition(config=config, loop=tiny.loop_config(steps=2), split=stage.split, clusters=stage.clusters, rms=(1.0, 1.0))
 
 
 def test_more_mixed_layers_than_there_are(stage: RearrangerStage) -> None:
@@ -45,13 +45,13 @@ def test_more_mixed_layers_than_there_are(stage: RearrangerStage) -> None:
 
 
 def samples(stage: RearrangerStage, seed: int) -> torch.Tensor:
-    return torch.randn(NUMBER, stage.cut.generator.z_dim, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(NUMBER, stage.split.generator.z_dim, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
 def logits(rearranger: Rearranger, stage: RearrangerStage, z: torch.Tensor) -> torch.Tensor:
     """Of any sample's mask and any sample's keys, without what all keys of one have in common."""
-    state = stage.cut.features(stage.cut.w(z))
+    state = stage.split.features(stage.split.w(z))
     tokens = rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
     key = rearranger.encode_style(state).key
     key = key - key.mean(dim=1, keepdim=True)
@@ -62,7 +62,7 @@ def test_loses_what_it_says_and_less_the_wider_it_is(stage: RearrangerStage) -> 
     rearranger, z = stage.rearranger, samples(stage, 0)
     whole, before, losses = logits(rearranger, stage, z), dict(rearranger.state_dict()), []
     for width in (2, 4, 8, 16):
-        narrow_channels, lost = narrow_keys(rearranger, stage.cut, stage.clusters, width, z)
+        narrow_channels, lost = narrow_keys(rearranger, stage.split, stage.clusters, width, z)
         assert narrow_channels.key_dim == width
         assert narrow_channels.to_query.weight.shape[0] == narrow_channels.to_key.weight.shape[0] == width
         error = float((logits(narrow_channels, stage, z) - whole).square().mean().sqrt())
@@ -71,7 +71,7 @@ def test_loses_what_it_says_and_less_the_wider_it_is(stage: RearrangerStage) -> 
     assert losses == sorted(losses, reverse=True)
     assert losses[0] < 0.7 * float(whole.square().mean().sqrt())
     assert all(torch.equal(before[name], value) for name, value in rearranger.state_dict().items())  # the trained one stays as it is
-    same, lost = narrow_keys(rearranger, stage.cut, stage.clusters, rearranger.key_dim, z)
+    same, lost = narrow_keys(rearranger, stage.split, stage.clusters, rearranger.key_dim, z)
     assert same is rearranger
     assert lost == 0
 
@@ -80,9 +80,9 @@ def test_no_other_choice_of_channels_is_nearer(stage: RearrangerStage) -> None:
     """Keys alone, projected on their own principal axes, lose more of the logits."""
     z, width = samples(stage, 0), 6
     whole = logits(stage.rearranger, stage, z)
-    _, lost = narrow_keys(stage.rearranger, stage.cut, stage.clusters, width, z)
+    _, lost = narrow_keys(stage.rearranger, stage.split, stage.clusters, width, z)
     with torch.no_grad():
-        state = stage.cut.features(stage.cut.w(z))
+        state = stage.split.features(stage.split.w(z))
         tokens = stage.rearranger.encode_mask(stage.clusters.one_hot(stage.clusters.assign(state.features)))
         key = stage.rearranger.encode_style(state).key
         key = (key - key.mean(dim=1, keepdim=True)).double()
@@ -93,9 +93,9 @@ def test_no_other_choice_of_channels_is_nearer(stage: RearrangerStage) -> None:
 
 def test_it_is_a_rearranger_like_any(stage: RearrangerStage, tmp_path: Path) -> None:
     z = samples(stage, 0)
-    narrow_channels, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, z)
+    narrow_channels, _ = narrow_keys(stage.rearranger, stage.split, stage.clusters, 8, z)
     again = Rearranger.from_pretrained(narrow_channels.save_pretrained(tmp_path / "narrow_channels")).eval()
-    state = stage.cut.features(stage.cut.w(samples(stage, 1)))
+    state = stage.split.features(stage.split.w(samples(stage, 1)))
     ids = stage.clusters.assign(state.features).roll(1, 0)
     hot = stage.clusters.one_hot(ids)
     with torch.no_grad():
@@ -115,9 +115,9 @@ def test_widths_that_cannot_be(stage: RearrangerStage) -> None:
 
 def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``--start`` takes one as it is; one of other widths is refused in words."""
-    stage.cut.generator.save_pretrained(tmp_path / "generator")
+    stage.split.generator.save_pretrained(tmp_path / "generator")
     stage.clusters.save_pretrained(tmp_path / "clusters")
-    narrow_channels, _ = narrow_keys(stage.rearranger, stage.cut, stage.clusters, 8, samples(stage, 0))
+    narrow_channels, _ = narrow_keys(stage.rearranger, stage.split, stage.clusters, 8, samples(stage, 0))
     narrow_channels.save_pretrained(tmp_path / "narrow_channels")
     keep = {name: value for name, value in narrow_channels.config.items() if name in {f.name for f in dataclasses.fields(stage.config)}}
     words = [

@@ -29,16 +29,16 @@ def count(module: torch.nn.Module) -> int:
 def built(preset: Preset) -> tuple[SplitGenerator, Rearranger, OasisMapper, UNetMapper]:
     """The networks of a preset, for 19 labels and conditions of one plane, on the meta device."""
     with torch.device("meta"):
-        cut = SplitGenerator(new_generator(preset.generator, preset.resolution, 0), preset.cut)
+        split = SplitGenerator(new_generator(preset.generator, preset.resolution, 0), preset.cut)
         config = dataclasses.asdict(preset.rearranger)
         arguments = {key: config[key] for key in Rearranger(8, 8, 2, 8).config if key in config}
-        rearranger = Rearranger(cut.channels, preset.cut, preset.num_clusters, **arguments)
+        rearranger = Rearranger(split.channels, preset.cut, preset.num_clusters, **arguments)
         mapper = OasisMapper(19, preset.num_clusters, preset.cut, preset.mapper.widths, preset.mapper.hidden)
         c = preset.condition
-        sized = cut.generator.config
+        sized = split.generator.config
         base, most = c.unet_base or sized["channel_base"], c.unet_max or sized["channel_max"]
         unet = UNetMapper(1, preset.num_clusters, preset.cut, preset.resolution, base, most, START, c.unet_space_to_depth)
-    return cut, rearranger, mapper, unet
+    return split, rearranger, mapper, unet
 
 
 def test_ours_at_64_is_the_demo():
@@ -55,11 +55,11 @@ def test_ours_follows_from_the_size(size):
     assert ours == ours_preset(size)
     side = 32 if size == 128 else 64
     assert (ours.resolution, ours.cut, ours.num_clusters) == (size, side, 100)
-    cut, rearranger, mapper, unet = built(ours)
+    split, rearranger, mapper, unet = built(ours)
     assert mapper.first == (8, 8)
     assert ours.rearranger.narrow_channels < rearranger.dim
     assert unet.down_sides[0] == side  # folded to the size of the proxy mask
-    assert cut.channels == {128: 128, 256: 256}.get(size, 512)
+    assert split.channels == {128: 128, 256: 256}.get(size, 512)
     seen = ours.generator_loop.steps * ours.generator_loop.batch
     assert seen == min(256_000 * (size // 64) ** 2, 25_000_000)
     for stage in STAGES:
@@ -97,8 +97,8 @@ def test_a_preset_by_name_or_file(tmp_path):
 def test_paper_generator_on_meta():
     with torch.device("meta"):
         generator = new_generator(PRESETS["paper-256"].generator, 256, 0)
-        cut = SplitGenerator(generator, 64)
-    assert cut.channels == 512
+        split = SplitGenerator(generator, 64)
+    assert split.channels == 512
     assert generator.num_ws == 14
     assert count(generator) == 30_034_338  # config-F at 256 pixels
 

@@ -13,8 +13,8 @@ def test_rearranger_samples() -> None:
     stage = tiny.make_stage("rearranger")
     run = run_of(stage, batch=8)
     w, state, own, other = stage.samples(run, "samples")
-    assert torch.equal(stage.clusters.assign(stage.cut.features(w).features), own)
-    assert torch.equal(state.features, stage.cut.features(w).features)
+    assert torch.equal(stage.clusters.assign(stage.split.features(w).features), own)
+    assert torch.equal(state.features, stage.split.features(w).features)
     assert torch.equal(other, own.roll(1, dims=0))
     run.rank, run.world = 1, 2
     half = stage.samples(run, "samples")
@@ -102,10 +102,10 @@ def test_mixed_samples_and_their_loss() -> None:
     same, _, _ = alone.mixed(run_of(alone, batch=16), w)
     assert torch.allclose(same.features, state.features, atol=1e-6)
     everywhere = torch.ones(16, tiny.CUT, tiny.CUT, dtype=torch.bool)
-    picture = stage.cut.render(mixed, w)
+    picture = stage.split.render(mixed, w)
     assert float(stage.mix_loss(run, mixed, picture, mixed, w, everywhere)) == 0
-    assert float(stage.mix_loss(run, state, stage.cut.render(state, w), mixed, w, ~everywhere)) == 0
-    wrong = float(stage.mix_loss(run, state, stage.cut.render(state, w), mixed, w, everywhere))
+    assert float(stage.mix_loss(run, state, stage.split.render(state, w), mixed, w, ~everywhere)) == 0
+    wrong = float(stage.mix_loss(run, state, stage.split.render(state, w), mixed, w, everywhere))
     assert wrong > 0.01
     seen, stats = totals(stage, 1, batch=16)
     assert stats["loss/mix"] > 0

@@ -45,7 +45,7 @@ def shards(folder: Path) -> None:
     """Fill a cache of pairs."""
     stage = tiny.make_stage("mapper")
     pairs = PairShards(folder, 4, {"condition": "mask"}, torch.zeros(0))
-    pairs.fill(stage.source, stage.cut, torch.device("cpu"), torch.float32)
+    pairs.fill(stage.source, stage.split, torch.device("cpu"), torch.float32)
 
 
 def test_a_second_process_is_told_who_is_there(drawn: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,9 +208,9 @@ def test_a_stop_before_the_first_step(
     assert command(*words) == 0
 
 
-def test_a_lock_that_cannot_be_made(cut: object, tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_made(split: object, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    definition = ClustersDefinition(cut=tiny.make_cut(), num_clusters=2, samples=4, seed=0, device=torch.device("cpu"))
+    definition = ClustersDefinition(split=tiny.make_cut(), num_clusters=2, samples=4, seed=0, device=torch.device("cpu"))
     with pytest.raises(ProxymaskError, match="is a file"):
         definition.run(tmp_path / "file")
     with pytest.raises(ProxymaskError, match="Not a directory"), folder_lock(tmp_path / "file" / "run"):

@@ -17,7 +17,7 @@ def test_frozen_parts_stay(name: str, pictures: bool, tmp_path: Path) -> None:
     """The stage changes its own networks; generator, clusters and (for the mapper) rearranger keep every bit."""
     stage = tiny.make_stage(name)
     stage.pictures = tiny.Pictures() if pictures else None
-    frozen = {"cut": stage.cut, "clusters": stage.clusters} | ({"rearranger": stage.rearranger} if name == "mapper" else {})
+    frozen = {"split": stage.split, "clusters": stage.clusters} | ({"rearranger": stage.rearranger} if name == "mapper" else {})
     before = {k: {n: v.clone() for n, v in m.state_dict().items()} for k, m in frozen.items()}
     start = {k: {n: v.clone() for n, v in m.state_dict().items()} for k, m in stage.modules.items()}
     tiny.run(stage, tmp_path)

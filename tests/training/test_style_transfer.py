@@ -17,9 +17,9 @@ from proxymask.training.style_transfer import StyleTransferLabeler, warp, warp_g
 
 
 def looks(ws: torch.Tensor) -> StyleTransferLabeler:
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
-    return StyleTransferLabeler(Frozen(cut, clusters, tiny.make_rearranger(cut, clusters)), ws)
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
+    return StyleTransferLabeler(Frozen(split, clusters, tiny.make_rearranger(split, clusters)), ws)
 
 
 def latents(seeds: list[int]) -> torch.Tensor:
@@ -32,23 +32,23 @@ def test_levels_are_those_of_the_rearranged_state() -> None:
     layout, of = both.layout(latents([5, 6, 7])), torch.tensor([1, 0, 1])
     levels = both.levels(layout, of)
     assert [tuple(level.shape[1:]) for level in levels] == [(c, s, s) for c, s in zip(tiny.LEVELS[1:], (8, 16), strict=True)]
-    w = both.cut.generator.broadcast(latents([0, 1]))[of]
-    style, clusters = both.cut.features(w), both.clusters
+    w = both.split.generator.broadcast(latents([0, 1]))[of]
+    style, clusters = both.split.features(w), both.clusters
     substituted = clusters.substitute(
         layout, clusters.available(both.rearranger.encode_style(style).counts), both.rearranger.substitute_threshold
     )
     state = both.rearranger(style, clusters.one_hot(substituted))
     assert torch.allclose(levels[0], state.features, atol=1e-5)
-    block = both.cut.generator.synthesis.block(16)
-    part = both.cut.generator.synthesis.block_ws(w, 16)
+    block = both.split.generator.synthesis.block(16)
+    part = both.split.generator.synthesis.block_ws(w, 16)
     assert torch.allclose(levels[1], block.convs(state.features, part, "const"), atol=1e-5)
 
 
 def test_levels_of_an_untouched_state_are_the_pyramid() -> None:
     both = looks(latents([0]))
     w = latents([3, 4])
-    pyramid, _ = both.cut.feature_pyramid(w)
-    for ours, theirs in zip(both.cut.g2_features(both.cut.features(w), w), pyramid[1:], strict=True):
+    pyramid, _ = both.split.feature_pyramid(w)
+    for ours, theirs in zip(both.split.g2_features(both.split.features(w), w), pyramid[1:], strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -114,12 +114,12 @@ def test_resumes_exactly(tmp_path: Path) -> None:
 
 def test_only_with_few_labels() -> None:
     """More labelled samples than ``style_transfer_max_labels`` are learnt from alone; with few, rearranger and clusters are needed."""
-    cut, ws = tiny.make_cut(), latents([0, 1])
+    split, ws = tiny.make_cut(), latents([0, 1])
     masks = torch.zeros(2, tiny.SIZE, tiny.SIZE, dtype=torch.long)
     alone = SegmenterDefinition(
         config=SegmenterConfig(style_transfer_max_labels=1),
         loop=tiny.loop_config(steps=10),
-        cut=cut,
+        split=split,
         labels=tiny.LABELS,
         ws=ws,
         masks=masks,
@@ -128,8 +128,8 @@ def test_only_with_few_labels() -> None:
     few = dataclasses.replace(alone, config=SegmenterConfig(style_transfer_max_labels=2))
     with pytest.raises(ProxymaskError, match="give the rearranger and its clusters, or set style_transfer_max_labels to 0"):
         few.build()
-    clusters = tiny.make_clusters(cut)
-    stage = dataclasses.replace(few, clusters=clusters, rearranger=tiny.make_rearranger(cut, clusters)).build()
+    clusters = tiny.make_clusters(split)
+    stage = dataclasses.replace(few, clusters=clusters, rearranger=tiny.make_rearranger(split, clusters)).build()
     assert stage.transfer is not None
     assert stage.transfer.start == 4
     assert set(stage.modules) == {"segmenter", "reader"}

@@ -20,7 +20,7 @@ from proxymask.training.distributed import leave
 def shared_stages() -> dict[str, loop.Stage]:
     """Stages whose step does not depend on how a batch is split: plain SGD, no noise in the pictures."""
     out = {name: tiny.use_sgd(tiny.make_stage(name, noise=0.0, **config)) for name, config in SETTINGS.items()}
-    for module in (out["generator"].modules["generator"], out["rearranger"].cut.generator):  # type: ignore[attr-defined]
+    for module in (out["generator"].modules["generator"], out["rearranger"].split.generator):  # type: ignore[attr-defined]
         for name, parameter in module.named_parameters():
             if name.endswith("noise_strength"):
                 parameter.requires_grad_(False)

@@ -55,20 +55,20 @@ class ExactPairs:
 class PseudoPairs:
     """Samples of the generator with the few-shot segmenter's labels: the very pairs that the mapper learns from, new ones every step."""
 
-    def __init__(self, cut: SplitGenerator, segmenter: FewShotSegmenter) -> None:
-        self.cut, self.segmenter = cut.eval().requires_grad_(False), segmenter.eval().requires_grad_(False)
+    def __init__(self, split: SplitGenerator, segmenter: FewShotSegmenter) -> None:
+        self.split, self.segmenter = split.eval().requires_grad_(False), segmenter.eval().requires_grad_(False)
 
     @torch.no_grad()
     def draw(self, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
         """As :meth:`ExactPairs.draw`."""
-        self.cut.to(run.device)
+        self.split.to(run.device)
         self.segmenter.to(run.device)
-        z = run.local_shard(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("pairs")))
+        z = run.local_shard(torch.randn(run.config.batch, self.split.generator.z_dim, generator=run.rng("pairs")))
         mirrored = run.local_shard(torch.rand(run.config.batch, generator=run.rng("flip")) < 0.5)
         with run.autocast():
-            w = self.cut.w(z)
-            masks = SegmenterLabeler(self.cut, self.segmenter)(w)
-            pictures = self.cut.render(self.cut.features(w), w).float().clamp(-1, 1)
+            w = self.split.w(z)
+            masks = SegmenterLabeler(self.split, self.segmenter)(w)
+            pictures = self.split.render(self.split.features(w), w).float().clamp(-1, 1)
         pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
         return pictures, torch.where(mirrored[:, None, None], masks.flip(2), masks)
 

@@ -51,7 +51,7 @@ class Cluster(Checked):
         generator, _ = generator_of(self.generator, self.class_index)
         preset = load_preset(self.preset, generator.resolution)
         definition = ClustersDefinition(
-            cut=SplitGenerator(generator, self.cut or preset.cut_for(generator.resolution)).eval().requires_grad_(False),
+            split=SplitGenerator(generator, self.cut or preset.cut_for(generator.resolution)).eval().requires_grad_(False),
             num_clusters=self.clusters or preset.num_clusters,
             samples=self.samples or preset.cluster_samples,
             seed=self.common.seed,

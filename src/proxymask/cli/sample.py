@@ -131,8 +131,8 @@ class Sample(Checked):
         generator.to(device)
         if self.seed_style is not None:
             generator.seed_style = self.seed_style
-        cut = SplitGenerator(generator, generator.resolution).eval().requires_grad_(False)
-        return SampleNetworks(cut, precision=resolve_precision(self.common.precision, device))
+        split = SplitGenerator(generator, generator.resolution).eval().requires_grad_(False)
+        return SampleNetworks(split, precision=resolve_precision(self.common.precision, device))
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class TrainRearranger(Checked):
             definition = RearrangerDefinition(
                 config=config,
                 loop=loop,
-                cut=SplitGenerator(generator, clusters.resolution).eval().requires_grad_(False),
+                split=SplitGenerator(generator, clusters.resolution).eval().requires_grad_(False),
                 clusters=clusters,
                 discriminator=discriminator,
                 pictures=pictures_of(self.images, generator),
@@ -291,7 +291,7 @@ class TrainSegmenter(Checked):
             definition = SegmenterDefinition(
                 config=config,
                 loop=loop,
-                cut=SplitGenerator(generator, side),
+                split=SplitGenerator(generator, side),
                 labels=labels,
                 ws=ws,
                 masks=masks,

@@ -153,7 +153,7 @@ class TrainMapper(Checked):
     def _definition(self) -> TrainedStage:
         """The stage: of masks, of another condition, or with teachers."""
         frozen = self._frozen()
-        generator = frozen.cut.generator
+        generator = frozen.split.generator
         config, loop = stage_settings("mapper", self.preset, generator.resolution, self.common, self.config, self.loop)
         segmenter, labels = self._segmenter(config)
         shared: dict[str, Any] = {"loop": loop, "frozen": frozen, "segmenter": segmenter, "labels": labels}
@@ -225,8 +225,8 @@ class TrainMapper(Checked):
         if not isinstance(mapper, UNetMapper) or mapper.in_channels != 3 or made_of.get("condition", "picture") != "picture":
             how = "proxymask train mapper --condition picture"
             raise ProxymaskError(f"{self.picture_mapper} is no mapper of pictures: train one with {how}")
-        generator, clusters = frozen.cut.generator, frozen.clusters
-        sizes = {"num_clusters": clusters.num_clusters, "resolution": frozen.cut.resolution, "input_resolution": generator.resolution}
+        generator, clusters = frozen.split.generator, frozen.clusters
+        sizes = {"num_clusters": clusters.num_clusters, "resolution": frozen.split.resolution, "input_resolution": generator.resolution}
         fits = all(mapper.config[key] == value for key, value in sizes.items())
         for part, module in (("generator", generator), ("clusters", clusters)):
             if not fits or made_of.get(part, short_hash(module)) != short_hash(module):

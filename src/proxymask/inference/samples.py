@@ -70,7 +70,7 @@ SIDECAR_FIELDS = {field.name for field in dataclasses.fields(Sidecar)}
 class SampleNetworks:
     """The networks that make samples and their masks."""
 
-    cut: SplitGenerator
+    split: SplitGenerator
     clusters: ProxyClusters | None = None
     """Needed for proxy masks."""
     segmenter: FewShotSegmenter | None = None
@@ -82,7 +82,7 @@ class SampleNetworks:
     @classmethod
     def of(cls, synth: Synthesizer) -> "SampleNetworks":
         """The networks and the precision of a synthesizer."""
-        return cls(synth.cut, synth.bundle.clusters, synth.bundle.segmenter, synth.bundle.labels, synth.dtype)
+        return cls(synth.split, synth.bundle.clusters, synth.bundle.segmenter, synth.bundle.labels, synth.dtype)
 
 
 @checked
@@ -121,7 +121,7 @@ def write_samples(
     _check_networks(networks, with_proxy, with_labels)
     if not seeds:
         raise ProxymaskError("there are no samples to write: give one or more")
-    generator = networks.cut.generator
+    generator = networks.split.generator
     out, digest = Path(out), weights_hash(generator)
     _keep_painted(out, digest, generator, seeds, truncation)
     _keep_others(out, len(seeds))
@@ -133,7 +133,7 @@ def write_samples(
         networks, clusters=networks.clusters if with_proxy else None, segmenter=networks.segmenter if with_labels else None
     )
     if batch is None:
-        batch = 1 if next(networks.cut.parameters()).device.type == "cpu" else 8
+        batch = 1 if next(networks.split.parameters()).device.type == "cpu" else 8
     if noise_mode == "random":
         batch = 1
     paths: list[Path] = []
@@ -177,15 +177,15 @@ class _Batch:
 @inference
 def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, noise_mode: NoiseMode) -> _Batch:
     """Samples of ``seeds``, with the masks for which there are networks."""
-    cut, clusters, segmenter = networks.cut, networks.clusters, networks.segmenter
-    device = next(cut.parameters()).device
-    z = cut.generator.z(seeds).to(device)
-    w = cut.w(z, truncation)
+    split, clusters, segmenter = networks.split, networks.clusters, networks.segmenter
+    device = next(split.parameters()).device
+    z = split.generator.z(seeds).to(device)
+    w = split.w(z, truncation)
     with autocast(device, networks.precision), torch.random.fork_rng([device] if device.type == "cuda" else []):
         if noise_mode == "random":
             torch.manual_seed(seeds[0])
-        levels, raw = cut.feature_pyramid(w, noise_mode)
-        proxy = None if clusters is None else clusters.assign(cut.features_at_split(levels))
+        levels, raw = split.feature_pyramid(w, noise_mode)
+        proxy = None if clusters is None else clusters.assign(split.features_at_split(levels))
         ids = None if segmenter is None else segmenter.predict(levels)
     return _Batch(z, w, to_uint8(raw), proxy, ids)
 
@@ -193,7 +193,7 @@ def _compute(networks: SampleNetworks, seeds: Sequence[int], truncation: float, 
 def _write_sample(stem: Path, networks: SampleNetworks, made: _Batch, i: int, about: Sidecar) -> Path:
     """Write sample ``i`` of a batch with its masks and sidecar; returns the picture's path."""
     if made.proxy is not None and networks.clusters is not None:
-        write_picture(f"{stem}.proxy.png", _proxy_picture(made.proxy[i], networks.clusters, networks.cut.generator.picture_size))
+        write_picture(f"{stem}.proxy.png", _proxy_picture(made.proxy[i], networks.clusters, networks.split.generator.picture_size))
     if made.ids is not None and networks.labels is not None:
         write_mask(f"{stem}.labels.png", made.ids[i].to(torch.uint8).cpu().numpy(), networks.labels)
     try:
@@ -343,7 +343,7 @@ def read_label_set(folder: str | Path) -> LabelSet:
 
 @inference
 def select_samples_to_label(
-    cut: SplitGenerator,
+    split: SplitGenerator,
     clusters: ProxyClusters,
     count: int,
     candidates: int = 256,
@@ -360,16 +360,16 @@ def select_samples_to_label(
     """
     if not 1 <= count <= candidates:
         raise ProxymaskError(f"cannot choose {count} of {candidates} samples")
-    device = next(cut.parameters()).device
+    device = next(split.parameters()).device
     seeds = list(range(seed, seed + candidates))
     shares, away = [], []
     for start in range(0, candidates, batch):
-        w = cut.w(cut.generator.z(seeds[start : start + batch]).to(device))
+        w = split.w(split.generator.z(seeds[start : start + batch]).to(device))
         with autocast(device, precision):
-            proxy = clusters.assign(cut.features(w).features)
+            proxy = clusters.assign(split.features(w).features)
         hot = torch.nn.functional.one_hot(proxy.flatten(1), clusters.num_clusters)
         shares.append(hot.float().mean(dim=1).cpu())
-        away.append((w - cut.generator.mapping.w_avg).norm(dim=1).cpu())
+        away.append((w - split.generator.mapping.w_avg).norm(dim=1).cpu())
     return [seeds[i] for i in SampleChoice(torch.cat(shares), torch.cat(away)).order(count)]
 
 

@@ -70,7 +70,7 @@ class SynthesisSteps:
         memory = torch.contiguous_format if device.type == "mps" else torch.channels_last
         for part in self.bundle.to(device).parts().values():
             part.eval().requires_grad_(False).to(memory_format=memory)  # type: ignore[call-overload]
-        self.cut = self.bundle.split_generator()
+        self.split = self.bundle.split_generator()
         # fused networks hold their weights in dtype already and run without autocast, which would inspect every operand again
         self._mappers: dict[str, tuple[Mapper, Mapper]] = {}
         self._details: dict[str, tuple[DetailNetwork, DetailNetwork]] = {}
@@ -120,7 +120,7 @@ class SynthesisSteps:
         z = self.bundle.generator.z([check_seed(seed) for seed in seeds]).to(self.device)
         # on a CPU one by one: in another batch the last bits of a w differ
         parts = z.split(1 if self.device.type == "cpu" else max(1, len(z)))
-        return torch.cat([self.cut.w(part, check_truncation(truncation)) for part in parts])
+        return torch.cat([self.split.w(part, check_truncation(truncation)) for part in parts])
 
     @checked
     @inference
@@ -132,7 +132,7 @@ class SynthesisSteps:
         """
         self._check_latents(w)
         with autocast(self.device, self.dtype):
-            return self.cut.features(w.to(self.device))
+            return self.split.features(w.to(self.device))
 
     def _check_latents(self, w: torch.Tensor) -> None:
         wide, layers = self.bundle.generator.w_dim, self.bundle.generator.num_ws
@@ -156,8 +156,8 @@ class SynthesisSteps:
         self._check_latents(w)
         w = w.to(self.device)
         with autocast(self.device, self.dtype):
-            levels, picture = self.cut.feature_pyramid(w)
-            proxy = self.bundle.clusters.assign(self.cut.features_at_split(levels))
+            levels, picture = self.split.feature_pyramid(w)
+            proxy = self.bundle.clusters.assign(self.split.features_at_split(levels))
             labels = None if self.bundle.segmenter is None else self.bundle.segmenter.predict(levels)
         return picture.float().clamp(-1, 1), proxy, labels
 
@@ -201,7 +201,7 @@ class SynthesisSteps:
     def fuse(self, style: Style) -> Style:
         """A single style with the fused G2, which makes pictures of it faster."""
         with autocast(self.device, self.dtype):
-            fused = FusedG2(self.cut, style.w, self.dtype)
+            fused = FusedG2(self.split, style.w, self.dtype)
         return dataclasses.replace(style, fused_g2=fused)
 
     @checked
@@ -327,7 +327,7 @@ class SynthesisSteps:
     def render_state(self, state: SplitState, w: torch.Tensor, details: Details | None = None) -> torch.Tensor:
         """G2: states at the split, with latents w of as many styles, and :meth:`details` -> pictures."""
         with autocast(self.device, self.dtype):
-            return self.cut.render(state, w, details=details).float().clamp_(-1, 1)
+            return self.split.render(state, w, details=details).float().clamp_(-1, 1)
 
     @checked
     @inference

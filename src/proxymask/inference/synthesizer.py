@@ -222,7 +222,7 @@ class Synthesizer(ConditionSteps):
         kinds = list(dict.fromkeys(each))
         made = tuple(self._resolve_one(self._checked_one(check_one_style(kind)), truncation) for kind in kinds)
         with one_thread(), torch.inference_mode():
-            g2 = RegionG2(self.cut, [style.w for style in made], self.dtype)
+            g2 = RegionG2(self.split, [style.w for style in made], self.dtype)
         return RegionStyles(made, tuple(kinds.index(one) for one in each), g2)
 
     def _resolve(self, style: StyleLike | None, truncation: float) -> Style | RegionStyles:

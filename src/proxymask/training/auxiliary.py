@@ -75,9 +75,9 @@ class GeneratedImages:
                 continue
             part = self._blocks[block]
             rngs = [derive_rng(self.seed, "viewer", int(number)) for number in part]
-            z = torch.cat([torch.randn(1, self.labeler.cut.generator.z_dim, generator=rng) for rng in rngs])
+            z = torch.cat([torch.randn(1, self.labeler.split.generator.z_dim, generator=rng) for rng in rngs])
             with autocast(self.device, self.dtype):
-                labels, pictures = self.labeler.labels_and_pictures(self.labeler.cut.w(z.to(self.device)))
+                labels, pictures = self.labeler.labels_and_pictures(self.labeler.split.w(z.to(self.device)))
             if not any(self._known):
                 self._pictures = torch.empty(self.count, *pictures.shape[1:], dtype=torch.uint8)
                 self._masks = torch.empty(self.count, *labels.shape[1:], dtype=torch.uint8)

@@ -120,7 +120,7 @@ class DetailStage:
         config: DetailConfig,
         steps: int,
     ) -> None:
-        self.frozen, self.cut, self.source, self.mode, self.config, self.steps = frozen, frozen.cut, source, mode, config, steps
+        self.frozen, self.split, self.source, self.mode, self.config, self.steps = frozen, frozen.split, source, mode, config, steps
         self.mapper = mapper.eval().requires_grad_(False)
         self.detail, self.discriminator = detail.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         self.auxiliary = auxiliary
@@ -145,7 +145,7 @@ class DetailStage:
     def batch(self, run: Run) -> DetailBatch:
         """This process' part of the samples of a step."""
         size, c = run.config.batch, self.config
-        generator = self.cut.generator
+        generator = self.split.generator
         rng = run.rng("samples")
         z, other = torch.randn(size, generator.z_dim, generator=rng), torch.randn(size, generator.z_dim, generator=rng)
         kind = torch.rand(size, generator=rng)
@@ -153,15 +153,15 @@ class DetailStage:
         layers = choices[torch.randint(len(choices), (size,), generator=rng)]
         layers = torch.where(kind < c.self_share, 0, torch.where(kind < c.self_share + c.mix_share, layers, generator.num_ws))
         layers = run.local_shard(layers)
-        w = self.cut.w(run.local_shard(z))
-        fine, coarse = generator.broadcast(w), generator.broadcast(self.cut.w(run.local_shard(other)))
+        w = self.split.w(run.local_shard(z))
+        fine, coarse = generator.broadcast(w), generator.broadcast(self.split.w(run.local_shard(other)))
         first = torch.arange(fine.shape[1], device=w.device)[None, :] < layers[:, None]
         sample = torch.where(first[:, :, None], coarse, fine)
         given_rng = run.rng(f"given/{run.rank}")
         with run.autocast():
             given, _, labels = self.source(sample, given_rng)
             given = self.source.augment(given, given_rng)
-            state = self.cut.features(w)
+            state = self.split.features(w)
             own = self.frozen.clusters.assign(state.features)
             style = self.frozen.rearranger.encode_style(state, own)
             prior = self.frozen.clusters.prior(style.counts) if self.prior is None else self.prior.in_styles(own, w, given)
@@ -177,7 +177,7 @@ class DetailStage:
         def details(features: torch.Tensor) -> DetailChange:
             return detail(mask, features)
 
-        picture = self.cut.render(SplitState(batch.features, batch.rgb), batch.w, details=details)
+        picture = self.split.render(SplitState(batch.features, batch.rgb), batch.w, details=details)
         return picture, F.interpolate(mask.gate, size=picture.shape[2:], mode="nearest")
 
     # One step.
@@ -204,7 +204,7 @@ class DetailStage:
         self.discriminator.requires_grad_(True)
         if self.config.lambda_adv:
             penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
-            discriminator_update(run, self.discriminator, real_pictures(run, None, self.cut.generator), torch.cat(fakes), penalty)
+            discriminator_update(run, self.discriminator, real_pictures(run, None, self.split.generator), torch.cat(fakes), penalty)
 
     def loss(self, run: Run, batch: DetailBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """The weighted sum of all losses, and the pictures (B, img_channels, H, W)."""
@@ -230,7 +230,7 @@ class DetailStage:
         self.mapper.to(run.device)
         batch = self.batch(run)
         with run.autocast():
-            plain = self.cut.render(SplitState(batch.features, batch.rgb), batch.w)
+            plain = self.split.render(SplitState(batch.features, batch.rgb), batch.w)
             changed, _ = self.paint(run.averages["detail"], batch)
         rows = [self.source.show(batch.given), to_uint8(plain), to_uint8(changed), to_uint8(batch.target)]
         return tile(rows, scale=max(1, 128 // plain.shape[-1]))

@@ -71,7 +71,7 @@ def measure(definition: TrainedStage, folder: Path) -> Cost:
     if generated is not None:  # otherwise each measured step would make pictures, as only the first ones of a run do
         assert isinstance(definition, AnyMapperDefinition | DetailDefinition)
         assert definition.segmenter is not None
-        size = generated[0].labeler.cut.generator.picture_size
+        size = generated[0].labeler.split.generator.picture_size
         _replace_generated(stage, NoiseLabels(size, 3, definition.segmenter.out.out_channels))
     kinds, firsts = schedule(stage, loop.steps)
     meter = _Meter(stage, loop, kinds, firsts)
@@ -85,7 +85,7 @@ def measure(definition: TrainedStage, folder: Path) -> Cost:
     build, kept = build + _unmeasured_statistics(definition, stage), 0
     if generated is not None:
         made, picture = generated[1], _seconds_a_picture(generated[0], meter.run)
-        height, width = generated[0].labeler.cut.generator.picture_size
+        height, width = generated[0].labeler.split.generator.picture_size
         build, kept = build + made * picture, round(made * 4 * height * width)  # three colours and a label, uint8
     if memory and meter.run.device.type != "cuda":  # the pictures are in the memory of the process
         memory += kept + _mapped(stage, loop)
@@ -227,12 +227,12 @@ def _replace_generated(stage: Stage, noise: NoiseLabels) -> None:
 @torch.no_grad()
 def _seconds_a_picture(data: GeneratedImages, run: Run) -> float:
     """Seconds to make a picture with its labels."""
-    cut = data.labeler.cut
+    split = data.labeler.split
 
     def spent() -> float:
         began = time.perf_counter()
         with run.autocast():
-            data.labeler.labels_and_pictures(cut.w(torch.randn(PICTURES, cut.generator.z_dim, device=run.device)))
+            data.labeler.labels_and_pictures(split.w(torch.randn(PICTURES, split.generator.z_dim, device=run.device)))
         return time.perf_counter() - began
 
     first = spent()
@@ -251,7 +251,7 @@ def _unmeasured_statistics(definition: TrainedStage, stage: Stage) -> float:
     """Seconds that the statistics of the features take, where a rearranger's definition was given some."""
     if not isinstance(definition, RearrangerDefinition) or not isinstance(stage, RearrangerStage) or definition.rms is None:
         return 0.0
-    return STATISTICS_SAMPLES * seconds_a_sample(stage.cut, next(stage.cut.parameters()).device)
+    return STATISTICS_SAMPLES * seconds_a_sample(stage.split, next(stage.split.parameters()).device)
 
 
 def _narrowing(definition: TrainedStage, stage: Stage) -> float:
@@ -263,10 +263,10 @@ def _narrowing(definition: TrainedStage, stage: Stage) -> float:
         return 0.0
 
     def spent(samples: int) -> float:
-        z = torch.randn(samples, stage.cut.generator.z_dim)
+        z = torch.randn(samples, stage.split.generator.z_dim)
         began = time.perf_counter()
         with torch.no_grad():
-            narrow_keys(stage.rearranger, stage.cut, stage.clusters, width, z)
+            narrow_keys(stage.rearranger, stage.split, stage.clusters, width, z)
         return time.perf_counter() - began
 
     spent(1)
@@ -276,12 +276,12 @@ def _narrowing(definition: TrainedStage, stage: Stage) -> float:
 
 
 @torch.no_grad()
-def seconds_a_sample(cut: SplitGenerator, device: torch.device) -> float:
+def seconds_a_sample(split: SplitGenerator, device: torch.device) -> float:
     """Seconds that G1 takes for a sample, in float32."""
 
     def spent(samples: int) -> float:
         began = time.perf_counter()
-        cut.features(cut.w(torch.randn(samples, cut.generator.z_dim, device=device)))
+        split.features(split.w(torch.randn(samples, split.generator.z_dim, device=device)))
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began
@@ -297,34 +297,34 @@ def seconds_a_sample(cut: SplitGenerator, device: torch.device) -> float:
 # --------------------------------------------------------------------------------------------------------------- other stages
 
 
-def measure_clusters(cut: SplitGenerator, num_clusters: int, samples: int, device: torch.device) -> Cost:
+def measure_clusters(split: SplitGenerator, num_clusters: int, samples: int, device: torch.device) -> Cost:
     """What clustering takes, measured with a few samples. How many passes k-means needs is not known before: it is taken from others."""
-    cut.to(device).eval().requires_grad_(False)
+    split.to(device).eval().requires_grad_(False)
     _reset(device)
-    sample = seconds_a_sample(cut, device)
-    height, width = cut.size
-    one = torch.randn(FORWARD_BATCH, cut.channels, height, width, device=device)
+    sample = seconds_a_sample(split, device)
+    height, width = split.size
+    one = torch.randn(FORWARD_BATCH, split.channels, height, width, device=device)
     chunks = [one.clone() for _ in range(max(4, -(-num_clusters // (FORWARD_BATCH * height * width))))]  # at least K positions
 
     def spent() -> float:
         began = time.perf_counter()
-        rows = (chunk.permute(0, 2, 3, 1).reshape(-1, cut.channels) for chunk in chunks)
+        rows = (chunk.permute(0, 2, 3, 1).reshape(-1, split.channels) for chunk in chunks)
         spherical_kmeans(lambda: rows, num_clusters, seed=0, init=start, max_iterations=1)
         return time.perf_counter() - began
 
-    start = torch.randn(num_clusters, cut.channels, device=device)
+    start = torch.randn(num_clusters, split.channels, device=device)
     spent()
     a_row = spent() / (len(chunks) * FORWARD_BATCH * height * width)
     found = samples * height * width
     passes = (FEW_PASSES if found <= INIT_SAMPLE else PASSES) + 2  # one to draw the sample, one to count at the end
-    held = found * cut.channels * 4
+    held = found * split.channels * 4
     cached = held <= MAX_CACHED_FEATURES
     seconds = samples * sample * (1 if cached else passes)
     seconds += a_row * (min(found, INIT_SAMPLE) * SAMPLE_PASSES + found * passes)
     memory = _peak(device)
     if memory and device.type == "cpu":
-        memory += (held if cached else 0) + min(found, INIT_SAMPLE) * cut.channels * 4
-    networks = _size(ProxyClusters(num_clusters, cut.channels, cut.resolution, start=cut.start).state_dict())
+        memory += (held if cached else 0) + min(found, INIT_SAMPLE) * split.channels * 4
+    networks = _size(ProxyClusters(num_clusters, split.channels, split.resolution, start=split.start).state_dict())
     return agreed(Cost(begin=seconds, memory=memory, disk=networks))
 
 

@@ -134,7 +134,7 @@ class MapperStage:
         unet: ConditionConfig | None = None,
         auxiliary: AuxiliaryStage | None = None,
     ) -> None:
-        self.frozen, self.cut, self.clusters, self.rearranger = frozen, frozen.cut, frozen.clusters, frozen.rearranger
+        self.frozen, self.split, self.clusters, self.rearranger = frozen, frozen.split, frozen.clusters, frozen.rearranger
         self.mapper, self.discriminator = mapper.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         self.source, self.pictures, self.config = source, pictures, config
         self.shards: PairShards | None = None
@@ -203,9 +203,9 @@ class MapperStage:
         """``count`` pairs of generated pictures."""
         if self.shards is not None:
             return Pairs(*(run.local_shard(x)[:count] for x in self.shards.pairs(run.index, run.config.batch)))
-        z = run.local_shard(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose)))
+        z = run.local_shard(torch.randn(run.config.batch, self.split.generator.z_dim, generator=run.rng(purpose)))
         with run.autocast():
-            return self.source(self.cut.w(z[:count]), run.rng(f"{purpose}/made/{run.rank}"))
+            return self.source(self.split.w(z[:count]), run.rng(f"{purpose}/made/{run.rank}"))
 
     # One step.
 
@@ -219,7 +219,7 @@ class MapperStage:
             self.prior.mapper.count(pairs.proxy, pairs.labels)
         if self.auxiliary is not None:
             self.auxiliary.before_step(run)
-        w = self.cut.w(run.local_shard(torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng("style"))))
+        w = self.split.w(run.local_shard(torch.randn(run.config.batch, self.split.generator.z_dim, generator=run.rng("style"))))
         fakes: list[torch.Tensor] = []
         self.discriminator.requires_grad_(False)
 
@@ -234,7 +234,9 @@ class MapperStage:
         self.discriminator.requires_grad_(True)
         if self.adversarial_due(run.index):
             penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
-            discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
+            discriminator_update(
+                run, self.discriminator, real_pictures(run, self.pictures, self.split.generator), torch.cat(fakes), penalty
+            )
 
     def loss(self, run: Run, batch: MapperBatch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The weighted sum of all losses, and the pictures (B, C, H, W) for L_adv or L_label if one of them is due."""
@@ -274,19 +276,19 @@ class MapperStage:
         """Pictures (B, C, H, W) of the mapper's logits (B, K, h, w) of what was ``given``, in the styles ``w`` (B, w_dim); gradients reach
         the logits alone."""
         with torch.no_grad():
-            state = self.cut.features(w)
+            state = self.split.features(w)
             own = self.clusters.assign(state.features)
             style = self.rearranger.encode_style(state, own)
             prior = self.clusters.prior(style.counts) if self.prior is None else self.prior.in_styles(own, w, given)
         proxy = logits_to_proxy_mask(logits, self.config.proxy_mask_mode, prior)
-        return self.cut.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
+        return self.split.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
 
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
         """Rows: generated pictures, condition (every other one augmented), proxy masks, the mapper's, and pictures in other styles."""
         average = run.averages["mapper"]
-        z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
-        w = self.cut.w(z)
+        z = torch.randn(10, self.split.generator.z_dim, generator=torch.Generator().manual_seed(2)).to(run.device)
+        w = self.split.w(z)
         with run.autocast():
             given, proxy, _ = self.source(w, torch.Generator().manual_seed(2))
         augmented = self.source.augment(given, torch.Generator().manual_seed(2))
@@ -294,7 +296,7 @@ class MapperStage:
         with run.autocast():
             logits = average(given)
             rendered = self.render(logits.roll(-1, dims=0), given.roll(-1, dims=0), w)
-            rows = [to_uint8(self.cut.render(self.cut.features(w), w))]
+            rows = [to_uint8(self.split.render(self.split.features(w), w))]
             size = rows[0].shape[2]
             rows.append(self.source.show(given))
             for mask in (proxy, logits.argmax(dim=1)):

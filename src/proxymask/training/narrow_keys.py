@@ -16,7 +16,7 @@ BATCH = 8  # samples a forward pass
 
 @torch.no_grad()
 def narrow_keys(
-    rearranger: Rearranger, cut: SplitGenerator, clusters: ProxyClusters, width: int, z: torch.Tensor
+    rearranger: Rearranger, split: SplitGenerator, clusters: ProxyClusters, width: int, z: torch.Tensor
 ) -> tuple[Rearranger, float]:
     """A copy of ``rearranger`` with queries and keys of ``width`` channels, fitted to samples ``z`` (n, z_dim) with their own proxy masks.
 
@@ -29,7 +29,7 @@ def narrow_keys(
     query_moment, key_moment = (torch.zeros(rearranger.key_dim, rearranger.key_dim, dtype=torch.float64) for _ in range(2))
     count = 0
     for part in z.split(BATCH):
-        state = cut.features(cut.w(part.to(device)))
+        state = split.features(split.w(part.to(device)))
         own = clusters.assign(state.features)
         query = rearranger.encode_mask(clusters.one_hot(own)).query.flatten(0, 1).double().cpu()
         key = rearranger.encode_style(state, own).key.double().cpu()

@@ -92,7 +92,7 @@ class PairShards:
     def fill(
         self,
         make: MakePairs,
-        cut: SplitGenerator,
+        split: SplitGenerator,
         device: torch.device,
         dtype: torch.dtype,
         progress: Callable[[int, int], None] | None = None,
@@ -101,7 +101,7 @@ class PairShards:
 
         Args:
             make: makes pairs of samples.
-            cut: the generator.
+            split: the generator.
             device: where to compute.
             dtype: precision of autocast.
             progress: called with (pairs made, pairs).
@@ -116,11 +116,11 @@ class PairShards:
         self.check()
         if not all(self.path(shard).is_file() for shard in range(self.shards)):
             with folder_lock(self.folder):
-                self._fill(make, cut, device, dtype, progress)
+                self._fill(make, split, device, dtype, progress)
         return sum(self.path(shard).stat().st_size for shard in range(self.shards))
 
     def _fill(
-        self, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype, progress: Callable[[int, int], None] | None
+        self, make: MakePairs, split: SplitGenerator, device: torch.device, dtype: torch.dtype, progress: Callable[[int, int], None] | None
     ) -> None:
         self.check()
         try:
@@ -129,7 +129,7 @@ class PairShards:
                 write_json(self.folder / "pairs.json", self._about())
             missing = [shard for shard in range(self.shards) if not self.path(shard).is_file()]
             for number, shard in enumerate(missing):
-                save_tensors(self.path(shard), self._made(shard, make, cut, device, dtype))
+                save_tensors(self.path(shard), self._made(shard, make, split, device, dtype))
                 needed = self.path(shard).stat().st_size * (len(missing) - number - 1)
                 free = shutil.disk_usage(self.folder).free
                 if needed > free:
@@ -143,13 +143,15 @@ class PairShards:
             raise cannot_write(self.folder, error, "another --cache") from None
 
     @torch.no_grad()
-    def _made(self, shard: int, make: MakePairs, cut: SplitGenerator, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    def _made(
+        self, shard: int, make: MakePairs, split: SplitGenerator, device: torch.device, dtype: torch.dtype
+    ) -> dict[str, torch.Tensor]:
         rng = derive_rng(self.seed, "cache", shard)
-        z = torch.randn(SHARD, cut.generator.z_dim, generator=rng)
+        z = torch.randn(SHARD, split.generator.z_dim, generator=rng)
         given, proxy, labels = [], [], []
         for part in z.split(CHUNK):
             with autocast(device, dtype):
-                made = make(cut.w(part.to(device)), rng)
+                made = make(split.w(part.to(device)), rng)
             # planes with the 8 bits of the files that people give
             given.append((made.given * 255).round().to(torch.uint8).cpu() if made.given.ndim == 4 else made.given.to(torch.uint8).cpu())
             proxy.append(made.proxy.to(torch.int16).cpu())

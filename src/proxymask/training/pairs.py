@@ -68,8 +68,8 @@ def to_rgb(pictures: torch.Tensor) -> torch.Tensor:
 class SegmenterLabeler:
     """The few-shot segmenter applied to generated samples."""
 
-    def __init__(self, cut: SplitGenerator, segmenter: FewShotSegmenter) -> None:
-        self.cut, self.segmenter = cut, segmenter
+    def __init__(self, split: SplitGenerator, segmenter: FewShotSegmenter) -> None:
+        self.split, self.segmenter = split, segmenter
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
         """w (B, w_dim) -> label ids (B, H, W)."""
@@ -77,7 +77,7 @@ class SegmenterLabeler:
 
     def labels_and_pictures(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """w (B, w_dim) -> label ids (B, H, W), and the pictures (B, 3, H, W) in [-1, 1] that they belong to."""
-        levels, pictures = self.cut.feature_pyramid(w)
+        levels, pictures = self.split.feature_pyramid(w)
         return self.segment(levels), to_rgb(pictures)
 
     def segment(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -96,9 +96,9 @@ class MaskPairs:
 
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
-        levels, _ = self.labeler.cut.feature_pyramid(w)
+        levels, _ = self.labeler.split.feature_pyramid(w)
         labels = self.labeler.segment(levels)
-        return Pairs(labels, self.clusters.assign(self.labeler.cut.features_at_split(levels)), labels)
+        return Pairs(labels, self.clusters.assign(self.labeler.split.features_at_split(levels)), labels)
 
     def augment(self, given: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """The masks themselves: people paint masks as exactly."""
@@ -124,7 +124,7 @@ class ConditionPairs:
 
     def __init__(
         self,
-        cut: SplitGenerator,
+        split: SplitGenerator,
         clusters: ProxyClusters,
         condition: Condition,
         segmenter: FewShotSegmenter | None = None,
@@ -132,14 +132,14 @@ class ConditionPairs:
     ) -> None:
         if condition.needs_labels and segmenter is None:
             raise ProxymaskError(f"a {condition.name} is made of labels: give --segmenter")
-        self.cut, self.clusters, self.condition, self.segmenter, self.recolor = cut, clusters, condition, segmenter, recolor
+        self.split, self.clusters, self.condition, self.segmenter, self.recolor = split, clusters, condition, segmenter, recolor
 
     @torch.no_grad()
     def __call__(self, w: torch.Tensor, rng: torch.Generator) -> Pairs:
-        levels, pictures = self.cut.feature_pyramid(w)
-        proxy = self.clusters.assign(self.cut.features_at_split(levels))
+        levels, pictures = self.split.feature_pyramid(w)
+        proxy = self.clusters.assign(self.split.features_at_split(levels))
         colours = self.condition.random_recolour(to_rgb(pictures), self.recolor, rng)
-        labels = None if self.segmenter is None else SegmenterLabeler(self.cut, self.segmenter).segment(levels)
+        labels = None if self.segmenter is None else SegmenterLabeler(self.split, self.segmenter).segment(levels)
         planes = self.condition.extract(colours, labels if self.condition.needs_labels else None, rng).to(w.device)
         return Pairs(planes, proxy, unknown(pictures) if labels is None else labels)
 

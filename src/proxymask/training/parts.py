@@ -34,7 +34,7 @@ EXTRACTOR = "extractor"  # folder of the extractor network in the run of a mappe
 class Frozen:
     """The networks that turn a style and a proxy mask into a picture, frozen: in eval mode, without gradients."""
 
-    cut: SplitGenerator
+    split: SplitGenerator
     clusters: ProxyClusters
     rearranger: Rearranger
 
@@ -45,7 +45,7 @@ class Frozen:
     @property
     def modules(self) -> tuple[nn.Module, ...]:
         """All three."""
-        return self.cut, self.clusters, self.rearranger
+        return self.split, self.clusters, self.rearranger
 
     def to(self, device: torch.device) -> None:
         """Move all three."""
@@ -141,17 +141,17 @@ def pictures_id(pictures: Pictures | None) -> str:
     return pictures.fingerprint[:16] if isinstance(pictures, ImageSet) else "samples"
 
 
-def check_compatible(cut: SplitGenerator, clusters: ProxyClusters, rearranger: Rearranger | None = None) -> None:
+def check_compatible(split: SplitGenerator, clusters: ProxyClusters, rearranger: Rearranger | None = None) -> None:
     """A :class:`ProxymaskError` where clusters or rearranger belong to another generator or cut."""
-    if (clusters.channels, clusters.size) != (cut.channels, cut.size):
+    if (clusters.channels, clusters.size) != (split.channels, split.size):
         raise ProxymaskError(
-            f"these clusters read {clusters.channels} channels at {size_text(clusters.size)}, the generator has {cut.channels} at "
-            f"{size_text(cut.size)}: cluster this generator's features (proxymask cluster)"
+            f"these clusters read {clusters.channels} channels at {size_text(clusters.size)}, the generator has {split.channels} at "
+            f"{size_text(split.size)}: cluster this generator's features (proxymask cluster)"
         )
     if rearranger is None:
         return
     have = (rearranger.channels, rearranger.size, rearranger.num_clusters)
-    if have != (cut.channels, cut.size, clusters.num_clusters):
+    if have != (split.channels, split.size, clusters.num_clusters):
         raise ProxymaskError(
             f"this rearranger was trained for other features or clusters ({have[0]} channels at {size_text(have[1])}, {have[2]} clusters): "
             "train one for these"

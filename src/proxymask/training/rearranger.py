@@ -164,7 +164,7 @@ class RearrangerStage:
 
     def __init__(
         self,
-        cut: SplitGenerator,
+        split: SplitGenerator,
         clusters: ProxyClusters,
         rearranger: Rearranger,
         discriminator: Discriminator,
@@ -172,7 +172,7 @@ class RearrangerStage:
         config: RearrangerConfig,
         steps: int,
     ) -> None:
-        self.cut, self.clusters, self.pictures, self.config = cut.eval().requires_grad_(False), clusters, pictures, config
+        self.split, self.clusters, self.pictures, self.config = split.eval().requires_grad_(False), clusters, pictures, config
         clusters.eval().requires_grad_(False)
         self.rearranger, self.discriminator = rearranger.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
         self.every_step_from = round(steps * (1 - config.adv_phase))
@@ -203,10 +203,10 @@ class RearrangerStage:
     @torch.no_grad()
     def samples(self, run: Run, purpose: str) -> tuple[torch.Tensor, SplitState, torch.Tensor, torch.Tensor]:
         """This process' part of a batch: w, state, own proxy mask (ids), and the proxy mask of another sample of the full batch."""
-        z = torch.randn(run.config.batch, self.cut.generator.z_dim, generator=run.rng(purpose))
-        w = self.cut.w(z.to(run.device))
+        z = torch.randn(run.config.batch, self.split.generator.z_dim, generator=run.rng(purpose))
+        w = self.split.w(z.to(run.device))
         with run.autocast():
-            state = self.cut.features(w)
+            state = self.split.features(w)
         own = self.clusters.assign(state.features)
         other = own.roll(1, dims=0)
         state = SplitState(run.local_shard(state.features), run.local_shard(state.rgb))
@@ -217,14 +217,14 @@ class RearrangerStage:
         """This process' part of the style-mixed samples of ``w``: state, proxy mask, and which samples take that mask (B,)."""
         size = run.config.batch
         rng = run.rng("mix")
-        z = torch.randn(size, self.cut.generator.z_dim, generator=rng)
+        z = torch.randn(size, self.split.generator.z_dim, generator=rng)
         choices = torch.tensor(self.config.mix_layers)
         layers = run.local_shard(choices[torch.randint(len(choices), (size,), generator=rng)])
         taken = run.local_shard(torch.rand(size, generator=rng) < self.config.mix_share)
-        coarse, fine = self.cut.generator.broadcast(self.cut.w(run.local_shard(z))), self.cut.generator.broadcast(w)
+        coarse, fine = self.split.generator.broadcast(self.split.w(run.local_shard(z))), self.split.generator.broadcast(w)
         first = torch.arange(fine.shape[1], device=w.device)[None, :] < layers[:, None]
         with run.autocast():
-            state = self.cut.features(torch.where(first[:, :, None], coarse, fine))
+            state = self.split.features(torch.where(first[:, :, None], coarse, fine))
         return state, self.clusters.assign(state.features), taken
 
     def batch(self, run: Run) -> RearrangerBatch:
@@ -242,7 +242,7 @@ class RearrangerStage:
     # One step.
 
     def step(self, run: Run) -> None:
-        for module in (self.cut, self.clusters):  # frozen, and so not in ``modules``, which the loop moves
+        for module in (self.split, self.clusters):  # frozen, and so not in ``modules``, which the loop moves
             module.to(run.device)
         batch, adversarial = self.batch(run), self.adversarial_due(run.index)
         fakes: list[torch.Tensor] = []
@@ -261,7 +261,9 @@ class RearrangerStage:
         self.discriminator.requires_grad_(True)
         if adversarial:
             penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
-            discriminator_update(run, self.discriminator, real_pictures(run, self.pictures, self.cut.generator), torch.cat(fakes), penalty)
+            discriminator_update(
+                run, self.discriminator, real_pictures(run, self.pictures, self.split.generator), torch.cat(fakes), penalty
+            )
 
     def loss(self, run: Run, batch: RearrangerBatch, adversarial: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The weighted sum of all losses (supplement A.2), and the pictures (B, C, H, W) of the cross pass if L_adv or L_mix needs them."""
@@ -276,7 +278,7 @@ class RearrangerStage:
             loss = loss + c.lambda_self * self_loss + c.lambda_mask * mask_loss
         if adversarial or c.lambda_mix:
             with run.autocast():
-                picture = self.cut.render(cross.state, batch.w)
+                picture = self.split.render(cross.state, batch.w)
         if c.lambda_mix:
             assert picture is not None
             loss = loss + c.lambda_mix * self.mixed_pass(run, batch, cross, style, picture)
@@ -339,9 +341,9 @@ class RearrangerStage:
         """L_self (supplement A.2): distance of features and of pictures from those of the style samples; and its parts by name."""
         parts = {"self_features": losses.relative_l1(same.features, target.features)}
         with run.autocast():
-            picture = self.cut.render(same, w)
+            picture = self.split.render(same, w)
             with torch.no_grad():
-                original = self.cut.render(target, w)
+                original = self.split.render(target, w)
         parts["self_picture"] = losses.picture_l1(picture, original)
         loss = parts["self_features"] + parts["self_picture"]
         with torch.no_grad():
@@ -365,7 +367,7 @@ class RearrangerStage:
     ) -> torch.Tensor:
         """L_mix: distance of features and of pictures from those of the style-mixed samples, where ``counted`` (B, h, w) is true."""
         with torch.no_grad(), run.autocast():
-            wanted = self.cut.render(target, w)
+            wanted = self.split.render(target, w)
         weight = counted[:, None].float()
         size = picture.shape[-1]
         fine = weight.repeat_interleave(size // weight.shape[-1], 2).repeat_interleave(size // weight.shape[-1], 3)
@@ -374,22 +376,22 @@ class RearrangerStage:
     @torch.no_grad()
     def grid(self, run: Run) -> Image.Image:
         """Rows: style samples, their proxy masks, self pass, and the styles under the mask of the sample to the right."""
-        for module in (self.cut, self.clusters):
+        for module in (self.split, self.clusters):
             module.to(run.device)
         average = run.averages["rearranger"]
         assert isinstance(average, Rearranger)
-        z = torch.randn(10, self.cut.generator.z_dim, generator=torch.Generator().manual_seed(1)).to(run.device)
-        w = self.cut.w(z)
+        z = torch.randn(10, self.split.generator.z_dim, generator=torch.Generator().manual_seed(1)).to(run.device)
+        w = self.split.w(z)
         with run.autocast():
-            state = self.cut.features(w)
+            state = self.split.features(w)
             own = self.clusters.assign(state.features)
             other = own.roll(-1, dims=0)
-            original = self.cut.render(state, w)
+            original = self.split.render(state, w)
             style = average.encode_style(state, own)
             if self.config.substitute:
                 other = self.clusters.substitute(other, self.clusters.available(style.counts))
-            same = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(own)), style), w)
-            cross = self.cut.render(average.attend(average.encode_mask(self.clusters.one_hot(other)), style), w)
+            same = self.split.render(average.attend(average.encode_mask(self.clusters.one_hot(own)), style), w)
+            cross = self.split.render(average.attend(average.encode_mask(self.clusters.one_hot(other)), style), w)
         size = original.shape[-1]
         masks = self.clusters.colorize(own).repeat(size // own.shape[-1], axis=1).repeat(size // own.shape[-1], axis=2)
         rows = [to_uint8(original), masks, to_uint8(same), to_uint8(cross)]

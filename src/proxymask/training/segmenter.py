@@ -67,7 +67,7 @@ class SegmenterStage:
 
     def __init__(
         self,
-        cut: SplitGenerator,
+        split: SplitGenerator,
         segmenter: FewShotSegmenter,
         ws: torch.Tensor,
         masks: torch.Tensor,
@@ -75,7 +75,7 @@ class SegmenterStage:
         transfer: StyleTransfer | None = None,
         mirrored: torch.Tensor | None = None,
     ) -> None:
-        self.cut, self.segmenter, self.config = cut.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
+        self.split, self.segmenter, self.config = split.eval().requires_grad_(False), segmenter.requires_grad_(True).train(), config
         self.ws, self.masks, self.transfer, self.mirrored = ws, masks, transfer, mirrored
         counts = torch.bincount(masks.flatten(), minlength=segmenter.out.out_channels).float()
         weight = (counts / counts.sum()).clamp_min(MIN_FREQUENCY) ** -CLASS_BALANCE * (counts > 0)
@@ -92,7 +92,7 @@ class SegmenterStage:
         return self.transfer is not None and index >= self.transfer.start
 
     def step(self, run: Run) -> None:
-        self.cut.to(run.device)
+        self.split.to(run.device)
         size = run.config.batch
         pick, moves = torch.randint(len(self.masks), (size,), generator=run.rng("pick")), _draw(run, "", size)
         transferred: tuple[torch.Tensor, ...] = ()
@@ -101,8 +101,8 @@ class SegmenterStage:
             if run.index < self.transfer.start:
                 self._train_reader(run, self.transfer)
             else:
-                z = torch.randn(STYLE_TRANSFER_BATCH, self.cut.generator.z_dim, generator=run.rng("others"))
-                transferred = self.transferred(run, self.transfer, self.cut.w(run.local_shard(z)))
+                z = torch.randn(STYLE_TRANSFER_BATCH, self.split.generator.z_dim, generator=run.rng("others"))
+                transferred = self.transferred(run, self.transfer, self.split.w(run.local_shard(z)))
 
         def terms() -> Iterator[torch.Tensor]:
             parts = run.microbatches(*(run.local_shard(x) for x in (pick, *moves)))
@@ -110,11 +110,11 @@ class SegmenterStage:
             for index, mirror, move in parts:  # of others there may be fewer
                 other = next(others, ())
                 with torch.no_grad(), run.autocast():
-                    levels, _ = self.cut.feature_pyramid(self.ws.to(run.device)[index], noise_mode="random")
+                    levels, _ = self.split.feature_pyramid(self.ws.to(run.device)[index], noise_mode="random")
                 loss = self._loss(run, self.segmenter, levels, self.masks.to(run.device)[index], mirror, move)
                 if other:
                     with torch.no_grad(), run.autocast():
-                        levels, _ = self.cut.feature_pyramid(other[0], noise_mode="random")
+                        levels, _ = self.split.feature_pyramid(other[0], noise_mode="random")
                     loss = loss + self._loss(run, self.segmenter, levels, other[1], name="others/")
                 yield loss
 

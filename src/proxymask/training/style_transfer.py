@@ -19,8 +19,8 @@ class StyleTransferLabeler:
     """Proxy masks rearranged to the styles of the labelled samples ``ws`` (n, w_dim) or (n, num_ws, w_dim)."""
 
     def __init__(self, frozen: Frozen, ws: torch.Tensor) -> None:
-        self.frozen, self.cut, self.clusters, self.rearranger = frozen, frozen.cut, frozen.clusters, frozen.rearranger
-        self.ws = self.cut.generator.broadcast(ws)
+        self.frozen, self.split, self.clusters, self.rearranger = frozen, frozen.split, frozen.clusters, frozen.rearranger
+        self.ws = self.split.generator.broadcast(ws)
         self._labelled: tuple[torch.Tensor, StyleKV] | None = None
 
     def to(self, device: torch.device) -> None:
@@ -31,13 +31,13 @@ class StyleTransferLabeler:
     @torch.no_grad()
     def layout(self, w: torch.Tensor) -> torch.Tensor:
         """w (B, w_dim) or (B, num_ws, w_dim) -> proxy masks (B, h, w)."""
-        return self.clusters.assign(self.cut.features(w).features)
+        return self.clusters.assign(self.split.features(w).features)
 
     @torch.no_grad()
     def labelled(self) -> tuple[torch.Tensor, StyleKV]:
         """Proxy masks (n, h, w) and style keys of the labelled samples; computed once."""
         if self._labelled is None:
-            state = self.cut.features(self.ws)
+            state = self.split.features(self.ws)
             own = self.clusters.assign(state.features)
             self._labelled = own, self.rearranger.encode_style(state, own)
         return self._labelled
@@ -57,7 +57,7 @@ class StyleTransferLabeler:
         style = StyleKV(*(part[of] for part in self.labelled()[1]))
         mask = self.clusters.substitute(layout, self.clusters.available(style.counts), self.rearranger.substitute_threshold)
         state = self.rearranger.attend(self.rearranger.encode_mask(self.clusters.one_hot(mask)), style)
-        return [level.float() for level in self.cut.g2_features(state, self.ws[of])]
+        return [level.float() for level in self.split.g2_features(state, self.ws[of])]
 
 
 def warp_grid(count: int, rng: torch.Generator, strength: float = 1.0) -> torch.Tensor:

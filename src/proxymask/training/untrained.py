@@ -91,7 +91,7 @@ def untrained_stage(
     rows = torch.randn(preset.num_clusters, split.channels, generator=derive_rng(0, "estimate"))
     clusters.centroids.copy_(rows / rows.norm(dim=1, keepdim=True))
     rearranging = RearrangerDefinition(
-        config=preset.rearranger, loop=preset.rearranger_loop, cut=split, clusters=clusters, pictures=real, rms=(1.0, 1.0)
+        config=preset.rearranger, loop=preset.rearranger_loop, split=split, clusters=clusters, pictures=real, rms=(1.0, 1.0)
     )
     if name == "rearranger":
         return rearranging
@@ -100,7 +100,7 @@ def untrained_stage(
     segmenting = SegmenterDefinition(
         config=preset.segmenter,
         loop=preset.segmenter_loop,
-        cut=split,
+        split=split,
         labels=labels,
         ws=torch.randn(labelled, network.w_dim),
         masks=torch.zeros(labelled, *network.picture_size, dtype=torch.long),

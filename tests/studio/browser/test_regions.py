@@ -81,10 +81,10 @@ def test_the_style_of_a_label_is_not_that_of_a_cluster(open_studio):
 
 
 def test_a_bundle_without_labels_is_painted_by_its_clusters(open_studio, browser, tmp_path):
-    cut = tiny.make_cut()
-    clusters = tiny.make_clusters(cut)
-    rearranger = tiny.make_rearranger(cut, clusters)
-    bundle = tiny.Bundle(cut.generator, tiny.CUT, clusters, rearranger=rearranger, name="plain", about={"licence": "none"})
+    split = tiny.make_cut()
+    clusters = tiny.make_clusters(split)
+    rearranger = tiny.make_rearranger(split, clusters)
+    bundle = tiny.Bundle(split.generator, tiny.CUT, clusters, rearranger=rearranger, name="plain", about={"licence": "none"})
     server = StudioServer("--bundle", str(bundle.save(tmp_path / "plain")), "--workspace", str(tmp_path / "work"))
     server.start()
     try:

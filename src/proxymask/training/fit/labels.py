@@ -94,11 +94,11 @@ def write_samples_to_label(state: FitState) -> None:
 
 
 def _write_samples(state: FitState, folder: Path, number: int) -> None:
-    cut, clusters = state.split().to(state.device), needed(state.clusters).to(state.device)
-    seeds = select_samples_to_label(cut, clusters, number, max(CANDIDATES, number), state.config.seed, state.dtype)
+    split, clusters = state.split().to(state.device), needed(state.clusters).to(state.device)
+    seeds = select_samples_to_label(split, clusters, number, max(CANDIDATES, number), state.config.seed, state.dtype)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "labels.json").is_file():
         TEMPLATE.save(folder / "labels.json")
     (folder / "README.txt").write_text(README, encoding="utf-8")
     with state.report.progress("samples to label") as count:
-        write_samples(SampleNetworks(cut, clusters, precision=state.dtype), seeds, folder, with_proxy=True, progress=count)
+        write_samples(SampleNetworks(split, clusters, precision=state.dtype), seeds, folder, with_proxy=True, progress=count)

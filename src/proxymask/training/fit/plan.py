@@ -88,8 +88,8 @@ def make_plan(state: FitState, missing: Sequence[str], count: OnProgress) -> Pla
         if stage == "pictures":
             rows.append(_pictures_row(state))
         elif stage == "clusters":
-            cut = SplitGenerator(Generator(**generator), state.cut)
-            cost = measure_clusters(cut, state.preset.num_clusters, state.preset.cluster_samples, state.device)
+            split = SplitGenerator(Generator(**generator), state.cut)
+            cost = measure_clusters(split, state.preset.num_clusters, state.preset.cluster_samples, state.device)
             rows.append(Row(stage, f"{state.preset.cluster_samples:,} samples", cost, 0, False))
         else:
             assert stage in STAGES

@@ -120,13 +120,13 @@ class FitState:
 
     def _define_clusters(self) -> StageDefinition:
         numbers = {"num_clusters": self.preset.num_clusters, "samples": self.preset.cluster_samples, "seed": self.config.seed}
-        return ClustersDefinition(cut=self.split(), device=self.device, **numbers)
+        return ClustersDefinition(split=self.split(), device=self.device, **numbers)
 
     def _define_rearranger(self) -> StageDefinition:
         return RearrangerDefinition(
             config=self.preset.rearranger,
             loop=self.preset.rearranger_loop,
-            cut=self.split(),
+            split=self.split(),
             clusters=needed(self.clusters),
             discriminator=self.discriminator,
             pictures=self.pictures,
@@ -137,7 +137,7 @@ class FitState:
         return SegmenterDefinition(
             config=self.preset.segmenter,
             loop=self.preset.segmenter_loop,
-            cut=self.split(),
+            split=self.split(),
             labels=labelled.labels,
             ws=labelled.ws,
             masks=labelled.masks,

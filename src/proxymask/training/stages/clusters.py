@@ -29,7 +29,7 @@ class ClustersDefinition(StageDefinition):
 
     name: ClassVar[str] = "clusters"
 
-    cut: SplitGenerator
+    split: SplitGenerator
     num_clusters: int
     """K."""
     samples: int
@@ -43,8 +43,8 @@ class ClustersDefinition(StageDefinition):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        sizes = {"clusters": self.num_clusters, "samples": self.samples, "cut": self.cut.resolution}
-        return {**sizes, "seed": self.seed, **hashes(generator=self.cut.generator)}
+        sizes = {"clusters": self.num_clusters, "samples": self.samples, "cut": self.split.resolution}
+        return {**sizes, "seed": self.seed, **hashes(generator=self.split.generator)}
 
     def run(self, out: Path, progress: Progress | None = None) -> None:
         """Cluster on process 0, and save the result; ``progress`` gets (pass, 0, inertia by name)."""
@@ -54,13 +54,13 @@ class ClustersDefinition(StageDefinition):
     def _run(self, out: Path, progress: Progress | None) -> None:
         if is_main():
             note = None if progress is None else lambda index, inertia: progress(index, 0, {"inertia": inertia})
-            found = cluster_features(self.cut, self.num_clusters, self.samples, self.seed, self.device, note)
+            found = cluster_features(self.split, self.num_clusters, self.samples, self.seed, self.device, note)
             finish(out, self.identity, 0, {"clusters": found})
         barrier()
 
 
 def cluster_features(
-    cut: SplitGenerator,
+    split: SplitGenerator,
     num_clusters: int,
     samples: int,
     seed: int,
@@ -77,25 +77,25 @@ def cluster_features(
     """
     if samples < 1:
         raise ProxymaskError(f"clusters need samples, got {samples}: 256 is the paper's number")
-    cut.to(device)
-    z = torch.randn(samples, cut.generator.z_dim, generator=derive_rng(seed, "clusters"))
+    split.to(device)
+    z = torch.randn(samples, split.generator.z_dim, generator=derive_rng(seed, "clusters"))
 
     @torch.no_grad()
     def computed() -> Iterator[torch.Tensor]:
         for part in z.split(BATCH):
-            yield cut.features(cut.w(part.to(device))).features
+            yield split.features(split.w(part.to(device))).features
 
     source: Callable[[], Any] = computed
-    if samples * cut.channels * cut.size[0] * cut.size[1] * 4 <= MAX_CACHED_FEATURES:
+    if samples * split.channels * split.size[0] * split.size[1] * 4 <= MAX_CACHED_FEATURES:
         held = list(computed())
         source = held.__iter__
     return fit_proxy_clusters(
         source,
         num_clusters,
-        cut.resolution,
+        split.resolution,
         seed,
-        cut=cut.resolution,
-        start=cut.start,
+        cut=split.resolution,
+        start=split.start,
         progress=progress,
         max_iterations=max_iterations,
     )

@@ -51,7 +51,7 @@ class ConditionMapperDefinition(PairedMapperDefinition):
         return found
 
     def cache_probe(self) -> torch.Tensor:
-        return probe_of(self.condition, self.frozen.cut.generator.resolution)
+        return probe_of(self.condition, self.frozen.split.generator.resolution)
 
     def save_more(self, out: Path) -> None:
         """``labels.json``, if there are labels, and ``condition.json`` and ``extractor/``, which ``bundle add`` reads."""
@@ -64,8 +64,8 @@ class ConditionMapperDefinition(PairedMapperDefinition):
             network.save_pretrained(out / EXTRACTOR)
 
     def build(self) -> MapperStage:
-        cut, clusters, unet = self.frozen.cut, self.frozen.clusters, self.unet
-        check_compatible(cut, clusters, self.frozen.rearranger)
+        split, clusters, unet = self.frozen.split, self.frozen.clusters, self.unet
+        check_compatible(split, clusters, self.frozen.rearranger)
         classes = None if self.segmenter is None else self.segmenter.out.out_channels
         if self.condition.needs_labels and classes not in (None, self.condition.channels):
             raise ProxymaskError(
@@ -78,7 +78,7 @@ class ConditionMapperDefinition(PairedMapperDefinition):
             mapper.start_from(self.discriminator)
         self.load_start(mapper)
         segmenter = None if self.segmenter is None else self.labeler().segmenter
-        source = ConditionPairs(cut, clusters, self.condition, segmenter, unet.unet_recolor)
+        source = ConditionPairs(split, clusters, self.condition, segmenter, unet.unet_recolor)
         parts = self.frozen, mapper, self.discriminator_to_train(), source, self.pictures, self.config, self.steps
         stage = MapperStage(*parts, unet=unet, auxiliary=self.auxiliary())
         stage.shards = self.shards
@@ -88,16 +88,16 @@ class ConditionMapperDefinition(PairedMapperDefinition):
         return stage
 
     def _new_mapper(self) -> UNetMapper:
-        cut, unet, size = self.frozen.cut, self.unet, self.frozen.cut.generator.resolution
-        widths = (self.discriminator or cut.generator).config
+        split, unet, size = self.frozen.split, self.unet, self.frozen.split.generator.resolution
+        widths = (self.discriminator or split.generator).config
         with seeded(self.loop.seed, "init", "mapper", self.condition.name):
             return UNetMapper(
                 self.condition.channels,
                 self.frozen.clusters.num_clusters,
-                cut.resolution,
+                split.resolution,
                 size,
                 unet.unet_base or widths["channel_base"],
                 unet.unet_max or widths["channel_max"],
-                cut.start,
-                1 if unet.unet_start == "discriminator" else min(unet.unet_space_to_depth, size // cut.resolution),
+                split.start,
+                1 if unet.unet_start == "discriminator" else min(unet.unet_space_to_depth, size // split.resolution),
             )

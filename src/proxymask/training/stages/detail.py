@@ -48,43 +48,43 @@ class DetailDefinition(TrainedStage):
     """How the mapper's logits become the proxy mask."""
 
     def inputs(self) -> dict[str, Any]:
-        frozen = hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
+        frozen = hashes(generator=self.frozen.split.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
         frozen |= hashes(discriminator=self.discriminator)
         others = {"mapper": short_hash(self.mapper), "segmenter": short_hash(self.segmenter), "proxy_mask_mode": self.mode}
         return frozen | others | ({"condition": "mask"} if self.condition is None else self.condition.about() | network_id(self.condition))
 
     def build(self) -> DetailStage:
         """Raises :class:`ProxymaskError` where networks do not fit, or the pictures are no larger than the features at the cut."""
-        check_compatible(self.frozen.cut, self.frozen.clusters, self.frozen.rearranger)
-        check_mix_layers(self.config.mix_layers, self.frozen.cut.generator)
+        check_compatible(self.frozen.split, self.frozen.clusters, self.frozen.rearranger)
+        check_mix_layers(self.config.mix_layers, self.frozen.split.generator)
         classes = self.segmenter.out.out_channels
         if classes != len(self.labels):
             raise ProxymaskError(f"the segmenter knows {classes} classes, the labels are {len(self.labels)}: train it with these labels")
-        labeler = SegmenterLabeler(self.frozen.cut, self.segmenter.to(self.device).eval().requires_grad_(False))
+        labeler = SegmenterLabeler(self.frozen.split, self.segmenter.to(self.device).eval().requires_grad_(False))
         with seeded(self.loop.seed, "init", "viewer"):
             net = UNetSegmenter(classes, WIDTH, depth=2)
         steps = max(1, round(self.steps * self.config.auxiliary_share))
         auxiliary = AuxiliaryStage(net, labeler, steps, self.labels, self.loop.seed)
-        discriminator = discriminator_to_train(self.discriminator, self.frozen.cut.generator, self.loop.seed)
+        discriminator = discriminator_to_train(self.discriminator, self.frozen.split.generator, self.loop.seed)
         parts = self.frozen, self.mapper, self._network(), discriminator, self._source(labeler), self.mode, auxiliary
         return DetailStage(*parts, self.config, self.steps)
 
     def _source(self, labeler: SegmenterLabeler) -> PairSource:
         if self.condition is None:
             return MaskPairs(self.frozen.clusters, labeler, torch.from_numpy(self.labels.colors.copy()))
-        return ConditionPairs(self.frozen.cut, self.frozen.clusters, self.condition, labeler.segmenter)
+        return ConditionPairs(self.frozen.split, self.frozen.clusters, self.condition, labeler.segmenter)
 
     def _network(self) -> DetailNetwork:
-        cut = self.frozen.cut
-        generator = cut.generator
+        split = self.frozen.split
+        generator = split.generator
         planes = len(self.labels) if isinstance(self.mapper, OasisMapper) else self.mapper.in_channels
         level = self._level() if self.level is None else self.level
         with seeded(self.loop.seed, "init", "detail"):
             return DetailNetwork(
                 planes=planes,
-                out_channels=generator.synthesis.channels(2 * cut.resolution),
+                out_channels=generator.synthesis.channels(2 * split.resolution),
                 resolution=generator.resolution,
-                cut=cut.resolution,
+                cut=split.resolution,
                 width=self.config.width,
                 level=level,
             )
@@ -92,8 +92,8 @@ class DetailDefinition(TrainedStage):
     @torch.no_grad()
     def _level(self) -> float:
         """Root mean square of the features of the first block after the split, over 64 samples."""
-        cut = self.frozen.cut.to(self.device)
-        z = torch.randn(STATISTICS_SAMPLES, cut.generator.z_dim, generator=derive_rng(self.loop.seed, "statistics"))
-        level = cut.generator.synthesis.block_resolutions.index(2 * cut.resolution)
-        squares = [cut.feature_pyramid(cut.w(part.to(self.device)))[0][level].float().square().mean() for part in z.split(BATCH)]
+        split = self.frozen.split.to(self.device)
+        z = torch.randn(STATISTICS_SAMPLES, split.generator.z_dim, generator=derive_rng(self.loop.seed, "statistics"))
+        level = split.generator.synthesis.block_resolutions.index(2 * split.resolution)
+        squares = [split.feature_pyramid(split.w(part.to(self.device)))[0][level].float().square().mean() for part in z.split(BATCH)]
         return float(torch.stack(squares).mean().sqrt())

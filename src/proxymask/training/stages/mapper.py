@@ -50,7 +50,7 @@ class AnyMapperDefinition(TrainedStage):
             object.__setattr__(self, "config", dataclasses.replace(self.config, flip=False))
 
     def inputs(self) -> dict[str, Any]:
-        frozen = hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
+        frozen = hashes(generator=self.frozen.split.generator, clusters=self.frozen.clusters, rearranger=self.frozen.rearranger)
         others = hashes(segmenter=self.segmenter, discriminator=self.discriminator)
         return {"pictures": pictures_id(self.pictures), **frozen, **others}
 
@@ -76,11 +76,11 @@ class AnyMapperDefinition(TrainedStage):
             return OasisMapper(
                 num_labels=len(self.labels),
                 num_clusters=self.frozen.clusters.num_clusters,
-                resolution=self.frozen.cut.resolution,
+                resolution=self.frozen.split.resolution,
                 widths=tuple(self.config.widths),
                 hidden=self.config.hidden,
                 resize=self.config.resize,
-                start=self.frozen.cut.start,
+                start=self.frozen.split.start,
                 tail=self.config.tail,
                 label_prior=label_prior,
             )
@@ -88,7 +88,7 @@ class AnyMapperDefinition(TrainedStage):
     def labeler(self) -> SegmenterLabeler:
         """The segmenter, frozen, on generated samples."""
         assert self.segmenter is not None
-        return SegmenterLabeler(self.frozen.cut, self.segmenter.to(self.device).eval().requires_grad_(False))
+        return SegmenterLabeler(self.frozen.split, self.segmenter.to(self.device).eval().requires_grad_(False))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,12 +112,12 @@ class PairedMapperDefinition(AnyMapperDefinition):
 
     def cache_identity(self) -> dict[str, Any]:
         """What cached pairs are made of."""
-        found: dict[str, Any] = {"condition": "mask", **hashes(generator=self.frozen.cut.generator, clusters=self.frozen.clusters)}
+        found: dict[str, Any] = {"condition": "mask", **hashes(generator=self.frozen.split.generator, clusters=self.frozen.clusters)}
         return found if self.segmenter is None else found | hashes(segmenter=self.segmenter)
 
     def cache_probe(self) -> torch.Tensor:
         """See :func:`.pair_cache.probe_of`."""
-        return probe_of(None, self.frozen.cut.generator.resolution)
+        return probe_of(None, self.frozen.split.generator.resolution)
 
     @cached_property
     def shards(self) -> PairShards | None:
@@ -132,7 +132,7 @@ class PairedMapperDefinition(AnyMapperDefinition):
         assert self.shards is not None
         stage, device = self.build(), self.device
         self.frozen.to(device)
-        return self.shards.fill(stage.source, self.frozen.cut, device, resolve_precision(self.loop.precision, device), progress)
+        return self.shards.fill(stage.source, self.frozen.split, device, resolve_precision(self.loop.precision, device), progress)
 
     @abc.abstractmethod
     def build(self) -> MapperStage: ...
@@ -164,7 +164,7 @@ class PairedMapperDefinition(AnyMapperDefinition):
 
     def discriminator_to_train(self) -> Discriminator:
         """A copy of the discriminator, or an untrained one."""
-        return discriminator_to_train(self.discriminator, self.frozen.cut.generator, self.loop.seed)
+        return discriminator_to_train(self.discriminator, self.frozen.split.generator, self.loop.seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,7 +172,7 @@ class MapperDefinition(PairedMapperDefinition):
     """Stage 4 for masks: OASIS without its noise input (supplement A.1)."""
 
     def build(self) -> MapperStage:
-        check_compatible(self.frozen.cut, self.frozen.clusters, self.frozen.rearranger)
+        check_compatible(self.frozen.split, self.frozen.clusters, self.frozen.rearranger)
         mapper = self.new_mask_mapper()
         self.load_start(mapper)
         assert self.labels is not None

@@ -31,7 +31,7 @@ class RearrangerDefinition(TrainedStage):
     name: ClassVar[str] = "rearranger"
 
     config: RearrangerConfig
-    cut: SplitGenerator
+    split: SplitGenerator
     clusters: ProxyClusters
     discriminator: Discriminator | None = None
     """The generator's, which L_adv starts from; None: an untrained one."""
@@ -43,7 +43,7 @@ class RearrangerDefinition(TrainedStage):
     """Root mean square of features and RGB at the cut; None: measured."""
 
     def inputs(self) -> dict[str, Any]:
-        networks = hashes(generator=self.cut.generator, clusters=self.clusters, discriminator=self.discriminator)
+        networks = hashes(generator=self.split.generator, clusters=self.clusters, discriminator=self.discriminator)
         found: dict[str, Any] = {"pictures": pictures_id(self.pictures), **networks}
         if self.start is not None:
             found["start"] = short_hash(self.start)
@@ -52,25 +52,25 @@ class RearrangerDefinition(TrainedStage):
     def build(self) -> RearrangerStage:
         if self.loop.batch < 2:
             raise ProxymaskError("--batch 1: a sample takes the proxy mask of another one of the batch; give 2 or more")
-        check_compatible(self.cut, self.clusters)
-        check_mix_layers(self.config.mix_layers, self.cut.generator)
+        check_compatible(self.split, self.clusters)
+        check_mix_layers(self.config.mix_layers, self.split.generator)
         rearranger = self._new_rearranger()
-        rearranger.initialize(self.clusters.centroids.cpu(), *(self.rms or state_rms(self.cut, self.loop.seed, self.device)))
+        rearranger.initialize(self.clusters.centroids.cpu(), *(self.rms or state_rms(self.split, self.loop.seed, self.device)))
         if self.start is not None:
             self._load(rearranger, self.start)
-        discriminator = discriminator_to_train(self.discriminator, self.cut.generator, self.loop.seed)
-        return RearrangerStage(self.cut, self.clusters, rearranger, discriminator, self.pictures, self.config, self.steps)
+        discriminator = discriminator_to_train(self.discriminator, self.split.generator, self.loop.seed)
+        return RearrangerStage(self.split, self.clusters, rearranger, discriminator, self.pictures, self.config, self.steps)
 
     def _new_rearranger(self) -> Rearranger:
         arguments = inspect.signature(Rearranger.__init__).parameters
         widths = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(self.config) if field.name in arguments}
         with seeded(self.loop.seed, "init", "rearranger"):
             return Rearranger(
-                channels=self.cut.channels,
-                resolution=self.cut.resolution,
+                channels=self.split.channels,
+                resolution=self.split.resolution,
                 num_clusters=self.clusters.num_clusters,
-                img_channels=self.cut.generator.img_channels,
-                start=self.cut.start,
+                img_channels=self.split.generator.img_channels,
+                start=self.split.start,
                 key_channels=0 if self.start is None else self.start.config["key_channels"],
                 **widths,
             )
@@ -90,20 +90,20 @@ class RearrangerDefinition(TrainedStage):
         assert isinstance(trained, Rearranger)
         if self.config.narrow_channels:
             device = trained.to_query.weight.device
-            cut, clusters = self.cut.to(device), self.clusters.to(device)
-            z = torch.randn(NARROW_SAMPLES, cut.generator.z_dim, generator=derive_rng(self.loop.seed, "narrow"))
-            trained, _ = narrow_keys(trained, cut, clusters, self.config.narrow_channels, z)
+            split, clusters = self.split.to(device), self.clusters.to(device)
+            z = torch.randn(NARROW_SAMPLES, split.generator.z_dim, generator=derive_rng(self.loop.seed, "narrow"))
+            trained, _ = narrow_keys(trained, split, clusters, self.config.narrow_channels, z)
         return networks | {"rearranger": trained}
 
 
 @torch.no_grad()
-def state_rms(cut: SplitGenerator, seed: int, device: torch.device) -> tuple[float, float]:
+def state_rms(split: SplitGenerator, seed: int, device: torch.device) -> tuple[float, float]:
     """Root mean square of features and of accumulated RGB at the cut, over 64 samples."""
-    cut.to(device)
-    z = torch.randn(STATISTICS_SAMPLES, cut.generator.z_dim, generator=derive_rng(seed, "statistics"))
+    split.to(device)
+    z = torch.randn(STATISTICS_SAMPLES, split.generator.z_dim, generator=derive_rng(seed, "statistics"))
     features, rgb = 0.0, 0.0
     for part in z.split(BATCH):
-        state = cut.features(cut.w(part.to(device)))
+        state = split.features(split.w(part.to(device)))
         features += float(state.features.square().mean()) * len(part)
         rgb += float(state.rgb.square().mean()) * len(part)
     return (features / STATISTICS_SAMPLES) ** 0.5, (rgb / STATISTICS_SAMPLES) ** 0.5

@@ -32,7 +32,7 @@ class SegmenterDefinition(TrainedStage):
     name: ClassVar[str] = "segmenter"
 
     config: SegmenterConfig
-    cut: SplitGenerator
+    split: SplitGenerator
     """The generator; at any cut where style-transfer labelling is off."""
     labels: LabelSet
     ws: torch.Tensor
@@ -48,23 +48,23 @@ class SegmenterDefinition(TrainedStage):
         return len(self.ws) <= self.config.style_transfer_max_labels
 
     def inputs(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"labels": labels_hash(self.labels, self.ws, self.masks), **hashes(generator=self.cut.generator)}
+        found: dict[str, Any] = {"labels": labels_hash(self.labels, self.ws, self.masks), **hashes(generator=self.split.generator)}
         return found | (hashes(clusters=self.clusters, rearranger=self.rearranger) if self.uses_style_transfer else {})
 
     def build(self) -> SegmenterStage:
-        generator, seed = self.cut.generator.to(self.device), self.loop.seed
+        generator, seed = self.split.generator.to(self.device), self.loop.seed
         if self.ws.shape[-1] != generator.w_dim:
             raise ProxymaskError(
                 f"the labelled samples have latents of {self.ws.shape[-1]} numbers, this generator has {generator.w_dim}: sample from it"
             )
         z = torch.randn(BATCH // 2, generator.z_dim, generator=derive_rng(seed, "segmenter", "statistics"))
         with torch.no_grad():
-            levels, _ = self.cut.feature_pyramid(self.cut.w(z.to(self.device)))
+            levels, _ = self.split.feature_pyramid(self.split.w(z.to(self.device)))
         with seeded(seed, "init", "segmenter"):
             segmenter = self._new_segmenter(levels)
         segmenter.calibrate([level.cpu() for level in levels])
         transfer = self._style_transfer(levels) if self.uses_style_transfer else None
-        return SegmenterStage(self.cut, segmenter, self.ws, self.masks, self.config, transfer, mirrored_ids(self.labels))
+        return SegmenterStage(self.split, segmenter, self.ws, self.masks, self.config, transfer, mirrored_ids(self.labels))
 
     def _style_transfer(self, levels: list[torch.Tensor]) -> StyleTransfer:
         """Style-transfer labelling, calibrated to the features ``levels`` of every block."""
@@ -73,16 +73,16 @@ class SegmenterDefinition(TrainedStage):
                 f"with {len(self.ws)} labelled samples, style-transfer labelling is on (style_transfer_max_labels "
                 f"{self.config.style_transfer_max_labels}): give the rearranger and its clusters, or set style_transfer_max_labels to 0"
             )
-        check_compatible(self.cut, self.clusters, self.rearranger)
-        from_cut = levels[self.cut.generator.synthesis.block_resolutions.index(self.cut.resolution) :]
+        check_compatible(self.split, self.clusters, self.rearranger)
+        from_cut = levels[self.split.generator.synthesis.block_resolutions.index(self.split.resolution) :]
         with seeded(self.loop.seed, "init", "look reader"):
             reader = self._new_segmenter(from_cut, skip_levels=0)
         reader.calibrate([level.cpu() for level in from_cut])
-        labeler = StyleTransferLabeler(Frozen(self.cut, self.clusters, self.rearranger), self.ws)
+        labeler = StyleTransferLabeler(Frozen(self.split, self.clusters, self.rearranger), self.ws)
         return StyleTransfer(labeler, reader, round(self.steps * (1 - STYLE_TRANSFER_PHASE)))
 
     def _new_segmenter(self, levels: list[torch.Tensor], skip_levels: int = 1) -> FewShotSegmenter:
-        channels, generator = [level.shape[1] for level in levels], self.cut.generator
+        channels, generator = [level.shape[1] for level in levels], self.split.generator
         return FewShotSegmenter(channels, generator.resolution, len(self.labels), start=generator.start, skip_levels=skip_levels)
 
     def save_more(self, out: Path) -> None:
