@@ -217,7 +217,7 @@ class LabelMode:
 
     def kept(self) -> None:
         """Wait until the server has what was painted."""
-        self.studio.wait("() => !studio.labelling.dirty && document.querySelector('.label-kept').textContent.startsWith('Kept')")
+        self.studio.wait("() => !studio.labelling.dirty && document.querySelector('.label-kept').textContent.startsWith('Saved')")
 
     @property
     def seed(self) -> int:

@@ -137,7 +137,7 @@ export class Files {
   async keepPicture() {
     const { header, payload } = this.renders.request([this.state.work.seed]);
     download(await (await post(paths.keepPicture(), encodeFrame(header, payload))).blob(), `${this.stem}.png`);
-    say("Picture kept");
+    say("Picture saved");
   }
 
   /** The mask as an index PNG; a drawing as a grey one. */
@@ -145,7 +145,7 @@ export class Files {
     const { bundle, condition } = this.state;
     const { header, payload } = this.renders.request([this.state.work.seed]);
     download(await (await post(paths.keepMask(), encodeFrame(header, payload))).blob(), `${bundle.name}-${condition.reads}.png`);
-    say(condition.mode === "ink" ? "Drawing kept" : "Mask kept");
+    say(condition.mode === "ink" ? "Drawing saved" : "Mask saved");
   }
 
   async keepProject() {
@@ -153,7 +153,7 @@ export class Files {
     const { header, payload } = this.renders.request([work.seed]);
     const frame = encodeFrame({ ...header, settings: { strip: work.strip } }, payload);
     download(await (await post(paths.saveProject(), frame)).blob(), `${this.stem}.json`);
-    say("Project kept");
+    say("Project saved");
   }
 
   /** Do it; where it fails, say why over the page. */

@@ -1,4 +1,4 @@
-// The bar at the top: modes, bundle, history, start and keep, settings, help, and the state of the connection.
+// The bar at the top: modes, bundle, history, start and save, settings, help, and the state of the connection.
 
 import { arrowKeys, byId, choose, iconButton, make } from "./dom.js";
 import { keyOf } from "./keys.js";
@@ -25,14 +25,14 @@ export function buildHeader({ state, files, start, socket, renders, step, openBu
   state.addEventListener("history", showHistory);
   showHistory();
 
-  // start and keep
+  // start and save
   const startButton = iconButton("start", `Start from a sample, a file, a blank or an example (${keyOf("start")})`, { id: "start-button", on: { click: () => start.show() } }, "Start from");
   startButton.setAttribute("aria-haspopup", "dialog");
-  const keepButton = iconButton("keep", "Keep the picture, the mask or the project", { id: "keep-button" }, "Keep");
-  for (const [button, words] of [[startButton, "Start from"], [keepButton, "Keep"]]) button.setAttribute("aria-label", words);
+  const keepButton = iconButton("keep", "Save the picture, the mask or the project", { id: "keep-button" }, "Save");
+  for (const [button, words] of [[startButton, "Start from"], [keepButton, "Save"]]) button.setAttribute("aria-label", words);
   byId("work").append(startButton, keepButton);
   const keeping = (action) => () => files.attempt(action);
-  menu(keepButton, "Keep", [
+  menu(keepButton, "Save", [
     { icon: "image", name: "picture", text: "Picture", hint: "PNG with bundle, seeds and licence", key: keyOf("picture"), act: keeping(() => files.keepPicture()) },
     { icon: "mask", name: "mask", text: "Mask or drawing", hint: "PNG whose pixel values are label ids", act: keeping(() => files.keepMask()) },
     { icon: "project", name: "project", text: "Project", hint: "all that is needed to go on", key: keyOf("keep"), act: keeping(() => files.keepProject()) },

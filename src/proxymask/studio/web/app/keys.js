@@ -23,8 +23,8 @@ export const PAGE_KEYS = [
   { action: "patterns", keys: ["n"], group: "View", text: "Patterns as well as colours" },
 
   { action: "start", keys: ["a"], group: "Work", text: "Start from a sample, a file, a blank or an example" },
-  { action: "keep", keys: ["Mod+s"], group: "Work", text: "Keep as a project" },
-  { action: "picture", keys: ["Mod+Shift+s"], group: "Work", text: "Keep the picture" },
+  { action: "keep", keys: ["Mod+s"], group: "Work", text: "Save as a project" },
+  { action: "picture", keys: ["Mod+Shift+s"], group: "Work", text: "Save the picture" },
   { action: "open", keys: ["Mod+o"], group: "Work", text: "Open a project or a mask" },
   { action: "help", keys: ["?"], group: "Help", text: "This sheet" },
 ];

@@ -284,13 +284,13 @@ export class Labelling {
         if (this.set?.id !== now.id) return;
         const joined = now.samples.length !== this.set.samples.length;
         this.#use(now);
-        this.kept.textContent = this.#keptWords("Kept: this");
+        this.kept.textContent = this.#keptWords("Saved: this");
         this.#showState();
         if (joined) this.#showSamples();
       })
       .catch((error) => {
         this.dirty = true;
-        this.kept.textContent = `Not kept: ${error.message}`;
+        this.kept.textContent = `Not saved: ${error.message}`;
         this.timer = setTimeout(() => this.#save(), 3000);
       });
     return this.saving;

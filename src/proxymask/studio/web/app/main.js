@@ -141,7 +141,7 @@ state.addEventListener("settings", ({ detail }) => {
   if (detail.has("live")) renders.now();
   if (detail.has("patterns")) palette.showPatterns();
 });
-state.addEventListener("unsaved", () => toast("This browser does not let the page keep your work: keep it as a project.", { bad: true, key: "unsaved" }));
+state.addEventListener("unsaved", () => toast("This browser does not let the page keep your work: save it as a project.", { bad: true, key: "unsaved" }));
 
 function step(which) {
   const name = state.step(which);
