@@ -1,4 +1,4 @@
-"""What each part beyond the paper is worth: the full recipe (by default the demo preset), and each part off alone, on any domain.
+"""What each part beyond the paper is worth, and L_adv of the mapper, which the paper has: the full recipe (by default the demo preset), and each part off alone, on any domain.
 
     python -m ablations.parts --data data/avatars64 --masks data/test64 --generator avatars --clusters avatars \\
         --labels runs/avatars-labels --discriminator runs/g64 --work runs/ablations-avatars --steps 4000 --mapper-steps 2400 \\
@@ -27,6 +27,7 @@ ARMS: Mapping[str, Arm] = {
     "no-real-pictures": Arm(real=False),
     "no-narrowing": Arm(narrowed=False),
     "no-L_label": Arm(mapper={"lambda_label": 0.0}),
+    "no-L_adv": Arm(mapper={"lambda_adv": 0.0}),  # the rearranger keeps its own
     "no-label-prior": Arm(mapper={"label_prior": False}),
     "no-style-prior": Arm(mapper={"proxy_mask_mode": "hard"}),
     "student": Arm(student=True),
@@ -50,6 +51,7 @@ PARTS = (
     Part("refinement block", "full", "no-refinement"),
     Part("L_mix (off: L_self)", "full", "no-L_mix"),
     Part("L_label", "full", "no-L_label"),
+    Part("L_adv of the mapper, which the paper has", "full", "no-L_adv"),
     Part("label prior (off: the coarser style prior)", "full", "no-label-prior"),
     Part("style prior", "full", "no-style-prior"),
     Part("attention start: centroids, mask in the keys", "full", "no-attention-start"),
