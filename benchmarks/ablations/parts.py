@@ -1,4 +1,6 @@
-"""What each part beyond the paper is worth, and L_adv of the mapper, which the paper has: the full recipe (by default the demo preset), and each part off alone, on any domain.
+"""What each part beyond the paper is worth, and L_adv of the mapper, which the paper has.
+
+The full recipe (by default the demo preset), and each part off alone, on any domain.
 
     python -m ablations.parts --data data/avatars64 --masks data/test64 --generator avatars --clusters avatars \\
         --labels runs/avatars-labels --discriminator runs/g64 --work runs/ablations-avatars --steps 4000 --mapper-steps 2400 \\
