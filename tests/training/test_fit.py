@@ -257,6 +257,40 @@ def test_retraining_keeps_the_hashes(copy):
     assert len(list(work.glob("mapper.*"))) == 1  # the earlier one is kept
 
 
+def test_what_was_added_to_the_bundle_stays(copy):
+    """``bundle add`` into the folder of a fit, and a README.md of one's own: the next fit leaves them, or takes them over."""
+    to_label, model = copy / "model.work" / "to-label", copy / "model"
+    paint(to_label / "000000.mask.png")
+    fit(config(copy))
+    more = Bundle.load(model)
+    more.mappers |= {"mask-1": more.mappers["mask"], "depth": UNetMapper(1, 5, 8, SIZE, channel_base=128, channel_max=16)}
+    more.conditions["depth"] = {"condition": "depth", "channels": 1, "extractor": "depth-net"}
+    more.extractors["depth"] = DepthNet(4)
+    more.save(model, card="# mine\n")
+    whole, log = digests(model, "."), Log()
+    fit(config(copy), log)
+    assert "was changed since fit wrote it, and fit has nothing new for it" in log.text
+    assert digests(model, ".") == whole
+    paint(to_label / "000001.mask.png")
+    log = Log()
+    fit(config(copy), log)
+    assert f"as it was it is kept as {copy / 'model.earlier-1'}; the new one has the mappers depth, mask, mask-1" in log.text
+    assert digests(copy / "model.earlier-1", ".") == whole
+    kept = ("README.md", "mappers/depth", "mappers/mask-1", "extractors")
+    assert digests(model, *kept) == digests(copy / "model.earlier-1", *kept) != {}
+    assert digests(model, "mappers/mask") != digests(copy / "model.earlier-1", "mappers/mask")
+    assert check_bundle(model) == []
+    again, log = digests(model, "."), Log()
+    fit(config(copy), log)
+    assert "fit has nothing new for it" in log.text
+    assert digests(model, ".") == again
+    labels = to_label / "labels.json"
+    labels.write_text(labels.read_text().replace("part 1", "part one"))
+    fit(config(copy), log)
+    assert "the new one has the mappers depth, mask, without mask-1, for other networks or labels" in log.text
+    assert digests(copy / "model.earlier-2", ".") == again
+
+
 def test_bundle_without_labels_asks_for_them(copy):
     result = fit(config(copy, images=None, bundle=str(copy / "model"), out=copy / "second"))
     assert result.bundle is None

@@ -73,10 +73,13 @@ class BundleAdd(Checked):
             raise ProxymaskError(
                 f"{self.run_folder} {found}: give the run folder of proxymask train mapper, detail, segmenter or generator"
             )
-        adders[part or "mapper"](bundle)
+        card = bundle.written_card()
+        done = adders[part or "mapper"](bundle)
+        bundle.save(self.out, card=card)
+        print(f"{self.out}: {done}")
 
-    def _add_mapper(self, bundle: "Bundle") -> None:
-        """Add a mapper, with the condition that it reads and the extractor that it learned from."""
+    def _add_mapper(self, bundle: "Bundle") -> str:
+        """Add a mapper, with the condition that it reads and the extractor that it learned from; returns what to say, as all of these."""
         from ..conditions.extractors import DEPTH_NET
         from ..core.files import read_json
         from ..inference.bundle import MASK
@@ -118,8 +121,7 @@ class BundleAdd(Checked):
             bundle.extractors[name] = extractor
         elif about.get("extractor") == DEPTH_NET:
             note(f"note: {self.run_folder} keeps no depth network, so {self.out} has none for {name}: --from-photo needs --weights")
-        self._save(bundle)
-        print(f"{self.out}: mappers {bundle.mappers_text()}")
+        return f"mappers {bundle.mappers_text()}"
 
     def _trained_with(self) -> dict[str, Any]:
         """The settings and inputs of the run, see ``identity_of``; empty where the run says nothing."""
@@ -127,13 +129,7 @@ class BundleAdd(Checked):
 
         return (mark_of(self.run_folder) or {}).get("identity", {})
 
-    def _save(self, bundle: "Bundle") -> None:
-        from ..inference.bundle import find_bundle
-
-        card = find_bundle(self.bundle) / "README.md"
-        bundle.save(self.out, card=card.read_text(encoding="utf-8") if card.is_file() else None)
-
-    def _add_detail(self, bundle: "Bundle") -> None:
+    def _add_detail(self, bundle: "Bundle") -> str:
         """Add a detail network for the input of a mapper of the bundle, with which it was trained."""
         from ..core.hashing import short_hash
         from ..models.detail_network import DetailNetwork
@@ -159,10 +155,9 @@ class BundleAdd(Checked):
         if name in bundle.details:
             note(f"note: {self.out} gets this detail network in place of the one for {name} of --bundle {self.bundle}; edit its README.md")
         bundle.details[name] = network
-        self._save(bundle)
-        print(f"{self.out}: detail networks for {bundle.details_text()}")
+        return f"detail networks for {bundle.details_text()}"
 
-    def _add_segmenter(self, bundle: "Bundle") -> None:
+    def _add_segmenter(self, bundle: "Bundle") -> str:
         """Add a segmenter of samples of the bundle's generator, and with it the label set where the bundle has none."""
         from ..core.hashing import short_hash
         from ..models.few_shot_segmenter import FewShotSegmenter
@@ -179,8 +174,7 @@ class BundleAdd(Checked):
         if bundle.segmenter is not None:
             note(f"note: {self.out} gets this segmenter in place of that of --bundle {self.bundle}; edit its README.md")
         bundle.segmenter = segmenter
-        self._save(bundle)
-        print(f"{self.out}: a segmenter of {len(labels)} labels")
+        return f"a segmenter of {len(labels)} labels"
 
     def _take_labels(self, bundle: "Bundle") -> "LabelSet":
         """The labels of the run, which a bundle without labels gets; they must be those of one that has some."""
@@ -195,7 +189,7 @@ class BundleAdd(Checked):
         bundle.labels = bundle.labels or labels
         return labels
 
-    def _put_generator(self, bundle: "Bundle") -> None:
+    def _put_generator(self, bundle: "Bundle") -> str:
         """Put a generator that was grown from the bundle's own into it. All else reads the old blocks, which have to be the same."""
         from ..core.hashing import weights_hash
         from ..core.sizes import size_text
@@ -218,9 +212,8 @@ class BundleAdd(Checked):
             bundle.segmenter = grow_segmenter(bundle.segmenter, list(channels))
         bundle.generator = generator
         bundle.about["generator"] = weights_hash(generator)
-        self._save(bundle)
-        note(f"note: name and card are still those of the old bundle: edit {self.out / 'README.md'}")
-        print(f"{self.out}: pictures of {size_text(bundle.size)}; mappers {bundle.mappers_text()}")
+        note(f"note: the name is still that of the old bundle, and the card where somebody wrote it: edit {self.out / 'README.md'}")
+        return f"pictures of {size_text(bundle.size)}; mappers {bundle.mappers_text()}"
 
     def _check(self, bundle: "Bundle", mapper: "Mapper", trained_with: dict[str, Any]) -> None:
         """The mapper must have been trained with the bundle's own generator and clusters."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -208,6 +209,11 @@ def replace_folder(new: Path, folder: Path) -> None:
     os.replace(new, folder)
     _keep_others(old, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """The first of NAME-1, NAME-2, ... in ``folder`` that is not there."""
+    return next(path for number in itertools.count(1) if not (path := folder / f"{name}-{number}").exists())
 
 
 def real_folder(folder: Path) -> Path:

@@ -235,8 +235,15 @@ class Bundle:
         lines += [f"{self.clusters.num_clusters} proxy clusters. Mappers: {self.mappers_text()}.{details}", ""]
         if self.labels is not None:
             lines += ["Labels: " + ", ".join(f"{label.id} {label.name}" for label in self.labels.labels), ""]
-        lines += [f"- {key}: {value}" for key, value in self.about.items()]
+        said = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in self.about.items()}
+        lines += [f"- {key}: {value}" for key, value in said.items()]
         return "\n".join(lines) + "\n"
+
+    def written_card(self) -> str | None:
+        """The README.md in its folder where somebody wrote it; None where there is none, or it is the plain card of this bundle."""
+        file = None if self.folder is None else find_bundle(self.folder) / "README.md"
+        text = file.read_text(encoding="utf-8", errors="replace") if file is not None and file.is_file() else None
+        return None if text == self.with_terms(self.card()) else text
 
     def with_terms(self, card: str) -> str:
         """``card`` with a section, at its end, on source and licence of the extractors that the mappers learned from."""

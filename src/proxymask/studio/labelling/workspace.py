@@ -8,7 +8,6 @@ A folder of labels is what ``proxymask fit --labels`` takes. It is made when the
 removes is renamed to ``NAME.removed-N``.
 """
 
-import itertools
 import os
 import re
 import secrets
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ProxymaskError
-from ...core.files import read_json, write_json
+from ...core.files import free_name, read_json, write_json
 from ...core.hashing import json_hash
 from ...imaging.labels import LabelSet
 from ...imaging.masks import read_mask, resize_mask, write_mask
@@ -299,7 +298,7 @@ class Workspace:
 
 def copy_aside(folder: Path, files: Sequence[Path]) -> None:
     """Copy files of ``folder`` into its subfolder before-N, so that a change of them loses nothing."""
-    target = _free(folder, "before")
+    target = free_name(folder, "before")
     target.mkdir()
     for file in files:
         shutil.copy2(file, target / file.name)
@@ -307,9 +306,4 @@ def copy_aside(folder: Path, files: Sequence[Path]) -> None:
 
 def put_aside(path: Path) -> None:
     """Rename a file or folder to NAME.removed-N; it is no longer used, and nothing is lost."""
-    os.replace(path, _free(path.parent, f"{path.name}.removed"))
-
-
-def _free(folder: Path, name: str) -> Path:
-    """The first NAME-N in ``folder`` that is not there."""
-    return next(path for number in itertools.count(1) if not (path := folder / f"{name}-{number}").exists())
+    os.replace(path, free_name(path.parent, f"{path.name}.removed"))

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ProxymaskError
-from ...core.files import read_json, replace_folder, write_json
-from ...core.hashing import file_hash
+from ...core.errors import ProxymaskError, os_reason
+from ...core.files import free_name, read_json, replace_folder, write_json
+from ...core.hashing import file_hash, short_hash
 from ...inference.bundle import Bundle, check_bundle
 from ..presets import preset_title
 from .state import FitState, needed
@@ -14,13 +14,19 @@ from .state import FitState, needed
 KEPT = ("generator", "clusters", "rearranger")  # parts of a bundle that new labels do not change
 
 
-def write_bundle(state: FitState) -> None:
+def write_bundle(state: FitState) -> str:
     """Write what there is as a bundle to --out; with --bundle, the files of the parts that do not change are copied.
+
+    A bundle in --out that was changed since ``fit`` wrote it is copied to ``OUT.earlier-N`` first. The new one takes over what was added
+    to it by ``bundle add``, and its README.md if somebody wrote that.
+
+    Returns:
+        What became of such a bundle; "" where there was none.
 
     Raises:
         ProxymaskError: it cannot be written, or the bundle changed while it was copied.
     """
-    source = state.source
+    source, record = state.source, state.work / "written.json"
     bundle = Bundle(
         generator=needed(state.generator),
         cut=state.cut,
@@ -31,35 +37,79 @@ def write_bundle(state: FitState) -> None:
         name=state.config.name or (source.name if source is not None and state.in_place else state.out.name),
         about=_about(state),
     )
-    _add_mappers(bundle, state)
-    if source is None:
-        bundle.save(state.out)
-        return
-    staging = bundle.save(state.work / "bundle")
-    _copy_kept(needed(source.folder), staging)
-    problems = check_bundle(staging)
-    if problems:
-        raise ProxymaskError(f"{staging}: {'; '.join(problems)}")
-    replace_folder(staging, state.out)
-
-
-def _add_mappers(bundle: Bundle, state: FitState) -> None:
-    """Put in the mappers of --bundle with what belongs to them, and in the place of "mask" the new one.
-
-    Where the labels are others than those of --bundle, its mappers that read labels are left out.
-    """
-    source = state.source
     if source is not None:
-        bundle.mappers, bundle.conditions = dict(source.mappers), dict(source.conditions)
-        bundle.details, bundle.extractors = dict(source.details), dict(source.extractors)
-        for name in source.mappers if state.mapper is not None else ():
-            of_labels = source.condition_of(name)["condition"] in ("mask", "scribble")
-            if name == "mask" or (of_labels and source.labels != bundle.labels):
-                bundle.remove_mapper(name)
+        _take_over(bundle, source)
     if state.mapper is not None:
         bundle.mappers["mask"] = state.mapper
     if state.detail is not None:
         bundle.details["mask"] = state.detail
+    made, before = _staged(bundle, state), read_json(record) if record.is_file() else {}
+    card, said = None, ""
+    if (state.out / "bundle.json").is_file() and _files(state.out) != before:
+        if made == before:
+            shutil.rmtree(state.work / "bundle")
+            return f"{state.out} was changed since fit wrote it, and fit has nothing new for it: it is left as it is"
+        earlier = Bundle.load(state.out)
+        left = [] if state.in_place else _take_over(bundle, earlier)
+        card = earlier.written_card()
+        _staged(bundle, state, card)
+        aside = free_name(state.out.parent, f"{state.out.name}.earlier")
+        try:
+            shutil.copytree(state.out, aside)
+        except OSError as error:
+            raise ProxymaskError(
+                f"cannot copy {state.out} to {aside} ({os_reason(error)}): make room, and run the same command again"
+            ) from None
+        said = f"{state.out} was changed since fit wrote it: as it was it is kept as {aside}; the new one has the mappers " + (
+            bundle.mappers_text() + (f", without {', '.join(left)}, for other networks or labels" if left else "")
+        )
+    write_json(record, made)
+    if source is not None:
+        replace_folder(state.work / "bundle", state.out)
+    else:
+        bundle.save(state.out, card=card)
+        shutil.rmtree(state.work / "bundle")
+    return said
+
+
+def _take_over(bundle: Bundle, source: Bundle) -> list[str]:
+    """Give ``bundle`` the mappers of ``source`` but "mask", with what belongs to them.
+
+    Returns:
+        Names of the mappers that do not fit: of other networks, or reading other labels.
+    """
+    left = []
+    same = all(short_hash(getattr(bundle, part)) == short_hash(getattr(source, part)) for part in KEPT)
+    for name, mapper in source.mappers.items():
+        if name in bundle.mappers or (name == "mask" and bundle.labels is not None):
+            continue
+        of_labels = name == "mask" or source.condition_of(name)["condition"] in ("mask", "scribble")
+        if not same or (of_labels and bundle.labels not in (None, source.labels)):
+            left.append(name)
+            continue
+        bundle.mappers[name] = mapper
+        for parts in ("conditions", "details", "extractors"):
+            if name in getattr(source, parts):
+                getattr(bundle, parts)[name] = getattr(source, parts)[name]
+    return left
+
+
+def _staged(bundle: Bundle, state: FitState, card: str | None = None) -> dict[str, str]:
+    """Write a bundle into the work folder; returns :func:`_files` of it."""
+    staging = bundle.save(state.work / "bundle", card=card)
+    if state.source is not None:
+        _copy_kept(needed(state.source.folder), staging)
+    problems = check_bundle(staging)
+    if problems:
+        raise ProxymaskError(f"{staging}: {'; '.join(problems)}")
+    return _files(staging)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a bundle by name: of its networks as bundle.json has them, and of README.md as it is."""
+    found = dict(read_json(folder / "bundle.json")["sha256"])
+    card = folder / "README.md"
+    return found | {card.name: file_hash(card) if card.is_file() else ""}
 
 
 def has_mapper(folder: Path) -> bool:

@@ -177,7 +177,9 @@ def _ask_for_labels(state: FitState) -> FitResult:
 
 def _write_bundle(state: FitState) -> None:
     if is_main():
-        write_bundle(state)
+        note = write_bundle(state)
+        if note:
+            state.report.say(f"note: {note}")
         state.report.say(f"bundle: {state.out}")
         if state.mapper is not None:
             state.report.say(
