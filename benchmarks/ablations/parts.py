@@ -59,7 +59,7 @@ PARTS = (
     Part("attention start: centroids, mask in the keys", "full", "no-attention-start"),
     Part("K = 100 (off: 25)", "full", "25-clusters"),
     Part("real pictures in L_adv (off: the generator's samples)", "full", "no-real-pictures"),
-    Part("style-transfer labelling, with one label", "one-label", "one-label-no-style-transfer"),
+    Part("style-transfer labelling (one label)", "one-label", "one-label-no-style-transfer"),
     Part("narrowing of queries and keys", "full", "no-narrowing", "speed"),
     Part("student mapper, narrower (off: its teacher)", "student", "full", "speed"),
 )

@@ -157,7 +157,8 @@ def label_curve(folder: Path) -> Section:
     if all(is_toy(row["steps"]) for row in rows):
         return only_toys(title, [row["steps"] for row in rows], "labels", {"Numbers of the toys": joined([body, drawn]), **folded})
     notes = curve_notes(rows, chains) + ("" if same else " All of the avatars before, 64 pixels.")
-    return Section(title, curve_found(chains), "labels", notes, body, drawn, folded)
+    said = curve_found(chains) if same else f"Not measured yet for the model and recipe of today. Before: {curve_found(chains)}"
+    return Section(title, said, "labels", notes, body, drawn, folded)
 
 
 def curve_table(chains: Mapping[int, Sequence[Mapping[str, Any]]], chosen: Mapping[int, Mapping[str, Any]]) -> str:

@@ -52,10 +52,11 @@ def section(folder: Path) -> Section:
     whole = "mIoU, borders and the weakest class are better in every run and by every judge"
     part = "some numbers are worse in some run or by some judge"
     worse = []
-    for first in firsts:
-        grown = [100 * change for run in runs if run.domain == first.domain for change in run.growth("distance")]
+    for run in runs:
+        grown = [100 * change for change in run.growth("distance")]
         if max(grown) > 0:
-            worse.append(f"on {first.domain} the distance to real pictures grows by up to {max(grown):.0f} %")
+            name = ", ".join(filter(None, [run.domain, run.rest]))
+            worse.append(f"the distance to real pictures grows by up to {max(grown):.0f} % ({name})")
     weakest = listed([f"{words(run.weakest())} ({run.domain})" for run in firsts])
     count = listed([f"{count:,}" for count in sorted({run.stored["count"] for run in runs})])
     return Section(

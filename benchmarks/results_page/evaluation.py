@@ -28,8 +28,11 @@ ROWS = {
 }
 LEGEND = """* Proxy masks, no mapper: pictures from proxy masks of other samples. Scored against the judge's reading of that sample.
 * Masks on the proxy grid and back: masks made as coarse as a proxy mask, scored without any picture.
-* Real pictures: for the distance other real pictures, the floor; for the scores the judge's reading of them, its own accuracy.
-* Distance relative to the generator's own: both distances less the floor.
+* Real pictures: for the distance other real pictures, the floor; for the scores the judge's reading of them, its own accuracy. All
+  distances are to pictures that the generator learned from, and the floor is between two parts of these.
+* Distance relative to the generator's own: both distances less the floor. It is below 1 where real masks bring layouts that the
+  generator's own samples have less often.
+* The proxy grid is no upper bound where a detail network draws what is finer.
 * Colours of the own style: share of pictures whose colours are nearest to those of their own style, of 20 styles (by chance 0.05).
 * Diversity: perceptual distance between pictures of one mask in several styles, in the features of the judge."""
 UNSAID = ("FID and KID proper", "not computed:", "no masks:")  # notes about what is not here, of which the page has sentences of its own
@@ -61,15 +64,15 @@ class Evaluated:
         return next((row["classes"] for row in self.found if (row["key"], row["of"]) == (key, of) and "classes" in row), {})
 
 
-def evaluated(folder: Path) -> list[Evaluated]:
+def evaluated(folder: Path, start: str = "evaluation-") -> list[Evaluated]:
     """All evaluations that are there: of a domain first those with most labelled samples, at last that of the supplement."""
     found = []
-    for path in sorted(folder.glob("evaluation-*.json")):
+    for path in sorted(folder.glob(f"{start}*.json")):
         stored = read_json(path)
         if "numbers" not in stored:
             continue
         paper = stored["about"]["protocol"] == "paper"
-        domain, _, rest = path.stem.removeprefix("evaluation-").removeprefix("paper-").partition("-")
+        domain, _, rest = path.stem.removeprefix(start).removeprefix("paper-").partition("-")
         name = "supplement B.1" if paper else words(rest) or "from masks"
         found.append(Evaluated(domain, name, stored["about"], stored.get("notes", []), stored["numbers"]))
     return sorted(found, key=lambda one: (one.domain, one.name == "supplement B.1", -_labels(one.name), one.name))
@@ -122,7 +125,7 @@ def without_masks(domain: str, one: Evaluated) -> str:
     far = listed([f"{value:.2f} times ({network})" for network, value in ratios.items()])
     return (
         f"On {domain}, which have no exact masks, {100 * kept:.1f} % of the positions get the cluster of the proxy mask, and pictures are "
-        f"{far} as far from real ones as the generator's own."
+        f"{far} as far from real ones as the generator's own, both less the floor."
     )
 
 
@@ -131,7 +134,7 @@ def losses(ones: Sequence[Evaluated]) -> str:
     parts = []
     ratios = [f"{v:.2f} ({one.name})" for one in ones if (v := one.at.get(("frechet_ratio/judge", "masks"))) is not None and v > 1]
     if ratios:
-        parts.append(f"the pictures are {listed(ratios)} times as far from real ones as the generator's own")
+        parts.append(f"the pictures are {listed(ratios)} times as far from real ones as the generator's own, both less the floor")
     parts += weakest(ones)
     others = [f"{100 - 100 * v:.0f} % ({one.name})" for one in ones if (v := one.at.get(("style_consistency", "masks"))) is not None]
     if others:

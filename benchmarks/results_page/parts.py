@@ -104,7 +104,9 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
             text.append(f"on {place} alone: {titles(part for part in quality if paying[part] == [place])}")
     trades = [one for one in worths if one.part in quality and one.better and one.worse]
     traded = {one.part for one in trades}
-    text.append(f"nowhere: {titles(part for part in quality if not paying[part] and part not in traded)}")
+    idle = [part for part in quality if not paying[part] and part not in traded]
+    if idle:
+        text.append(f"parts that pay nowhere: {titles(idle)}")
     more = []
     if trades:
         more.append(f"Trades: {', '.join(f'{one.part.title} ({one.domain})' for one in trades)}.")
@@ -119,7 +121,7 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
     small = [one for one in worths if one.seeds < 2 and abs(next(iter(one.gains.values()))) < SECOND_SEED]
     unsure = ", ".join(f"{one.part.title} ({one.domain})" for one in small)
     if unsure:
-        more.append(f"Differences below {SECOND_SEED} mIoU, which need a second seed: {unsure}.")
+        more.append(f"Differences in mIoU below {SECOND_SEED}, of which one seed says little: {unsure}.")
     return f"{'; '.join(text)}.", " ".join(more)
 
 

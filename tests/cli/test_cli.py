@@ -243,6 +243,19 @@ def test_data_of_scenes_and_inspect(kind, tmp_path, capsys):
     assert "made by proxymask" in shown
 
 
+def test_of_many_files_that_cannot_be_used_a_few_are_named(tmp_path, capsys):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for index in range(9):
+        noise = np.random.default_rng(index).integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(masks / f"{index}.png")
+    shutil.copy(MASK, masks / "good.png")
+    assert run("generate", "--mask", masks, "--out", tmp_path / "out") == 2
+    shown = capsys.readouterr().err
+    assert shown.count("looks like a photo") == 5
+    assert "skipped: 4 more files" in shown
+
+
 def test_data_prepare_names_what_it_skips(tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()

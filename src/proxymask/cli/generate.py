@@ -12,7 +12,7 @@ from ..core.errors import ProxymaskError
 from .hints import bundle_option, command_line
 from .options import BundleName, Common, Computing, OptionalPath, OptionalSeed, SeedStyle, Truncation, open_synthesizer
 from .progress import progress
-from .streams import note
+from .streams import FileNotes, note
 
 if TYPE_CHECKING:
     import torch
@@ -165,7 +165,7 @@ class Generate(Checked):
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
         _check_outside(self.out, [mask])
-        good, bad, warned = [], 0, 0
+        good, bad, warned, notes = [], 0, 0, FileNotes()
         target = Target(synth.bundle.labels, synth.size, synth.bundle.clusters.size)
         for file in files:
             try:
@@ -176,12 +176,13 @@ class Generate(Checked):
                 if len(files) == 1:
                     raise
                 bad += 1
-                note(f"skipped: {error.message}")
+                notes.say("skipped", f"skipped: {error.message}")
                 continue
             problems = mask_problems(read, ids, target)
             warned += bool(problems)
             for found in (*read.notes, *(problems if len(files) == 1 else ())):
-                note(f"note: {file.path}: {found}")
+                notes.say(f"note: {found}", f"note: {file.path}: {found}")
+        notes.end()
         if warned and len(files) > 1:
             check = command_line("mask", "check", mask, *bundle_option(self.bundle))
             note(f"note: parts of {warned} of the {len(files)} masks may not appear as painted; {check} lists them")
@@ -216,7 +217,7 @@ class Generate(Checked):
         )
         _check_outside(self.out, self.input)
         good: list[tuple[str, list[Reading]]] = []
-        bad = 0
+        bad, notes = 0, FileNotes()
         for name, paths in groups:
             try:
                 readings = [
@@ -227,12 +228,13 @@ class Generate(Checked):
                 if len(groups) == 1:
                     raise ProxymaskError(error.message + self._other_input(groups[0][1][0])) from None
                 bad += 1
-                note(f"skipped: {error.message}")
+                notes.say("skipped", f"skipped: {error.message}")
                 continue
             for path, reading in zip(paths, readings, strict=True):
                 for found in reading.notes:
-                    note(f"note: {path}: {found}")
+                    notes.say(f"note: {found}", f"note: {path}: {found}")
             good.append((name, readings))
+        notes.end()
         done = 0
         with progress("rendering") as report:
             for style_seed in self._styles():

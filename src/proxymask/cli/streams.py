@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from collections import Counter
 from typing import Any
 
 OUTPUT = "the output"  # in place of a file's name in errors of standard output
@@ -49,6 +50,29 @@ def note(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         _silence(sys.stderr)
+
+
+class FileNotes:
+    """Lines about files on standard error: of each kind the first ones are shown, the others are counted by :meth:`end`.
+
+    Args:
+        most: how many of a kind are shown.
+    """
+
+    def __init__(self, most: int = 5) -> None:
+        self.most, self._counts = most, Counter[str]()
+
+    def say(self, kind: str, line: str) -> None:
+        """A line; ``kind``: what it has in common with others, which begins the line that counts them."""
+        self._counts[kind] += 1
+        if self._counts[kind] <= self.most:
+            note(line)
+
+    def end(self) -> None:
+        """Say how many were not shown."""
+        for kind, count in self._counts.items():
+            if count > self.most:
+                note(f"{kind}: {count - self.most:,} more files")
 
 
 def _silence(stream: io.TextIOBase | object) -> None:

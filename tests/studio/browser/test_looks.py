@@ -39,7 +39,7 @@ def look(request, open_studio, keep_screenshot):
 def test_painting(look):
     studio = look.open(viewport={"width": 1440, "height": 900})
     studio.start_from("long hair")
-    studio.page.get_by_role("radio", name="Style 2", exact=True).click()
+    studio.page.get_by_role("radio", name="Style 7", exact=True).click()
     studio.settle(strip=True)
     studio.press("6")
     studio.stroke((110, 190), (128, 205), (150, 190))

@@ -69,15 +69,15 @@ def test_the_style_of_a_label_is_not_that_of_a_cluster(open_studio):
     scope = studio.page.get_by_label("What the style is for")
     assert "facial hair" in scope.locator("option").all_inner_texts(), "named as in the list of labels"
     scope.select_option(label="top")
-    studio.page.get_by_role("radio", name="Style 3", exact=True).click()
+    studio.page.get_by_role("radio", name="Style 8", exact=True).click()
     studio.settle()
     marked = studio.page.locator(".region-mark:not([hidden])")
-    assert marked.all_inner_texts() == ["style 3"]
+    assert marked.all_inner_texts() == ["style 8"]
     show_clusters(studio)
     assert marked.count() == 0
     studio.page.get_by_role("radio", name="mask").click()
     studio.settle()
-    assert marked.all_inner_texts() == ["style 3"]
+    assert marked.all_inner_texts() == ["style 8"]
 
 
 def test_a_bundle_without_labels_is_painted_by_its_clusters(open_studio, browser, tmp_path):

@@ -7,7 +7,7 @@ import { readSettings, saveWork, writeSettings } from "./saves.js";
 
 const SAVE_WAIT = 250; // ms after the last change
 export const STRIP = 6; // styles in the strip
-const FIRST_SEED = 2;
+const FIRST_SEED = 6;
 const KEPT_HISTORY = 2 * 2 ** 20; // bytes of the history that outlast a reload
 export const MAX_SEED = 2 ** 32 - 1;
 const LINES = ["sketch", "edges", "hed", "photo-sketch"];
@@ -49,7 +49,7 @@ const fresh = (bundle) => ({
   bundle,
   condition: "mask",
   seed: FIRST_SEED,
-  strip: Array.from({ length: STRIP }, (_, i) => i),
+  strip: Array.from({ length: STRIP }, (_, i) => FIRST_SEED + i),
   truncation: 1,
   regions: {}, // label id -> seed
 });
