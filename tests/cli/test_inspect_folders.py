@@ -55,3 +55,13 @@ def test_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said == f"{tmp_path / 'depth.npy'}: a NumPy array, float32 of shape (2, 2), from 1 to 2.5"
     np.save(tmp_path / "ids.npy", np.full((8, 8), 7, np.uint8))
     assert f"{tmp_path / 'ids.npy'}: a mask" in inspect(tmp_path / "ids.npy", capsys, "--bundle", "avatars")
+
+
+def test_inspect_names_pictures_beside_what_was_prepared_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``fit`` keeps the prepared pictures in a hidden folder among them."""
+    for index in range(3):
+        Image.new("RGB", (20, 20), (index, 0, 0)).save(tmp_path / f"{index}.png")
+    assert main(["data", "prepare", str(tmp_path), "--size", "16", "--out", str(tmp_path / ".prepared-16")]) == 0
+    shown = inspect(tmp_path, capsys)
+    assert "a folder of 3 pictures" in shown
+    assert "a prepared set of 3 pictures of 16x16" in shown

@@ -71,7 +71,7 @@ class Generate(Checked):
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
     details: bool = True
-    """Draw thin parts and borders by the detail networks, where the bundle has them; --no-details turns that off."""
+    """Draw thin parts and borders by the detail networks, where the bundle has them. It is on unless --no-details is given."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 

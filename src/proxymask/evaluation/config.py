@@ -37,7 +37,7 @@ class EvaluationConfig(Checked):
     mapper: str = "mask"
     """Mapper of the bundle to measure; proxymask inspect BUNDLE lists them."""
     details: bool = True
-    """Draw thin parts and borders by the mapper's detail network, where it has one; --no-details turns that off."""
+    """Draw thin parts and borders by the mapper's detail network, where it has one. It is on unless --no-details is given."""
     count: Annotated[int | None, Range(2, 10**7)] = None
     """Number of pictures of each kind; if not given, 2,000, or 28,000 with --protocol paper."""
     features: tuple[str, ...] = ()

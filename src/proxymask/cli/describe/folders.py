@@ -40,6 +40,8 @@ def describe_folder(folder: Path, labels: LabelSet | None) -> Description:
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and _is_known(part)]
     if parts:
         described = [describe_folder(part, labels) for part in parts]
+        if all(part.name.startswith(".") for part in parts) and list_pictures(folder).files:  # what fit has prepared of these pictures
+            described.insert(0, plain(_pictures(folder, labels)))
         return Description("\n\n".join(d.text for d in described), [problem for d in described for problem in d.problems])
     return plain(_pictures(folder, labels))
 

@@ -70,7 +70,7 @@ def _kept(state: FitState) -> str:
 
 def _run(state: FitState) -> FitResult:
     missing = _missing(state)
-    if missing:
+    if missing and missing[0] != "labels":  # nothing can be run before they are painted
         with state.report.progress("measuring how fast this machine is") as count:
             plan = make_plan(state, missing, count)
         state.costs = {row.stage: row.cost for row in plan.rows}
@@ -139,6 +139,7 @@ def _run_stage(state: FitState, stage: str) -> None:
     barrier()
     if stage == "segmenter":
         labelled = needed(state.labelled)
+        state.report.say(f"labelled: {', '.join(labelled.names)}")
         for note in absent_labels(labelled.labels, labelled.masks):
             state.report.say(f"note: {note}")
     reset_peak()  # what the stages before it have left free
