@@ -131,7 +131,7 @@ def baselines(folder: Path) -> Section:
             gains.append(ours["mIoU"] - theirs["mIoU"])
             for name in ours:
                 if (ours[name] > theirs[name]) if name.startswith("frechet") else (ours[name] < theirs[name]):
-                    behind.append(f"{name} ({one.domain}, {one.name}, {HEADS[of]})")
+                    behind.append(f"{name.replace('frechet', 'distance')} ({one.domain}, {one.name}, {HEADS[of]})")
     known = " and ".join(name for of, name in NAMES.items() if any(("miou", of) in one.at for one in every))
     more_than = f"the mIoU is {min(gains):.2f} to {max(gains):.2f} above that of {known}"
     said = f"Without a detail network, which no baseline has, {more_than}."
