@@ -11,7 +11,7 @@ from proxymask.models.growing import grow_discriminator, grow_generator
 from proxymask.training import losses
 from proxymask.training.adversarial import discriminator_update, stylegan_adam
 from proxymask.training.augment import diff_augment
-from proxymask.training.generator import GeneratorConfig, GeneratorStage
+from proxymask.training.generator import GeneratorConfig, GeneratorStage, keep_loss
 
 
 def test_stylegan_adam() -> None:
@@ -66,7 +66,7 @@ def test_frozen_blocks_keep_their_weights(path_weight: float, tmp_path: Path) ->
 
 
 def test_new_blocks_keep_the_smaller_pictures() -> None:
-    """L_keep is what pictures reduced by area differ from the smaller generator's; it has a gradient in the new blocks alone."""
+    """L_keep is of these pictures and the smaller generator's; it has a gradient in the new blocks alone."""
     smaller = tiny.make_generator(noise=0.0)
     sizes = (2 * tiny.SIZE, smaller.config["channel_base"], smaller.config["channel_max"])
     torch.manual_seed(0)
@@ -81,13 +81,29 @@ def test_new_blocks_keep_the_smaller_pictures() -> None:
     assert loss is not None
     torch.testing.assert_close(picture, grown.synthesis(ws, "none"))  # whose noise has strength 0
     old = smaller.synthesis(ws[:, : smaller.num_ws], "none")
-    assert loss.item() == pytest.approx((torch.nn.functional.avg_pool2d(picture, 2) - old).square().mean().item(), rel=1e-5)
+    assert loss.item() == pytest.approx(keep_loss(picture, old).item(), rel=1e-5)
     loss.backward()
     assert torgb.grad is not None
     assert torgb.grad.abs().max() > 0
     assert all(p.grad is None for name, p in grown.named_parameters() if f"b{2 * tiny.SIZE}." not in name)
     other = tiny.make_stage("generator")
     assert other.picture(other.generator.broadcast(torch.randn(2, tiny.Z)))[1] is None
+
+
+def test_keep_loss() -> None:
+    """What pictures reduced by area differ by; and a frame of the outer two pixels, which are one of the old picture, counts by itself."""
+    old = torch.rand(2, 3, 4, 4)
+    noise = torch.randn(2, 3, 8, 8)
+    noise[:, :, ::2, ::2] = -noise[:, :, 1::2, ::2] - noise[:, :, ::2, 1::2] - noise[:, :, 1::2, 1::2]  # that area does not see
+    inner = torch.nn.functional.pad(torch.ones(4, 4), (2, 2, 2, 2))
+    enlarged = torch.nn.functional.interpolate(old, scale_factor=2.0, mode="bilinear")
+    area = float((torch.nn.functional.avg_pool2d(enlarged, 2) - old).square().mean())
+    assert float(keep_loss(enlarged + inner * noise, old)) == pytest.approx(area, rel=1e-4)
+    change = torch.randn(2, 3, 8, 8)
+    picture = enlarged + change
+    outer = (1 - inner).bool()
+    wanted = (torch.nn.functional.avg_pool2d(picture, 2) - old).square().mean() + change[:, :, outer].square().mean()
+    assert float(keep_loss(picture, old)) == pytest.approx(float(wanted), rel=1e-4)
 
 
 @pytest.mark.parametrize("penalty", [0.0, 5.0])

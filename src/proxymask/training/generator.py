@@ -172,18 +172,14 @@ class GeneratorStage:
             yield loss
 
     def picture(self, ws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Pictures of ``ws`` (B, num_ws, w_dim), with new noise; and L_keep, where the old blocks are frozen: the mean squared difference
-        between these pictures, reduced by area, and those of the old blocks alone.
-
-        The discriminator sees mistakes of layout, which the new blocks cannot mend. Without this term they answer by changing colours.
-        """
+        """Pictures of ``ws`` (B, num_ws, w_dim), with new noise; and L_keep where the old blocks are frozen (:func:`keep_loss`)."""
         if self.old_blocks is None:
             return self.generator.synthesis(ws, "random"), None
         with torch.no_grad():
             state = self.old_blocks.features(ws, "random")
             old = self.old_blocks.image(state, ws)
         picture = self.old_blocks.render(state, ws, "random")
-        return picture, F.mse_loss(F.interpolate(picture, size=old.shape[2:], mode="area").float(), old.float())
+        return picture, keep_loss(picture.float(), old.float())
 
     def path_terms(self, run: Run) -> Iterator[torch.Tensor]:
         """Path length regularisation (StyleGAN2, equation 4) of half a batch, in float32, as it takes second derivatives."""
@@ -205,6 +201,21 @@ class GeneratorStage:
         z = torch.randn(40, average.z_dim, generator=torch.Generator().manual_seed(0)).to(run.device)
         x = to_uint8(torch.cat([average(part) for part in z.split(8)]))
         return tile([x[i : i + 8] for i in range(0, 40, 8)], scale=max(1, 128 // x.shape[1]))
+
+
+def keep_loss(picture: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """L_keep: the mean squared difference between pictures (B, C, H, W), reduced by area, and those of the old blocks alone (B, C, h, w);
+    and, along the edges, a pixel of the old picture wide, between them and the old picture enlarged.
+
+    The discriminator sees mistakes of layout, which the new blocks cannot mend. Without the first term they answer by changing colours.
+    The filter of the skip connection takes what lies outside of the picture for zero, so that a new block begins with a frame of a
+    weaker colour; without the second term it keeps that frame (docs/decisions.md, frame-of-growth).
+    """
+    border = F.pad(torch.zeros_like(old[:1, :1, 2:, 2:]), (1, 1, 1, 1), value=1.0)
+    edge = F.interpolate(border, size=picture.shape[2:], mode="nearest")
+    enlarged = F.interpolate(old, size=picture.shape[2:], mode="bilinear")
+    frame = ((picture - enlarged).square() * edge).mean() / edge.mean()
+    return F.mse_loss(F.interpolate(picture, size=old.shape[2:], mode="area"), old) + frame
 
 
 def freeze(generator: Generator, resolution: int) -> SplitGenerator:
