@@ -11,7 +11,7 @@ from proxymask.models.growing import grow_discriminator, grow_generator
 from proxymask.training import losses
 from proxymask.training.adversarial import discriminator_update, stylegan_adam
 from proxymask.training.augment import diff_augment
-from proxymask.training.generator import GeneratorConfig, GeneratorStage, keep_loss
+from proxymask.training.generator import FRAME, GeneratorConfig, GeneratorStage, keep_loss
 
 
 def test_stylegan_adam() -> None:
@@ -102,7 +102,7 @@ def test_keep_loss() -> None:
     change = torch.randn(2, 3, 8, 8)
     picture = enlarged + change
     outer = (1 - inner).bool()
-    wanted = (torch.nn.functional.avg_pool2d(picture, 2) - old).square().mean() + change[:, :, outer].square().mean()
+    wanted = (torch.nn.functional.avg_pool2d(picture, 2) - old).square().mean() + FRAME * change[:, :, outer].square().mean()
     assert float(keep_loss(picture, old)) == pytest.approx(float(wanted), rel=1e-4)
 
 

@@ -23,6 +23,7 @@ from .augment import Augmentation, diff_augment
 from .loop import Run
 
 KEEP = 30.0  # weight of L_keep: docs/decisions.md, frozen-growth
+FRAME = 10.0  # weight of its term for the frame: docs/decisions.md, frame-of-growth
 PATH_EVERY = 4  # generator steps between path length terms: StyleGAN2's lazy regularisation
 
 
@@ -205,7 +206,7 @@ class GeneratorStage:
 
 def keep_loss(picture: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
     """L_keep: the mean squared difference between pictures (B, C, H, W), reduced by area, and those of the old blocks alone (B, C, h, w);
-    and, along the edges, a pixel of the old picture wide, between them and the old picture enlarged.
+    and, :data:`FRAME` times, along the edges, a pixel of the old picture wide, between them and the old picture enlarged.
 
     The discriminator sees mistakes of layout, which the new blocks cannot mend. Without the first term they answer by changing colours.
     The filter of the skip connection takes what lies outside of the picture for zero, so that a new block begins with a frame of a
@@ -215,7 +216,7 @@ def keep_loss(picture: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
     edge = F.interpolate(border, size=picture.shape[2:], mode="nearest")
     enlarged = F.interpolate(old, size=picture.shape[2:], mode="bilinear")
     frame = ((picture - enlarged).square() * edge).mean() / edge.mean()
-    return F.mse_loss(F.interpolate(picture, size=old.shape[2:], mode="area"), old) + frame
+    return F.mse_loss(F.interpolate(picture, size=old.shape[2:], mode="area"), old) + FRAME * frame
 
 
 def freeze(generator: Generator, resolution: int) -> SplitGenerator:
