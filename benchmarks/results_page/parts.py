@@ -98,10 +98,19 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
     known = {part: {one.domain for one in worths if one.part == part} for part in PARTS}
     quality = [part for part in PARTS if part.purpose == "quality" and len(known[part]) == len(places)]
     paying = {part: [one.domain for one in worths if one.part == part and one.better and not one.worse] for part in quality}
-    text = [f"Parts that pay on {' and '.join(places)}: {titles(part for part in quality if paying[part] == places)}"]
-    if len(places) > 1:
-        for place in places:
-            text.append(f"on {place} alone: {titles(part for part in quality if paying[part] == [place])}")
+    text = []
+    for where in (places, *([place] for place in places if len(places) > 1)):
+        there = [part for part in quality if paying[part] == where]
+        if there or not text:
+            text.append(
+                f"{'on' if text else 'Parts that pay on'} {' and '.join(where)}{' alone' if where != places else ''}: {titles(there)}"
+            )
+    for place in places if len(places) > 1 else ():
+        so_far = [
+            one.part for one in worths if one.part.purpose == "quality" and known[one.part] == {place} and one.better and not one.worse
+        ]
+        if so_far:
+            text.append(f"on {place}, measured there alone so far: {titles(so_far)}")
     trades = [one for one in worths if one.part in quality and one.better and one.worse]
     traded = {one.part for one in trades}
     idle = [part for part in quality if not paying[part] and part not in traded]

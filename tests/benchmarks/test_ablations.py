@@ -260,13 +260,13 @@ def test_which_parts_pay(tmp_path: Path) -> None:
     section = worth_of_parts.section(tmp_path)
     assert section is not None
     text = section.text()
-    assert "Parts that pay on avatars and churches: refinement block, label prior (off: the coarser style prior); on avatars alone" in text
-    assert "; on avatars alone: none; on churches alone: L_mix (off: L_self)" in text
+    assert "Parts that pay on avatars and churches: refinement block, label prior (off: the coarser style prior); on churches" in text
+    assert "; on churches alone: L_mix (off: L_self); on churches, measured there alone so far: L_label" in text
     assert " Not on every domain yet: L_label. " in text
     assert "Trades: style prior (avatars), style prior (churches)." in text
     assert "cost nothing: none; that cost something: narrowing of queries and keys." in text
-    assert "need a second seed: style prior (avatars)" not in text  # 0.02 itself is enough
-    unsure = text.partition("need a second seed: ")[2]
+    assert "one seed says little: style prior (avatars)" not in text  # 0.02 itself is enough
+    unsure = text.partition("one seed says little: ")[2]
     assert "narrowing of queries and keys (avatars)" in unsure
     assert "L_mix" not in unsure.partition("\n")[0]  # it has two
     assert "| refinement block | 10,000 | 0.500 | +0.150 | +0.150 | 10.0 | -5.00 | 0.900 | +0.000 | 0.500 |" in text
