@@ -98,7 +98,7 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
     known = {part: {one.domain for one in worths if one.part == part} for part in PARTS}
     quality = [part for part in PARTS if part.purpose == "quality" and len(known[part]) == len(places)]
     paying = {part: [one.domain for one in worths if one.part == part and one.better and not one.worse] for part in quality}
-    text = []
+    text: list[str] = []
     for where in (places, *([place] for place in places if len(places) > 1)):
         there = [part for part in quality if paying[part] == where]
         if there or not text:
@@ -189,7 +189,7 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
 
 def trained(folder: Path) -> str:
     """How long the mappers were trained, how many pictures scored, and what has not been run."""
-    text = []
+    text: list[str] = []
     for domain, rows in domains(folder).items():
         mappers, counts = (" and ".join(f"{n:,}" for n in sorted({row[key] for row in rows})) for key in ("mapper_steps", "count"))
         seeds = len({row["seed"] for row in rows})
