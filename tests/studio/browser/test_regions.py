@@ -32,7 +32,8 @@ def test_clusters_of_a_bundle_with_labels(open_studio):
     mask = studio.ids()
     assert studio.get("studio.state.conditions.map(({ name }) => name)") == ["mask", "scribble", "sketch", "clusters"]
     show_clusters(studio)
-    own = np.asarray(Image.open(io.BytesIO(studio.page.request.get(f"{studio.page.url}api/bundles/avatars/samples/2.clusters.png").body())))
+    address = f"{studio.page.url}api/bundles/avatars/samples/{studio.get('studio.state.work.seed')}.clusters.png"
+    own = np.asarray(Image.open(io.BytesIO(studio.page.request.get(address).body())))
     assert np.array_equal(studio.ids()[4::8, 4::8], own), "those of the style's own sample"
     before, picture = studio.ids(), studio.picture()
     name_a_region(studio)
