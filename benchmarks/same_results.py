@@ -130,7 +130,7 @@ def _renamed(name: str) -> str:
 def embedded(run: Checkout) -> dict[str, object]:
     """Pictures of the embedded bundle."""
     exact = ("--device", "cpu", "--precision", "fp32")
-    masks = HERE / "examples" / "masks"
+    masks = HERE / "examples" / "masks" / "avatars"
     for mapper in ("mask", "mask-1"):
         run("generate", "--mask", masks, "--mapper", mapper, "--style-seed", 3, "--count", 2, "--out", f"pictures/{mapper}", *exact)
     run("sample", "--generator", "avatars", "--count", 2, "--seed", 11, "--out", "samples", *exact)
