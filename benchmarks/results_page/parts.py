@@ -98,13 +98,11 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
     known = {part: {one.domain for one in worths if one.part == part} for part in PARTS}
     quality = [part for part in PARTS if part.purpose == "quality" and len(known[part]) == len(places)]
     paying = {part: [one.domain for one in worths if one.part == part and one.better and not one.worse] for part in quality}
-    text: list[str] = []
-    for where in (places, *([place] for place in places if len(places) > 1)):
-        there = [part for part in quality if paying[part] == where]
-        if there or not text:
-            text.append(
-                f"{'on' if text else 'Parts that pay on'} {' and '.join(where)}{' alone' if where != places else ''}: {titles(there)}"
-            )
+    text = [f"Parts that pay on {' and '.join(places)}: {titles(part for part in quality if paying[part] == places)}"]
+    for place in places if len(places) > 1 else ():
+        there = [part for part in quality if paying[part] == [place]]
+        if there:
+            text.append(f"on {place} alone: {titles(there)}")
     for place in places if len(places) > 1 else ():
         so_far = [
             one.part for one in worths if one.part.purpose == "quality" and known[one.part] == {place} and one.better and not one.worse
@@ -189,7 +187,7 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
 
 def trained(folder: Path) -> str:
     """How long the mappers were trained, how many pictures scored, and what has not been run."""
-    text: list[str] = []
+    text = []
     for domain, rows in domains(folder).items():
         mappers, counts = (" and ".join(f"{n:,}" for n in sorted({row[key] for row in rows})) for key in ("mapper_steps", "count"))
         seeds = len({row["seed"] for row in rows})

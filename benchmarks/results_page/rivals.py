@@ -134,7 +134,8 @@ def baselines(folder: Path) -> Section:
                     behind.append(f"{name.replace('frechet', 'distance')} ({one.domain}, {one.name}, {HEADS[of]})")
     known = " and ".join(name for of, name in NAMES.items() if any(("miou", of) in one.at for one in every))
     more_than = f"the mIoU is {min(gains):.2f} to {max(gains):.2f} above that of {known}"
-    said = f"Without a detail network, which no baseline has, {more_than}."
+    alike = all(not one.about["details"] or (one.domain, one.name) in plain for one in every)
+    said = f"Without a detail network, which no baseline has, {more_than}." if alike else f"{more_than[0].upper()}{more_than[1:]}."
     if min(gains) <= 0:
         said = f"The mIoU is above that of {known} in {sum(gain > 0 for gain in gains)} of {len(gains)} comparisons."
     more = f"""Where it loses against a baseline: {listed(behind)}. Baseline a copies features from the nearest position of the style that

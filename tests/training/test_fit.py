@@ -189,6 +189,9 @@ def test_what_was_added_to_the_bundle_stays(copy):
     to_label, model = copy / "model.work" / "to-label", copy / "model"
     paint(to_label / "000000.mask.png")
     fit(config(copy))
+    (copy / "model.work" / "written.json").unlink()  # as after a kill when the bundle was written
+    fit(config(copy))
+    assert not (copy / "model.earlier-1").exists()
     more = Bundle.load(model)
     more.mappers |= {"mask-1": more.mappers["mask"], "depth": UNetMapper(1, 5, 8, SIZE, channel_base=128, channel_max=16)}
     more.conditions["depth"] = {"condition": "depth", "channels": 1, "extractor": "depth-net"}

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 OUTPUT = "the output"  # in place of a file's name in errors of standard output
+SHOWN = 5  # files of a kind that :class:`FileNotes` names
 
 
 class _Output(io.FileIO):
@@ -53,26 +54,22 @@ def note(text: str) -> None:
 
 
 class FileNotes:
-    """Lines about files on standard error: of each kind the first ones are shown, the others are counted by :meth:`end`.
+    """Lines about files on standard error: of each kind the first ones are shown, the others are counted by :meth:`end`."""
 
-    Args:
-        most: how many of a kind are shown.
-    """
-
-    def __init__(self, most: int = 5) -> None:
-        self.most, self._counts = most, Counter[str]()
+    def __init__(self) -> None:
+        self._counts = Counter[str]()
 
     def say(self, kind: str, line: str) -> None:
         """A line; ``kind``: what it has in common with others, which begins the line that counts them."""
         self._counts[kind] += 1
-        if self._counts[kind] <= self.most:
+        if self._counts[kind] <= SHOWN:
             note(line)
 
     def end(self) -> None:
         """Say how many were not shown."""
         for kind, count in self._counts.items():
-            if count > self.most:
-                note(f"{kind}: {count - self.most:,} more files")
+            if count > SHOWN:
+                note(f"{kind}: {count - SHOWN:,} more files")
 
 
 def _silence(stream: io.TextIOBase | object) -> None:

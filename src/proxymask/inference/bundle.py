@@ -241,7 +241,7 @@ class Bundle:
 
     def written_card(self) -> str | None:
         """The README.md in its folder where somebody wrote it; None where there is none, or it is the plain card of this bundle."""
-        file = None if self.folder is None else find_bundle(self.folder) / "README.md"
+        file = None if self.folder is None else self.folder / "README.md"
         text = file.read_text(encoding="utf-8", errors="replace") if file is not None and file.is_file() else None
         return None if text == self.with_terms(self.card()) else text
 

@@ -45,14 +45,15 @@ def write_bundle(state: FitState) -> str:
         bundle.details["mask"] = state.detail
     made, before = _staged(bundle, state), read_json(record) if record.is_file() else {}
     card, said = None, ""
-    if (state.out / "bundle.json").is_file() and _files(state.out) != before:
+    if (state.out / "bundle.json").is_file() and _files(state.out) not in (before, made):
         if made == before:
             shutil.rmtree(state.work / "bundle")
             return f"{state.out} was changed since fit wrote it, and fit has nothing new for it: it is left as it is"
         earlier = Bundle.load(state.out)
         left = [] if state.in_place else _take_over(bundle, earlier)
         card = earlier.written_card()
-        _staged(bundle, state, card)
+        if source is not None:
+            _staged(bundle, state, card)
         aside = free_name(state.out.parent, f"{state.out.name}.earlier")
         try:
             shutil.copytree(state.out, aside)
@@ -63,12 +64,12 @@ def write_bundle(state: FitState) -> str:
         said = f"{state.out} was changed since fit wrote it: as it was it is kept as {aside}; the new one has the mappers " + (
             bundle.mappers_text() + (f", without {', '.join(left)}, for other networks or labels" if left else "")
         )
-    write_json(record, made)
     if source is not None:
         replace_folder(state.work / "bundle", state.out)
     else:
         bundle.save(state.out, card=card)
         shutil.rmtree(state.work / "bundle")
+    write_json(record, made)  # at last: after a kill before it the bundle is not taken for one that somebody changed
     return said
 
 
