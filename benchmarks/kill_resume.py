@@ -52,7 +52,7 @@ TOY: dict[str, Any] = {
     "num_clusters": 5,
     "cluster_samples": 16,
     "generator": {"z_dim": 16, "channel_base": 128, "channel_max": 16},
-    "rearranger": {"hidden": 8, "position_channels": 8, "key_mask_channels": 4, "refinement_width": 8, "narrow_channels": 16},
+    "rearranger": {"hidden": 8, "position_channels": 8, "refinement_width": 8, "narrow_channels": 16},
     "mapper": {"widths": [8, 8, 8], "hidden": 8, "lambda_label": 1.0, "lambda_adv": 1.0, "adv_phase": 0.25},
     "generator_loop": {"steps": 8, "batch": 4, "checkpoint_every": 3, "log_every": 2, "grid_every": 4, "keep": 2},
     "rearranger_loop": {"steps": 8, "batch": 4, "checkpoint_every": 3, "log_every": 3, **QUIET},

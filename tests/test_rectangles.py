@@ -150,19 +150,16 @@ def test_masks_become_pictures_of_the_generators_size(
     assert f"1 sample of {size[1]}x{size[0]}" in capsys.readouterr().out
 
 
-def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(
-    made: tuple[Path, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(made: tuple[Path, tuple[int, int]]) -> None:
     """Rows and columns are not mistaken for each other: positions alone decide where all clusters are one."""
     root, _ = made
     bundle = Bundle.load(root / "bundle")
     split = bundle.split_generator()
     state = split.features(split.w(seed_to_z([3], tiny.Z)))
     torch.manual_seed(0)
-    for name, value in {"POSITION": 2000.0, "MATCH": 0.0, "SHARPNESS": 0.0}.items():
-        monkeypatch.setattr(f"proxymask.models.rearranger.{name}", value)
     rearranger = Rearranger(**{**bundle.rearranger.config, "rgb": "keep"})
     rearranger.initialize(bundle.clusters.centroids, 1.0)
+    tiny.attend_to_clusters(rearranger, 0.0, 2000.0)
     with torch.no_grad():
         own = bundle.clusters.one_hot(bundle.clusters.assign(state.features))
         again = rearranger(state, own)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations.parts import ARMS, PARTS, Part
+from ablations.parts import ARMS, EARLIER, PARTS, Part
 
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
@@ -42,6 +42,8 @@ class Worth:
     colours: float
     """Without the part."""
     colours_gain: float
+    earlier: bool
+    """Whether both arms are of the earlier recipe, with the attention start."""
 
     @property
     def better(self) -> bool:
@@ -57,26 +59,33 @@ class Worth:
 
 
 def worth(part: Part, domain: str, rows: Sequence[Mapping[str, Any]]) -> Worth | None:
-    """What ``part`` is worth by the rows of a domain; None where an arm is missing."""
+    """What ``part`` is worth by the rows of a domain, by those of today's recipe where it has both arms; None where an arm is missing."""
     arms = {(row["variant"], row["seed"]): row for row in rows}
-    seeds = sorted({seed for _, seed in arms if (part.on, seed) in arms and (part.off, seed) in arms})
-    if not seeds:
+    for recipe in ("", EARLIER):
+        on, off = recipe + part.on, recipe + part.off
+        seeds = sorted({seed for _, seed in arms if (on, seed) in arms and (off, seed) in arms})
+        if seeds:
+            break
+    else:
         return None
-    both = [(arms[part.on, seed], arms[part.off, seed]) for seed in seeds]
-    gains = {both[0][0]["judge"]: statistics.fmean(on["miou_masks"] - off["miou_masks"] for on, off in both)}
+    both = [(arms[on, seed], arms[off, seed]) for seed in seeds]
+    gains = {both[0][0]["judge"]: statistics.fmean(with_["miou_masks"] - without["miou_masks"] for with_, without in both)}
     for judge in both[0][0].get("judges", {}):
-        gains[judge] = statistics.fmean(on["judges"][judge]["miou_masks"] - off["judges"][judge]["miou_masks"] for on, off in both)
+        gains[judge] = statistics.fmean(
+            with_["judges"][judge]["miou_masks"] - without["judges"][judge]["miou_masks"] for with_, without in both
+        )
     return Worth(
         part=part,
         domain=domain,
         seeds=len(seeds),
         steps=min(row["steps"] for pair in both for row in pair),
-        miou=statistics.fmean(off["miou_masks"] for _, off in both),
+        miou=statistics.fmean(without["miou_masks"] for _, without in both),
         gains=gains,
-        distance=statistics.fmean(off["frechet_masks"] for _, off in both),
-        distance_gain=statistics.fmean(on["frechet_masks"] - off["frechet_masks"] for on, off in both),
-        colours=statistics.fmean(off["style_consistency"] for _, off in both),
-        colours_gain=statistics.fmean(on["style_consistency"] - off["style_consistency"] for on, off in both),
+        distance=statistics.fmean(without["frechet_masks"] for _, without in both),
+        distance_gain=statistics.fmean(with_["frechet_masks"] - without["frechet_masks"] for with_, without in both),
+        colours=statistics.fmean(without["style_consistency"] for _, without in both),
+        colours_gain=statistics.fmean(with_["style_consistency"] - without["style_consistency"] for with_, without in both),
+        earlier=bool(recipe),
     )
 
 
@@ -115,6 +124,8 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
     if idle:
         text.append(f"parts that pay nowhere: {titles(idle)}")
     more = []
+    if any(one.earlier for one in worths):
+        more.append("†: both arms with the attention start, which has gone since ([decision](decisions.md#attention-start)).")
     if trades:
         more.append(f"Trades: {', '.join(f'{one.part.title} ({one.domain})' for one in trades)}.")
     partly = [part for part in PARTS if 0 < len(known[part]) < len(places)]
@@ -173,7 +184,11 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
         if not mine:
             continue
         steps = " / ".join(f"{count:,}" for count in sorted({one.steps for one in mine.values()}))
-        cells = [part.title, steps, *([length(min(one.steps for one in mine.values()))] if marked else [])]
+        cells = [
+            part.title + (" †" if any(one.earlier for one in mine.values()) else ""),
+            steps,
+            *([length(min(one.steps for one in mine.values()))] if marked else []),
+        ]
         for domain, judges in places.items():
             if (at := mine.get(domain)) is None:
                 cells += ["–"] * (5 + len(judges))
@@ -192,6 +207,6 @@ def trained(folder: Path) -> str:
         mappers, counts = (" and ".join(f"{n:,}" for n in sorted({row[key] for row in rows})) for key in ("mapper_steps", "count"))
         seeds = len({row["seed"] for row in rows})
         said = f"{domain}: mappers of {mappers} steps, {counts} pictures, {seeds} seed{'s' if seeds > 1 else ''}"
-        left = [name for name in ARMS if name not in {row["variant"] for row in rows}]
+        left = [name for name in ARMS if name not in {row["variant"].removeprefix(EARLIER) for row in rows}]
         text.append(said + (f"; not run yet: {', '.join(left)}" if left else ""))
     return "; ".join(text) + "."

@@ -27,7 +27,7 @@ TOY = {
     "num_clusters": 6,
     "cluster_samples": 8,
     "generator": {"channel_base": 256, "channel_max": 8},
-    "rearranger": {"position_channels": 4, "hidden": 4, "layers": 2, "key_mask_channels": 4, "refinement_width": 4, "narrow_channels": 4},
+    "rearranger": {"position_channels": 4, "hidden": 4, "layers": 2, "refinement_width": 4, "narrow_channels": 4},
     "mapper": {"widths": [4, 4], "hidden": 4},
     "generator_loop": {"batch": 4},
     "rearranger_loop": {"batch": 4},

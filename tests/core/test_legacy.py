@@ -32,7 +32,7 @@ OLD_READER = {"hidden": 0, "layers": [3, 4], "target": 3, "learning_rate": 0.002
 # removed constructor arguments, as in the config.json files of the embedded bundle
 OLD_ARGUMENTS: dict[str, dict[str, Any]] = {
     "ProxyClusters": {"reader": 0},
-    "Rearranger": {"match": 12.0, "sharpness": 10.0, "position_weight": 8.0, "retouch_codes": 32},
+    "Rearranger": {"init": "centroids", "match": 12.0, "sharpness": 10.0, "position_weight": 8.0, "retouch_codes": 32},
     "OasisMapper": {"looks": 0.0},
     "UNetMapper": {"looks": 0.0},
 }
@@ -41,6 +41,9 @@ OLD_SETTINGS: dict[str, dict[str, Any]] = {
     "generator": {"r1_every": 16, "path_every": 4},
     "rearranger": {
         "retouch_codes": 32,
+        "init": "random",
+        "key_mask": False,
+        "mask_codes": 32,
         "match": 12.0,
         "sharpness": 10.0,
         "position_weight": 8.0,

@@ -25,7 +25,9 @@ def stirred(**config: object) -> Rearranger:
     return rearranger.eval()
 
 
-@pytest.mark.parametrize("config", [{}, {"layers": 2}, {"layers": 3, "add_position": True}, {"key_mask": False}, {"key_mask_channels": 3}])
+@pytest.mark.parametrize(
+    "config", [{}, {"layers": 2}, {"layers": 3, "add_position": True}, {"key_mask": True}, {"key_mask": True, "key_mask_channels": 3}]
+)
 @torch.no_grad()
 def test_it_is_the_same_function(config: dict[str, object]) -> None:
     rearranger = stirred(**config)

@@ -11,7 +11,7 @@ import tiny
 from proxymask.core.errors import ProxymaskError
 from proxymask.models.layers import EqualConv, ResidualBlock, position_encoding
 from proxymask.models.proxy_clusters import ProxyClusters
-from proxymask.models.rearranger import Rearranger, spread_unit_vectors
+from proxymask.models.rearranger import Rearranger
 from proxymask.models.split_generator import SplitGenerator, SplitState
 from proxymask.models.stylegan2_ops import downsample2, fir_kernel, upsample2
 from proxymask.training.rearranger import RearrangerConfig
@@ -45,12 +45,17 @@ def clustered(ids: Tensor, seed: int, spread: float = 0.1) -> SplitState:
     return SplitState(features, randn(len(ids), 3, R, R, seed=seed + 1))
 
 
-def build(seed: int = 0, started: bool = True, **config: object) -> Rearranger:
+def build(seed: int = 0, **config: object) -> Rearranger:
+    """An untrained rearranger: its attention is random."""
     torch.manual_seed(seed)
     rearranger = Rearranger(**{"channels": C, "resolution": R, "num_clusters": K, "position_channels": 8, "hidden": 8, **config})
-    if started:
-        rearranger.initialize(CENTROIDS, 0.5, 1.3)
+    rearranger.initialize(CENTROIDS, 0.5, 1.3)
     return rearranger.eval()
+
+
+def following(**config: object) -> Rearranger:
+    """A rearranger whose attention follows the proxy mask."""
+    return tiny.attend_to_clusters(build(**config))
 
 
 def stir(rearranger: Rearranger) -> Rearranger:
@@ -63,7 +68,7 @@ def stir(rearranger: Rearranger) -> Rearranger:
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"value": "projection"}, {"rgb": "keep"}, {"rgb": "drop"}, {"add_position": True}, {"init": "random"}]
+    "config", [{}, {"value": "projection"}, {"rgb": "keep"}, {"rgb": "drop"}, {"add_position": True}, {"key_mask": True}]
 )
 def test_attention_map_equals_attention(config: dict[str, object]) -> None:
     rearranger = build(**config)
@@ -93,49 +98,37 @@ def test_attention_map_equals_attention(config: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("config", [{}, {"add_position": True}, {"rgb": "drop"}])
-def test_starts_by_taking_from_the_own_cluster(config: dict[str, object]) -> None:
-    rearranger = build(**config)
+def test_takes_from_the_own_cluster(config: dict[str, object]) -> None:
+    """Where query and key embed the centroids, features go to the places of their clusters; with random embeddings they do not."""
     own, target = masks(0), masks(1)
     state = clustered(own, 3)
+    rearranger = following(**config)
     query, style = rearranger.encode_mask(hot(target)), rearranger.encode_style(state)
     source = own.flatten(1).gather(1, rearranger.attention_map(query, style).argmax(dim=2))
     assert float((source == target.flatten(1)).float().mean()) > 0.95
-    out = rearranger(state, hot(target)).features
-    got = torch.einsum("bchw,kc->bkhw", out, CENTROIDS).argmax(dim=1)
-    assert float((got == target).float().mean()) > 0.95
-    # Not with a random start.
-    out = build(init="random")(state, hot(target)).features
-    got = torch.einsum("bchw,kc->bkhw", out, CENTROIDS).argmax(dim=1)
-    assert float((got == target).float().mean()) < 0.6
+    for found, low, high in ((rearranger, 0.95, 1.0), (build(), 0.0, 0.6)):
+        got = torch.einsum("bchw,kc->bkhw", found(state, hot(target)).features, CENTROIDS).argmax(dim=1)
+        assert low <= float((got == target).float().mean()) <= high
 
 
-def start_with(monkeypatch: pytest.MonkeyPatch, **terms: float) -> None:
-    for name, value in terms.items():
-        monkeypatch.setattr(f"proxymask.models.rearranger.{name}", value)
-
-
-def test_starting_logits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The formula in the docstring of ``initialize``, for single pairs of positions."""
-    start_with(monkeypatch, SHARPNESS=20.0, POSITION=4.0, MATCH=7.0)
-    rearranger = build()
+def test_logits() -> None:
+    """The attention logits, for single pairs of positions: direction of the feature, and position."""
+    rearranger = tiny.attend_to_clusters(build(), 20.0, 4.0)
     own, target = masks(0, 1), masks(1, 1)
     state = clustered(own, 3, spread=0.3)
     logits = (rearranger.encode_mask(hot(target)).query @ rearranger.encode_style(state).key.transpose(1, 2))[0] / rearranger.dim**0.5
     place = position_encoding(8, R, R).flatten(1)
     direction = F.normalize(state.features, dim=1)[0].flatten(1)
-    found = (CENTROIDS @ direction).argmax(dim=0)
     for x, y in [(0, 0), (3, 50), (17, 17), (63, 8)]:
         wanted = 20 * float(CENTROIDS[target[0].flatten()[x]] @ direction[:, y]) + 4 * float(
             place[:, x] @ place[:, y] / place.square().sum(dim=0).mean()
         )
-        wanted += 7 * float(found[y] == target[0].flatten()[x])
         assert float(logits[x, y].detach()) == pytest.approx(wanted, abs=1e-3)
 
 
-def test_position_encoding_prefers_the_same_position(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_position_encoding_prefers_the_same_position() -> None:
     """Of two equal features of the cluster, the nearer one gets more attention."""
-    start_with(monkeypatch, SHARPNESS=5.0)
-    rearranger = build()
+    rearranger = tiny.attend_to_clusters(build(), 5.0)
     ids = torch.zeros(1, R, R, dtype=torch.long)
     ids[0, :, 4:] = 1
     features = CENTROIDS[ids].permute(0, 3, 1, 2).contiguous()
@@ -146,8 +139,8 @@ def test_position_encoding_prefers_the_same_position(monkeypatch: pytest.MonkeyP
 
 
 def test_mirrored_inputs_give_the_mirrored_output() -> None:
-    """At the start, mirrored inputs give the mirrored output, because products of position encodings depend on distances only."""
-    rearranger = build()
+    """Mirrored inputs give the mirrored output, because products of position encodings depend on distances only."""
+    rearranger = following()
     state, target = clustered(masks(0), 3), hot(masks(1))
     plain = rearranger(state, target)
     for axis in (2, 3):
@@ -164,7 +157,7 @@ def test_mirrored_inputs_give_the_mirrored_output() -> None:
     assert torch.allclose(rearranger(mixed, target).features, plain.features, atol=1e-4)
 
 
-@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep"}, {"add_position": True, "key_mask": False}])
+@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep"}, {"add_position": True, "key_mask": True}])
 def test_gradient_reaches_everything(config: dict[str, object]) -> None:
     rearranger = stir(build(**config)).train()
     state = clustered(masks(0), 3)
@@ -222,7 +215,7 @@ def test_bfloat16_stays_near_float32() -> None:
     assert float((rough.features - exact.features).norm() / exact.features.norm()) < 0.05
 
 
-@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep", "init": "random", "add_position": True, "layers": 3}])
+@pytest.mark.parametrize("config", [{}, {"value": "projection", "rgb": "keep", "key_mask": True, "add_position": True, "layers": 3}])
 def test_saving_and_loading_keeps_everything(config: dict[str, object], tmp_path) -> None:
     rearranger = stir(build(**config))
     again = Rearranger.from_pretrained(rearranger.save_pretrained(tmp_path / "r"))
@@ -309,20 +302,14 @@ def test_position_encoding() -> None:
     assert position_encoding(4, 8, 8).shape == (4, 8, 8)
 
 
-def test_key_mask_with_fewer_channels_than_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert torch.equal(spread_unit_vectors(5, 8), torch.eye(8)[:5])
-    codes = spread_unit_vectors(12, 6)
-    assert torch.allclose(codes.norm(dim=1), torch.ones(12))
-    assert torch.equal(codes, spread_unit_vectors(12, 6))
-    random = F.normalize(randn(12, 6), dim=1)
-    worst, by_chance = ((c @ c.t()).fill_diagonal_(-1).max() for c in (codes, random))
-    assert float(worst) < 0.3 < float(by_chance)
-    own, target = masks(0), masks(1)
-    start_with(monkeypatch, SHARPNESS=0.1, POSITION=0.1)
-    wide, narrow_channels = build(), build(key_mask_channels=4)
-    assert narrow_channels.dim <= wide.dim
-    for rearranger in (wide, narrow_channels):
-        query, style = rearranger.encode_mask(hot(target)), rearranger.encode_style(clustered(own, 3))
-        weights = rearranger.attention_map(query, style).detach()
-        same = target.flatten(1)[:, :, None] == own.flatten(1)[:, None, :]
-        assert float((weights * same).sum(dim=2).min()) > 0.95
+def test_key_mask_of_earlier_versions() -> None:
+    """Rearrangers of version 0.1.0 add an embedding of the style's own proxy mask to the keys, in channels of their own."""
+    plain, known = build(), build(key_mask=True, key_mask_channels=4)
+    assert plain.embed_key_mask is None
+    assert known.embed_key_mask is not None
+    assert known.dim == -(-(C + 8 + 4) // 32) * 32
+    own = masks(0)
+    state = clustered(own, 3)
+    keys = known.encode_style(state).key
+    assert torch.equal(keys, known.encode_style(state, own).key)
+    assert not torch.allclose(keys, known.encode_style(state, (own + 1) % K).key, atol=0.1)

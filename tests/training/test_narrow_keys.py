@@ -139,6 +139,15 @@ def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, ca
     assert Rearranger.from_pretrained(tmp_path / "on" / "rearranger").config["key_channels"] == 8
 
 
+def test_trained_on_from_one_with_the_mask_in_its_keys(stage: RearrangerStage) -> None:
+    """Rearrangers of version 0.1.0 keep that embedding when they are trained on."""
+    torch.manual_seed(0)
+    start = Rearranger(**{**stage.rearranger.config, "key_mask": True, "key_mask_channels": 4})
+    start.initialize(stage.clusters.centroids, 1.0)
+    found = dataclasses.replace(definition(stage, 0), start=start).build()
+    assert tiny.differing(start.state_dict(), found.rearranger.state_dict()) == []
+
+
 def test_at_the_end_of_training(tmp_path: Path) -> None:
     """A run whose config asks for it ends with the narrow one, fitted to what was trained."""
     for name, width in (("wide", 0), ("narrow_channels", 8)):

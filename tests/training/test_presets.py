@@ -112,14 +112,14 @@ def test_rearranger_on_meta(name):
     assert queries.shape == (1, 4096, r.dim)
     assert all(p.is_meta for p in r.parameters())
     d, h = r.dim, 128
-    assert d == (512 if name == "paper-256" else 512 + 32 + 64)
+    assert d == (512 if name == "paper-256" else 512 + 64)
     for block, width in ((r.query_block, d), (r.key_block, d), (r.out_block, 512)):
         assert [tuple(c.weight.shape) for c in block.convs] == [(h, width, 3, 3), (h, h, 3, 3), (h, h, 3, 3), (width, h, 3, 3)]
 
     def residual(width: int) -> int:
         return 9 * (2 * width * h + 2 * h * h) + 3 * h + width
 
-    embeddings = preset.num_clusters * d * (2 if preset.rearranger.key_mask else 1) + 512 * d + d
+    embeddings = preset.num_clusters * d + 512 * d + d
     refinement = 0 if r.refinement is None else count(r.refinement)
     assert count(r) == embeddings + 2 * residual(d) + residual(512) + 2 * d * d + 1 + refinement
 

@@ -60,11 +60,8 @@ TABLE: list[tuple[tuple[str, ...], str, object, str]] = [
     ),
     (PAPER, "rearranger.layers", 4, 'A.1 "surrounded by two 4-layer residual blocks on either side"'),
     (PAPER, "rearranger.value", "features", 'A.1 "the value (feature maps) to be rearranged (through a weighted sum)"'),
-    (PAPER, "rearranger.key_mask", False, 'A.1 "the query (the proxy mask) and the key (feature maps)"'),
-    (PAPER, "rearranger.key_mask_channels", 0, "idle: rearranger.key_mask"),
     (PAPER, "rearranger.refinement_width", 0, "absent: no block but the attention and the residual blocks"),
     (PAPER, "rearranger.refinement_lr_multiplier", 5.0, "idle: rearranger.refinement_width"),
-    (PAPER, "rearranger.init", "random", "absent: no start of the attention from the clusters"),
     (PAPER, "rearranger.learning_rate", 0.002, RATE),
     (PAPER, "rearranger.discriminator_lr_multiplier", 1.0, RATE),
     (PAPER, "rearranger.lambda_self", 10.0, 'A.2 "lambda_self to 10.0"'),
@@ -210,7 +207,7 @@ def test_rearranger_of_the_paper(name: str) -> None:
 
 def test_position_is_added_to_all_of_the_embeddings() -> None:
     torch.manual_seed(0)
-    net = Rearranger(32, 8, 3, position_channels=0, add_position=True, key_mask=False, init="random", hidden=8)
+    net = Rearranger(32, 8, 3, position_channels=0, add_position=True, hidden=8)
     assert bool((net.position.square().sum(dim=(1, 2)) > 0).all())
     mask = torch.zeros(1, 3, 8, 8)
     mask[:, 1] = 1

@@ -39,7 +39,7 @@ MODELS: Mapping[str, tuple[Removed, ...]] = {
     "ProxyClusters": (Removed(LAYOUT_READER.part, {"reader": 0}),),
     "Rearranger": (
         Removed("another width of the retouching block's codes", {"retouch_codes": 32}),
-        Removed("the start of the attention", unused=("match", "sharpness", "position_weight")),  # of no use once it is trained
+        Removed("the start of the attention", unused=("init", "match", "sharpness", "position_weight")),  # of no use once it is trained
     ),
     "UNetMapper": (Removed("the mapper's table of looks", {"looks": 0}),),
 }
@@ -51,7 +51,11 @@ SETTINGS: Mapping[str, tuple[Removed, ...]] = {
     ),
     "rearranger": (
         Removed("another width of the retouching block's codes", {"retouch_codes": 32}),
-        Removed("another start of the attention", {"match": 12, "sharpness": 10, "position_weight": 8}),
+        Removed(
+            "the start of the attention from the centroids, with the mask in the keys",
+            {"init": "random", "key_mask": False},
+            ("match", "sharpness", "position_weight", "key_mask_channels", "mask_codes"),
+        ),
         Removed("the cosine decay of the rearranger's rates", {"settle": False}),
         Removed("another share of a term in L_self", {"self_features": 1, "self_picture": 1}),
         Removed("the perceptual term of L_self", {"self_perceptual": 0}),
@@ -92,7 +96,6 @@ RENAMED_ARGUMENTS: dict[str, Mapping[str, str]] = {
 RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {
     "rearranger": {
         "overlap": "add_position",
-        "mask_codes": "key_mask_channels",
         "retouch": "refinement_width",
         "retouch_rate": "refinement_lr_multiplier",
         "discriminator_rate": "discriminator_lr_multiplier",

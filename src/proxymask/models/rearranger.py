@@ -28,12 +28,8 @@ from .stylegan2_ops import fir_kernel, lowpass2_matmul
 
 Value = Literal["features", "projection"]
 Skip = Literal["keep", "drop", "rearrange"]
-Init = Literal["centroids", "random"]
-
 
 SUBSTITUTE_THRESHOLD = 0.7  # measured: docs/decisions.md, transfer-substitution
-# parts of an attention logit at the start, for the same cluster, a feature equal to the cluster's centroid, the same position
-MATCH, SHARPNESS, POSITION = 12.0, 10.0, 8.0
 
 
 class StyleKV(NamedTuple):
@@ -75,18 +71,15 @@ class Rearranger(ConfigModel):
         value: "features": rearrange the features themselves; "projection": a learned linear map of them.
         rgb: how the accumulated RGB is treated: "keep" it in the style sample's layout, "drop" it, or "rearrange" it as further
             value channels.
-        key_mask: the style sample's own proxy mask is embedded into the keys, in channels of its own, so that equal clusters differ
-            from merely similar features. False: keys of the features only, as in the paper.
-        init: "centroids": class and feature embeddings start so that a position attends to its own cluster;
-            "random": they start at random.
         img_channels: channels of the accumulated RGB.
-        key_mask_channels: channels of ``key_mask``; 0: K, one for each cluster. With fewer, clusters get unit vectors that are as far
-            apart as possible.
         refinement_width: width of the refinement block after the attention; 0: none, as in the paper.
         start: (height, width) of the generator's first block; (h, w) is ``r / 4`` times that.
         key_channels: width of queries and keys; 0: that of the tokens, as in training (narrow_keys.py).
         substitute: clusters that a style lacks are replaced in masks of other samples (:attr:`substitute_threshold`). False: they are not,
             as in the paper.
+        key_mask: the style sample's own proxy mask is embedded into the keys, as in rearrangers of version 0.1.0, which are read so. False:
+            keys of the features alone, as in the paper (docs/decisions.md, attention-start).
+        key_mask_channels: channels of ``key_mask`` in the tokens; 0: K.
 
     Raises:
         ProxymaskError: an invalid number of position channels.
@@ -109,14 +102,13 @@ class Rearranger(ConfigModel):
         layers: int = 4,
         value: Value = "features",
         rgb: Skip = "rearrange",
-        key_mask: bool = True,
-        init: Init = "centroids",
         img_channels: int = 3,
-        key_mask_channels: int = 0,
         refinement_width: int = 0,
         start: Sequence[int] = START,
         key_channels: int = 0,
         substitute: bool = True,
+        key_mask: bool = False,
+        key_mask_channels: int = 0,
     ) -> None:
         super().__init__()
         if position_channels < 0 or position_channels % 4 or not (position_channels or add_position):
@@ -125,8 +117,8 @@ class Rearranger(ConfigModel):
             )
         self.channels, self.resolution, self.num_clusters = channels, resolution, num_clusters
         self.start, self.size = check_start(start), block_size(resolution, start)
-        self.value_kind, self.rgb_kind, self.init_kind, self.substitute = value, rgb, init, substitute
-        self.codes = codes = (key_mask_channels or num_clusters) if key_mask else 0
+        self.value_kind, self.rgb_kind, self.substitute = value, rgb, substitute
+        codes = (key_mask_channels or num_clusters) if key_mask else 0
         used = max(channels, position_channels) + codes if add_position else channels + codes + position_channels
         self.dim = -(-used // 32) * 32  # fused attention kernels want round widths
         self.embed_mask = nn.Parameter(torch.randn(self.dim, num_clusters))
@@ -152,10 +144,7 @@ class Rearranger(ConfigModel):
 
     @torch.no_grad()
     def initialize(self, centroids: torch.Tensor, feature_rms: float, rgb_rms: float = 1.0) -> None:
-        """Set the start weights and the scales of features and RGB. Call it once, before training.
-
-        With ``init="centroids"`` the logit of query x and key y starts as
-        ``MATCH * [m(x) = m(y)] + SHARPNESS * <c_m(x), f(y)/|f(y)|> + POSITION * <p(x), p(y)> / |p|^2``, the first term with ``key_mask``.
+        """Set the centroids and the scales of features and RGB. Call it once, before training.
 
         Args:
             centroids: (K, C) unit vectors.
@@ -165,24 +154,6 @@ class Rearranger(ConfigModel):
         self.centroids.copy_(centroids)
         self.feature_rms.fill_(feature_rms)
         self.rgb_rms.fill_(rgb_rms)
-        if self.init_kind == "random":
-            return
-        scale = self.dim**0.25  # undoes the 1/sqrt(dim) of the attention, half on either side
-        a = SHARPNESS**0.5 * scale
-        self.embed_mask.zero_()
-        self.embed_mask[: self.channels] = centroids.t() * a
-        self.embed_features.weight.zero_()
-        for c in range(self.channels):  # its input has unit length times sqrt(channels)
-            self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
-        if self.embed_key_mask is not None:
-            codes = spread_unit_vectors(self.num_clusters, self.codes).t() * (MATCH**0.5 * scale)
-            self.embed_key_mask.zero_()
-            for embedding in (self.embed_mask, self.embed_key_mask):
-                embedding[self.channels : self.channels + self.codes] = codes
-        for layer in (self.to_query, self.to_key):
-            layer.weight.copy_((torch.eye(self.key_dim, self.dim) / layer.gain)[:, :, None, None])
-        length = self.position.square().sum(dim=0).mean()
-        self.position_gain.fill_(float((POSITION / length) ** 0.5 * scale))
 
     @property
     def substitute_threshold(self) -> float:
@@ -271,28 +242,6 @@ class Rearranger(ConfigModel):
         """Attention weights (B, n, n), float32; a row is a position of the query and sums to one. For inspection only."""
         logits = query_tokens.query.float() @ style.key.float().transpose(1, 2) / self.key_dim**0.5
         return logits.softmax(dim=-1)
-
-
-def spread_unit_vectors(count: int, width: int, steps: int = 150) -> torch.Tensor:
-    """``count`` unit vectors (count, width) with a small largest cosine: rows of the identity if ``count <= width``, else optimised.
-
-    The result is the same on every machine up to rounding: seeded, on the CPU, in float64.
-    """
-    if count <= width:
-        return torch.eye(width)[:count]
-    with torch.enable_grad(), torch.inference_mode(False):
-        start = torch.randn(count, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        codes = start.requires_grad_(True)
-        optimizer = torch.optim.Adam([codes], lr=0.05)
-        for step in range(steps):
-            unit = F.normalize(codes, dim=1)
-            cosine = (unit @ unit.t()).fill_diagonal_(-1.0)
-            sharp = 10.0 + 90.0 * step / steps  # towards the maximum itself
-            loss = (cosine * sharp).flatten().logsumexp(0) / sharp
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return F.normalize(codes.detach(), dim=1).float()
 
 
 def _tokens(grid: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ from ..core.errors import ProxymaskError
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
 from ..models.proxy_clusters import ProxyClusters
-from ..models.rearranger import Init, Rearranger, Skip, StyleKV, Value
+from ..models.rearranger import Rearranger, Skip, StyleKV, Value
 from ..models.split_generator import SplitGenerator, SplitState
 from ..models.stylegan2 import Generator
 from . import losses
@@ -52,14 +52,8 @@ class RearrangerConfig(Checked):
     """What attention moves: the features themselves (A.1), or a learned projection of them (an ablation)."""
     rgb: Skip = "rearrange"
     """The RGB output of the blocks below the cut. rearrange: attention moves it with the features. keep and drop are ablations."""
-    key_mask: bool = True
-    """Embed the style sample's own proxy mask into the keys. Off, keys are made of features alone (A.1)."""
-    key_mask_channels: Channels = 0
-    """Channels of that embedding. 0: one a cluster."""
     refinement_width: Channels = 0
     """Channels of the refinement block, which follows the attention (beyond the paper). 0: no refinement block."""
-    init: Init = "centroids"
-    """Start of the attention. centroids: a position attends to its own cluster from the first step on (beyond the paper)."""
     learning_rate: Rate = 0.002
     """Adam's learning rate of the rearranger (A.2: 0.002)."""
     refinement_lr_multiplier: Weight = 5.0

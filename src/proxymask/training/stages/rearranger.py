@@ -21,6 +21,7 @@ from ..run_dirs import Networks
 from .definition import BATCH, TrainedStage, discriminator_to_train, hashes, seeded
 
 STATISTICS_SAMPLES = 64
+OF_START = ("key_channels", "key_mask", "key_mask_channels")  # arguments that are those of the rearranger to start from
 NARROW_SAMPLES = 256  # samples that narrower queries and keys are fitted to
 
 
@@ -71,7 +72,7 @@ class RearrangerDefinition(TrainedStage):
                 num_clusters=self.clusters.num_clusters,
                 img_channels=self.split.generator.img_channels,
                 start=self.split.start,
-                key_channels=0 if self.start is None else self.start.config["key_channels"],
+                **({} if self.start is None else {name: self.start.config[name] for name in OF_START}),
                 **widths,
             )
 
