@@ -144,7 +144,9 @@ def test_trained_on_from_one_with_the_mask_in_its_keys(stage: RearrangerStage) -
     torch.manual_seed(0)
     start = Rearranger(**{**stage.rearranger.config, "key_mask": True, "key_mask_channels": 4})
     start.initialize(stage.clusters.centroids, 1.0)
-    found = dataclasses.replace(definition(stage, 0), start=start).build()
+    widths = {field.name: start.config[field.name] for field in dataclasses.fields(stage.config) if field.name in start.config}
+    config = dataclasses.replace(stage.config, **widths)
+    found = dataclasses.replace(definition(stage, 0), config=config, start=start).build()
     assert tiny.differing(start.state_dict(), found.rearranger.state_dict()) == []
 
 

@@ -70,8 +70,8 @@ class Generate(Checked):
     """Mapper of the bundle to use; proxymask inspect BUNDLE lists them."""
     strict: bool = False
     """Refuse masks whose colours are not exactly those of the labels; without this flag edges are read, and a note has their share."""
-    details: bool = True
-    """Draw thin parts and borders by the detail networks, where the bundle has them. It is on unless --no-details is given."""
+    details: Annotated[bool, tyro.conf.arg(help_behavior_hint="(without this flag they draw)")] = True
+    """Leave the detail networks out, which draw thin parts and borders where the bundle has them."""
     seed_style: SeedStyle = None
     common: Common = field(default_factory=Computing)
 

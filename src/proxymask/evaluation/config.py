@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import tyro
+
 from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
 from ..metrics.backends import Backend
@@ -36,8 +38,8 @@ class EvaluationConfig(Checked):
     churches). All of them score the pictures; the distances are in the features of the first, which the sheets show."""
     mapper: str = "mask"
     """Mapper of the bundle to measure; proxymask inspect BUNDLE lists them."""
-    details: bool = True
-    """Draw thin parts and borders by the mapper's detail network, where it has one. It is on unless --no-details is given."""
+    details: Annotated[bool, tyro.conf.arg(help_behavior_hint="(without this flag it draws)")] = True
+    """Leave out the mapper's detail network, which draws thin parts and borders where the bundle has one."""
     count: Annotated[int | None, Range(2, 10**7)] = None
     """Number of pictures of each kind; if not given, 2,000, or 28,000 with --protocol paper."""
     features: tuple[str, ...] = ()

@@ -101,6 +101,7 @@ def make_plan(state: FitState, missing: Sequence[str], count: OnProgress) -> Pla
             waits = state.labelled is None and state.config.labels is None
             after_labels = waits and "labels" in missing and stage in ("segmenter", "mapper", "detail")
             rows.append(Row(stage, f"{counted(loop.steps, 'step')}{amount_done}", cost, done, after_labels))
+    count(len(missing), len(missing))
     if state.device.type != "cuda":
         rows = _with_leftovers(rows, before)
     return Plan(tuple(rows), tuple(_lines(state, rows)))
