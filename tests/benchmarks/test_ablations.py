@@ -274,6 +274,20 @@ def test_which_parts_pay(tmp_path: Path) -> None:
     assert worth_of_parts.section(tmp_path / "none") is None
 
 
+def test_a_part_is_compared_within_one_recipe(tmp_path: Path) -> None:
+    """By arms of today where both are there, else by those with the attention start, which are marked."""
+    earlier = [row_of(f"{parts.EARLIER}full", 0.6, 5.0), row_of(f"{parts.EARLIER}no-L_mix", 0.5, 5.0)]
+    today = [row_of("full", 0.7, 5.0), row_of("no-L_mix", 0.68, 5.0)]
+    mixing = next(part for part in parts.PARTS if part.off == "no-L_mix")
+    for rows, gain, marked in ((earlier + today[:1], 0.1, True), (earlier + today, 0.02, False)):
+        found = worth_of_parts.worth(mixing, "avatars", rows)
+        assert found is not None
+        assert found.gains["first"] == pytest.approx(gain)
+        assert found.earlier is marked
+        assert ("†" in worth_of_parts.table([found])[1][0][0]) is marked
+    assert worth_of_parts.worth(mixing, "avatars", [earlier[0], today[1]]) is None
+
+
 def test_rows_are_merged() -> None:
     old = [{"variant": "b", "value": 1}, {"variant": "b", "seed": 1, "value": 2}, {"variant": "gone", "value": 3}]
     new = [{"variant": "b", "seed": 0, "value": 4}, {"variant": "a", "seed": 0, "value": 5}]
