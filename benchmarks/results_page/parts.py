@@ -62,29 +62,27 @@ def worth(part: Part, domain: str, rows: Sequence[Mapping[str, Any]]) -> Worth |
     """What ``part`` is worth by the rows of a domain, by those of today's recipe where it has both arms; None where an arm is missing."""
     arms = {(row["variant"], row["seed"]): row for row in rows}
     for recipe in ("", EARLIER):
-        on, off = recipe + part.on, recipe + part.off
-        seeds = sorted({seed for _, seed in arms if (on, seed) in arms and (off, seed) in arms})
+        names = recipe + part.on, recipe + part.off
+        seeds = sorted({seed for _, seed in arms if all((name, seed) in arms for name in names)})
         if seeds:
             break
     else:
         return None
-    both = [(arms[on, seed], arms[off, seed]) for seed in seeds]
-    gains = {both[0][0]["judge"]: statistics.fmean(with_["miou_masks"] - without["miou_masks"] for with_, without in both)}
+    both = [(arms[names[0], seed], arms[names[1], seed]) for seed in seeds]
+    gains = {both[0][0]["judge"]: statistics.fmean(on["miou_masks"] - off["miou_masks"] for on, off in both)}
     for judge in both[0][0].get("judges", {}):
-        gains[judge] = statistics.fmean(
-            with_["judges"][judge]["miou_masks"] - without["judges"][judge]["miou_masks"] for with_, without in both
-        )
+        gains[judge] = statistics.fmean(on["judges"][judge]["miou_masks"] - off["judges"][judge]["miou_masks"] for on, off in both)
     return Worth(
         part=part,
         domain=domain,
         seeds=len(seeds),
         steps=min(row["steps"] for pair in both for row in pair),
-        miou=statistics.fmean(without["miou_masks"] for _, without in both),
+        miou=statistics.fmean(off["miou_masks"] for _, off in both),
         gains=gains,
-        distance=statistics.fmean(without["frechet_masks"] for _, without in both),
-        distance_gain=statistics.fmean(with_["frechet_masks"] - without["frechet_masks"] for with_, without in both),
-        colours=statistics.fmean(without["style_consistency"] for _, without in both),
-        colours_gain=statistics.fmean(with_["style_consistency"] - without["style_consistency"] for with_, without in both),
+        distance=statistics.fmean(off["frechet_masks"] for _, off in both),
+        distance_gain=statistics.fmean(on["frechet_masks"] - off["frechet_masks"] for on, off in both),
+        colours=statistics.fmean(off["style_consistency"] for _, off in both),
+        colours_gain=statistics.fmean(on["style_consistency"] - off["style_consistency"] for on, off in both),
         earlier=bool(recipe),
     )
 

@@ -69,7 +69,7 @@ def write_bundle(state: FitState) -> str:
     else:
         bundle.save(state.out, card=card)
         shutil.rmtree(state.work / "bundle")
-    write_json(record, made)  # at last: after a kill before it the bundle is not taken for one that somebody changed
+    write_json(record, made)  # last: after a kill before it the bundle is not taken for one that somebody changed
     return said
 
 
