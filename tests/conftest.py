@@ -41,7 +41,7 @@ def make_tiny_bundle(resolution: int = 32, cut: int = 16, clusters: int = 5) -> 
     found = fit_proxy_clusters(lambda: [features], clusters, cut)
     rearranger = Rearranger(half.channels, cut, clusters, position_channels=8, hidden=8, layers=2)
     rearranger.initialize(found.centroids, float(features.square().mean().sqrt()))
-    tiny.attend_to_clusters(rearranger)
+    rearranger.attend_to_clusters(tiny.SHARP)
     labels = len(AVATAR_LABELS)
     levels, _ = half.feature_pyramid(w)
     segmenter = FewShotSegmenter([level.shape[1] for level in levels], resolution, labels, width=8)

@@ -159,7 +159,7 @@ def test_a_sample_under_its_own_proxy_mask_is_laid_out_as_it_was(made: tuple[Pat
     torch.manual_seed(0)
     rearranger = Rearranger(**{**bundle.rearranger.config, "rgb": "keep"})
     rearranger.initialize(bundle.clusters.centroids, 1.0)
-    tiny.attend_to_clusters(rearranger, 0.0, 2000.0)
+    rearranger.attend_to_clusters(0.0, 2000.0)
     with torch.no_grad():
         own = bundle.clusters.one_hot(bundle.clusters.assign(state.features))
         again = rearranger(state, own)

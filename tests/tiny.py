@@ -74,25 +74,8 @@ def make_clusters(split: SplitGenerator) -> ProxyClusters:
     return fit_proxy_clusters(lambda: [features], K, CUT, seed=0, cut=CUT)
 
 
-@torch.no_grad()
-def attend_to_clusters(rearranger: Rearranger, sharpness: float = 60.0, position: float = 8.0) -> Rearranger:
-    """Weights with which a position takes from the cluster that its proxy mask names, as after a training.
-
-    The logit of query x and key y is ``sharpness * <c_m(x), f(y)/|f(y)|> + position * <p(x), p(y)> / |p|^2``: c the centroids, f the
-    features, p the position encoding.
-    """
-    scale = rearranger.dim**0.25  # undoes the 1/sqrt(dim) of the attention, half on either side
-    a = sharpness**0.5 * scale
-    rearranger.embed_mask.zero_()
-    rearranger.embed_mask[: rearranger.channels] = rearranger.centroids.t() * a
-    rearranger.embed_features.weight.zero_()
-    for c in range(rearranger.channels):  # its input has unit length times sqrt(channels)
-        rearranger.embed_features.weight[c, c] = a / rearranger.channels**0.5 / rearranger.embed_features.gain
-    for layer in (rearranger.to_query, rearranger.to_key):
-        layer.weight.copy_((torch.eye(rearranger.key_dim, rearranger.dim) / layer.gain)[:, :, None, None])
-    length = rearranger.position.square().sum(dim=0).mean()
-    rearranger.position_gain.fill_(float((position / length) ** 0.5 * scale))
-    return rearranger
+SHARP = 60.0
+"""Sharpness at which a position takes from the cluster that its proxy mask names, as after a training."""
 
 
 def make_rearranger(split: SplitGenerator, clusters: ProxyClusters, seed: int = 2, **config: Any) -> Rearranger:
@@ -101,7 +84,7 @@ def make_rearranger(split: SplitGenerator, clusters: ProxyClusters, seed: int = 
     with torch.no_grad():
         state = split.features(split.w(seed_to_z(range(16), Z)))
     rearranger.initialize(clusters.centroids, float(state.features.square().mean().sqrt()), float(state.rgb.square().mean().sqrt()))
-    return attend_to_clusters(rearranger)
+    return rearranger.attend_to_clusters(SHARP)
 
 
 @torch.no_grad()

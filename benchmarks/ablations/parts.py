@@ -24,6 +24,7 @@ ARMS: Mapping[str, Arm] = {
     "full": Arm(),
     "no-refinement": Arm(rearranger={"refinement_width": 0, "mix_absent": False}),  # attention alone cannot draw what the style lacks
     "no-L_mix": Arm(rearranger={"lambda_mix": 0.0, "lambda_self": 10.0}),  # L_self as in the paper (A.2)
+    "random-start": Arm(rearranger={"init": "random"}),
     "25-clusters": Arm(clusters=25),
     "no-real-pictures": Arm(real=False),
     "no-narrowing": Arm(narrowed=False),
@@ -35,9 +36,9 @@ ARMS: Mapping[str, Arm] = {
     "one-label": Arm(labelled=1),
     "one-label-no-style-transfer": Arm(labelled=1, segmenter={"style_transfer_max_labels": 0}),
 }
-EARLIER = "attention-start/"
-"""Prefix of arms that were measured when the recipe still had a start of the attention from the centroids and the style's own mask in the
-keys (docs/decisions.md, attention-start). Nothing trains them today; a part is compared within one recipe."""
+EARLIER = "mask-in-keys/"
+"""Prefix of arms that were measured when the recipe still had the style's own proxy mask in the keys (docs/decisions.md, attention-start).
+Nothing trains them today; a part is compared within one recipe. ``neither``: no mask in the keys, and a random start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,8 @@ PARTS = (
     Part("L_adv of the mapper, which the paper has", "full", "no-L_adv"),
     Part("label prior (off: the coarser style prior)", "full", "no-label-prior"),
     Part("style prior", "full", "no-style-prior"),
-    Part("attention start, which is gone: centroids, mask in the keys", f"{EARLIER}full", "full"),
+    Part("attention start from the clusters (off: random)", "full", "random-start"),
+    Part("attention start and mask in the keys, which is gone", f"{EARLIER}full", f"{EARLIER}neither"),
     Part("K = 100 (off: 25)", "full", "25-clusters"),
     Part("real pictures in L_adv (off: the generator's samples)", "full", "no-real-pictures"),
     Part("style-transfer labelling (one label)", "one-label", "one-label-no-style-transfer"),

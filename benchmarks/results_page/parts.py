@@ -43,7 +43,7 @@ class Worth:
     """Without the part."""
     colours_gain: float
     earlier: bool
-    """Whether both arms are of the earlier recipe, with the attention start."""
+    """Whether both arms are of the earlier recipe, with the mask in the keys."""
 
     @property
     def better(self) -> bool:
@@ -123,7 +123,9 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
         text.append(f"parts that pay nowhere: {titles(idle)}")
     more = []
     if any(one.earlier for one in worths):
-        more.append("†: both arms with the attention start, which has gone since ([decision](decisions.md#attention-start)).")
+        more.append(
+            "†: both arms with the style's own proxy mask in the keys, which has gone since ([decision](decisions.md#attention-start))."
+        )
     if trades:
         more.append(f"Trades: {', '.join(f'{one.part.title} ({one.domain})' for one in trades)}.")
     partly = [part for part in PARTS if 0 < len(known[part]) < len(places)]

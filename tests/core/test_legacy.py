@@ -24,6 +24,7 @@ from proxymask.models.unet_mapper import UNetMapper
 from proxymask.training.generator import GeneratorConfig
 from proxymask.training.mapper import MapperConfig
 from proxymask.training.presets import PRESETS, load_preset
+from proxymask.training.rearranger import RearrangerConfig
 from proxymask.training.run_dirs import acquire_run_dir, identity_of, is_done, mark_of, run_stage
 
 GONE = r"was removed; proxymask 0\.1\.0 is the last version that reads it"
@@ -41,7 +42,6 @@ OLD_SETTINGS: dict[str, dict[str, Any]] = {
     "generator": {"r1_every": 16, "path_every": 4},
     "rearranger": {
         "retouch_codes": 32,
-        "init": "random",
         "key_mask": False,
         "mask_codes": 32,
         "match": 12.0,
@@ -279,7 +279,9 @@ def test_renamed_keys_and_tensors_are_mapped(monkeypatch: pytest.MonkeyPatch, tm
     assert changed.mapper == dataclasses.replace(PRESETS["demo"].mapper, learning_rate=0.5)
 
 
-@pytest.mark.parametrize(("stage", "config"), [("generator", GeneratorConfig()), ("mapper", MapperConfig())])
+@pytest.mark.parametrize(
+    ("stage", "config"), [("generator", GeneratorConfig()), ("rearranger", RearrangerConfig()), ("mapper", MapperConfig())]
+)
 def test_a_run_from_before_a_setting_goes_on(stage: str, config: object) -> None:
     """A run that was stored before a setting was added is the same run as one of today with that setting off."""
     always, younger = legacy.YOUNGER[stage]

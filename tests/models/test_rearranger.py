@@ -55,7 +55,7 @@ def build(seed: int = 0, **config: object) -> Rearranger:
 
 def following(**config: object) -> Rearranger:
     """A rearranger whose attention follows the proxy mask."""
-    return tiny.attend_to_clusters(build(**config))
+    return build(**config).attend_to_clusters(tiny.SHARP)
 
 
 def stir(rearranger: Rearranger) -> Rearranger:
@@ -113,7 +113,7 @@ def test_takes_from_the_own_cluster(config: dict[str, object]) -> None:
 
 def test_logits() -> None:
     """The attention logits, for single pairs of positions: direction of the feature, and position."""
-    rearranger = tiny.attend_to_clusters(build(), 20.0, 4.0)
+    rearranger = build().attend_to_clusters(20.0, 4.0)
     own, target = masks(0, 1), masks(1, 1)
     state = clustered(own, 3, spread=0.3)
     logits = (rearranger.encode_mask(hot(target)).query @ rearranger.encode_style(state).key.transpose(1, 2))[0] / rearranger.dim**0.5
@@ -128,7 +128,7 @@ def test_logits() -> None:
 
 def test_position_encoding_prefers_the_same_position() -> None:
     """Of two equal features of the cluster, the nearer one gets more attention."""
-    rearranger = tiny.attend_to_clusters(build(), 5.0)
+    rearranger = build().attend_to_clusters(5.0)
     ids = torch.zeros(1, R, R, dtype=torch.long)
     ids[0, :, 4:] = 1
     features = CENTROIDS[ids].permute(0, 3, 1, 2).contiguous()

@@ -139,6 +139,21 @@ def test_trained_on_from_a_narrow_one(stage: RearrangerStage, tmp_path: Path, ca
     assert Rearranger.from_pretrained(tmp_path / "on" / "rearranger").config["key_channels"] == 8
 
 
+def test_the_attention_starts_as_the_config_says(stage: RearrangerStage) -> None:
+    """From the clusters, at random as the networks of the paper, or as the rearranger that training goes on from."""
+    configs = {init: dataclasses.replace(stage.config, init=init) for init in ("centroids", "random")}
+    found = {init: dataclasses.replace(definition(stage, 0), config=config) for init, config in configs.items()}
+    built = {init: at.build().rearranger for init, at in found.items()}
+    again = Rearranger(**built["random"].config)
+    again.load_state_dict(built["random"].state_dict())
+    assert set(tiny.differing(built["random"].state_dict(), built["centroids"].state_dict())) == {
+        *("embed_mask", "embed_features.weight", "to_query.weight", "to_key.weight", "position_gain")
+    }
+    assert tiny.differing(again.attend_to_clusters().state_dict(), built["centroids"].state_dict()) == []
+    on = dataclasses.replace(found["centroids"], start=built["random"]).build().rearranger
+    assert tiny.differing(built["random"].state_dict(), on.state_dict()) == []
+
+
 def test_trained_on_from_one_with_the_mask_in_its_keys(stage: RearrangerStage) -> None:
     """Rearrangers of version 0.1.0 keep that embedding when they are trained on."""
     torch.manual_seed(0)

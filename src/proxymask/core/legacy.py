@@ -52,8 +52,8 @@ SETTINGS: Mapping[str, tuple[Removed, ...]] = {
     "rearranger": (
         Removed("another width of the retouching block's codes", {"retouch_codes": 32}),
         Removed(
-            "the start of the attention from the centroids, with the mask in the keys",
-            {"init": "random", "key_mask": False},
+            "the style's own proxy mask in the keys",
+            {"key_mask": False},
             ("match", "sharpness", "position_weight", "key_mask_channels", "mask_codes"),
         ),
         Removed("the cosine decay of the rearranger's rates", {"settle": False}),
@@ -122,6 +122,7 @@ RENAMED_SETTINGS: dict[str, Mapping[str, str]] = {
 # a field that all its runs have
 YOUNGER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "generator": ("r1_gamma", {"new_blocks_only": False}),
+    "rearranger": ("lambda_self", {"init": "random"}),
     "mapper": ("lambda_recon", {"label_prior": False}),
 }
 RENAMED_TENSORS: dict[str, Mapping[str, str]] = {"Rearranger": {"retouch.look.": "refinement.modulation.", "retouch.": "refinement."}}

@@ -12,7 +12,7 @@ Shapes: B pictures, K clusters, C feature channels, h x w the size of the featur
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ Value = Literal["features", "projection"]
 Skip = Literal["keep", "drop", "rearrange"]
 
 SUBSTITUTE_THRESHOLD = 0.7  # measured: docs/decisions.md, transfer-substitution
+SHARPNESS, POSITION = 10.0, 8.0  # measured: docs/decisions.md, attention-start
 
 
 class StyleKV(NamedTuple):
@@ -154,6 +155,30 @@ class Rearranger(ConfigModel):
         self.centroids.copy_(centroids)
         self.feature_rms.fill_(feature_rms)
         self.rgb_rms.fill_(rgb_rms)
+
+    @torch.no_grad()
+    def attend_to_clusters(self, sharpness: float = SHARPNESS, position: float = POSITION) -> Self:
+        """Set start weights with which a position attends to features of its own cluster, nearby ones first (beyond the paper).
+
+        Without it, all weights start at random, as in the paper. The logit of query x and key y becomes
+        ``sharpness * <c_m(x), f(y)/|f(y)|> + position * <p(x), p(y)> / |p|^2``: m the proxy mask, c the centroids, f the features, p the
+        position encoding. Call it after :meth:`initialize`, before training.
+
+        Returns:
+            The rearranger itself.
+        """
+        scale = self.dim**0.25  # undoes the 1/sqrt(dim) of the attention, half on either side
+        a = sharpness**0.5 * scale
+        self.embed_mask.zero_()
+        self.embed_mask[: self.channels] = self.centroids.t() * a
+        self.embed_features.weight.zero_()
+        for c in range(self.channels):  # its input has unit length times sqrt(channels)
+            self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
+        for layer in (self.to_query, self.to_key):
+            layer.weight.copy_((torch.eye(self.key_dim, self.dim) / layer.gain)[:, :, None, None])
+        length = self.position.square().sum(dim=0).mean()
+        self.position_gain.fill_(float((position / length) ** 0.5 * scale))
+        return self
 
     @property
     def substitute_threshold(self) -> float:

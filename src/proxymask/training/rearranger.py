@@ -14,7 +14,7 @@ Shapes: B samples, C feature channels, h x w positions at the cut, K clusters, H
 
 import dataclasses
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from PIL import Image
@@ -52,11 +52,13 @@ class RearrangerConfig(Checked):
     """What attention moves: the features themselves (A.1), or a learned projection of them (an ablation)."""
     rgb: Skip = "rearrange"
     """The RGB output of the blocks below the cut. rearrange: attention moves it with the features. keep and drop are ablations."""
+    init: Literal["random", "centroids"] = "random"
+    """Start of the attention. centroids: a position attends to features of its own cluster from the first step on (beyond the paper)."""
     refinement_width: Channels = 0
     """Channels of the refinement block, which follows the attention (beyond the paper). 0: no refinement block."""
     learning_rate: Rate = 0.002
     """Adam's learning rate of the rearranger (A.2: 0.002)."""
-    refinement_lr_multiplier: Weight = 5.0
+    refinement_lr_multiplier: Weight = 1.0
     """Learning rate of the refinement block, as a multiple of learning_rate."""
     discriminator_lr_multiplier: Weight = 1.0
     """Learning rate of the discriminator, as a multiple of learning_rate (A.2: 1)."""

@@ -59,6 +59,8 @@ class RearrangerDefinition(TrainedStage):
         rearranger.initialize(self.clusters.centroids.cpu(), *(self.rms or state_rms(self.split, self.loop.seed, self.device)))
         if self.start is not None:
             self._load(rearranger, self.start)
+        elif self.config.init == "centroids":
+            rearranger.attend_to_clusters()
         discriminator = discriminator_to_train(self.discriminator, self.split.generator, self.loop.seed)
         return RearrangerStage(self.split, self.clusters, rearranger, discriminator, self.pictures, self.config, self.steps)
 
