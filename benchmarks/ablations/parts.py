@@ -60,7 +60,7 @@ PARTS = (
     Part("label prior (off: the coarser style prior)", "full", "no-label-prior"),
     Part("style prior", "full", "no-style-prior"),
     Part("attention start from the clusters (off: random)", "full", "random-start"),
-    Part("attention start and mask in the keys, which is gone", f"{EARLIER}full", f"{EARLIER}neither"),
+    Part("mask in the keys, which is gone, and attention start (off: neither)", f"{EARLIER}full", f"{EARLIER}neither"),
     Part("K = 100 (off: 25)", "full", "25-clusters"),
     Part("real pictures in L_adv (off: the generator's samples)", "full", "no-real-pictures"),
     Part("style-transfer labelling (one label)", "one-label", "one-label-no-style-transfer"),

@@ -69,6 +69,7 @@ def test_the_value_that_was_renamed(capsys):
         (("train", "mapper", "--viewer-samples=300"), "another network for L_label"),
         (("train", "segmenter", "--look-doubt", "2"), "doubts about labels"),
         (("train", "rearranger", "--mask-codes", "16"), "the style's own proxy mask in the keys"),
+        (("train", "rearranger", "--sharpness", "30"), "another start of the attention"),
         (("train", "rearranger", "--settle", "True"), "the cosine decay of the rearranger's rates"),
         (("train", "generator", "--r1-every", "8"), "another interval of R1"),
         (("cluster", "--reader", "64"), "the layout reader"),

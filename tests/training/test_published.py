@@ -62,7 +62,7 @@ TABLE: list[tuple[tuple[str, ...], str, object, str]] = [
     (PAPER, "rearranger.value", "features", 'A.1 "the value (feature maps) to be rearranged (through a weighted sum)"'),
     (PAPER, "rearranger.init", "random", "absent: no start of the attention from the clusters"),
     (PAPER, "rearranger.refinement_width", 0, "absent: no block but the attention and the residual blocks"),
-    (PAPER, "rearranger.refinement_lr_multiplier", 1.0, "idle: rearranger.refinement_width"),
+    (PAPER, "rearranger.refinement_lr_multiplier", 5.0, "idle: rearranger.refinement_width"),
     (PAPER, "rearranger.learning_rate", 0.002, RATE),
     (PAPER, "rearranger.discriminator_lr_multiplier", 1.0, RATE),
     (PAPER, "rearranger.lambda_self", 10.0, 'A.2 "lambda_self to 10.0"'),

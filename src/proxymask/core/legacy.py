@@ -54,8 +54,9 @@ SETTINGS: Mapping[str, tuple[Removed, ...]] = {
         Removed(
             "the style's own proxy mask in the keys",
             {"key_mask": False},
-            ("match", "sharpness", "position_weight", "key_mask_channels", "mask_codes"),
+            ("match", "key_mask_channels", "mask_codes"),
         ),
+        Removed("another start of the attention", {"sharpness": 10, "position_weight": 8}),
         Removed("the cosine decay of the rearranger's rates", {"settle": False}),
         Removed("another share of a term in L_self", {"self_features": 1, "self_picture": 1}),
         Removed("the perceptual term of L_self", {"self_perceptual": 0}),

@@ -58,7 +58,7 @@ class RearrangerConfig(Checked):
     """Channels of the refinement block, which follows the attention (beyond the paper). 0: no refinement block."""
     learning_rate: Rate = 0.002
     """Adam's learning rate of the rearranger (A.2: 0.002)."""
-    refinement_lr_multiplier: Weight = 1.0
+    refinement_lr_multiplier: Weight = 5.0
     """Learning rate of the refinement block, as a multiple of learning_rate."""
     discriminator_lr_multiplier: Weight = 1.0
     """Learning rate of the discriminator, as a multiple of learning_rate (A.2: 1)."""
