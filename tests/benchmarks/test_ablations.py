@@ -274,8 +274,8 @@ def test_which_parts_pay(tmp_path: Path) -> None:
     assert worth_of_parts.section(tmp_path / "none") is None
 
 
-def test_a_part_is_compared_within_one_recipe(tmp_path: Path) -> None:
-    """By arms of today where both are there, else by those with the attention start, which are marked."""
+def test_a_part_is_compared_within_one_recipe() -> None:
+    """By arms of today where both are there, else by those with the mask in the keys, which are marked."""
     earlier = [row_of(f"{parts.EARLIER}full", 0.6, 5.0), row_of(f"{parts.EARLIER}no-L_mix", 0.5, 5.0)]
     today = [row_of("full", 0.7, 5.0), row_of("no-L_mix", 0.68, 5.0)]
     mixing = next(part for part in parts.PARTS if part.off == "no-L_mix")

@@ -171,9 +171,8 @@ class Rearranger(ConfigModel):
         a = sharpness**0.5 * scale
         self.embed_mask.zero_()
         self.embed_mask[: self.channels] = self.centroids.t() * a
-        self.embed_features.weight.zero_()
-        for c in range(self.channels):  # its input has unit length times sqrt(channels)
-            self.embed_features.weight[c, c] = a / self.channels**0.5 / self.embed_features.gain
+        share = a / self.channels**0.5 / self.embed_features.gain  # its input has unit length times sqrt(channels)
+        self.embed_features.weight.copy_((torch.eye(self.dim, self.channels) * share)[:, :, None, None])
         for layer in (self.to_query, self.to_key):
             layer.weight.copy_((torch.eye(self.key_dim, self.dim) / layer.gain)[:, :, None, None])
         length = self.position.square().sum(dim=0).mean()
