@@ -42,7 +42,7 @@ TOY = {
     "num_clusters": 4,
     "cluster_samples": 8,
     "rearranger": {"hidden": 8, "position_channels": 8, "lambda_mix": 1.0, "adv_every": 1},
-    "mapper": {"widths": [8, 8, 8], "hidden": 8},
+    "mapper": {"widths": [8, 8, 8], "hidden": 8, "lambda_adv": 1.0},
     "condition": {"unet_base": 128, "unet_max": 16, "unet_start": "discriminator"},
     "generator_loop": {"steps": 1, "grid_every": 1, **QUIET},
     "rearranger_loop": {"steps": 2, "grid_every": 2, **QUIET},

@@ -150,14 +150,17 @@ class Domain(Stages):
             about={"proxy_mask_mode": changes.get("proxy_mask_mode", self.preset.mapper.proxy_mask_mode), "generator": self.digest},
         )
 
-    def sheet(self, out: Path, mapped: bool, columns: int = 10) -> None:
+    def sheet(self, out: Path, mapped: bool, columns: int = 10) -> list[str]:
         """A picture sheet: what gives the layout (masks, or other samples where no arm is ``mapped``), samples that give the style, then a
-        row for each arm that is there."""
+        row for each arm that is in the work folder; returns those."""
         rows: list[np.ndarray] = []
+        drawn: list[str] = []
         masks = self.fresh.masks([index % len(self.fresh) for index in range(columns)])
-        for folder in (self.folder(name, mapped) for name in self.arms):
+        for name in self.arms:
+            folder = self.folder(name, mapped)
             if not (folder / "bundle.json").is_file():
                 continue
+            drawn.append(name)
             synth = Synthesizer.from_pretrained(folder, self.settings.device, self.settings.precision)
             subject = BundleSynthesis(synth, seed=self.settings.seed)
             style = subject.styles(subject.w(STYLES, range(columns)))
@@ -169,6 +172,7 @@ class Domain(Stages):
                 layout, made = to_uint8(subject.render(shape, shape_w)), subject.from_proxy(subject.substitute(ids, style), style)
             rows += [to_uint8(made)] if rows else [layout, to_uint8(subject.sample(style)), to_uint8(made)]
         write_picture(out, tile(rows))
+        return drawn
 
 
 def run(args: Ablation, ablation: str, arms: Mapping[str, Arm], mapped: bool = True) -> None:
@@ -195,4 +199,5 @@ def run(args: Ablation, ablation: str, arms: Mapping[str, Arm], mapped: bool = T
         if bench is not None:
             curves[domain.seeded(name)] = domain.curve(domain.rearranged(name)[2], bundle, bench)
         domain.store(ablation, {"rows": rows, **({"curves": curves} if args.points else {})}, list(arms))
-    domain.sheet(args.out.with_name(f"{domain.seeded(args.out.stem)}.png"), mapped)
+    drawn = domain.sheet(args.out.with_name(f"{domain.seeded(args.out.stem)}.png"), mapped)
+    domain.store(ablation, {"rows": [], domain.seeded("sheet"): drawn}, list(arms))

@@ -298,7 +298,8 @@ class Stages:
 
         Args:
             ablation: its name.
-            found: ``rows``, and further lists or objects by arm.
+            found: ``rows``, further lists or objects by arm, and ``sheet``, the arms in the picture sheet, which takes the place of the
+                old one. What is in the file under other keys stays.
             order: arms, as the rows shall stand.
 
         Raises:
@@ -316,7 +317,8 @@ class Stages:
                 other = next((key for key in ("generator", "preset") if old.get("rows") and old.get(key) != about[key]), None)
                 if other is not None:
                     raise ProxymaskError(f"{path} holds rows of another {other}: move it away, or give another --out")
-                write_json(path, {**about, **{key: merge(old.get(key), value, order) for key, value in found.items()}})
+                merged = {key: value if key.startswith("sheet") else merge(old.get(key), value, order) for key, value in found.items()}
+                write_json(path, {**about, **{key: value for key, value in old.items() if key not in about}, **merged})
 
         when_free(write)
         print(json.dumps(found["rows"][-1]) if found["rows"] else "", flush=True)

@@ -29,7 +29,7 @@ ARMS: Mapping[str, Arm] = {
     "no-real-pictures": Arm(real=False),
     "no-narrowing": Arm(narrowed=False),
     "no-L_label": Arm(mapper={"lambda_label": 0.0}),
-    "no-L_adv": Arm(mapper={"lambda_adv": 0.0}),  # the rearranger keeps its own
+    "mapper-L_adv": Arm(mapper={"lambda_adv": 1.0}),  # as in the paper (A.2); the rearranger has its own in every arm
     "no-label-prior": Arm(mapper={"label_prior": False}),
     "no-style-prior": Arm(mapper={"proxy_mask_mode": "hard"}),
     "student": Arm(student=True),
@@ -38,7 +38,8 @@ ARMS: Mapping[str, Arm] = {
 }
 EARLIER = "mask-in-keys/"
 """Prefix of arms that were measured when the recipe still had the style's own proxy mask in the keys (docs/decisions.md, attention-start).
-Nothing trains them today; a part is compared within one recipe. ``neither``: no mask in the keys, and a random start."""
+Nothing trains them today; a part is compared within one recipe. ``neither``: no mask in the keys, and a random start. Their mappers end
+with L_adv."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ PARTS = (
     Part("refinement block", "full", "no-refinement"),
     Part("L_mix (off: L_self)", "full", "no-L_mix"),
     Part("L_label", "full", "no-L_label"),
-    Part("L_adv of the mapper, which the paper has", "full", "no-L_adv"),
+    Part("L_adv of the mapper, which the paper has", "mapper-L_adv", "full"),
     Part("label prior (off: the coarser style prior)", "full", "no-label-prior"),
     Part("style prior", "full", "no-style-prior"),
     Part("attention start from the clusters (off: random)", "full", "random-start"),

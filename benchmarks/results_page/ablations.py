@@ -28,7 +28,7 @@ BOTH = """Both have the generator, labels, sizes of networks, steps and batches 
 supplement's (`paper-256`): no clusters are substituted that a style lacks, either. In its own figure it is trained for 140,000 steps."""
 DEFINED = """Mask ignored: share of the pixels that stay as they are although their class changes. Agreement: share of the
 positions whose nearest cluster is that of the proxy mask. PSNR of self: a sample under its own proxy mask, in dB."""
-SHEET = "First row: samples that give the layout; second row: styles; then one row for each variant:"
+SHEET = "First row: what gives the layout; second row: styles; then the arms {}:"
 LABELS = {"miou_masks": "mIoU", "accuracy_masks": "accuracy", "frechet_masks": "distance"}
 
 
@@ -78,6 +78,13 @@ def curves(folder: Path, name: str, found: Any, title: str) -> str:
     return plot(folder, name, lines(title, series, "steps", "judge features"))
 
 
+def sheet(folder: Path, name: str, found: Mapping[str, Any]) -> str:
+    """The picture sheet of an ablation with the names of its rows; "" where there is none, or nothing says what it shows."""
+    if "sheet" not in found or not (folder / "ablations" / f"{name}.png").is_file():
+        return ""
+    return f"{SHEET.format(', '.join(found['sheet']))}\n\n![{name}](results/ablations/{name}.png)"
+
+
 def ablation(folder: Path, name: str, found: Any, title: str, columns: Mapping[str, str], key: str, of: str, drawn: str = "") -> Section:
     """The section of an ablation; where all rows are toys, table, plot and pictures are folded.
 
@@ -94,8 +101,7 @@ def ablation(folder: Path, name: str, found: Any, title: str, columns: Mapping[s
     if found is None:
         return missing(title, name)
     rows, body = found["rows"], table(found["rows"], columns)
-    sheet = f"![{name}](results/ablations/{name}.png)" if (folder / "ablations" / f"{name}.png").is_file() else ""
-    pictures = f"{SHEET}\n\n{sheet}" if sheet else ""
+    pictures = sheet(folder, name, found)
     if all(is_toy(row["steps"]) for row in rows):
         return only_toys(title, [row["steps"] for row in rows], name, {"Numbers and pictures of the toys": joined([body, drawn, pictures])})
     sentence = extremes(rows, key, of, least=key.startswith("frechet"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ablations.parts import ARMS, EARLIER, PARTS, Part
 from proxymask.core.files import read_json
 from proxymask.evaluation.report import number
 
+from .ablations import sheet
 from .form import Section, is_toy, joined, length, markdown, only_toys
 
 TITLE = "What is each part beyond the paper worth?"
@@ -155,10 +157,8 @@ def section(folder: Path) -> Section | None:
         return None
     body = markdown(*table(worths))
     sheets = {}
-    for domain, rows in domains(folder).items():
-        if (folder / "ablations" / f"parts-{domain}.png").is_file():
-            arms = ", ".join(dict.fromkeys(row["variant"] for row in rows))
-            pictures = f"Masks, styles, then the arms {arms}:\n\n![parts-{domain}](results/ablations/parts-{domain}.png)"
+    for domain in domains(folder):
+        if pictures := sheet(folder, f"parts-{domain}", read_json(folder / "ablations" / f"parts-{domain}.json")):
             sheets[f"Pictures: {domain}"] = pictures
     how = f"{trained(folder)}\n\n{RULE}"
     grown = [one for one in worths if not is_toy(one.steps)]
@@ -205,8 +205,9 @@ def trained(folder: Path) -> str:
     text = []
     for domain, rows in domains(folder).items():
         mappers, counts = (" and ".join(f"{n:,}" for n in sorted({row[key] for row in rows})) for key in ("mapper_steps", "count"))
-        seeds = len({row["seed"] for row in rows})
-        said = f"{domain}: mappers of {mappers} steps, {counts} pictures, {seeds} seed{'s' if seeds > 1 else ''}"
+        seeds = sorted(Counter(row["variant"] for row in rows).values())
+        each = f"{seeds[0]} to {seeds[-1]}" if seeds[0] != seeds[-1] else f"{seeds[0]}"
+        said = f"{domain}: mappers of {mappers} steps, {counts} pictures, {each} seed{'s' if seeds[-1] > 1 else ''}"
         left = [name for name in ARMS if name not in {row["variant"].removeprefix(EARLIER) for row in rows}]
         text.append(said + (f"; not run yet: {', '.join(left)}" if left else ""))
     return "; ".join(text) + "."

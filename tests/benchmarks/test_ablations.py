@@ -218,6 +218,7 @@ def test_parts(settings: dict[str, Any]) -> None:
     run(parts.Parts(**settings, only=("student", "one-label", "no-L_mix")), "parts", parts.ARMS)
     rows = json.loads(out.read_text())["rows"]
     assert [row["variant"] for row in rows] == ["full", "no-L_mix", "student", "one-label"]
+    assert json.loads(out.read_text())["sheet"] == [row["variant"] for row in rows]
     assert [row for row in rows if row["variant"] == "full"] == first
     assert trained == {path: path.stat().st_mtime_ns for path in trained}  # nothing is trained again
     assert {path.name for path in work.glob("rearranger-*")} == {"rearranger-full-2", "rearranger-no-L_mix-2"}  # the others share it
@@ -232,6 +233,7 @@ def test_parts(settings: dict[str, Any]) -> None:
     assert "Parts that pay" not in text
     assert "| L_mix (off: L_self) | 2 | **toy** |" in mine
     assert "refinement block" not in mine.partition("not run yet")[0]
+    assert f"the arms full, no-L_mix, student, one-label:\n\n![{out.stem}]" in mine
     assert out.with_suffix(".png").stat().st_size > 1000
     with pytest.raises(ProxymaskError, match="did you mean student"):
         run(parts.Parts(**settings, only=("studnt",)), "parts", parts.ARMS)

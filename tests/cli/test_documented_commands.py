@@ -25,7 +25,8 @@ FILES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    *(ROOT / "benchmarks" / name for name in ("README.md", "avatars_card.md", "gpu/QUEUE.md")),
+    *(ROOT / "benchmarks" / name for name in ("README.md", "gpu/QUEUE.md")),
+    *sorted((ROOT / "src/proxymask/bundles").glob("*/README.md")),
 ]
 DOCUMENTS = [path.relative_to(ROOT).as_posix() for path in FILES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)

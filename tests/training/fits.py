@@ -21,7 +21,7 @@ TOY = {
     "cluster_samples": 16,
     "generator": {"z_dim": 16, "channel_base": 128, "channel_max": 16},
     "rearranger": {"hidden": 8, "position_channels": 8},
-    "mapper": {"widths": [8, 8, 8], "hidden": 8},
+    "mapper": {"widths": [8, 8, 8], "hidden": 8, "lambda_adv": 1.0},
     "generator_loop": {"steps": 6, "batch": 4, "checkpoint_every": 3, "log_every": 2, "grid_every": 6},
     "rearranger_loop": {"steps": 8, "batch": 4, "log_every": 2, **QUIET},
     "segmenter_loop": {"steps": 4, "batch": 2, **QUIET},

@@ -44,7 +44,9 @@ def test_mapper_phases(tmp_path: Path) -> None:
         stats = run.take_stats()
         assert ("loss/adv" in stats) == ("d/loss" in stats) == (index >= 3)
         assert ("d/r1" in stats) == (index in (3, 5))
-    assert tiny.make_stage("mapper", steps=6, lambda_adv=0.0).adversarial_from == 6
+    stage = tiny.make_stage("mapper", steps=6, lambda_adv=0.0)
+    assert stage.adversarial_from == 6
+    assert set(stage.modules) == set(stage.optimizers) == {"mapper"}  # no discriminator is kept
 
 
 def test_mapper_weights() -> None:

@@ -79,6 +79,7 @@ def test_learning_rates_of_the_demo():
     demo = PRESETS["demo"]
     assert demo.mapper.learning_rate * demo.condition.unet_lr_multiplier == pytest.approx(0.015)  # one is a multiple of the other
     assert demo.mapper.learning_rate * demo.mapper.discriminator_lr_multiplier == pytest.approx(0.002)
+    assert demo.mapper.lambda_adv == 0 < PRESETS["paper-256"].mapper.lambda_adv
     assert 0 in demo.rearranger.mix_layers or demo.rearranger.lambda_self  # L_self is not lost
 
 

@@ -92,7 +92,8 @@ class TrainMapper(Checked):
     weights: OptionalPath = None
     """The extractor's weights, if they are not in the usual place. For depth-net: by default the network in --bundle, if it has one."""
     images: OptionalPath = None
-    """Real pictures for the adversarial loss; without them, samples of the generator are used. With --picture-mapper also for pairs."""
+    """Real pictures for the adversarial loss, where it is on; without them, samples of the generator are used. With --picture-mapper for
+    pairs."""
     picture_mapper: OptionalPath = None
     """A mapper of pictures (train mapper --condition picture). It predicts the proxy masks of --images, so that these give pairs too."""
     real_share: Annotated[float, Range(0, 1, above=True)] = 0.5
@@ -103,7 +104,8 @@ class TrainMapper(Checked):
     cache_pairs: Annotated[int | None, Range(1, 10**9), tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
     """Number of pairs in --cache. If it is smaller than the training needs, pairs are repeated with other augmentation."""
     discriminator: OptionalPath = None
-    """The discriminator to start from; by default the one trained with the rearranger, else an untrained one."""
+    """The discriminator that the adversarial loss starts from, where it is on; by default the one trained with the rearranger, else an
+    untrained one."""
     start: OptionalPath = None
     """A trained mapper of the same widths to start from, of the same condition or of another one, which is faster than from nothing."""
     teacher: tuple[Path, ...] = ()
@@ -155,6 +157,7 @@ class TrainMapper(Checked):
         frozen = self._frozen()
         generator = frozen.split.generator
         config, loop = stage_settings("mapper", self.preset, generator.resolution, self.common, self.config, self.loop)
+        self._check_adversarial(config)
         segmenter, labels = self._segmenter(config)
         shared: dict[str, Any] = {"loop": loop, "frozen": frozen, "segmenter": segmenter, "labels": labels}
         shared |= {"config": self._with_bundle_mode(config), "pictures": pictures_of(self.images, generator)}
@@ -172,6 +175,17 @@ class TrainMapper(Checked):
             real_share=self.real_share,
             **shared,
         )
+
+    def _check_adversarial(self, config: MapperConfig) -> None:
+        """A :class:`ProxymaskError` where a flag is given that L_adv alone uses, and L_adv is off."""
+        if config.lambda_adv or self.teacher:
+            return
+        unused = ["--images"] if self.images is not None and self.picture_mapper is None else []
+        unused += ["--discriminator"] if self.discriminator is not None and self.condition == "mask" else []
+        if unused:
+            raise ProxymaskError(
+                f"{' and '.join(unused)}: only the adversarial loss uses that, and it is off: leave it out, or add --lambda-adv 1"
+            )
 
     def _part(self, name: str) -> Path:
         """Where the part ``name`` is: its flag, or --bundle."""

@@ -51,7 +51,7 @@ class MapperConfig(Checked):
     lambda_recon_adv: Weight = 100.0
     """Weight of L_recon in the second phase, with L_adv (A.2: 100)."""
     lambda_adv: Weight = 1.0
-    """Weight of L_adv (A.2: 1)."""
+    """Weight of L_adv (A.2: 1). 0: no such loss, and no second phase."""
     adv_phase: Share = 0.0909
     """Share of the steps, at the end, with L_adv (A.2: 10k of 110k)."""
     proxy_mask_mode: ProxyMaskMode = "hard"
@@ -107,10 +107,11 @@ class MapperBatch:
 
 
 class MapperStage:
-    """The mapper on pairs (label mask or other condition, proxy mask) of generated pictures, and its discriminator.
+    """The mapper on pairs (label mask or other condition, proxy mask) of generated pictures, and the discriminator of L_adv.
 
     Args:
         frozen: what makes a picture of a proxy mask and a style.
+        discriminator: trained along where there is L_adv; not used, and not saved, where ``lambda_adv`` is 0.
         source: makes the pairs.
         pictures: real pictures for L_adv; None: samples of the frozen generator are the real ones.
         steps: length of the schedule.
@@ -126,7 +127,7 @@ class MapperStage:
         self,
         frozen: Frozen,
         mapper: Mapper,
-        discriminator: Discriminator,
+        discriminator: Discriminator | None,
         source: PairSource,
         pictures: Pictures | None,
         config: MapperConfig,
@@ -135,7 +136,7 @@ class MapperStage:
         auxiliary: AuxiliaryStage | None = None,
     ) -> None:
         self.frozen, self.split, self.clusters, self.rearranger = frozen, frozen.split, frozen.clusters, frozen.rearranger
-        self.mapper, self.discriminator = mapper.requires_grad_(True).train(), discriminator.requires_grad_(True).train()
+        self.mapper = mapper.requires_grad_(True).train()
         self.source, self.pictures, self.config = source, pictures, config
         self.shards: PairShards | None = None
         """Where pairs are read from instead of being made; to be filled before the first step."""
@@ -145,11 +146,13 @@ class MapperStage:
         self.rate = config.learning_rate * self.unet.unet_lr_multiplier
         self.adjustment = self.unet.unet_logit_adjustment * self.clusters.shares().log()
         self.adversarial_from = round(steps * (1 - config.adv_phase)) if config.lambda_adv else steps
-        self.modules: dict[str, nn.Module] = {"mapper": mapper, "discriminator": discriminator}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "mapper": stylegan_adam(mapper.parameters(), self.rate, config.momentum),
-            "discriminator": stylegan_adam(discriminator.parameters(), config.learning_rate * config.discriminator_lr_multiplier),
-        }
+        self.modules: dict[str, nn.Module] = {"mapper": mapper}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"mapper": stylegan_adam(mapper.parameters(), self.rate, config.momentum)}
+        self.discriminator = discriminator if config.lambda_adv else None
+        if self.discriminator is not None:
+            self.modules["discriminator"] = self.discriminator.requires_grad_(True).train()
+            rate = config.learning_rate * config.discriminator_lr_multiplier
+            self.optimizers["discriminator"] = stylegan_adam(self.discriminator.parameters(), rate)
         self.prior = LabelPrior(mapper, source.labeler) if isinstance(source, MaskPairs) and has_label_prior(mapper) else None
         self.auxiliary, self.label_from = auxiliary, steps
         if auxiliary is not None:
@@ -221,7 +224,8 @@ class MapperStage:
             self.auxiliary.before_step(run)
         w = self.split.w(run.local_shard(torch.randn(run.config.batch, self.split.generator.z_dim, generator=run.rng("style"))))
         fakes: list[torch.Tensor] = []
-        self.discriminator.requires_grad_(False)
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(False)
 
         def terms() -> Iterator[torch.Tensor]:
             for part in run.microbatches_of(MapperBatch(pairs, w)):
@@ -231,8 +235,10 @@ class MapperStage:
                 yield loss
 
         run.update("mapper", terms)
-        self.discriminator.requires_grad_(True)
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(True)
         if self.adversarial_due(run.index):
+            assert self.discriminator is not None
             penalty = r1_weight(self.config.r1_gamma, self.r1_every, self.r1_due(run.index))
             discriminator_update(
                 run, self.discriminator, real_pictures(run, self.pictures, self.split.generator), torch.cat(fakes), penalty
@@ -255,6 +261,8 @@ class MapperStage:
             run.log("loss/label", label)
             loss = loss + c.lambda_label * label
         if adversarial:
+            assert self.discriminator is not None
+            assert picture is not None
             with run.autocast():
                 adv = losses.adversarial_g(self.discriminator(picture))
             run.log("loss/adv", adv)

@@ -240,6 +240,7 @@ _DEMO = Preset(
         label_prior=True,  # docs/decisions.md, label-prior
         learning_rate=0.008,  # docs/decisions.md, mask-mapper-learning-rate
         discriminator_lr_multiplier=0.25,
+        lambda_adv=0.0,  # docs/decisions.md, adversarial-loss-with-label-loss
         momentum=0.9,
         cosine_decay=True,
         lambda_label=120.0,  # docs/decisions.md, label-loss

@@ -26,7 +26,7 @@ class FitConfig(Checked):
     """What to fit, and to what."""
 
     images: OptionalPath = None
-    """Folder of pictures, or a prepared set, to train a generator on. With --generator or --bundle: real pictures for the discriminator."""
+    """Folder of pictures, or a prepared set, to train a generator on. With --generator: real pictures for the discriminator."""
     generator: OptionalPath = None
     """A trained generator: its run, its saved network, a bundle, or a checkpoint of another project (.pkl, .pt, .pth)."""
     class_index: Annotated[int | None, Range(0, 10**6), tyro.conf.arg(name="class", metavar="INT", help_behavior_hint="(optional)")] = None

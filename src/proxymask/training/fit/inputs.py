@@ -67,6 +67,11 @@ def open_inputs(state: FitState) -> None:
             check_colours(state.generator)
     state.set_resolution(_resolution(state))
     state.cut = _cut(state)
+    if config.bundle is not None and config.images is not None and not state.preset.mapper.lambda_adv:
+        raise ProxymaskError(
+            "--images: with --bundle only the adversarial loss of the mapper uses pictures, and it is off: leave --images out, or turn the "
+            'loss on in a preset ({"mapper": {"lambda_adv": 1}})'
+        )
 
 
 def _open_bundle(state: FitState, name: str) -> None:

@@ -162,8 +162,10 @@ class PairedMapperDefinition(AnyMapperDefinition):
         if isinstance(mapper, UNetMapper):
             mapper.forget()
 
-    def discriminator_to_train(self) -> Discriminator:
-        """A copy of the discriminator, or an untrained one."""
+    def discriminator_to_train(self) -> Discriminator | None:
+        """A copy of the discriminator, or an untrained one; None where there is no L_adv."""
+        if not self.config.lambda_adv:
+            return None
         return discriminator_to_train(self.discriminator, self.frozen.split.generator, self.loop.seed)
 
 
