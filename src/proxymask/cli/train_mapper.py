@@ -104,8 +104,8 @@ class TrainMapper(Checked):
     cache_pairs: Annotated[int | None, Range(1, 10**9), tyro.conf.arg(metavar="INT", help_behavior_hint="(steps x batch)")] = None
     """Number of pairs in --cache. If it is smaller than the training needs, pairs are repeated with other augmentation."""
     discriminator: OptionalPath = None
-    """The discriminator that the adversarial loss starts from, where it is on; by default the one trained with the rearranger, else an
-    untrained one."""
+    """The discriminator that the adversarial loss starts from, where it is on, and the encoder with --unet-start discriminator; by default
+    the one trained with the rearranger, else an untrained one."""
     start: OptionalPath = None
     """A trained mapper of the same widths to start from, of the same condition or of another one, which is faster than from nothing."""
     teacher: tuple[Path, ...] = ()
