@@ -32,6 +32,9 @@ def test_halves_equal_the_whole(generator: Generator, resolution: int, precision
             levels, same = split.feature_pyramid(w)
             assert torch.equal(picture, same)
             assert torch.equal(levels[generator.synthesis.block_resolutions.index(resolution)], state.features)
+            again = split.state_at_split(levels, w)
+            assert torch.equal(again.features, state.features)
+            assert torch.equal(again.rgb, state.rgb)
         assert torch.equal(split.render(split.features(one), one), generator(z, truncation=0.8))
 
 

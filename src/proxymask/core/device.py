@@ -2,14 +2,16 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 from .errors import ProxymaskError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
+M = TypeVar("M", bound=nn.Module)
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -63,6 +65,17 @@ def resolve_precision(name: str | torch.dtype, device: torch.device) -> torch.dt
     if device.type == "cpu":
         return torch.bfloat16 if cpu_has_bf16() else torch.float32
     return torch.float32
+
+
+def to_device(module: M, device: torch.device) -> M:
+    """Move ``module`` to ``device``, in place, in the channels-last memory format; returns it.
+
+    In that format most convolutions are faster, on CPUs up to twice. On MPS the format stays as it is.
+    """
+    module.to(device)
+    if device.type != "mps":
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

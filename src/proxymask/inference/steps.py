@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..core.checks import Seed, Truncation, check_value, checked, nearest
-from ..core.device import autocast, resolve_device, resolve_precision
+from ..core.device import autocast, resolve_device, resolve_precision, to_device
 from ..core.errors import ProxymaskError
 from ..core.hashing import short_hash
 from ..core.sizes import Size, height_width, size_text
@@ -67,9 +67,8 @@ class SynthesisSteps:
     def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move the bundle to ``device`` and make the fused networks for ``dtype``."""
         self.device, self.dtype = device, dtype
-        memory = torch.contiguous_format if device.type == "mps" else torch.channels_last
         for part in self.bundle.to(device).parts().values():
-            part.eval().requires_grad_(False).to(memory_format=memory)  # type: ignore[call-overload]
+            to_device(part.eval().requires_grad_(False), device)
         self.split = self.bundle.split_generator()
         # fused networks hold their weights in dtype already and run without autocast, which would inspect every operand again
         self._mappers: dict[str, tuple[Mapper, Mapper]] = {}

@@ -121,3 +121,16 @@ class SplitGenerator(nn.Module):
     def features_at_split(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Features (B, C, h, w) at the split out of :meth:`feature_pyramid`."""
         return levels[self.generator.synthesis.block_resolutions.index(self.resolution)]
+
+    def state_at_split(self, levels: Sequence[torch.Tensor], w: torch.Tensor) -> SplitState:
+        """What :meth:`features` gives for the same w or ws, out of :meth:`feature_pyramid`."""
+        synthesis, ws = self.generator.synthesis, self.generator.broadcast(w)
+        rgb: torch.Tensor | None = None
+        for res, level in zip(synthesis.block_resolutions, levels, strict=True):
+            block = synthesis.block(res)
+            rgb = None if rgb is None else upsample2(rgb, block.kernel)
+            if res == self.resolution:
+                break
+            rgb = block.image(level, rgb, synthesis.block_ws(ws, res))
+        assert rgb is not None
+        return SplitState(self.features_at_split(levels), rgb)

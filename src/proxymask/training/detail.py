@@ -22,6 +22,7 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import Checked, Range, Rate, Share, Weight, Width
+from ..core.device import to_device
 from ..core.errors import ProxymaskError
 from ..imaging.grids import tile, to_uint8
 from ..models.detail_network import DetailChange, DetailNetwork
@@ -33,7 +34,7 @@ from ..models.split_generator import SplitState
 from . import losses
 from .adversarial import R1_EVERY, discriminator_update, r1_weight, real_pictures, stylegan_adam
 from .auxiliary import AuxiliaryStage
-from .label_prior import LabelPrior
+from .label_prior import LabelPrior, encode_styles
 from .loop import Run, set_cosine_rate
 from .pairs import PairSource
 from .parts import Frozen
@@ -161,10 +162,7 @@ class DetailStage:
         with run.autocast():
             given, _, labels = self.source(sample, given_rng)
             given = self.source.augment(given, given_rng)
-            state = self.split.features(w)
-            own = self.frozen.clusters.assign(state.features)
-            style = self.frozen.rearranger.encode_style(state, own)
-            prior = self.frozen.clusters.prior(style.counts) if self.prior is None else self.prior.in_styles(own, w, given)
+            style, prior = encode_styles(self.frozen, self.prior, w, given)
             proxy = logits_to_proxy_mask(self.mapper(given), self.mode, prior)
             moved = self.frozen.rearranger.attend(self.frozen.rearranger.encode_mask(proxy), style)
             target = generator.synthesis(sample)
@@ -184,7 +182,7 @@ class DetailStage:
 
     def step(self, run: Run) -> None:
         self.frozen.to(run.device)
-        self.mapper.to(run.device)
+        to_device(self.mapper, run.device)
         self.auxiliary.before_step(run)
         if self.auxiliary.learns(run.index):
             return
@@ -227,7 +225,7 @@ class DetailStage:
     def grid(self, run: Run) -> Image.Image:
         """Rows: the condition, the picture without and with the averaged detail network, and the sample that the condition is of."""
         self.frozen.to(run.device)
-        self.mapper.to(run.device)
+        to_device(self.mapper, run.device)
         batch = self.batch(run)
         with run.autocast():
             plain = self.split.render(SplitState(batch.features, batch.rgb), batch.w)

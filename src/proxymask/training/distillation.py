@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from ..core.device import to_device
 from ..models.oasis_mapper import OasisMapper
 from . import losses
 from .adversarial import stylegan_adam
@@ -58,7 +59,7 @@ class DistillationStage:
 
     def step(self, run: Run) -> None:
         for teacher in self.teachers:
-            teacher.to(run.device)
+            to_device(teacher, run.device)
         self.dataset.to(run.device, run.dtype)
         if self.config.cosine_decay:
             set_cosine_rate(self.optimizers["mapper"], self.config.learning_rate, run.index, self.steps)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 
 from ..core.config_model import ConfigModel
+from ..core.device import to_device
 from ..core.errors import ProxymaskError
 from ..core.memory import peak_memory, reset_peak, used_memory
 from ..core.sizes import Size
@@ -299,7 +300,7 @@ def seconds_a_sample(split: SplitGenerator, device: torch.device) -> float:
 
 def measure_clusters(split: SplitGenerator, num_clusters: int, samples: int, device: torch.device) -> Cost:
     """What clustering takes, measured with a few samples. How many passes k-means needs is not known before: it is taken from others."""
-    split.to(device).eval().requires_grad_(False)
+    to_device(split, device).eval().requires_grad_(False)
     _reset(device)
     sample = seconds_a_sample(split, device)
     height, width = split.size

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import BatchSize, Checked, Count, Natural, Range, Seed, Steps
-from ..core.device import autocast, resolve_device, resolve_precision
+from ..core.device import autocast, resolve_device, resolve_precision, to_device
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_rng, derive_seed
 from .checkpoint import explain_full_disk, load_checkpoint, save_checkpoint
@@ -266,11 +266,9 @@ def set_cosine_rate(optimizer: torch.optim.Optimizer, rate: float, index: int, s
 
 
 def place(stage: Stage, device: torch.device) -> None:
-    """Move the trained networks of ``stage`` to ``device``, in the channels-last memory format where it is supported."""
+    """Move the trained networks of ``stage`` to ``device``."""
     for module in stage.modules.values():
-        module.to(device)
-        if device.type != "mps":
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_device(module, device)
 
 
 class Stopped(ProxymaskError):

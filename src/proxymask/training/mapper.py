@@ -23,7 +23,7 @@ from ..models.oasis_mapper import Resize, has_label_prior
 from . import losses
 from .adversarial import R1_EVERY, Pictures, discriminator_update, r1_weight, real_pictures, stylegan_adam
 from .auxiliary import AuxiliaryStage
-from .label_prior import LabelPrior
+from .label_prior import LabelPrior, encode_styles
 from .loop import Run, set_cosine_rate
 from .pair_cache import PairShards
 from .pairs import MaskPairs, Pairs, PairSource, RealPairs
@@ -284,10 +284,7 @@ class MapperStage:
         """Pictures (B, C, H, W) of the mapper's logits (B, K, h, w) of what was ``given``, in the styles ``w`` (B, w_dim); gradients reach
         the logits alone."""
         with torch.no_grad():
-            state = self.split.features(w)
-            own = self.clusters.assign(state.features)
-            style = self.rearranger.encode_style(state, own)
-            prior = self.clusters.prior(style.counts) if self.prior is None else self.prior.in_styles(own, w, given)
+            style, prior = encode_styles(self.frozen, self.prior, w, given)
         proxy = logits_to_proxy_mask(logits, self.config.proxy_mask_mode, prior)
         return self.split.render(self.rearranger.attend(self.rearranger.encode_mask(proxy), style), w)
 

@@ -15,6 +15,7 @@ import torch
 
 from ..conditions.base import Condition
 from ..core.config_model import ConfigModel
+from ..core.device import to_device
 from ..core.errors import ProxymaskError
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.proxy_clusters import ProxyClusters
@@ -181,7 +182,7 @@ class RealPairs:
     def __call__(self, index: torch.Tensor, rng: torch.Generator, device: torch.device) -> Pairs:
         """Pairs of the pictures with these indices (B,), as the extractor gives them."""
         pictures = self.pictures.images(index).to(device)
-        self.mapper.to(device)
+        to_device(self.mapper, device)
         probabilities = self.mapper((pictures + 1) / 2).float().softmax(dim=1)
         drawn = torch.rand(len(probabilities), 1, *probabilities.shape[2:], generator=rng).to(device)
         # rounding leaves the sum a little below one

@@ -11,6 +11,7 @@ from torch import nn
 from ..checkpoints.formats.native import source_of
 from ..checkpoints.loading import open_checkpoint
 from ..core.config_model import ConfigModel
+from ..core.device import to_device
 from ..core.errors import ProxymaskError
 from ..core.sizes import Size, size_text
 from ..data.dataset import ImageSet
@@ -50,7 +51,7 @@ class Frozen:
     def to(self, device: torch.device) -> None:
         """Move all three."""
         for module in self.modules:
-            module.to(device)
+            to_device(module, device)
 
 
 def find_part(path: str | Path, name: str) -> Path:

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import Channels, Checked, Count, Range, Rate, Share, Weight, Width
+from ..core.device import to_device
 from ..core.errors import ProxymaskError
 from ..imaging.grids import tile, to_uint8
 from ..models.discriminator import Discriminator
@@ -239,7 +240,7 @@ class RearrangerStage:
 
     def step(self, run: Run) -> None:
         for module in (self.split, self.clusters):  # frozen, and so not in ``modules``, which the loop moves
-            module.to(run.device)
+            to_device(module, run.device)
         batch, adversarial = self.batch(run), self.adversarial_due(run.index)
         fakes: list[torch.Tensor] = []
         self.discriminator.requires_grad_(False)
@@ -373,7 +374,7 @@ class RearrangerStage:
     def grid(self, run: Run) -> Image.Image:
         """Rows: style samples, their proxy masks, self pass, and the styles under the mask of the sample to the right."""
         for module in (self.split, self.clusters):
-            module.to(run.device)
+            to_device(module, run.device)
         average = run.averages["rearranger"]
         assert isinstance(average, Rearranger)
         z = torch.randn(10, self.split.generator.z_dim, generator=torch.Generator().manual_seed(1)).to(run.device)

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from ..core.checks import Checked, Natural, Rate
+from ..core.device import to_device
 from ..models.few_shot_segmenter import FewShotSegmenter
 from ..models.split_generator import SplitGenerator
 from .loop import Run
@@ -92,7 +93,7 @@ class SegmenterStage:
         return self.transfer is not None and index >= self.transfer.start
 
     def step(self, run: Run) -> None:
-        self.split.to(run.device)
+        to_device(self.split, run.device)
         size = run.config.batch
         pick, moves = torch.randint(len(self.masks), (size,), generator=run.rng("pick")), _draw(run, "", size)
         transferred: tuple[torch.Tensor, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ...core.device import to_device
 from ...core.errors import ProxymaskError
 from ...core.seeding import derive_rng
 from ...models.proxy_clusters import ProxyClusters, fit_proxy_clusters
@@ -77,7 +78,7 @@ def cluster_features(
     """
     if samples < 1:
         raise ProxymaskError(f"clusters need samples, got {samples}: 256 is the paper's number")
-    split.to(device)
+    to_device(split, device)
     z = torch.randn(samples, split.generator.z_dim, generator=derive_rng(seed, "clusters"))
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 
 from ...conditions.base import Condition
+from ...core.device import to_device
 from ...core.errors import ProxymaskError
 from ...core.hashing import short_hash
 from ...core.seeding import derive_rng
@@ -60,7 +61,7 @@ class DetailDefinition(TrainedStage):
         classes = self.segmenter.out.out_channels
         if classes != len(self.labels):
             raise ProxymaskError(f"the segmenter knows {classes} classes, the labels are {len(self.labels)}: train it with these labels")
-        labeler = SegmenterLabeler(self.frozen.split, self.segmenter.to(self.device).eval().requires_grad_(False))
+        labeler = SegmenterLabeler(self.frozen.split, to_device(self.segmenter, self.device).eval().requires_grad_(False))
         with seeded(self.loop.seed, "init", "viewer"):
             net = UNetSegmenter(classes, WIDTH, depth=2)
         steps = max(1, round(self.steps * self.config.auxiliary_share))
@@ -92,7 +93,7 @@ class DetailDefinition(TrainedStage):
     @torch.no_grad()
     def _level(self) -> float:
         """Root mean square of the features of the first block after the split, over 64 samples."""
-        split = self.frozen.split.to(self.device)
+        split = to_device(self.frozen.split, self.device)
         z = torch.randn(STATISTICS_SAMPLES, split.generator.z_dim, generator=derive_rng(self.loop.seed, "statistics"))
         level = split.generator.synthesis.block_resolutions.index(2 * split.resolution)
         squares = [split.feature_pyramid(split.w(part.to(self.device)))[0][level].float().square().mean() for part in z.split(BATCH)]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from ...core.device import resolve_precision
+from ...core.device import resolve_precision, to_device
 from ...core.errors import ProxymaskError
 from ...core.hashing import short_hash
 from ...imaging.labels import LabelSet
@@ -88,7 +88,7 @@ class AnyMapperDefinition(TrainedStage):
     def labeler(self) -> SegmenterLabeler:
         """The segmenter, frozen, on generated samples."""
         assert self.segmenter is not None
-        return SegmenterLabeler(self.frozen.split, self.segmenter.to(self.device).eval().requires_grad_(False))
+        return SegmenterLabeler(self.frozen.split, to_device(self.segmenter, self.device).eval().requires_grad_(False))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

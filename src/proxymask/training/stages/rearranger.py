@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ...core.device import to_device
 from ...core.errors import ProxymaskError
 from ...core.hashing import short_hash
 from ...core.seeding import derive_rng
@@ -93,7 +94,7 @@ class RearrangerDefinition(TrainedStage):
         assert isinstance(trained, Rearranger)
         if self.config.narrow_channels:
             device = trained.to_query.weight.device
-            split, clusters = self.split.to(device), self.clusters.to(device)
+            split, clusters = to_device(self.split, device), self.clusters.to(device)
             z = torch.randn(NARROW_SAMPLES, split.generator.z_dim, generator=derive_rng(self.loop.seed, "narrow"))
             trained, _ = narrow_keys(trained, split, clusters, self.config.narrow_channels, z)
         return networks | {"rearranger": trained}
@@ -102,7 +103,7 @@ class RearrangerDefinition(TrainedStage):
 @torch.no_grad()
 def state_rms(split: SplitGenerator, seed: int, device: torch.device) -> tuple[float, float]:
     """Root mean square of features and of accumulated RGB at the cut, over 64 samples."""
-    split.to(device)
+    to_device(split, device)
     z = torch.randn(STATISTICS_SAMPLES, split.generator.z_dim, generator=derive_rng(seed, "statistics"))
     features, rgb = 0.0, 0.0
     for part in z.split(BATCH):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ...core.device import to_device
 from ...core.errors import ProxymaskError
 from ...core.seeding import derive_rng
 from ...imaging.labels import LabelSet
@@ -52,7 +53,7 @@ class SegmenterDefinition(TrainedStage):
         return found | (hashes(clusters=self.clusters, rearranger=self.rearranger) if self.uses_style_transfer else {})
 
     def build(self) -> SegmenterStage:
-        generator, seed = self.split.generator.to(self.device), self.loop.seed
+        generator, seed = to_device(self.split, self.device).generator, self.loop.seed
         if self.ws.shape[-1] != generator.w_dim:
             raise ProxymaskError(
                 f"the labelled samples have latents of {self.ws.shape[-1]} numbers, this generator has {generator.w_dim}: sample from it"
