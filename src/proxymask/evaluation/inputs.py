@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..core.checks import nearest
+from ..core.device import to_device
 from ..core.errors import ProxymaskError
 from ..core.files import read_json
 from ..core.hashing import json_hash
@@ -225,7 +226,7 @@ def _open_judges(config: EvaluationConfig, bundle: BundleSynthesis, real: ImageS
         notes.append("not computed: all that needs a judge (mIoU, boundaries, ...): give --judge; proxymask train judge makes one")
     opened: dict[str, tuple[Path, Judge]] = {}  # by digest
     for folder in folders:
-        judge = Judge.load(folder).to(bundle.synth.device)
+        judge = to_device(Judge.load(folder), bundle.synth.device)
         if labels is not None and judge.labels.names != labels.names:
             raise ProxymaskError(f"the judge in {folder} knows {', '.join(judge.labels.names)}; {whose} {', '.join(labels.names)}")
         if judge.digest in opened:
@@ -252,7 +253,7 @@ def _open_networks(config: EvaluationConfig, judge: Judge | None, device: torch.
         if what == "judge":
             continue
         try:
-            net = load_features(what, config.weights).to(device)
+            net = to_device(load_features(what, config.weights), device)
         except ProxymaskError as error:
             if what.partition(":")[0] not in NAMES:
                 raise  # a path must be right; the weights of a named network may be missing

@@ -52,8 +52,11 @@ class SegmentationNet(ConfigModel, ABC):
     @staticmethod
     def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
         """:meth:`features` of the result of :meth:`feature_maps`."""
-        maps = [m.float() for m in maps]
-        return torch.cat([part for m in maps for part in (m.mean((2, 3)), m.std((2, 3), correction=0))], dim=1)
+        found = []
+        for m in (m.float() for m in maps):
+            mean = m.mean((2, 3), keepdim=True)
+            found += [mean[:, :, 0, 0], (m - mean).square_().mean((2, 3)).sqrt()]  # torch's std is six times slower on a CPU
+        return torch.cat(found, dim=1)
 
 
 class _ConvNorm(nn.Sequential):
