@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import torch
 
-COMPLETE = 0.7  # share of the best cover from which a sample can be the first
 USUAL = 0.5  # share of its usual size from which a cluster counts as shown, where clusters are counted in words
 
 
@@ -31,12 +30,9 @@ class SampleChoice:
         self.shown = (shares / shares.mean(dim=0).clamp_min(1e-9)).clamp_max(1.0)  # a cluster nobody shows adds nothing to anyone
 
     def first(self) -> int:
-        """Of the candidates that cover at least 70 % of what the best one covers, the one nearest to the mean w.
-
-        What covers most is unusual: a segmenter that saw a typical sample alone labels others better (docs/decisions.md, first-sample).
-        """
+        """Of the candidates that cover at least 95 % of what the best one covers, the one nearest to the mean w: complete, and typical."""
         cover = self.shown.mean(dim=1)
-        complete = cover >= COMPLETE * cover.max()
+        complete = cover >= 0.95 * cover.max()
         return int(torch.where(complete, self.distance, torch.full_like(self.distance, float("inf"))).argmin())
 
     def after(self, chosen: Sequence[int]) -> int:

@@ -21,7 +21,7 @@ CANDIDATES = 256  # samples from which those to label are chosen
 TEMPLATE = LabelSet.of((("background", "#000000"), ("part 1", "#e6194b"), ("part 2", "#3cb44b"), ("part 3", "#4363d8")))
 README = """\
 One painted sample is enough to train the model on your labels; up to 16 make it better. They are sorted: begin with 000000.png,
-a typical sample that shows many kinds of region.
+which shows most of what the generator can draw.
 
 1. Edit labels.json: one entry for each kind of region, with ids 0, 1, 2, ..., a name and a colour. Remove what you do not need.
 2. Open 000000.png in any image editor and paint over it with exactly these colours, hard edges, no antialiasing: every pixel
