@@ -1,6 +1,6 @@
 """What the channels-last memory format is worth to the frozen networks of a training, as ratios of one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/memory_format.py --bundle avatars-64
+    OMP_NUM_THREADS=1 python benchmarks/memory_format.py --bundle churches
 
 A training uses the generator, the rearranger and the few-shot segmenter without training them. Each is timed in both formats, one round of
 all after the other; the fastest round counts, in processor time. "labels that agree": share of the pixels to which the segmenter gives the
@@ -48,7 +48,7 @@ def works(bundle: Bundle, batch: int) -> tuple[dict[str, Callable[[], object]], 
         state = split.features(w)
         own = clusters.assign(state.features)
         style = rearranger.encode_style(state, own)
-    one_hot = clusters.one_hot(own).float()
+    one_hot = clusters.one_hot(own)
 
     def through() -> None:
         proxy = one_hot.clone().requires_grad_()
