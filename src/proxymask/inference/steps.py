@@ -167,14 +167,19 @@ class SynthesisSteps:
     def encode_styles(self, w: torch.Tensor) -> Style:
         """The styles of latents w (B, w_dim) or (B, num_ws, w_dim), for a batch: without the fused G2."""
         w = w.to(self.device)
-        ids, state = self.layout(w)
+        labels = None
+        if self._label_prior_mapper() is None:
+            state = self.state(w)
+        else:
+            state, labels = self._read_styles(w)
+        ids = self.bundle.clusters.assign(state.features)
         with autocast(self.device, self.dtype):
             kv = self.rearranger.encode_style(state, ids)
         # what all keys have in common adds a constant to the logits of a query: without it the softmax is the same, the rounding smaller
         key = kv.key.float() - kv.key.float().mean(dim=1, keepdim=True)
         kv = kv._replace(key=key.to(self.dtype), value=kv.value.to(self.dtype))
         clusters = self.bundle.clusters
-        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), None, self._by_label(w, ids), self.maker)
+        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), None, self._by_label(ids, labels), self.maker)
 
     def _needs_label_prior(self, mapper: Mapper | None) -> TypeGuard[OasisMapper]:
         """Whether it is a mapper with a label prior that can be used: the segmenter reads its labels in styles."""
@@ -183,17 +188,29 @@ class SynthesisSteps:
             return False
         return has_label_prior(mapper) and mapper.num_labels == segmenter.out.out_channels
 
-    def _by_label(self, w: torch.Tensor, proxy: torch.Tensor) -> torch.Tensor | None:
-        """:attr:`Style.by_label` of latents and their proxy masks; None where no mapper needs it."""
-        needing = [mapper for mapper in self.bundle.mappers.values() if self._needs_label_prior(mapper)]
-        if not needing:
+    def _label_prior_mapper(self) -> OasisMapper | None:
+        """The first mapper with a label prior that can be used; None where there is none."""
+        return next((mapper for mapper in self.bundle.mappers.values() if self._needs_label_prior(mapper)), None)
+
+    def _read_styles(self, w: torch.Tensor) -> tuple[SplitState, torch.Tensor]:
+        """The samples of latents at the split, and the labels (B, H, W) that the segmenter reads in them: the generator runs once."""
+        self._check_latents(w)
+        segmenter = self.bundle.segmenter
+        assert segmenter is not None
+        states, labels = [], []
+        with autocast(self.device, self.dtype):
+            for some in w.split(STYLES_READ):
+                levels, _ = self.split.feature_pyramid(some)
+                states.append(self.split.state_at_split(levels, some))
+                labels.append(segmenter.predict(levels))
+        return SplitState(*map(torch.cat, zip(*states, strict=True))), torch.cat(labels)
+
+    def _by_label(self, proxy: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
+        """:attr:`Style.by_label` of proxy masks and labels; None where no mapper needs it."""
+        mapper = self._label_prior_mapper()
+        if mapper is None or labels is None:
             return None
-        counts = []
-        for some, of in zip(w.split(STYLES_READ), proxy.split(STYLES_READ), strict=True):
-            labels = self.sample(some)[2]
-            assert labels is not None
-            counts.append(clusters_by_label(of, labels, self.bundle.clusters.num_clusters, needing[0].num_labels))
-        return torch.cat(counts)
+        return clusters_by_label(proxy, labels, self.bundle.clusters.num_clusters, mapper.num_labels)
 
     @checked
     @inference
@@ -291,7 +308,7 @@ class SynthesisSteps:
             return coarse
         counts = style.by_label
         if counts is None:  # the style is older than the mapper
-            counts = self._by_label(style.w, self.bundle.clusters.assign(style.state.features))
+            counts = self._by_label(self.bundle.clusters.assign(style.state.features), self._read_styles(style.w)[1])
             assert counts is not None
         given = one.given.to(self.device)
         prior = mapper.style_prior(counts, given, PICTURE_EXPONENT)
