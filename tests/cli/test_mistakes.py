@@ -37,6 +37,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 CASES = [
     ("generate --condition sketch --input photos --from-photo --out photos/out", "is in the input folder photos"),
+    ("fit --images photos --out photos/b", "is in the input folder photos"),
+    ("train generator --images photos --out photos/r", "is in the input folder photos"),
+    ("train rearranger --generator avatars --clusters avatars --images photos --out photos/r", "is in the input folder photos"),
+    ("train mapper --bundle avatars --lambda-adv 1 --images photos --out photos/r", "is in the input folder photos"),
+    ("train depth --images photos --out photos/r", "is in the input folder photos"),
+    ("train judge --data photos --out photos/r", "is in the input folder photos"),
+    ("evaluate --data photos --out photos/e", "is in the input folder photos"),
+    ("data prepare photos --size 16 --out photos/p", "is in the input folder photos"),
+    ("mask check photos --out photos/c", "is in the input folder photos"),
     ("generate --condition sketch --input photo.png --extractor xdog --out o.png", "add --from-photo"),
     ("train mapper --bundle avatars --teacher avatars --start nowhere --out r", "leave --start out"),
     ("train mapper --bundle avatars --condition sketch --cache-pairs 9 --out r", "name its folder with --cache"),

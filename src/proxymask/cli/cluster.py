@@ -32,7 +32,7 @@ class Cluster(Checked):
     out: Path
     """Folder for clusters/."""
     cut: OptionalCut = None
-    """Side of the features at the cut; by default the preset's, or half the side of the pictures for pictures of another size."""
+    """Side of the features at the cut; by default a quarter of the side of the pictures, from 32 to 64 and at most half."""
     clusters: Annotated[int | None, Range(1, 2**14), OPTIONAL] = None
     """Number of clusters, K; 25 in the paper."""
     samples: Annotated[int | None, Range(1, 10**6), OPTIONAL] = None

@@ -139,11 +139,13 @@ class DataPrepare(Checked):
 
     def run(self) -> None:
         """Prepare them, and print what was skipped."""
+        from ..core.files import check_outside
         from ..core.sizes import size_text
         from ..core.text import counted
         from ..data.prepare import prepare_folder
         from ..imaging.picture_files import others_text, skipped_lines
 
+        check_outside(self.out, self.images)
         with progress("reading files") as report:
             size = self.size if self.height is None else (self.height, self.size)
             done = prepare_folder(self.images, self.out, size, report, self.strict)

@@ -8,6 +8,7 @@ import tyro
 
 from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
+from ..core.files import check_outside
 from ..core.lock import is_lock
 from ..core.sizes import height_width, short_text
 from ..data.dataset import ImageSet
@@ -83,6 +84,7 @@ class TrainJudge(Checked):
         """Train it and print its accuracy."""
         if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir()) and not _is_run(self.out)):
             raise ProxymaskError(f"--out {self.out} holds other files: give another folder")
+        check_outside(self.out, self.data, self.test)
         with processes(self.common.device), main_lock(self.out), explain_stop(self.out):
             size = self.size or (None if (self.data / "index.json").is_file() else 64)
             with progress("reading files") as count:

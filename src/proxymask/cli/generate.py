@@ -145,7 +145,7 @@ class Generate(Checked):
         return range(first, first + self.count)
 
     def _from_masks(self, mask: Path) -> None:
-        from ..core.files import files_in
+        from ..core.files import check_outside, files_in
         from ..imaging.mask_files import find_masks
         from ..imaging.masks import read_mask_notes, resize_mask
         from ..inference.detail_inputs import mask_inputs
@@ -164,7 +164,7 @@ class Generate(Checked):
         within = len(files[0].path.parts) > len(mask.parts)  # a folder that holds one mask gives a folder too
         output = _Output.choose(self.out, len(files), self.count, "masks", within)
         output.check([file.name for file in files], self._styles(), [part for file in files for part in files_in(file.path)])
-        _check_outside(self.out, [mask])
+        check_outside(self.out, mask)
         good, bad, warned, notes = [], 0, 0, FileNotes()
         target = Target(synth.bundle.labels, synth.size, synth.bundle.clusters.size)
         for file in files:
@@ -200,7 +200,7 @@ class Generate(Checked):
         output.report(done, bad, len(files), "masks")
 
     def _from_inputs(self) -> None:
-        from ..core.files import files_in
+        from ..core.files import check_outside, files_in
         from ..inference.detail_inputs import reading_inputs
 
         synth = open_synthesizer(self.bundle, self.common, self.seed_style)
@@ -215,7 +215,7 @@ class Generate(Checked):
         output.check(
             [name for name, _ in groups], self._styles(), [part for _, paths in groups for path in paths for part in files_in(path)]
         )
-        _check_outside(self.out, self.input)
+        check_outside(self.out, *self.input)
         good: list[tuple[str, list[Reading]]] = []
         bad, notes = 0, FileNotes()
         for name, paths in groups:
@@ -288,17 +288,6 @@ def _say_left_out(folder: Path, more: Sequence[str]) -> int:
     if listing.others:
         note(f"note: {folder}: {others_text(listing.others)}")
     return len(listing.broken)
-
-
-def _check_outside(out: Path, inputs: Sequence[Path]) -> None:
-    """A :class:`ProxymaskError` where ``out`` is in a folder of inputs: the next call would take the pictures for inputs."""
-    from ..core.files import real_folder
-
-    for folder in inputs:
-        if folder.is_dir() and real_folder(out).is_relative_to(real_folder(folder)):
-            raise ProxymaskError(
-                f"--out {out} is in the input folder {folder}, so that it would be an input next time: choose another --out"
-            )
 
 
 class _Output(NamedTuple):

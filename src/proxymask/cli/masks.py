@@ -37,7 +37,7 @@ class MaskCheck(Checked):
 
     def run(self) -> None:
         """Print the report and write the overlay, of every mask in a folder."""
-        from ..core.files import check_not_input, files_in
+        from ..core.files import check_not_input, check_outside, files_in
         from ..imaging.mask_files import find_masks
         from ..imaging.pictures import check_writable, picture_format, write_picture
         from ..inference.mask_check import check_mask, read_target
@@ -54,6 +54,7 @@ class MaskCheck(Checked):
         inputs = [*(file for mask in masks for file in files_in(mask.path)), *([] if self.over is None else [self.over])]
         for out in outs:
             check_not_input(out, inputs)
+        check_outside(self.out if folder is None else folder, self.file)
         check_writable(outs[0].parent, outs[0])
         bad = 0
         for mask, out in zip(masks, outs, strict=True):

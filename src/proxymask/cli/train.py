@@ -7,6 +7,7 @@ from typing import Annotated
 
 from ..core.checks import BatchSize, Checked, Steps
 from ..core.errors import ProxymaskError
+from ..core.files import check_outside
 from ..core.hashing import weights_hash
 from ..core.sizes import START, Size, as_size, short_text, size_text
 from ..core.text import counted
@@ -91,6 +92,7 @@ class TrainGenerator(Checked):
 
     def run(self) -> None:
         """Train it."""
+        check_outside(self.out, self.images)
         with processes(self.common.device), run_lock(self.out):
             preset = load_preset(self.preset)
             check_folders(images=self.images)
@@ -212,6 +214,7 @@ class TrainRearranger(Checked):
 
     def run(self) -> None:
         """Train it."""
+        check_outside(self.out, self.images)
         with processes(self.common.device), run_lock(self.out):
             check_folders(images=self.images)
             check_out(self.out)
@@ -346,6 +349,7 @@ class TrainDepth(Checked):
 
     def run(self) -> None:
         """Train it."""
+        check_outside(self.out, self.images)
         with processes(self.common.device), run_lock(self.out):
             check_folders(images=self.images)
             check_out(self.out)

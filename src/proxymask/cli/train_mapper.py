@@ -12,7 +12,7 @@ from ..conditions.extractors import DEPTH_NET
 from ..core import legacy
 from ..core.checks import Checked, Range
 from ..core.errors import ProxymaskError
-from ..core.files import read_json
+from ..core.files import check_outside, read_json
 from ..core.hashing import short_hash
 from ..imaging.labels import LabelSet
 from ..inference.find import find_bundle
@@ -119,6 +119,7 @@ class TrainMapper(Checked):
 
     def run(self) -> None:
         """Train it."""
+        check_outside(self.out, self.images)
         with processes(self.common.device), run_lock(self.out):
             self._check_flags()
             check_folders(images=self.images)

@@ -105,7 +105,10 @@ def read_json(path: Path, largest: int | None = None) -> Any:
     except RecursionError:
         raise ProxymaskError(f"{path} is nested too deeply: it is damaged, restore it from its source") from None
     except ValueError as error:  # broken JSON, bytes that are not UTF-8, numbers of thousands of digits
-        raise ProxymaskError(f"{path} is not valid JSON ({error}); it may be truncated: restore it from its source") from None
+        raise ProxymaskError(
+            f"{path} is not valid JSON ({error}): correct it there (often a comma too much before a closing bracket), or, if it is "
+            "truncated, restore it from its source"
+        ) from None
 
 
 def check_plain(value: Any, path: Path) -> None:
@@ -219,6 +222,15 @@ def free_name(folder: Path, name: str) -> Path:
 def real_folder(folder: Path) -> Path:
     """The path of a folder without links in it, which has a name: also of ".", and of a link, whose target is then replaced."""
     return Path(os.path.realpath(folder))
+
+
+def check_outside(out: Path, *folders: Path | None, flag: str = "--out") -> None:
+    """A :class:`ProxymaskError` where ``out`` is in one of these folders of inputs: what is written there would be an input next time."""
+    for folder in folders:
+        if folder is not None and folder.is_dir() and real_folder(out).is_relative_to(real_folder(folder)):
+            raise ProxymaskError(
+                f"{flag} {out} is in the input folder {folder}, so that it would be an input next time: choose another {flag}"
+            )
 
 
 def _aside(folder: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..core.checks import Seed, checked
 from ..core.errors import ProxymaskError, os_reason
-from ..core.files import write_json
+from ..core.files import check_outside, write_json
 from ..core.lock import folder_lock
 from . import counts
 from .cache import Cache
@@ -182,6 +182,7 @@ def evaluate(
     """
     if config.out.is_file():
         raise ProxymaskError(f"{config.out} is a file: --out names a folder")
+    check_outside(config.out, config.data, config.masks)
     with folder_lock(config.out):
         return _evaluate(config, device, precision, seed, progress)
 

@@ -269,7 +269,7 @@ def _refuse_foreign(
         void = void_hint(coded.table[used], labels)
         raise ProxymaskError(
             f"{notes.name} holds colours that are no class: {where}; {void}paint with the colours of the labels, which "
-            "proxymask inspect BUNDLE shows"
+            "stand in their labels.json; of a bundle, proxymask inspect BUNDLE shows them"
         )
     often = counts >= max(9, 0.0005 * total)
     if often.any():

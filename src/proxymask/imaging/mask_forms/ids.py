@@ -108,7 +108,8 @@ def _wrong_ids(values: np.ndarray, labels: LabelSet, name: str, lossy: str | Non
     texts = [f"{value} ({pixels(int(count))})" for value, count in zip(unknown, counts[~known], strict=True)]
     void = f"; {VOID} means 'no label' (void) in VOC and Cityscapes masks" if VOID in unknown else ""
     return ProxymaskError(
-        f"{name} holds ids that are no class of 0 to {last}: {listed(texts)}{void}; proxymask inspect BUNDLE shows the ids of the classes"
+        f"{name} holds ids that are no class of 0 to {last}: {listed(texts)}{void}; the ids of the classes stand in their "
+        "labels.json; of a bundle, proxymask inspect BUNDLE shows them"
     )
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from ...core.errors import ProxymaskError
-from ...core.files import restore_folder
+from ...core.files import check_outside, restore_folder
 from ...core.sizes import size_text
 from ...data.dataset import ImageSet
 from ...data.prepare import no_pictures, source_files
@@ -29,6 +29,7 @@ def check_arguments(config: FitConfig, work: Path) -> None:
     for flag, path in (("--images", config.images), ("--labels", config.labels), ("--samples", config.samples)):
         if path is not None and not path.is_dir():
             raise ProxymaskError(f"{flag} {path} is not a folder" if path.exists() else f"{flag} {path} does not exist")
+    check_outside(config.out, config.images)
     images = config.images
     if images is not None and not (images / "index.json").is_file() and not (listing := source_files(images)).files:
         raise no_pictures(images, listing)
