@@ -273,6 +273,7 @@ def test_other_settings_move_the_old_aside_and_back(copy):
     fit(config(copy), log)
     assert log.shown == ["rearranger"]
     assert "rearranger: the earlier one" in log.text
+    assert "rearranger: done already, of other pictures or settings; made again, and what is there is kept" in log.said
     [aside] = work.glob("rearranger.*")
     assert file_hash(aside / "rearranger" / "model.safetensors") == old
     shutil.copy(copy / "toy-before.json", copy / "toy.json")
@@ -283,6 +284,22 @@ def test_other_settings_move_the_old_aside_and_back(copy):
     fit(config(copy, steps_scale=1.5), log)
     assert "9 steps, 6 of them done" in log.text
     assert not list(work.glob("generator.*"))
+
+
+def test_other_pictures_are_said_before_anything_is_trained(copy):
+    paint(copy / "model.work" / "to-label" / "000000.mask.png")
+    Image.new("RGB", (20, 20), (9, 9, 9)).save(copy / "pictures" / "new.png")
+
+    def stop():
+        raise KeyboardInterrupt
+
+    log = Log("generator", 1, stop)
+    with pytest.raises(Stopped):
+        fit(config(copy), log)
+    [said] = [line for line in log.said if "done already" in line]
+    assert said.startswith("generator, clusters, rearranger: done already, of other pictures or settings")
+    assert "samples that were painted do not fit a new generator" in said
+    assert log.said.index(said) < next(i for i, line in enumerate(log.said) if "the earlier one" in line)
 
 
 def test_damaged_network_is_made_again(copy):

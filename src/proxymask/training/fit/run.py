@@ -7,6 +7,7 @@ stages that depend on them; earlier results are renamed, not deleted.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 from ...core.checks import checked
 from ...core.errors import ProxymaskError, os_reason
@@ -70,6 +71,8 @@ def _kept(state: FitState) -> str:
 
 def _run(state: FitState) -> FitResult:
     missing = _missing(state)
+    if (again := _made_again(state, missing)) is not None:
+        state.report.say(again)
     if missing and missing[0] != "labels":  # nothing can be run before they are painted
         with state.report.progress("measuring how fast this machine is") as count:
             plan = make_plan(state, missing, count)
@@ -84,6 +87,18 @@ def _run(state: FitState) -> FitResult:
         missing = _missing(state)
     _write_bundle(state)
     return FitResult(state.out, None)
+
+
+def _made_again(state: FitState, missing: Sequence[str]) -> str | None:
+    """What to say before anything is measured or trained, where the first missing stage was done already, of other pictures or settings."""
+    if not missing or missing[0] not in STAGES or mark_of(state.work / missing[0]) is None:
+        return None
+    if state.definition(missing[0]).can_continue(state.work / missing[0]):
+        return None
+    again = [stage for stage in missing if mark_of(state.work / stage) is not None]
+    painted = state.config.labels is None and "generator" in again and folder_to_label(state).is_dir()
+    labels = "; samples that were painted do not fit a new generator, so that new ones are written for labelling" if painted else ""
+    return f"{', '.join(again)}: done already, of other pictures or settings; made again, and what is there is kept{labels}"
 
 
 def _missing(state: FitState) -> list[str]:
