@@ -460,7 +460,7 @@ def test_pictures_in_colours_are_refused_beside_grey_ones(tmp_path: Path, capsys
     file = FILES["nvidia-one-channel.pkl"](tmp_path / "n.pkl")
     cluster_features(SplitGenerator(open_generator(file)[0], 16), 3, 4, 0, CPU).save_pretrained(tmp_path / "clusters")
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
-    common = ("--images", tmp_path, "--out", tmp_path / "x", "--device", "cpu")
+    common = ("--images", tmp_path, "--out", tmp_path.with_name("x"), "--device", "cpu")
     for words in (
         ("train", "rearranger", "--generator", file, "--clusters", tmp_path / "clusters"),
         ("train", "generator", "--resume-from", file),

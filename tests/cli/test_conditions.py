@@ -395,7 +395,7 @@ def test_a_smaller_mapper_learns_from_the_bundles(tiny_bundle: Path, tmp_path: P
     assert mapper.config["widths"] == [8, 4, 4]
     assert (tmp_path / "one" / "labels.json").is_file()
     assert run(*small, "--teacher", tmp_path / "one", tiny_bundle, "--out", tmp_path / "two") == 0
-    pictures = fails_last(capsys, *small, "--teacher", tiny_bundle, "--images", tmp_path, "--out", tmp_path / "three")
+    pictures = fails_last(capsys, *small, "--teacher", tiny_bundle, "--images", tiny_bundle, "--out", tmp_path / "three")
     assert "with --teacher a mapper of masks learns from the teachers alone: leave --images out" in pictures
     other = fails_last(capsys, *small, "--teacher", tiny_bundle, "--condition", "sketch", "--out", tmp_path / "four")
     assert "leave --condition out" in other

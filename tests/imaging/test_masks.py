@@ -104,9 +104,9 @@ def test_few_edge_pixels_get_the_nearest_class_and_many_are_refused():
 def test_unknown_ids_are_listed_with_counts():
     mask = MASK.copy()
     mask[0, :3] = 7
-    with pytest.raises(ProxymaskError, match=r"7 \(3 pixels\); proxymask inspect"):
+    with pytest.raises(ProxymaskError, match=r"7 \(3 pixels\); the ids of the classes stand in their labels.json"):
         read_mask(mask, LABELS)
-    with pytest.raises(ProxymaskError, match=r"-1 \(1,600 pixels\); proxymask inspect"):
+    with pytest.raises(ProxymaskError, match=r"-1 \(1,600 pixels\); the ids of the classes"):
         read_mask(np.full((40, 40), -1), LABELS)
 
 

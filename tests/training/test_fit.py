@@ -428,7 +428,7 @@ def test_verbs_make_what_fit_makes(copy, capsys):
     with pytest.raises(ProxymaskError, match="resolution 32"):
         TrainGenerator(images=copy / "pictures", out=run / "x", resume_from=run / "g", resolution=32, **common).run()
     with pytest.raises(ProxymaskError, match="holds something else"):
-        TrainGenerator(images=copy / "pictures", out=copy / "pictures", **common).run()
+        TrainGenerator(images=copy / "pictures", out=copy, **common).run()
     with pytest.raises(ProxymaskError, match="other settings"):
         TrainRearranger(generator=run / "g", clusters=run / "c", out=run / "r", **common).run()
 

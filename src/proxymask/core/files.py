@@ -225,9 +225,14 @@ def real_folder(folder: Path) -> Path:
 
 
 def check_outside(out: Path, *folders: Path | None, flag: str = "--out") -> None:
-    """A :class:`ProxymaskError` where ``out`` is in one of these folders of inputs: what is written there would be an input next time."""
+    """A :class:`ProxymaskError` where ``out`` is in one of these folders of inputs: what is written there would be an input next time.
+
+    In a hidden folder among them it may be: hidden folders are not read.
+    """
     for folder in folders:
-        if folder is not None and folder.is_dir() and real_folder(out).is_relative_to(real_folder(folder)):
+        if folder is None or not folder.is_dir() or not real_folder(out).is_relative_to(real_folder(folder)):
+            continue
+        if not any(part.startswith(".") for part in real_folder(out).relative_to(real_folder(folder)).parts):
             raise ProxymaskError(
                 f"{flag} {out} is in the input folder {folder}, so that it would be an input next time: choose another {flag}"
             )

@@ -29,11 +29,11 @@ def check_arguments(config: FitConfig, work: Path) -> None:
     for flag, path in (("--images", config.images), ("--labels", config.labels), ("--samples", config.samples)):
         if path is not None and not path.is_dir():
             raise ProxymaskError(f"{flag} {path} is not a folder" if path.exists() else f"{flag} {path} does not exist")
-    check_outside(config.out, config.images)
     images = config.images
     if images is not None and not (images / "index.json").is_file() and not (listing := source_files(images)).files:
         raise no_pictures(images, listing)
     _check_out(config.out, work)
+    check_outside(config.out, images)
 
 
 def _check_out(out: Path, work: Path) -> None:
