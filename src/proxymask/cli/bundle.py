@@ -1,6 +1,5 @@
 """The verb ``bundle add``."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ import tyro
 
 from ..core.checks import Checked
 from ..core.errors import ProxymaskError
+from ..core.text import shell_word
 from .options import BundleName, OptionalName
 from .streams import note
 
@@ -57,9 +57,7 @@ class BundleAdd(Checked):
         if not self.out.exists() and str(self.out) in list_bundles():
             raise ProxymaskError(f"--out {self.out} is the name of an embedded bundle: choose another --out")
         if is_bundle(self.out) and self.out.resolve() != find_bundle(self.bundle).resolve():
-            raise ProxymaskError(
-                f"{self.out} is a bundle already: add to it with --bundle {shlex.quote(str(self.out))}, or choose another --out"
-            )
+            raise ProxymaskError(f"{self.out} is a bundle already: add to it with --bundle {shell_word(self.out)}, or choose another --out")
         adders = {
             "mapper": self._add_mapper,
             "detail": self._add_detail,

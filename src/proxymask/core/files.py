@@ -229,10 +229,11 @@ def check_outside(out: Path, *folders: Path | None, flag: str = "--out") -> None
 
     In a hidden folder among them it may be: hidden folders are not read.
     """
+    written = real_folder(out)
     for folder in folders:
-        if folder is None or not folder.is_dir() or not real_folder(out).is_relative_to(real_folder(folder)):
+        if folder is None or not folder.is_dir() or not written.is_relative_to(read := real_folder(folder)):
             continue
-        if not any(part.startswith(".") for part in real_folder(out).relative_to(real_folder(folder)).parts):
+        if not any(part.startswith(".") for part in written.relative_to(read).parts):
             raise ProxymaskError(
                 f"{flag} {out} is in the input folder {folder}, so that it would be an input next time: choose another {flag}"
             )

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import itertools
 import os
-import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from ..core.errors import ProxymaskError, cannot_write
 from ..core.files import check_folder, check_path, read_json, write_json
 from ..core.lock import folder_lock, is_lock
 from ..core.sizes import Size, as_size, centre_box, height_width, short_text
-from ..core.text import counted
+from ..core.text import counted, shell_word
 from ..core.threads import available_cpus
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, full_scale
 from ..imaging.labels import LabelSet
@@ -223,7 +222,7 @@ def prepare_once(folder: Path, size: Size, progress: Callable[[int, int], None] 
             return out
     if folder.is_dir() and not os.access(folder, os.W_OK):
         raise ProxymaskError(
-            f"cannot write into {folder}, where its pictures are prepared: run proxymask data prepare {shlex.quote(str(folder))} --size "
+            f"cannot write into {folder}, where its pictures are prepared: run proxymask data prepare {shell_word(folder)} --size "
             f"{short_text(size)} --out FOLDER, and give that FOLDER"
         )
     prepare_folder(folder, out, size, progress, strict)

@@ -167,11 +167,8 @@ class SynthesisSteps:
     def encode_styles(self, w: torch.Tensor) -> Style:
         """The styles of latents w (B, w_dim) or (B, num_ws, w_dim), for a batch: without the fused G2."""
         w = w.to(self.device)
-        labels = None
-        if self._label_prior_mapper() is None:
-            state = self.state(w)
-        else:
-            state, labels = self._read_styles(w)
+        needed = any(self._needs_label_prior(mapper) for mapper in self.bundle.mappers.values())
+        state, labels = self._read_styles(w) if needed else (self.state(w), None)
         ids = self.bundle.clusters.assign(state.features)
         with autocast(self.device, self.dtype):
             kv = self.rearranger.encode_style(state, ids)
@@ -179,7 +176,8 @@ class SynthesisSteps:
         key = kv.key.float() - kv.key.float().mean(dim=1, keepdim=True)
         kv = kv._replace(key=key.to(self.dtype), value=kv.value.to(self.dtype))
         clusters = self.bundle.clusters
-        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), None, self._by_label(ids, labels), self.maker)
+        by_label = None if labels is None else self._by_label(ids, labels)
+        return Style(w, state, kv, clusters.available(kv.counts), clusters.prior(kv.counts), None, by_label, self.maker)
 
     def _needs_label_prior(self, mapper: Mapper | None) -> TypeGuard[OasisMapper]:
         """Whether it is a mapper with a label prior that can be used: the segmenter reads its labels in styles."""
@@ -187,10 +185,6 @@ class SynthesisSteps:
         if self.proxy_mask_mode != "style-prior" or segmenter is None or mapper is None:
             return False
         return has_label_prior(mapper) and mapper.num_labels == segmenter.out.out_channels
-
-    def _label_prior_mapper(self) -> OasisMapper | None:
-        """The first mapper with a label prior that can be used; None where there is none."""
-        return next((mapper for mapper in self.bundle.mappers.values() if self._needs_label_prior(mapper)), None)
 
     def _read_styles(self, w: torch.Tensor) -> tuple[SplitState, torch.Tensor]:
         """The samples of latents at the split, and the labels (B, H, W) that the segmenter reads in them: the generator runs once."""
@@ -205,12 +199,11 @@ class SynthesisSteps:
                 labels.append(segmenter.predict(levels))
         return SplitState(*map(torch.cat, zip(*states, strict=True))), torch.cat(labels)
 
-    def _by_label(self, proxy: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
-        """:attr:`Style.by_label` of proxy masks and labels; None where no mapper needs it."""
-        mapper = self._label_prior_mapper()
-        if mapper is None or labels is None:
-            return None
-        return clusters_by_label(proxy, labels, self.bundle.clusters.num_clusters, mapper.num_labels)
+    def _by_label(self, proxy: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """:attr:`Style.by_label` of proxy masks, and of the labels that the segmenter read."""
+        segmenter = self.bundle.segmenter
+        assert segmenter is not None
+        return clusters_by_label(proxy, labels, self.bundle.clusters.num_clusters, segmenter.out.out_channels)
 
     @checked
     @inference
@@ -309,7 +302,6 @@ class SynthesisSteps:
         counts = style.by_label
         if counts is None:  # the style is older than the mapper
             counts = self._by_label(self.bundle.clusters.assign(style.state.features), self._read_styles(style.w)[1])
-            assert counts is not None
         given = one.given.to(self.device)
         prior = mapper.style_prior(counts, given, PICTURE_EXPONENT)
         return prior if given.ndim == 3 else prior + coarse * (1 - mapper.label_shares(given).sum(dim=1, keepdim=True))

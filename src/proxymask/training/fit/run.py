@@ -16,6 +16,7 @@ from ...core.memory import reset_peak
 from ...core.sizes import size_text
 from ...core.text import shell_word
 from ...data.prepare import prepared_folder
+from ...inference.samples import painted_masks
 from ..checkpoint import steps_done
 from ..cost import TimeLeft
 from ..distributed import barrier, is_main, main_lock, processes
@@ -96,7 +97,8 @@ def _made_again(state: FitState, missing: Sequence[str]) -> str | None:
     if state.definition(missing[0]).can_continue(state.work / missing[0]):
         return None
     again = [stage for stage in missing if mark_of(state.work / stage) is not None]
-    painted = state.config.labels is None and "generator" in again and folder_to_label(state).is_dir()
+    written = folder_to_label(state)
+    painted = state.config.labels is None and "generator" in again and written.is_dir() and painted_masks(written)
     labels = "; samples that were painted do not fit a new generator, so that new ones are written for labelling" if painted else ""
     return f"{', '.join(again)}: done already, of other pictures or settings; made again, and what is there is kept{labels}"
 
