@@ -37,7 +37,7 @@ KILLS ?= 100
 
 demo: $(VENV)/.installed
 	$(BIN)/proxymask demo
-	$(BIN)/proxymask demo --bundle churches --out demo/churches
+	$(BIN)/proxymask demo --bundle churches
 	@echo; echo 'Paint your own masks in the browser:'; echo '  $(BIN)/proxymask studio'
 
 setup: $(VENV)/.installed-dev

@@ -108,6 +108,14 @@ def test_demo_command_writes_everything(tiny_bundle, tmp_path, capsys):
     assert {label.color for label in AVATAR_LABELS.labels} <= colors
 
 
+def test_a_demo_of_another_bundle_has_a_folder_of_its_own(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mask = str(next(example_masks().rglob("*.png")))
+    assert main(["demo", "--bundle", str(tiny_bundle), "--masks", mask, "--styles", "1", "--device", "cpu"]) == 0
+    assert (tmp_path / "demo" / tiny_bundle.name / "contact_sheet.png").is_file()
+    assert not (tmp_path / "demo" / "contact_sheet.png").exists()
+
+
 def test_demo_repeats_exactly(synth, tmp_path):
     first, second = (run_demo(synth, tmp_path / name, example_masks() / "free-form", STYLES) for name in "ab")
     files = sorted(path.relative_to(first.parent) for path in first.parent.rglob("*.png"))

@@ -129,6 +129,7 @@ def test_soft_proxy_masks_are_blended() -> None:
     [
         ({}, "names at least one label"),
         ({"wings": 3}, "unknown class 'wings'"),
+        ({"Left": 3}, "did you mean left"),
         ({99: 3}, "99 is no label"),
         ({True: 3}, "True is no label"),
         ({0: "3"}, "a style is a seed"),

@@ -13,6 +13,8 @@ from .progress import progress
 if TYPE_CHECKING:
     from ..imaging.labels import LabelSet
 
+DEFAULT_BUNDLE = "avatars"
+
 
 @dataclass(frozen=True)
 class Demo(Checked):
@@ -22,12 +24,13 @@ class Demo(Checked):
 
     Examples:
       proxymask demo
+      proxymask demo --bundle churches
       proxymask demo --out my-demo --masks my-masks --styles 4
     """
 
-    out: Path = Path("demo")
-    """Folder for the results."""
-    bundle: BundleName = "avatars"
+    out: OptionalPath = None
+    """Folder for the results; without it `demo`, and `demo/NAME` for other bundles than avatars."""
+    bundle: BundleName = DEFAULT_BUNDLE
     masks: OptionalPath = None
     """A mask file or a folder of masks to render instead of the examples; needed where there are no examples with the bundle's classes."""
     styles: Annotated[int, Range(1, 64)] = 6
@@ -40,12 +43,13 @@ class Demo(Checked):
         from ..core.files import check_folder
         from .demo_pictures import run_demo
 
-        check_folder(self.out)
+        out = self.out or (Path("demo") if self.bundle == DEFAULT_BUNDLE else Path("demo") / Path(self.bundle).name)
+        check_folder(out)
         synth = open_synthesizer(self.bundle, self.common)
         with progress("rendering") as report:
-            sheet = run_demo(synth, self.out, self.masks, self.styles, self.common.seed, self.truncation, report)
+            sheet = run_demo(synth, out, self.masks, self.styles, self.common.seed, self.truncation, report)
         print(f"\nThe contact sheet:  {sheet}")
-        print(f"Every picture:      {self.out / 'pictures'}")
+        print(f"Every picture:      {out / 'pictures'}")
         assert synth.bundle.labels is not None  # run_demo needs them
         self._print_next(synth.bundle.labels)
 

@@ -17,7 +17,7 @@ from ..imaging.reader import as_picture, opacity, source_name, stored_array, to_
 from ..models.depth_net import DepthNet
 from . import augmentations
 from .base import Condition, Reading, Source, crop_notes
-from .extractors import DEPTH_NET, SPECS, Extractor, get_extractor, terms_of
+from .extractors import DEPTH_NET, Extractor, check_extractor, get_extractor, terms_of
 
 MIN_METRES = 1.5  # a floating-point map with a larger maximum is in metres
 MAX_MILLIMETRES = 20_000  # a 16-bit map with a maximum up to this is in millimetres (20 m); above, it is relative depth
@@ -43,9 +43,7 @@ class DepthCondition(Condition):
 
     def __init__(self, extractor: str, weights: Path | None = None) -> None:
         super().__init__("depth", 1)
-        if extractor not in SPECS or SPECS[extractor].output != "depth":
-            able = ", ".join(spec.name for spec in SPECS.values() if spec.output == "depth")
-            raise ProxymaskError(f"--extractor {extractor}: not an extractor of depth; use one of {able}")
+        check_extractor(extractor, "depth")
         self.extractor, self.weights = extractor, weights
         self._open: Extractor | None = None
 

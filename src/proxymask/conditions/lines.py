@@ -16,7 +16,7 @@ from ..imaging.labels import LabelSet
 from ..imaging.reader import as_picture, opacity, reduced, source_name
 from . import augmentations
 from .base import Condition, Reading, Source, area_resize, pad_to_aspect_ratio
-from .extractors import SPECS, Extractor, get_extractor, terms_of
+from .extractors import Extractor, check_extractor, get_extractor, terms_of
 
 MIN_PAPER, MIN_PAPER_OF_EDGE_MAP = 0.5, 0.3  # share of the pixels that are paper; edge maps have broad lines
 PAPER_TOLERANCE = 0.12  # difference in lightness up to which a pixel is paper
@@ -44,9 +44,7 @@ class LineCondition(Condition):
 
     def __init__(self, name: str, extractor: str, weights: Path | None = None, paper: Literal["white", "black"] = "white") -> None:
         super().__init__(name, 1)
-        if extractor not in SPECS or SPECS[extractor].output != "lines":
-            able = ", ".join(spec.name for spec in SPECS.values() if spec.output == "lines")
-            raise ProxymaskError(f"--extractor {extractor}: not an extractor of lines; use one of {able}")
+        check_extractor(extractor, "lines")
         self.extractor, self.weights, self.paper = extractor, weights, paper
         self._open: Extractor | None = None
 

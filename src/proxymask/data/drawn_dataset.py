@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from PIL import Image
 
-from ..core.checks import Range, Seed, checked
+from ..core.checks import Range, Seed, checked, nearest
 from ..core.differences import differences
 from ..core.errors import ProxymaskError, os_reason
 from ..core.files import check_path, read_json, write_json
@@ -32,7 +32,7 @@ ARTS: dict[str, Art] = {art.kind: art for art in (AVATARS, CATS, CHURCHES, BEDRO
 def find_art(kind: str) -> Art:
     """The drawings or scenes of ``kind``, a key of ``ARTS``; a :class:`ProxymaskError` for another."""
     if kind not in ARTS:
-        raise ProxymaskError(f"unknown kind of drawings {kind!r}: use one of {', '.join(ARTS)}")
+        raise ProxymaskError(f"unknown kind of drawings {kind!r}: use one of {', '.join(ARTS)}{nearest(kind, ARTS)}")
     return ARTS[kind]
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
+from ..core.checks import nearest
 from ..core.errors import ProxymaskError
 from ..core.seeding import derive_seed
 from ..imaging.labels import LabelSet
@@ -91,7 +92,8 @@ class LayerComposer:
 
     def __init__(self, art: LayerArt, size: int, framing: str) -> None:
         if framing not in art.framings:
-            raise ProxymaskError(f"--framing {framing} is unknown for {art.kind}: use one of {', '.join(art.framings)}")
+            near = nearest(framing, art.framings)
+            raise ProxymaskError(f"--framing {framing} is unknown for {art.kind}: use one of {', '.join(art.framings)}{near}")
         if not 8 <= size <= CANVAS:
             raise ProxymaskError(f"--size must be 8 to {CANVAS} pixels, got {size}")
         self.art, self.size, self.framing = art, size, framing

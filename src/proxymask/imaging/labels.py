@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.checks import nearest
 from ..core.errors import ProxymaskError
 from ..core.files import read_json, write_json
 
@@ -97,7 +98,7 @@ class LabelSet:
         for label in self.labels:
             if label.name == name:
                 return label
-        raise ProxymaskError(f"unknown class {name!r}: use one of {', '.join(self.names)}")
+        raise ProxymaskError(f"unknown class {name!r}: use one of {', '.join(self.names)}{nearest(name, self.names)}")
 
     def find(self, name: str) -> Label | None:
         """The class of a file or a layer called ``name``: its id, or its name, where case, spaces, ``_`` and ``-`` do not count."""

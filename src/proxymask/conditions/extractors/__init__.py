@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from ...core.checks import nearest
 from ...core.errors import ProxymaskError
 from ...core.hashing import file_hash
 from .weights import WeightFile, find_weights
@@ -231,10 +232,15 @@ def get_extractor(name: str, output: Output, weights: Path | None = None) -> Ext
     Raises:
         ProxymaskError: unknown extractor, another kind of output, missing package or weights.
     """
+    check_extractor(name, output)
+    return SPECS[name].open(weights)
+
+
+def check_extractor(name: str, output: Output) -> None:
+    """A :class:`ProxymaskError` that lists the right ones unless ``name`` is a key of ``SPECS`` with this kind of output."""
     able = [spec.name for spec in SPECS.values() if spec.output == output]
     if name not in able:
-        raise ProxymaskError(f"--extractor {name}: not an extractor of {output}; use one of {', '.join(able)}")
-    return SPECS[name].open(weights)
+        raise ProxymaskError(f"--extractor {name}: not an extractor of {output}; use one of {', '.join(able)}{nearest(name, able)}")
 
 
 def terms_of(name: str, weights: Path | None = None) -> str:
