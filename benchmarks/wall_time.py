@@ -80,14 +80,12 @@ def seconds_at(run: Path, step: int | None = None) -> float:
 
 def averaged(kind: type[ConfigModel], name: str, run: Path, checkpoint: Path) -> ConfigModel:
     """The averaged network ``name`` of a checkpoint."""
-    config, prefix = read_json(find_part(run, name) / "config.json")["config"], f"average.{name}."
+    config, prefix = kind.from_pretrained(find_part(run, name)).config, f"average.{name}."
     tensors = load_tensors(checkpoint / "state.safetensors")
     weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     if kind is Rearranger:  # while it trains, queries and keys have all their channels
         config = config | {"key_channels": len(weights["to_query.weight"])}
-    net = kind(**config)
-    net.load_state_dict(weights)
-    return net.eval().requires_grad_(False)
+    return kind.from_tensors(config, weights, str(checkpoint))
 
 
 def proxy_driven(bench: MaskToImageBenchmark, subject: BundleSynthesis) -> dict[str, Any]:

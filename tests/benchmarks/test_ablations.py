@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("tyro")
 import results
@@ -24,11 +25,13 @@ from results_page import parts as worth_of_parts
 from results_page.form import anchor, length
 
 from proxymask.core.errors import ProxymaskError
+from proxymask.core.files import save_tensors
 from proxymask.core.lock import folder_lock
 from proxymask.evaluation import counts
 from proxymask.evaluation.judge import SHIPPED
 from proxymask.inference.bundle import Bundle
 from proxymask.inference.samples import SampleNetworks, write_samples
+from proxymask.models.rearranger import Rearranger
 from proxymask.training.presets import PRESETS
 from proxymask.training.run_dirs import mark_of
 
@@ -107,6 +110,20 @@ def test_wall_time_is_that_of_an_idle_machine(tmp_path: Path) -> None:
     (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert wall_time.seconds_at(tmp_path) == pytest.approx(50)
     assert wall_time.seconds_at(tmp_path, 10) == pytest.approx(20)
+
+
+def test_the_average_of_a_checkpoint_of_an_earlier_version(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Arms go on from trainings whose config has arguments that are gone (``init``), and narrowed networks have fewer channels than it."""
+    trained = Bundle.load(tiny_bundle).rearranger
+    trained.save_pretrained(tmp_path / "rearranger")
+    path = tmp_path / "rearranger" / "config.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"config": stored["config"] | {"init": "centroids"}}))
+    weights = {f"average.rearranger.{name}": value for name, value in trained.state_dict().items()}
+    save_tensors(tmp_path / "state.safetensors", {"step": torch.zeros(1), **weights})
+    net = wall_time.averaged(Rearranger, "rearranger", tmp_path, tmp_path)
+    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in net.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
 def test_wall_time(settings: dict[str, Any], drawn: Path, tmp_path: Path) -> None:
