@@ -59,6 +59,13 @@ class Worth:
         farther = self.distance_gain >= DISTANCE * self.distance
         return min(self.gains.values()) <= -MIOU or farther or self.colours_gain <= -COLOURS
 
+    @property
+    def verdict(self) -> str:
+        """``better`` and ``worse`` in words."""
+        if self.better:
+            return "a trade" if self.worse else "pays"
+        return "costs" if self.worse else "no difference"
+
 
 def worth(part: Part, domain: str, rows: Sequence[Mapping[str, Any]]) -> Worth | None:
     """What ``part`` is worth by the rows of a domain, by those of today's recipe where it has both arms; None where an arm is missing."""
@@ -102,37 +109,21 @@ def found(folder: Path) -> list[Worth]:
 
 
 def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
-    """Which parts pay where; then what is a trade, what costs, and what is not sure yet. Toys are left out."""
+    """Which parts pay where; then what costs, and what is not sure yet. Toys are left out."""
     places = list(dict.fromkeys(one.domain for one in worths))
-    known = {part: {one.domain for one in worths if one.part == part} for part in PARTS}
-    quality = [part for part in PARTS if part.purpose == "quality" and len(known[part]) == len(places)]
-    paying = {part: [one.domain for one in worths if one.part == part and one.better and not one.worse] for part in quality}
-    text = [f"Parts that pay on {' and '.join(places)}: {titles(part for part in quality if paying[part] == places)}"]
-    for place in places if len(places) > 1 else ():
-        there = [part for part in quality if paying[part] == [place]]
-        if there:
-            text.append(f"on {place} alone: {titles(there)}")
-    for place in places if len(places) > 1 else ():
-        so_far = [
-            one.part for one in worths if one.part.purpose == "quality" and known[one.part] == {place} and one.better and not one.worse
-        ]
-        if so_far:
-            text.append(f"on {place}, measured there alone so far: {titles(so_far)}")
-    trades = [one for one in worths if one.part in quality and one.better and one.worse]
-    traded = {one.part for one in trades}
-    idle = [part for part in quality if not paying[part] and part not in traded]
-    if idle:
-        text.append(f"parts that pay nowhere: {titles(idle)}")
+    known = {part: {one.domain: one for one in worths if one.part == part} for part in PARTS}
+    groups: dict[tuple[str, ...], list[Part]] = {}
+    for part in PARTS:
+        if part.purpose == "quality" and known[part]:
+            verdicts = (known[part][place].verdict if place in known[part] else "not measured yet" for place in places)
+            groups.setdefault(tuple(verdicts), []).append(part)
+    in_order = sorted(groups, key=lambda verdicts: -sum(verdict == "pays" for verdict in verdicts))
+    text = "; ".join(f"{_where(verdicts, places)}: {titles(groups[verdicts])}" for verdicts in in_order)
     more = []
     if any(one.earlier for one in worths):
         more.append(
             "†: both arms with the style's own proxy mask in the keys, which has gone since ([decision](decisions.md#attention-start))."
         )
-    if trades:
-        more.append(f"Trades: {', '.join(f'{one.part.title} ({one.domain})' for one in trades)}.")
-    partly = [part for part in PARTS if 0 < len(known[part]) < len(places)]
-    if partly:
-        more.append(f"Not on every domain yet: {titles(partly)}.")
     fast = [one for one in worths if one.part.purpose == "speed"]
     if fast:
         costly = list(dict.fromkeys(one.part for one in fast if one.worse))
@@ -142,7 +133,13 @@ def sentences(worths: Sequence[Worth]) -> tuple[str, str]:
     unsure = ", ".join(f"{one.part.title} ({one.domain})" for one in small)
     if unsure:
         more.append(f"Differences in mIoU below {SECOND_SEED}, of which one seed says little: {unsure}.")
-    return f"{'; '.join(text)}.", " ".join(more)
+    return f"{text[:1].upper()}{text[1:]}.", " ".join(more)
+
+
+def _where(verdicts: Sequence[str], places: Sequence[str]) -> str:
+    """The verdicts of a part in words: "pays on avatars, a trade on churches"."""
+    at = {verdict: [place for place, said in zip(places, verdicts, strict=True) if said == verdict] for verdict in dict.fromkeys(verdicts)}
+    return ", ".join(f"{verdict} on {' and '.join(where)}" for verdict, where in at.items())
 
 
 def titles(parts: Iterable[Part]) -> str:

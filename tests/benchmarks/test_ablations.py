@@ -247,7 +247,7 @@ def test_parts(settings: dict[str, Any]) -> None:
     text = results.document(out.parents[1])
     mine = text.partition("## What is each part beyond the paper worth?")[2].partition("\n## ")[0]
     assert mine.startswith("\n\nNo result yet: all rows are toys of 2 steps.\n")
-    assert "Parts that pay" not in text
+    assert "Pays on" not in mine
     assert "| L_mix (off: L_self) | 2 | **toy** |" in mine
     assert "refinement block" not in mine.partition("not run yet")[0]
     assert f"the arms full, no-L_mix, student, one-label:\n\n![{out.stem}]" in mine
@@ -279,10 +279,9 @@ def test_which_parts_pay(tmp_path: Path) -> None:
     section = worth_of_parts.section(tmp_path)
     assert section is not None
     text = section.text()
-    assert "Parts that pay on avatars and churches: refinement block, label prior (off: the coarser style prior); on churches" in text
-    assert "; on churches alone: L_mix (off: L_self); on churches, measured there alone so far: L_label" in text
-    assert " Not on every domain yet: L_label. " in text
-    assert "Trades: style prior (avatars), style prior (churches)." in text
+    assert "Pays on avatars and churches: refinement block, label prior (off: the coarser style prior); " in text
+    assert "; no difference on avatars, pays on churches: L_mix (off: L_self); " in text
+    assert "; not measured yet on avatars, pays on churches: L_label; a trade on avatars and churches: style prior." in text
     assert "cost nothing: none; that cost something: narrowing of queries and keys." in text
     assert "one seed says little: style prior (avatars)" not in text  # 0.02 itself is enough
     unsure = text.partition("one seed says little: ")[2]
