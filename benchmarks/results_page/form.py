@@ -18,8 +18,8 @@ COMMANDS = {
     "evaluation": f"`proxymask evaluate {DATA} --out runs/evaluation`, of one label with `--bundle runs/avatars-one --mapper mask-1` (the "
     f"last command of the [card](../src/proxymask/bundles/avatars/README.md)); {MORE}",
     "paper": "`proxymask evaluate --data data/avatars128 --protocol paper --out runs/paper`",
-    "details": "`python details.py --masks fresh --real data/avatars128`; `python details.py --bundle churches --masks churches-fresh2000 "
-    "--real churches64/images --judge runs/churches-judge runs/churches-judge-unet`",
+    "details": "`python details.py --masks fresh128 --real data/avatars128 --count 1000`; `python details.py --bundle churches "
+    "--masks churches-fresh2000 --real churches64/images --judge runs/churches-judge runs/churches-judge-unet`",
     "style-colors": "`python style_colors.py --labels skin top clothes --masks data/test128 "
     f"--out ../docs/results/style-colors-avatars.json`; {MORE}",
     "speed": "`OMP_NUM_THREADS=1 python speed.py --clock processor --rounds 60 [--preset ours-128 | --paper [--key-channels 0]]`",

@@ -182,7 +182,7 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
             continue
         steps = " / ".join(f"{count:,}" for count in sorted({one.steps for one in mine.values()}))
         cells = [
-            part.title + (" †" if any(one.earlier for one in mine.values()) else ""),
+            part.title,
             steps,
             *([length(min(one.steps for one in mine.values()))] if marked else []),
         ]
@@ -191,7 +191,7 @@ def table(worths: Sequence[Worth]) -> tuple[list[str], list[list[str]]]:
                 cells += ["–"] * (5 + len(judges))
                 continue
             gains = [f"{at.gains[judge]:+.3f}" if judge in at.gains else "–" for judge in judges]
-            cells += [number(at.miou), *gains, number(at.distance, "frechet"), f"{at.distance_gain:+.2f}"]
+            cells += [number(at.miou) + (" †" if at.earlier else ""), *gains, number(at.distance, "frechet"), f"{at.distance_gain:+.2f}"]
             cells += [number(at.colours), f"{at.colours_gain:+.3f}"]
         rows.append(cells)
     return heads, rows

@@ -24,8 +24,8 @@ One painted sample is enough to train the model on your labels; up to 16 make it
 which shows most of what the generator can draw.
 
 1. Edit labels.json: one entry for each kind of region, with ids 0, 1, 2, ..., a name and a colour. Remove what you do not need.
-2. Open 000000.png in any image editor and paint over it with exactly these colours, hard edges, no antialiasing: every pixel
-   belongs to one label. Do not change the size of the canvas (a whole multiple of it is fine).
+2. Open 000000.png in any image editor and paint over it with these colours, best with hard edges: every pixel belongs to one
+   label. Do not change the size of the canvas (a whole multiple of it is fine).
 3. Save the painting as 000000.mask.png in this folder, next to 000000.png and 000000.json. Do not change those two.
 4. Repeat with 000001.png and so on as long as you like.
 5. Run the command that made this folder once more. It continues from here.
