@@ -169,6 +169,13 @@ def test_pictures_that_are_no_samples_are_not_replaced(colours: Image.Image, tin
     colours.save(tmp_path / "000001.png")
     _, notes = run(capsys, "sample", "--count", 2, "--out", tmp_path, "--bundle", tiny_bundle, *CPU, status=2)
     assert "000001.png is no sample of proxymask" in notes
+    drawn = tmp_path / "drawn" / "000001.json"  # as labelme saves it
+    drawn.parent.mkdir()
+    drawn.write_text('{"version": "5.4.1", "shapes": []}')
+    colours.save(drawn.with_suffix(".png"))
+    _, notes = run(capsys, "sample", "--count", 2, "--out", drawn.parent, "--bundle", tiny_bundle, *CPU, status=2)
+    assert "rename it to 000001.mask.json" in notes
+    assert "shapes" in drawn.read_text()
     demo = tmp_path / "demo"
     (demo / "proxy").mkdir(parents=True)
     colours.save(demo / "proxy" / "mask.png")

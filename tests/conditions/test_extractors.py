@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from proxymask.conditions.depth import DepthCondition
 from proxymask.conditions.extractors import (
     HED_FILE,
     LDC_FILE,
@@ -382,3 +383,15 @@ def test_missing_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         get_extractor("midas", "depth")
     with pytest.raises(ProxymaskError, match="proxymask train depth"):
         get_extractor("depth-net", "depth")
+
+
+def test_depth_of_given_weights_is_told_apart(tmp_path: Path) -> None:
+    """Runs whose mappers learned from different weights must not go on as one."""
+    hashes = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(name.encode())
+        hashes.add(DepthCondition("midas", tmp_path / name).network_hash())
+    assert len(hashes) == 2
+    assert None not in hashes
+    assert DepthCondition("midas").network_hash() is None

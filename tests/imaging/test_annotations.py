@@ -221,3 +221,15 @@ def test_other_json_is_refused(tmp_path, content):
         read_mask(path, LABELS)
     with pytest.raises(ProxymaskError, match="missing"):
         read_mask(tmp_path / "none.json", LABELS)
+
+
+@pytest.mark.parametrize("corner", [(-30, 0), (0, -30), (90, 10), (10, 90), (200, 200)])
+def test_a_mask_shape_outside_of_the_picture(corner, tmp_path):
+    """The box of such a shape lies outside on one side and inside on the other."""
+    left, top = corner
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((11, 11), 255, np.uint8)).save(buffer, "PNG")
+    points = [[left, top], [left + 10, top + 10]]
+    mask = base64.b64encode(buffer.getvalue()).decode()
+    path = labelme(tmp_path, shape(), shape("eyes", points, "mask", mask=mask))
+    assert set(np.unique(read_mask(path, LABELS))) == {0, LABELS.by_name("skin").id}

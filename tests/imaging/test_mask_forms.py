@@ -362,3 +362,15 @@ def test_a_picture_of_a_file_object_and_of_a_path():
     Image.fromarray(COLORS[FACE]).save(buffer, "PNG")
     buffer.seek(0)
     assert np.array_equal(read_mask(buffer, LABELS), FACE)
+
+
+def test_transparent_is_class_0_though_all_greys_occur():
+    labels = LabelSet.of((("white", "#ffffff"), ("black", "#000000")))
+    greys = np.where(np.arange(64)[:, None] < 32, 0, 255) * np.ones((64, 64), int)
+    greys[28:32] = np.arange(256).reshape(4, 64)  # a soft edge
+    alpha = np.full((64, 64), 255)
+    alpha[:8, :8] = 0
+    picture = Image.merge("LA", [Image.fromarray(greys.astype(np.uint8)), Image.fromarray(alpha.astype(np.uint8))])
+    mask = read_mask(picture, labels)
+    assert (mask[:8, :8] == 0).all()
+    assert (mask[10:27] == 1).all()

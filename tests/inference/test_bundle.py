@@ -396,3 +396,10 @@ def test_the_only_mapper_of_masks_is_taken_whatever_its_name(bundle: Bundle) -> 
     for call in (synth.generate, synth.read_condition):
         with pytest.raises(ProxymaskError, match="has no mapper 'nope'"):
             call(mask, **({"style": 3} if call == synth.generate else {}), condition="mask", mapper="nope")
+
+
+@pytest.mark.parametrize(("field", "value"), [("details", 5), ("conditions", ["mask"]), ("extractors", "hed")])
+def test_an_optional_field_of_another_kind_is_damage(field: str, value: object, folder: Path) -> None:
+    about = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(about | {field: value}))
+    assert check_bundle(folder) == [f"bundle.json holds no {field} that can be read: it is damaged; copy the bundle again"]

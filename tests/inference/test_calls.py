@@ -429,3 +429,8 @@ def test_names_are_imported_when_they_are_used() -> None:
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
     assert shown[0] == "False False"
     assert all(repr(name) in shown[1] for name in proxymask.__all__)
+
+
+def test_logits_and_styles_of_different_numbers(synth: Synthesizer) -> None:
+    with pytest.raises(ProxymaskError, match="2 inputs do not go with 3 styles"):
+        synth.proxy_mask(synth.map(MASKS[:2]), synth.make_style(w=synth.w([1, 2, 3])))

@@ -117,6 +117,32 @@ def test_a_refused_training_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_finished_run_comes_back_though_the_other_ended_at_once(tmp_path: Path) -> None:
+    """Settings are changed for a training that dies before its first checkpoint, then put back."""
+    out = tmp_path / "run"
+    finish(out, {"a": 1}, 0, {})
+    assert acquire_run_dir(out, {"a": 2}) is not None
+    for _ in range(2):
+        out.mkdir()
+        (out / "events.out").write_bytes(b"numbers")
+        aside = acquire_run_dir(out, {"a": 1})
+        mark = mark_of(out)
+        assert mark is not None
+        assert mark["identity"] == {"a": 1}
+        assert aside is not None
+        assert (aside / "events.out").is_file()
+        acquire_run_dir(out, {"a": 2})
+
+
+def test_the_mark_is_written_last(tmp_path: Path) -> None:
+    def full(out: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ProxymaskError, match="make room and run the same command again"):
+        finish(tmp_path / "run", {"a": 1}, 0, {}, full)
+    assert mark_of(tmp_path / "run") is None
+
+
 def test_a_renamed_folder_keeps_no_lock(tmp_path: Path) -> None:
     finish(tmp_path / "run", {"a": 1}, 0, {})
     aside = acquire_run_dir(tmp_path / "run", {"a": 2})

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.errors import ProxymaskError
+from ..core.hashing import file_hash
 from ..core.sizes import Size, centre_box, height_width
 from ..imaging.arrays import split_masked
 from ..imaging.labels import LabelSet
@@ -52,6 +53,13 @@ class DepthCondition(Condition):
 
     def terms(self) -> str:
         return terms_of(self.extractor, self.weights)
+
+    def network_hash(self) -> str | None:
+        network = super().network_hash()
+        if network is not None or self.weights is None:
+            return network
+        file = self.weights / "model.safetensors" if self.weights.is_dir() else self.weights
+        return file_hash(file)[:16] if file.is_file() else None
 
     def use(self, network: DepthNet) -> None:
         """Extract with a copy of ``network``, which stays where it is, and not with weights from files."""

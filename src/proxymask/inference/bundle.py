@@ -337,6 +337,7 @@ def is_mapper_name(name: object) -> bool:
 
 
 _KINDS = {"cut": int, "mappers": list, "sha256": dict, "name": str, "about": dict}  # of fields of a bundle.json
+_OPTIONAL_KINDS = {"details": list, "extractors": list, "conditions": dict}
 
 
 def _names(about: Mapping[str, Any]) -> list[Any]:
@@ -358,6 +359,7 @@ def check_bundle(folder: Path, hashes: bool = True) -> list[str]:
     if not isinstance(about, Mapping) or not {"format", "cut", "mappers", "segmenter", "sha256", "name", "about"} <= about.keys():
         return ["bundle.json lacks fields: it is damaged"]
     wrong = [name for name, kind in _KINDS.items() if not isinstance(about[name], kind)]
+    wrong += [name for name, kind in _OPTIONAL_KINDS.items() if about.get(name) is not None and not isinstance(about[name], kind)]
     if wrong:
         return [f"bundle.json holds no {' and no '.join(wrong)} that can be read: it is damaged; copy the bundle again"]
     if about["format"] not in range(1, BUNDLE_FORMAT + 1):

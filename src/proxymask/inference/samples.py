@@ -385,10 +385,16 @@ def _proxy_picture(mask: torch.Tensor, clusters: ProxyClusters, size: Size) -> I
 
 
 def _keep_others(out: Path, count: int) -> None:
-    """Refuse to replace a picture that is no sample: one without a sidecar."""
+    """Refuse to replace a picture that is no sample, one without a sidecar, and a JSON file that is no sidecar, as labelme saves one."""
     for number in range(count) if out.is_dir() else ():
         picture = out / f"{number:06d}.png"
-        if picture.exists() and not picture.with_suffix(".json").is_file():
+        sidecar = picture.with_suffix(".json")
+        if sidecar.exists() and not _is_sidecar(sidecar):
+            raise ProxymaskError(
+                f"{sidecar} is no sidecar of a sample, and would be replaced: choose another --out; if it is of labelme, rename it to "
+                f"{sidecar.stem}.mask.json"
+            )
+        if picture.exists() and not sidecar.exists():
             raise ProxymaskError(f"{picture} is no sample of proxymask (it has no .json), and would be replaced: choose another --out")
 
 

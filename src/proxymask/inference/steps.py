@@ -279,6 +279,8 @@ class SynthesisSteps:
         (:mod:`~proxymask.models.label_prior`); of other inputs, and without it, that of :meth:`ProxyClusters.prior`. Of several inputs,
         each has its own, joined as their logits are (:func:`~proxymask.inference.joining.join_weights`).
         """
+        if len(logits) != len(style) and 1 not in (len(logits), len(style)):
+            raise ProxymaskError(f"logits of {len(logits)} inputs do not go with {len(style)} styles: give one of either, or as many")
         logits = logits.expand(max(len(logits), len(style)), -1, -1, -1)
         convert = logits_to_cluster_ids if is_hard(self.proxy_mask_mode) else logits_to_proxy_mask
         return convert(logits, self.proxy_mask_mode, self._prior(style, painted or ()))

@@ -77,6 +77,7 @@ def lpips(trunk: str, weights: dict[str, torch.Tensor], heads: dict[str, torch.T
         raise ProxymaskError("these are no heads of LPIPS: they are called lin0.model.1.weight and so on")
 
     def maps(pictures: torch.Tensor) -> list[torch.Tensor]:
+        net.to(pictures.device)
         if net.caffe:
             return net.taps(net.prepared(pictures))
         shift, scale = (torch.tensor(v, device=pictures.device)[:, None, None] for v in (SHIFT, SCALE))

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import shutil
-import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +48,8 @@ class Resumable(Protocol):
 
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints in a run folder, oldest first."""
-    return sorted(p for p in folder.glob("checkpoint-*") if p.suffix != ".tmp" and (p / "state.json").is_file())
+    named = (path for path in folder.glob("checkpoint-*") if NAME.fullmatch(path.name) and path.suffix != ".tmp")  # no copies of a user
+    return sorted(path for path in named if (path / "state.json").is_file())
 
 
 def steps_done(folder: Path) -> int:
@@ -120,7 +121,7 @@ def load_checkpoint(run: Resumable, folder: Path, identity: dict[str, Any]) -> b
             state = read_json(path / "state.json")
             tensors = legacy.run_tensors(load_tensors(path / "state.safetensors"))
         except ProxymaskError as error:
-            print(f"{error.message}; trying the checkpoint before it", file=sys.stderr)
+            warnings.warn(f"{error.message}; trying the checkpoint before it", stacklevel=2)
             continue
         if state.get("format") != CHECKPOINT_FORMAT:
             raise ProxymaskError(

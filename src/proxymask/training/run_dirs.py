@@ -18,7 +18,7 @@ from torch import nn
 from ..core import legacy
 from ..core.config_model import ConfigModel
 from ..core.errors import ProxymaskError, os_reason
-from ..core.files import read_json, write_json
+from ..core.files import free_name, read_json, write_json
 from ..core.hashing import file_hash, settings_hash
 from ..core.lock import LOCK, folder_lock
 from .checkpoint import checkpoints, steps_done
@@ -118,14 +118,19 @@ def run_stage(
         networks: Networks = {name: run.averages.get(name, module) for name, module in stage.modules.items()}
         if finalize is not None:
             networks = finalize(networks)
-        finish(out, identity, loop.steps, {name: module for name, module in networks.items() if isinstance(module, ConfigModel)})
-        if save_more is not None:
-            save_more(out)
+        saved = {name: module for name, module in networks.items() if isinstance(module, ConfigModel)}
+        finish(out, identity, loop.steps, saved, save_more)
     barrier()
 
 
-def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping[str, ConfigModel]) -> None:
-    """Save ``networks`` under their names in ``out``, then the mark of a finished stage.
+def finish(
+    out: Path,
+    identity: Mapping[str, Any],
+    steps: int,
+    networks: Mapping[str, ConfigModel],
+    save_more: Callable[[Path], None] | None = None,
+) -> None:
+    """Save ``networks`` under their names in ``out``, what ``save_more`` writes there, then the mark of a finished stage.
 
     Raises:
         ProxymaskError: ``out`` cannot be written.
@@ -137,6 +142,8 @@ def finish(out: Path, identity: Mapping[str, Any], steps: int, networks: Mapping
             folder = network.save_pretrained(out / name)
             files += [folder / "config.json", folder / "model.safetensors"]
         digests = {path.relative_to(out).as_posix(): file_hash(path) for path in files}
+        if save_more is not None:
+            save_more(out)
         write_json(out / MARK, {"identity": dict(identity), "steps": steps, "sha256": digests})
     except OSError as error:
         raise ProxymaskError(f"cannot write {out} ({os_reason(error)}); make room and run the same command again") from None
@@ -178,16 +185,26 @@ def acquire_run_dir(out: Path, identity: Mapping[str, Any]) -> Path | None:
     wanted, aside = settings_hash(identity), None
     have = found_identity(out)
     if have is not None and settings_hash(have) != wanted:
-        aside = out.with_name(f"{out.name}.{settings_hash(have)}")
-        with folder_lock(out):
-            os.replace(out, aside)
-            (aside / LOCK).unlink()
-    if not out.exists():
+        aside = _put_aside(out, settings_hash(have))
+    if not out.exists() or have is None:
         for earlier in sorted(out.parent.glob(f"{glob.escape(out.name)}.*")):  # the name may hold the hash of an older version's settings
             identity_there = found_identity(earlier)
             if identity_there is not None and settings_hash(identity_there) == wanted:
+                if out.exists():  # a training that ended before its first checkpoint
+                    aside = _put_aside(out, "unfinished")
                 os.replace(earlier, out)
                 break
+    return aside
+
+
+def _put_aside(out: Path, suffix: str) -> Path:
+    """Rename a run folder to ``<out>.<suffix>``, or to the first free ``<out>.<suffix>-<number>``."""
+    aside = out.with_name(f"{out.name}.{suffix}")
+    if aside.exists():
+        aside = free_name(aside.parent, aside.name)
+    with folder_lock(out):
+        os.replace(out, aside)
+        (aside / LOCK).unlink()
     return aside
 
 

@@ -39,13 +39,14 @@ class Canvas:
     def put(self, label: int, inside: np.ndarray, top: int = 0, left: int = 0) -> None:
         """Give a class to the pixels where ``inside``, bool (h, w), is true; its corner lies at ``top``, ``left``, also outside."""
         height, width = self.ids.shape
-        rows = slice(max(0, top), max(0, min(height, top + inside.shape[0])))
-        columns = slice(max(0, left), max(0, min(width, left + inside.shape[1])))
+        rows = slice(max(0, top), min(height, top + inside.shape[0]))
+        columns = slice(max(0, left), min(width, left + inside.shape[1]))
+        if rows.start >= rows.stop or columns.start >= columns.stop:  # all of it lies outside
+            return
         part = inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        if part.size:
-            self.overlap += int(np.count_nonzero(self.drawn[rows, columns] & part))
-            self.drawn[rows, columns] |= part
-            self.ids[rows, columns][part] = label
+        self.overlap += int(np.count_nonzero(self.drawn[rows, columns] & part))
+        self.drawn[rows, columns] |= part
+        self.ids[rows, columns][part] = label
 
     def polygons(self, label: int, polygons: Sequence[np.ndarray]) -> None:
         """Fill polygons with corners (n, 2), x and y; one object, whose parts do not overlap each other."""

@@ -164,7 +164,7 @@ def _from_greys(values: np.ndarray, painted: np.ndarray | None, labels: LabelSet
         coded = code_values(values.astype(np.uint8), grey, np.zeros(256, bool))
         if painted is None:
             return ids_of_colors(coded, labels, notes)
-        codes = np.where(painted, coded.codes, len(coded.table)).astype(np.uint16)
+        codes = np.where(painted, coded.codes.astype(np.uint16), len(coded.table))
         table = np.concatenate([coded.table, np.zeros((1, 3), np.uint8)])
         return ids_of_colors(Coded(codes, table, np.concatenate([coded.hidden, [True]])), labels, notes)
     return check_ids(ids, labels, notes, file.lossy)
