@@ -433,4 +433,4 @@ def test_names_are_imported_when_they_are_used() -> None:
 
 def test_logits_and_styles_of_different_numbers(synth: Synthesizer) -> None:
     with pytest.raises(ProxymaskError, match="2 inputs do not go with 3 styles"):
-        synth.proxy_mask(synth.map(MASKS[:2]), synth.make_style(w=synth.w([1, 2, 3])))
+        synth.proxy_mask(synth.map(MASKS[:2]), synth.encode_styles(synth.w([1, 2, 3])))

@@ -1,4 +1,4 @@
-// Files in and out: uploads, samples and examples as masks or drawings; pictures, index masks and projects to keep.
+// Files in and out: uploads, samples, examples; pictures, index masks, projects.
 
 import { decodeRle } from "../canvas/buffer.js";
 import { getBlob, paths, post } from "./api.js";

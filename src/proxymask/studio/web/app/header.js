@@ -1,4 +1,4 @@
-// The bar at the top: modes, bundle, history, start and save, settings, help, and the state of the connection.
+// The bar at the top: modes, bundle, history, files, settings, help, connection.
 
 import { arrowKeys, byId, choose, iconButton, make } from "./dom.js";
 import { keyOf } from "./keys.js";

@@ -1,4 +1,4 @@
-// The shortcuts of the page; those of the canvas are in canvas/keys.js. Where both have a key, the page's is first.
+// The shortcuts of the page; they come before those of canvas/keys.js.
 
 import { KEYS, MAC } from "../canvas/keys.js";
 

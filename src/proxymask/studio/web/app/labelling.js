@@ -26,10 +26,10 @@ export class Labelling {
 
   #build() {
     this.problem = make("div", { class: "problem", role: "alert" });
-    this.which = make("select", { class: "field", "aria-label": "Label set", on: { change: () => this.#attempt(() => this.#open(this.which.value)) } });
+    this.which = make("select", { class: "field", "aria-label": "Label set", on: { change: () => this.#attempt(() => this.#open(this.which.value)).finally(() => (this.which.value = this.set?.id)) } });
     const add = iconButton("plus", "New label set", { on: { click: () => this.#showWelcome() } });
     this.remove = iconButton("trash", "Remove this label set (its files are kept)", { on: { click: () => this.#attempt(() => this.#removeSet()) } });
-    this.list = new LabelList((labels) => this.#attempt(() => this.#changeLabels(labels)), (id) => this.#pick(id), {
+    this.list = new LabelList((labels) => this.#attempt(() => this.#changeLabels(labels)).then((done) => done ?? this.list.use(this.set.labels)), (id) => this.#pick(id), {
       get: (id) => this.canvas?.getLock(id).replace("none", "free") ?? "free",
       set: (id, kind) => this.canvas?.setLock(id, kind.replace("free", "none")),
     });
@@ -170,6 +170,7 @@ export class Labelling {
       const set = await (await send("PATCH", `${ROOT}/sets/${this.set.id}`, { version: this.set.version, labels: labels.map(({ name, color, id }) => ({ name, color, was: id ?? null })) })).json();
       this.#use(set);
       await this.#load(this.seed);
+      return true;
     });
   }
 

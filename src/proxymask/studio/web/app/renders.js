@@ -151,7 +151,7 @@ export class Renders extends EventTarget {
   }
 
   #receive({ header, payload }) {
-    if (header.type === "picture") this.#picture(header, payload);
+    if (header.type === "picture") this.#picture(header, payload).catch(({ message }) => this.#refused({ id: header.id, error: message }));
     else if (header.type === "proxy") {
       const { width, height } = header;
       const ids = payload.slice();

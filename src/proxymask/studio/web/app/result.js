@@ -1,4 +1,4 @@
-// The picture: shown next to the mask with the same zoom, its times and notes, the proxy mask, and where a point comes from.
+// The picture: its zoom, times and notes, the proxy mask, and where a point comes from.
 
 import { sampleAddress } from "./api.js";
 import { byId, iconButton, make } from "./dom.js";
@@ -251,7 +251,7 @@ export class Result {
     }
     this.#showSample(seed);
     const pixels = new ImageData(width, height);
-    // dark where nothing is taken from, clear where most is; the square root shows what is taken weakly, too
+    // dark where nothing is taken from; the square root shows weak shares
     map.forEach((value, i) => pixels.data.set([8, 9, 14, Math.round(190 * (1 - Math.sqrt(value / 255)))], 4 * i));
     this.originMap.width = width;
     this.originMap.height = height;

@@ -1,4 +1,4 @@
-// The style: seed, dice, lock, truncation, a style for a label, and the strip with the mask in several styles.
+// The style: seed, dice, lock, truncation, a style for a label, and the strip of styles.
 
 import { sampleAddress } from "./api.js";
 import { arrowKeys, byId, iconButton, make, press, setIcon } from "./dom.js";
