@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 from ..core.errors import ProxymaskError
-from ..core.hashing import file_hash
 from ..core.sizes import Size, centre_box, height_width
 from ..imaging.arrays import split_masked
 from ..imaging.labels import LabelSet
@@ -18,7 +17,7 @@ from ..imaging.reader import as_picture, opacity, source_name, stored_array, to_
 from ..models.depth_net import DepthNet
 from . import augmentations
 from .base import Condition, Reading, Source, crop_notes
-from .extractors import DEPTH_NET, Extractor, check_extractor, get_extractor, terms_of
+from .extractors import DEPTH_NET, Extractor, check_extractor, get_extractor, given_weights_hash, terms_of
 
 MIN_METRES = 1.5  # a floating-point map with a larger maximum is in metres
 MAX_MILLIMETRES = 20_000  # a 16-bit map with a maximum up to this is in millimetres (20 m); above, it is relative depth
@@ -55,11 +54,7 @@ class DepthCondition(Condition):
         return terms_of(self.extractor, self.weights)
 
     def network_hash(self) -> str | None:
-        network = super().network_hash()
-        if network is not None or self.weights is None:
-            return network
-        file = self.weights / "model.safetensors" if self.weights.is_dir() else self.weights
-        return file_hash(file)[:16] if file.is_file() else None
+        return super().network_hash() or given_weights_hash(self.weights)
 
     def use(self, network: DepthNet) -> None:
         """Extract with a copy of ``network``, which stays where it is, and not with weights from files."""

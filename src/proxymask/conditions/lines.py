@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..core.errors import ProxymaskError
-from ..core.hashing import file_hash
 from ..core.sizes import Size
 from ..imaging.bit_depth import DEEP_MODES, deep_maximum, deep_values, full_scale, grey_picture
 from ..imaging.labels import LabelSet
 from ..imaging.reader import as_picture, opacity, reduced, source_name
 from . import augmentations
 from .base import Condition, Reading, Source, area_resize, pad_to_aspect_ratio
-from .extractors import Extractor, check_extractor, get_extractor, terms_of
+from .extractors import Extractor, check_extractor, get_extractor, given_weights_hash, terms_of
 
 MIN_PAPER, MIN_PAPER_OF_EDGE_MAP = 0.5, 0.3  # share of the pixels that are paper; edge maps have broad lines
 PAPER_TOLERANCE = 0.12  # difference in lightness up to which a pixel is paper
@@ -55,7 +54,7 @@ class LineCondition(Condition):
         return terms_of(self.extractor, self.weights)
 
     def network_hash(self) -> str | None:
-        return file_hash(self.weights)[:16] if self.weights is not None and self.weights.is_file() else None
+        return given_weights_hash(self.weights)
 
     def extract(self, pictures: torch.Tensor, labels: torch.Tensor | None, rng: torch.Generator) -> torch.Tensor:
         if self._open is None:

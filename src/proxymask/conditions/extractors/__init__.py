@@ -243,6 +243,12 @@ def check_extractor(name: str, output: Output) -> None:
         raise ProxymaskError(f"--extractor {name}: not an extractor of {output}; use one of {', '.join(able)}{nearest(name, able)}")
 
 
+def given_weights_hash(weights: Path | None) -> str | None:
+    """A hash of weights that were given: a file, or a folder of the hub with a ``model.safetensors``; None where there are none."""
+    file = weights / "model.safetensors" if weights is not None and weights.is_dir() else weights
+    return file_hash(file)[:16] if file is not None and file.is_file() else None
+
+
 def terms_of(name: str, weights: Path | None = None) -> str:
     """Source and licence of the extractor ``name`` and of its weights, for the model card of a mapper that learned from it.
 
